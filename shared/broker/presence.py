@@ -1,0 +1,114 @@
+"""Announce a worker, and prove that it consumes.
+
+A Celery worker can be alive and deaf after its connection broke (celery#8030, #10205, #10302):
+the process runs, the queue grows. So liveness is judged by consumption, and a deaf worker ends
+itself for its supervisor to start it again.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import redis
+import structlog
+
+from shared.broker.depth import PRESENCE_PREFIX
+
+log = structlog.get_logger(__name__)
+
+BEAT_SECONDS = 2.0
+#: An announcement outlives a few missed beats.
+EXPIRY_SECONDS = 10
+#: Exit code of a worker that found itself deaf (`EX_SOFTWARE` of sysexits.h).
+DEAF_EXIT_CODE = 70
+
+
+class Activity:
+    """Counts what a worker handles."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.running = 0
+        self.handled = 0
+        self.last_consumed: float | None = None
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Count one message while it is handled."""
+        with self._lock:
+            self.running += 1
+            self.last_consumed = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.running -= 1
+                self.handled += 1
+                self.last_consumed = time.monotonic()
+
+
+class Presence(threading.Thread):
+    """Announces a worker every few seconds until the process ends."""
+
+    def __init__(
+        self,
+        redis: redis.Redis,
+        name: str,
+        queues: tuple[str, ...],
+        activity: Activity,
+        deaf_after_seconds: float,
+        releases: Callable[[], tuple[str, ...]] = tuple,
+        on_deaf: Callable[[], None] = lambda: os._exit(DEAF_EXIT_CODE),
+    ) -> None:
+        super().__init__(name="presence", daemon=True)
+        self._redis = redis
+        self._worker_name = name
+        self._queues = queues
+        self._activity = activity
+        self._deaf_after_seconds = deaf_after_seconds
+        self._on_deaf = on_deaf
+        self._quiet_since = time.monotonic()
+        #: Names the releases that the worker has ready.
+        self.releases = releases
+
+    def run(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except redis.RedisError as error:
+                self._quiet_since = time.monotonic()
+                log.warning("presence_not_announced", error=str(error))
+            time.sleep(BEAT_SECONDS)
+
+    def beat(self) -> None:
+        """Announce once, and end the worker if it is deaf."""
+        self._redis.set(
+            f"{PRESENCE_PREFIX}{self._worker_name}", self._announcement(), ex=EXPIRY_SECONDS
+        )
+        if self._is_deaf():
+            log.critical("worker_deaf", queues=self._queues, seconds=self._deaf_after_seconds)
+            self._on_deaf()
+
+    def _announcement(self) -> str:
+        last = self._activity.last_consumed
+        return json.dumps(
+            {
+                "name": self._worker_name,
+                "queues": self._queues,
+                "releases": self.releases(),
+                "running": self._activity.running,
+                "handled": self._activity.handled,
+                "seconds_since_consumed": None if last is None else time.monotonic() - last,
+            }
+        )
+
+    def _is_deaf(self) -> bool:
+        now = time.monotonic()
+        waiting = sum(int(self._redis.llen(queue)) for queue in self._queues)  # type: ignore[arg-type]  # redis types sync and async alike
+        if not waiting or self._activity.running:
+            self._quiet_since = now
+        heard = max(self._quiet_since, self._activity.last_consumed or 0.0)
+        return now - heard > self._deaf_after_seconds

@@ -1,0 +1,1 @@
+"""The rows: models, sessions, migrations."""

@@ -1,0 +1,31 @@
+"""Alembic's entry: connect and run the revisions."""
+
+from alembic import context
+from pydantic import SecretStr
+
+from shared.db.models import Base, UtcDateTime
+from shared.db.session import open_engine
+from shared.settings import DatabaseSettings
+
+
+def render(kind: str, item: object, _autogenerate: object) -> str | bool:
+    """Write our own column type as what it is in the database; a revision outlives the code."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
+
+
+url = context.config.get_main_option("sqlalchemy.url") or ""
+engine = open_engine(DatabaseSettings(url=SecretStr(url)))
+
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_item=render,
+        # SQLite cannot alter a column; Alembic then copies the table.
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

@@ -1,0 +1,217 @@
+"""The tables. Fusion alone writes scores and final states; the gateway inserts and cancels jobs."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import uuid_utils
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+#: Length of a UUID as text.
+ID = String(36)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time on every database; SQLite would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: object) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC)
+
+
+class JobStatus(StrEnum):
+    """A job is queued until it is final."""
+
+    QUEUED = "queued"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    CLIENT = "client"
+
+
+def new_id() -> str:
+    """Make a UUIDv7: unique, and ordered by the time it was made (RFC 9562)."""
+    return str(uuid_utils.uuid7())
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """The root of the tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+    }
+
+
+class User(Base):
+    """An account."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(16), default=Role.CLIENT.value)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class LoginSession(Base):
+    """A signed-in session: one family of rotating refresh tokens."""
+
+    __tablename__ = "login_sessions"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    #: SHA-256 of the one refresh token that is valid now.
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Job(Base):
+    """One product to classify, and the answer."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_user_id_id", "user_id", "id"),
+        # The sweeper's question: what is unfinished and past its lease?
+        Index("ix_jobs_status_leased_until", "status", "leased_until"),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    trace_id: Mapped[str] = mapped_column(String(32))
+    lane: Mapped[str] = mapped_column(String(16))
+    #: What was asked for: `fusion`, `text` or `image`.
+    model: Mapped[str] = mapped_column(String(16))
+    release: Mapped[str] = mapped_column(String(32))
+    designation: Mapped[str] = mapped_column(Text, default="")
+    description: Mapped[str] = mapped_column(Text, default="")
+    image_uri: Mapped[str | None] = mapped_column(String(255))
+    wants_text: Mapped[bool]
+    wants_image: Mapped[bool]
+
+    status: Mapped[str] = mapped_column(String(16), default=JobStatus.QUEUED.value)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+    #: When the job's messages were last sent; the sweeper compares it with the queues' heads.
+    published_at: Mapped[datetime] = mapped_column(default=now)
+    leased_until: Mapped[datetime]
+    #: How often the sweeper found the job's messages lost.
+    attempts: Mapped[int] = mapped_column(default=0)
+
+    prdtypecode: Mapped[int | None]
+    confidence: Mapped[float | None]
+    #: The answer as the interface shows it: `top`, `modalities`, `degraded`.
+    result: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    label: Mapped[int | None]
+
+
+class Score(Base):
+    """One modality's probabilities for one job, or why there are none."""
+
+    __tablename__ = "scores"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(String(16), primary_key=True)
+    release: Mapped[str] = mapped_column(String(32))
+    #: float32, little endian, shape `(classes,)`.
+    probabilities: Mapped[bytes | None] = mapped_column(LargeBinary)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    scored_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class IdempotencyKey(Base):
+    """A submission that must not happen twice."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    #: SHA-256 of the request's content.
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class DeadLetter(Base):
+    """A message that was given up, kept to be looked at and replayed."""
+
+    __tablename__ = "dead_letters"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    topic: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    #: SHA-256 of topic and payload: the same message is parked once.
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    error: Mapped[str] = mapped_column(Text)
+    deliveries: Mapped[int]
+    parked_at: Mapped[datetime]
+
+
+class Promotion(Base):
+    """The ledger: which release served from when on, and who decided why."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    promoted_at: Mapped[datetime] = mapped_column(default=now)
+    version: Mapped[str] = mapped_column(String(32))
+    previous_version: Mapped[str | None] = mapped_column(String(32))
+    promoted_by: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    figures: Mapped[dict[str, Any]]
+
+
+class TrainingRun(Base):
+    """A request for training and how it ended."""
+
+    __tablename__ = "training_runs"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    requested_at: Mapped[datetime] = mapped_column(default=now)
+    requested_by: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    #: The trainer that holds the run; one that died lets the lease run out.
+    leased_until: Mapped[datetime | None]
+    version: Mapped[str | None] = mapped_column(String(32))
+    message: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,103 @@
+"""Micro-batching: requests that wait together become one model call."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: How long `close` waits for the last batch.
+CLOSE_SECONDS = 30.0
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class _Request(Generic[Item]):
+    items: Sequence[Item]
+    answer: Future[NDArray[np.float32]] = field(default_factory=Future)
+
+
+class Batcher(Generic[Item]):
+    """One thread in front of one model.
+
+    Args:
+        score: Scores a batch, shape `(batch, classes)`.
+        max_batch: Largest number of items in one model call.
+        max_wait_seconds: How long the first request of a batch waits for company. While a model
+            call runs, requests gather anyway; so this only matters on an idle system.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[Sequence[Item]], NDArray[np.float32]],
+        *,
+        max_batch: int,
+        max_wait_seconds: float,
+    ) -> None:
+        self._score = score
+        self._max_batch = max_batch
+        self._max_wait_seconds = max_wait_seconds
+        self._requests: queue.Queue[_Request[Item] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, items: Sequence[Item]) -> NDArray[np.float32]:
+        """Score items together with whatever else waits; blocks until they are scored.
+
+        Returns:
+            Probabilities, shape `(len(items), classes)`.
+
+        Raises:
+            Exception: Whatever the model raised for the batch that held these items.
+        """
+        request = _Request(items)
+        self._requests.put(request)
+        return request.answer.result()
+
+    def close(self) -> None:
+        """Answer what was submitted so far, then stop."""
+        self._requests.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while (first := self._requests.get()) is not None:
+            requests, is_last = self._gather(first)
+            self._answer(requests)
+            if is_last:
+                return
+
+    def _gather(self, first: _Request[Item]) -> tuple[list[_Request[Item]], bool]:
+        requests, size = [first], len(first.items)
+        while size < self._max_batch:
+            try:
+                request = self._requests.get(timeout=self._max_wait_seconds)
+            except queue.Empty:
+                break
+            if request is None:
+                return requests, True
+            requests.append(request)
+            size += len(request.items)
+        return requests, False
+
+    def _answer(self, requests: list[_Request[Item]]) -> None:
+        items = [item for request in requests for item in request.items]
+        try:
+            scores = np.concatenate(
+                [
+                    self._score(items[start : start + self._max_batch])
+                    for start in range(0, len(items), self._max_batch)
+                ]
+            )
+        except Exception as error:
+            for request in requests:
+                request.answer.set_exception(error)
+            return
+        position = 0
+        for request in requests:
+            request.answer.set_result(scores[position : position + len(request.items)])
+            position += len(request.items)

@@ -1,0 +1,212 @@
+"""The registry of releases: versions of one MLflow model, and a local copy of those in use.
+
+A release is the unit of change: text, picture and fusion models that were fitted together.
+The alias `champion` marks the one that serves. Nothing else in the serving code knows MLflow.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from shared.inference.manifest import MANIFEST, ReleaseManifest
+
+from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.settings import ReleaseSettings
+
+CHAMPION = "champion"
+#: MLflow experiment that imported releases are logged under.
+EXPERIMENT = "rayon-releases"
+#: MLflow's client retries for minutes by default; a service must notice sooner.
+CLIENT_LIMITS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version in the registry."""
+
+    version: str
+    aliases: tuple[str, ...]
+    created_at: datetime
+    description: str
+    figures: dict[str, float]
+
+
+class Releases:
+    """Reads and writes the registry; keeps downloaded releases in a folder.
+
+    Every method raises `Unavailable` when MLflow does not answer.
+    """
+
+    def __init__(self, settings: ReleaseSettings) -> None:
+        for name, value in CLIENT_LIMITS.items():
+            os.environ.setdefault(name, value)
+        self._settings = settings
+        self._client = MlflowClient(
+            tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
+        )
+        self._download_lock = threading.Lock()
+        self._manifests: dict[str, ReleaseManifest] = {}
+
+    def champion(self) -> str | None:
+        """Version that serves, or `None` before the first promotion."""
+        with _unavailable_if_down():
+            try:
+                found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
+            except MlflowException as error:
+                if _is_missing(error):
+                    return None
+                raise
+        return str(found.version)
+
+    def versions(self) -> list[Release]:
+        """All versions, newest first."""
+        with _unavailable_if_down():
+            model = self._model()
+            if model is None:
+                return []
+            found = self._client.search_model_versions(f"name='{self._settings.model_name}'")
+        aliases = {alias: str(version) for alias, version in model.aliases.items()}
+        releases = [_release(version, aliases) for version in found]
+        return sorted(releases, key=lambda release: -int(release.version))
+
+    def show(self, version_or_alias: str) -> Release:
+        """One version. Raises `NotFound`."""
+        for release in self.versions():
+            if version_or_alias in (release.version, *release.aliases):
+                return release
+        raise NotFound(f"No release {version_or_alias!r}")
+
+    def manifest(self, version: str) -> ReleaseManifest:
+        """What a version says of itself. Raises `NotFound`."""
+        if version not in self._manifests:
+            self._manifests[version] = ReleaseManifest.read(self.folder(version))
+        return self._manifests[version]
+
+    def folder(self, version: str) -> Path:
+        """Local folder with a version's files, downloaded once.
+
+        Raises:
+            NotFound: The registry has no such version.
+        """
+        if not version.isdecimal():
+            raise NotFound(f"Expected a version number. Received: {version!r}")
+        folder = self._settings.cache / version
+        with self._download_lock:
+            if not folder.exists():
+                self._download(version, folder)
+        return folder
+
+    def register(self, folder: Path, *, description: str) -> str:
+        """Register a release folder as a new version and return its number.
+
+        Raises:
+            InvalidInput: The folder is not a release.
+        """
+        manifest = ReleaseManifest.read(folder)
+        with _unavailable_if_down():
+            if self._model() is None:
+                self._client.create_registered_model(self._settings.model_name)
+            run = self._client.create_run(self._experiment(), run_name=manifest.name)
+            self._client.log_artifacts(run.info.run_id, str(folder), "release")
+            for name, figure in manifest.figures.items():
+                self._client.log_metric(run.info.run_id, name, figure)
+            self._client.set_terminated(run.info.run_id)
+            version = self._client.create_model_version(
+                self._settings.model_name,
+                source=f"{run.info.artifact_uri}/release",
+                run_id=run.info.run_id,
+                description=description,
+                tags={name: str(figure) for name, figure in manifest.figures.items()},
+            )
+        return str(version.version)
+
+    def mark_champion(self, version: str) -> None:
+        """Move the alias. Callers use `shared.promotion`, which also writes the ledger."""
+        with _unavailable_if_down():
+            self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
+
+    def _model(self) -> object | None:
+        try:
+            return self._client.get_registered_model(self._settings.model_name)
+        except MlflowException as error:
+            if _is_missing(error):
+                return None
+            raise
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        return found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+
+    def _download(self, version: str, folder: Path) -> None:
+        # Downloaded aside and renamed: several workers share the cache, and none sees half of it.
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder.parent))
+        try:
+            with _unavailable_if_down():
+                try:
+                    source = self._client.get_model_version_download_uri(
+                        self._settings.model_name, version
+                    )
+                except MlflowException as error:
+                    if _is_missing(error):
+                        raise NotFound(f"No release {version!r}") from error
+                    raise
+                got = Path(
+                    download_artifacts(
+                        artifact_uri=source,
+                        dst_path=str(aside),
+                        tracking_uri=self._settings.mlflow_url,
+                    )
+                )
+            if not (got / MANIFEST).exists():
+                raise InvalidInput(f"Expected {MANIFEST} in release {version}. Received: none")
+            try:
+                got.rename(folder)
+            except OSError:
+                # Another process was first; its copy is the same.
+                if not folder.exists():
+                    raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _unavailable_if_down() -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, requests.RequestException) as error:
+        raise Unavailable(f"The model registry does not answer: {error}") from error
+
+
+def _is_missing(error: MlflowException) -> bool:
+    # A missing alias is reported as a bad parameter, a missing model or version as not existing.
+    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        return True
+    return error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error)
+
+
+def _release(version: ModelVersion, aliases: dict[str, str]) -> Release:
+    number = str(version.version)
+    return Release(
+        version=number,
+        aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        description=version.description or "",
+        figures={name: float(value) for name, value in version.tags.items()},
+    )

@@ -1,0 +1,61 @@
+"""Structured logs with a trace id: one line per event, the data in fields."""
+
+import logging
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from structlog.typing import Processor
+
+from shared.settings import LogSettings
+
+_BEFORE: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+)
+
+
+def configure_logs(settings: LogSettings, *, service: str) -> None:
+    """Send all logs of this process, our own and the libraries', to standard error."""
+    renderer: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if settings.format == "console"
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_BEFORE,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.level, force=True)
+    # These two tell of every request and every task at INFO; our own events say it better.
+    for chatty in ("celery", "httpx", "kombu", "alembic"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    structlog.configure(
+        processors=[*_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.level]
+        ),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def new_trace_id() -> str:
+    """Make a trace id: 32 hexadecimal digits, as W3C Trace Context has them."""
+    return uuid.uuid4().hex
+
+
+@contextmanager
+def bound_trace(trace_id: str) -> Iterator[None]:
+    """Put a trace id on every log line inside the block."""
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id):
+        yield

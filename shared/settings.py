@@ -1,0 +1,131 @@
+"""Settings in small groups, each read from environment variables that begin with `RAYON_`.
+
+Every service's `main.py` builds the groups that it needs; nothing here is read at import.
+The defaults are those of the embedded run: one machine, SQLite, a local Redis, files under `var/`.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.contracts import Lane
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the rows live: `sqlite:///var/rayon.db` or `postgresql+psycopg://…`."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_DATABASE_", frozen=True)
+
+    url: SecretStr = SecretStr("sqlite:///var/rayon.db")
+    pool_size: int = Field(default=20, ge=1)
+
+
+class BrokerSettings(BaseSettings):
+    """The message queue: Redis, and how stubborn delivery is."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_BROKER_", frozen=True)
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6380/0")
+    #: An unacknowledged message is delivered again after this long; longer than any handler runs.
+    visibility_timeout_seconds: int = Field(default=120, ge=5)
+    #: After this many redeliveries or retries a message is parked as a dead letter.
+    max_deliveries: int = Field(default=4, ge=1)
+    #: First pause before a failed message is tried again; doubles each time.
+    retry_delay_seconds: float = Field(default=1.0, gt=0)
+    #: A worker that takes nothing for this long while messages wait is deaf, and ends itself.
+    deaf_after_seconds: float = Field(default=60.0, gt=0)
+
+
+class StorageSettings(BaseSettings):
+    """Where the pictures live: a folder, or any fsspec address such as `s3://bucket/rayon`."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
+
+    url: str = "var/storage"
+
+
+class ReleaseSettings(BaseSettings):
+    """The model registry and the local copy of what it holds."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_RELEASES_", frozen=True)
+
+    mlflow_url: str = "http://127.0.0.1:5001"
+    model_name: str = "rayon"
+    cache: Path = Path("var/releases")
+    poll_seconds: float = Field(default=3.0, gt=0)
+    #: A new champion is given to jobs once all live workers have it, or after this long.
+    switch_grace_seconds: float = Field(default=60.0, ge=0)
+
+
+class LogSettings(BaseSettings):
+    """How logs look."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_LOG_", frozen=True)
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "console"] = "json"
+
+
+class MetricsSettings(BaseSettings):
+    """The internal port of `/metrics`; 0 turns it off."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_METRICS_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class GatewaySettings(BaseSettings):
+    """The HTTP front: address, secrets, limits."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    #: Signs access tokens; at least 32 characters. No default: the launcher makes one.
+    secret_key: SecretStr = Field(min_length=32)
+    access_token_seconds: int = Field(default=15 * 60, ge=10)
+    refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
+    max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_text_characters: int = Field(default=50_000, ge=1)
+
+
+class SweepSettings(BaseSettings):
+    """How unfinished jobs are found and sent again."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_SWEEP_", frozen=True)
+
+    interval_seconds: float = Field(default=5.0, gt=0)
+    #: A job is looked at again this long after its message was last sent.
+    lease_seconds: float = Field(default=30.0, gt=0)
+    #: A job whose messages were lost this often fails with `delivery_failed`.
+    max_attempts: int = Field(default=8, ge=1)
+
+
+class WorkerSettings(BaseSettings):
+    """One worker process: its lanes, its threads, its batches."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_WORKER_", frozen=True)
+
+    lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.CATALOG)
+    #: Messages handled at once; they meet in the batcher.
+    threads: int = Field(default=16, ge=1)
+    #: Threads of one model call.
+    model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    max_batch: int = Field(default=64, ge=1)
+    max_wait_seconds: float = Field(default=0.002, ge=0)
+
+
+class TrainerSettings(BaseSettings):
+    """What the trainer service trains on, and where it works."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_TRAINER_", frozen=True)
+
+    data: Path | None = None
+    weights: Path | None = None
+    work_folder: Path = Path("var/training")
+    time_limit_seconds: float = Field(default=6 * 3600.0, gt=0)
