@@ -1,0 +1,1 @@
+"""What serving and training share: the one preparation, the release, the batcher."""
