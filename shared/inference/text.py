@@ -1,0 +1,78 @@
+"""The one preparation of text: trainer and worker call the same code, and its version is in the release."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import ftfy
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+#: Changes whenever the same product would give other tokens.
+TEXT_PREPARATION = "text-1"
+#: Longer texts are cut before cleaning; the model reads far less.
+MAX_CHARACTERS = 4_000
+PADDING, UNKNOWN = 0, 1
+
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,300}>")
+# Characters that UTF-8 read as Latin-1 or Windows-1252 leaves behind. The repair is slow, and most
+# texts need none.
+_MOJIBAKE = re.compile("[\u00c2\u00c3\u00e2\u00d0\u00c5\ufffd\u0080-\u009f]")
+_SPACE = re.compile(r"\s+")
+
+
+def product_text(designation: str, description: str) -> str:
+    """Join a product's title and description into the text that the model reads.
+
+    A description that begins with the title says it once.
+    """
+    title, body = clean(designation), clean(description)
+    if body.startswith(title):
+        return body
+    return f"{title} {body}".strip()
+
+
+def clean(raw: str) -> str:
+    """Undo entities, tags and broken encodings; lowercase; single spaces."""
+    text = raw[:MAX_CHARACTERS]
+    if "&" in text:
+        # Shops escape twice: `&amp;eacute;`.
+        text = html.unescape(html.unescape(text))
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if _MOJIBAKE.search(text):
+        text = ftfy.fix_encoding(text)
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).lower()).strip()
+
+
+class TextEncoder:
+    """Turns prepared texts into token numbers.
+
+    Args:
+        tokenizer: Padding has number 0, an unknown piece 1.
+        max_tokens: Longer texts are cut.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        tokenizer.enable_truncation(max_tokens)
+        tokenizer.enable_padding(pad_id=PADDING)
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, path: Path, max_tokens: int) -> "TextEncoder":
+        """Read a `tokenizer.json`."""
+        return cls(Tokenizer.from_file(str(path)), max_tokens)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Encode texts.
+
+        Returns:
+            Token numbers, shape `(len(texts), tokens of the longest)`, 0 where a text has ended.
+        """
+        rows = self._tokenizer.encode_batch_fast(list(texts))
+        tokens = np.array([row.ids for row in rows], dtype=np.int32)
+        # The network reads at least one step, also for a text without a single known letter.
+        return tokens if tokens.shape[1] else np.full((len(texts), 1), UNKNOWN, np.int32)
