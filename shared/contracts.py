@@ -1,8 +1,9 @@
 """Every message of the system and the queue it travels on.
 
-    gateway ─ ScoreText ───▶ text.<lane> ──▶ worker_text ──┐
-            └ ScoreImage ──▶ image.<lane> ─▶ worker_image ─┴ ModalityScored ─▶ fusion.<lane> ─▶ worker_fusion ─▶ rows
-    any worker ─ MessageParked ──────────────────────────────────────────────▶ fusion.<lane> ─▶ worker_fusion ─▶ rows
+    gateway ─ ScoreText ──▶ text.<lane> ──▶ worker_text ──┐
+            └ ScoreImage ─▶ image.<lane> ─▶ worker_image ─┴ ModalityScored ─▶ fusion.<lane>
+    any worker ─ MessageParked ─────────────────────────────────────────────▶ fusion.<lane>
+    fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
 
 Requests are imperative, facts are in the past tense. Work messages carry a list: one product is a
@@ -57,6 +58,7 @@ class LaneMessage(Message):
 
     @property
     def queue(self) -> str:
+        """Name of the queue that the message travels on."""
         return queue_name(self.station, self.lane)
 
 
@@ -159,6 +161,7 @@ class TrainingRequested(Message):
 
     @property
     def queue(self) -> str:
+        """Name of the queue that the message travels on."""
         return TRAINING_QUEUE
 
 

@@ -142,7 +142,8 @@ class Broker:
             return 0
         try:
             with self._redis.pipeline() as pipe:
-                pipe.incr(_count_key(request.id)).expire(_count_key(request.id), COUNT_SECONDS)
+                pipe.incr(_count_key(request.id))
+                pipe.expire(_count_key(request.id), COUNT_SECONDS)
                 return int(pipe.execute()[0])
         except redis.RedisError:
             return 1

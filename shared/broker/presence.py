@@ -75,6 +75,7 @@ class Presence(threading.Thread):
         self.releases = releases
 
     def run(self) -> None:
+        """Beat until the process ends."""
         while True:
             try:
                 self.beat()
@@ -107,7 +108,7 @@ class Presence(threading.Thread):
 
     def _is_deaf(self) -> bool:
         now = time.monotonic()
-        waiting = sum(int(self._redis.llen(queue)) for queue in self._queues)  # type: ignore[arg-type]  # redis types sync and async alike
+        waiting = sum(int(self._redis.llen(queue)) for queue in self._queues)
         if not waiting or self._activity.running:
             self._quiet_since = now
         heard = max(self._quiet_since, self._activity.last_consumed or 0.0)

@@ -1,4 +1,4 @@
-"""Transactions: one unit of work per request or message; commit the rows, then send the messages."""
+"""Transactions: one unit of work a request or message; commit the rows, then send messages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -17,11 +17,11 @@ from pathlib import Path
 import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from shared.inference.manifest import MANIFEST, ReleaseManifest
 
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
@@ -141,7 +141,7 @@ class Releases:
         with _unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
 
-    def _model(self) -> object | None:
+    def _model(self) -> RegisteredModel | None:
         try:
             return self._client.get_registered_model(self._settings.model_name)
         except MlflowException as error:

@@ -73,6 +73,9 @@ class TextEncoder:
             Token numbers, shape `(len(texts), tokens of the longest)`, 0 where a text has ended.
         """
         rows = self._tokenizer.encode_batch_fast(list(texts))
-        tokens = np.array([row.ids for row in rows], dtype=np.int32)
-        # The network reads at least one step, also for a text without a single known letter.
-        return tokens if tokens.shape[1] else np.full((len(texts), 1), UNKNOWN, np.int32)
+        tokens = np.array([row.ids for row in rows], dtype=np.int32).reshape(len(rows), -1)
+        if not tokens.shape[1]:
+            tokens = np.full((len(texts), 1), PADDING, np.int32)
+        # The network reads at least one step, also for a text without a single letter.
+        tokens[tokens[:, 0] == PADDING, 0] = UNKNOWN
+        return tokens

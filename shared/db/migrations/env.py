@@ -1,5 +1,7 @@
 """Alembic's entry: connect and run the revisions."""
 
+from typing import Literal
+
 from alembic import context
 from pydantic import SecretStr
 
@@ -8,7 +10,7 @@ from shared.db.session import open_engine
 from shared.settings import DatabaseSettings
 
 
-def render(kind: str, item: object, _autogenerate: object) -> str | bool:
+def render(kind: str, item: object, _autogenerate: object) -> str | Literal[False]:
     """Write our own column type as what it is in the database; a revision outlives the code."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"

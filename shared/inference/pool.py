@@ -1,0 +1,186 @@
+"""The releases that a worker has loaded: a new champion beside the old one, until that is unused."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from shared import metrics
+from shared.contracts import Modality
+from shared.errors import RayonError, Unavailable
+from shared.inference.batcher import Batcher
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.scorer import Scorer
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item")
+
+#: A release that is not the champion is dropped after this long without a request.
+UNUSED_SECONDS = 300.0
+
+
+class Registry(Protocol):
+    """What the pool needs of `shared.inference.releases.Releases`."""
+
+    def champion(self) -> str | None:
+        """Version that serves."""
+
+    def folder(self, version: str) -> Path:
+        """Local folder of a version."""
+
+    def manifest(self, version: str) -> ReleaseManifest:
+        """What a version says of itself."""
+
+
+@dataclass
+class _Loaded(Generic[Item]):
+    batcher: Batcher[Item]
+    users: int = 0
+    last_used: float = field(default_factory=time.monotonic)
+
+
+class ModelPool(Generic[Item]):
+    """Loads releases when they are asked for, and the champion before it is.
+
+    Args:
+        registry: Where releases come from.
+        load: Makes a scorer of a release's folder, and warms it up.
+        modality: Names the metrics.
+        max_batch: Largest model call, in items.
+        max_wait_seconds: How long a request waits for company.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        load: Callable[[Path, ReleaseManifest], Scorer[Item]],
+        *,
+        modality: Modality,
+        max_batch: int,
+        max_wait_seconds: float,
+    ) -> None:
+        self._registry = registry
+        self._load = load
+        self._modality = modality
+        self._max_batch = max_batch
+        self._max_wait_seconds = max_wait_seconds
+        self._loaded: dict[str, _Loaded[Item]] = {}
+        self._lock = threading.Lock()
+        self._load_lock = threading.Lock()
+        self._champion: str | None = None
+
+    def score(self, version: str, items: Sequence[Item]) -> NDArray[np.float32]:
+        """Score items with one release, loading it first if need be.
+
+        Returns:
+            Probabilities, shape `(len(items), classes)`.
+
+        Raises:
+            NotFound: The registry has no such version.
+            Unavailable: The version is not here and the registry does not answer.
+        """
+        with self._using(version) as batcher:
+            return batcher.submit(items)
+
+    def ready(self) -> tuple[str, ...]:
+        """The versions that answer at once."""
+        with self._lock:
+            return tuple(sorted(self._loaded))
+
+    def watch(self, poll_seconds: float) -> None:
+        """Follow the champion in a thread until the process ends."""
+        threading.Thread(
+            target=self._follow, args=(poll_seconds,), name="releases", daemon=True
+        ).start()
+
+    def follow_champion(self) -> None:
+        """Load the champion if it is new, and drop what nobody uses any more."""
+        try:
+            champion = self._registry.champion()
+        except Unavailable as error:
+            # What is loaded goes on serving; only a change of champion has to wait.
+            log.warning("champion_unknown", error=str(error))
+            return
+        if champion is not None and champion != self._champion:
+            with self._using(champion):
+                self._champion = champion
+            log.info("champion_loaded", release=champion)
+        self._drop_unused()
+
+    def _follow(self, poll_seconds: float) -> None:
+        while True:
+            try:
+                self.follow_champion()
+            except RayonError as error:
+                log.error("champion_not_loaded", error=str(error))
+            except Exception:
+                log.exception("champion_not_loaded")
+            time.sleep(poll_seconds)
+
+    @contextmanager
+    def _using(self, version: str) -> Iterator[Batcher[Item]]:
+        loaded = self._acquire(version)
+        try:
+            yield loaded.batcher
+        finally:
+            with self._lock:
+                loaded.users -= 1
+                loaded.last_used = time.monotonic()
+
+    def _acquire(self, version: str) -> _Loaded[Item]:
+        with self._lock:
+            if version in self._loaded:
+                return _used(self._loaded[version])
+        # Loading takes seconds. The versions already here are used meanwhile.
+        with self._load_lock:
+            if version not in self._loaded:
+                batcher = self._open(version)
+                with self._lock:
+                    self._loaded[version] = _Loaded(batcher)
+                metrics.release_in_service.labels(version).set(1)
+            with self._lock:
+                return _used(self._loaded[version])
+
+    def _open(self, version: str) -> Batcher[Item]:
+        started = time.perf_counter()
+        scorer = self._load(self._registry.folder(version), self._registry.manifest(version))
+        log.info(
+            "release_loaded",
+            release=version,
+            modality=self._modality,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+        def score(items: Sequence[Item]) -> NDArray[np.float32]:
+            metrics.batch_items.labels(self._modality).observe(len(items))
+            with metrics.model_seconds.labels(self._modality, version).time():
+                return scorer.score(items)
+
+        return Batcher(score, max_batch=self._max_batch, max_wait_seconds=self._max_wait_seconds)
+
+    def _drop_unused(self) -> None:
+        long_ago = time.monotonic() - UNUSED_SECONDS
+        with self._lock:
+            unused = [
+                version
+                for version, loaded in self._loaded.items()
+                if version != self._champion and not loaded.users and loaded.last_used < long_ago
+            ]
+            dropped = [(version, self._loaded.pop(version)) for version in unused]
+        for version, loaded in dropped:
+            loaded.batcher.close()
+            metrics.release_in_service.remove(version)
+            log.info("release_dropped", release=version, modality=self._modality)
+
+
+def _used(loaded: _Loaded[Item]) -> _Loaded[Item]:
+    loaded.users += 1
+    return loaded

@@ -1,0 +1,36 @@
+"""Runs a worker: the same last steps for all of them."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from shared.broker import Broker
+from shared.contracts import Lane, queue_name
+from shared.settings import WorkerSettings
+
+
+def run_worker(
+    broker: Broker,
+    station: str,
+    settings: WorkerSettings,
+    ready: Callable[[], tuple[str, ...]],
+) -> int:
+    """Consume a station's queues until told to stop; returns the exit code.
+
+    Args:
+        broker: With its handlers subscribed.
+        station: `text`, `image` or `fusion`.
+        settings: The lanes and the number of threads.
+        ready: Names the releases that the worker has loaded.
+    """
+    queues = lane_queues(station, settings.lanes)
+    name = f"{station}@{socket.gethostname()}:{os.getpid()}"
+    presence = broker.presence(name, queues)
+    presence.releases = ready
+    presence.start()
+    return broker.run(queues, threads=settings.threads)
+
+
+def lane_queues(station: str, lanes: Sequence[Lane]) -> tuple[str, ...]:
+    """The queues of a station, the interactive one first."""
+    return tuple(queue_name(station, lane) for lane in Lane if lane in lanes)

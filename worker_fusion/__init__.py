@@ -1,0 +1,1 @@
+"""Joins the modalities and writes the answers."""

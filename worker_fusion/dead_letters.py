@@ -1,0 +1,97 @@
+"""Keeps messages that were given up, and tells their jobs."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select, update
+
+from shared.contracts import (
+    TOPICS,
+    Failure,
+    MessageParked,
+    Modality,
+    ModalityScore,
+    ModalityScored,
+    ScoreImage,
+    ScoreText,
+    WorkMessage,
+)
+from shared.db.models import DeadLetter, Job, JobStatus, now
+from shared.db.session import UnitOfWork
+from worker_fusion.join import Join
+
+log = structlog.get_logger(__name__)
+
+#: What a job's modality failed with when its message was parked.
+PARKED = "message_parked"
+
+
+@dataclass(frozen=True)
+class DeadLetters:
+    """Writes dead letters and lets their jobs end."""
+
+    unit_of_work: UnitOfWork
+    join: Join
+
+    def on_message_parked(self, parked: MessageParked) -> None:
+        """Keep the message; its jobs go on with their other modality, or fail with the reason.
+
+        Raises:
+            Unavailable: The database or the registry does not answer.
+        """
+        self._keep(parked)
+        message = TOPICS[parked.parked_topic].model_validate(parked.payload)
+        if isinstance(message, ScoreText | ScoreImage):
+            modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
+            self.join.on_modality_scored(_failures(message, modality, parked.error))
+        elif isinstance(message, ModalityScored):
+            self._fail([item.job_id for item in message.items], parked.error)
+
+    def _keep(self, parked: MessageParked) -> None:
+        fingerprint = _fingerprint(parked)
+        with self.unit_of_work() as work:
+            known = select(DeadLetter.id).where(DeadLetter.fingerprint == fingerprint)
+            if work.session.scalar(known) is not None:
+                return
+            work.session.add(
+                DeadLetter(
+                    topic=parked.parked_topic,
+                    payload=parked.payload,
+                    fingerprint=fingerprint,
+                    error=parked.error,
+                    deliveries=parked.deliveries,
+                    parked_at=parked.parked_at,
+                )
+            )
+        log.error("dead_letter_kept", topic=parked.parked_topic, error=parked.error)
+
+    def _fail(self, ids: list[str], error: str) -> None:
+        with self.unit_of_work() as work:
+            work.session.execute(
+                update(Job)
+                .where(Job.id.in_(ids), Job.status == JobStatus.QUEUED.value)
+                .values(
+                    status=JobStatus.FAILED.value,
+                    finished_at=now(),
+                    error_code=PARKED,
+                    error_message=error,
+                )
+            )
+
+
+def _failures(message: WorkMessage, modality: Modality, error: str) -> ModalityScored:
+    failure = Failure(code=PARKED, message=f"Its {modality.value} message was {error}")
+    return ModalityScored(
+        trace_id=message.trace_id,
+        lane=message.lane,
+        release=message.release,
+        modality=modality,
+        items=tuple(ModalityScore(job_id=item.job_id, failure=failure) for item in message.items),
+    )
+
+
+def _fingerprint(parked: MessageParked) -> str:
+    content = json.dumps([parked.parked_topic, parked.payload], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,194 @@
+"""Completes jobs exactly once: whoever brings the last modality writes the answer."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from shared import metrics
+from shared.categories import CategorySet
+from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
+from shared.db.models import Job, JobStatus, Score, now
+from shared.db.session import UnitOfWork
+from shared.inference.fusion import FusionModel
+from shared.inference.manifest import ReleaseManifest
+from worker_fusion.combine import Answer, Evidence, answer
+
+log = structlog.get_logger(__name__)
+
+PROBABILITY_TYPE = np.dtype("<f4")
+
+
+class Registry(Protocol):
+    """What the join needs of `shared.inference.releases.Releases`."""
+
+    def folder(self, version: str) -> Path:
+        """Local folder of a version."""
+
+    def manifest(self, version: str) -> ReleaseManifest:
+        """What a version says of itself."""
+
+
+@dataclass(frozen=True)
+class Fusions:
+    """Fusion models and categories by release; both are small and kept."""
+
+    registry: Registry
+
+    def load(self, version: str) -> tuple[CategorySet, FusionModel]:
+        """Load one release's part. Raises `NotFound` or `Unavailable`."""
+        return _load(self.registry, version)
+
+
+@dataclass(frozen=True)
+class Join:
+    """Records scores and completes jobs, one transaction a message."""
+
+    unit_of_work: UnitOfWork
+    fusions: Fusions
+
+    def on_modality_scored(self, scored: ModalityScored) -> None:
+        """Record a slice's scores and answer every job that now has all of them.
+
+        Raises:
+            Unavailable: The database or the registry does not answer; nothing was changed.
+        """
+        categories, fusion = self.fusions.load(scored.release)
+        with self.unit_of_work() as work:
+            jobs = _lock_queued(work.session, scored)
+            _record(work.session, scored, jobs)
+            finished = _complete(work.session, jobs, categories, fusion)
+        for job, status in finished:
+            metrics.jobs_finished_total.labels(status).inc()
+            metrics.job_seconds.labels(job.lane).observe((now() - job.created_at).total_seconds())
+        log.info(
+            "modality_joined",
+            modality=scored.modality,
+            items=len(scored.items),
+            finished=len(finished),
+            release=scored.release,
+        )
+
+
+def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, Job]:
+    # Two modalities may finish at once. Without this lock neither sees the other's score, and the
+    # job would wait forever. Sorted, so that two slices cannot deadlock. SQLite has no row locks;
+    # there the transaction itself is exclusive.
+    ids = sorted({item.job_id for item in scored.items})
+    rows = session.scalars(
+        select(Job)
+        .where(
+            Job.id.in_(ids),
+            Job.status == JobStatus.QUEUED.value,
+            Job.release == scored.release,
+        )
+        .order_by(Job.id)
+        .with_for_update()
+    )
+    return {job.id: job for job in rows}
+
+
+def _record(session: Session, scored: ModalityScored, jobs: dict[str, Job]) -> None:
+    known = set(
+        session.scalars(
+            select(Score.job_id).where(
+                Score.job_id.in_(jobs), Score.modality == scored.modality.value
+            )
+        )
+    )
+    rows = {
+        item.job_id: _score_row(scored, item)
+        for item in scored.items
+        if item.job_id in jobs and item.job_id not in known
+    }
+    if rows:
+        session.execute(insert(Score), list(rows.values()))
+
+
+def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
+    probabilities = item.probabilities
+    return {
+        "job_id": item.job_id,
+        "modality": scored.modality.value,
+        "release": scored.release,
+        "probabilities": None
+        if probabilities is None
+        else np.array(probabilities, PROBABILITY_TYPE).tobytes(),
+        "error_code": item.failure.code if item.failure else None,
+        "error_message": item.failure.message if item.failure else None,
+        "scored_at": now(),
+    }
+
+
+def _complete(
+    session: Session, jobs: dict[str, Job], categories: CategorySet, fusion: FusionModel
+) -> list[tuple[Job, str]]:
+    evidence = _evidence(session, list(jobs))
+    answers = {
+        id_: answer(evidence[id_], categories, fusion)
+        for id_, job in jobs.items()
+        if _is_complete(job, evidence[id_])
+    }
+    moment = now()
+    rows = [_job_row(id_, found, moment) for id_, found in answers.items()]
+    if rows:
+        session.execute(update(Job), rows)
+    return [(jobs[row["id"]], row["status"]) for row in rows]
+
+
+def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
+    found: dict[str, Evidence] = defaultdict(Evidence)
+    for score in session.scalars(select(Score).where(Score.job_id.in_(ids))):
+        modality = Modality(score.modality)
+        if score.probabilities is None:
+            found[score.job_id].failures[modality] = Failure(
+                code=score.error_code or "unknown", message=score.error_message or ""
+            )
+        else:
+            found[score.job_id].probabilities[modality] = np.frombuffer(
+                score.probabilities, PROBABILITY_TYPE
+            )
+    return found
+
+
+def _is_complete(job: Job, evidence: Evidence) -> bool:
+    there = evidence.probabilities.keys() | evidence.failures.keys()
+    wanted = {
+        modality
+        for modality, is_wanted in (
+            (Modality.TEXT, job.wants_text),
+            (Modality.IMAGE, job.wants_image),
+        )
+        if is_wanted
+    }
+    return wanted <= there
+
+
+def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:
+    is_failed = found.failure is not None
+    return {
+        "id": id_,
+        "status": (JobStatus.FAILED if is_failed else JobStatus.DONE).value,
+        "finished_at": moment,
+        "prdtypecode": found.prdtypecode,
+        "confidence": found.confidence,
+        "result": found.result,
+        "error_code": found.failure.code if found.failure else None,
+        "error_message": found.failure.message if found.failure else None,
+    }
+
+
+@lru_cache(maxsize=8)
+def _load(registry: Registry, version: str) -> tuple[CategorySet, FusionModel]:
+    return (
+        registry.manifest(version).category_set,
+        FusionModel.load(registry.folder(version) / "fusion"),
+    )

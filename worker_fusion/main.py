@@ -1,0 +1,37 @@
+"""The fusion worker: hears scores, joins them, writes answers; keeps dead letters."""
+
+import sys
+
+from shared.broker import Broker
+from shared.contracts import MessageParked, ModalityScored
+from shared.db.session import UnitOfWork, open_engine
+from shared.inference.releases import Releases
+from shared.inference.worker import run_worker
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LogSettings,
+    MetricsSettings,
+    ReleaseSettings,
+    WorkerSettings,
+)
+from worker_fusion.dead_letters import DeadLetters
+from worker_fusion.join import Fusions, Join
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="worker_fusion")
+    serve_metrics(MetricsSettings())
+    broker = Broker(BrokerSettings())
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    join = Join(unit_of_work, Fusions(Releases(ReleaseSettings())))
+    broker.subscribe(ModalityScored, join.on_modality_scored)
+    broker.subscribe(MessageParked, DeadLetters(unit_of_work, join).on_message_parked)
+    return run_worker(broker, "fusion", WorkerSettings(), tuple)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

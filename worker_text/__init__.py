@@ -1,0 +1,1 @@
+"""Scores texts with a recurrent network."""

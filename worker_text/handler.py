@@ -1,0 +1,24 @@
+"""Handles `ScoreText`."""
+
+from dataclasses import dataclass
+
+from shared.broker import Publisher
+from shared.contracts import Modality, ScoreText
+from shared.inference.pool import ModelPool
+from shared.inference.serving import score_slice
+from shared.inference.text import product_text
+
+
+@dataclass(frozen=True)
+class TextHandler:
+    """Scores the texts of a request and tells fusion."""
+
+    pool: ModelPool[str]
+    publisher: Publisher
+
+    def score_text(self, request: ScoreText) -> None:
+        """Score one request. Raises `Unavailable` when a part that is needed does not answer."""
+        texts = {
+            item.job_id: product_text(item.designation, item.description) for item in request.items
+        }
+        self.publisher.publish(score_slice(self.pool, request, Modality.TEXT, texts))

@@ -1,0 +1,42 @@
+"""The text worker: hears `ScoreText`, batches, scores, tells fusion."""
+
+import sys
+
+from shared.broker import Broker
+from shared.contracts import Modality, ScoreText
+from shared.inference.pool import ModelPool
+from shared.inference.releases import Releases
+from shared.inference.worker import run_worker
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    LogSettings,
+    MetricsSettings,
+    ReleaseSettings,
+    WorkerSettings,
+)
+from worker_text.handler import TextHandler
+from worker_text.scorer import TextScorer
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="worker_text")
+    settings, release_settings = WorkerSettings(), ReleaseSettings()
+    serve_metrics(MetricsSettings())
+    broker = Broker(BrokerSettings())
+    pool: ModelPool[str] = ModelPool(
+        Releases(release_settings),
+        lambda folder, manifest: TextScorer(folder, manifest, threads=settings.model_threads),
+        modality=Modality.TEXT,
+        max_batch=settings.max_batch,
+        max_wait_seconds=settings.max_wait_seconds,
+    )
+    pool.watch(release_settings.poll_seconds)
+    broker.subscribe(ScoreText, TextHandler(pool, broker).score_text)
+    return run_worker(broker, "text", settings, pool.ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

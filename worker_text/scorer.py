@@ -1,0 +1,34 @@
+"""The text model behind the scorer protocol."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.onnx_session import open_session
+from shared.inference.text import TextEncoder
+
+
+class TextScorer:
+    """Prepared texts in, probabilities out.
+
+    Args:
+        folder: A release.
+        manifest: What the release says of itself.
+        threads: Threads of one model call.
+    """
+
+    def __init__(self, folder: Path, manifest: ReleaseManifest, *, threads: int) -> None:
+        self._encoder = TextEncoder.load(folder / "text/tokenizer.json", manifest.text.max_tokens)
+        self._session = open_session(folder / "text/model.onnx", threads=threads)
+        self.score(["premier texte", ""])
+
+    def score(self, items: Sequence[str]) -> NDArray[np.float32]:
+        """Score a batch of prepared texts; returns shape `(batch, classes)`."""
+        tokens = self._encoder.encode(items)
+        probabilities: NDArray[np.float32] = self._session.run(
+            ["probabilities"], {"tokens": tokens}
+        )[0]
+        return probabilities
