@@ -1,4 +1,4 @@
-"""Promotion: the one way by which a release starts to serve, for the trainer and for people alike."""
+"""Promotion: the one way by which a release starts to serve, for trainer and people alike."""
 
 from typing import Protocol
 

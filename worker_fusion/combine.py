@@ -62,7 +62,8 @@ def _fused(probabilities: dict[Modality, Floats], fusion: FusionModel) -> Floats
     if len(probabilities) == 1:
         return next(iter(probabilities.values()))
     text, image = probabilities[Modality.TEXT], probabilities[Modality.IMAGE]
-    return fusion.combine(text[np.newaxis], image[np.newaxis])[0]
+    fused: Floats = fusion.combine(text[np.newaxis], image[np.newaxis])[0]
+    return fused
 
 
 def _top(probabilities: Floats, categories: CategorySet) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,15 +36,21 @@ class Registry(Protocol):
         """What a version says of itself."""
 
 
-@dataclass(frozen=True)
 class Fusions:
     """Fusion models and categories by release; both are small and kept."""
 
-    registry: Registry
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._loaded: dict[str, tuple[CategorySet, FusionModel]] = {}
 
     def load(self, version: str) -> tuple[CategorySet, FusionModel]:
         """Load one release's part. Raises `NotFound` or `Unavailable`."""
-        return _load(self.registry, version)
+        if version not in self._loaded:
+            self._loaded[version] = (
+                self._registry.manifest(version).category_set,
+                FusionModel.load(self._registry.folder(version) / "fusion"),
+            )
+        return self._loaded[version]
 
 
 @dataclass(frozen=True)
@@ -184,11 +189,3 @@ def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:
         "error_code": found.failure.code if found.failure else None,
         "error_message": found.failure.message if found.failure else None,
     }
-
-
-@lru_cache(maxsize=8)
-def _load(registry: Registry, version: str) -> tuple[CategorySet, FusionModel]:
-    return (
-        registry.manifest(version).category_set,
-        FusionModel.load(registry.folder(version) / "fusion"),
-    )

@@ -1,4 +1,4 @@
-"""The one preparation of pictures: trainer and worker call the same code; its version is in the release."""
+"""The one preparation of pictures, for trainer and worker; its version is in the release."""
 
 import io
 import warnings

@@ -1,4 +1,4 @@
-"""The releases that a worker has loaded: a new champion beside the old one, until that is unused."""
+"""The releases a worker has loaded: a new champion beside the old one, until that is unused."""
 
 import threading
 import time

@@ -151,7 +151,7 @@ class Releases:
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
-        return found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+        return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
     def _download(self, version: str, folder: Path) -> None:
         # Downloaded aside and renamed: several workers share the cache, and none sees half of it.

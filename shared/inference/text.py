@@ -1,4 +1,4 @@
-"""The one preparation of text: trainer and worker call the same code, and its version is in the release."""
+"""The one preparation of text, for trainer and worker; its version is in the release."""
 
 import html
 import re
