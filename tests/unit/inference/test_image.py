@@ -1,0 +1,63 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.errors import ImageUnreadable
+from shared.inference import image
+from shared.inference.image import prepare
+
+SIZE = 299
+
+
+def encoded(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "1", "RGBA", "LA", "I;16"])
+def test_every_colour_mode_becomes_rgb(mode: str) -> None:
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    pixels = prepare(encoded(Image.new(mode, (40, 30)), form), SIZE)
+    assert pixels.shape == (SIZE, SIZE, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_transparency_becomes_white() -> None:
+    assert prepare(encoded(Image.new("RGBA", (10, 10), (0, 0, 0, 0))), SIZE).min() == 255
+
+
+def test_rotation_of_the_camera_is_applied() -> None:
+    picture = Image.new("RGB", (600, 600), "black")
+    picture.paste("white", (0, 0, 600, 300))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    pixels = prepare(encoded(picture, "JPEG", exif=exif), SIZE)
+    assert pixels[:100].mean() < 10
+    assert pixels[-100:].mean() > 245
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GIF89a", b"not a picture", b"%PDF-1.7 ...", b"\xff\xd8"]
+)
+def test_something_else_is_refused(content: bytes) -> None:
+    with pytest.raises(ImageUnreadable):
+        prepare(content, SIZE)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_cut_off_picture_is_refused(form: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(noise), form)
+    with pytest.raises(ImageUnreadable):
+        prepare(content[: len(content) // 2], SIZE)
+
+
+def test_pixel_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("1", (200, 200)))
+    monkeypatch.setattr(image, "MAX_PIXELS", 39_999)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("was decoded"))
+    with pytest.raises(ImageUnreadable, match="200 x 200"):
+        prepare(content, SIZE)

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from trainer.evaluate import calibration_error, figures_of, official_weights
+
+
+def test_perfect_answers_have_no_error() -> None:
+    figures = figures_of(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
+    assert figures.f1_plain == 1
+    assert figures.calibration_error == 0
+    assert figures.log_loss == 0
+
+
+def test_overconfidence_is_the_calibration_error() -> None:
+    # Says .9 and is right every second time.
+    probabilities = np.tile(np.array([[0.9, 0.1]], np.float32), (10, 1))
+    assert calibration_error(probabilities, np.array([0, 1] * 5)) == pytest.approx(0.4, abs=1e-6)
+
+
+def test_official_weights_restore_the_official_mix() -> None:
+    codes = np.array([10, 10, 10, 20])
+    weights = official_weights(codes, {10: 0.25, 20: 0.75, 30: 0.0})
+    assert weights is not None
+    np.testing.assert_allclose(weights, [1 / 3, 1 / 3, 1 / 3, 3], rtol=1e-6)
+
+
+def test_unknown_shares_give_no_official_figure() -> None:
+    assert official_weights(np.array([10, 99]), {10: 1.0}) is None
+    named = figures_of(np.eye(2, dtype=np.float32), np.array([0, 1])).named("text")
+    assert "text_f1_official" not in named
+    assert named["text_rows"] == 2

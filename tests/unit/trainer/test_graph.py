@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from trainer.graph import stored_small
+
+
+def test_int8_keeps_each_channel_to_half_a_step() -> None:
+    array = np.random.default_rng(0).normal(0, 1, (64, 40)).astype(np.float32)
+    array[3] *= 100
+    stored, scale = stored_small(array, (0,), "int8")
+    assert stored.dtype == np.int8
+    assert scale is not None
+    assert np.all(np.abs(stored * scale - array) <= scale / 2 + 1e-6)
+    # A loud channel does not coarsen the others.
+    assert scale[0] < scale[3] / 10
+
+
+def test_channel_of_zeros_stays_zero() -> None:
+    stored, scale = stored_small(np.zeros((2, 1024), np.float32), (0,), "int8")
+    assert scale is not None
+    assert not np.any(stored * scale)
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_small_arrays_stay_as_they_are(storage: str) -> None:
+    stored, scale = stored_small(np.ones((4, 4), np.float32), (0,), storage)  # type: ignore[arg-type]
+    assert stored.dtype == np.float32
+    assert scale is None

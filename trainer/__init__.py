@@ -1,0 +1,1 @@
+"""Trains releases: reads data, fits the models, tests them, registers the result."""

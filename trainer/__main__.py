@@ -1,0 +1,88 @@
+"""Commands: `python -m trainer train | evaluate | bench`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from shared.errors import RayonError
+from trainer.datasets import load
+from trainer.evaluate import evaluate_release
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        commands = {"train": _train, "evaluate": _evaluate, "bench": _bench}
+        commands[given.command](given)
+    except RayonError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a release from a folder of data")
+    train.add_argument("data", type=Path, help="folder in the challenge's layout")
+    train.add_argument("--out", type=Path, default=Path("var/training/release"))
+    train.add_argument("--work", type=Path, default=Path("var/training"))
+    train.add_argument("--weights", type=Path, help="Xception's ImageNet weights (.npz)")
+    train.add_argument("--name", default="rayon")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--storage", choices=("int8", "float16", "float32"), default="int8")
+    evaluate = commands.add_parser("evaluate", help="score a release on the test rows")
+    evaluate.add_argument("release", type=Path)
+    evaluate.add_argument("data", type=Path)
+    evaluate.add_argument("--part", default="test")
+    evaluate.add_argument("--seed", type=int, default=0)
+    bench = commands.add_parser("bench", help="speed of a release beside TensorFlow")
+    bench.add_argument("release", type=Path)
+    bench.add_argument("--work", type=Path, default=Path("var/training"))
+    bench.add_argument("--weights", type=Path, help="Xception's ImageNet weights (.npz)")
+    bench.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def _train(given: argparse.Namespace) -> None:
+    # TensorFlow takes seconds to load and the other commands may not need it.
+    from trainer.pipeline import Plan, train
+
+    given.work.mkdir(parents=True, exist_ok=True)
+    plan = Plan(
+        data=given.data,
+        work=given.work,
+        weights=given.weights,
+        name=given.name,
+        seed=given.seed,
+        storage=given.storage,
+        tell=lambda line: print(line, flush=True),
+    )
+    manifest = train(plan, given.out)
+    print(f"release in {given.out}")
+    for name, value in manifest.figures.items():
+        print(f"  {name} {value:.4f}")
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    found = evaluate_release(given.release, load(given.data, seed=given.seed), given.part)
+    print(f"{'':<12}{'rows':>6}{'F1':>9}{'official':>10}{'ECE':>8}{'log loss':>10}")
+    for name, figures in found.items():
+        print(
+            f"{name:<12}{figures.rows:>6}{figures.f1_plain:>9.4f}{figures.f1_official:>10.4f}"
+            f"{figures.calibration_error:>8.4f}{figures.log_loss:>10.4f}"
+        )
+
+
+def _bench(given: argparse.Namespace) -> None:
+    from trainer.bench import bench_image, bench_text
+
+    for line in bench_text(given.release, given.work, given.threads):
+        print(line, flush=True)
+    for line in bench_image(given.release, given.weights, given.work, given.threads):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

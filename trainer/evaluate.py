@@ -1,0 +1,123 @@
+"""Scores a release folder on held-out rows, with the same code that serves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+
+from shared.inference.fusion import FusionModel
+from trainer.datasets import Dataset
+from trainer.models.fusion_stack import log_loss
+from trainer.package import LoadedRelease
+
+Floats = NDArray[np.float32]
+
+#: Confidence is compared with accuracy in this many equal steps.
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How good probabilities are on some rows.
+
+    Attributes:
+        f1_plain: Weighted F1, every row counts the same.
+        f1_official: Weighted F1, each row counts official share / share here of its category;
+            comparable to published figures. `nan` where the official shares are not known.
+        calibration_error: Expected calibration error.
+        log_loss: In nats.
+    """
+
+    rows: int
+    f1_plain: float
+    f1_official: float
+    calibration_error: float
+    log_loss: float
+
+    def named(self, prefix: str) -> dict[str, float]:
+        """The figures as they stand in a release, such as `text_f1_plain`."""
+        named = {f"{prefix}_{name}": float(value) for name, value in vars(self).items()}
+        return {name: value for name, value in named.items() if not np.isnan(value)}
+
+
+def evaluate_release(folder: Path, data: Dataset, part: str = "test") -> dict[str, Figures]:
+    """Score a release on one part: text, picture, and fusion on the rows that have both.
+
+    `text_both` and `image_both` are the single modalities on the fusion's rows.
+    """
+    release = LoadedRelease.load(folder)
+    texts = data.part(part, text=True)
+    pictures = data.part(part, picture=True)
+    text = pd.DataFrame(release.score_texts(texts), index=texts.index)
+    image = pd.DataFrame(release.score_pictures(pictures), index=pictures.index)
+    found = {
+        "text": _figures(data, texts, text),
+        "image": _figures(data, pictures, image),
+    }
+    both = data.part(part, text=True, picture=True)
+    if len(both):
+        found |= _fused(data, both, text.loc[both.index], image.loc[both.index], release.fusion)
+    return found
+
+
+def figures_of(
+    probabilities: Floats, targets: NDArray[np.int64], weights: Floats | None = None
+) -> Figures:
+    """Measure probabilities `(rows, classes)` against true columns `(rows,)`."""
+    predicted = probabilities.argmax(axis=1)
+    official = (
+        float("nan")
+        if weights is None
+        else f1_score(targets, predicted, average="weighted", sample_weight=weights)
+    )
+    return Figures(
+        rows=len(targets),
+        f1_plain=float(f1_score(targets, predicted, average="weighted")),
+        f1_official=float(official),
+        calibration_error=calibration_error(probabilities, targets),
+        log_loss=log_loss(probabilities, targets),
+    )
+
+
+def calibration_error(probabilities: Floats, targets: NDArray[np.int64]) -> float:
+    """Expected calibration error (Naeini et al. 2015), over `CALIBRATION_BINS` equal bins."""
+    confidence = probabilities.max(axis=1)
+    is_right = probabilities.argmax(axis=1) == targets
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = [
+        abs(float(is_right[bins == b].mean()) - float(confidence[bins == b].mean()))
+        * float((bins == b).mean())
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def official_weights(codes: NDArray[np.int64], official_share: dict[int, float]) -> Floats | None:
+    """Weight of each row: official share / share here of its category; `None` if not known."""
+    present, counts = np.unique(codes, return_counts=True)
+    if not set(present.tolist()) <= set(official_share):
+        return None
+    weight = {
+        int(code): official_share[int(code)] / (count / len(codes))
+        for code, count in zip(present, counts, strict=True)
+    }
+    return np.array([weight[int(code)] for code in codes], np.float32)
+
+
+def _figures(data: Dataset, rows: pd.DataFrame, probabilities: pd.DataFrame) -> Figures:
+    weights = official_weights(rows["code"].to_numpy(), data.official_share)
+    return figures_of(probabilities.to_numpy(np.float32), data.targets(rows), weights)
+
+
+def _fused(
+    data: Dataset, rows: pd.DataFrame, text: pd.DataFrame, image: pd.DataFrame, fusion: FusionModel
+) -> dict[str, Figures]:
+    fused = fusion.combine(text.to_numpy(np.float32), image.to_numpy(np.float32))
+    return {
+        "fusion": _figures(data, rows, pd.DataFrame(fused, index=rows.index)),
+        "text_both": _figures(data, rows, text),
+        "image_both": _figures(data, rows, image),
+    }

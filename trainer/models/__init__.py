@@ -1,0 +1,1 @@
+"""The models, each behind the same few verbs: fit, predict, export."""
