@@ -1,0 +1,1 @@
+"""HTTP in, rows and messages out; the only package that knows FastAPI."""

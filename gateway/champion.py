@@ -1,0 +1,97 @@
+"""Which release new jobs get: the champion, once the workers have it."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from sqlalchemy import select
+
+from shared.broker import Worker
+from shared.db.models import Promotion
+from shared.db.session import UnitOfWork
+from shared.errors import RayonError, Unavailable
+from shared.settings import ReleaseSettings
+
+log = structlog.get_logger(__name__)
+
+#: Workers of these stations load models.
+STATIONS = ("text.", "image.")
+
+
+class Registry(Protocol):
+    """What the watch needs of `shared.inference.releases.Releases`."""
+
+    def champion(self) -> str | None:
+        """Version that serves."""
+
+
+class ChampionWatch:
+    """Follows the registry's champion.
+
+    A new champion is given to jobs only when every worker announced it as loaded, so that nobody
+    waits for a model to load; or after a grace time, should a worker never get there.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        workers: Callable[[], list[Worker]],
+        unit_of_work: UnitOfWork,
+        settings: ReleaseSettings,
+    ) -> None:
+        self._registry = registry
+        self._workers = workers
+        self._unit_of_work = unit_of_work
+        self._settings = settings
+        self._current: str | None = None
+        self._seen: tuple[str, float] | None = None
+
+    def current(self) -> str:
+        """Version for a new job. Raises `Unavailable` before there is one."""
+        if self._current is None:
+            raise Unavailable("No release has been promoted yet")
+        return self._current
+
+    def start(self) -> None:
+        """Follow in a thread until the process ends."""
+        threading.Thread(target=self._follow, name="champion", daemon=True).start()
+
+    def look(self) -> None:
+        """Look once. Raises `Unavailable`."""
+        try:
+            champion = self._registry.champion()
+        except Unavailable:
+            # The ledger knows as well who serves; with it a restart needs no registry.
+            champion = self._current or self._last_promoted()
+        if champion is None or champion == self._current:
+            return
+        if self._current is None or self._is_everywhere(champion):
+            log.info("champion_taken", release=champion, previous=self._current)
+            self._current = champion
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                self.look()
+            except RayonError as error:
+                log.warning("champion_unknown", error=str(error))
+            time.sleep(self._settings.poll_seconds)
+
+    def _is_everywhere(self, champion: str) -> bool:
+        if self._seen is None or self._seen[0] != champion:
+            self._seen = (champion, time.monotonic())
+        if time.monotonic() - self._seen[1] > self._settings.switch_grace_seconds:
+            return True
+        with_models = [
+            worker
+            for worker in self._workers()
+            if any(queue.startswith(STATIONS) for queue in worker.queues)
+        ]
+        return all(champion in worker.releases for worker in with_models)
+
+    def _last_promoted(self) -> str | None:
+        with self._unit_of_work.reading() as session:
+            newest = select(Promotion.version).order_by(Promotion.id.desc()).limit(1)
+            return session.scalar(newest)

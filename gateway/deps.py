@@ -1,0 +1,99 @@
+"""Who asks: the token's claims, and the account behind them."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import jwt
+
+from shared.db.models import Role
+from shared.errors import Unauthenticated
+from shared.settings import GatewaySettings
+
+ALGORITHM = "HS256"
+ISSUER = "rayon"
+AUDIENCE = "rayon-api"
+ACCESS = "access"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The signed-in account."""
+
+    id: str
+    username: str
+    role: Role
+    session_id: str
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether accounts and releases are this person's business."""
+        return self.role is Role.ADMIN
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether queues and training are this person's business."""
+        return self.role in (Role.ADMIN, Role.OPERATOR)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an access token says."""
+
+    user_id: str
+    session_id: str
+
+
+class AccessTokens:
+    """Signs and reads access tokens."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._key = settings.secret_key.get_secret_value()
+        self.seconds = settings.access_token_seconds
+
+    def sign(self, claims: Claims) -> str:
+        """Make a token that ends after `seconds`."""
+        moment = datetime.now(UTC)
+        return jwt.encode(
+            {
+                "iss": ISSUER,
+                "aud": AUDIENCE,
+                "typ": ACCESS,
+                "sub": claims.user_id,
+                "sid": claims.session_id,
+                "iat": moment,
+                "exp": moment + timedelta(seconds=self.seconds),
+            },
+            self._key,
+            algorithm=ALGORITHM,
+        )
+
+    def read(self, token: str) -> Claims:
+        """Check a token. Raises `Unauthenticated` if it is not ours, not meant for us, or over."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "typ"]},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthenticated("The access token has expired") from error
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated("The access token is not valid") from error
+        if claims["typ"] != ACCESS:
+            raise Unauthenticated("Expected an access token")
+        return Claims(user_id=claims["sub"], session_id=claims["sid"])
+
+
+def new_secret() -> str:
+    """Make 256 random bits, as text that fits a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """SHA-256 of a random secret; such a one needs no slow hash."""
+    return sha256(secret.encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""Errors as problem documents (RFC 9457)."""
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.errors import InvalidInput, RayonError, Unauthenticated, Unavailable
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "application/problem+json"
+#: A client that was told 503 may ask again after this many seconds.
+RETRY_AFTER_SECONDS = 5
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    code: str = "about:blank",
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Make a problem document; `errors` names the fields at fault."""
+    body: dict[str, object] = {
+        "type": code if code == "about:blank" else f"urn:rayon:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+    app.add_exception_handler(RayonError, _on_rayon_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def of_error(error: RayonError) -> JSONResponse:
+    """The problem document of one of our errors."""
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    errors = (
+        [{"field": ".".join(str(part) for part in error.field), "message": error.detail}]
+        if error.field
+        else None
+    )
+    return problem(
+        error.status, error.title, error.detail, code=error.code, errors=errors, headers=headers
+    )
+
+
+async def _on_rayon_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RayonError)  # noqa: S101 - for the type; Starlette dispatches by it
+    if error.status >= 500:
+        log.warning("request_failed", error=str(error), code=error.code)
+    return of_error(error)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
+    errors = [
+        # The first part says where the field was sought: body, query, path.
+        {"field": ".".join(str(part) for part in found["loc"][1:]), "message": found["msg"]}
+        for found in error.errors()
+    ]
+    detail = "; ".join(f"`{found['field']}`: {found['message']}" for found in errors)
+    return problem(422, InvalidInput.title, detail, code=InvalidInput.code, errors=errors)
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - see above
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, str(error.detail), str(error.detail), headers=headers)
+
+
+async def _on_unexpected(_request: Request, error: Exception) -> JSONResponse:
+    log.error("request_crashed", exc_info=error)
+    return problem(
+        500, RayonError.title, "This is a defect in Rayon; its log tells more.", code="internal"
+    )

@@ -1,0 +1,249 @@
+"""Jobs: taken, listed, cancelled, labelled."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway.deps import Principal
+from gateway.schemas import ModelName
+from shared import metrics
+from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
+from shared.db.models import IdempotencyKey, Job, JobStatus, User, new_id, now
+from shared.db.session import UnitOfWork
+from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from shared.logs import new_trace_id
+from shared.storage import Storage
+
+#: Folder of the uploaded pictures in the storage.
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a client sent to be classified."""
+
+    designation: str
+    description: str
+    image: bytes
+    model: ModelName
+    release: str
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.designation.strip() or self.description.strip())
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that the client sent."""
+        content = hashlib.sha256()
+        fields = (self.designation, self.description, self.model, self.release)
+        for field in (*(text.encode() for text in fields), self.image):
+            content.update(len(field).to_bytes(8, "big") + field)
+        return content.hexdigest()
+
+
+def require_input(product: Product) -> None:
+    """Check that the model asked for has something to work on. Raises `InvalidInput`."""
+    if product.model == "image" and not product.image:
+        raise InvalidInput("`model=image` needs a picture. Received: none", field=("image",))
+    if product.model == "text" and not product.has_text:
+        raise InvalidInput(
+            "`model=text` needs a `designation` or a `description`. Received: neither",
+            field=("designation",),
+        )
+    if not product.has_text and not product.image:
+        raise InvalidInput(
+            "Expected a `designation`, a `description` or an `image`. Received: none of them",
+            field=("designation",),
+        )
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Takes jobs in."""
+
+    unit_of_work: UnitOfWork
+    storage: Storage
+    lease_seconds: float
+
+    def submit(
+        self,
+        principal: Principal,
+        product: Product,
+        *,
+        version: str,
+        idempotency_key: str | None = None,
+        trace_id: str | None = None,
+    ) -> Job:
+        """Keep a job and ask the workers for its scores.
+
+        Args:
+            principal: Whose job it is.
+            product: Checked by `require_input`.
+            version: The release that answers.
+            idempotency_key: The same key with the same content gives the same job.
+            trace_id: What the logs of this job's way have in common.
+
+        Raises:
+            Conflict: The key was used for other content.
+            Unavailable: Database or storage do not answer; nothing was kept.
+        """
+        if idempotency_key is not None:
+            known = self._known(principal, idempotency_key, product)
+            if known is not None:
+                return known
+        job = self._job(principal, product, version, trace_id or new_trace_id())
+        try:
+            with self.unit_of_work() as work:
+                _require_account(work.session, principal)
+                work.session.add(job)
+                work.session.flush()
+                if idempotency_key is not None:
+                    work.session.add(_key(principal, idempotency_key, product, job))
+                    work.session.flush()
+                for message in messages_of([job]):
+                    work.publish(message)
+        except IntegrityError:
+            # The same request at the same moment was first; its job is the answer.
+            known = self._known(principal, idempotency_key or "", product)
+            if known is None:
+                raise
+            return known
+        metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
+        return job
+
+    def _job(self, principal: Principal, product: Product, version: str, trace_id: str) -> Job:
+        wants_image = product.model != "text" and bool(product.image)
+        moment = now()
+        return Job(
+            id=new_id(),
+            user_id=principal.id,
+            trace_id=trace_id,
+            lane=Lane.INTERACTIVE.value,
+            model=product.model,
+            release=version,
+            designation=product.designation,
+            description=product.description,
+            image_uri=self.storage.put(PICTURES, product.image) if wants_image else None,
+            wants_text=product.model != "image" and product.has_text,
+            wants_image=wants_image,
+            status=JobStatus.QUEUED.value,
+            created_at=moment,
+            published_at=moment,
+            leased_until=moment + timedelta(seconds=self.lease_seconds),
+            attempts=0,
+        )
+
+    def _known(self, principal: Principal, key: str, product: Product) -> Job | None:
+        with self.unit_of_work.reading() as session:
+            found = session.get(IdempotencyKey, (principal.id, key))
+            if found is None:
+                return None
+            if found.fingerprint != product.fingerprint():
+                raise Conflict(f"The Idempotency-Key {key!r} was used with other content")
+            return session.get(Job, found.job_id)
+
+
+def messages_of(jobs: Sequence[Job]) -> list[WorkMessage]:
+    """The messages that ask for the scores of jobs of one release, lane and trace."""
+    first = jobs[0]
+    envelope = {"trace_id": first.trace_id, "lane": Lane(first.lane), "release": first.release}
+    texts = tuple(
+        TextItem(job_id=job.id, designation=job.designation, description=job.description)
+        for job in jobs
+        if job.wants_text
+    )
+    images = tuple(
+        ImageItem(job_id=job.id, uri=job.image_uri)
+        for job in jobs
+        if job.wants_image and job.image_uri
+    )
+    found: list[WorkMessage] = []
+    if texts:
+        found.append(ScoreText.model_validate({**envelope, "items": texts}))
+    if images:
+        found.append(ScoreImage.model_validate({**envelope, "items": images}))
+    return found
+
+
+def find(session: Session, principal: Principal, job_id: str) -> Job:
+    """Look a job up. Raises `NotFound`, also for a job of somebody else."""
+    job = session.get(Job, job_id)
+    if job is None or (job.user_id != principal.id and not principal.is_admin):
+        raise NotFound(f"No job {job_id!r}")
+    return job
+
+
+def page(
+    session: Session, principal: Principal, status: str | None, cursor: str | None, limit: int
+) -> tuple[Sequence[Job], str | None]:
+    """One's own jobs, newest first, and the cursor of the next page.
+
+    Raises:
+        InvalidInput: The cursor is not one that a page gave.
+    """
+    query = select(Job).where(Job.user_id == principal.id).order_by(Job.id.desc()).limit(limit + 1)
+    if status is not None:
+        query = query.where(Job.status == status)
+    if cursor is not None:
+        query = query.where(Job.id < _read_cursor(cursor))
+    found = session.scalars(query).all()
+    more = len(found) > limit
+    return found[:limit], _cursor(found[limit - 1].id) if more else None
+
+
+def cancel(session: Session, principal: Principal, job_id: str) -> Job:
+    """Cancel a job; one that is final stays as it is.
+
+    Raises:
+        NotFound: No such job of this user.
+    """
+    find(session, principal, job_id)
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == JobStatus.QUEUED.value)
+        .values(status=JobStatus.CANCELLED.value, finished_at=now())
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()
+    return find(session, principal, job_id)
+
+
+def finished(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
+    """Of some job ids, those that are final or gone."""
+    with unit_of_work.reading() as session:
+        queued = session.scalars(
+            select(Job.id).where(Job.id.in_(ids), Job.status == JobStatus.QUEUED.value)
+        )
+        return set(ids) - set(queued)
+
+
+def _require_account(session: Session, principal: Principal) -> None:
+    if session.get(User, principal.id) is None:
+        raise Unauthenticated("The account was deleted")
+
+
+def _key(principal: Principal, key: str, product: Product, job: Job) -> IdempotencyKey:
+    return IdempotencyKey(
+        user_id=principal.id, key=key, fingerprint=product.fingerprint(), job_id=job.id
+    )
+
+
+def _cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(job_id.encode()).decode()
+
+
+def _read_cursor(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput(
+            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
+        ) from error

@@ -1,0 +1,263 @@
+"""What goes over HTTP. The shapes are public and stable; additions are welcome, changes are not."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.db.models import Role
+
+ModelName = Literal["fusion", "text", "image"]
+Username = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")
+]
+Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TokenPair(BaseModel):
+    """An access token, and a refresh token that is valid once."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
+    expires_in: int = Field(description="Seconds until the access token ends.")
+
+
+class RefreshRequest(_Body):
+    """Trade a refresh token for new tokens."""
+
+    refresh_token: str
+
+
+class PasswordChange(_Body):
+    """A new password, with the current one as proof."""
+
+    current_password: str
+    new_password: Password
+
+
+class UserOut(BaseModel):
+    """An account."""
+
+    username: str
+    role: Role
+    is_active: bool
+    created_at: datetime
+
+
+class UserPage(BaseModel):
+    """Accounts in the order of their names."""
+
+    items: list[UserOut]
+    next_cursor: str | None
+
+
+class UserCreate(_Body):
+    """A new account."""
+
+    username: Username
+    password: Password
+    role: Role = Role.CLIENT
+
+
+class UserPatch(_Body):
+    """What an admin may change of an account; what is absent stays."""
+
+    role: Role | None = None
+    is_active: bool | None = None
+    password: Password | None = None
+
+
+class CategoryProbability(BaseModel):
+    """One category an answer considers."""
+
+    prdtypecode: int
+    category: str
+    probability: float
+
+
+class ModalityAnswer(BaseModel):
+    """What one modality alone would have said."""
+
+    prdtypecode: int
+    confidence: float
+
+
+class Result(BaseModel):
+    """The answer to a job."""
+
+    prdtypecode: int
+    category: str
+    confidence: float
+    top: list[CategoryProbability]
+    modalities: dict[str, ModalityAnswer]
+    degraded: str | None = Field(description="Why a modality is missing from the answer.")
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class JobOut(BaseModel):
+    """A job and, once it is final, its answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11",
+                    "status": "done",
+                    "model": "fusion",
+                    "release": "1",
+                    "created_at": "2026-01-05T10:00:00Z",
+                    "finished_at": "2026-01-05T10:00:00.08Z",
+                    "result": {
+                        "prdtypecode": 2583,
+                        "category": "Piscine et accessoires",
+                        "confidence": 0.97,
+                        "top": [
+                            {
+                                "prdtypecode": 2583,
+                                "category": "Piscine et accessoires",
+                                "probability": 0.97,
+                            }
+                        ],
+                        "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.95}},
+                        "degraded": None,
+                    },
+                    "error": None,
+                    "label": None,
+                }
+            ]
+        }
+    )
+
+    id: str
+    status: Literal["queued", "done", "failed", "cancelled"]
+    model: ModelName
+    release: str
+    created_at: datetime
+    finished_at: datetime | None
+    result: Result | None
+    error: JobError | None
+    label: int | None
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    items: list[JobOut]
+    next_cursor: str | None
+
+
+class LabelIn(_Body):
+    """The true category, from a person."""
+
+    prdtypecode: int
+
+
+class CategoryOut(BaseModel):
+    """A category that can be predicted."""
+
+    prdtypecode: int
+    category: str
+
+
+class CategoryList(BaseModel):
+    """What a release can predict."""
+
+    release: str
+    items: list[CategoryOut]
+
+
+class ReleaseOut(BaseModel):
+    """One release of the models."""
+
+    version: str
+    aliases: list[str]
+    created_at: datetime
+    description: str
+    figures: dict[str, float]
+
+
+class PromotionOut(BaseModel):
+    """One line of the ledger."""
+
+    promoted_at: datetime
+    version: str
+    previous_version: str | None
+    promoted_by: str
+    reason: str
+    figures: dict[str, Any]
+
+
+class ReleaseList(BaseModel):
+    """Releases, newest first, and who promoted which, when and why."""
+
+    items: list[ReleaseOut]
+    ledger: list[PromotionOut]
+
+
+class PromoteRequest(_Body):
+    """Why a person decides."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class QueueOut(BaseModel):
+    """One queue, counted in messages."""
+
+    queue: str
+    waiting: int
+    running: int
+    oldest_seconds: float | None
+
+
+class WorkerOut(BaseModel):
+    """A worker that announced itself within the last seconds."""
+
+    name: str
+    queues: list[str]
+    releases: list[str]
+    running: int
+    handled: int
+    seconds_since_consumed: float | None
+
+
+class QueueList(BaseModel):
+    """What waits, what runs, who works."""
+
+    items: list[QueueOut]
+    jobs_queued: int = Field(description="Unfinished jobs, counted in the database.")
+    workers: list[WorkerOut]
+
+
+class DeadLetterOut(BaseModel):
+    """A message that was given up."""
+
+    id: str
+    topic: str
+    error: str
+    deliveries: int
+    parked_at: datetime
+    payload: dict[str, Any]
+
+
+class DeadLetterList(BaseModel):
+    """Dead letters, newest first."""
+
+    items: list[DeadLetterOut]
+
+
+class Health(BaseModel):
+    """Whether the gateway can do its work, check by check."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]

@@ -1,0 +1,159 @@
+"""Finds unfinished jobs whose messages were lost, and sends them again.
+
+A message may be lost between commit and publish, in Redis, or with a worker that was killed. The
+database is the truth: a job that is queued past its lease is looked at. It counts as lost only if
+no queue on its way still holds a message as old as its own; so a long queue is never doubled.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from gateway.jobs import messages_of
+from shared import metrics
+from shared.broker import QueueDepth
+from shared.contracts import Lane, Modality, queue_name
+from shared.db.models import IdempotencyKey, Job, JobStatus, Score, now
+from shared.db.session import UnitOfWork, Work
+from shared.settings import SweepSettings
+
+log = structlog.get_logger(__name__)
+
+#: Jobs looked at in one transaction.
+BATCH = 1_000
+#: Jobs in one message.
+SLICE = 16
+#: An idempotency key is remembered for this long.
+KEY_LIFETIME = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """Sends again what was lost.
+
+    Attributes:
+        depth: Looks at one queue. Raises `Unavailable` when Redis is down; then nothing is swept.
+    """
+
+    unit_of_work: UnitOfWork
+    depth: Callable[[str], QueueDepth]
+    settings: SweepSettings
+
+    def sweep(self) -> int:
+        """Look at jobs past their lease once; returns how many were sent again.
+
+        Raises:
+            Unavailable: The database or the queue does not answer; nothing was changed.
+        """
+        heads = {lane: self._heads(lane) for lane in Lane}
+        with self.unit_of_work() as work:
+            overdue = _overdue(work.session)
+            missing = _missing(work.session, overdue)
+            lost = [job for job in overdue if _is_lost(job, missing[job.id], heads)]
+            hopeless = [job for job in lost if job.attempts >= self.settings.max_attempts]
+            again = [job for job in lost if job.attempts < self.settings.max_attempts]
+            self._fail(work.session, hopeless)
+            self._extend(work.session, overdue)
+            self._send(work, again)
+        if lost:
+            metrics.jobs_swept_total.inc(len(again))
+            log.warning("jobs_swept", sent_again=len(again), given_up=len(hopeless))
+        return len(again)
+
+    def _heads(self, lane: Lane) -> dict[str, float | None]:
+        return {
+            station: self.depth(queue_name(station, lane)).oldest_published_at
+            for station in (*Modality, "fusion")
+        }
+
+    def _extend(self, session: Session, jobs: Sequence[Job]) -> None:
+        until = now() + timedelta(seconds=self.settings.lease_seconds)
+        _update_queued(session, jobs, leased_until=until)
+
+    def _fail(self, session: Session, jobs: Sequence[Job]) -> None:
+        _update_queued(
+            session,
+            jobs,
+            status=JobStatus.FAILED.value,
+            finished_at=now(),
+            error_code="delivery_failed",
+            error_message=f"Its messages were lost {self.settings.max_attempts} times",
+        )
+
+    def _send(self, work: Work, jobs: Sequence[Job]) -> None:
+        _update_queued(work.session, jobs, published_at=now(), attempts=Job.attempts + 1)
+        for slice_ in _slices(jobs):
+            for message in messages_of(slice_):
+                work.publish(message)
+
+
+def delete_old_keys(session: Session) -> None:
+    """Forget idempotency keys past their lifetime."""
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEY_LIFETIME))
+
+
+def _overdue(session: Session) -> Sequence[Job]:
+    return session.scalars(
+        select(Job)
+        .where(Job.status == JobStatus.QUEUED.value, Job.leased_until < now())
+        .order_by(Job.leased_until)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _missing(session: Session, jobs: Sequence[Job]) -> dict[str, set[Modality]]:
+    """By job, the modalities that are wanted and not yet scored."""
+    missing = {
+        job.id: {
+            modality
+            for modality, wanted in (
+                (Modality.TEXT, job.wants_text),
+                (Modality.IMAGE, job.wants_image),
+            )
+            if wanted
+        }
+        for job in jobs
+    }
+    scored = select(Score.job_id, Score.modality).where(Score.job_id.in_(missing))
+    for job_id, modality in session.execute(scored):
+        missing[job_id].discard(Modality(modality))
+    return missing
+
+
+def _is_lost(
+    job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float | None]]
+) -> bool:
+    on_its_way = heads[Lane(job.lane)]
+    return not any(
+        _still_waits(job.published_at, on_its_way[station]) for station in (*missing, "fusion")
+    )
+
+
+def _still_waits(published_at: datetime, head: float | None) -> bool:
+    """Whether a queue with this head may still hold a message sent then: first in, first out."""
+    return head is not None and head <= published_at.timestamp() + 1.0
+
+
+def _update_queued(session: Session, jobs: Sequence[Job], **values: object) -> None:
+    if jobs:
+        session.execute(
+            update(Job)
+            .where(Job.id.in_([job.id for job in jobs]), Job.status == JobStatus.QUEUED.value)
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _slices(jobs: Iterable[Job]) -> Iterable[list[Job]]:
+    groups: dict[tuple[str, str, str], list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[(job.release, job.lane, job.trace_id)].append(job)
+    for group in groups.values():
+        for start in range(0, len(group), SLICE):
+            yield group[start : start + SLICE]

@@ -1,0 +1,53 @@
+"""Lets many clients wait for their jobs with one query and no thread each."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection
+
+#: How often the database is asked while anybody waits.
+POLL_SECONDS = 0.015
+
+
+class Waiting:
+    """Wakes those who wait for a job once it is final.
+
+    Args:
+        finished: Of some job ids, those that are final (or gone).
+    """
+
+    def __init__(self, finished: Callable[[Collection[str]], set[str]]) -> None:
+        self._finished = finished
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._poller: asyncio.Task[None] | None = None
+
+    async def until_final(self, job_id: str, seconds: float) -> None:
+        """Return when the job is final, or when the time is over."""
+        woken = asyncio.Event()
+        self._waiting[job_id].add(woken)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            async with asyncio.timeout(seconds):
+                await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting[job_id].discard(woken)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    async def _poll(self) -> None:
+        while self._waiting:
+            ids = list(self._waiting)
+            # While the database is down nobody is woken; each waits its time and asks again.
+            finished = await asyncio.to_thread(self._ask, ids)
+            for job_id in finished:
+                for woken in self._waiting.get(job_id, ()):
+                    woken.set()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _ask(self, ids: list[str]) -> set[str]:
+        try:
+            return self._finished(ids)
+        except Exception:
+            return set()
