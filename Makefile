@@ -1,0 +1,77 @@
+# One command per intent; `make help` lists them. CI runs the same ones.
+
+PYTHON ?= python3
+DATA ?= ../shared/data/rakuten
+URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+LOCKS := base database gateway worker_text worker_image worker_fusion trainer run
+# The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format train evaluate bench chaos lock clean
+
+help: ## List these commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
+	@exec $(BIN)/python -m infra.embedded
+
+test: .venv/dev.stamp ## Run every test: unit, integration and model in parallel, then end to end
+	@echo "== unit, integration, model"
+	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/integration $(wildcard tests/model)
+	@echo "== end to end"
+	@$(BIN)/python -m pytest tests/e2e
+
+lint: .venv/dev.stamp ## Check format, style, types and the rules of dependency
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: .venv/dev.stamp ## Write the code in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+train: .venv/run.stamp ## Train a release: make train DATA=folder of the challenge download
+	$(BIN)/python -m trainer train "$(DATA)"
+
+evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
+	@$(BIN)/python -m tests.bench.evaluate --url "$(URL)" --data "$(DATA)"
+
+bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system
+	@$(BIN)/python -m tests.bench.bench --url "$(URL)" --data "$(DATA)"
+
+chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
+	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"
+
+lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
+	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) --upgrade requirements/dev.in -o requirements/dev.txt
+	@for name in $(LOCKS); do \
+		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## Remove what was built; data in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Rayon needs Python 3.11 or newer. Received: $$($(PYTHON) --version 2>&1). Another one: make run PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv; \
+		echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $(UV)
+
+.venv/run.stamp: requirements/run.txt $(UV)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.txt
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/run.stamp
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,71 @@
+"""Start everything, say how to use it, and stop everything: `make run`."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from infra.embedded import preflight
+from infra.embedded.instance import Instance
+from infra.embedded.preflight import NotReady
+from infra.embedded.programs import ports
+from infra.embedded.settings import PROJECT, EmbeddedSettings
+
+
+def main() -> int:
+    """Run until Ctrl-C; returns the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _read_dotenv(PROJECT / ".env")
+        given = EmbeddedSettings()
+        settings = given.model_copy(update={"home": given.home.resolve()})
+        with preflight.locked_home(settings.home):
+            preflight.check(settings, ports(settings))
+            return _run(Instance(settings))
+    except NotReady as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        print(f"error: a setting is wrong: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(instance: Instance) -> int:
+    try:
+        started = time.monotonic()
+        instance.start()
+        instance.wait_until_ready()
+        print(instance.welcome(time.monotonic() - started), flush=True)
+        instance.watch()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        # A second Ctrl-C must not interrupt the stopping.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("Stopping …", flush=True)
+        instance.stop()
+        print("Stopped.", flush=True)
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _read_dotenv(path: Path) -> None:
+    # What is set in the shell wins over the file.
+    for name, value in dotenv_values(path).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

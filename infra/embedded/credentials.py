@@ -1,0 +1,24 @@
+"""Secrets of this machine: made once, kept in `var/secrets`, readable by their owner only."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def kept_secret(folder: Path, name: str) -> str:
+    """Read a secret; make it at the first call."""
+    path = folder / name
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Made with the mode, not changed to it: otherwise others could read it for a moment.
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    aside.replace(path)

@@ -1,0 +1,148 @@
+"""One running system: started in the order that its parts need, and stopped whole."""
+
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from infra.embedded.credentials import kept_secret, write_private
+from infra.embedded.log_tail import LogTail
+from infra.embedded.preflight import NotReady
+from infra.embedded.programs import programs
+from infra.embedded.redis_server import redis_binary, write_configuration
+from infra.embedded.settings import PROJECT, EmbeddedSettings, environment
+from infra.embedded.strays import end_strays
+from infra.embedded.supervision import Supervisor
+from infra.embedded.welcome import welcome
+
+#: How often readiness is asked for.
+POLL_SECONDS = 0.2
+
+
+class Instance:
+    """The processes of one home folder."""
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        self._settings = settings
+        self._home = settings.home
+        secret_key = kept_secret(self._home / "secrets", "gateway_secret_key")
+        redis_password = kept_secret(self._home / "secrets", "redis_password")
+        self._environment = environment(settings, secret_key, redis_password)
+        for folder in ("storage", "releases", "training", "mlflow", "logs"):
+            (self._home / folder).mkdir(parents=True, exist_ok=True)
+        redis_conf = write_configuration(self._home / "redis", settings.redis_port, redis_password)
+        self._programs = programs(settings, redis_binary(), redis_conf)
+        self._supervisor = Supervisor(self._home, self._programs)
+        self._tail = LogTail(self._home / "logs")
+        self._starter: subprocess.Popen[bytes] | None = None
+        self._admin = (self._environment.get("RAYON_ADMIN_USERNAME", "admin"), "")
+
+    def start(self) -> None:
+        """Start all processes; those that need tables, after the migrations."""
+        print("Starting …", flush=True)
+        self._supervisor.start(self._environment)
+        self._tail.start()
+        self._once("shared.db.migrations", "The database could not be migrated")
+        self._supervisor.start_programs([p for p in self._programs if p.needs_tables])
+        self._bootstrap_admin()
+
+    def wait_until_ready(self) -> None:
+        """Wait for the first champion, then for the whole path. Raises `NotReady`."""
+        deadline = time.monotonic() + self._settings.start_seconds
+        self._until(f"{self._settings.mlflow_url}/health", deadline)
+        with (self._home / "logs" / "starter.log").open("ab") as out:
+            self._starter = subprocess.Popen(
+                [sys.executable, "-m", "trainer.starter"],
+                cwd=PROJECT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self._until(f"{self._settings.address}/readyz", deadline)
+
+    def watch(self) -> None:
+        """Return only when supervisord has ended by itself, which it must not."""
+        while self._supervisor.is_running():
+            time.sleep(POLL_SECONDS)
+        raise NotReady(f"supervisord ended; see {self._home / 'logs' / 'supervisord.log'}")
+
+    def stop(self) -> None:
+        """Stop all processes, and end whatever did not stop."""
+        if self._starter is not None and self._starter.poll() is None:
+            self._starter.terminate()
+        self._tail.stop()
+        self._supervisor.stop()
+        end_strays(self._home)
+
+    def welcome(self, seconds: float) -> str:
+        """Say how to use the system that has just become ready."""
+        return welcome(self._settings, *self._admin, seconds)
+
+    def _bootstrap_admin(self) -> None:
+        """Make the first account, once, with the given password or one made here."""
+        done = self._home / "secrets" / "admin_made"
+        given = self._environment.get("RAYON_ADMIN_PASSWORD")
+        if done.exists() and not given:
+            return
+        password = given or secrets.token_urlsafe(12)
+        username = self._admin[0]
+        self._once(
+            "gateway.bootstrap",
+            "The first account could not be made",
+            {"RAYON_ADMIN_USERNAME": username, "RAYON_ADMIN_PASSWORD": password},
+        )
+        if not given:
+            self._admin = (username, password)
+        write_private(done, username)
+
+    def _once(self, module: str, complaint: str, extra: dict[str, str] | None = None) -> None:
+        ended = subprocess.run(
+            [sys.executable, "-m", module],
+            cwd=PROJECT,
+            env=self._environment | (extra or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            raise NotReady(f"{complaint}: {(ended.stderr or ended.stdout).strip()[-600:]}")
+
+    def _until(self, url: str, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if _answers(url):
+                return
+            self._complain_if_hopeless()
+            time.sleep(POLL_SECONDS)
+        raise NotReady(
+            f"{url} did not answer within {self._settings.start_seconds:.0f} s. "
+            f"Processes: {self._supervisor.states()}. Logs: {self._home / 'logs'}"
+        )
+
+    def _complain_if_hopeless(self) -> None:
+        if not self._supervisor.is_running():
+            log = self._home / "logs" / "supervisord.log"
+            raise NotReady(f"supervisord ended: {_end_of(log)}")
+        fatal = [name for name, state in self._supervisor.states().items() if state == "FATAL"]
+        if fatal:
+            log = self._home / "logs" / f"{fatal[0]}.log"
+            raise NotReady(f"{fatal[0]} does not start. The end of {log}:\n{_end_of(log)}")
+        if self._starter is not None and self._starter.poll():
+            log = self._home / "logs" / "starter.log"
+            raise NotReady(f"The starter release was not imported:\n{_end_of(log)}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own http address
+            return int(answer.status) == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _end_of(path: Path, characters: int = 1500) -> str:
+    return path.read_text(errors="replace")[-characters:].strip() if path.exists() else "(empty)"

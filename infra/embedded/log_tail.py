@@ -1,0 +1,76 @@
+"""Show warnings and errors of every process on the terminal, with the process's name."""
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import IO
+
+#: How often the files are looked at.
+POLL_SECONDS = 0.3
+#: What a worrying line looks like where it is not our own JSON: Python's levels, Redis' `# `
+#: after the time, supervisord's levels.
+WORRYING = re.compile(r"\b(WARN(ING)?|ERROR|CRIT(ICAL)?|FATAL|Traceback)\b")
+#: Advice on the machine that Redis gives at every start.
+HARMLESS = re.compile(r"Memory overcommit must be enabled|Transparent Huge Pages")
+LOUD_LEVELS = frozenset({"warning", "error", "critical"})
+
+
+class LogTail(threading.Thread):
+    """Follows the log files of a folder until told to stop."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(name="log-tail", daemon=True)
+        self._folder = folder
+        self._open: dict[Path, IO[str]] = {}
+        self._stopping = threading.Event()
+        for path in folder.glob("*.log"):
+            self._follow(path, at_end=True)
+
+    def run(self) -> None:
+        """Look at the files again and again."""
+        while not self._stopping.wait(POLL_SECONDS):
+            for path in self._folder.glob("*.log"):
+                self._read(path)
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stopping.set()
+
+    def _read(self, path: Path) -> None:
+        file = self._open.get(path) or self._follow(path, at_end=False)
+        for line in file:
+            shown = worrying(line)
+            if shown:
+                print(f"[{path.stem}] {shown}", flush=True)
+        if _is_rotated(path, file):
+            file.close()
+            del self._open[path]
+
+    def _follow(self, path: Path, *, at_end: bool) -> IO[str]:
+        file = path.open(errors="replace")
+        if at_end:
+            file.seek(0, 2)
+        self._open[path] = file
+        return file
+
+
+def worrying(line: str) -> str | None:
+    """Shorten a log line to what a person must see; `None` for the harmless ones."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        is_shown = WORRYING.search(line) and not HARMLESS.search(line)
+        return line.rstrip() if is_shown else None
+    if not isinstance(event, dict) or event.get("level") not in LOUD_LEVELS:
+        return None
+    known = ("level", "event", "timestamp", "logger", "service", "exception")
+    fields = " ".join(f"{name}={value}" for name, value in event.items() if name not in known)
+    return f"{event['level']}: {event.get('event', '')} {fields}".rstrip()
+
+
+def _is_rotated(path: Path, file: IO[str]) -> bool:
+    try:
+        return path.stat().st_size < file.tell()
+    except FileNotFoundError:
+        return True

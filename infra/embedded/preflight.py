@@ -1,0 +1,101 @@
+"""Look before starting: every hindrance becomes one clear line."""
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from infra.embedded.settings import EmbeddedSettings
+from infra.embedded.strays import end_strays
+
+
+class NotReady(Exception):
+    """The system cannot start; the message says why and what to do."""
+
+
+@contextmanager
+def locked_home(home: Path) -> Iterator[None]:
+    """Hold an instance's folder for this process; the system drops the lock when it dies.
+
+    Raises:
+        NotReady: The folder cannot be written, or another launcher holds it.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / "launcher.pid").open("a+")
+    except OSError as error:
+        raise NotReady(
+            f"Cannot write in {home}: {error.strerror}. Another folder: RAYON_HOME=folder make run"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise NotReady(
+                f"Rayon already runs in {home} (launcher pid {file.read().strip()}). "
+                "Stop it with Ctrl-C there, or start another with RAYON_HOME and other ports."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def check(settings: EmbeddedSettings, ports: dict[str, int]) -> None:
+    """End strays of an earlier run, then check the disk and the ports.
+
+    Raises:
+        NotReady: With what is wrong and what to do.
+    """
+    ended = end_strays(settings.home)
+    if ended:
+        print(f"Ended what an earlier run left behind: {', '.join(sorted(ended))}")
+    _check_disk(settings)
+    for variable, port in ports.items():
+        _check_port(settings, variable, port)
+
+
+def _check_disk(settings: EmbeddedSettings) -> None:
+    free = shutil.disk_usage(settings.home).free // 2**20
+    if free < settings.min_free_megabytes:
+        raise NotReady(
+            f"The disk of {settings.home} has {free} MB free, {settings.min_free_megabytes} MB "
+            "are needed. Make room, or set RAYON_HOME to a folder on another disk."
+        )
+    probe = settings.home / ".probe"
+    try:
+        probe.write_bytes(b"0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise NotReady(f"Cannot write in {settings.home}: {error.strerror}.") from error
+
+
+def _check_port(settings: EmbeddedSettings, variable: str, port: int) -> None:
+    host = settings.gateway_host if variable == "RAYON_GATEWAY_PORT" else "127.0.0.1"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise NotReady(
+                f"Port {port} cannot be used: {error.strerror}{_holder(port)}. "
+                f"Another one: {variable}=PORT make run"
+            ) from error
+
+
+def _holder(port: int) -> str:
+    try:
+        for link in psutil.net_connections("tcp"):
+            if link.laddr and link.laddr.port == port and link.status == psutil.CONN_LISTEN:
+                process = psutil.Process(link.pid) if link.pid else None
+                return f", held by pid {link.pid} ({process.name()})" if process else ""
+    except psutil.Error:
+        return ""
+    return ""

@@ -1,0 +1,64 @@
+"""What can be set about the embedded run, and the environment that its processes get."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: The root of the project; processes run here, so that `python -m gateway.main` finds its code.
+PROJECT = Path(__file__).resolve().parents[2]
+#: Every process carries this variable, with the home it belongs to; so strays can be told apart.
+MARK = "RAYON_SUPERVISED_IN"
+
+
+class EmbeddedSettings(BaseSettings):
+    """Ports and places of the embedded run."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_", frozen=True)
+
+    #: All data and logs of the instance.
+    home: Path = PROJECT / "var"
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8000, ge=1, le=65535)
+    redis_port: int = Field(default=6380, ge=1, le=65535)
+    mlflow_port: int = Field(default=5001, ge=1, le=65535)
+    #: `/metrics` of the first process, the others follow; 0 turns them off.
+    metrics_port: int = Field(default=9400, ge=0, le=65500)
+    #: Less free space than this, and the start is refused.
+    min_free_megabytes: int = Field(default=500, ge=0)
+    start_seconds: float = Field(default=180.0, gt=0)
+
+    @property
+    def address(self) -> str:
+        """Where a client on this machine finds the gateway."""
+        host = "127.0.0.1" if self.gateway_host in ("0.0.0.0", "::") else self.gateway_host  # noqa: S104  # compared, not bound
+        return f"http://{host}:{self.gateway_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where the registry answers."""
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+
+def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str) -> dict[str, str]:
+    """Environment of every process: the caller's own, completed."""
+    home = settings.home
+    defaults = {
+        "RAYON_DATABASE_URL": f"sqlite:///{home / 'rayon.db'}",
+        "RAYON_STORAGE_URL": str(home / "storage"),
+        "RAYON_RELEASES_CACHE": str(home / "releases"),
+        "RAYON_TRAINER_WORK_FOLDER": str(home / "training"),
+        "RAYON_GATEWAY_SECRET_KEY": secret_key,
+    }
+    fixed = {
+        "RAYON_BROKER_URL": f"redis://:{redis_password}@127.0.0.1:{settings.redis_port}/0",
+        "RAYON_RELEASES_MLFLOW_URL": settings.mlflow_url,
+        "RAYON_GATEWAY_HOST": settings.gateway_host,
+        "RAYON_GATEWAY_PORT": str(settings.gateway_port),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        MARK: str(home),
+    }
+    return defaults | dict(os.environ) | fixed

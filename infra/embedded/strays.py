@@ -1,0 +1,43 @@
+"""Which processes belong to an instance: those that carry its mark in their environment."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from infra.embedded.settings import MARK
+
+#: How long a process may take to stop before it is killed.
+STOP_SECONDS = 15.0
+
+
+def instance_processes(home: Path) -> dict[str, psutil.Process]:
+    """Living processes of an instance by name, such as `gateway` or `supervisord`."""
+    return {name: process for process, name in _marked(home)}
+
+
+def end_strays(home: Path) -> list[str]:
+    """End what an earlier run left behind, the supervisor first; returns their names.
+
+    The caller holds the lock of the home, so no living launcher owns them.
+    """
+    strays = sorted(_marked(home), key=lambda pair: pair[1] != "supervisord")
+    for process, _ in strays:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs([process for process, _ in strays], timeout=STOP_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    return [name for _, name in strays]
+
+
+def _marked(home: Path) -> Iterator[tuple[psutil.Process, str]]:
+    for process in psutil.process_iter():
+        # Other people's processes do not show their environment, and are not ours.
+        with contextlib.suppress(psutil.Error, OSError):
+            carried = process.environ()
+            if carried.get(MARK) == str(home):
+                yield process, carried.get("SUPERVISOR_PROCESS_NAME", "supervisord")

@@ -1,0 +1,186 @@
+"""Run programs under supervisord, which restarts the ones that die."""
+
+import ctypes
+import hashlib
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from pathlib import Path
+
+from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+
+from infra.embedded.credentials import write_private
+from infra.embedded.preflight import NotReady
+from infra.embedded.programs import Program
+from infra.embedded.settings import PROJECT
+
+USERNAME = "rayon"
+#: A Unix socket's path has at most 107 bytes.
+LONGEST_SOCKET_PATH = 100
+#: supervisord listens within a second, on a busy machine within a few.
+LISTEN_SECONDS = 30.0
+#: prctl(2): the signal that a process gets when its parent dies.
+PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """supervisord as a child of this process."""
+
+    def __init__(self, home: Path, programs: list[Program]) -> None:
+        self._home = home
+        self._socket = _socket_path(home)
+        self._password = secrets.token_urlsafe(24)
+        self._configuration = home / "supervisord.conf"
+        self._process: subprocess.Popen[bytes] | None = None
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+        write_private(
+            self._configuration, _configuration(home, self._socket, self._password, programs)
+        )
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start supervisord and, with it, every program that needs no tables."""
+        arguments = ["--nodaemon", "--configuration", str(self._configuration)]
+        with (self._home / "logs" / "supervisord.out").open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", *arguments],
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches the launcher alone, which then stops the others in order.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # no thread runs yet
+            )
+
+    def start_programs(self, programs: list[Program]) -> None:
+        """Start programs that were held back, as soon as supervisord listens. Raises `NotReady`."""
+        deadline = time.monotonic() + LISTEN_SECONDS
+        while not self.states() and self.is_running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not self.is_running():
+            out = (self._home / "logs" / "supervisord.out").read_text(errors="replace")
+            raise NotReady(f"supervisord ended: {out.strip()}")
+        for program in programs:
+            self._calls().supervisor.startProcess(_full_name(program), False)
+
+    def states(self) -> dict[str, str]:
+        """State of each program by name, such as `RUNNING` or `FATAL`; empty if not reachable."""
+        try:
+            listed = self._calls().supervisor.getAllProcessInfo()
+        except (OSError, xmlrpc.client.Error):
+            return {}
+        return {str(row["name"]): str(row["statename"]) for row in listed}  # type: ignore[index,call-overload,union-attr]
+
+    def is_running(self) -> bool:
+        """Tell whether supervisord lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, timeout_seconds: float = 60.0) -> None:
+        """Stop all programs, then supervisord."""
+        if self._process is None:
+            return
+        if self.is_running():
+            self._process.terminate()
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    def _calls(self) -> xmlrpc.client.ServerProxy:
+        transport = SupervisorTransport(USERNAME, self._password, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+
+
+def _end_with_parent() -> None:
+    # If the launcher is killed, nothing must stay behind: supervisord is told to stop.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _socket_path(home: Path) -> Path:
+    path = home / "supervisor.sock"
+    if len(str(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    name = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"rayon-{name}.sock"
+
+
+def _full_name(program: Program) -> str:
+    return f"{'servers' if program.is_server else 'rayon'}:{program.name}"
+
+
+def _configuration(home: Path, socket: Path, password: str, programs: list[Program]) -> str:
+    servers = [program for program in programs if program.is_server]
+    services = [program for program in programs if not program.is_server]
+    sections: list[tuple[str, dict[str, object]]] = [
+        (
+            "unix_http_server",
+            {"file": socket, "chmod": "0700", "username": USERNAME, "password": password},
+        ),
+        (
+            "supervisord",
+            {
+                "logfile": home / "logs/supervisord.log",
+                "pidfile": home / "supervisord.pid",
+                "loglevel": "info",
+                "minfds": 1024,
+                **_user(),
+            },
+        ),
+        (
+            "rpcinterface:supervisor",
+            {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
+        ),
+        # Groups stop one after the other, the last one first: nobody loses its Redis too early.
+        ("group:servers", {"programs": ",".join(p.name for p in servers), "priority": 10}),
+        ("group:rayon", {"programs": ",".join(p.name for p in services), "priority": 20}),
+        *((f"program:{program.name}", _program(home, program)) for program in programs),
+    ]
+    return "\n".join(_section(name, values) for name, values in sections)
+
+
+def _user() -> dict[str, object]:
+    # Without it supervisord complains to root, who may well run this on purpose.
+    return {"user": "root"} if os.geteuid() == 0 else {}
+
+
+def _program(home: Path, program: Program) -> dict[str, object]:
+    pairs = (f"{name}={_quoted(value)}" for name, value in program.environment.items())
+    return {
+        "command": shlex.join(program.command),
+        "directory": PROJECT,
+        "environment": ",".join(pairs),
+        "autostart": not program.needs_tables,
+        "autorestart": True,
+        "startsecs": 2,
+        # Between tries supervisord waits a second longer each time.
+        "startretries": 30,
+        "stopwaitsecs": 20,
+        "stopasgroup": False,
+        "killasgroup": True,
+        "redirect_stderr": True,
+        "stdout_logfile": home / "logs" / f"{program.name}.log",
+        "stdout_logfile_maxbytes": "10MB",
+        "stdout_logfile_backups": 3,
+    }
+
+
+def _quoted(value: str) -> str:
+    # supervisord reads values with a lexer that knows quotes but no escapes.
+    return f"'{value}'" if '"' in value else f'"{value}"'
+
+
+def _section(name: str, values: dict[str, object]) -> str:
+    # supervisord expands `%(…)s` in values.
+    lines = (
+        f"{key}={str(value).replace('%', '%%')}" for key, value in values.items() if value != ""
+    )
+    return "\n".join([f"[{name}]", *lines, ""])
