@@ -15,7 +15,7 @@ from shared.errors import Conflict, InvalidInput, NotFound
 
 #: argon2id with the library's own choice of cost (RFC 9106, the low-memory profile).
 _HASHER = PasswordHasher()
-#: Checked for a username that does not exist, so that the answer takes as long as for one that does.
+#: Checked where there is no such username, so that the answer takes as long as where there is.
 _NOBODY = _HASHER.hash("nobody has this password")
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128

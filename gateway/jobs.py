@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from gateway.deps import Principal
 from gateway.schemas import ModelName
 from shared import metrics
-from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
+from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import IdempotencyKey, Job, JobStatus, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
@@ -151,19 +151,33 @@ class Jobs:
             return session.get(Job, found.job_id)
 
 
-def messages_of(jobs: Sequence[Job]) -> list[WorkMessage]:
-    """The messages that ask for the scores of jobs of one release, lane and trace."""
+def wanted(job: Job) -> set[Modality]:
+    """The modalities that a job's answer is made from."""
+    wants = {Modality.TEXT: job.wants_text, Modality.IMAGE: job.wants_image}
+    return {modality for modality, is_wanted in wants.items() if is_wanted}
+
+
+def messages_of(
+    jobs: Sequence[Job], modalities: Mapping[str, set[Modality]] | None = None
+) -> list[WorkMessage]:
+    """The messages that ask for the scores of jobs of one release, lane and trace.
+
+    Args:
+        jobs: At least one.
+        modalities: By job, what to ask for; all that is wanted where it is not given.
+    """
+    asked = modalities or {job.id: wanted(job) for job in jobs}
     first = jobs[0]
     envelope = {"trace_id": first.trace_id, "lane": Lane(first.lane), "release": first.release}
     texts = tuple(
         TextItem(job_id=job.id, designation=job.designation, description=job.description)
         for job in jobs
-        if job.wants_text
+        if Modality.TEXT in asked[job.id]
     )
     images = tuple(
         ImageItem(job_id=job.id, uri=job.image_uri)
         for job in jobs
-        if job.wants_image and job.image_uri
+        if Modality.IMAGE in asked[job.id] and job.image_uri
     )
     found: list[WorkMessage] = []
     if texts:

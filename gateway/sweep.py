@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from gateway.jobs import messages_of
+from gateway.jobs import messages_of, wanted
 from shared import metrics
 from shared.broker import QueueDepth
 from shared.contracts import Lane, Modality, queue_name
@@ -59,7 +59,7 @@ class Sweeper:
             again = [job for job in lost if job.attempts < self.settings.max_attempts]
             self._fail(work.session, hopeless)
             self._extend(work.session, overdue)
-            self._send(work, again)
+            self._send(work, again, missing)
         if lost:
             metrics.jobs_swept_total.inc(len(again))
             log.warning("jobs_swept", sent_again=len(again), given_up=len(hopeless))
@@ -85,10 +85,10 @@ class Sweeper:
             error_message=f"Its messages were lost {self.settings.max_attempts} times",
         )
 
-    def _send(self, work: Work, jobs: Sequence[Job]) -> None:
+    def _send(self, work: Work, jobs: Sequence[Job], missing: dict[str, set[Modality]]) -> None:
         _update_queued(work.session, jobs, published_at=now(), attempts=Job.attempts + 1)
         for slice_ in _slices(jobs):
-            for message in messages_of(slice_):
+            for message in messages_of(slice_, missing):
                 work.publish(message)
 
 
@@ -109,26 +109,14 @@ def _overdue(session: Session) -> Sequence[Job]:
 
 def _missing(session: Session, jobs: Sequence[Job]) -> dict[str, set[Modality]]:
     """By job, the modalities that are wanted and not yet scored."""
-    missing = {
-        job.id: {
-            modality
-            for modality, wanted in (
-                (Modality.TEXT, job.wants_text),
-                (Modality.IMAGE, job.wants_image),
-            )
-            if wanted
-        }
-        for job in jobs
-    }
+    missing = {job.id: wanted(job) for job in jobs}
     scored = select(Score.job_id, Score.modality).where(Score.job_id.in_(missing))
     for job_id, modality in session.execute(scored):
         missing[job_id].discard(Modality(modality))
     return missing
 
 
-def _is_lost(
-    job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float | None]]
-) -> bool:
+def _is_lost(job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float | None]]) -> bool:
     on_its_way = heads[Lane(job.lane)]
     return not any(
         _still_waits(job.published_at, on_its_way[station]) for station in (*missing, "fusion")

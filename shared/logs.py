@@ -36,7 +36,7 @@ def configure_logs(settings: LogSettings, *, service: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=settings.level, force=True)
     # These two tell of every request and every task at INFO; our own events say it better.
-    for chatty in ("celery", "httpx", "kombu", "alembic"):
+    for chatty in ("alembic", "apscheduler", "celery", "httpx", "kombu", "urllib3"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[*_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,0 +1,64 @@
+"""Creates the first admin: `python -m gateway.bootstrap`, with the account in the environment."""
+
+import sys
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import select
+
+from gateway import accounts
+from shared.broker import Broker
+from shared.db.models import Role, User
+from shared.db.session import UnitOfWork, open_engine
+from shared.errors import RayonError
+from shared.settings import BrokerSettings, DatabaseSettings
+
+
+class AdminSettings(BaseSettings):
+    """The first account: `RAYON_ADMIN_USERNAME` and `RAYON_ADMIN_PASSWORD`."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_ADMIN_", frozen=True)
+
+    username: str = Field(default="admin", min_length=1, max_length=64)
+    password: SecretStr | None = None
+
+
+def main() -> int:
+    """Create the account unless there is an admin already; says in one line what happened."""
+    settings = AdminSettings()
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
+    try:
+        message = ensure_admin(unit_of_work, settings)
+    except RayonError as error:
+        print(f"The first admin could not be created: {error.detail}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(message)  # noqa: T201
+    return 0
+
+
+def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
+    """Create the admin of the settings unless that name is taken or no password is given.
+
+    Raises:
+        InvalidInput: There is no admin, and no password (or one of the wrong length) is given.
+        Unavailable: The database does not answer.
+    """
+    with unit_of_work() as work:
+        names = set(work.session.scalars(select(User.username)))
+        if settings.username in names:
+            return f"The account {settings.username!r} is there."
+        if settings.password is None and names:
+            return "There are accounts already."
+        password = settings.password.get_secret_value() if settings.password else ""
+        work.session.add(
+            User(
+                username=settings.username,
+                password_hash=accounts.hash_password(password),
+                role=Role.ADMIN.value,
+            )
+        )
+    return f"The admin {settings.username!r} was created."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The gateway: builds everything and serves HTTP."""
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from gateway import errors
+from gateway.champion import ChampionWatch
+from gateway.jobs import Jobs, finished
+from gateway.middleware import LimitedBody, Observed
+from gateway.routes import health, jobs, queues, releases, token, users
+from gateway.services import Services
+from gateway.sessions import Sessions
+from gateway.waiting import Waiting
+from shared.broker import Broker
+from shared.db.session import UnitOfWork, open_engine
+from shared.inference.releases import Releases
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    GatewaySettings,
+    LogSettings,
+    MetricsSettings,
+    ReleaseSettings,
+    StorageSettings,
+    SweepSettings,
+)
+from shared.storage import Storage
+
+DESCRIPTION = """
+Send a product, get its category. `POST /v1/token` signs you in, `POST /v1/jobs` takes a product
+and answers at once, `GET /v1/jobs/{id}?wait=10` gives the category as soon as it is known.
+Errors are problem documents (RFC 9457).
+"""
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    configure_logs(LogSettings(), service="gateway")
+    serve_metrics(MetricsSettings())
+    settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
+    services = build_services(settings)
+    services.champion.start()
+    uvicorn.run(
+        build_app(services),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+    return 0
+
+
+def build_services(settings: GatewaySettings) -> Services:
+    """Connect to database, queue, storage and registry."""
+    broker = Broker(BrokerSettings())
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    release_settings = ReleaseSettings()
+    registry = Releases(release_settings)
+    return Services(
+        settings=settings,
+        unit_of_work=unit_of_work,
+        broker=broker,
+        releases=registry,
+        champion=ChampionWatch(registry, broker.workers, unit_of_work, release_settings),
+        sessions=Sessions(settings, unit_of_work),
+        jobs=Jobs(unit_of_work, Storage(StorageSettings()), SweepSettings().lease_seconds),
+        waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
+    )
+
+
+def build_app(services: Services) -> FastAPI:
+    """Put the routes, the errors and the middleware together."""
+    app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
+    app.state.services = services
+    for module in (token, users, jobs, releases, queues, health):
+        app.include_router(module.router)
+    errors.install(app)
+    # The last one added is the outermost: refused bodies are logged and counted too.
+    app.add_middleware(LimitedBody, max_bytes=services.settings.max_body_bytes)
+    app.add_middleware(Observed)
+    return app
+
+
+if __name__ == "__main__":
+    sys.exit(main())

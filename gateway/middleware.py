@@ -1,0 +1,104 @@
+"""Around every request: a trace id, a size limit, a log line, metrics."""
+
+import re
+import time
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import of_error
+from shared import metrics
+from shared.errors import TooLarge
+from shared.logs import bound_trace, new_trace_id
+
+log = structlog.get_logger(__name__)
+
+TRACE_HEADER = b"x-request-id"
+_TRACE_ID = re.compile(rb"^[0-9a-fA-F]{32}$")
+#: Asked every few seconds by machines; logged they would hide the rest.
+_QUIET = ("/livez", "/readyz")
+
+
+class Observed:
+    """Gives each request a trace id (or takes the client's), logs and counts it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace_id = _trace_id(scope)
+        scope.setdefault("state", {})["trace_id"] = trace_id
+        status, started = 500, time.perf_counter()
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (TRACE_HEADER, trace_id.encode())]
+            await send(message)
+
+        with bound_trace(trace_id):
+            try:
+                await self._app(scope, receive, send_traced)
+            finally:
+                _record(scope, status, time.perf_counter() - started)
+
+
+class LimitedBody:
+    """Refuses bodies over a size, whether they announce it or not."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            await of_error(self._too_large(int(announced)))(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_bytes:
+                # FastAPI takes any other error while it reads a body for a malformed one.
+                raise HTTPException(TooLarge.status, self._too_large(read).detail)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _too_large(self, received: int) -> TooLarge:
+        return TooLarge(
+            f"Expected a body of at most {self._max_bytes} bytes. Received: {received} or more"
+        )
+
+
+def _trace_id(scope: Scope) -> str:
+    given = dict(scope["headers"]).get(TRACE_HEADER, b"").replace(b"-", b"")
+    return given.decode().lower() if _TRACE_ID.match(given) else new_trace_id()
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    # The template and not the path: each job has a path of its own.
+    route = getattr(scope.get("route"), "path", "unmatched")
+    metrics.requests_total.labels(scope["method"], route, status).inc()
+    metrics.request_seconds.labels(scope["method"], route).observe(seconds)
+    if scope["path"] not in _QUIET:
+        log.info(
+            "request_answered",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            seconds=round(seconds, 4),
+        )

@@ -1,0 +1,31 @@
+"""Releases as clients name them."""
+
+from typing import Protocol
+
+from gateway.champion import ChampionWatch
+from shared.errors import InvalidInput, NotFound
+from shared.inference.releases import CHAMPION, Release
+
+
+class Registry(Protocol):
+    """What is needed of `shared.inference.releases.Releases`."""
+
+    def show(self, version_or_alias: str) -> Release:
+        """One version."""
+
+
+def resolve(champion: ChampionWatch, releases: Registry, name: str) -> str:
+    """The version that a client's `release` means.
+
+    Raises:
+        InvalidInput: No release has this version or alias.
+        Unavailable: There is no champion yet, or the registry does not answer.
+    """
+    if name == CHAMPION:
+        return champion.current()
+    try:
+        return releases.show(name).version
+    except NotFound as error:
+        raise InvalidInput(
+            f"Expected an alias or a version of a release. Received: {name!r}", field=("release",)
+        ) from error

@@ -1,0 +1,25 @@
+"""Health, without login."""
+
+from fastapi import APIRouter, Response
+
+from gateway.health import readiness
+from gateway.schemas import Health
+from gateway.services import ServicesDep
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+def live() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok", checks={})
+
+
+@router.get("/readyz", responses={503: {"model": Health}})
+def ready(services: ServicesDep, response: Response) -> Health:
+    """Whether jobs can be taken."""
+    health = readiness(services.unit_of_work, services.broker, services.champion)
+    if health.status != "ok":
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return health

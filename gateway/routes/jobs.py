@@ -1,0 +1,157 @@
+"""Jobs: one product each."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
+from starlette.concurrency import run_in_threadpool
+
+from gateway import jobs
+from gateway.releases import resolve
+from gateway.schemas import JobError, JobOut, JobPage, LabelIn, ModelName, Result
+from gateway.services import Services, ServicesDep, SignedIn
+from shared.db.models import Job, JobStatus
+from shared.errors import InvalidInput, TooLarge
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+#: Longest time a client may wait in one request, in seconds.
+LONGEST_WAIT = 30
+
+
+@router.post("", status_code=202)
+def submit(
+    services: ServicesDep,
+    principal: SignedIn,
+    request: Request,
+    response: Response,
+    designation: Annotated[str, Form(description="The product's title.")] = "",
+    description: Annotated[str, Form(description="The product's description.")] = "",
+    image: Annotated[UploadFile | None, File(description="The product's picture.")] = None,
+    model: Annotated[ModelName, Form(description="What to classify by.")] = "fusion",
+    release: Annotated[str, Form(description="An alias or a version.")] = "champion",
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> JobOut:
+    """Take a product and answer at once; poll the job for its category."""
+    product = jobs.Product(
+        designation=_text(services, "designation", designation),
+        description=_text(services, "description", description),
+        image=_image(services, image),
+        model=model,
+        release=release,
+    )
+    jobs.require_input(product)
+    job = services.jobs.submit(
+        principal,
+        product,
+        version=resolve(services.champion, services.releases, release),
+        idempotency_key=idempotency_key,
+        trace_id=request.state.trace_id,
+    )
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job_out(job)
+
+
+@router.get("")
+def list_jobs(
+    services: ServicesDep,
+    principal: SignedIn,
+    status: JobStatus | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobPage:
+    """One's own jobs, newest first; `cursor` is the `next_cursor` of the page before."""
+    with services.unit_of_work.reading() as session:
+        found, following = jobs.page(session, principal, status, cursor, limit)
+        return JobPage(items=[job_out(job) for job in found], next_cursor=following)
+
+
+@router.get("/{job_id}")
+async def show(
+    services: ServicesDep,
+    principal: SignedIn,
+    job_id: str,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds.")] = 0,
+) -> JobOut:
+    """The job; with `wait` answers as soon as it is final."""
+    found = await run_in_threadpool(_find, services, principal, job_id)
+    if wait and found.status == JobStatus.QUEUED.value:
+        await services.waiting.until_final(job_id, wait)
+        found = await run_in_threadpool(_find, services, principal, job_id)
+    return found
+
+
+@router.delete("/{job_id}")
+def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
+    """Cancel a job; one that is already final is returned as it is."""
+    with services.unit_of_work() as work:
+        return job_out(jobs.cancel(work.session, principal, job_id))
+
+
+@router.put("/{job_id}/label")
+def label(services: ServicesDep, principal: SignedIn, job_id: str, true: LabelIn) -> JobOut:
+    """Tell the true category."""
+    with services.unit_of_work() as work:
+        job = jobs.find(work.session, principal, job_id)
+        if true.prdtypecode not in services.releases.manifest(job.release).category_set:
+            raise InvalidInput(
+                f"Expected a code that release {job.release} knows. Received: {true.prdtypecode}",
+                field=("prdtypecode",),
+            )
+        job.label = true.prdtypecode
+    return job_out(job)
+
+
+def job_out(job: Job) -> JobOut:
+    """Show a job as the interface has it."""
+    return JobOut.model_validate(
+        {
+            "id": job.id,
+            "status": job.status,
+            "model": job.model,
+            "release": job.release,
+            "created_at": job.created_at,
+            "finished_at": job.finished_at,
+            "result": _result(job),
+            "error": JobError(code=job.error_code, message=job.error_message or "")
+            if job.error_code
+            else None,
+            "label": job.label,
+        }
+    )
+
+
+def _result(job: Job) -> Result | None:
+    if job.result is None:
+        return None
+    answer: dict[str, Any] = job.result
+    return Result.model_validate(
+        {"prdtypecode": job.prdtypecode, "confidence": job.confidence, **answer}
+    )
+
+
+def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:
+    with services.unit_of_work.reading() as session:
+        return job_out(jobs.find(session, principal, job_id))
+
+
+def _text(services: Services, field: str, text: str) -> str:
+    longest = services.settings.max_text_characters
+    if len(text) > longest:
+        raise InvalidInput(
+            f"Expected at most {longest} characters in `{field}`. Received: {len(text)}",
+            field=(field,),
+        )
+    # PostgreSQL cannot store this character, and no title has it.
+    return text.replace("\x00", "")
+
+
+def _image(services: Services, upload: UploadFile | None) -> bytes:
+    if upload is None:
+        return b""
+    largest = services.settings.max_image_bytes
+    content = upload.file.read(largest + 1)
+    if len(content) > largest:
+        raise TooLarge(
+            f"Expected a picture of at most {largest} bytes. Received: more", field=("image",)
+        )
+    return content

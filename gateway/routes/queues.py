@@ -1,0 +1,48 @@
+"""Queues and dead letters, for operators."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from gateway import queues
+from gateway.schemas import DeadLetterList, DeadLetterOut, QueueList
+from gateway.services import Operator, ServicesDep
+
+router = APIRouter(prefix="/v1", tags=["operations"])
+
+
+@router.get("/queues")
+def list_queues(services: ServicesDep, _operator: Operator) -> QueueList:
+    """What waits, what runs, and which workers are proven to consume."""
+    with services.unit_of_work.reading() as session:
+        return queues.overview(services.broker, session)
+
+
+@router.get("/dead-letters")
+def list_dead_letters(
+    services: ServicesDep,
+    _operator: Operator,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DeadLetterList:
+    """Messages that were given up, newest first."""
+    with services.unit_of_work.reading() as session:
+        found = queues.dead_letters(session, limit)
+        return DeadLetterList(
+            items=[DeadLetterOut.model_validate(one, from_attributes=True) for one in found]
+        )
+
+
+@router.post("/dead-letters/{letter_id}/replay", status_code=202)
+def replay(services: ServicesDep, _operator: Operator, letter_id: str) -> Response:
+    """Send a dead letter again; its failed jobs are queued once more."""
+    with services.unit_of_work() as work:
+        queues.replay(work, letter_id)
+    return Response(status_code=202)
+
+
+@router.delete("/dead-letters/{letter_id}", status_code=204)
+def discard(services: ServicesDep, _operator: Operator, letter_id: str) -> Response:
+    """Throw a dead letter away."""
+    with services.unit_of_work() as work:
+        queues.discard(work.session, letter_id)
+    return Response(status_code=204)

@@ -1,0 +1,79 @@
+"""What can be predicted, by which release, and who decided that."""
+
+from fastapi import APIRouter
+from sqlalchemy import select
+
+from gateway.releases import resolve
+from gateway.schemas import (
+    CategoryList,
+    CategoryOut,
+    PromoteRequest,
+    PromotionOut,
+    ReleaseList,
+    ReleaseOut,
+)
+from gateway.services import Admin, Services, ServicesDep, SignedIn
+from shared.db.models import Promotion
+from shared.errors import Conflict
+from shared.inference.releases import CHAMPION
+from shared.promotion import promote
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+@router.get("/categories")
+def list_categories(
+    services: ServicesDep, _principal: SignedIn, release: str = CHAMPION
+) -> CategoryList:
+    """The categories that a release knows."""
+    version = resolve(services.champion, services.releases, release)
+    found = services.releases.manifest(version).categories
+    return CategoryList(
+        release=version,
+        items=[CategoryOut(prdtypecode=one.code, category=one.name) for one in found],
+    )
+
+
+@router.get("/releases")
+def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
+    """All releases, newest first, and the ledger of promotions."""
+    with services.unit_of_work.reading() as session:
+        ledger = session.scalars(select(Promotion).order_by(Promotion.id.desc())).all()
+    return ReleaseList(
+        items=[ReleaseOut.model_validate(vars(found)) for found in services.releases.versions()],
+        ledger=[PromotionOut.model_validate(line, from_attributes=True) for line in ledger],
+    )
+
+
+@router.get("/releases/{version}")
+def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> ReleaseOut:
+    """One release, by version or alias."""
+    return _out(services, version)
+
+
+@router.post("/releases/rollback")
+def roll_back(services: ServicesDep, admin: Admin, request: PromoteRequest) -> ReleaseOut:
+    """Promote the release that served before this one."""
+    with services.unit_of_work.reading() as session:
+        last = session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
+    if last is None or last.previous_version is None:
+        raise Conflict("No release served before this one")
+    return _promote(services, admin.username, last.previous_version, request.reason)
+
+
+@router.post("/releases/{version}/promote")
+def promote_release(
+    services: ServicesDep, admin: Admin, version: str, request: PromoteRequest
+) -> ReleaseOut:
+    """Make a release the champion; workers take it over while they serve."""
+    found = services.releases.show(version).version
+    return _promote(services, admin.username, found, request.reason)
+
+
+def _promote(services: Services, by: str, version: str, reason: str) -> ReleaseOut:
+    promote(services.unit_of_work, services.releases, version, by=by, reason=reason)
+    return _out(services, version)
+
+
+def _out(services: Services, version: str) -> ReleaseOut:
+    return ReleaseOut.model_validate(vars(services.releases.show(version)))

@@ -1,0 +1,71 @@
+"""What happens by the clock: lost jobs are sent again, old sessions and keys are forgotten."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+from apscheduler.schedulers.blocking import BlockingScheduler
+
+from gateway.queues import record_depths
+from gateway.sessions import delete_expired
+from gateway.sweep import Sweeper, delete_old_keys
+from shared.broker import Broker
+from shared.db.session import UnitOfWork, open_engine
+from shared.errors import Unavailable
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LogSettings,
+    MetricsSettings,
+    SweepSettings,
+)
+
+log = structlog.get_logger(__name__)
+
+CLEAN_SECONDS = 3600
+DEPTH_SECONDS = 5
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="scheduler")
+    serve_metrics(MetricsSettings())
+    broker = Broker(BrokerSettings())
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    settings = SweepSettings()
+    sweeper = Sweeper(unit_of_work, broker.depth, settings)
+
+    def clean() -> None:
+        with unit_of_work() as work:
+            delete_expired(work.session)
+            delete_old_keys(work.session)
+
+    scheduler = BlockingScheduler(
+        timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
+    )
+    every(scheduler, settings.interval_seconds, sweeper.sweep)
+    every(scheduler, DEPTH_SECONDS, lambda: record_depths(broker))
+    every(scheduler, CLEAN_SECONDS, clean)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: scheduler.shutdown(wait=False))
+    scheduler.start()
+    return 0
+
+
+def every(scheduler: BlockingScheduler, seconds: float, act: Callable[[], object]) -> None:
+    """Do something every so many seconds; a part that is down is not an error, only later."""
+
+    def attempt() -> None:
+        try:
+            act()
+        except Unavailable as error:
+            log.warning("schedule_deferred", error=str(error))
+
+    scheduler.add_job(attempt, "interval", seconds=seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

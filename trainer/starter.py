@@ -1,0 +1,70 @@
+"""Imports the starter release: `python -m trainer.starter`.
+
+A fresh registry gets the release that ships with the project, so that a clone classifies without
+data or training. A registry with a champion is left alone.
+"""
+
+import sys
+from pathlib import Path
+
+import structlog
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from shared.broker import Broker
+from shared.db.session import UnitOfWork, open_engine
+from shared.errors import RayonError, Unavailable
+from shared.inference.releases import Releases
+from shared.logs import configure_logs
+from shared.promotion import promote
+from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, ReleaseSettings
+
+log = structlog.get_logger(__name__)
+
+STARTER = Path(__file__).parent.parent / "infra" / "starter_release"
+#: MLflow needs some seconds to start.
+PATIENCE_SECONDS = 120
+
+
+def main() -> int:
+    """Import, or say in one line why not."""
+    configure_logs(LogSettings(), service="starter")
+    registry = Releases(ReleaseSettings())
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
+    patiently = Retrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        wait=wait_fixed(0.3),
+    )
+    try:
+        for attempt in patiently:
+            with attempt:
+                import_starter(registry, unit_of_work, STARTER)
+    except (RayonError, RetryError) as error:
+        log.error("starter_not_imported", error=str(error))
+        return 1
+    return 0
+
+
+def import_starter(registry: Releases, unit_of_work: UnitOfWork, folder: Path) -> str:
+    """Register and promote a release folder unless there is a champion; returns the champion.
+
+    Raises:
+        InvalidInput: The folder is not a release.
+        Unavailable: Registry or database do not answer.
+    """
+    champion = registry.champion()
+    if champion is not None:
+        return champion
+    # An earlier import may have been stopped between the two steps.
+    known = registry.versions()
+    version = (
+        known[-1].version if known else registry.register(folder, description="Starter release")
+    )
+    promote(
+        unit_of_work, registry, version, by="starter", reason="The release that ships with Rayon"
+    )
+    return version
+
+
+if __name__ == "__main__":
+    sys.exit(main())
