@@ -26,7 +26,7 @@ def locked_home(home: Path) -> Iterator[None]:
         NotReady: The folder cannot be written, or another launcher holds it.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (home / "launcher.pid").open("a+")
     except OSError as error:
         raise NotReady(

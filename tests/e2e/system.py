@@ -1,0 +1,104 @@
+"""The whole system in a temporary folder, started as `make run` starts it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from infra.embedded.settings import PROJECT
+from infra.embedded.strays import instance_processes
+from tests.servers import free_port, until
+
+START_SECONDS = 150.0
+STOP_SECONDS = 40.0
+
+
+class System:
+    """One instance: its ports, its folder, its first account."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "var"
+        self.password = ""
+        self._output = folder / "output.txt"
+        self._launcher: subprocess.Popen[bytes] | None = None
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAYON_")},
+            "RAYON_HOME": str(self.home),
+            "RAYON_GATEWAY_PORT": str(port),
+            "RAYON_REDIS_PORT": str(free_port()),
+            "RAYON_MLFLOW_PORT": str(free_port()),
+            "RAYON_METRICS_PORT": "0",
+        }
+
+    @property
+    def output(self) -> str:
+        """What the launcher has printed since its last start."""
+        return self._output.read_text()
+
+    def start(self) -> None:
+        """Start and wait until it says that it is ready."""
+        with self._output.open("wb") as out:
+            self._launcher = subprocess.Popen(
+                [sys.executable, "-m", "infra.embedded"],
+                cwd=PROJECT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        until(self._is_ready_or_dead, START_SECONDS, "the system is ready")
+        if "Rayon is ready" not in self.output:
+            pytest.fail(f"the system did not start:\n{self.output}")
+        shown = re.search(r"password +(\S+)", self.output)
+        self.password = shown[1] if shown else self.password
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; returns the launcher's exit code."""
+        assert self._launcher is not None
+        self._launcher.send_signal(signal.SIGINT)
+        return self._launcher.wait(STOP_SECONDS)
+
+    def kill_launcher(self) -> None:
+        """End the launcher alone, without a chance to tidy up."""
+        assert self._launcher is not None
+        self._launcher.kill()
+        self._launcher.wait()
+
+    def stop(self) -> None:
+        """Stop if it runs."""
+        if self._launcher is not None and self._launcher.poll() is None:
+            self.interrupt()
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Living processes by name."""
+        return instance_processes(self.home)
+
+    def client(self) -> httpx.Client:
+        """A client that is signed in as the first account."""
+        form = {"username": "admin", "password": self.password}
+        answer = httpx.post(f"{self.address}/v1/token", data=form, timeout=30)
+        answer.raise_for_status()
+        bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=self.address, headers=bearer, timeout=60)
+
+    def _is_ready_or_dead(self) -> bool:
+        assert self._launcher is not None
+        return "Rayon is ready" in self.output or self._launcher.poll() is not None
+
+
+def final(client: httpx.Client, **parts: Any) -> dict[str, Any]:
+    """Submit a job and wait for its end; `parts` as httpx takes them (`data`, `files`)."""
+    submitted = client.post("/v1/jobs", **parts)
+    assert submitted.status_code == 202, submitted.text
+    job: dict[str, Any] = client.get(submitted.headers["Location"], params={"wait": 30}).json()
+    assert job["status"] in ("done", "failed"), job
+    return job

@@ -1,0 +1,160 @@
+"""The whole system: README's commands, good and bad products, restarts, a clean end."""
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from infra.embedded.settings import PROJECT
+from tests.e2e.system import System, final
+from tests.servers import missing, until
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("rayon"))
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[httpx.Client]:
+    with system.client() as client:
+        yield client
+
+
+def picture() -> bytes:
+    """A JPEG of coloured noise."""
+    pixels = np.random.default_rng(7).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        missing("curl is not installed")
+    (tmp_path / "picture.jpg").write_bytes(picture())
+    commands = _readme_commands().replace("http://127.0.0.1:8000", system.address)
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path,
+        env=system.environment | {"RAYON_ADMIN_PASSWORD": system.password},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count('"status":"done"') == 2, ended.stdout
+    assert '"prdtypecode":2583' in ended.stdout
+
+
+def test_printed_command_works(system: System) -> None:
+    if shutil.which("curl") is None:
+        missing("curl is not installed")
+    command = next(line for line in system.output.splitlines() if "TOKEN=$(" in line)
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=True)
+    assert b'"status":"done"' in ended.stdout
+
+
+def test_text_is_classified(client: httpx.Client) -> None:
+    job = final(client, data={"designation": "Piscine gonflable ronde pour enfants"})
+    assert job["status"] == "done"
+    assert job["result"]["prdtypecode"] == job["result"]["top"][0]["prdtypecode"] == 2583
+    assert set(job["result"]["modalities"]) == {"text"}
+
+
+def test_text_and_picture_are_joined(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", picture(), "image/jpeg")}
+    job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
+    assert job["status"] == "done"
+    assert set(job["result"]["modalities"]) == {"text", "image"}
+    assert job["result"]["degraded"] is None
+
+
+def test_unreadable_picture_degrades_to_the_text(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", picture()[:200], "image/jpeg")}
+    job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
+    assert job["status"] == "done"
+    assert job["result"]["degraded"]
+
+
+def test_unreadable_picture_without_text_fails(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", b"not a picture", "image/jpeg")}
+    job = final(client, data={"model": "image"}, files=files)
+    assert job["status"] == "failed"
+    assert job["error"]["code"] == "image_unreadable"
+
+
+def test_wrong_token_is_refused(system: System) -> None:
+    answer = httpx.get(f"{system.address}/v1/jobs", headers={"Authorization": "Bearer forged"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_killed_worker_comes_back(system: System, client: httpx.Client) -> None:
+    killed = system.processes()["text-interactive"]
+    killed.kill()
+    psutil.wait_procs([killed], timeout=5)
+    job = final(client, data={"designation": "Piscine gonflable ronde pour enfants"})
+    assert job["status"] == "done"
+    assert system.processes()["text-interactive"].pid != killed.pid
+
+
+def test_second_launcher_in_the_same_home_is_refused(system: System) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "infra.embedded"],
+        cwd=PROJECT,
+        env=system.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "already runs" in ended.stderr
+    assert httpx.get(f"{system.address}/readyz").status_code == 200
+
+
+def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
+    system: System,
+) -> None:
+    with system.client() as client:
+        account = {"username": "amelie", "password": "correct horse battery"}
+        assert client.post("/v1/users", json=account).status_code == 201
+        job = final(client, data={"designation": "Console portable"})
+    system.kill_launcher()
+    until(lambda: not system.processes(), 40, "the killed launcher's processes end")
+
+    system.start()
+
+    assert "shown only now" not in system.output
+    with system.client() as client:
+        names = {user["username"] for user in client.get("/v1/users").json()["items"]}
+        assert {"admin", "amelie"} <= names
+        assert client.get(f"/v1/jobs/{job['id']}").json() == job
+        assert len(client.get("/v1/releases").json()["items"]) == 1
+
+
+def test_interrupt_leaves_no_process(system: System) -> None:
+    assert system.processes()
+    assert system.interrupt() == 0
+    assert not system.processes()
+
+
+def _readme_commands() -> str:
+    text = (PROJECT / "README.md").read_text()
+    return "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
