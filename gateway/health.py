@@ -2,9 +2,11 @@
 
 from sqlalchemy import text
 
-from gateway.champion import ChampionWatch
+from gateway.champion import STATIONS, ChampionWatch
 from gateway.schemas import Health
 from shared.broker import Broker
+from shared.contracts import STATIONS as ALL_STATIONS
+from shared.contracts import Lane, queue_name
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 
@@ -12,11 +14,12 @@ from shared.errors import Unavailable
 def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
     """Check what a job needs: the tables and a release.
 
-    The queue is told of too, but without it jobs are still taken and sent later.
+    Queue and workers are told of too, but without them jobs are still taken and answered later.
     """
     checks = {"database": _database(unit_of_work), "release": _release(champion)}
     is_ready = all(check == "ok" for check in checks.values())
     checks["queue"] = "ok" if broker.is_alive() else "does not answer; jobs are kept"
+    checks["workers"] = _workers(broker, champion)
     return Health(status="ok" if is_ready else "unavailable", checks=checks)
 
 
@@ -35,3 +38,19 @@ def _release(champion: ChampionWatch) -> str:
     except Unavailable as error:
         return error.detail
     return "ok"
+
+
+def _workers(broker: Broker, champion: ChampionWatch) -> str:
+    """Whether each interactive lane has a worker, with the models of the champion where needed."""
+    try:
+        release, workers = champion.current(), broker.workers()
+    except Unavailable as error:
+        return error.detail
+    queues = {
+        queue
+        for worker in workers
+        for queue in worker.queues
+        if not queue.startswith(STATIONS) or release in worker.releases
+    }
+    awaited = {queue_name(station, Lane.INTERACTIVE) for station in ALL_STATIONS} - queues
+    return f"waiting for {', '.join(sorted(awaited))}" if awaited else "ok"

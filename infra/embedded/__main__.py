@@ -19,6 +19,8 @@ from infra.embedded.settings import PROJECT, EmbeddedSettings
 
 def main() -> int:
     """Run until Ctrl-C; returns the exit code."""
+    # SIGINT too: a shell that starts a command in the background lets it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _read_dotenv(PROJECT / ".env")

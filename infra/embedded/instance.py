@@ -1,10 +1,10 @@
 """One running system: started in the order that its parts need, and stopped whole."""
 
+import json
 import secrets
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from infra.embedded.welcome import welcome
 
 #: How often readiness is asked for.
 POLL_SECONDS = 0.2
+#: Kept beside the registry, so that a removed registry gets the starter release again.
+STARTER_IMPORTED = ".starter_imported"
 
 
 class Instance:
@@ -34,25 +36,61 @@ class Instance:
         for folder in ("storage", "releases", "training", "mlflow", "logs"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         redis_conf = write_configuration(self._home / "redis", settings.redis_port, redis_password)
-        self._programs = programs(settings, redis_binary(), redis_conf)
-        self._supervisor = Supervisor(self._home, self._programs)
-        self._tail = LogTail(self._home / "logs")
+        self._supervisor = Supervisor(self._home, programs(settings, redis_binary(), redis_conf))
+        self._tail: LogTail | None = None
         self._starter: subprocess.Popen[bytes] | None = None
         self._admin = (self._environment.get("RAYON_ADMIN_USERNAME", "admin"), "")
 
     def start(self) -> None:
-        """Start all processes; those that need tables, after the migrations."""
+        """Start what answers need, in the order in which they can start. Raises `NotReady`."""
         print("Starting …", flush=True)
         self._supervisor.start(self._environment)
-        self._tail.start()
         self._once("shared.db.migrations", "The database could not be migrated")
-        self._supervisor.start_programs([p for p in self._programs if p.needs_tables])
+        self._supervisor.start_stage("core")
+        self._import_starter()
         self._bootstrap_admin()
 
     def wait_until_ready(self) -> None:
-        """Wait for the first champion, then for the whole path. Raises `NotReady`."""
+        """Wait until a job would be answered, then start the rest. Raises `NotReady`."""
         deadline = time.monotonic() + self._settings.start_seconds
-        self._until(f"{self._settings.mlflow_url}/health", deadline)
+        while not is_ready(self._settings.address):
+            self._complain_if_hopeless()
+            if time.monotonic() > deadline:
+                raise NotReady(
+                    f"Not ready within {self._settings.start_seconds:.0f} s. "
+                    f"Processes: {self._supervisor.states()}. Logs: {self._home / 'logs'}"
+                )
+            time.sleep(POLL_SECONDS)
+        if self._starter is not None:
+            (self._home / "mlflow" / STARTER_IMPORTED).touch()
+        self._supervisor.start_stage("rest")
+
+    def watch(self) -> None:
+        """Show warnings as long as supervisord runs. Raises `NotReady` when it ends by itself."""
+        # Not earlier: until all are up, they warn of one another's absence.
+        self._tail = LogTail(self._home / "logs")
+        self._tail.start()
+        while self._supervisor.is_running():
+            time.sleep(POLL_SECONDS)
+        raise NotReady(f"supervisord ended; see {self._home / 'logs' / 'supervisord.log'}")
+
+    def stop(self) -> None:
+        """Stop all processes, and end whatever did not stop."""
+        if self._starter is not None and self._starter.poll() is None:
+            self._starter.terminate()
+        if self._tail is not None:
+            self._tail.stop()
+        self._supervisor.stop()
+        end_strays(self._home)
+
+    def welcome(self, seconds: float) -> str:
+        """Say how to use the system that has just become ready."""
+        return welcome(self._settings, *self._admin, seconds)
+
+    def _import_starter(self) -> None:
+        """Import the release that ships with Rayon into a new registry; it waits for MLflow."""
+        if (self._home / "mlflow" / STARTER_IMPORTED).exists():
+            return
         with (self._home / "logs" / "starter.log").open("ab") as out:
             self._starter = subprocess.Popen(
                 [sys.executable, "-m", "trainer.starter"],
@@ -62,25 +100,6 @@ class Instance:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        self._until(f"{self._settings.address}/readyz", deadline)
-
-    def watch(self) -> None:
-        """Return only when supervisord has ended by itself, which it must not."""
-        while self._supervisor.is_running():
-            time.sleep(POLL_SECONDS)
-        raise NotReady(f"supervisord ended; see {self._home / 'logs' / 'supervisord.log'}")
-
-    def stop(self) -> None:
-        """Stop all processes, and end whatever did not stop."""
-        if self._starter is not None and self._starter.poll() is None:
-            self._starter.terminate()
-        self._tail.stop()
-        self._supervisor.stop()
-        end_strays(self._home)
-
-    def welcome(self, seconds: float) -> str:
-        """Say how to use the system that has just become ready."""
-        return welcome(self._settings, *self._admin, seconds)
 
     def _bootstrap_admin(self) -> None:
         """Make the first account, once, with the given password or one made here."""
@@ -112,17 +131,6 @@ class Instance:
         if ended.returncode:
             raise NotReady(f"{complaint}: {(ended.stderr or ended.stdout).strip()[-600:]}")
 
-    def _until(self, url: str, deadline: float) -> None:
-        while time.monotonic() < deadline:
-            if _answers(url):
-                return
-            self._complain_if_hopeless()
-            time.sleep(POLL_SECONDS)
-        raise NotReady(
-            f"{url} did not answer within {self._settings.start_seconds:.0f} s. "
-            f"Processes: {self._supervisor.states()}. Logs: {self._home / 'logs'}"
-        )
-
     def _complain_if_hopeless(self) -> None:
         if not self._supervisor.is_running():
             log = self._home / "logs" / "supervisord.log"
@@ -136,11 +144,12 @@ class Instance:
             raise NotReady(f"The starter release was not imported:\n{_end_of(log)}")
 
 
-def _answers(url: str) -> bool:
+def is_ready(address: str) -> bool:
+    """Tell whether the gateway takes jobs and each interactive lane has its worker."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own http address
-            return int(answer.status) == 200
-    except (OSError, urllib.error.URLError):
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310  # our own http address
+            return bool(json.load(answer)["checks"].get("workers") == "ok")
+    except (OSError, ValueError):
         return False
 
 

@@ -4,8 +4,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from infra.embedded.settings import EmbeddedSettings
+
+Stage = Literal["servers", "core", "rest"]
 
 
 @dataclass(frozen=True)
@@ -15,41 +18,42 @@ class Program:
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
-    #: It must not start before the tables are there.
-    needs_tables: bool = False
-    #: Other people's servers stop last.
-    is_server: bool = False
+    #: When it starts: `servers` at once, `core` when the tables are there, `rest` when the core
+    #: answers, so that the first answer need not wait for it.
+    stage: Stage = "core"
 
 
 def programs(settings: EmbeddedSettings, redis: Path, redis_conf: Path) -> list[Program]:
     """List all processes, in the order in which they start."""
     return [
         _mlflow(settings),
-        Program("redis", [str(redis), str(redis_conf)], is_server=True),
+        Program("redis", [str(redis), str(redis_conf)], stage="servers"),
         *(_numbered(settings, _services())),
     ]
 
 
 def _services() -> list[Program]:
     return [
-        _service("gateway", "gateway.main", needs_tables=True),
+        _service("gateway", "gateway.main"),
         _worker("image", "interactive"),
         _worker("text", "interactive"),
-        _service("fusion", "worker_fusion.main", needs_tables=True),
-        _service("scheduler", "gateway.scheduler", needs_tables=True),
-        _worker("image", "catalog"),
-        _worker("text", "catalog"),
-        _service("trainer", "trainer.main", needs_tables=True),
+        _service("fusion", "worker_fusion.main"),
+        _service("scheduler", "gateway.scheduler", "rest"),
+        _worker("image", "catalog", "rest"),
+        _worker("text", "catalog", "rest"),
+        _service("trainer", "trainer.main", "rest"),
     ]
 
 
-def _service(name: str, module: str, *, needs_tables: bool) -> Program:
-    return Program(name, [sys.executable, "-m", module], needs_tables=needs_tables)
+def _service(name: str, module: str, stage: Stage = "core") -> Program:
+    return Program(name, [sys.executable, "-m", module], stage=stage)
 
 
-def _worker(modality: str, lane: str) -> Program:
+def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     command = [sys.executable, "-m", f"worker_{modality}.main"]
-    return Program(f"{modality}-{lane}", command, {"RAYON_WORKER_LANES": f'["{lane}"]'})
+    return Program(
+        f"{modality}-{lane}", command, {"RAYON_WORKER_LANES": f'["{lane}"]'}, stage=stage
+    )
 
 
 def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Program]:
@@ -60,7 +64,7 @@ def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Progr
             command=service.command,
             environment=service.environment
             | {"RAYON_METRICS_PORT": str(first + number if first else 0)},
-            needs_tables=service.needs_tables,
+            stage=service.stage,
         )
         for number, service in enumerate(services)
     ]
@@ -79,7 +83,7 @@ def _mlflow(settings: EmbeddedSettings) -> Program:
     }
     command = [sys.executable, "-W", "ignore", "-m", "uvicorn", "mlflow.server.fastapi_app:app"]
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--no-access-log"]
-    return Program("mlflow", [*command, *address], environment, is_server=True)
+    return Program("mlflow", [*command, *address], environment, stage="servers")
 
 
 def ports(settings: EmbeddedSettings) -> dict[str, int]:

@@ -17,7 +17,7 @@ from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped
 
 from infra.embedded.credentials import write_private
 from infra.embedded.preflight import NotReady
-from infra.embedded.programs import Program
+from infra.embedded.programs import Program, Stage
 from infra.embedded.settings import PROJECT
 
 USERNAME = "rayon"
@@ -34,6 +34,7 @@ class Supervisor:
 
     def __init__(self, home: Path, programs: list[Program]) -> None:
         self._home = home
+        self._programs = programs
         self._socket = _socket_path(home)
         self._password = secrets.token_urlsafe(24)
         self._configuration = home / "supervisord.conf"
@@ -44,7 +45,7 @@ class Supervisor:
         )
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start supervisord and, with it, every program that needs no tables."""
+        """Start supervisord and, with it, the servers."""
         arguments = ["--nodaemon", "--configuration", str(self._configuration)]
         with (self._home / "logs" / "supervisord.out").open("wb") as out:
             self._process = subprocess.Popen(
@@ -59,15 +60,15 @@ class Supervisor:
                 preexec_fn=_end_with_parent,  # no thread runs yet
             )
 
-    def start_programs(self, programs: list[Program]) -> None:
-        """Start programs that were held back, as soon as supervisord listens. Raises `NotReady`."""
+    def start_stage(self, stage: Stage) -> None:
+        """Start the programs of a later stage. Raises `NotReady` when supervisord has ended."""
         deadline = time.monotonic() + LISTEN_SECONDS
         while not self.states() and self.is_running() and time.monotonic() < deadline:
             time.sleep(0.05)
         if not self.is_running():
             out = (self._home / "logs" / "supervisord.out").read_text(errors="replace")
             raise NotReady(f"supervisord ended: {out.strip()}")
-        for program in programs:
+        for program in (program for program in self._programs if program.stage == stage):
             self._calls().supervisor.startProcess(_full_name(program), False)
 
     def states(self) -> dict[str, str]:
@@ -114,12 +115,12 @@ def _socket_path(home: Path) -> Path:
 
 
 def _full_name(program: Program) -> str:
-    return f"{'servers' if program.is_server else 'rayon'}:{program.name}"
+    return f"{'servers' if program.stage == 'servers' else 'rayon'}:{program.name}"
 
 
 def _configuration(home: Path, socket: Path, password: str, programs: list[Program]) -> str:
-    servers = [program for program in programs if program.is_server]
-    services = [program for program in programs if not program.is_server]
+    servers = [program for program in programs if program.stage == "servers"]
+    services = [program for program in programs if program.stage != "servers"]
     sections: list[tuple[str, dict[str, object]]] = [
         (
             "unix_http_server",
@@ -158,7 +159,7 @@ def _program(home: Path, program: Program) -> dict[str, object]:
         "command": shlex.join(program.command),
         "directory": PROJECT,
         "environment": ",".join(pairs),
-        "autostart": not program.needs_tables,
+        "autostart": program.stage == "servers",
         "autorestart": True,
         "startsecs": 2,
         # Between tries supervisord waits a second longer each time.
