@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -125,10 +125,12 @@ def end_sessions(session: Session, user: User) -> None:
 def _keep_one_admin(session: Session, user: User) -> None:
     if user.role != Role.ADMIN.value or not user.is_active:
         return
-    others = session.scalar(
-        select(func.count())
-        .select_from(User)
-        .where(User.role == Role.ADMIN.value, User.is_active, User.id != user.id)
-    )
-    if not others:
+    # Locked, so that two admins who remove each other at once cannot both succeed.
+    admins = session.scalars(
+        select(User.id)
+        .where(User.role == Role.ADMIN.value, User.is_active)
+        .order_by(User.id)
+        .with_for_update()
+    ).all()
+    if not set(admins) - {user.id}:
         raise Conflict(f"{user.username!r} is the last active admin; make another one first")

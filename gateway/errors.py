@@ -1,12 +1,15 @@
 """Errors as problem documents (RFC 9457)."""
 
+from typing import Any
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from shared.errors import InvalidInput, RayonError, Unauthenticated, Unavailable
+from shared.errors import InvalidInput, RayonError, TooLarge, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +44,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RayonError, _on_rayon_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(DataError, _on_unstorable)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -72,21 +76,41 @@ async def _on_validation_error(_request: Request, error: Exception) -> JSONRespo
     assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
     errors = [
         # The first part says where the field was sought: body, query, path.
-        {"field": ".".join(str(part) for part in found["loc"][1:]), "message": found["msg"]}
+        {"field": _field(found), "message": found["msg"]}
         for found in error.errors()
     ]
     detail = "; ".join(f"`{found['field']}`: {found['message']}" for found in errors)
     return problem(422, InvalidInput.title, detail, code=InvalidInput.code, errors=errors)
 
 
+def _field(found: dict[str, Any]) -> str:
+    where = found["loc"]
+    # A body that is no JSON at all has a position instead of a field.
+    is_whole = len(where) < 2 or found["type"] == "json_invalid"
+    return str(where[0]) if is_whole else ".".join(str(part) for part in where[1:])
+
+
 async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - see above
+    if error.status_code == TooLarge.status:
+        return of_error(TooLarge(str(error.detail)))
     headers = dict(error.headers) if error.headers else None
     return problem(error.status_code, str(error.detail), str(error.detail), headers=headers)
 
 
-async def _on_unexpected(_request: Request, error: Exception) -> JSONResponse:
+async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
+    # Such as NUL in a text, which PostgreSQL cannot store. The statement stays out of the log.
+    log.info("value_refused", error=str(getattr(error, "orig", error)))
+    return of_error(InvalidInput("Expected values that can be stored. Received: one that cannot"))
+
+
+async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("request_crashed", exc_info=error)
     return problem(
-        500, RayonError.title, "This is a defect in Rayon; its log tells more.", code="internal"
+        500,
+        RayonError.title,
+        "This is a defect in Rayon; its log tells more.",
+        code=RayonError.code,
+        # This handler runs outside of our middleware, which names the trace otherwise.
+        headers={"X-Request-ID": request.state.trace_id},
     )

@@ -1,7 +1,5 @@
 """Jobs: taken, listed, cancelled, labelled."""
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
+from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.schemas import ModelName
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
@@ -207,10 +205,10 @@ def page(
     if status is not None:
         query = query.where(Job.status == status)
     if cursor is not None:
-        query = query.where(Job.id < _read_cursor(cursor))
+        query = query.where(Job.id < read_cursor(cursor))
     found = session.scalars(query).all()
     more = len(found) > limit
-    return found[:limit], _cursor(found[limit - 1].id) if more else None
+    return found[:limit], cursor_after(found[limit - 1].id) if more else None
 
 
 def cancel(session: Session, principal: Principal, job_id: str) -> Job:
@@ -248,16 +246,3 @@ def _key(principal: Principal, key: str, product: Product, job: Job) -> Idempote
     return IdempotencyKey(
         user_id=principal.id, key=key, fingerprint=product.fingerprint(), job_id=job.id
     )
-
-
-def _cursor(job_id: str) -> str:
-    return base64.urlsafe_b64encode(job_id.encode()).decode()
-
-
-def _read_cursor(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput(
-            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
-        ) from error

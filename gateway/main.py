@@ -9,7 +9,7 @@ from gateway import errors
 from gateway.champion import ChampionWatch
 from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
-from gateway.routes import health, jobs, queues, releases, token, users
+from gateway.routes import health, jobs, queues, releases, token, training, users
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -77,7 +77,7 @@ def build_app(services: Services) -> FastAPI:
     """Put the routes, the errors and the middleware together."""
     app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
     app.state.services = services
-    for module in (token, users, jobs, releases, queues, health):
+    for module in (token, users, jobs, releases, training, queues, health):
         app.include_router(module.router)
     errors.install(app)
     # The last one added is the outermost: refused bodies are logged and counted too.

@@ -16,6 +16,10 @@ log = structlog.get_logger(__name__)
 
 TRACE_HEADER = b"x-request-id"
 _TRACE_ID = re.compile(rb"^[0-9a-fA-F]{32}$")
+#: W3C Trace Context: version, trace id, parent id, flags.
+_TRACE_PARENT = re.compile(rb"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+#: Anything else is counted as one, for a client may invent methods without end.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Asked every few seconds by machines; logged they would hide the rest.
 _QUIET = ("/livez", "/readyz")
 
@@ -85,15 +89,20 @@ class LimitedBody:
 
 
 def _trace_id(scope: Scope) -> str:
-    given = dict(scope["headers"]).get(TRACE_HEADER, b"").replace(b"-", b"")
-    return given.decode().lower() if _TRACE_ID.match(given) else new_trace_id()
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    given = headers.get(TRACE_HEADER, b"").replace(b"-", b"")
+    if _TRACE_ID.match(given):
+        return given.decode().lower()
+    parent = _TRACE_PARENT.match(headers.get(b"traceparent", b""))
+    return parent.group(1).decode() if parent else new_trace_id()
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
     # The template and not the path: each job has a path of its own.
     route = getattr(scope.get("route"), "path", "unmatched")
-    metrics.requests_total.labels(scope["method"], route, status).inc()
-    metrics.request_seconds.labels(scope["method"], route).observe(seconds)
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    metrics.requests_total.labels(method, route, status).inc()
+    metrics.request_seconds.labels(method, route).observe(seconds)
     if scope["path"] not in _QUIET:
         log.info(
             "request_answered",

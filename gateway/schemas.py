@@ -254,6 +254,33 @@ class DeadLetterList(BaseModel):
     """Dead letters, newest first."""
 
     items: list[DeadLetterOut]
+    next_cursor: str | None
+
+
+class TrainingRequest(_Body):
+    """Why a new release is wanted."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class TrainingRunOut(BaseModel):
+    """A request for training and how it goes."""
+
+    id: str
+    status: str
+    requested_at: datetime
+    requested_by: str
+    reason: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    version: str | None = Field(description="The release that came of it.")
+    message: str | None
+
+
+class TrainingRunList(BaseModel):
+    """Training runs, newest first."""
+
+    items: list[TrainingRunOut]
 
 
 class Health(BaseModel):

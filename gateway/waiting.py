@@ -4,8 +4,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 #: How often the database is asked while anybody waits.
 POLL_SECONDS = 0.015
+#: How often while the database does not answer.
+DOWN_SECONDS = 1.0
 
 
 class Waiting:
@@ -20,11 +26,16 @@ class Waiting:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
 
+    @property
+    def is_polling(self) -> bool:
+        """Whether the database is being asked, because somebody waits."""
+        return self._poller is not None and not self._poller.done()
+
     async def until_final(self, job_id: str, seconds: float) -> None:
         """Return when the job is final, or when the time is over."""
         woken = asyncio.Event()
         self._waiting[job_id].add(woken)
-        if self._poller is None or self._poller.done():
+        if not self.is_polling:
             self._poller = asyncio.create_task(self._poll())
         try:
             async with asyncio.timeout(seconds):
@@ -41,13 +52,17 @@ class Waiting:
             ids = list(self._waiting)
             # While the database is down nobody is woken; each waits its time and asks again.
             finished = await asyncio.to_thread(self._ask, ids)
+            if finished is None:
+                await asyncio.sleep(DOWN_SECONDS)
+                continue
             for job_id in finished:
                 for woken in self._waiting.get(job_id, ()):
                     woken.set()
             await asyncio.sleep(POLL_SECONDS)
 
-    def _ask(self, ids: list[str]) -> set[str]:
+    def _ask(self, ids: list[str]) -> set[str] | None:
         try:
             return self._finished(ids)
-        except Exception:
-            return set()
+        except Exception as error:
+            log.warning("waiting_not_asked", error=f"{type(error).__name__}: {error}")
+            return None

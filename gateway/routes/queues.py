@@ -22,13 +22,15 @@ def list_queues(services: ServicesDep, _operator: Operator) -> QueueList:
 def list_dead_letters(
     services: ServicesDep,
     _operator: Operator,
+    cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLetterList:
     """Messages that were given up, newest first."""
     with services.unit_of_work.reading() as session:
-        found = queues.dead_letters(session, limit)
+        found, following = queues.dead_letters(session, cursor, limit)
         return DeadLetterList(
-            items=[DeadLetterOut.model_validate(one, from_attributes=True) for one in found]
+            items=[DeadLetterOut.model_validate(one, from_attributes=True) for one in found],
+            next_cursor=following,
         )
 
 
@@ -36,7 +38,7 @@ def list_dead_letters(
 def replay(services: ServicesDep, _operator: Operator, letter_id: str) -> Response:
     """Send a dead letter again; its failed jobs are queued once more."""
     with services.unit_of_work() as work:
-        queues.replay(work, letter_id)
+        queues.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
     return Response(status_code=202)
 
 

@@ -1,0 +1,51 @@
+"""Train now, and follow how it goes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from gateway import training
+from gateway.schemas import TrainingRequest, TrainingRunList, TrainingRunOut
+from gateway.services import Operator, ServicesDep
+from shared.db.models import TrainingRun
+
+router = APIRouter(prefix="/v1/training-runs", tags=["models"])
+
+
+@router.get("")
+def list_runs(
+    services: ServicesDep,
+    _operator: Operator,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> TrainingRunList:
+    """Runs, newest first."""
+    with services.unit_of_work.reading() as session:
+        return TrainingRunList(items=[_out(run) for run in training.newest(session, limit)])
+
+
+@router.post("", status_code=202)
+def request_run(
+    services: ServicesDep,
+    operator: Operator,
+    wanted: TrainingRequest,
+    request: Request,
+    response: Response,
+) -> TrainingRunOut:
+    """Ask for a new release; the trainer takes one run at a time."""
+    with services.unit_of_work() as work:
+        run = training.request(
+            work, operator, reason=wanted.reason, trace_id=request.state.trace_id
+        )
+    response.headers["Location"] = f"/v1/training-runs/{run.id}"
+    return _out(run)
+
+
+@router.get("/{run_id}")
+def show_run(services: ServicesDep, _operator: Operator, run_id: str) -> TrainingRunOut:
+    """One run."""
+    with services.unit_of_work.reading() as session:
+        return _out(training.find(session, run_id))
+
+
+def _out(run: TrainingRun) -> TrainingRunOut:
+    return TrainingRunOut.model_validate(run, from_attributes=True)

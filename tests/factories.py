@@ -1,0 +1,58 @@
+"""Rows and manifests with sensible defaults; a test names only what it is about."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.categories import Category
+from shared.db.models import Job, User, new_id, now
+from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
+
+#: The codes of every manifest made here.
+CODES = (10, 2583)
+
+
+def make_manifest(name: str = "release-1", **changes: Any) -> ReleaseManifest:
+    """Describe a release of two categories."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "categories": (
+            Category(code=10, name="Livres"),
+            Category(code=2583, name="Piscine et accessoires"),
+        ),
+        "text": TextPart(preparation="text-1", max_tokens=64),
+        "image": ImagePart(preparation="image-1", size=299),
+        "figures": {"fusion_f1_plain": 0.8},
+        "trained_on": "rows of a test",
+    }
+    return ReleaseManifest(**{**fields, **changes})
+
+
+def make_user(username: str = "ada", **changes: Any) -> User:
+    """An active client who cannot sign in: the hash is of no password."""
+    fields: dict[str, Any] = {"id": new_id(), "username": username, "password_hash": "none"}
+    return User(**{**fields, **changes})
+
+
+def make_job(user: User, **changes: Any) -> Job:
+    """A queued text job that was sent a minute ago and is past its lease."""
+    moment = now() - timedelta(minutes=1)
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "user_id": user.id,
+        "trace_id": "0" * 31 + "1",
+        "lane": "interactive",
+        "model": "fusion",
+        "release": "1",
+        "designation": "Piscine gonflable",
+        "description": "",
+        "image_uri": None,
+        "wants_text": True,
+        "wants_image": False,
+        "status": "queued",
+        "created_at": moment,
+        "published_at": moment,
+        "leased_until": moment + timedelta(seconds=30),
+        "attempts": 0,
+    }
+    return Job(**{**fields, **changes})

@@ -1,0 +1,100 @@
+"""Fakes with the signatures of what they stand for; no mocks."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shared.broker import QueueDepth, Worker
+from shared.contracts import Message
+from shared.errors import NotFound, Unavailable
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases import CHAMPION, Release
+from tests.factories import make_manifest
+
+
+class FakeBroker:
+    """A message queue in memory: keeps what is published; a test says what waits and who works."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.heads: dict[str, float] = {}
+        self.present: list[Worker] = []
+        self.is_down = False
+
+    def publish(self, message: Message) -> None:
+        """Keep one message."""
+        self._require_up()
+        self.messages.append(message)
+
+    def is_alive(self) -> bool:
+        """Whether the queue answers."""
+        return not self.is_down
+
+    def depth(self, queue: str) -> QueueDepth:
+        """One message waits where there is a head, none where not."""
+        self._require_up()
+        head = self.heads.get(queue)
+        return QueueDepth(queue, int(head is not None), 0, head)
+
+    def workers(self) -> list[Worker]:
+        """The workers that a test put there."""
+        self._require_up()
+        return self.present
+
+    def _require_up(self) -> None:
+        if self.is_down:
+            raise Unavailable("The message queue does not answer: it is down in this test")
+
+
+class FakeReleases:
+    """A registry in memory, with two versions; the first one is the champion."""
+
+    def __init__(self) -> None:
+        self.manifests = {version: make_manifest(f"release-{version}") for version in ("1", "2")}
+        self.marked: str | None = "1"
+        self.is_down = False
+
+    def champion(self) -> str | None:
+        """Version that serves."""
+        self._require_up()
+        return self.marked
+
+    def versions(self) -> list[Release]:
+        """All versions, newest first."""
+        self._require_up()
+        return [
+            Release(
+                version=version,
+                aliases=(CHAMPION,) if version == self.marked else (),
+                created_at=datetime(2026, 1, 1, tzinfo=UTC),
+                description=manifest.name,
+                figures=dict(manifest.figures),
+            )
+            for version, manifest in sorted(self.manifests.items(), reverse=True)
+        ]
+
+    def show(self, version_or_alias: str) -> Release:
+        """One version. Raises `NotFound`."""
+        for release in self.versions():
+            if version_or_alias in (release.version, *release.aliases):
+                return release
+        raise NotFound(f"No release {version_or_alias!r}")
+
+    def manifest(self, version: str) -> ReleaseManifest:
+        """What a version says of itself. Raises `NotFound`."""
+        self._require_up()
+        if version not in self.manifests:
+            raise NotFound(f"No release {version!r}")
+        return self.manifests[version]
+
+    def folder(self, version: str) -> Path:
+        """There are no files here. Raises `NotFound`."""
+        raise NotFound(f"Release {version!r} has no files in this test")
+
+    def mark_champion(self, version: str) -> None:
+        """Move the alias."""
+        self._require_up()
+        self.marked = version
+
+    def _require_up(self) -> None:
+        if self.is_down:
+            raise Unavailable("The model registry does not answer: it is down in this test")

@@ -1,0 +1,1 @@
+"""The gateway: routes through the test client, rows in SQLite."""

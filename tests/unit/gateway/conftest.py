@@ -1,0 +1,155 @@
+"""A gateway on SQLite with the real migrations, a queue and a registry in memory."""
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from gateway.champion import ChampionWatch
+from gateway.deps import AccessTokens, Claims
+from gateway.jobs import Jobs, finished
+from gateway.main import build_app
+from gateway.services import Services
+from gateway.sessions import Sessions
+from gateway.waiting import Waiting
+from shared.broker import Broker
+from shared.db.migrations.upgrade import upgrade
+from shared.db.models import Base, LoginSession, Role, User, new_id, now
+from shared.db.session import UnitOfWork, open_engine
+from shared.inference.releases import Releases
+from shared.settings import DatabaseSettings, GatewaySettings, ReleaseSettings, StorageSettings
+from shared.storage import Storage
+from tests.factories import make_user
+from tests.fakes import FakeBroker, FakeReleases
+
+Row = TypeVar("Row", bound=Base)
+
+LEASE_SECONDS = 30.0
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Api:
+    """The gateway as a client meets it, and what stands behind it."""
+
+    client: TestClient
+    services: Services
+    unit_of_work: UnitOfWork
+    broker: FakeBroker
+    releases: FakeReleases
+    #: What the poller of waiting clients asked for, in order.
+    asked: list[set[str]] = field(default_factory=list)
+
+    def add(self, *rows: Base) -> None:
+        """Commit rows."""
+        with self.unit_of_work() as work:
+            work.session.add_all(rows)
+
+    def get(self, kind: type[Row], key: object) -> Row | None:
+        """Read a row anew."""
+        with self.unit_of_work.reading() as session:
+            return session.get(kind, key)
+
+    def user(self, role: Role = Role.CLIENT, **changes: object) -> User:
+        """Add an account."""
+        username = str(changes.pop("username", f"user{next(_numbers)}"))
+        user = make_user(username, role=role.value, **changes)
+        self.add(user)
+        return user
+
+    def sign(self, user: User) -> dict[str, str]:
+        """The headers of a signed-in account, without the price of a password."""
+        login = LoginSession(
+            id=new_id(),
+            user_id=user.id,
+            token_hash=new_id(),
+            expires_at=now() + timedelta(days=1),
+        )
+        self.add(login)
+        token = AccessTokens(self.services.settings).sign(Claims(user.id, login.id))
+        return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file at the newest revision, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "rayon.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    """An empty queue."""
+    return FakeBroker()
+
+
+@pytest.fixture
+def unit_of_work(migrated: Path, tmp_path: Path, broker: FakeBroker) -> Iterator[UnitOfWork]:
+    """A database of this test's own."""
+    path = tmp_path / "rayon.db"
+    shutil.copy(migrated, path)
+    engine = open_engine(DatabaseSettings(url=SecretStr(f"sqlite:///{path}")))
+    yield UnitOfWork(engine, broker)
+    engine.dispose()
+
+
+@pytest.fixture
+def settings() -> GatewaySettings:
+    """Small limits, so that tests can go beyond them."""
+    return GatewaySettings(
+        secret_key=SecretStr("s" * 32),
+        max_body_bytes=40_000,
+        max_image_bytes=20_000,
+        max_text_characters=2_000,
+    )
+
+
+@pytest.fixture
+def api(
+    unit_of_work: UnitOfWork, broker: FakeBroker, settings: GatewaySettings, tmp_path: Path
+) -> Iterator[Api]:
+    """The gateway, with release 1 as champion."""
+    releases = FakeReleases()
+    asked: list[set[str]] = []
+
+    def ask(ids: object) -> set[str]:
+        names = set(cast(list[str], ids))
+        asked.append(names)
+        return finished(unit_of_work, names)
+
+    champion = ChampionWatch(releases, broker.workers, unit_of_work, ReleaseSettings())
+    champion.look()
+    services = Services(
+        settings=settings,
+        unit_of_work=unit_of_work,
+        broker=cast(Broker, broker),
+        releases=cast(Releases, releases),
+        champion=champion,
+        sessions=Sessions(settings, unit_of_work),
+        jobs=Jobs(
+            unit_of_work, Storage(StorageSettings(url=str(tmp_path / "files"))), LEASE_SECONDS
+        ),
+        waiting=Waiting(ask),
+    )
+    with TestClient(build_app(services), raise_server_exceptions=False) as client:
+        yield Api(client, services, unit_of_work, broker, releases, asked)
+
+
+@pytest.fixture
+def mine(api: Api) -> dict[str, str]:
+    """Headers of a signed-in client."""
+    return api.sign(api.user())
+
+
+@pytest.fixture
+def admin(api: Api) -> dict[str, str]:
+    """Headers of a signed-in admin, the only one."""
+    return api.sign(api.user(Role.ADMIN, username="root"))

@@ -1,0 +1,183 @@
+"""Taking a product in."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from shared.contracts import Lane, ScoreImage, ScoreText
+from shared.db.models import Job
+from shared.errors import Unavailable
+from shared.storage import Storage
+from tests.unit.gateway.conftest import Api
+
+PICTURE = {"image": ("a.jpg", b"not looked at here", "image/jpeg")}
+
+
+def test_text_becomes_a_job_and_one_message(api: Api, mine: dict[str, str]) -> None:
+    answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "Piscine"})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["status"], job["model"], job["release"]) == ("queued", "fusion", "1")
+    assert (job["result"], job["error"], job["label"]) == (None, None, None)
+    (message,) = api.broker.messages
+    assert isinstance(message, ScoreText)
+    assert (message.lane, message.release) == (Lane.INTERACTIVE, "1")
+    assert [(item.job_id, item.designation) for item in message.items] == [(job["id"], "Piscine")]
+
+
+def test_text_and_picture_ask_both_workers(api: Api, mine: dict[str, str]) -> None:
+    api.client.post("/v1/jobs", headers=mine, data={"description": "x"}, files=PICTURE)
+    text, image = api.broker.messages
+    assert isinstance(text, ScoreText)
+    assert isinstance(image, ScoreImage)
+    assert api.services.jobs.storage.get(image.items[0].uri) == b"not looked at here"
+
+
+@pytest.mark.parametrize(("model", "kind"), [("text", ScoreText), ("image", ScoreImage)])
+def test_single_model_asks_one_worker(
+    api: Api, mine: dict[str, str], model: str, kind: type
+) -> None:
+    data = {"designation": "Piscine", "model": model}
+    answer = api.client.post("/v1/jobs", headers=mine, data=data, files=PICTURE)
+    assert answer.json()["model"] == model
+    assert [type(message) for message in api.broker.messages] == [kind]
+
+
+def test_trace_goes_from_the_request_to_the_message(api: Api, mine: dict[str, str]) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {**mine, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    answer = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
+    assert answer.headers["x-request-id"] == trace
+    assert api.broker.messages[0].trace_id == trace
+    job = api.get(Job, answer.json()["id"])
+    assert job is not None
+    assert job.trace_id == trace
+
+
+@pytest.mark.parametrize(
+    ("data", "files", "field"),
+    [
+        ({}, {}, "designation"),
+        ({"designation": "  ", "description": "\t"}, {}, "designation"),
+        ({}, {"image": ("a.jpg", b"", "image/jpeg")}, "designation"),
+        ({"model": "text"}, PICTURE, "designation"),
+        ({"model": "image", "designation": "x"}, {}, "image"),
+        ({"model": "image"}, {"image": ("a.jpg", b"", "image/jpeg")}, "image"),
+        ({"designation": "x", "model": "magic"}, {}, "model"),
+        ({"designation": "x", "release": "99"}, {}, "release"),
+        ({"designation": "x", "release": "../1"}, {}, "release"),
+        ({"designation": "x" * 2_001}, {}, "designation"),
+        ({"description": "x" * 2_001}, {}, "description"),
+        ({"image": "a string, not a file"}, {}, "image"),
+    ],
+)
+def test_bad_input_is_422_with_the_field(
+    api: Api, mine: dict[str, str], data: dict[str, str], files: Any, field: str
+) -> None:
+    answer = api.client.post("/v1/jobs", headers=mine, data=data, files=files)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert api.broker.messages == []
+    assert _count(api) == 0
+
+
+def test_nothing_but_a_body_of_another_kind_is_422(api: Api, mine: dict[str, str]) -> None:
+    answer = api.client.post("/v1/jobs", headers=mine, json={"designation": "x"})
+    assert answer.status_code == 422
+
+
+def test_release_can_be_named_by_version(api: Api, mine: dict[str, str]) -> None:
+    data = {"designation": "x", "release": "2"}
+    assert api.client.post("/v1/jobs", headers=mine, data=data).json()["release"] == "2"
+
+
+def test_picture_over_the_limit_is_413(api: Api, mine: dict[str, str]) -> None:
+    files = {"image": ("a.jpg", b"x" * 20_001, "image/jpeg")}
+    answer = api.client.post("/v1/jobs", headers=mine, files=files)
+    assert answer.status_code == 413
+    assert answer.json()["errors"][0]["field"] == "image"
+    assert _count(api) == 0
+
+
+def test_full_storage_is_503_and_keeps_nothing(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(storage: Storage, folder: str, content: bytes) -> str:
+        raise Unavailable("The storage is full")
+
+    monkeypatch.setattr(Storage, "put", refuse)
+    answer = api.client.post("/v1/jobs", headers=mine, files=PICTURE)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert _count(api) == 0
+
+
+def test_job_is_kept_while_the_queue_is_down(api: Api, mine: dict[str, str]) -> None:
+    api.broker.is_down = True
+    answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
+    assert answer.status_code == 202
+    kept = api.get(Job, answer.json()["id"])
+    assert kept is not None
+    assert kept.status == "queued"
+
+
+def test_same_key_and_content_give_the_same_job(api: Api, mine: dict[str, str]) -> None:
+    headers = {**mine, "Idempotency-Key": "order-1"}
+    first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
+    again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    assert len(api.broker.messages) == 2
+    assert _count(api) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "files"),
+    [
+        ({"designation": "y"}, PICTURE),
+        ({"designation": "x", "model": "text"}, PICTURE),
+        ({"designation": "x"}, {"image": ("a.jpg", b"other", "image/jpeg")}),
+        ({"designation": "", "description": "x"}, PICTURE),
+    ],
+)
+def test_same_key_with_other_content_is_409(
+    api: Api, mine: dict[str, str], data: dict[str, str], files: Any
+) -> None:
+    headers = {**mine, "Idempotency-Key": "order-1"}
+    api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
+    answer = api.client.post("/v1/jobs", headers=headers, data=data, files=files)
+    assert answer.status_code == 409
+    assert _count(api) == 1
+
+
+def test_keys_of_two_users_do_not_meet(api: Api, mine: dict[str, str]) -> None:
+    for headers in (mine, api.sign(api.user())):
+        key = {**headers, "Idempotency-Key": "order-1"}
+        assert api.client.post("/v1/jobs", headers=key, data={"designation": "x"}).is_success
+    assert _count(api) == 2
+
+
+def test_race_of_one_key_makes_one_job(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {**mine, "Idempotency-Key": "order-1"}
+    first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
+    # The second request looked before the first one committed: it finds nothing, and then collides.
+    look, blind = type(api.services.jobs)._known, iter([True])
+    monkeypatch.setattr(
+        type(api.services.jobs),
+        "_known",
+        lambda *args: None if next(blind, False) else look(*args),
+    )
+    again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert _count(api) == 1
+    assert len(api.broker.messages) == 1
+
+
+def _count(api: Api) -> int:
+    with api.unit_of_work.reading() as session:
+        return session.scalar(select(func.count()).select_from(Job)) or 0

@@ -1,0 +1,208 @@
+"""Tokens: given, refused, refreshed, ended."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+
+from gateway.accounts import hash_password
+from gateway.deps import ALGORITHM
+from shared.db.models import LoginSession, Role, User
+from tests.unit.gateway.conftest import Api
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def hashed() -> str:
+    """The slow hash, once."""
+    return hash_password(PASSWORD)
+
+
+@pytest.fixture
+def ada(api: Api, hashed: str) -> User:
+    """Somebody who can sign in."""
+    return api.user(username="ada", password_hash=hashed)
+
+
+def _sign_in(api: Api, username: str = "ada", password: str = PASSWORD) -> Any:
+    return api.client.post("/v1/token", data={"username": username, "password": password})
+
+
+def _me(api: Api, token: str) -> Any:
+    return api.client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_password_gives_a_token_that_is_known(api: Api, ada: User) -> None:
+    answer = _sign_in(api)
+    assert answer.status_code == 200
+    assert answer.json()["token_type"] == "bearer"
+    me = _me(api, answer.json()["access_token"]).json()
+    assert (me["username"], me["role"]) == ("ada", "client")
+
+
+def test_secret_of_a_refresh_token_is_not_stored(api: Api, ada: User) -> None:
+    session_id, secret = _sign_in(api).json()["refresh_token"].split(".")
+    login = api.get(LoginSession, session_id)
+    assert login is not None
+    assert secret not in login.token_hash
+    assert len(login.token_hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [("ada", "wrong password"), ("nobody", PASSWORD), ("", PASSWORD + "x"), ("ADA", PASSWORD)],
+)
+def test_wrong_name_and_wrong_password_look_alike(
+    api: Api, ada: User, username: str, password: str
+) -> None:
+    answer = _sign_in(api, username or "x", password)
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "The username or the password is not right"
+
+
+def test_disabled_account_cannot_sign_in(api: Api, hashed: str) -> None:
+    api.user(username="gone", password_hash=hashed, is_active=False)
+    assert _sign_in(api, "gone").status_code == 401
+
+
+def test_missing_password_is_422_with_the_field(api: Api) -> None:
+    answer = api.client.post("/v1/token", data={"username": "ada"})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["password"]
+
+
+def test_no_token_is_401(api: Api) -> None:
+    answer = api.client.get("/v1/me")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def _claims(api: Api, ada: User) -> dict[str, Any]:
+    token = api.sign(ada)["Authorization"].removeprefix("Bearer ")
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def _signed(claims: dict[str, Any], key: str = "s" * 32, algorithm: str = ALGORITHM) -> str:
+    return jwt.encode(claims, key, algorithm=algorithm)
+
+
+def test_token_made_like_ours_is_taken(api: Api, ada: User) -> None:
+    assert _me(api, _signed(_claims(api, ada))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": datetime.now(UTC) - timedelta(seconds=1)},
+        {"aud": "another-service"},
+        {"iss": "somebody-else"},
+        {"typ": "refresh"},
+        {"sub": "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"},
+        {"sid": "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_token_with_a_wrong_claim_is_401(api: Api, ada: User, change: dict[str, Any]) -> None:
+    answer = _me(api, _signed({**_claims(api, ada), **change}))
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("claim", ["exp", "aud", "iss", "typ", "sub", "sid"])
+def test_token_without_a_claim_is_401(api: Api, ada: User, claim: str) -> None:
+    claims = _claims(api, ada)
+    del claims[claim]
+    assert _me(api, _signed(claims)).status_code == 401
+
+
+def test_forged_tokens_are_401(api: Api, ada: User) -> None:
+    claims = _claims(api, ada)
+    assert _me(api, _signed(claims, key="t" * 32)).status_code == 401
+    assert _me(api, _signed(claims, key="", algorithm="none")).status_code == 401
+    assert _me(api, "no token at all").status_code == 401
+
+
+def test_refresh_token_works_once_and_reuse_ends_the_session(api: Api, ada: User) -> None:
+    first = _sign_in(api).json()
+    second = _refresh(api, first["refresh_token"]).json()
+    assert _me(api, second["access_token"]).status_code == 200
+
+    assert _refresh(api, first["refresh_token"]).status_code == 401
+    assert _me(api, second["access_token"]).status_code == 401
+    assert _refresh(api, second["refresh_token"]).status_code == 401
+
+
+def test_reuse_in_one_session_leaves_another_alone(api: Api, ada: User) -> None:
+    stolen, other = _sign_in(api).json(), _sign_in(api).json()
+    _refresh(api, stolen["refresh_token"])
+    _refresh(api, stolen["refresh_token"])
+    assert _refresh(api, other["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", ".", "nonsense", "a.b.c"])
+def test_unknown_refresh_token_is_401(api: Api, token: str) -> None:
+    assert _refresh(api, token).status_code == 401
+
+
+def test_access_token_cannot_refresh(api: Api, ada: User) -> None:
+    assert _refresh(api, _sign_in(api).json()["access_token"]).status_code == 401
+
+
+def test_refresh_token_past_its_time_is_401(api: Api, ada: User) -> None:
+    token = _sign_in(api).json()["refresh_token"]
+    with api.unit_of_work() as work:
+        login = work.session.get_one(LoginSession, token.partition(".")[0])
+        login.expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    assert _refresh(api, token).status_code == 401
+
+
+def test_sign_out_ends_access_and_refresh_at_once(api: Api, ada: User) -> None:
+    tokens = _sign_in(api).json()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert api.client.delete("/v1/token", headers=headers).status_code == 204
+    assert api.client.get("/v1/me", headers=headers).status_code == 401
+    assert _refresh(api, tokens["refresh_token"]).status_code == 401
+
+
+def test_role_is_read_from_the_row_and_not_from_the_token(api: Api) -> None:
+    boss = api.user(Role.ADMIN)
+    headers = api.sign(boss)
+    assert api.client.get("/v1/users", headers=headers).status_code == 200
+    with api.unit_of_work() as work:
+        work.session.get_one(User, boss.id).role = Role.CLIENT.value
+    assert api.client.get("/v1/users", headers=headers).status_code == 403
+
+
+def test_password_change_asks_for_the_current_one_and_signs_out(api: Api, ada: User) -> None:
+    headers = api.sign(ada)
+    body = {"current_password": "not this one", "new_password": "a better horse"}
+    refused = api.client.put("/v1/me/password", headers=headers, json=body)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "current_password"
+
+    body["current_password"] = PASSWORD
+    assert api.client.put("/v1/me/password", headers=headers, json=body).status_code == 204
+    assert api.client.get("/v1/me", headers=headers).status_code == 401
+    assert _sign_in(api).status_code == 401
+    assert _sign_in(api, password="a better horse").status_code == 200
+
+
+def test_unknown_name_takes_as_long_as_a_wrong_password(api: Api, ada: User) -> None:
+    def seconds(username: str) -> float:
+        started = time.perf_counter()
+        _sign_in(api, username, "wrong password")
+        return time.perf_counter() - started
+
+    known = min(seconds("ada") for _ in range(3))
+    unknown = min(seconds("nobody") for _ in range(3))
+    # Without the hash of nobody the second one takes a hundredth of the first.
+    assert unknown > known / 5
+
+
+def _refresh(api: Api, token: str) -> Any:
+    return api.client.post("/v1/token/refresh", json={"refresh_token": token})

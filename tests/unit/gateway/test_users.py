@@ -1,0 +1,137 @@
+"""Accounts, as an admin keeps them."""
+
+from typing import Any
+
+import pytest
+
+from shared.db.models import Job, Role, User
+from tests.factories import make_job
+from tests.unit.gateway.conftest import Api
+
+NEW = {"username": "ada", "password": "correct horse", "role": "operator"}
+
+
+def test_created_account_can_sign_in(api: Api, admin: dict[str, str]) -> None:
+    answer = api.client.post("/v1/users", headers=admin, json=NEW)
+    assert answer.status_code == 201
+    assert answer.headers["location"] == "/v1/users/ada"
+    assert answer.json()["role"] == "operator"
+    assert "password" not in answer.text
+    form = {"username": "ada", "password": "correct horse"}
+    assert api.client.post("/v1/token", data=form).status_code == 200
+
+
+def test_taken_name_is_409(api: Api, admin: dict[str, str]) -> None:
+    api.user(username="ada")
+    assert api.client.post("/v1/users", headers=admin, json=NEW).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"username": ""}, "username"),
+        ({"username": "a/b"}, "username"),
+        ({"username": "x" * 65}, "username"),
+        ({"password": "short"}, "password"),
+        ({"password": "x" * 129}, "password"),
+        ({"password": 12345678}, "password"),
+        ({"role": "emperor"}, "role"),
+        ({"is_root": True}, "is_root"),
+    ],
+)
+def test_bad_account_is_422_with_the_field(
+    api: Api, admin: dict[str, str], change: dict[str, Any], field: str
+) -> None:
+    answer = api.client.post("/v1/users", headers=admin, json={**NEW, **change})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("content", [b"", b"{not json"])
+def test_body_that_is_no_json_is_422_naming_the_body(
+    api: Api, admin: dict[str, str], content: bytes
+) -> None:
+    headers = {**admin, "Content-Type": "application/json"}
+    answer = api.client.post("/v1/users", headers=headers, content=content)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["body"]
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.OPERATOR])
+def test_only_admins_see_and_change_accounts(api: Api, role: Role) -> None:
+    headers = api.sign(api.user(role, username="eve"))
+    call = api.client.request
+    assert call("GET", "/v1/users", headers=headers).status_code == 403
+    assert call("POST", "/v1/users", headers=headers, json=NEW).status_code == 403
+    promoted = call("PATCH", "/v1/users/eve", headers=headers, json={"role": "admin"})
+    assert promoted.status_code == 403
+    assert call("DELETE", "/v1/users/eve", headers=headers).status_code == 403
+
+
+def test_pages_give_every_account_once(api: Api, admin: dict[str, str]) -> None:
+    for name in ("b", "a", "d", "c"):
+        api.user(username=name)
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        params = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+        page = api.client.get("/v1/users", headers=admin, params=params).json()
+        seen += [user["username"] for user in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == ["a", "b", "c", "d", "root"]
+
+
+def test_unknown_account_is_404(api: Api, admin: dict[str, str]) -> None:
+    assert api.client.get("/v1/users/nobody", headers=admin).status_code == 404
+    assert api.client.delete("/v1/users/nobody", headers=admin).status_code == 404
+    changed = api.client.patch("/v1/users/nobody", headers=admin, json={"role": "client"})
+    assert changed.status_code == 404
+
+
+def test_disabled_account_is_signed_out_at_once(api: Api, admin: dict[str, str]) -> None:
+    ada = api.sign(api.user(username="ada"))
+    changed = api.client.patch("/v1/users/ada", headers=admin, json={"is_active": False})
+    assert changed.json()["is_active"] is False
+    assert api.client.get("/v1/me", headers=ada).status_code == 401
+    api.client.patch("/v1/users/ada", headers=admin, json={"is_active": True})
+    assert api.client.get("/v1/me", headers=ada).status_code == 401
+
+
+def test_password_set_by_an_admin_signs_out(api: Api, admin: dict[str, str]) -> None:
+    ada = api.sign(api.user(username="ada"))
+    api.client.patch("/v1/users/ada", headers=admin, json={"password": "a new password"})
+    assert api.client.get("/v1/me", headers=ada).status_code == 401
+    form = {"username": "ada", "password": "a new password"}
+    assert api.client.post("/v1/token", data=form).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [("PATCH", {"role": "client"}), ("PATCH", {"is_active": False}), ("DELETE", None)],
+)
+def test_last_active_admin_stays(
+    api: Api, admin: dict[str, str], method: str, body: dict[str, Any] | None
+) -> None:
+    api.user(Role.ADMIN, username="asleep", is_active=False)
+    answer = api.client.request(method, "/v1/users/root", headers=admin, json=body)
+    assert answer.status_code == 409
+    assert api.client.get("/v1/users/root", headers=admin).json()["role"] == "admin"
+
+
+def test_one_of_two_admins_can_go(api: Api, admin: dict[str, str]) -> None:
+    api.user(Role.ADMIN, username="second")
+    assert api.client.delete("/v1/users/second", headers=admin).status_code == 204
+
+
+def test_deleted_account_takes_its_jobs_along(api: Api, admin: dict[str, str]) -> None:
+    ada, bob = api.user(username="ada"), api.user(username="bob")
+    hers, his = make_job(ada), make_job(bob)
+    api.add(hers, his)
+    headers = api.sign(ada)
+    assert api.client.delete("/v1/users/ada", headers=admin).status_code == 204
+    assert api.get(User, ada.id) is None
+    assert api.get(Job, hers.id) is None
+    assert api.get(Job, his.id) is not None
+    assert api.client.get("/v1/me", headers=headers).status_code == 401
