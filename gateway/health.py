@@ -1,12 +1,16 @@
 """Whether the gateway can do its work."""
 
-from sqlalchemy import text
+from functools import cache
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from gateway.champion import STATIONS, ChampionWatch
 from gateway.schemas import Health
 from shared.broker import Broker
 from shared.contracts import STATIONS as ALL_STATIONS
 from shared.contracts import Lane, queue_name
+from shared.db.migrations.upgrade import alembic_config
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 
@@ -26,10 +30,17 @@ def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch)
 def _database(unit_of_work: UnitOfWork) -> str:
     try:
         with unit_of_work.reading() as session:
-            session.execute(text("SELECT 1 FROM jobs WHERE id = ''"))
+            found = MigrationContext.configure(session.connection()).get_current_revision()
     except Unavailable as error:
         return error.detail
+    if found != _newest_revision():
+        return f"expected migration {_newest_revision()}, found {found}"
     return "ok"
+
+
+@cache
+def _newest_revision() -> str | None:
+    return ScriptDirectory.from_config(alembic_config("")).get_current_head()
 
 
 def _release(champion: ChampionWatch) -> str:

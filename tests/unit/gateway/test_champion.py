@@ -1,0 +1,107 @@
+"""When new jobs get a new champion."""
+
+import pytest
+
+from gateway.champion import ChampionWatch
+from shared.broker import Worker
+from shared.db.models import Promotion
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
+from shared.settings import ReleaseSettings
+from tests.fakes import FakeBroker, FakeReleases
+
+
+@pytest.fixture
+def releases() -> FakeReleases:
+    """Release 1 is the champion."""
+    return FakeReleases()
+
+
+def _watch(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork, grace_seconds: float = 60
+) -> ChampionWatch:
+    settings = ReleaseSettings(switch_grace_seconds=grace_seconds)
+    return ChampionWatch(releases, broker.workers, unit_of_work, settings)
+
+
+def _worker(queue: str, *releases: str) -> Worker:
+    return Worker(queue, (queue,), releases, 0, 0, None)
+
+
+def test_first_champion_is_taken_at_once(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    broker.present = [_worker("text.interactive")]
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    assert watch.current() == "1"
+
+
+def test_before_a_champion_there_is_none_to_give(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    releases.marked = None
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    with pytest.raises(Unavailable):
+        watch.current()
+
+
+def test_new_champion_waits_until_every_model_worker_has_it(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    releases.marked = "2"
+    fusion = _worker("fusion.interactive")
+    for text, image, expected in [
+        (("1",), ("1",), "1"),
+        (("1", "2"), ("1",), "1"),
+        (("1",), ("1", "2"), "1"),
+        (("1", "2"), ("1", "2"), "2"),
+    ]:
+        broker.present = [
+            _worker("text.interactive", *text),
+            _worker("image.catalog", *image),
+            fusion,
+        ]
+        watch.look()
+        assert watch.current() == expected
+
+
+def test_new_champion_is_taken_after_the_grace_time(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    broker.present = [_worker("text.interactive", "1")]
+    watch = _watch(releases, broker, unit_of_work, grace_seconds=0)
+    watch.look()
+    releases.marked = "2"
+    watch.look()
+    watch.look()
+    assert watch.current() == "2"
+
+
+def test_champion_stays_while_registry_or_queue_are_down(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    releases.marked, broker.is_down = "2", True
+    with pytest.raises(Unavailable):
+        watch.look()
+    releases.is_down = True
+    watch.look()
+    assert watch.current() == "1"
+
+
+def test_ledger_helps_a_start_without_registry(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    releases.is_down = True
+    for version in ("1", "2"):
+        line = Promotion(version=version, promoted_by="ada", reason="better", figures={})
+        with unit_of_work() as work:
+            work.session.add(line)
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    assert watch.current() == "2"

@@ -1,0 +1,187 @@
+"""What operators see and do: queues, dead letters, training, health."""
+
+from typing import Any
+
+import pytest
+
+from shared.broker import Worker
+from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
+from shared.db.models import DeadLetter, Job, Role, Score, TrainingRun, User, now
+from tests.factories import make_job
+from tests.unit.gateway.conftest import LEASE_SECONDS, Api
+
+
+@pytest.fixture
+def operator(api: Api) -> dict[str, str]:
+    """Headers of an operator."""
+    return api.sign(api.user(Role.OPERATOR, username="otto"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/queues"),
+        ("GET", "/v1/dead-letters"),
+        ("POST", "/v1/dead-letters/none/replay"),
+        ("DELETE", "/v1/dead-letters/none"),
+        ("GET", "/v1/training-runs"),
+        ("POST", "/v1/training-runs"),
+    ],
+)
+def test_operations_are_not_for_clients(
+    api: Api, mine: dict[str, str], method: str, path: str
+) -> None:
+    body = {"reason": "x"} if path.endswith("runs") and method == "POST" else None
+    assert api.client.request(method, path, json=body).status_code == 401
+    assert api.client.request(method, path, headers=mine, json=body).status_code == 403
+
+
+def test_queues_workers_and_queued_jobs_are_shown(api: Api, operator: dict[str, str]) -> None:
+    ada = api.user()
+    api.add(make_job(ada), make_job(ada, status="done"))
+    api.broker.heads = {"text.catalog": now().timestamp() - 60}
+    api.broker.present = [Worker("text@a", ("text.catalog",), ("1",), 1, 7, 0.5)]
+    shown = api.client.get("/v1/queues", headers=operator).json()
+    by_name = {queue["queue"]: queue for queue in shown["items"]}
+    assert by_name["text.catalog"]["waiting"] == 1
+    assert 59 < by_name["text.catalog"]["oldest_seconds"] < 120
+    assert by_name["image.interactive"]["oldest_seconds"] is None
+    assert shown["jobs_queued"] == 1
+    assert shown["workers"][0]["releases"] == ["1"]
+    assert shown["workers"][0]["seconds_since_consumed"] == 0.5
+
+
+def test_queues_are_503_while_redis_is_down(api: Api, operator: dict[str, str]) -> None:
+    api.broker.is_down = True
+    assert api.client.get("/v1/queues", headers=operator).status_code == 503
+
+
+def _letter(*jobs: Job, number: int = 0) -> DeadLetter:
+    message = ScoreText(
+        trace_id="a" * 32,
+        lane=Lane.INTERACTIVE,
+        release="1",
+        items=tuple(TextItem(job_id=job.id, designation="x", description="") for job in jobs),
+    )
+    return DeadLetter(
+        topic=message.topic,
+        payload=message.model_dump(mode="json"),
+        fingerprint=f"{number:064}",
+        error="given up after 4 deliveries",
+        deliveries=4,
+        parked_at=now(),
+    )
+
+
+def _failed(ada: User, **changes: Any) -> Job:
+    error = {"error_code": "message_parked", "error_message": "given up"}
+    return make_job(ada, status="failed", finished_at=now(), attempts=8, **error, **changes)
+
+
+def _failure(job: Job, modality: str = "text") -> Score:
+    return Score(job_id=job.id, modality=modality, release="1", error_code="message_parked")
+
+
+def test_replay_sends_the_message_and_queues_its_failed_jobs(
+    api: Api, operator: dict[str, str]
+) -> None:
+    # Given a dead letter of a failed job, a job that was answered degraded, and a cancelled one
+    ada = api.user()
+    failed, degraded = _failed(ada), make_job(ada, status="done", finished_at=now())
+    cancelled = make_job(ada, status="cancelled")
+    api.add(failed, degraded, cancelled)
+    api.add(_failure(failed), _failure(degraded))
+    letter = _letter(failed, degraded, cancelled)
+    api.add(letter)
+
+    # When it is replayed
+    answer = api.client.post(f"/v1/dead-letters/{letter.id}/replay", headers=operator)
+
+    # I expect the message back, the failed job queued with a lease, and the others as they were
+    assert answer.status_code == 202
+    assert [message.model_dump(mode="json") for message in api.broker.messages] == [letter.payload]
+    again = api.get(Job, failed.id)
+    assert again is not None
+    assert (again.status, again.error_code, again.finished_at) == ("queued", None, None)
+    assert (again.attempts, again.leased_until > now()) == (0, True)
+    assert (again.leased_until - again.published_at).total_seconds() == pytest.approx(
+        LEASE_SECONDS, abs=1
+    )
+    assert api.get(Score, (failed.id, "text")) is None
+    assert api.get(Score, (degraded.id, "text")) is not None
+    for job, status in ((degraded, "done"), (cancelled, "cancelled")):
+        kept = api.get(Job, job.id)
+        assert kept is not None
+        assert kept.status == status
+    assert api.get(DeadLetter, letter.id) is None
+
+
+def test_replay_keeps_the_score_of_the_other_modality(api: Api, operator: dict[str, str]) -> None:
+    job = _failed(api.user(), wants_image=True, image_uri="pictures/aa/aa")
+    api.add(job)
+    api.add(_failure(job), _failure(job, "image"))
+    letter = _letter(job)
+    api.add(letter)
+    api.client.post(f"/v1/dead-letters/{letter.id}/replay", headers=operator)
+    assert api.get(Score, (job.id, "image")) is not None
+    assert not any(isinstance(message, ScoreImage) for message in api.broker.messages)
+
+
+def test_dead_letter_can_be_thrown_away(api: Api, operator: dict[str, str]) -> None:
+    letter = _letter()
+    api.add(letter)
+    path = f"/v1/dead-letters/{letter.id}"
+    assert api.client.delete(path, headers=operator).status_code == 204
+    assert api.client.delete(path, headers=operator).status_code == 404
+    assert api.client.post(f"{path}/replay", headers=operator).status_code == 404
+
+
+def test_pages_give_every_dead_letter_once(api: Api, operator: dict[str, str]) -> None:
+    for number in range(3):
+        api.add(_letter(number=number))
+    first = api.client.get("/v1/dead-letters?limit=2", headers=operator).json()
+    rest = api.client.get(
+        "/v1/dead-letters", params={"cursor": first["next_cursor"]}, headers=operator
+    ).json()
+    ids = [letter["id"] for letter in (*first["items"], *rest["items"])]
+    assert ids == sorted(set(ids), reverse=True)
+    assert (len(ids), rest["next_cursor"]) == (3, None)
+
+
+def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) -> None:
+    answer = api.client.post("/v1/training-runs", headers=operator, json={"reason": "drift"})
+    assert answer.status_code == 202
+    run_id = answer.json()["id"]
+    assert answer.headers["location"] == f"/v1/training-runs/{run_id}"
+    (message,) = api.broker.messages
+    assert isinstance(message, TrainingRequested)
+    assert (message.run_id, message.requested_by) == (run_id, "otto")
+    with api.unit_of_work() as work:
+        work.session.get_one(TrainingRun, run_id).status = "running"
+    shown = api.client.get(f"/v1/training-runs/{run_id}", headers=operator).json()
+    assert (shown["status"], shown["reason"]) == ("running", "drift")
+    listed = api.client.get("/v1/training-runs", headers=operator).json()["items"]
+    assert [run["id"] for run in listed] == [run_id]
+    assert api.client.get("/v1/training-runs/none", headers=operator).status_code == 404
+
+
+def test_ready_while_redis_is_down_but_says_so(api: Api) -> None:
+    assert api.client.get("/readyz").json()["checks"]["database"] == "ok"
+    api.broker.is_down = True
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["checks"]["queue"] != "ok"
+
+
+def test_not_ready_on_an_older_migration(api: Api) -> None:
+    with api.unit_of_work() as work:
+        work.session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = 'old'")
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert "old" in answer.json()["checks"]["database"]
+
+
+def test_not_ready_without_any_migration(api: Api) -> None:
+    with api.unit_of_work() as work:
+        work.session.connection().exec_driver_sql("DROP TABLE alembic_version")
+    assert api.client.get("/readyz").status_code == 503

@@ -1,0 +1,74 @@
+"""Categories, releases, promotion and rollback."""
+
+import pytest
+
+from tests.unit.gateway.conftest import Api
+
+WHY = {"reason": "better on pictures"}
+
+
+def test_categories_are_those_of_the_champion(api: Api, mine: dict[str, str]) -> None:
+    shown = api.client.get("/v1/categories", headers=mine).json()
+    assert shown["release"] == "1"
+    assert shown["items"][1] == {"prdtypecode": 2583, "category": "Piscine et accessoires"}
+    assert api.client.get("/v1/categories?release=2", headers=mine).json()["release"] == "2"
+
+
+def test_categories_of_an_unknown_release_are_422(api: Api, mine: dict[str, str]) -> None:
+    answer = api.client.get("/v1/categories?release=99", headers=mine)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "release"
+
+
+def test_releases_are_shown_by_version_and_alias(api: Api, mine: dict[str, str]) -> None:
+    listed = api.client.get("/v1/releases", headers=mine).json()
+    assert [release["version"] for release in listed["items"]] == ["2", "1"]
+    assert listed["ledger"] == []
+    champion = api.client.get("/v1/releases/champion", headers=mine).json()
+    assert (champion["version"], champion["aliases"]) == ("1", ["champion"])
+    assert champion["figures"] == {"fusion_f1_plain": 0.8}
+    assert api.client.get("/v1/releases/99", headers=mine).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/releases/2/promote", "/v1/releases/rollback"])
+def test_promotion_is_for_admins(api: Api, mine: dict[str, str], path: str) -> None:
+    assert api.client.post(path, headers=mine, json=WHY).status_code == 403
+    assert api.releases.marked == "1"
+
+
+def test_promotion_moves_the_alias_and_writes_the_ledger(api: Api, admin: dict[str, str]) -> None:
+    answer = api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    assert answer.json()["aliases"] == ["champion"]
+    assert api.releases.marked == "2"
+    (line,) = api.client.get("/v1/releases", headers=admin).json()["ledger"]
+    assert (line["version"], line["promoted_by"]) == ("2", "root")
+    assert line["reason"] == WHY["reason"]
+
+
+def test_rollback_brings_the_release_before_back(api: Api, admin: dict[str, str]) -> None:
+    assert api.client.post("/v1/releases/rollback", headers=admin, json=WHY).status_code == 409
+    for version in ("1", "2"):
+        api.client.post(f"/v1/releases/{version}/promote", headers=admin, json=WHY)
+    answer = api.client.post("/v1/releases/rollback", headers=admin, json=WHY)
+    assert answer.json()["version"] == "1"
+    assert api.releases.marked == "1"
+    newest = api.client.get("/v1/releases", headers=admin).json()["ledger"][0]
+    assert (newest["version"], newest["previous_version"]) == ("1", "2")
+
+
+def test_unknown_release_is_not_promoted(api: Api, admin: dict[str, str]) -> None:
+    assert api.client.post("/v1/releases/9/promote", headers=admin, json=WHY).status_code == 404
+    assert api.releases.marked == "1"
+
+
+def test_promotion_needs_a_reason(api: Api, admin: dict[str, str]) -> None:
+    answer = api.client.post("/v1/releases/2/promote", headers=admin, json={"reason": ""})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["reason"]
+
+
+def test_ledger_is_not_written_while_the_registry_is_down(api: Api, admin: dict[str, str]) -> None:
+    api.releases.is_down = True
+    assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 503
+    api.releases.is_down = False
+    assert api.client.get("/v1/releases", headers=admin).json()["ledger"] == []

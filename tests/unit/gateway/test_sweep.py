@@ -1,0 +1,229 @@
+"""Which overdue jobs count as lost, and what is done with them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from gateway.sweep import Sweeper, delete_old_keys
+from shared.contracts import ScoreImage, ScoreText
+from shared.db.models import IdempotencyKey, Job, Score, User, new_id, now
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
+from shared.settings import SweepSettings
+from tests.factories import make_job, make_user
+from tests.fakes import FakeBroker
+
+SETTINGS = SweepSettings(lease_seconds=30.0, max_attempts=3)
+EARLIER, LATER = -10.0, +10.0
+
+
+@pytest.fixture
+def sweeper(unit_of_work: UnitOfWork, broker: FakeBroker) -> Sweeper:
+    """Looks at the queue in memory."""
+    return Sweeper(unit_of_work, broker.depth, SETTINGS)
+
+
+@pytest.fixture
+def owner(unit_of_work: UnitOfWork) -> User:
+    """Whose jobs they are."""
+    user = make_user()
+    with unit_of_work() as work:
+        work.session.add(user)
+    return user
+
+
+def _both(owner: User, **changes: Any) -> Job:
+    return make_job(owner, wants_image=True, image_uri="pictures/aa/aa", **changes)
+
+
+def _add(unit_of_work: UnitOfWork, *rows: Any) -> None:
+    for row in rows:
+        with unit_of_work() as work:
+            work.session.add(row)
+
+
+def _score(job: Job, modality: str) -> Score:
+    return Score(job_id=job.id, modality=modality, release="1", probabilities=b"\0" * 8)
+
+
+def _read(unit_of_work: UnitOfWork, job: Job) -> Job:
+    with unit_of_work.reading() as session:
+        return session.get_one(Job, job.id)
+
+
+@pytest.mark.parametrize(
+    ("scored", "heads", "sent"),
+    [
+        # Nothing waits anywhere: the messages are gone.
+        ((), {}, [ScoreText, ScoreImage]),
+        # The head of a queue is younger than the job's message: it was passed, so it is gone.
+        ((), {"text": LATER, "image": LATER, "fusion": LATER}, [ScoreText, ScoreImage]),
+        # One of its queues may still hold it.
+        ((), {"text": EARLIER}, []),
+        ((), {"image": EARLIER}, []),
+        # A score may be on its way to fusion.
+        ((), {"fusion": EARLIER}, []),
+        # Only what is missing is asked for again, and only its queue matters.
+        (("text",), {}, [ScoreImage]),
+        (("text",), {"text": EARLIER}, [ScoreImage]),
+        (("text",), {"image": EARLIER}, []),
+        (("image",), {"image": EARLIER}, [ScoreText]),
+        (("image",), {"fusion": EARLIER}, []),
+    ],
+)
+def test_job_is_sent_again_only_if_no_queue_may_hold_it(
+    unit_of_work: UnitOfWork,
+    broker: FakeBroker,
+    sweeper: Sweeper,
+    owner: User,
+    scored: tuple[str, ...],
+    heads: dict[str, float],
+    sent: list[type],
+) -> None:
+    job = _both(owner)
+    _add(unit_of_work, job, *(_score(job, modality) for modality in scored))
+    published = job.published_at
+    broker.heads = {
+        f"{station}.interactive": published.timestamp() + offset
+        for station, offset in heads.items()
+    }
+
+    assert sweeper.sweep() == bool(sent)
+
+    assert [type(message) for message in broker.messages] == sent
+    kept = _read(unit_of_work, job)
+    assert kept.leased_until > now() + timedelta(seconds=20)
+    assert kept.attempts == bool(sent)
+    assert (kept.published_at > published) is bool(sent)
+
+
+def test_queue_of_the_other_lane_does_not_matter(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    job = make_job(owner, lane="catalog")
+    _add(unit_of_work, job)
+    broker.heads = {"text.interactive": job.published_at.timestamp() - 10}
+    assert sweeper.sweep() == 1
+    assert broker.messages[0].queue == "text.catalog"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leased_until": now() + timedelta(minutes=5)},
+        {"status": "done"},
+        {"status": "failed"},
+        {"status": "cancelled"},
+    ],
+)
+def test_other_jobs_are_left_alone(
+    unit_of_work: UnitOfWork,
+    broker: FakeBroker,
+    sweeper: Sweeper,
+    owner: User,
+    changes: dict[str, Any],
+) -> None:
+    job = make_job(owner, **changes)
+    _add(unit_of_work, job)
+    assert sweeper.sweep() == 0
+    assert broker.messages == []
+    assert _read(unit_of_work, job).leased_until == job.leased_until
+
+
+def test_second_sweep_finds_nothing(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    _add(unit_of_work, make_job(owner))
+    assert [sweeper.sweep(), sweeper.sweep()] == [1, 0]
+    assert len(broker.messages) == 1
+
+
+def test_job_that_was_lost_too_often_fails(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    hopeless, hopeful = make_job(owner, attempts=3), make_job(owner, attempts=2)
+    _add(unit_of_work, hopeless, hopeful)
+    assert sweeper.sweep() == 1
+    failed = _read(unit_of_work, hopeless)
+    assert (failed.status, failed.error_code) == ("failed", "delivery_failed")
+    assert failed.finished_at is not None
+    assert _read(unit_of_work, hopeful).status == "queued"
+    (message,) = broker.messages
+    assert isinstance(message, ScoreText)
+    assert [item.job_id for item in message.items] == [hopeful.id]
+
+
+def test_long_queue_never_makes_a_job_fail(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    job = make_job(owner, attempts=3)
+    _add(unit_of_work, job)
+    broker.heads = {"text.interactive": job.published_at.timestamp() - 10}
+    assert sweeper.sweep() == 0
+    assert _read(unit_of_work, job).status == "queued"
+
+
+def test_nothing_changes_while_the_queue_is_down(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    job = make_job(owner)
+    _add(unit_of_work, job)
+    broker.is_down = True
+    with pytest.raises(Unavailable):
+        sweeper.sweep()
+    kept = _read(unit_of_work, job)
+    assert (kept.attempts, kept.leased_until) == (0, job.leased_until)
+    broker.is_down = False
+    assert sweeper.sweep() == 1
+
+
+def test_jobs_are_sent_in_slices_of_one_release_lane_and_trace(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    many = [make_job(owner, lane="catalog") for _ in range(20)]
+    others = [make_job(owner, lane="catalog", release="2"), make_job(owner)]
+    with unit_of_work() as work:
+        work.session.add_all([*many, *others])
+    assert sweeper.sweep() == 22
+    sent = [message for message in broker.messages if isinstance(message, ScoreText)]
+    assert sorted(len(message.items) for message in sent) == [1, 1, 4, 16]
+    by_id = {item.job_id: message for message in sent for item in message.items}
+    assert {job.id: (by_id[job.id].lane, by_id[job.id].release) for job in (*many, *others)} == {
+        job.id: (job.lane, job.release) for job in (*many, *others)
+    }
+
+
+def test_job_that_becomes_final_during_the_sweep_stays_final(
+    unit_of_work: UnitOfWork, broker: FakeBroker, owner: User
+) -> None:
+    # Given an overdue job that is answered after the sweeper looked at the queues
+    job = make_job(owner)
+    _add(unit_of_work, job)
+
+    def finish_then_look(queue: str) -> Any:
+        with unit_of_work() as work:
+            work.session.execute(update(Job).values(status="done"))
+        return broker.depth(queue)
+
+    # When it sweeps
+    swept = Sweeper(unit_of_work, finish_then_look, SETTINGS).sweep()
+
+    # I expect that nothing was sent and the answer stays
+    assert (swept, broker.messages) == (0, [])
+    assert _read(unit_of_work, job).status == "done"
+
+
+def test_keys_are_forgotten_after_a_day(unit_of_work: UnitOfWork, owner: User) -> None:
+    job = make_job(owner)
+    _add(unit_of_work, job)
+    for age in (timedelta(hours=23), timedelta(hours=25)):
+        name = new_id()
+        key = IdempotencyKey(user_id=owner.id, key=name, fingerprint="x", job_id=job.id)
+        key.created_at = now() - age
+        _add(unit_of_work, key)
+    with unit_of_work() as work:
+        delete_old_keys(work.session)
+    with unit_of_work.reading() as session:
+        assert session.query(IdempotencyKey).count() == 1
