@@ -43,7 +43,7 @@ evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running sys
 	@$(BIN)/python -m tests.bench.evaluate --url "$(URL)" --data "$(DATA)"
 
 bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system
-	@$(BIN)/python -m tests.bench.bench --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.speed --url "$(URL)" --data "$(DATA)"
 
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
 	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"

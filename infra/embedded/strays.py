@@ -38,6 +38,16 @@ def _marked(home: Path) -> Iterator[tuple[psutil.Process, str]]:
     for process in psutil.process_iter():
         # Other people's processes do not show their environment, and are not ours.
         with contextlib.suppress(psutil.Error, OSError):
-            carried = process.environ()
-            if carried.get(MARK) == str(home):
-                yield process, carried.get("SUPERVISOR_PROCESS_NAME", "supervisord")
+            name = _name(process, home)
+            if name:
+                yield process, name
+
+
+def _name(process: psutil.Process, home: Path) -> str | None:
+    # Redis writes its title over its environment, but works in a folder of the home.
+    if process.name() == "redis-server" and process.cwd() == str(home / "redis"):
+        return "redis"
+    carried = process.environ()
+    if carried.get(MARK) != str(home):
+        return None
+    return carried.get("SUPERVISOR_PROCESS_NAME", "supervisord")

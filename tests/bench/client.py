@@ -1,0 +1,133 @@
+"""A client that sends many jobs at once, signs in again when its token ends, and tries again."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+Thing = TypeVar("Thing")
+Outcome = TypeVar("Outcome")
+
+#: A job must be final within this time.
+PATIENCE_SECONDS = 300.0
+#: Pause before a request that met a closed door is sent again.
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is sent: a title, a description, a picture, and the model to classify by."""
+
+    model: str
+    designation: str = ""
+    description: str = ""
+    picture: Path | None = None
+
+
+class Client:
+    """One signed-in account of a running system."""
+
+    def __init__(self, url: str) -> None:
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.AsyncClient(base_url=url, timeout=60, limits=limits)
+        self._signing_in = asyncio.Lock()
+        self._token = ""
+
+    async def __aenter__(self) -> "Client":
+        await self._sign_in("")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def submit(self, product: Product) -> dict[str, Any]:
+        """Send a product; returns the job."""
+        form = {name: str(getattr(product, name)) for name in ("model", "designation")}
+        form["description"] = product.description
+        picture = {"image": ("p.jpg", product.picture.read_bytes())} if product.picture else None
+        answer = await self._request("POST", "/v1/jobs", data=form, files=picture)
+        if answer.status_code != 202:
+            raise SystemExit(f"{product}: {answer.status_code} {answer.text}")
+        job: dict[str, Any] = answer.json()
+        return job
+
+    async def final(self, job_id: str) -> dict[str, Any]:
+        """Wait for a job's end; a job that never ends is returned as it is."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            job = await self.get(f"/v1/jobs/{job_id}", wait=30)
+            late = asyncio.get_running_loop().time() > deadline
+            if job["status"] != "queued" or late:
+                return job
+
+    async def classify(self, product: Product) -> dict[str, Any]:
+        """Send a product and wait for its answer."""
+        return await self.final((await self.submit(product))["id"])
+
+    async def get(self, path: str, **query: object) -> dict[str, Any]:
+        """Read a JSON object."""
+        answer = await self._request("GET", path, params=query)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def _request(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            token = self._token
+            bearer = {"Authorization": f"Bearer {token}"}
+            try:
+                answer = await self._http.request(method, path, headers=bearer, **parts)
+            except httpx.TransportError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if answer.status_code == 401:
+                await self._sign_in(token)
+            elif answer.status_code == 503:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return answer
+
+    async def _sign_in(self, refused: str) -> None:
+        async with self._signing_in:
+            if self._token != refused:
+                return
+            password = os.environ.get("RAYON_ADMIN_PASSWORD")
+            if not password:
+                raise SystemExit("Set RAYON_ADMIN_PASSWORD to the password that `make run` showed.")
+            username = os.environ.get("RAYON_ADMIN_USERNAME", "admin")
+            form = {"username": username, "password": password}
+            try:
+                answer = await self._http.post("/v1/token", data=form)
+            except httpx.ConnectError:
+                raise SystemExit(f"Nothing answers at {self._http.base_url}: make run") from None
+            if answer.status_code != 200:
+                raise SystemExit(f"Cannot sign in as {username}: {answer.text}")
+            self._token = answer.json()["access_token"]
+
+
+async def in_flight(
+    limit: int, things: Iterable[Thing], act: Callable[[Thing], Awaitable[Outcome]]
+) -> list[Outcome]:
+    """Act on all things, at most `limit` at a time; results in their order."""
+    free = asyncio.Semaphore(limit)
+
+    async def bounded(thing: Thing) -> Outcome:
+        async with free:
+            return await act(thing)
+
+    return list(await asyncio.gather(*(bounded(thing) for thing in things)))
+
+
+def save(name: str, figures: object) -> None:
+    """Keep the figures of a run beside the project's root files."""
+    path = Path(f"bench-{name}.json")
+    path.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+    print(f"\nwritten to {path}")

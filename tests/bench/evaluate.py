@@ -1,0 +1,97 @@
+"""Weighted F1 of the running system on the test rows, beside the release's own figures.
+
+    make evaluate DATA=folder
+
+Every test row goes through HTTP: as text, as picture, and as both where it has both. Ends with an
+error where the two differ by more than `TOLERANCE`, or a job failed.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sklearn.metrics import f1_score
+
+from tests.bench.client import Client, in_flight, save
+from tests.bench.products import dataset, products_of, rows_of
+from trainer.datasets import Dataset
+from trainer.evaluate import official_weights
+
+#: Difference between the served and the offline figure that is not worth a question.
+TOLERANCE = 0.005
+IN_FLIGHT = 64
+MODELS = ("text", "image", "fusion")
+
+
+def main() -> int:
+    """Evaluate; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    given = parser.parse_args()
+    figures = asyncio.run(_evaluate(given.url, dataset(given.data), given.models))
+    save("evaluate", figures)
+    is_equal = all(
+        found["failed"] == 0 and abs(found["f1_plain"] - found["offline_f1_plain"]) <= TOLERANCE
+        for found in figures.values()
+    )
+    print("served and offline figures agree" if is_equal else "served and offline figures DIFFER")
+    return 0 if is_equal else 1
+
+
+async def _evaluate(url: str, data: Dataset, models: list[str]) -> dict[str, dict[str, Any]]:
+    print(
+        f"{'model':<8}{'rows':>6}{'failed':>8}{'F1':>9}{'offline':>9}"
+        f"{'official':>10}{'offline':>9}{'rows/s':>8}"
+    )
+    figures = {}
+    async with Client(url) as client:
+        for model in models:
+            figures[model] = found = await _evaluate_model(client, data, model)
+            print(
+                f"{model:<8}{found['rows']:>6}{found['failed']:>8}{found['f1_plain']:>9.4f}"
+                f"{found['offline_f1_plain']:>9.4f}{found['f1_official']:>10.4f}"
+                f"{found['offline_f1_official']:>9.4f}{found['rows_per_second']:>8.1f}",
+                flush=True,
+            )
+    return figures
+
+
+async def _evaluate_model(client: Client, data: Dataset, model: str) -> dict[str, Any]:
+    rows = rows_of(data, model)
+    started = time.perf_counter()
+    jobs = await in_flight(IN_FLIGHT, products_of(rows, model), client.classify)
+    seconds = time.perf_counter() - started
+    releases = {job["release"] for job in jobs}
+    if len(releases) != 1:
+        raise SystemExit(f"The release changed while it was measured: {releases}")
+    release = await client.get(f"/v1/releases/{releases.pop()}")
+    # A failed job predicts a category that does not exist, and so counts as wrong.
+    predicted = [job["result"]["prdtypecode"] if job["result"] else -1 for job in jobs]
+    codes = rows["code"].to_numpy()
+    weights = official_weights(codes, data.official_share)
+    offline = release["figures"]
+    return {
+        "release": release["version"],
+        "rows": len(rows),
+        "failed": sum(job["status"] != "done" for job in jobs),
+        "f1_plain": _f1(codes, predicted, None),
+        "offline_f1_plain": offline.get(f"{model}_f1_plain", float("nan")),
+        "f1_official": _f1(codes, predicted, weights) if weights is not None else float("nan"),
+        "offline_f1_official": offline.get(f"{model}_f1_official", float("nan")),
+        "rows_per_second": len(rows) / seconds,
+    }
+
+
+def _f1(codes: Any, predicted: Any, weights: Any) -> float:
+    return float(
+        f1_score(codes, predicted, average="weighted", sample_weight=weights, zero_division=0)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

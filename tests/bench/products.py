@@ -1,0 +1,35 @@
+"""Products to send: the test rows of a dataset in the challenge's layout."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tests.bench.client import Product
+from trainer.datasets import Dataset, load
+
+
+def dataset(folder: Path) -> Dataset:
+    """Read a dataset, or end with one line."""
+    if not folder.is_dir():
+        raise SystemExit(f"No data in {folder}: make … DATA=folder of the challenge download")
+    return load(folder)
+
+
+def rows_of(data: Dataset, model: str) -> pd.DataFrame:
+    """Test rows that have what a model needs."""
+    return data.part("test", text=model != "image", picture=model != "text")
+
+
+def products_of(rows: pd.DataFrame, model: str) -> Sequence[Product]:
+    """The rows as they are sent to be classified by a model."""
+    columns = ("designation", "description", "picture")
+    return [
+        Product(
+            model=model,
+            designation="" if model == "image" else str(designation),
+            description="" if model == "image" else str(description),
+            picture=None if model == "text" else Path(str(picture)),
+        )
+        for designation, description, picture in zip(*(rows[c] for c in columns), strict=True)
+    ]

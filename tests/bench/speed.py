@@ -1,0 +1,129 @@
+"""Latency, throughput beside the bare models, and memory of the running system.
+
+    make bench DATA=folder
+
+The system must be idle and on this machine: the bare models are measured in the same run, on the
+same cores, and the ratio is the figure to compare between machines.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import pandas as pd
+
+from infra.embedded.settings import PROJECT, EmbeddedSettings
+from infra.embedded.strays import instance_processes
+from tests.bench.client import Client, in_flight, save
+from tests.bench.products import dataset, products_of, rows_of
+from trainer.package import LoadedRelease
+
+CLIENTS = 64
+LATENCY_JOBS = {"text": 100, "image": 40}
+THROUGHPUT_JOBS = {"text": 1500, "image": 150}
+
+
+def main() -> int:
+    """Measure; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
+    given = parser.parse_args()
+    data = dataset(given.data)
+    rows = {model: rows_of(data, model) for model in LATENCY_JOBS}
+    figures = asyncio.run(_measure(given.url, given.home.resolve(), rows))
+    figures["memory_megabytes"] = _memory(given.home.resolve())
+    _print(figures)
+    save("speed", figures)
+    return 0
+
+
+async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    async with Client(url) as client:
+        # The first of each kind pays for connections and caches.
+        release = (await _seconds_each(client, rows["text"].head(3), "text"))[1]
+        await _seconds_each(client, rows["image"].head(3), "image")
+        bare = LoadedRelease.load(_folder(home, release))
+        for model, count in LATENCY_JOBS.items():
+            seconds, _ = await _seconds_each(client, rows[model].head(count), model)
+            figures[f"{model}_latency"] = _percentiles(seconds)
+        for model, count in THROUGHPUT_JOBS.items():
+            chosen = rows[model].head(count)
+            bare_rate = len(chosen) / _bare_seconds(bare, chosen, model)
+            started = time.perf_counter()
+            await in_flight(CLIENTS, products_of(chosen, model), client.classify)
+            rate = len(chosen) / (time.perf_counter() - started)
+            figures[f"{model}_throughput"] = {
+                "jobs": len(chosen),
+                "per_second": rate,
+                "bare_model_per_second": bare_rate,
+                "ratio": rate / bare_rate,
+            }
+    return figures
+
+
+async def _seconds_each(client: Client, rows: pd.DataFrame, model: str) -> tuple[list[float], str]:
+    """Seconds from sending to answer, one job after the other; and the release that answered."""
+    seconds, release = [], ""
+    for product in products_of(rows, model):
+        started = time.perf_counter()
+        job = await client.classify(product)
+        seconds.append(time.perf_counter() - started)
+        release = job["release"]
+    return seconds, release
+
+
+def _bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> float:
+    score = release.score_texts if model == "text" else release.score_pictures
+    score(rows.head(4))
+    started = time.perf_counter()
+    score(rows)
+    return time.perf_counter() - started
+
+
+def _folder(home: Path, release: str) -> Path:
+    cached = home / "releases" / release
+    return cached if cached.exists() else PROJECT / "infra" / "starter_release"
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    cuts = quantiles(seconds, n=20)
+    return {"jobs": len(seconds), "p50_ms": cuts[9] * 1000, "p95_ms": cuts[18] * 1000}
+
+
+def _memory(home: Path) -> dict[str, dict[str, float]]:
+    """Of each process: all of it, and its part with shared pages divided."""
+    found = {}
+    for name, process in sorted(instance_processes(home).items()):
+        memory = process.memory_full_info()
+        found[name] = {"rss": memory.rss / 2**20, "pss": memory.pss / 2**20}
+    return found
+
+
+def _print(figures: dict[str, Any]) -> None:
+    for model in LATENCY_JOBS:
+        found = figures[f"{model}_latency"]
+        p50, p95 = found["p50_ms"], found["p95_ms"]
+        print(f"{model:<6} one job, idle   p50 {p50:6.0f} ms   p95 {p95:6.0f} ms")
+    for model in THROUGHPUT_JOBS:
+        found = figures[f"{model}_throughput"]
+        print(
+            f"{model:<6} {CLIENTS} clients      {found['per_second']:6.1f} /s   bare model "
+            f"{found['bare_model_per_second']:6.1f} /s   ratio {found['ratio']:.2f}"
+        )
+    memory = figures["memory_megabytes"]
+    print(f"\n{'process':<20}{'RSS MB':>8}{'PSS MB':>8}")
+    for name, found in memory.items():
+        print(f"{name:<20}{found['rss']:>8.0f}{found['pss']:>8.0f}")
+    total = sum(found["pss"] for found in memory.values())
+    print(f"{'all':<20}{'':>8}{total:>8.0f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
