@@ -1,6 +1,8 @@
 """The gateway: builds everything and serves HTTP."""
 
 import sys
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -44,7 +46,7 @@ def main() -> int:
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
     services = build_services(settings)
     services.champion.start()
-    uvicorn.run(
+    config = uvicorn.Config(
         build_app(services),
         host=settings.host,
         port=settings.port,
@@ -52,7 +54,21 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=10,
     )
+    Server(config, on_exit=services.waiting.close).run()
     return 0
+
+
+class Server(uvicorn.Server):
+    """Lets waiting clients go when it is told to stop; each would hold it up for its whole wait."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
 
 def build_services(settings: GatewaySettings) -> Services:

@@ -25,14 +25,19 @@ class Waiting:
         self._finished = finished
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def is_polling(self) -> bool:
         """Whether the database is being asked, because somebody waits."""
         return self._poller is not None and not self._poller.done()
 
+    def close(self) -> None:
+        """Let everybody go, for the process ends; may be called from a signal handler."""
+        self._is_closed = True
+
     async def until_final(self, job_id: str, seconds: float) -> None:
-        """Return when the job is final, or when the time is over."""
+        """Return when the job is final, when the time is over, or when the process ends."""
         woken = asyncio.Event()
         self._waiting[job_id].add(woken)
         if not self.is_polling:
@@ -50,15 +55,21 @@ class Waiting:
     async def _poll(self) -> None:
         while self._waiting:
             ids = list(self._waiting)
+            if self._is_closed:
+                self._wake(ids)
+                return
             # While the database is down nobody is woken; each waits its time and asks again.
             finished = await asyncio.to_thread(self._ask, ids)
             if finished is None:
                 await asyncio.sleep(DOWN_SECONDS)
                 continue
-            for job_id in finished:
-                for woken in self._waiting.get(job_id, ()):
-                    woken.set()
+            self._wake(finished)
             await asyncio.sleep(POLL_SECONDS)
+
+    def _wake(self, ids: Collection[str]) -> None:
+        for job_id in ids:
+            for woken in self._waiting.get(job_id, ()):
+                woken.set()
 
     def _ask(self, ids: list[str]) -> set[str] | None:
         try:

@@ -109,6 +109,26 @@ def test_wait_answers_when_the_job_becomes_final(api: Api, ada: User, hers: dict
     until(lambda: not api.services.waiting.is_polling, 5, "the poller rests")
 
 
+def test_waiting_clients_are_let_go_when_the_gateway_stops(
+    api: Api, ada: User, hers: dict[str, str]
+) -> None:
+    job = make_job(ada)
+    api.add(job)
+    answers: list[Any] = []
+
+    def ask() -> None:
+        answers.append(api.client.get(f"/v1/jobs/{job.id}?wait=30", headers=hers))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    until(lambda: {job.id} in api.asked, 10, "somebody waits")
+    api.services.waiting.close()
+    client.join(10)
+    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [
+        (200, "queued")
+    ]
+
+
 def test_wait_ends_after_its_time(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)

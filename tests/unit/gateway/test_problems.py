@@ -91,6 +91,8 @@ def test_body_over_the_limit_is_413_announced_or_not(api: Api, mine: dict[str, s
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["type"] == "urn:rayon:problem:too_large"
+        # And not the smaller limit of pictures, which would let the body in first.
+        assert "a body of at most 40000 bytes" in answer.json()["detail"]
 
 
 def test_json_over_the_limit_is_413_too(api: Api, admin: dict[str, str]) -> None:

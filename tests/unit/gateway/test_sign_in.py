@@ -68,6 +68,13 @@ def test_disabled_account_cannot_sign_in(api: Api, hashed: str) -> None:
     assert _sign_in(api, "gone").status_code == 401
 
 
+def test_token_of_a_disabled_account_is_401_even_in_a_live_session(api: Api, ada: User) -> None:
+    headers = api.sign(ada)
+    with api.unit_of_work() as work:
+        work.session.get_one(User, ada.id).is_active = False
+    assert api.client.get("/v1/me", headers=headers).status_code == 401
+
+
 def test_missing_password_is_422_with_the_field(api: Api) -> None:
     answer = api.client.post("/v1/token", data={"username": "ada"})
     assert answer.status_code == 422
