@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from shared.contracts import (
     TOPICS,
@@ -18,7 +18,7 @@ from shared.contracts import (
     ScoreText,
     WorkMessage,
 )
-from shared.db.models import DeadLetter, Job, JobStatus, now
+from shared.db.models import DeadLetter
 from shared.db.session import UnitOfWork
 from worker_fusion.join import Join
 
@@ -47,7 +47,10 @@ class DeadLetters:
             modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
             self.join.on_modality_scored(_failures(message, modality, parked.error))
         elif isinstance(message, ModalityScored):
-            self._fail([item.job_id for item in message.items], parked.error)
+            self.join.fail(
+                [item.job_id for item in message.items],
+                Failure(code=PARKED, message=f"Its scores were {parked.error}"),
+            )
 
     def _keep(self, parked: MessageParked) -> None:
         fingerprint = _fingerprint(parked)
@@ -66,19 +69,6 @@ class DeadLetters:
                 )
             )
         log.error("dead_letter_kept", topic=parked.parked_topic, error=parked.error)
-
-    def _fail(self, ids: list[str], error: str) -> None:
-        with self.unit_of_work() as work:
-            work.session.execute(
-                update(Job)
-                .where(Job.id.in_(ids), Job.status == JobStatus.QUEUED.value)
-                .values(
-                    status=JobStatus.FAILED.value,
-                    finished_at=now(),
-                    error_code=PARKED,
-                    error_message=error,
-                )
-            )
 
 
 def _failures(message: WorkMessage, modality: Modality, error: str) -> ModalityScored:

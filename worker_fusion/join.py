@@ -17,6 +17,7 @@ from shared.categories import CategorySet
 from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork
+from shared.errors import NotFound
 from shared.inference.fusion import FusionModel
 from shared.inference.manifest import ReleaseManifest
 from worker_fusion.combine import Answer, Evidence, answer
@@ -66,7 +67,13 @@ class Join:
         Raises:
             Unavailable: The database or the registry does not answer; nothing was changed.
         """
-        categories, fusion = self.fusions.load(scored.release)
+        try:
+            categories, fusion = self.fusions.load(scored.release)
+        except NotFound as error:
+            # Asking again would not help: the release was deleted from the registry.
+            failure = Failure(code="release_unknown", message=error.detail)
+            self.fail([item.job_id for item in scored.items], failure)
+            return
         with self.unit_of_work() as work:
             jobs = _lock_queued(work.session, scored)
             _record(work.session, scored, jobs)
@@ -81,6 +88,23 @@ class Join:
             finished=len(finished),
             release=scored.release,
         )
+
+    def fail(self, job_ids: Sequence[str], failure: Failure) -> None:
+        """End jobs that can have no answer. Raises `Unavailable`."""
+        with self.unit_of_work() as work:
+            failed = work.session.scalars(
+                update(Job)
+                .where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED.value)
+                .values(
+                    status=JobStatus.FAILED.value,
+                    finished_at=now(),
+                    error_code=failure.code,
+                    error_message=failure.message,
+                )
+                .returning(Job.id)
+            ).all()
+        metrics.jobs_finished_total.labels(JobStatus.FAILED.value).inc(len(failed))
+        log.error("jobs_failed", jobs=len(failed), code=failure.code)
 
 
 def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, Job]:

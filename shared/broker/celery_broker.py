@@ -6,24 +6,21 @@ a message that fails goes back to its queue until `max_deliveries`, then it is p
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import redis
-import structlog
 from celery import Celery
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from shared import metrics
+from shared.broker.delivery import Delivery, TryAgain
 from shared.broker.depth import QueueDepth, Worker, queue_depth, workers_present
 from shared.broker.presence import Activity, Presence
-from shared.contracts import Lane, LaneMessage, Message, MessageParked, WorkMessage
-from shared.errors import RayonError, Unavailable
+from shared.contracts import Message
+from shared.errors import Unavailable
 from shared.logs import bound_trace
 from shared.settings import BrokerSettings
-
-log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
@@ -47,6 +44,7 @@ class Broker:
         self._redis = redis.Redis.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=2
         )
+        self._delivery = Delivery(settings, self.publish)
         self.activity = Activity()
 
     def publish(self, message: Message) -> None:
@@ -124,17 +122,13 @@ class Broker:
         return workers_present(self._redis)
 
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
-        deliveries = self._earlier_deliveries(request)
-        topic = message.topic
+        earlier = self._earlier_deliveries(request)
         with bound_trace(message.trace_id), self.activity.handling():
-            if deliveries and isinstance(message, WorkMessage) and len(message.items) > 1:
-                self._publish_apart(message)
-            elif deliveries >= self._settings.max_deliveries:
-                self._park(message, request, deliveries)
-            else:
-                with metrics.message_seconds.labels(topic).time():
-                    self._handle(message, handler, deliveries)
-        metrics.messages_handled_total.labels(topic).inc()
+            try:
+                self._delivery.deliver(message, handler, earlier)
+            except TryAgain as error:
+                raise Reject(str(error), requeue=True) from error
+        metrics.messages_handled_total.labels(message.topic).inc()
 
     def _earlier_deliveries(self, request: Any) -> int:
         # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
@@ -147,51 +141,6 @@ class Broker:
                 return int(pipe.execute()[0])
         except redis.RedisError:
             return 1
-
-    def _handle(self, message: M, handler: Callable[[M], None], deliveries: int) -> None:
-        try:
-            handler(message)
-        except Exception as error:
-            metrics.messages_failed_total.labels(message.topic).inc()
-            log.warning(
-                "message_failed",
-                topic=message.topic,
-                deliveries=deliveries,
-                error=f"{type(error).__name__}: {error}",
-                exc_info=not isinstance(error, RayonError),
-            )
-            time.sleep(min(self._settings.retry_delay_seconds * 2**deliveries, 30.0))
-            if not (isinstance(error, RayonError) and error.is_transient):
-                raise Reject(str(error), requeue=True) from error
-            # A missing database is nobody's fault: the message starts anew and is never parked.
-            self._publish_or_requeue([message])
-
-    def _publish_apart(self, message: WorkMessage) -> None:
-        # One of the items may have killed the worker. Alone, it cannot take the others with it.
-        self._publish_or_requeue(message.split())
-
-    def _publish_or_requeue(self, messages: Iterable[Message]) -> None:
-        try:
-            for message in messages:
-                self.publish(message)
-        except Unavailable as error:
-            raise Reject(str(error), requeue=True) from error
-
-    def _park(self, message: Message, request: Any, deliveries: int) -> None:
-        lane = message.lane if isinstance(message, LaneMessage) else Lane.INTERACTIVE
-        parked = MessageParked(
-            trace_id=message.trace_id,
-            lane=lane,
-            parked_topic=message.topic,
-            payload=message.model_dump(mode="json"),
-            error=f"given up after {deliveries} deliveries",
-            deliveries=deliveries,
-            parked_at=datetime.now(UTC),
-        )
-        log.error("message_parked", topic=message.topic, deliveries=deliveries)
-        metrics.messages_parked_total.labels(message.topic).inc()
-        self._publish_or_requeue([parked])
-        self._redis.delete(_count_key(request.id))
 
 
 def _count_key(message_id: str) -> str:
@@ -218,6 +167,9 @@ def _celery_app(settings: BrokerSettings) -> Celery:
         broker_pool_limit=16,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
+            # Lost messages are looked for this often; the transport's own habit is each 100 s.
+            "unacked_restore_interval": min(10, settings.visibility_timeout_seconds / 2),
+            "unacked_restore_throttle": 1,
             "queue_order_strategy": "priority",
             "socket_connect_timeout": 2,
             "socket_timeout": 30,

@@ -1,0 +1,89 @@
+"""A whole release of two categories in a few kilobytes, for workers that should start at once.
+
+Its text model prefers category 0 for texts of fewer than five tokens and category 1 for longer
+ones; its picture model prefers category 0 for dark and category 1 for bright pictures.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from shared.inference.fusion import FusionModel
+from tests.factories import make_manifest
+
+#: Number of tokens, and brightness, at which the two categories are equally likely.
+MIDDLE_TOKENS, MIDDLE_BRIGHTNESS = 4.5, 127.5
+
+
+def write_tiny_release(folder: Path) -> Path:
+    """Write a release folder and return it."""
+    for part in ("text", "image"):
+        (folder / part).mkdir(parents=True)
+    make_manifest().write(folder)
+    _tokenizer().save(str(folder / "text/tokenizer.json"))
+    onnx.save(_text_model(), str(folder / "text/model.onnx"))
+    onnx.save(_image_model(), str(folder / "image/model.onnx"))
+    even = np.ones(2, np.float32)
+    FusionModel(even, even, np.zeros(2, np.float32)).save(folder / "fusion")
+    return folder
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "piscine": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return tokenizer
+
+
+def _text_model() -> Any:
+    # How many tokens are not padding.
+    steps = [
+        helper.make_node("Cast", ["tokens"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Sign", ["numbers"], ["ones"]),
+        helper.make_node("ReduceSum", ["ones", "axes"], ["amount"], keepdims=1),
+    ]
+    given = _given("tokens", TensorProto.INT32, ["batch", "length"])
+    return _model(given, steps, axes=[1], middle=MIDDLE_TOKENS, slope=1.0)
+
+
+def _image_model() -> Any:
+    # How bright the picture is.
+    steps = [
+        helper.make_node("Cast", ["pictures"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Squeeze", ["mean", "tail"], ["amount"]),
+    ]
+    given = _given("pictures", TensorProto.UINT8, ["batch", 299, 299, 3])
+    return _model(given, steps, axes=[1, 2, 3], middle=MIDDLE_BRIGHTNESS, slope=0.02)
+
+
+def _model(given: Any, steps: list[Any], axes: list[int], middle: float, slope: float) -> Any:
+    constants = {
+        "axes": np.array(axes, np.int64),
+        "tail": np.array([2, 3], np.int64),
+        "slope": np.array([[-slope, slope]], np.float32),
+        "bias": np.array([middle * slope, -middle * slope], np.float32),
+    }
+    steps = [
+        *steps,
+        helper.make_node("MatMul", ["amount", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        steps,
+        "tiny",
+        [given],
+        [_given("probabilities", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def _given(name: str, kind: int, shape: list[int | str]) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)

@@ -1,0 +1,92 @@
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.inference.batcher import Batcher
+from tests.servers import until
+
+
+class EchoModel:
+    """Answers each number with itself; can be held up, and breaks on a negative number."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.is_open = threading.Event()
+        self.is_open.set()
+
+    def score(self, items: Sequence[int]) -> NDArray[np.float32]:
+        self.calls.append(list(items))
+        self.is_open.wait(10)
+        if min(items) < 0:
+            raise ArithmeticError("negative")
+        return np.array([[item] for item in items], np.float32)
+
+
+def make_batcher(model: EchoModel, max_batch: int = 64) -> Batcher[int]:
+    return Batcher(model.score, max_batch=max_batch, max_wait_seconds=0.05)
+
+
+def waiting(batcher: Batcher[int]) -> int:
+    return batcher._requests.qsize()
+
+
+def test_answers_come_back_in_the_order_of_the_items() -> None:
+    assert make_batcher(EchoModel()).submit([3, 1, 2]).tolist() == [[3], [1], [2]]
+
+
+def test_requests_that_wait_together_become_one_call() -> None:
+    model = EchoModel()
+    model.is_open.clear()
+    batcher = make_batcher(model)
+    with ThreadPoolExecutor(9) as threads:
+        first = threads.submit(batcher.submit, [100])
+        until(lambda: model.calls == [[100]], 5, "the first call runs")
+        others = [threads.submit(batcher.submit, [i, i + 10]) for i in range(8)]
+        until(lambda: waiting(batcher) == 8, 5, "the others wait")
+        model.is_open.set()
+        assert first.result(5).tolist() == [[100]]
+        assert [other.result(5).tolist() for other in others] == [[[i], [i + 10]] for i in range(8)]
+    assert len(model.calls) == 2
+    assert len(model.calls[1]) == 16
+
+
+def test_large_request_is_scored_in_parts() -> None:
+    model = EchoModel()
+    answer = make_batcher(model, max_batch=4).submit(list(range(10)))
+    assert answer[:, 0].tolist() == list(range(10))
+    assert [len(call) for call in model.calls] == [4, 4, 2]
+
+
+def test_failed_batch_answers_every_caller_and_the_next_one_works() -> None:
+    model = EchoModel()
+    model.is_open.clear()
+    batcher = make_batcher(model)
+    with ThreadPoolExecutor(3) as threads:
+        threads.submit(batcher.submit, [0])
+        until(lambda: model.calls == [[0]], 5, "the first call runs")
+        both = [threads.submit(batcher.submit, [number]) for number in (1, -1)]
+        until(lambda: waiting(batcher) == 2, 5, "the others wait")
+        model.is_open.set()
+        for request in both:
+            with pytest.raises(ArithmeticError, match="negative"):
+                request.result(5)
+    assert batcher.submit([7]).tolist() == [[7]]
+
+
+def test_close_answers_what_was_submitted_before() -> None:
+    model = EchoModel()
+    model.is_open.clear()
+    batcher = make_batcher(model)
+    with ThreadPoolExecutor(3) as threads:
+        requests = [threads.submit(batcher.submit, [1])]
+        until(lambda: model.calls == [[1]], 5, "the first call runs")
+        requests.append(threads.submit(batcher.submit, [2]))
+        until(lambda: waiting(batcher) == 1, 5, "the second waits")
+        closing = threads.submit(batcher.close)
+        model.is_open.set()
+        assert [request.result(5).tolist() for request in requests] == [[[1]], [[2]]]
+        closing.result(5)

@@ -1,0 +1,94 @@
+import json
+from typing import cast
+
+import pytest
+import redis
+
+from shared.broker.presence import Activity, Presence
+
+
+class FakeRedis:
+    """Says how many messages wait, and keeps the last announcement."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.announced = b""
+
+    def set(self, name: str, value: str, ex: int) -> None:
+        self.announced = value.encode()
+
+    def llen(self, name: str) -> int:
+        return self.waiting
+
+
+class Scene:
+    """A worker's presence on a clock that a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr("shared.broker.presence.time.monotonic", lambda: self.seconds)
+        self.redis = FakeRedis()
+        self.activity = Activity()
+        self.found_deaf = 0
+        self.presence = Presence(
+            redis=cast(redis.Redis, self.redis),
+            name="text@test:1",
+            queues=("text.interactive",),
+            activity=self.activity,
+            deaf_after_seconds=60,
+            releases=lambda: ("3",),
+            on_deaf=self.note,
+        )
+
+    def note(self) -> None:
+        self.found_deaf += 1
+
+    def later(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.presence.beat()
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(monkeypatch)
+
+
+def test_announcement_says_what_the_worker_has_and_does(scene: Scene) -> None:
+    with scene.activity.handling():
+        scene.later(1)
+    announced = json.loads(scene.redis.announced)
+    assert announced["queues"] == ["text.interactive"]
+    assert announced["releases"] == ["3"]
+    assert (announced["running"], announced["handled"]) == (1, 0)
+    assert announced["seconds_since_consumed"] == 1
+
+
+def test_worker_that_takes_nothing_while_messages_wait_is_deaf(scene: Scene) -> None:
+    scene.later(0)
+    scene.redis.waiting = 3
+    scene.later(50)
+    assert not scene.found_deaf
+    scene.later(11)
+    assert scene.found_deaf == 1
+
+
+def test_idle_worker_is_not_deaf(scene: Scene) -> None:
+    scene.later(3600)
+    scene.later(3600)
+    assert not scene.found_deaf
+
+
+def test_worker_in_a_long_batch_is_not_deaf(scene: Scene) -> None:
+    scene.redis.waiting = 3
+    with scene.activity.handling():
+        scene.later(3600)
+    assert not scene.found_deaf
+
+
+def test_worker_that_consumes_is_not_deaf_however_much_waits(scene: Scene) -> None:
+    scene.redis.waiting = 1000
+    for _ in range(20):
+        with scene.activity.handling():
+            pass
+        scene.later(30)
+    assert not scene.found_deaf
