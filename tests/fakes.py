@@ -98,3 +98,18 @@ class FakeReleases:
     def _require_up(self) -> None:
         if self.is_down:
             raise Unavailable("The model registry does not answer: it is down in this test")
+
+
+class FolderReleases(FakeReleases):
+    """A registry in memory whose versions have folders, one below the other in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+        self.asked: list[str] = []
+
+    def folder(self, version: str) -> Path:
+        """Folder of a version. Raises `NotFound`."""
+        self.asked.append(version)
+        self.manifest(version)
+        return self.root / version

@@ -1,0 +1,93 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from shared.contracts import TrainingRequested
+from shared.db.models import Base, User
+from shared.db.session import UnitOfWork, open_engine
+from shared.errors import Unavailable
+from shared.settings import DatabaseSettings
+from tests.factories import make_user
+from tests.fakes import FakeBroker
+
+MESSAGE = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
+
+
+class WatchingBroker(FakeBroker):
+    """Notes how many rows others could see when a message was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+        self.unit_of_work: UnitOfWork | None = None
+
+    def publish(self, message: object) -> None:
+        assert self.unit_of_work is not None
+        self.seen.append(count_users(self.unit_of_work))
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def unit_of_work(tmp_path: Path, broker: FakeBroker) -> Iterator[UnitOfWork]:
+    url = SecretStr(f"sqlite:///{tmp_path / 'rayon.db'}")
+    engine = open_engine(DatabaseSettings(url=url))
+    Base.metadata.create_all(engine)
+    yield UnitOfWork(engine, broker)
+    engine.dispose()
+
+
+def count_users(unit_of_work: UnitOfWork) -> int:
+    with unit_of_work.reading() as session:
+        return len(session.scalars(select(User)).all())
+
+
+def test_message_leaves_after_the_commit(unit_of_work: UnitOfWork) -> None:
+    watching = WatchingBroker()
+    watching.unit_of_work = UnitOfWork(unit_of_work.engine, watching)
+    with watching.unit_of_work() as work:
+        work.publish(MESSAGE)
+        work.session.add(make_user())
+        assert watching.seen == []
+    assert watching.seen == [1]
+
+
+def test_nothing_is_sent_or_kept_when_the_block_raises(
+    unit_of_work: UnitOfWork, broker: FakeBroker
+) -> None:
+    def break_off() -> None:
+        with unit_of_work() as work:
+            work.session.add(make_user())
+            work.session.flush()
+            work.publish(MESSAGE)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    assert broker.messages == []
+    assert count_users(unit_of_work) == 0
+
+
+def test_rows_stay_when_the_queue_is_down(unit_of_work: UnitOfWork, broker: FakeBroker) -> None:
+    broker.is_down = True
+    with unit_of_work() as work:
+        work.session.add(make_user())
+        work.publish(MESSAGE)
+    assert count_users(unit_of_work) == 1
+
+
+def test_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    url = SecretStr(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}")
+    engine = open_engine(DatabaseSettings(url=url))
+    with (
+        pytest.raises(Unavailable, match="database does not answer"),
+        UnitOfWork(engine, FakeBroker())() as work,
+    ):
+        work.session.scalars(select(User)).all()
+    engine.dispose()

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from shared.categories import CategorySet
+from shared.contracts import Failure, Modality
+from shared.inference.fusion import FusionModel
+from worker_fusion.combine import Evidence, Floats, answer
+
+CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])
+UNREADABLE = Failure(code="image_unreadable", message="The picture is broken: cut off")
+MISSING = Failure(code="text_missing", message="No text")
+#: Trusts text three times as much as the picture.
+FUSION = FusionModel(
+    np.full(7, 3.0, np.float32), np.full(7, 1.0, np.float32), np.zeros(7, np.float32)
+)
+
+
+def leaning(column: int, confidence: float) -> Floats:
+    probabilities = np.full(7, (1 - confidence) / 6, np.float32)
+    probabilities[column] = confidence
+    return probabilities
+
+
+def test_both_modalities_are_weighed_by_the_fusion_model() -> None:
+    text, image = leaning(2, 0.6), leaning(5, 0.7)
+    found = answer(Evidence({Modality.IMAGE: image, Modality.TEXT: text}), CATEGORIES, FUSION)
+    expected = FUSION.combine(text[np.newaxis], image[np.newaxis])[0]
+    assert found.prdtypecode == 30
+    assert found.confidence == pytest.approx(float(expected[2]), abs=1e-4)
+    assert found.result is not None
+    assert found.result["category"] == "Category 3"
+    assert found.result["degraded"] is None
+    assert found.result["modalities"] == {
+        "text": {"prdtypecode": 30, "confidence": 0.6},
+        "image": {"prdtypecode": 60, "confidence": 0.7},
+    }
+
+
+def test_top_lists_the_five_likeliest_in_order() -> None:
+    probabilities = np.array([0.05, 0.3, 0.1, 0.25, 0.02, 0.2, 0.08], np.float32)
+    found = answer(Evidence({Modality.TEXT: probabilities}), CATEGORIES, FUSION)
+    assert found.result is not None
+    assert [row["prdtypecode"] for row in found.result["top"]] == [20, 40, 60, 30, 70]
+    assert found.result["top"][0] == {
+        "prdtypecode": 20,
+        "category": "Category 2",
+        "probability": 0.3,
+    }
+
+
+def test_one_modality_alone_is_the_answer_and_not_degraded() -> None:
+    found = answer(Evidence({Modality.IMAGE: leaning(5, 0.7)}), CATEGORIES, FUSION)
+    assert (found.prdtypecode, found.confidence) == (60, 0.7)
+    assert found.result is not None
+    assert found.result["degraded"] is None
+    assert list(found.result["modalities"]) == ["image"]
+
+
+def test_failed_modality_degrades_to_the_other_and_says_why() -> None:
+    evidence = Evidence({Modality.TEXT: leaning(1, 0.9)}, {Modality.IMAGE: UNREADABLE})
+    found = answer(evidence, CATEGORIES, FUSION)
+    assert found.failure is None
+    assert (found.prdtypecode, found.confidence) == (20, 0.9)
+    assert found.result is not None
+    assert found.result["degraded"] == "image_unreadable"
+
+
+def test_nothing_but_failures_fails_with_the_reason() -> None:
+    found = answer(Evidence({}, {Modality.IMAGE: UNREADABLE}), CATEGORIES, FUSION)
+    assert found.failure == UNREADABLE
+    assert (found.prdtypecode, found.confidence, found.result) == (None, None, None)
+
+
+def test_two_failures_fail_with_one_of_the_reasons() -> None:
+    failures = {Modality.TEXT: MISSING, Modality.IMAGE: UNREADABLE}
+    assert answer(Evidence({}, failures), CATEGORIES, FUSION).failure in (MISSING, UNREADABLE)

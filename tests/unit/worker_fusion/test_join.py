@@ -1,0 +1,119 @@
+import pytest
+
+from shared.contracts import Modality
+from shared.db.models import Job
+from shared.errors import Unavailable
+from tests.unit.worker_fusion.conftest import Scene, failed, scored
+
+TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
+
+
+def facts(job: Job) -> tuple[object, ...]:
+    return job.status, job.prdtypecode, job.confidence, job.result, job.finished_at
+
+
+@pytest.mark.parametrize(("first", "second"), [(TEXT, IMAGE), (IMAGE, TEXT)])
+def test_second_modality_completes_the_job(scene: Scene, first: Modality, second: Modality) -> None:
+    id_ = scene.add()
+    scene.join.on_modality_scored(scored(first, id_))
+    assert scene.job(id_).status == "queued"
+    scene.join.on_modality_scored(scored(second, id_))
+    job = scene.job(id_)
+    assert (job.status, job.prdtypecode) == ("done", 2583)
+    assert job.finished_at is not None
+    assert job.result is not None
+    assert set(job.result["modalities"]) == {"text", "image"}
+
+
+def test_job_that_wants_one_modality_is_done_by_it(scene: Scene) -> None:
+    text = scene.add(wants_image=False)
+    image = scene.add(wants_text=False)
+    scene.join.on_modality_scored(scored(TEXT, text, likely=0))
+    scene.join.on_modality_scored(scored(IMAGE, image))
+    assert (scene.job(text).status, scene.job(text).prdtypecode) == ("done", 10)
+    assert (scene.job(image).status, scene.job(image).prdtypecode) == ("done", 2583)
+
+
+def test_score_that_comes_twice_changes_nothing(scene: Scene) -> None:
+    id_ = scene.add()
+    for _ in range(2):
+        scene.join.on_modality_scored(scored(TEXT, id_))
+    assert scene.scores() == 1
+    scene.join.on_modality_scored(scored(IMAGE, id_))
+    before = facts(scene.job(id_))
+    for message in (scored(TEXT, id_, likely=0), scored(IMAGE, id_, likely=0)):
+        scene.join.on_modality_scored(message)
+    assert facts(scene.job(id_)) == before
+    assert scene.scores() == 2
+
+
+def test_same_job_twice_in_one_message_is_scored_once(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, id_, id_))
+    assert scene.job(id_).status == "done"
+    assert scene.scores() == 1
+
+
+def test_cancelled_job_stays_cancelled(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False, status="cancelled")
+    scene.join.on_modality_scored(scored(TEXT, id_))
+    assert scene.job(id_).status == "cancelled"
+    assert scene.scores() == 0
+
+
+def test_job_that_does_not_exist_is_ignored_and_the_others_are_done(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, "no-such-job", id_))
+    assert scene.job(id_).status == "done"
+
+
+def test_score_of_another_release_is_ignored(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, id_, release="2"))
+    assert scene.job(id_).status == "queued"
+    assert scene.scores() == 0
+
+
+def test_slice_completes_only_the_jobs_that_have_everything(scene: Scene) -> None:
+    both = [scene.add() for _ in range(3)]
+    one = [scene.add(wants_image=False) for _ in range(3)]
+    scene.join.on_modality_scored(scored(IMAGE, both[0]))
+    scene.join.on_modality_scored(scored(TEXT, *both, *one))
+    states = [scene.job(id_).status for id_ in (*both, *one)]
+    assert states == ["done", "queued", "queued", "done", "done", "done"]
+
+
+def test_failed_picture_degrades_the_answer_to_the_text(scene: Scene) -> None:
+    id_ = scene.add()
+    scene.join.on_modality_scored(failed(IMAGE, id_))
+    scene.join.on_modality_scored(scored(TEXT, id_))
+    job = scene.job(id_)
+    assert (job.status, job.error_code) == ("done", None)
+    assert job.result is not None
+    assert job.result["degraded"] == "image_unreadable"
+
+
+def test_failed_picture_without_text_fails_the_job_with_the_reason(scene: Scene) -> None:
+    id_ = scene.add(wants_text=False)
+    scene.join.on_modality_scored(failed(IMAGE, id_))
+    job = scene.job(id_)
+    assert (job.status, job.error_code) == ("failed", "image_unreadable")
+    assert job.error_message == "The image is broken"
+    assert (job.result, job.prdtypecode) == (None, None)
+    assert job.finished_at is not None
+
+
+def test_release_that_was_deleted_fails_its_jobs(scene: Scene) -> None:
+    id_ = scene.add(release="99")
+    done = scene.add(release="99", status="done")
+    scene.join.on_modality_scored(scored(TEXT, id_, done, release="99"))
+    assert (scene.job(id_).status, scene.job(id_).error_code) == ("failed", "release_unknown")
+    assert scene.job(done).status == "done"
+
+
+def test_silent_registry_raises_and_changes_nothing(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    scene.registry.is_down = True
+    with pytest.raises(Unavailable):
+        scene.join.on_modality_scored(scored(TEXT, id_))
+    assert scene.job(id_).status == "queued"

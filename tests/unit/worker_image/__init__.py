@@ -1,0 +1,1 @@
+"""The picture worker, with a tiny model."""

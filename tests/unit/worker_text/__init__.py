@@ -1,0 +1,1 @@
+"""The text worker, with a tiny model."""

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from shared.contracts import Lane, Modality, ModalityScored, ScoreText, TextItem
+from shared.errors import Unavailable
+from shared.inference.pool import ModelPool
+from tests.factories import make_manifest
+from tests.fakes import FakeBroker, FolderReleases
+from tests.tiny_release import write_tiny_release
+from worker_text.handler import TextHandler
+from worker_text.scorer import TextScorer
+
+LONG = "piscine ronde avec pompe et filtre et echelle"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_release(tmp_path_factory.mktemp("release") / "1")
+
+
+def make_scorer(folder: Path) -> TextScorer:
+    return TextScorer(folder, make_manifest(), threads=1)
+
+
+def make_handler(folder: Path, broker: FakeBroker) -> TextHandler:
+    pool: ModelPool[str] = ModelPool(
+        FolderReleases(folder.parent),
+        lambda path, manifest: TextScorer(path, manifest, threads=1),
+        modality=Modality.TEXT,
+        max_batch=8,
+        max_wait_seconds=0.0,
+    )
+    return TextHandler(pool, broker)
+
+
+def make_request(release: str = "1") -> ScoreText:
+    return ScoreText(
+        trace_id="a" * 32,
+        lane=Lane.INTERACTIVE,
+        release=release,
+        items=(
+            TextItem(job_id="long", designation=LONG, description=""),
+            TextItem(job_id="short", designation="piscine", description=""),
+        ),
+    )
+
+
+def test_text_scores_the_same_alone_and_beside_a_longer_one(folder: Path) -> None:
+    scorer = make_scorer(folder)
+    alone, together = scorer.score(["piscine"]), scorer.score([LONG, "piscine"])
+    assert alone.shape == (1, 2)
+    assert alone[0].tolist() == together[1].tolist()
+    assert together[0].argmax() == 1
+    assert together[1].argmax() == 0
+
+
+def test_empty_text_has_probabilities_too(folder: Path) -> None:
+    assert make_scorer(folder).score([""]).sum() == pytest.approx(1)
+
+
+def test_handler_tells_fusion_the_scores_of_each_job(folder: Path) -> None:
+    broker = FakeBroker()
+    make_handler(folder, broker).score_text(make_request())
+    (scored,) = broker.messages
+    assert isinstance(scored, ModalityScored)
+    assert (scored.modality, scored.queue) == (Modality.TEXT, "fusion.interactive")
+    found = {item.job_id: item.probabilities or () for item in scored.items}
+    assert found["long"][1] > 0.5 > found["short"][1]
+
+
+def test_unknown_release_is_told_to_fusion_instead_of_retried(folder: Path) -> None:
+    broker = FakeBroker()
+    make_handler(folder, broker).score_text(make_request("99"))
+    (scored,) = broker.messages
+    assert isinstance(scored, ModalityScored)
+    assert {item.failure.code for item in scored.items if item.failure} == {"release_unknown"}
+
+
+def test_queue_that_is_down_makes_the_message_come_again(folder: Path) -> None:
+    broker = FakeBroker()
+    broker.is_down = True
+    with pytest.raises(Unavailable):
+        make_handler(folder, broker).score_text(make_request())
