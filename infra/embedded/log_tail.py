@@ -1,6 +1,7 @@
 """Show warnings and errors of every process on the terminal, with the process's name."""
 
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -32,6 +33,8 @@ class LogTail(threading.Thread):
         while not self._stopping.wait(POLL_SECONDS):
             for path in self._folder.glob("*.log"):
                 self._read(path)
+        for file in self._open.values():
+            file.close()
 
     def stop(self) -> None:
         """Stop following."""
@@ -71,6 +74,6 @@ def worrying(line: str) -> str | None:
 
 def _is_rotated(path: Path, file: IO[str]) -> bool:
     try:
-        return path.stat().st_size < file.tell()
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
         return True

@@ -58,6 +58,8 @@ async def _evaluate(url: str, data: Dataset, models: list[str]) -> dict[str, dic
                 f"{found['offline_f1_official']:>9.4f}{found['rows_per_second']:>8.1f}",
                 flush=True,
             )
+    if "fusion" in figures:
+        print(f"text alone on the rows of fusion: {figures['fusion']['text_alone_f1_plain']:.4f}")
     return figures
 
 
@@ -75,7 +77,7 @@ async def _evaluate_model(client: Client, data: Dataset, model: str) -> dict[str
     codes = rows["code"].to_numpy()
     weights = official_weights(codes, data.official_share)
     offline = release["figures"]
-    return {
+    found = {
         "release": release["version"],
         "rows": len(rows),
         "failed": sum(job["status"] != "done" for job in jobs),
@@ -85,6 +87,15 @@ async def _evaluate_model(client: Client, data: Dataset, model: str) -> dict[str
         "offline_f1_official": offline.get(f"{model}_f1_official", float("nan")),
         "rows_per_second": len(rows) / seconds,
     }
+    if model == "fusion":
+        alone = [_of_modality(job, "text") for job in jobs]
+        found["text_alone_f1_plain"] = _f1(codes, alone, None)
+    return found
+
+
+def _of_modality(job: dict[str, Any], modality: str) -> int:
+    answers = job["result"]["modalities"] if job["result"] else {}
+    return int(answers[modality]["prdtypecode"]) if modality in answers else -1
 
 
 def _f1(codes: Any, predicted: Any, weights: Any) -> float:

@@ -46,6 +46,15 @@ class System:
 
     def start(self) -> None:
         """Start and wait until it says that it is ready."""
+        self.launch()
+        until(self._is_ready_or_dead, START_SECONDS, "the system is ready")
+        if "Rayon is ready" not in self.output:
+            pytest.fail(f"the system did not start:\n{self.output}")
+        shown = re.search(r"password +(\S+)", self.output)
+        self.password = shown[1] if shown else self.password
+
+    def launch(self) -> None:
+        """Start, without waiting."""
         with self._output.open("wb") as out:
             self._launcher = subprocess.Popen(
                 [sys.executable, "-m", "infra.embedded"],
@@ -55,16 +64,16 @@ class System:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        until(self._is_ready_or_dead, START_SECONDS, "the system is ready")
-        if "Rayon is ready" not in self.output:
-            pytest.fail(f"the system did not start:\n{self.output}")
-        shown = re.search(r"password +(\S+)", self.output)
-        self.password = shown[1] if shown else self.password
 
     def interrupt(self) -> int:
         """Press Ctrl-C; returns the launcher's exit code."""
         assert self._launcher is not None
         self._launcher.send_signal(signal.SIGINT)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Wait for the launcher's end."""
+        assert self._launcher is not None
         return self._launcher.wait(STOP_SECONDS)
 
     def kill_launcher(self) -> None:

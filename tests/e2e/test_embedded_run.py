@@ -155,6 +155,19 @@ def test_interrupt_leaves_no_process(system: System) -> None:
     assert not system.processes()
 
 
+def test_launcher_without_its_supervisor_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    system.launch()
+    try:
+        until(lambda: {"redis", "gateway"} <= set(system.processes()), 60, "processes start")
+        system.processes()["supervisord"].kill()
+        assert system.exit_code() == 1
+        assert "supervisord ended" in system.output
+        assert not system.processes()
+    finally:
+        system.stop()
+
+
 def _readme_commands() -> str:
     text = (PROJECT / "README.md").read_text()
     return "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))

@@ -1,0 +1,64 @@
+"""Every hindrance of a start becomes one clear line."""
+
+import multiprocessing
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.preflight import NotReady, check, locked_home
+from infra.embedded.settings import EmbeddedSettings
+
+
+def settings(home: Path, **changes: object) -> EmbeddedSettings:
+    return EmbeddedSettings.model_validate({"home": home, **changes})
+
+
+def test_taken_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(NotReady, match=rf"Port {port} .*RAYON_REDIS_PORT=PORT make run"):
+            check(settings(tmp_path), {"RAYON_REDIS_PORT": port})
+
+
+def test_free_port_is_accepted(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    check(settings(tmp_path), {"RAYON_REDIS_PORT": port})
+
+
+def test_full_disk_is_refused_with_the_megabytes(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="MB free, 99999999999 MB are needed"):
+        check(settings(tmp_path, min_free_megabytes=99_999_999_999), {})
+
+
+def test_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with (
+        pytest.raises(NotReady, match=r"Cannot write in .*RAYON_HOME"),
+        locked_home(tmp_path / "file" / "var"),
+    ):
+        pass
+
+
+def test_second_launcher_is_told_of_the_first(tmp_path: Path) -> None:
+    with locked_home(tmp_path), multiprocessing.get_context("spawn").Pool(1) as other:
+        told = other.apply(_try_to_lock, (tmp_path,))
+    assert "already runs" in told
+
+
+def test_lock_ends_with_its_block(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked_home(tmp_path):
+            assert (tmp_path / "launcher.pid").read_text().isdecimal()
+
+
+def _try_to_lock(home: Path) -> str:
+    try:
+        with locked_home(home):
+            return "locked"
+    except NotReady as error:
+        return str(error)

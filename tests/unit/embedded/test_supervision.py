@@ -1,0 +1,55 @@
+"""supervisord's configuration says what the list of programs says."""
+
+import configparser
+from pathlib import Path
+
+from infra.embedded.programs import ports, programs
+from infra.embedded.settings import EmbeddedSettings
+from infra.embedded.supervision import Supervisor
+
+
+def configuration(home: Path) -> configparser.ConfigParser:
+    settings = EmbeddedSettings(home=home)
+    listed = programs(settings, Path("/bin/redis-server"), home / "redis.conf")
+    Supervisor(home, listed)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(home / "supervisord.conf")
+    return parser
+
+
+def test_every_program_is_restarted_and_logged(tmp_path: Path) -> None:
+    found = configuration(tmp_path)
+    names = [name for name in found.sections() if name.startswith("program:")]
+    assert len(names) == 10
+    for name in names:
+        assert found[name]["autorestart"] == "True"
+        assert Path(found[name]["stdout_logfile"]).parent == tmp_path / "logs"
+
+
+def test_only_the_servers_start_before_the_tables(tmp_path: Path) -> None:
+    found = configuration(tmp_path)
+    early = {
+        name
+        for name in found.sections()
+        if name.startswith("program:") and found[name]["autostart"] == "True"
+    }
+    assert early == {"program:mlflow", "program:redis"}
+
+
+def test_text_and_picture_workers_have_one_process_per_lane(tmp_path: Path) -> None:
+    found = configuration(tmp_path)
+    for modality in ("text", "image"):
+        for lane in ("interactive", "catalog"):
+            environment = found[f"program:{modality}-{lane}"]["environment"]
+            assert f"""RAYON_WORKER_LANES='["{lane}"]'""" in environment
+
+
+def test_percent_signs_in_paths_survive_the_configuration(tmp_path: Path) -> None:
+    home = tmp_path / "100%"
+    home.mkdir()
+    assert "100%%" in configuration(home)["program:redis"]["command"]
+
+
+def test_all_ports_are_checked_before_the_start() -> None:
+    settings = EmbeddedSettings(metrics_port=0)
+    assert set(ports(settings)) == {"RAYON_GATEWAY_PORT", "RAYON_REDIS_PORT", "RAYON_MLFLOW_PORT"}
