@@ -50,4 +50,7 @@ def _name(process: psutil.Process, home: Path) -> str | None:
     carried = process.environ()
     if carried.get(MARK) != str(home):
         return None
-    return carried.get("SUPERVISOR_PROCESS_NAME", "supervisord")
+    if "supervisor.supervisord" in process.cmdline():
+        return "supervisord"
+    # Without a name it is a step of the start, such as the migrations.
+    return carried.get("SUPERVISOR_PROCESS_NAME", "starting")
