@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import http.client
 import os
 import secrets
 import shlex
@@ -65,17 +66,17 @@ class Supervisor:
         deadline = time.monotonic() + LISTEN_SECONDS
         while not self.states() and self.is_running() and time.monotonic() < deadline:
             time.sleep(0.05)
-        if not self.is_running():
-            out = (self._home / "logs" / "supervisord.out").read_text(errors="replace")
-            raise NotReady(f"supervisord ended: {out.strip()}")
-        for program in (program for program in self._programs if program.stage == stage):
-            self._calls().supervisor.startProcess(_full_name(program), False)
+        try:
+            for program in (program for program in self._programs if program.stage == stage):
+                self._calls().supervisor.startProcess(_full_name(program), False)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+            raise NotReady(f"supervisord ended: {self._last_words() or error}") from error
 
     def states(self) -> dict[str, str]:
         """State of each program by name, such as `RUNNING` or `FATAL`; empty if not reachable."""
         try:
             listed = self._calls().supervisor.getAllProcessInfo()
-        except (OSError, xmlrpc.client.Error):
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return {}
         return {str(row["name"]): str(row["statename"]) for row in listed}  # type: ignore[index,call-overload,union-attr]
 
@@ -95,6 +96,9 @@ class Supervisor:
             self._process.kill()
             self._process.wait()
         self._socket.unlink(missing_ok=True)
+
+    def _last_words(self) -> str:
+        return (self._home / "logs" / "supervisord.out").read_text(errors="replace").strip()[-600:]
 
     def _calls(self) -> xmlrpc.client.ServerProxy:
         transport = SupervisorTransport(USERNAME, self._password, f"unix://{self._socket}")
