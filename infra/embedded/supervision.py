@@ -47,7 +47,7 @@ class Supervisor:
 
     def start(self, environment: dict[str, str]) -> None:
         """Start supervisord and, with it, the servers."""
-        arguments = ["--nodaemon", "--configuration", str(self._configuration)]
+        arguments = ["--nodaemon", "--silent", "--configuration", str(self._configuration)]
         with (self._home / "logs" / "supervisord.out").open("wb") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", *arguments],
