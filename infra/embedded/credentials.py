@@ -1,7 +1,9 @@
 """Secrets of this machine: made once, kept in `var/secrets`, readable by their owner only."""
 
+import hashlib
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -11,6 +13,28 @@ def kept_secret(folder: Path, name: str) -> str:
     if not path.exists():
         write_private(path, secrets.token_urlsafe(48))
     return path.read_text().strip()
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Remembers that something was done, without telling what."""
+
+    path: Path
+    digest: str
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was done already."""
+        return self.path.exists() and self.path.read_text() == self.digest
+
+    def keep(self) -> None:
+        """Remember it."""
+        write_private(self.path, self.digest)
+
+
+def kept_digest(folder: Path, name: str, done: str) -> Digest:
+    """Mark for a thing that is done once; `done` may hold a password, of which a hash is kept."""
+    return Digest(folder / name, hashlib.sha256(done.encode()).hexdigest())
 
 
 def write_private(path: Path, text: str) -> None:

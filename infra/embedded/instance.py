@@ -8,7 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from infra.embedded.credentials import kept_secret, write_private
+from infra.embedded.credentials import kept_digest, kept_secret
 from infra.embedded.log_tail import LogTail
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import programs
@@ -38,6 +38,10 @@ class Instance:
         redis_conf = write_configuration(self._home / "redis", settings.redis_port, redis_password)
         self._supervisor = Supervisor(self._home, programs(settings, redis_binary(), redis_conf))
         self._tail: LogTail | None = None
+        url = self._environment["RAYON_DATABASE_URL"]
+        self._is_new_database = (
+            url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists()
+        )
         self._starter: subprocess.Popen[bytes] | None = None
         self._admin = (self._environment.get("RAYON_ADMIN_USERNAME", "admin"), "")
 
@@ -103,22 +107,23 @@ class Instance:
 
     def _bootstrap_admin(self) -> None:
         """Make the first account, once, with the given password or one made here."""
-        done = self._home / "secrets" / "admin_made"
-        given = self._environment.get("RAYON_ADMIN_PASSWORD")
-        if done.exists() and not given:
-            return
-        password = given or secrets.token_urlsafe(12)
         username = self._admin[0]
-        self._once(
+        account = f"{username} in {self._environment['RAYON_DATABASE_URL']}"
+        mark = kept_digest(self._home / "secrets", "first_account", account)
+        if mark.is_kept and not self._is_new_database:
+            return
+        given = self._environment.get("RAYON_ADMIN_PASSWORD")
+        password = given or secrets.token_urlsafe(12)
+        told = self._once(
             "gateway.bootstrap",
             "The first account could not be made",
             {"RAYON_ADMIN_USERNAME": username, "RAYON_ADMIN_PASSWORD": password},
         )
-        if not given:
+        if "created" in told and not given:
             self._admin = (username, password)
-        write_private(done, username)
+        mark.keep()
 
-    def _once(self, module: str, complaint: str, extra: dict[str, str] | None = None) -> None:
+    def _once(self, module: str, complaint: str, extra: dict[str, str] | None = None) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", module],
             cwd=PROJECT,
@@ -130,6 +135,7 @@ class Instance:
         )
         if ended.returncode:
             raise NotReady(f"{complaint}: {(ended.stderr or ended.stdout).strip()[-600:]}")
+        return ended.stdout
 
     def _complain_if_hopeless(self) -> None:
         if not self._supervisor.is_running():
