@@ -55,7 +55,8 @@ def test_probabilities_are_rounded_and_belong_to_their_job(pool: ModelPool[int])
 
 def test_failed_item_does_not_keep_the_others_from_being_scored(pool: ModelPool[int]) -> None:
     failure = Failure(code="image_missing", message="gone")
-    scored = score_slice(pool, make_request(), Modality.IMAGE, {"bad": failure, "good": 1})
+    prepared: dict[str, int | Failure] = {"bad": failure, "good": 1}
+    scored = score_slice(pool, make_request(), Modality.IMAGE, prepared)
     found = {item.job_id: item for item in scored.items}
     assert found["bad"].failure == failure
     assert found["good"].probabilities is not None

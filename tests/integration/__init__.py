@@ -1,0 +1,1 @@
+"""Real Redis, PostgreSQL, SQLite and Celery workers."""
