@@ -47,7 +47,7 @@ def locked_home(home: Path) -> Iterator[None]:
         yield
 
 
-def check(settings: EmbeddedSettings, ports: dict[str, int]) -> None:
+def check(settings: EmbeddedSettings, ports: list[tuple[str, int]]) -> None:
     """End strays of an earlier run, then check the disk and the ports.
 
     Raises:
@@ -57,7 +57,7 @@ def check(settings: EmbeddedSettings, ports: dict[str, int]) -> None:
     if ended:
         print(f"Ended what an earlier run left behind: {', '.join(sorted(ended))}")
     _check_disk(settings)
-    for variable, port in ports.items():
+    for variable, port in ports:
         _check_port(settings, variable, port)
 
 

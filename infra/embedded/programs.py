@@ -86,13 +86,13 @@ def _mlflow(settings: EmbeddedSettings) -> Program:
     return Program("mlflow", [*command, *address], environment, stage="servers")
 
 
-def ports(settings: EmbeddedSettings) -> dict[str, int]:
-    """Every port that will be opened, by the variable that sets it."""
-    opened = {
-        "RAYON_GATEWAY_PORT": settings.gateway_port,
-        "RAYON_REDIS_PORT": settings.redis_port,
-        "RAYON_MLFLOW_PORT": settings.mlflow_port,
-    }
-    if settings.metrics_port:
-        opened["RAYON_METRICS_PORT"] = settings.metrics_port
-    return opened
+def ports(settings: EmbeddedSettings) -> list[tuple[str, int]]:
+    """Every port that will be opened, with the variable that sets it."""
+    first = settings.metrics_port
+    metrics = range(first, first + len(_services())) if first else ()
+    return [
+        ("RAYON_GATEWAY_PORT", settings.gateway_port),
+        ("RAYON_REDIS_PORT", settings.redis_port),
+        ("RAYON_MLFLOW_PORT", settings.mlflow_port),
+        *(("RAYON_METRICS_PORT", port) for port in metrics),
+    ]

@@ -20,19 +20,19 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(NotReady, match=rf"Port {port} .*RAYON_REDIS_PORT=PORT make run"):
-            check(settings(tmp_path), {"RAYON_REDIS_PORT": port})
+            check(settings(tmp_path), [("RAYON_REDIS_PORT", port)])
 
 
 def test_free_port_is_accepted(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    check(settings(tmp_path), {"RAYON_REDIS_PORT": port})
+    check(settings(tmp_path), [("RAYON_REDIS_PORT", port)])
 
 
 def test_full_disk_is_refused_with_the_megabytes(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="MB free, 99999999999 MB are needed"):
-        check(settings(tmp_path, min_free_megabytes=99_999_999_999), {})
+        check(settings(tmp_path, min_free_megabytes=99_999_999_999), [])
 
 
 def test_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

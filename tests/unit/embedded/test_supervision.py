@@ -50,6 +50,17 @@ def test_percent_signs_in_paths_survive_the_configuration(tmp_path: Path) -> Non
     assert "100%%" in configuration(home)["program:redis"]["command"]
 
 
-def test_all_ports_are_checked_before_the_start() -> None:
-    settings = EmbeddedSettings(metrics_port=0)
-    assert set(ports(settings)) == {"RAYON_GATEWAY_PORT", "RAYON_REDIS_PORT", "RAYON_MLFLOW_PORT"}
+def test_all_ports_are_checked_before_the_start(tmp_path: Path) -> None:
+    found = configuration(tmp_path)
+    opened = {port for _, port in ports(EmbeddedSettings(home=tmp_path))}
+    for name in found.sections():
+        if name.startswith("program:") and "RAYON_METRICS_PORT" in found[name].get(
+            "environment", ""
+        ):
+            assert int(found[name]["environment"].rsplit('"', 2)[1]) in opened
+    assert len(opened) == 11
+
+
+def test_no_metrics_port_is_opened_when_they_are_off(tmp_path: Path) -> None:
+    settings = EmbeddedSettings(home=tmp_path, metrics_port=0)
+    assert "RAYON_METRICS_PORT" not in {variable for variable, _ in ports(settings)}
