@@ -6,6 +6,7 @@ a message that fails goes back to its queue until `max_deliveries`, then it is p
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import redis
@@ -122,29 +123,38 @@ class Broker:
         return workers_present(self._redis)
 
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
-        earlier = self._earlier_deliveries(request)
+        # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
+        is_again = bool((request.delivery_info or {}).get("redelivered"))
+        comebacks = _RedisComebacks(self._redis, request.id) if is_again else None
         with bound_trace(message.trace_id), self.activity.handling():
             try:
-                self._delivery.deliver(message, handler, earlier)
+                self._delivery.deliver(message, handler, comebacks)
             except TryAgain as error:
                 raise Reject(str(error), requeue=True) from error
         metrics.messages_handled_total.labels(message.topic).inc()
 
-    def _earlier_deliveries(self, request: Any) -> int:
-        # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
-        if not (request.delivery_info or {}).get("redelivered"):
-            return 0
+
+class _RedisComebacks:
+    """Counts one message's comebacks in Redis, which outlives the workers it may kill."""
+
+    def __init__(self, client: redis.Redis, message_id: str) -> None:
+        self._redis = client
+        self._key = f"rayon:redeliveries:{message_id}"
+
+    def count(self) -> int:
+        """Count one more, and return how many there were."""
         try:
             with self._redis.pipeline() as pipe:
-                pipe.incr(_count_key(request.id))
-                pipe.expire(_count_key(request.id), COUNT_SECONDS)
+                pipe.incr(self._key)
+                pipe.expire(self._key, COUNT_SECONDS)
                 return int(pipe.execute()[0])
         except redis.RedisError:
             return 1
 
-
-def _count_key(message_id: str) -> str:
-    return f"rayon:redeliveries:{message_id}"
+    def forget(self) -> None:
+        """Start anew."""
+        with suppress(redis.RedisError):
+            self._redis.delete(self._key)
 
 
 def _celery_app(settings: BrokerSettings) -> Celery:
@@ -170,6 +180,10 @@ def _celery_app(settings: BrokerSettings) -> Celery:
             # Lost messages are looked for this often; the transport's own habit is each 100 s.
             "unacked_restore_interval": min(10, settings.visibility_timeout_seconds / 2),
             "unacked_restore_throttle": 1,
+            # A publisher that cannot connect says so at once; the default makes it wait for 6 s.
+            "max_retries": 1,
+            "interval_start": 0.1,
+            "interval_step": 0.1,
             "queue_order_strategy": "priority",
             "socket_connect_timeout": 2,
             "socket_timeout": 30,

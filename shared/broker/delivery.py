@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
 from shared import metrics
+from shared.broker.isolation import Isolation
 from shared.contracts import Lane, LaneMessage, Message, MessageParked, WorkMessage
 from shared.errors import RayonError, Unavailable
 from shared.settings import BrokerSettings
@@ -20,12 +21,22 @@ M = TypeVar("M", bound=Message)
 LONGEST_PAUSE_SECONDS = 30.0
 
 
+class Comebacks(Protocol):
+    """How often one message came back without being dealt with."""
+
+    def count(self) -> int:
+        """Count one more, and return how many there were."""
+
+    def forget(self) -> None:
+        """Start anew: it was dealt with, whatever becomes of its acknowledgement."""
+
+
 class TryAgain(Exception):
     """The message must go back to its queue."""
 
 
 class Delivery:
-    """Decides by the number of earlier deliveries.
+    """Decides by how often a message came back.
 
     Args:
         settings: How stubborn delivery is.
@@ -42,39 +53,64 @@ class Delivery:
         self._settings = settings
         self._publish = publish
         self._pause = pause
+        self._isolation = Isolation()
 
-    def deliver(self, message: M, handler: Callable[[M], None], earlier: int) -> None:
-        """Deal with one message that was delivered `earlier` times before.
+    def deliver(
+        self, message: M, handler: Callable[[M], None], comebacks: Comebacks | None = None
+    ) -> None:
+        """Deal with one message.
+
+        Args:
+            message: What arrived.
+            handler: What it is for.
+            comebacks: Given for a message that was delivered before.
 
         Raises:
             TryAgain: It failed, or what follows from it could not be sent.
         """
-        if earlier and isinstance(message, WorkMessage) and len(message.items) > 1:
+        if comebacks is None:
+            with self._isolation.together():
+                error = _attempt(message, handler)
+            self._conclude(message, error, 0)
+        elif isinstance(message, WorkMessage) and len(message.items) > 1:
             # One of the items may have killed the worker. Alone, it cannot take the others with it.
             self._send(message.split())
-        elif earlier >= self._settings.max_deliveries:
+        else:
+            self._deliver_again(message, handler, comebacks)
+
+    def _deliver_again(
+        self, message: M, handler: Callable[[M], None], comebacks: Comebacks
+    ) -> None:
+        error: Exception | None = None
+        with self._isolation.alone():
+            # Counted when its turn has come: what died waiting beside another is not to blame.
+            earlier = comebacks.count()
+            is_over = earlier >= self._settings.max_deliveries
+            if not is_over:
+                error = _attempt(message, handler)
+                if error is None:
+                    comebacks.forget()
+        if is_over:
             self._park(message, earlier)
         else:
-            with metrics.message_seconds.labels(message.topic).time():
-                self._handle(message, handler, earlier)
+            self._conclude(message, error, earlier)
 
-    def _handle(self, message: M, handler: Callable[[M], None], earlier: int) -> None:
-        try:
-            handler(message)
-        except Exception as error:
-            metrics.messages_failed_total.labels(message.topic).inc()
-            log.warning(
-                "message_failed",
-                topic=message.topic,
-                deliveries=earlier,
-                error=f"{type(error).__name__}: {error}",
-                exc_info=not isinstance(error, RayonError),
-            )
-            self._pause(min(self._settings.retry_delay_seconds * 2**earlier, LONGEST_PAUSE_SECONDS))
-            if not (isinstance(error, RayonError) and error.is_transient):
-                raise TryAgain(str(error)) from error
-            # A missing database is nobody's fault: the message starts anew and is never parked.
-            self._send([message])
+    def _conclude(self, message: Message, error: Exception | None, earlier: int) -> None:
+        if error is None:
+            return
+        metrics.messages_failed_total.labels(message.topic).inc()
+        log.warning(
+            "message_failed",
+            topic=message.topic,
+            deliveries=earlier,
+            error=f"{type(error).__name__}: {error}",
+            exc_info=None if isinstance(error, RayonError) else error,
+        )
+        self._pause(min(self._settings.retry_delay_seconds * 2**earlier, LONGEST_PAUSE_SECONDS))
+        if not (isinstance(error, RayonError) and error.is_transient):
+            raise TryAgain(str(error)) from error
+        # A missing database is nobody's fault: the message starts anew and is never parked.
+        self._send([message])
 
     def _park(self, message: Message, earlier: int) -> None:
         log.error("message_parked", topic=message.topic, deliveries=earlier)
@@ -99,3 +135,12 @@ class Delivery:
                 self._publish(message)
         except Unavailable as error:
             raise TryAgain(str(error)) from error
+
+
+def _attempt(message: M, handler: Callable[[M], None]) -> Exception | None:
+    try:
+        with metrics.message_seconds.labels(message.topic).time():
+            handler(message)
+    except Exception as error:
+        return error
+    return None

@@ -1,4 +1,7 @@
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +17,7 @@ from shared.contracts import (
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import BrokerSettings
 from tests.fakes import FakeBroker
+from tests.servers import until
 
 LIMIT = 4
 
@@ -42,6 +46,22 @@ def make_message(*job_ids: str) -> ScoreText:
     return ScoreText(trace_id="a" * 32, lane=Lane.CATALOG, release="1", items=items)
 
 
+class CameBack:
+    """A message that came back so often, this time included."""
+
+    def __init__(self, times: int, counted: Callable[[], None] = lambda: None) -> None:
+        self.times = times
+        self.counted = counted
+        self.is_forgotten = False
+
+    def count(self) -> int:
+        self.counted()
+        return self.times
+
+    def forget(self) -> None:
+        self.is_forgotten = True
+
+
 def failing(error: Exception) -> Callable[[Message], None]:
     def handler(_message: Message) -> None:
         raise error
@@ -51,26 +71,26 @@ def failing(error: Exception) -> Callable[[Message], None]:
 
 def test_first_delivery_is_handled_whole(scene: Scene) -> None:
     message = make_message("1", "2")
-    scene.delivery.deliver(message, scene.keep, 0)
+    scene.delivery.deliver(message, scene.keep)
     assert scene.handled == [message]
     assert scene.broker.messages == []
 
 
 def test_redelivered_slice_is_taken_apart_unhandled(scene: Scene) -> None:
     message = make_message("1", "2", "3")
-    scene.delivery.deliver(message, scene.keep, 1)
+    scene.delivery.deliver(message, scene.keep, CameBack(1))
     assert scene.handled == []
     assert scene.broker.messages == message.split()
 
 
 def test_redelivered_single_item_is_handled(scene: Scene) -> None:
-    scene.delivery.deliver(make_message("1"), scene.keep, LIMIT - 1)
+    scene.delivery.deliver(make_message("1"), scene.keep, CameBack(LIMIT - 1))
     assert len(scene.handled) == 1
 
 
 def test_message_is_parked_at_the_limit_unhandled(scene: Scene) -> None:
     message = make_message("1")
-    scene.delivery.deliver(message, scene.keep, LIMIT)
+    scene.delivery.deliver(message, scene.keep, CameBack(LIMIT))
     (parked,) = scene.broker.messages
     assert scene.handled == []
     assert isinstance(parked, MessageParked)
@@ -84,7 +104,7 @@ def test_message_is_parked_at_the_limit_unhandled(scene: Scene) -> None:
 
 def test_message_without_a_lane_is_parked_in_the_interactive_one(scene: Scene) -> None:
     request = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
-    scene.delivery.deliver(request, scene.keep, LIMIT)
+    scene.delivery.deliver(request, scene.keep, CameBack(LIMIT))
     (parked,) = scene.broker.messages
     assert parked.queue == "fusion.interactive"
 
@@ -92,27 +112,82 @@ def test_message_without_a_lane_is_parked_in_the_interactive_one(scene: Scene) -
 @pytest.mark.parametrize("error", [ZeroDivisionError(), InvalidInput("bad"), NotFound("gone")])
 def test_failed_message_goes_back_and_is_counted(scene: Scene, error: Exception) -> None:
     with pytest.raises(TryAgain):
-        scene.delivery.deliver(make_message("1"), failing(error), 0)
+        scene.delivery.deliver(make_message("1"), failing(error))
     assert scene.broker.messages == []
 
 
 def test_transient_failure_is_sent_anew_so_that_it_is_never_parked(scene: Scene) -> None:
     message = make_message("1")
-    scene.delivery.deliver(message, failing(Unavailable("database down")), LIMIT - 1)
+    scene.delivery.deliver(message, failing(Unavailable("database down")), CameBack(LIMIT - 1))
     assert scene.broker.messages == [message]
 
 
 def test_pauses_double_up_to_the_longest(scene: Scene) -> None:
-    for earlier in range(LIMIT):
-        scene.delivery.deliver(make_message("1"), failing(Unavailable("down")), earlier)
+    scene.delivery.deliver(make_message("1"), failing(Unavailable("down")))
+    for times in range(1, LIMIT):
+        scene.delivery.deliver(make_message("1"), failing(Unavailable("down")), CameBack(times))
     assert scene.pauses == [1.0, 2.0, 4.0, 8.0]
     eager = Delivery(BrokerSettings(max_deliveries=99), scene.broker.publish, scene.pauses.append)
-    eager.deliver(make_message("1"), failing(Unavailable("down")), 50)
+    eager.deliver(make_message("1"), failing(Unavailable("down")), CameBack(50))
     assert scene.pauses[-1] == LONGEST_PAUSE_SECONDS
 
 
-@pytest.mark.parametrize("earlier", [1, LIMIT])
-def test_message_goes_back_when_what_follows_cannot_be_sent(scene: Scene, earlier: int) -> None:
+@pytest.mark.parametrize(("ids", "times"), [(("1", "2"), 1), (("1",), LIMIT)])
+def test_message_goes_back_when_what_follows_cannot_be_sent(
+    scene: Scene, ids: tuple[str, ...], times: int
+) -> None:
     scene.broker.is_down = True
     with pytest.raises(TryAgain):
-        scene.delivery.deliver(make_message("1", "2"), scene.keep, earlier)
+        scene.delivery.deliver(make_message(*ids), scene.keep, CameBack(times))
+    assert scene.handled == []
+
+
+def test_messages_that_came_back_are_handled_one_at_a_time(scene: Scene) -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def handler(_message: Message) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(8):
+            threads.submit(scene.delivery.deliver, make_message("1"), handler, CameBack(1))
+    assert most == 1
+
+
+def test_message_is_counted_only_when_its_turn_has_come(scene: Scene) -> None:
+    may_end = threading.Event()
+    counted: list[str] = []
+
+    def hold(_message: Message) -> None:
+        may_end.wait(10)
+
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(
+            scene.delivery.deliver,
+            make_message("1"),
+            hold,
+            CameBack(1, lambda: counted.append("first")),
+        )
+        until(lambda: counted == ["first"], 5, "the first one runs")
+        second = CameBack(1, lambda: counted.append("second"))
+        threads.submit(scene.delivery.deliver, make_message("2"), scene.keep, second)
+        assert not may_end.wait(0.05)
+        assert counted == ["first"]
+        may_end.set()
+    assert counted == ["first", "second"]
+
+
+def test_comebacks_are_forgotten_once_the_message_was_handled(scene: Scene) -> None:
+    handled, failed = CameBack(1), CameBack(1)
+    scene.delivery.deliver(make_message("1"), scene.keep, handled)
+    with pytest.raises(TryAgain):
+        scene.delivery.deliver(make_message("1"), failing(ZeroDivisionError()), failed)
+    assert handled.is_forgotten
+    assert not failed.is_forgotten

@@ -1,0 +1,67 @@
+"""A worker whose texts say what happens to it: `python -m tests.integration.probe_worker`.
+
+It counts every try of a job in the Redis hash `probe:tries` and every finished one in `probe:done`.
+The title `die once` kills the process at the first try, `die` at each; `break` raises,
+`slow` takes its time.
+"""
+
+import os
+import signal
+import sys
+import time
+
+import redis
+
+from shared.broker import Broker
+from shared.contracts import Lane, MessageParked, ScoreText, TextItem, queue_name
+from shared.logs import configure_logs
+from shared.settings import BrokerSettings, LogSettings, WorkerSettings
+
+#: Long enough to be at work when a neighbour kills the process.
+SLOW_SECONDS = 0.5
+DONE, TRIES, PARKED = "probe:done", "probe:tries", "probe:parked"
+
+
+class Probe:
+    """Does what the titles say."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def score_text(self, request: ScoreText) -> None:
+        """Handle a slice."""
+        for item in request.items:
+            tries = int(self._client.hincrby(TRIES, item.job_id, 1))
+            self._suffer(item, tries)
+        for item in request.items:
+            self._client.hincrby(DONE, item.job_id, 1)
+
+    def on_message_parked(self, parked: MessageParked) -> None:
+        """Keep which jobs were given up."""
+        for item in parked.payload["items"]:
+            self._client.hincrby(PARKED, item["job_id"], 1)
+
+    def _suffer(self, item: TextItem, tries: int) -> None:
+        if item.designation == "die" or (item.designation == "die once" and tries == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item.designation == "slow":
+            time.sleep(SLOW_SECONDS)
+        if item.designation == "break":
+            raise ArithmeticError("as asked")
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="probe")
+    settings = BrokerSettings()
+    broker = Broker(settings)
+    probe = Probe(redis.Redis.from_url(settings.url.get_secret_value()))
+    broker.subscribe(ScoreText, probe.score_text)
+    broker.subscribe(MessageParked, probe.on_message_parked)
+    queues = [queue_name(station, Lane.INTERACTIVE) for station in ("text", "fusion")]
+    broker.presence("probe", queues).start()
+    return broker.run(queues, threads=WorkerSettings().threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
