@@ -1,0 +1,142 @@
+"""The three workers as they run in production, with a tiny release and no model registry."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.broker import Broker
+from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem
+from shared.db.models import Job, User
+from shared.db.session import UnitOfWork
+from shared.settings import StorageSettings
+from shared.storage import Storage
+from tests.factories import make_job
+from tests.integration.conftest import Workers
+from tests.servers import free_port, until
+from tests.tiny_release import write_tiny_release
+
+START_SECONDS = 60
+MODULES = ("worker_text.main", "worker_image.main", "worker_fusion.main")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(StorageSettings(url=str(tmp_path / "storage")))
+
+
+@pytest.fixture
+def system(workers: Workers, broker: Broker, database_url: str, tmp_path: Path) -> Workers:
+    """All workers; the release lies in their cache, and nobody answers at the registry's port."""
+    write_tiny_release(tmp_path / "releases" / "1")
+    workers.environment |= {
+        "RAYON_DATABASE_URL": database_url,
+        "RAYON_STORAGE_URL": str(tmp_path / "storage"),
+        "RAYON_RELEASES_CACHE": str(tmp_path / "releases"),
+        "RAYON_RELEASES_MLFLOW_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    for module in MODULES:
+        workers.start(module)
+    until(lambda: len(broker.workers()) == len(MODULES), START_SECONDS, "all workers are there")
+    return workers
+
+
+@pytest.fixture
+def bright(storage: Storage) -> str:
+    """Address of a picture that the tiny model takes for category 2583."""
+    stream = io.BytesIO()
+    Image.new("RGB", (400, 300), "white").save(stream, "JPEG")
+    return storage.put("images", stream.getvalue())
+
+
+def finish(unit_of_work: UnitOfWork, *ids: str) -> list[Job]:
+    def read() -> list[Job]:
+        with unit_of_work.reading() as session:
+            found = session.query(Job).where(Job.id.in_(ids)).all()
+        return sorted(found, key=lambda job: ids.index(job.id))
+
+    until(
+        lambda: all(job.status != "queued" for job in read()), START_SECONDS, "the jobs are final"
+    )
+    return read()
+
+
+def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *jobs: Job) -> None:
+    """Do what the gateway does: rows, then messages."""
+    texts = tuple(
+        TextItem(job_id=job.id, designation=job.designation, description="")
+        for job in jobs
+        if job.wants_text
+    )
+    pictures = tuple(
+        ImageItem(job_id=job.id, uri=job.image_uri) for job in jobs if job.image_uri is not None
+    )
+    with UnitOfWork(unit_of_work.engine, broker)() as work:
+        work.session.add_all(jobs)
+        head = {"trace_id": "a" * 32, "lane": lane, "release": release}
+        if texts:
+            work.publish(ScoreText.model_validate({**head, "items": texts}))
+        if pictures:
+            work.publish(ScoreImage.model_validate({**head, "items": pictures}))
+
+
+@pytest.mark.usefixtures("system")
+def test_products_go_in_and_categories_come_out(
+    unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
+) -> None:
+    broken = storage.put("images", b"not a picture")
+    picture = {"image_uri": bright, "wants_image": True, "designation": "piscine"}
+    both = make_job(user, **picture)
+    text = make_job(user, designation="piscine ronde avec pompe et filtre et echelle")
+    image = make_job(user, **{**picture, "wants_text": False})
+    degraded = make_job(user, **{**picture, "image_uri": broken})
+    failed = make_job(user, **{**picture, "image_uri": broken, "wants_text": False})
+    missing = make_job(user, **{**picture, "image_uri": "images/00/00", "wants_text": False})
+    jobs = (both, text, image, degraded, failed, missing)
+    submit(unit_of_work, broker, Lane.CATALOG, "1", *jobs)
+    found = finish(unit_of_work, *(job.id for job in jobs))
+    assert [job.status for job in found] == ["done"] * 4 + ["failed"] * 2
+    assert [job.prdtypecode for job in found[1:4]] == [2583, 2583, 10]
+    assert found[0].result is not None
+    assert found[0].result["modalities"].keys() == {"text", "image"}
+    assert found[3].result is not None
+    assert found[3].result["degraded"] == "image_unreadable"
+    assert [job.error_code for job in found[4:]] == ["image_unreadable", "image_missing"]
+
+
+def test_release_is_announced_once_it_was_used(
+    system: Workers, unit_of_work: UnitOfWork, broker: Broker, user: User
+) -> None:
+    job = make_job(user)
+    submit(unit_of_work, broker, Lane.INTERACTIVE, "1", job)
+    assert [found.status for found in finish(unit_of_work, job.id)] == ["done"]
+    until(
+        lambda: (
+            [worker.releases for worker in broker.workers() if "text" in worker.name] == [("1",)]
+        ),
+        START_SECONDS,
+        "the text worker tells of its release",
+    )
+
+
+def test_worker_takes_only_the_messages_of_its_lanes(
+    workers: Workers, broker: Broker, tmp_path: Path
+) -> None:
+    write_tiny_release(tmp_path / "releases" / "1")
+    workers.start(
+        "worker_text.main",
+        RAYON_WORKER_LANES=json.dumps(["interactive"]),
+        RAYON_RELEASES_CACHE=str(tmp_path / "releases"),
+        RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
+    )
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    for lane in Lane:
+        item = TextItem(job_id=lane.value, designation="piscine", description="")
+        broker.publish(ScoreText(trace_id="a" * 32, lane=lane, release="1", items=(item,)))
+    until(
+        lambda: broker.depth("fusion.interactive").waiting == 1, START_SECONDS, "its lane is done"
+    )
+    assert broker.depth("text.catalog").waiting == 1
+    assert broker.depth("fusion.catalog").waiting == 0
