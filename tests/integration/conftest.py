@@ -30,10 +30,12 @@ class WorkerProcess:
         self._command = [sys.executable, "-m", module]
         self._environment = {**os.environ, **environment}
         self.log = log
+        self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, also again after it ended."""
+        self.starts += 1
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=output, stderr=output
