@@ -41,10 +41,12 @@ category's share in the challenge's training set.
 
 ## Trained on
 
-{trained_on}. The data is that of the Rakuten France Multimodal Product Data Classification
-challenge, which may not be redistributed: no row and no picture is in this release. Weak labels
-(on which independent published systems agree) were trained on, never measured on. The fusion was
-fitted mostly on weakly labelled held-out rows.
+{trained_on}.
+
+The data is that of the Rakuten France Multimodal Product Data Classification challenge, which may
+not be redistributed: no row and no picture is in this release. Weak labels (on which independent
+published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
+on weakly labelled held-out rows, its confidence on officially labelled ones.
 
 ## Limits
 

@@ -72,7 +72,9 @@ def train(plan: Plan, out: Path) -> ReleaseManifest:
         (aside / part).mkdir(parents=True)
     text = _train_text(plan, data, aside)
     image = _train_image(plan, data, aside)
-    _fit_fusion(data, text, image).save(aside / "fusion")
+    fusion = _fit_fusion(data, text, image)
+    plan.tell(f"fusion: text {fusion.text_weights[0]:.3f}, picture {fusion.image_weights[0]:.3f}")
+    fusion.save(aside / "fusion")
     manifest = _describe(plan, data, aside)
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
@@ -155,6 +157,7 @@ def _fit_fusion(data: Dataset, text: pd.DataFrame, image: pd.DataFrame) -> Fusio
         text.loc[both.index].to_numpy(np.float32),
         image.loc[both.index].to_numpy(np.float32),
         data.targets(both),
+        (both["part"] == "validation").to_numpy(),
     )
 
 

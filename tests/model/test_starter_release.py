@@ -28,7 +28,7 @@ def test_release_is_complete_and_small(release: LoadedRelease) -> None:
     ("designation", "code"),
     [
         ("Piscine hors sol tubulaire ronde 3,66 m avec pompe de filtration", 2583),
-        ("Console Nintendo DS Lite blanche", 60),
+        ("Carte Pokémon rare holo Dracaufeu", 1160),
         ("Housse de coussin décorative en lin 45x45 cm taie d'oreiller", 1920),
         ("Couches bébé taille 4, biberon et tétine", 1320),
         ("Collier pour chien en cuir réglable", 2220),

@@ -17,11 +17,10 @@ def write_data(folder: Path, rows: int = 60, **labels: object) -> Path:
         }
     )
     products.to_csv(folder / "X_train_update.csv")
-    codes = pd.Series(
-        [10 if i % 3 else 2583 for i in range(rows)], name="prdtypecode", dtype=object
-    )
+    values: list[object] = [10 if i % 3 else 2583 for i in range(rows)]
     for row, code in labels.items():
-        codes[int(row.removeprefix("row"))] = code
+        values[int(row.removeprefix("row"))] = code
+    codes = pd.Series(values, name="prdtypecode", dtype=object)
     codes.to_csv(folder / "Y_train_CVw08PX.csv")
     pictures = folder / "images" / "image_train"
     pictures.mkdir(parents=True)

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from trainer.models.fusion_stack import fit_fusion, fit_temperature, log_loss, softmax
 
@@ -7,9 +10,9 @@ GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 800)
 
 
-def expert(strength: float) -> np.ndarray:
+def expert(strength: float) -> NDArray[np.float32]:
     logits = GENERATOR.normal(0, 1, (800, 4)) + strength * np.eye(4)[TARGETS]
-    return softmax(logits).astype(np.float32)
+    return softmax(logits.astype(np.float32))
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -18,12 +21,47 @@ def test_temperature_undoes_overconfidence() -> None:
     assert fit_temperature(3 * np.log(probabilities), TARGETS) == pytest.approx(3 * right, rel=0.01)
 
 
-def test_better_expert_weighs_more() -> None:
-    model = fit_fusion(expert(3.0), expert(0.5), TARGETS)
-    assert model.text_weights[0] > model.image_weights[0] >= 0
+ALL, NONE = np.ones(800, bool), np.zeros(800, bool)
+
+
+@pytest.mark.parametrize(("text", "image"), [(3.0, 0.5), (0.5, 3.0)])
+def test_better_expert_weighs_more(text: float, image: float) -> None:
+    model = fit_fusion(expert(text), expert(image), TARGETS, NONE)
+    assert (model.text_weights[0] > model.image_weights[0]) == (text > image)
+
+
+def test_fitted_weights_are_a_minimum() -> None:
+    text, image = expert(2.0), expert(1.5)
+    model = fit_fusion(text, image, TARGETS, NONE)
+    at_fit = log_loss(model.combine(text, image), TARGETS)
+    for name in ("text_weights", "image_weights"):
+        for factor in (0.9, 1.1):
+            moved = replace(model, **{name: factor * getattr(model, name)})
+            assert log_loss(moved.combine(text, image), TARGETS) > at_fit
+
+
+def test_useless_expert_gets_no_weight() -> None:
+    noise = softmax(GENERATOR.normal(0, 1, (800, 4)).astype(np.float32))
+    assert fit_fusion(expert(2.0), noise, TARGETS, NONE).image_weights[0] < 0.1
+
+
+def test_confidence_follows_the_official_rows() -> None:
+    # Given weak rows, where the text is right, and official rows, where it is often wrong
+    text, image = expert(3.0), expert(1.0)
+    targets = TARGETS.copy()
+    is_official = np.arange(800) < 200
+    targets[:100] = GENERATOR.integers(0, 4, 100)
+    # When both fit
+    easy = fit_fusion(text, image, targets, NONE)
+    careful = fit_fusion(text, image, targets, is_official)
+    # Then the modalities keep their proportion, and the official rows make the fusion less sure
+    assert careful.text_weights[0] < easy.text_weights[0]
+    assert careful.text_weights[0] / careful.image_weights[0] == pytest.approx(
+        easy.text_weights[0] / easy.image_weights[0], rel=1e-3
+    )
 
 
 def test_fusion_is_better_than_either_expert() -> None:
     text, image = expert(2.0), expert(1.5)
-    fused = fit_fusion(text, image, TARGETS).combine(text, image)
+    fused = fit_fusion(text, image, TARGETS, ALL).combine(text, image)
     assert log_loss(fused, TARGETS) < min(log_loss(text, TARGETS), log_loss(image, TARGETS))
