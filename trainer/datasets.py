@@ -1,6 +1,6 @@
 """Reads a folder in the layout of the Rakuten France challenge.
 
-Needed are `X_train_update.csv` and `Y_train_CVw08PX.csv`; pictures are in `images/image_train/`.
+Needed: `X_train_update.csv`, `Y_train_CVw08PX.csv` and `images/image_train/`. Used where present:
 Used where present:
 
 * `splits.csv`: which rows are `train` and which `test`; without it a stratified tenth is

@@ -184,7 +184,7 @@ def _abandoned() -> ColumnElement[bool]:
     return (TrainingRun.status == "running") & (TrainingRun.leased_until < now())
 
 
-def _alive() -> Select[tuple[TrainingRun]]:
+def _alive() -> Select[TrainingRun]:
     return select(TrainingRun).where(
         TrainingRun.status == "running", TrainingRun.leased_until >= now()
     )
