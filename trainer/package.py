@@ -38,7 +38,7 @@ class LoadedRelease:
         manifest = ReleaseManifest.read(folder)
         return cls(
             manifest=manifest,
-            encoder=TextEncoder.load(folder / "text/tokenizer.json", manifest.text.max_tokens),
+            encoder=TextEncoder.load(folder / "text/tokenizer.json", manifest.text.max_tokens or 1),
             text=_session(folder / "text/model.onnx"),
             image=_session(folder / "image/model.onnx"),
             fusion=FusionModel.load(folder / "fusion"),

@@ -21,7 +21,9 @@ class TextScorer:
     """
 
     def __init__(self, folder: Path, manifest: ReleaseManifest, *, threads: int) -> None:
-        self._encoder = TextEncoder.load(folder / "text/tokenizer.json", manifest.text.max_tokens)
+        self._encoder = TextEncoder.load(
+            folder / "text/tokenizer.json", manifest.text.max_tokens or 1
+        )
         self._session = open_session(folder / "text/model.onnx", threads=threads)
         self.score(["premier texte", ""])
 

@@ -16,18 +16,42 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Ngrams(_Frozen):
+    """How words and runs of characters are counted: hashed into `buckets`."""
+
+    buckets: int = Field(ge=1)
+    words: int = Field(ge=1)
+    characters: tuple[int, int]
+
+
 class TextPart(_Frozen):
-    """How texts must be prepared for the text model."""
+    """What the text model reads, made from the prepared text.
+
+    Attributes:
+        max_tokens: Longest row of subwords (`tokenizer.json`); `None` if the model reads none.
+        ngrams: Counted n-grams; `None` if the model reads none.
+    """
 
     preparation: str
-    max_tokens: int = Field(ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    ngrams: Ngrams | None = None
 
 
 class ImagePart(_Frozen):
-    """How pictures must be prepared for the picture model."""
+    """How pictures must be prepared for the picture model.
+
+    Attributes:
+        size: Edge of the pictures, in pixels.
+        extractor: Names what `backbone.onnx` computes: equal names give equal features for equal
+            pictures, across releases. `None` where `model.onnx` goes from pixels to probabilities
+            in one step; otherwise `head.onnx` goes from features to probabilities.
+        features: Length of a picture's features; 0 where there is no extractor.
+    """
 
     preparation: str
     size: int = Field(ge=1)
+    extractor: str | None = None
+    features: int = Field(default=0, ge=0)
 
 
 class ReleaseManifest(_Frozen):
