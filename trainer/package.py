@@ -13,7 +13,7 @@ from shared.errors import ImageUnreadable
 from shared.inference.fusion import FusionModel
 from shared.inference.image import prepare
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.text import TextEncoder, product_text
+from shared.inference.text import TextInputs, product_text
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ class LoadedRelease:
     """The models of one release, ready to score."""
 
     manifest: ReleaseManifest
-    encoder: TextEncoder
+    inputs: TextInputs
     text: onnxruntime.InferenceSession
     image: onnxruntime.InferenceSession
     fusion: FusionModel
@@ -38,7 +38,7 @@ class LoadedRelease:
         manifest = ReleaseManifest.read(folder)
         return cls(
             manifest=manifest,
-            encoder=TextEncoder.load(folder / "text/tokenizer.json", manifest.text.max_tokens or 1),
+            inputs=TextInputs.load(folder / "text", manifest.text),
             text=_session(folder / "text/model.onnx"),
             image=_session(folder / "image/model.onnx"),
             fusion=FusionModel.load(folder / "fusion"),
@@ -52,8 +52,8 @@ class LoadedRelease:
         scores = np.zeros((len(texts), len(self.manifest.categories)), np.float32)
         for start in range(0, len(texts), TEXT_BATCH):
             chosen = order[start : start + TEXT_BATCH]
-            tokens = self.encoder.encode([texts[i] for i in chosen])
-            scores[chosen] = self.text.run(["probabilities"], {"tokens": tokens})[0]
+            inputs = self.inputs.of([texts[i] for i in chosen])
+            scores[chosen] = self.text.run(["probabilities"], inputs)[0]
         return scores
 
     def score_pictures(self, rows: pd.DataFrame) -> Floats:

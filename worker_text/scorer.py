@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.onnx_session import open_session
-from shared.inference.text import TextEncoder
+from shared.inference.text import TextInputs
 
 
 class TextScorer:
@@ -21,16 +21,13 @@ class TextScorer:
     """
 
     def __init__(self, folder: Path, manifest: ReleaseManifest, *, threads: int) -> None:
-        self._encoder = TextEncoder.load(
-            folder / "text/tokenizer.json", manifest.text.max_tokens or 1
-        )
+        self._inputs = TextInputs.load(folder / "text", manifest.text)
         self._session = open_session(folder / "text/model.onnx", threads=threads)
         self.score(["premier texte", ""])
 
     def score(self, items: Sequence[str]) -> NDArray[np.float32]:
         """Score a batch of prepared texts; returns shape `(batch, classes)`."""
-        tokens = self._encoder.encode(items)
         probabilities: NDArray[np.float32] = self._session.run(
-            ["probabilities"], {"tokens": tokens}
+            ["probabilities"], self._inputs.of(items)
         )[0]
         return probabilities

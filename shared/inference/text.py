@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from shared.errors import InvalidInput
+from shared.inference.manifest import Ngrams, TextPart
+from shared.inference.ngrams import character_ids, counted, word_ids
+
 #: Changes whenever the same product would give other tokens.
 TEXT_PREPARATION = "text-1"
 #: Longer texts are cut before cleaning; the model reads far less.
@@ -46,6 +50,52 @@ def clean(raw: str) -> str:
     if _MOJIBAKE.search(text):
         text = ftfy.fix_encoding(text)
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).lower()).strip()
+
+
+class TextInputs:
+    """Turns prepared texts into the arrays that a text model reads.
+
+    Args:
+        encoder: Makes `tokens`; `None` if the model reads none.
+        ngrams: Form of `words` and `characters` and their counts; `None` if it reads none.
+    """
+
+    def __init__(self, encoder: "TextEncoder | None", ngrams: Ngrams | None) -> None:
+        self._encoder = encoder
+        self._ngrams = ngrams
+
+    @classmethod
+    def load(cls, folder: Path, part: TextPart) -> "TextInputs":
+        """Read what the `text/` folder of a release says.
+
+        Raises:
+            InvalidInput: The release was made for another preparation of text.
+        """
+        if part.preparation != TEXT_PREPARATION:
+            raise InvalidInput(
+                f"Expected a release for the preparation {TEXT_PREPARATION!r}. "
+                f"Received: {part.preparation!r}"
+            )
+        encoder = None
+        if part.max_tokens is not None:
+            encoder = TextEncoder.load(folder / "tokenizer.json", part.max_tokens)
+        return cls(encoder, part.ngrams)
+
+    def of(self, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        """Make the model's inputs by name, each of shape `(len(texts), …)`."""
+        inputs: dict[str, NDArray[np.generic]] = {}
+        if self._encoder is not None:
+            inputs["tokens"] = self._encoder.encode(texts)
+        if self._ngrams is not None:
+            words, word_counts = counted(texts, self._ngrams, word_ids)
+            characters, character_counts = counted(texts, self._ngrams, character_ids)
+            inputs |= {
+                "words": words,
+                "word_counts": word_counts,
+                "characters": characters,
+                "character_counts": character_counts,
+            }
+        return inputs
 
 
 class TextEncoder:
