@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def runs_of_characters(text: str) -> set[str]:
 
 def runs_of_words(text: str) -> set[tuple[str, ...]]:
     words = [word for word in text.split(" ") if len(word) > 1]
-    return {(word,) for word in words} | set(zip(words, words[1:], strict=False))
+    return {(word,) for word in words} | set(itertools.pairwise(words))
 
 
 @given(WORDS)
