@@ -1,0 +1,148 @@
+"""The paired bootstrap tells a real difference from chance, whichever side it is on."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+
+from shared.errors import InvalidInput
+from trainer.compare import Outcome, Rule, Verdict, compare
+
+Codes = NDArray[np.int64]
+
+RULE = Rule(margin=0.002, confidence=0.95)
+
+
+def answers(codes: Codes, right: float, seed: int) -> Codes:
+    """Answers that are right for a share of the rows, and some other code elsewhere."""
+    generator = np.random.default_rng(seed)
+    wrong = generator.random(len(codes)) >= right
+    return np.where(wrong, generator.permutation(codes), codes)
+
+
+def truth(rows: int = 4_000, classes: int = 27) -> Codes:
+    # Shares as uneven as a shop's: the largest category has ten times the rows of the smallest.
+    shares = np.linspace(1, 10, classes)
+    return np.random.default_rng(7).choice(np.arange(classes) * 10, rows, p=shares / shares.sum())
+
+
+THREE = st.integers(1, 40).flatmap(
+    lambda rows: st.tuples(*(arrays.arrays(np.int64, rows, elements=st.integers(0, 4)),) * 3)
+)
+
+
+@given(THREE)
+@settings(max_examples=60, deadline=None)
+def test_changing_places_changes_the_sign_and_nothing_else(three: tuple[Codes, ...]) -> None:
+    codes, one, other = three
+    there = compare(codes, one, other, RULE, resamples=200)
+    back = compare(codes, other, one, RULE, resamples=200)
+    assert there.difference == pytest.approx(-back.difference)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=1e-12)
+    assert there.probability_better == pytest.approx(1 - back.probability_better)
+    if there.outcome is Outcome.BETTER:
+        assert back.outcome is Outcome.NOT_BETTER
+
+
+@given(THREE)
+@settings(max_examples=60, deadline=None)
+def test_weighted_f1_is_that_of_scikit_learn(three: tuple[Codes, ...]) -> None:
+    codes, one, other = three
+    verdict = compare(codes, one, other, RULE, resamples=2)
+    for found, answered in ((verdict.champion_f1, one), (verdict.challenger_f1, other)):
+        known = f1_score(codes, answered, average="weighted", zero_division=0.0)
+        assert found == pytest.approx(known)
+
+
+@given(st.integers(0, 1_000))
+@settings(max_examples=20, deadline=None)
+def test_the_same_answers_are_undecided(seed: int) -> None:
+    codes = truth(200)
+    same = answers(codes, 0.8, seed)
+    verdict = compare(codes, same, same, RULE, resamples=200)
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert (verdict.low, verdict.high, verdict.probability_better) == (0, 0, 0.5)
+
+
+def test_a_release_that_is_better_is_found_better_and_its_opposite_not() -> None:
+    codes = truth()
+    weak, strong = answers(codes, 0.80, 1), answers(codes, 0.84, 2)
+    assert compare(codes, weak, strong, RULE).outcome is Outcome.BETTER
+    assert compare(codes, strong, weak, RULE).outcome is Outcome.NOT_BETTER
+
+
+def test_a_sure_but_tiny_gain_is_not_worth_a_switch() -> None:
+    codes = truth()
+    weak = answers(codes, 0.80, 1)
+    strong = weak.copy()
+    wrong = np.flatnonzero(weak != codes)[:30]
+    strong[wrong] = codes[wrong]
+    tiny = compare(codes, weak, strong, Rule(margin=0.02, confidence=0.95))
+    assert tiny.low > 0
+    assert tiny.outcome is Outcome.UNDECIDED
+    assert compare(codes, weak, strong, RULE).outcome is Outcome.BETTER
+
+
+def test_a_difference_that_chance_explains_is_undecided() -> None:
+    codes = truth(300)
+    verdict = compare(codes, answers(codes, 0.8, 1), answers(codes, 0.8, 2), RULE)
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert verdict.low < 0 < verdict.high
+
+
+def test_interval_holds_the_true_difference_as_often_as_it_says() -> None:
+    codes = truth(20_000, classes=6)
+    weak, strong = answers(codes, 0.80, 1), answers(codes, 0.82, 2)
+    true = compare(codes, weak, strong, RULE, resamples=2).difference
+    generator = np.random.default_rng(3)
+
+    def holds() -> bool:
+        rows = generator.choice(len(codes), 500)
+        sample = compare(codes[rows], weak[rows], strong[rows], RULE, resamples=300)
+        return sample.low <= true <= sample.high
+
+    share = np.mean([holds() for _ in range(200)])
+    # Three standard errors of a share of .95 over 200 tries.
+    assert share == pytest.approx(0.95, abs=0.047)
+
+
+def test_categories_that_the_champion_does_not_know_are_simply_wrong() -> None:
+    codes = truth()
+    strong = answers(codes, 0.95, 1)
+    other_set = np.where(strong >= 130, 9_999, strong)
+    verdict = compare(codes, other_set, strong, RULE)
+    assert verdict.outcome is Outcome.BETTER
+    assert verdict.champion_f1 < 0.5 < verdict.challenger_f1
+
+
+def test_four_thousand_rows_take_about_a_second_and_equal_seeds_agree() -> None:
+    codes = truth()
+    weak, strong = answers(codes, 0.80, 1), answers(codes, 0.82, 2)
+    started = time.process_time()
+    verdict = compare(codes, weak, strong, RULE)
+    # Many times what it takes, so that only another order of magnitude fails.
+    assert time.process_time() - started < 10
+    assert compare(codes, weak, strong, RULE) == verdict
+
+
+def test_sentence_and_figures_say_what_was_found() -> None:
+    verdict = Verdict(0.80, 0.82, 0.01, 0.03, 0.999, 4_000, RULE)
+    assert verdict.sentence() == (
+        "Better: weighted F1 0.8200 against 0.8000 of the champion on the same 4000 rows, "
+        "difference +0.0200 (95% interval +0.0100 to +0.0300, margin 0.0020), probability of "
+        "being better 0.999"
+    )
+    assert verdict.figures()["outcome"] == "better"
+    assert verdict.figures()["difference"] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (3, 2, 3), (3, 3, 2)])
+def test_rows_without_answers_are_refused(lengths: tuple[int, int, int]) -> None:
+    with pytest.raises(InvalidInput, match="Expected two answers"):
+        codes, one, other = (np.zeros(length, np.int64) for length in lengths)
+        compare(codes, one, other, RULE)

@@ -1,0 +1,122 @@
+"""Releases are compared as they are served: each row is answered with what it has."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from shared.categories import Category, CategorySet
+from shared.errors import InvalidInput
+from tests.factories import make_manifest
+from tests.tiny_release import write_tiny_release
+from trainer import contest as contest_module
+from trainer.compare import Rule
+from trainer.contest import NO_ANSWER, answers, contest, main, release_digest
+from trainer.datasets import Dataset
+
+RULE = Rule(margin=0.002, confidence=0.95)
+#: The tiny text model takes short texts for category 10 and long ones for 2583.
+SHORT, LONG = "piscine", "piscine ronde avec pompe et filtre et echelle"
+#: It is sure of neither here; a white picture outweighs it.
+MIDDLING = "piscine ronde avec pompe"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    return write_tiny_release(tmp_path / "release")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> dict[str, str]:
+    for name in ("black", "white"):
+        Image.new("RGB", (40, 30), name).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return {name: str(tmp_path / f"{name}.png") for name in ("black", "white", "broken")} | {"": ""}
+
+
+def dataset(rows: list[tuple[str, str, int]]) -> Dataset:
+    """Test rows of title, picture and code."""
+    frame = pd.DataFrame(rows, columns=["designation", "picture", "code"])
+    frame["description"], frame["part"] = "", "test"
+    frame["has_text"] = frame["designation"] != ""
+    both = Category(code=10, name="Livres"), Category(code=2583, name="Piscine")
+    return Dataset(frame, CategorySet(categories=both), {})
+
+
+def test_each_row_is_answered_with_what_it_has(release: Path, pictures: dict[str, str]) -> None:
+    data = dataset(
+        [
+            (SHORT, "", 10),
+            (LONG, "", 2583),
+            ("", pictures["black"], 10),
+            ("", pictures["white"], 2583),
+            (MIDDLING, pictures["white"], 2583),
+            (MIDDLING, "", 10),
+            (LONG, pictures["broken"], 2583),
+            ("", pictures["broken"], 10),
+            ("", "", 10),
+        ]
+    )
+    found = answers(release, data).tolist()
+    assert found == [10, 2583, 10, 2583, 2583, 10, 2583, NO_ANSWER]
+
+
+def test_release_of_another_category_set_is_compared_by_code(release: Path, tmp_path: Path) -> None:
+    data = dataset([(SHORT, "", 10), (LONG, "", 2583)] * 50)
+    other = write_tiny_release(tmp_path / "other")
+    strangers = Category(code=7, name="Bateaux"), Category(code=2583, name="Piscine")
+    make_manifest("other", categories=strangers).write(other)
+    found = contest(other, release, data, RULE, kept=tmp_path / "kept")
+    assert (found["challenger_f1"], found["outcome"]) == (1.0, "better")
+    assert found["champion_f1"] == pytest.approx(1 / 2)
+
+
+def test_answers_are_kept_for_the_next_time(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataset([(SHORT, "", 10), (LONG, "", 2583)])
+    kept = tmp_path / "kept"
+    first = contest(release, release, data, RULE, kept=kept)
+    monkeypatch.setattr(contest_module, "answers", lambda *_: pytest.fail("asked again"))
+    assert contest(release, release, data, RULE, kept=kept) == first
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_digest_is_of_the_content_and_not_of_the_place(release: Path, tmp_path: Path) -> None:
+    same = write_tiny_release(tmp_path / "elsewhere")
+    assert release_digest(release) == release_digest(same)
+    make_manifest("another").write(same)
+    assert release_digest(release) != release_digest(same)
+
+
+def test_nothing_to_ask_is_an_error(release: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="at least one row"):
+        contest(release, release, dataset([("", "", 10)]), RULE, kept=tmp_path)
+
+
+def test_command_writes_the_verdict_or_one_line(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    products = pd.DataFrame(
+        {"designation": [SHORT, LONG] * 20, "description": "x", "productid": 1, "imageid": 1}
+    )
+    products.to_csv(data / "X_train_update.csv")
+    pd.DataFrame({"prdtypecode": [10, 2583] * 20}).to_csv(data / "Y_train_CVw08PX.csv")
+    out = tmp_path / "verdict.json"
+    options = ["--out", str(out), "--kept", str(tmp_path / "kept")]
+    options += ["--margin", "0.002", "--confidence", "0.95"]
+    assert main([str(release), str(release), str(data), *options]) == 0
+    verdict = json.loads(out.read_text())
+    assert (verdict["outcome"], verdict["rows"]) == ("undecided", 4)
+    assert verdict["sentence"].startswith("Undecided: weighted F1 1.0000 against 1.0000")
+    assert main([str(tmp_path), str(release), str(data), *options]) == 1
+    assert "error: Expected release.json" in capsys.readouterr().err
+
+
+def test_texts_and_pictures_may_be_missing_altogether(release: Path) -> None:
+    np.testing.assert_array_equal(answers(release, dataset([(SHORT, "", 10)])), [10])

@@ -1,0 +1,139 @@
+"""Champion against challenger: `python -m trainer.contest CHAMPION CHALLENGER DATA --out FILE`.
+
+A process of its own, for it loads models and takes minutes: it can be stopped at any time.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import RayonError
+from trainer.compare import Rule, compare
+from trainer.datasets import Dataset, load
+from trainer.package import LoadedRelease
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+#: The code of a row that gets no answer: there is no such category, so it is wrong.
+NO_ANSWER = -1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare, and write verdict and sentence as JSON; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        found = contest(
+            given.champion,
+            given.challenger,
+            load(given.data),
+            Rule(given.margin, given.confidence),
+            kept=given.kept,
+        )
+    except RayonError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the log of a command
+        return 1
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(found))
+    return 0
+
+
+def contest(
+    champion: Path, challenger: Path, data: Dataset, rule: Rule, *, kept: Path, part: str = "test"
+) -> dict[str, object]:
+    """Compare two release folders on the same rows; answers are kept in a folder for next time.
+
+    Returns:
+        The figures of the verdict, with its `sentence`.
+
+    Raises:
+        InvalidInput: A folder is not a release, or no row can be asked.
+    """
+    rows = askable(data, part)
+    both = [_kept_answers(folder, data, part, kept) for folder in (champion, challenger)]
+    verdict = compare(rows["code"].to_numpy(np.int64), both[0], both[1], rule)
+    return verdict.figures() | {"sentence": verdict.sentence()}
+
+
+def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
+    """What a release answers to each askable row, as it is served; shape `(rows,)`.
+
+    Text only is answered by the text model, a picture only by the picture model, both by the
+    fusion. A picture that cannot be read leaves the text; without a text, `NO_ANSWER`.
+
+    Raises:
+        InvalidInput: The folder is not a release.
+    """
+    release = LoadedRelease.load(folder)
+    rows = askable(data, part)
+    texts, pictures = data.part(part, text=True), data.part(part, picture=True)
+    text = pd.DataFrame(release.score_texts(texts), index=texts.index)
+    image = _readable(pd.DataFrame(release.score_pictures(pictures), index=pictures.index))
+    both = text.index.intersection(image.index)
+    fused = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
+    alone = pd.concat([text.drop(index=both), image.drop(index=both)])
+    found = pd.concat([alone, pd.DataFrame(fused, index=both)])
+    codes = np.array([category.code for category in release.manifest.categories], np.int64)
+    answered = pd.Series(codes[_floats(found).argmax(axis=1)], index=found.index)
+    return answered.reindex(rows.index, fill_value=NO_ANSWER).to_numpy(np.int64)
+
+
+def askable(data: Dataset, part: str = "test") -> pd.DataFrame:
+    """Rows that have a text or a picture; the others cannot be submitted."""
+    rows = data.part(part)
+    return rows[rows["has_text"] | (rows["picture"] != "")]
+
+
+def release_digest(folder: Path) -> str:
+    """SHA-256 over the files of a release: the same wherever the folder lies."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
+    path = kept / f"{data.fingerprint[:24]}-{part}-{release_digest(folder)[:24]}.npy"
+    if path.exists():
+        found: Codes = np.load(path)
+        return found
+    found = answers(folder, data, part)
+    kept.mkdir(parents=True, exist_ok=True)
+    # Written aside and renamed: a process that is killed here leaves no half of it.
+    aside = path.with_suffix(".tmp.npy")
+    np.save(aside, found)
+    aside.rename(path)
+    return found
+
+
+def _readable(scores: pd.DataFrame) -> pd.DataFrame:
+    # A picture that cannot be read has equal probabilities for all categories.
+    return scores[np.ptp(_floats(scores), axis=1) > 0] if len(scores) else scores
+
+
+def _floats(scores: pd.DataFrame) -> Floats:
+    return scores.to_numpy(np.float32)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer.contest", description=__doc__)
+    parser.add_argument("champion", type=Path, help="release folder")
+    parser.add_argument("challenger", type=Path, help="release folder")
+    parser.add_argument("data", type=Path, help="folder in the challenge's layout")
+    parser.add_argument("--out", type=Path, required=True, help="the verdict, as JSON")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of earlier answers")
+    parser.add_argument("--margin", type=float, required=True)
+    parser.add_argument("--confidence", type=float, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
