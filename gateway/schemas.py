@@ -185,6 +185,7 @@ class ReleaseOut(BaseModel):
     created_at: datetime
     description: str
     figures: dict[str, float]
+    rejected: str | None = Field(description="Why it may never serve.")
 
 
 class PromotionOut(BaseModel):

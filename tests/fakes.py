@@ -7,7 +7,7 @@ from shared.broker import QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases import CHAMPION, Release
+from shared.inference.releases import CHALLENGER, CHAMPION, Release
 from tests.factories import make_manifest
 
 
@@ -51,6 +51,8 @@ class FakeReleases:
     def __init__(self) -> None:
         self.manifests = {version: make_manifest(f"release-{version}") for version in ("1", "2")}
         self.marked: str | None = "1"
+        self.challenger: str | None = None
+        self.rejected: dict[str, str] = {}
         self.is_down = False
 
     def champion(self) -> str | None:
@@ -64,10 +66,11 @@ class FakeReleases:
         return [
             Release(
                 version=version,
-                aliases=(CHAMPION,) if version == self.marked else (),
+                aliases=self._aliases(version),
                 created_at=datetime(2026, 1, 1, tzinfo=UTC),
                 description=manifest.name,
                 figures=dict(manifest.figures),
+                rejected=self.rejected.get(version),
             )
             for version, manifest in sorted(self.manifests.items(), reverse=True)
         ]
@@ -94,6 +97,17 @@ class FakeReleases:
         """Move the alias."""
         self._require_up()
         self.marked = version
+        if self.challenger == version:
+            self.challenger = None
+
+    def mark_challenger(self, version: str) -> None:
+        """Name the version that waits."""
+        self._require_up()
+        self.challenger = version
+
+    def _aliases(self, version: str) -> tuple[str, ...]:
+        held = ((CHALLENGER, self.challenger), (CHAMPION, self.marked))
+        return tuple(alias for alias, holder in held if holder == version)
 
     def _require_up(self) -> None:
         if self.is_down:

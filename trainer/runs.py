@@ -16,6 +16,7 @@ from shared.db.models import TrainingRun, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases import Release
 from shared.promotion import promote
 from shared.settings import TrainerSettings
 
@@ -36,6 +37,9 @@ class Registry(Protocol):
 
     def manifest(self, version: str) -> ReleaseManifest:
         """What a version says of itself."""
+
+    def show(self, version_or_alias: str) -> Release:
+        """One version. Raises `NotFound`."""
 
     def register(self, folder: Path, *, description: str) -> str:
         """Register a release folder; returns the version."""

@@ -14,9 +14,9 @@ from gateway.schemas import (
 )
 from gateway.services import Admin, Services, ServicesDep, SignedIn
 from shared.db.models import Promotion
-from shared.errors import Conflict
 from shared.inference.releases import CHAMPION
 from shared.promotion import promote
+from shared.promotion import roll_back as roll_back_release
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -54,11 +54,10 @@ def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> R
 @router.post("/releases/rollback")
 def roll_back(services: ServicesDep, admin: Admin, request: PromoteRequest) -> ReleaseOut:
     """Promote the release that served before this one."""
-    with services.unit_of_work.reading() as session:
-        last = session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
-    if last is None or last.previous_version is None:
-        raise Conflict("No release served before this one")
-    return _promote(services, admin.username, last.previous_version, request.reason)
+    version = roll_back_release(
+        services.unit_of_work, services.releases, by=admin.username, reason=request.reason
+    )
+    return _out(services, version)
 
 
 @router.post("/releases/{version}/promote")
@@ -67,12 +66,10 @@ def promote_release(
 ) -> ReleaseOut:
     """Make a release the champion; workers take it over while they serve."""
     found = services.releases.show(version).version
-    return _promote(services, admin.username, found, request.reason)
-
-
-def _promote(services: Services, by: str, version: str, reason: str) -> ReleaseOut:
-    promote(services.unit_of_work, services.releases, version, by=by, reason=reason)
-    return _out(services, version)
+    promote(
+        services.unit_of_work, services.releases, found, by=admin.username, reason=request.reason
+    )
+    return _out(services, found)
 
 
 def _out(services: Services, version: str) -> ReleaseOut:

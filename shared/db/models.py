@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import uuid_utils
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -33,6 +33,16 @@ class JobStatus(StrEnum):
 
     QUEUED = "queued"
     DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TrainingStatus(StrEnum):
+    """A training run is queued or running until it has ended."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -202,18 +212,39 @@ class Promotion(Base):
 
 
 class TrainingRun(Base):
-    """A request for training and how it ended."""
+    """A request for training, how far it is and how it ended."""
 
     __tablename__ = "training_runs"
+    __table_args__ = (
+        # One run at a time, whoever asks: two trainers that claim at once cannot both succeed.
+        Index(
+            "uq_training_runs_running",
+            "status",
+            unique=True,
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     requested_at: Mapped[datetime] = mapped_column(default=now)
     requested_by: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(String(16), default="queued")
+    #: `name@version` of a stored dataset; without one the trainer's own folder is trained on.
+    dataset: Mapped[str | None] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16), default=TrainingStatus.QUEUED.value)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
     #: The trainer that holds the run; one that died lets the lease run out.
+    leased_by: Mapped[str | None] = mapped_column(String(128))
     leased_until: Mapped[datetime | None]
+    #: How often a trainer began with it.
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: The last step the training told of: `step`, `done`, `of`, `at`.
+    progress: Mapped[dict[str, Any] | None]
+    log_tail: Mapped[str | None] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(String(32))
+    #: How the release compares with the champion: figures and `sentence`.
+    verdict: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)

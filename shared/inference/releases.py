@@ -25,8 +25,14 @@ from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
+#: The version that waits for a person's decision.
+CHALLENGER = "challenger"
 #: MLflow experiment that imported releases are logged under.
 EXPERIMENT = "rayon-releases"
+#: Tags that are not figures begin with this.
+TAG_PREFIX = "rayon."
+STATUS_TAG, REASON_TAG = "rayon.status", "rayon.reason"
+MAX_TAG = 4_000
 #: MLflow's client retries for minutes by default; a service must notice sooner.
 CLIENT_LIMITS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -38,13 +44,14 @@ CLIENT_LIMITS = {
 
 @dataclass(frozen=True)
 class Release:
-    """One version in the registry."""
+    """One version in the registry; `rejected` says why it may never serve."""
 
     version: str
     aliases: tuple[str, ...]
     created_at: datetime
     description: str
     figures: dict[str, float]
+    rejected: str | None = None
 
 
 class Releases:
@@ -112,8 +119,21 @@ class Releases:
                 self._download(version, folder)
         return folder
 
-    def register(self, folder: Path, *, description: str) -> str:
+    def register(
+        self,
+        folder: Path,
+        *,
+        description: str,
+        rejected: str | None = None,
+        run_id: str | None = None,
+    ) -> str:
         """Register a release folder as a new version and return its number.
+
+        Args:
+            folder: The release.
+            description: Where it comes from.
+            rejected: Why it may never serve.
+            run_id: MLflow run that made it; without one a run is made for it.
 
         Raises:
             InvalidInput: The folder is not a release.
@@ -122,17 +142,23 @@ class Releases:
         with _unavailable_if_down():
             if self._model() is None:
                 self._client.create_registered_model(self._settings.model_name)
-            run = self._client.create_run(self._experiment(), run_name=manifest.name)
+            run = (
+                self._client.get_run(run_id)
+                if run_id
+                else self._client.create_run(self._experiment(), run_name=manifest.name)
+            )
             self._client.log_artifacts(run.info.run_id, str(folder), "release")
             for name, figure in manifest.figures.items():
                 self._client.log_metric(run.info.run_id, name, figure)
-            self._client.set_terminated(run.info.run_id)
+            if run_id is None:
+                self._client.set_terminated(run.info.run_id)
             version = self._client.create_model_version(
                 self._settings.model_name,
                 source=f"{run.info.artifact_uri}/release",
                 run_id=run.info.run_id,
                 description=description,
-                tags={name: str(figure) for name, figure in manifest.figures.items()},
+                tags={name: str(figure) for name, figure in manifest.figures.items()}
+                | _status(rejected),
             )
         return str(version.version)
 
@@ -140,6 +166,14 @@ class Releases:
         """Move the alias. Callers use `shared.promotion`, which also writes the ledger."""
         with _unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
+            model = self._model()
+            if model is not None and str(model.aliases.get(CHALLENGER)) == version:
+                self._client.delete_registered_model_alias(self._settings.model_name, CHALLENGER)
+
+    def mark_challenger(self, version: str) -> None:
+        """Name the version that waits for a decision."""
+        with _unavailable_if_down():
+            self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
     def _model(self) -> RegisteredModel | None:
         try:
@@ -201,6 +235,13 @@ def _is_missing(error: MlflowException) -> bool:
     return error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error)
 
 
+def _status(rejected: str | None) -> dict[str, str]:
+    if rejected is None:
+        return {}
+    # MLflow refuses longer tags.
+    return {STATUS_TAG: "rejected", REASON_TAG: rejected[:MAX_TAG]}
+
+
 def _release(version: ModelVersion, aliases: dict[str, str]) -> Release:
     number = str(version.version)
     return Release(
@@ -208,5 +249,12 @@ def _release(version: ModelVersion, aliases: dict[str, str]) -> Release:
         aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
         created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         description=version.description or "",
-        figures={name: float(value) for name, value in version.tags.items()},
+        figures={
+            name: float(value)
+            for name, value in version.tags.items()
+            if not name.startswith(TAG_PREFIX)
+        },
+        rejected=version.tags.get(REASON_TAG, "for no stated reason")
+        if version.tags.get(STATUS_TAG) == "rejected"
+        else None,
     )

@@ -2,6 +2,8 @@
 
 import pytest
 
+from shared.db.models import TrainingRun
+from tests.factories import make_manifest
 from tests.unit.gateway.conftest import Api
 
 WHY = {"reason": "better on pictures"}
@@ -72,3 +74,73 @@ def test_ledger_is_not_written_while_the_registry_is_down(api: Api, admin: dict[
     assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 503
     api.releases.is_down = False
     assert api.client.get("/v1/releases", headers=admin).json()["ledger"] == []
+
+
+def test_rejected_release_is_shown_and_never_promoted(api: Api, admin: dict[str, str]) -> None:
+    api.releases.rejected["2"] = "too slow: 90 ms of at most 50 ms"
+    assert api.client.get("/v1/releases/2", headers=admin).json()["rejected"].startswith("too slow")
+    answer = api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    assert answer.status_code == 409
+    assert "too slow: 90 ms" in answer.json()["detail"]
+    assert api.releases.marked == "1"
+
+
+def test_what_serves_already_is_not_promoted_again(api: Api, admin: dict[str, str]) -> None:
+    assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 200
+    assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 409
+    assert len(api.client.get("/v1/releases", headers=admin).json()["ledger"]) == 1
+
+
+def test_two_rollbacks_in_a_row_lead_back(api: Api, admin: dict[str, str]) -> None:
+    api.releases.manifests["3"] = make_manifest("release-3")
+    for version in ("1", "2", "3"):
+        api.client.post(f"/v1/releases/{version}/promote", headers=admin, json=WHY)
+    back = [
+        api.client.post("/v1/releases/rollback", headers=admin, json=WHY).json()["version"]
+        for _ in range(3)
+    ]
+    assert back == ["2", "3", "2"]
+    ledger = api.client.get("/v1/releases", headers=admin).json()["ledger"]
+    pairs = [(line["previous_version"], line["version"]) for line in reversed(ledger)]
+    assert pairs == [(None, "1"), ("1", "2"), ("2", "3"), ("3", "2"), ("2", "3"), ("3", "2")]
+
+
+def test_rollback_knows_what_served_before_the_first_line(api: Api, admin: dict[str, str]) -> None:
+    api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    answer = api.client.post("/v1/releases/rollback", headers=admin, json=WHY)
+    assert answer.json()["version"] == "1"
+
+
+def test_rollback_to_a_release_that_was_rejected_since_is_refused(
+    api: Api, admin: dict[str, str]
+) -> None:
+    api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    api.releases.rejected["1"] = "answers golden rows differently"
+    answer = api.client.post("/v1/releases/rollback", headers=admin, json=WHY)
+    assert answer.status_code == 409
+    assert api.releases.marked == "2"
+
+
+def test_ledger_keeps_the_verdict_of_the_training_run(api: Api, admin: dict[str, str]) -> None:
+    verdict = {"outcome": "undecided", "difference": 0.001}
+    api.add(TrainingRun(requested_by="ada", reason="drift", version="2", verdict=verdict))
+    api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    (line,) = api.client.get("/v1/releases", headers=admin).json()["ledger"]
+    assert line["figures"] == {"fusion_f1_plain": 0.8, "verdict": verdict}
+
+
+def test_promoted_challenger_waits_no_longer(api: Api, admin: dict[str, str]) -> None:
+    api.releases.mark_challenger("2")
+    answer = api.client.post("/v1/releases/challenger/promote", headers=admin, json=WHY)
+    assert answer.json()["aliases"] == ["champion"]
+    assert api.releases.challenger is None
+
+
+def test_ledger_is_completed_when_only_the_alias_had_moved(api: Api, admin: dict[str, str]) -> None:
+    # Given a database that failed at the commit of a promotion to 2
+    api.client.post("/v1/releases/1/promote", headers=admin, json=WHY)
+    api.releases.mark_champion("2")
+    # When it is promoted again, I expect the line that was missing
+    assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 200
+    newest = api.client.get("/v1/releases", headers=admin).json()["ledger"][0]
+    assert (newest["previous_version"], newest["version"]) == ("1", "2")

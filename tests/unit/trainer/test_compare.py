@@ -143,6 +143,6 @@ def test_sentence_and_figures_say_what_was_found() -> None:
 
 @pytest.mark.parametrize("lengths", [(0, 0, 0), (3, 2, 3), (3, 3, 2)])
 def test_rows_without_answers_are_refused(lengths: tuple[int, int, int]) -> None:
+    codes, one, other = (np.zeros(length, np.int64) for length in lengths)
     with pytest.raises(InvalidInput, match="Expected two answers"):
-        codes, one, other = (np.zeros(length, np.int64) for length in lengths)
         compare(codes, one, other, RULE)
