@@ -48,6 +48,13 @@ class ImageUnreadable(InvalidInput):
     title = "Picture cannot be read"
 
 
+class ModalityNotInRelease(InvalidInput):
+    """A release was fitted on data without texts, or without pictures, and is asked for those."""
+
+    code = "modality_not_in_release"
+    title = "The release has no such model"
+
+
 class Unauthenticated(RayonError):
     """Nobody is signed in, or the credentials are not valid (any more)."""
 

@@ -33,6 +33,11 @@ batch_items = Histogram(
 model_seconds = Histogram(
     "rayon_model_seconds", "Time of a model call.", ("modality", "release"), buckets=_QUICK
 )
+image_features_total = Counter(
+    "rayon_image_features_total",
+    "Pictures whose features were known (hit), not known (miss), or not read or kept (failed).",
+    ("outcome",),
+)
 jobs_submitted_total = Counter("rayon_jobs_submitted_total", "Jobs taken.", ("lane", "model"))
 jobs_finished_total = Counter("rayon_jobs_finished_total", "Jobs in a final state.", ("status",))
 job_seconds = Histogram(

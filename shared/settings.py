@@ -47,6 +47,16 @@ class StorageSettings(BaseSettings):
     url: str = "var/storage"
 
 
+class FeatureSettings(BaseSettings):
+    """Features of pictures that were seen before, kept in the storage."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_FEATURES_", frozen=True)
+
+    enabled: bool = True
+    #: 4 KB a picture with Xception: room for 262,144 pictures. The oldest go first.
+    max_megabytes: int = Field(default=1024, ge=1)
+
+
 class ReleaseSettings(BaseSettings):
     """The model registry and the local copy of what it holds."""
 

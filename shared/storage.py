@@ -2,13 +2,36 @@
 
 import errno
 import hashlib
+import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
 
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def digest_in(uri: str) -> str | None:
+    """The SHA-256 of what `put` stored at an address; `None` for an address of another kind."""
+    name = uri.rpartition("/")[2]
+    return name if _DIGEST.fullmatch(name) else None
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What a listing says of a file; `modified` in seconds since 1970."""
+
+    uri: str
+    size: int
+    modified: float
 
 
 class Storage:
@@ -31,13 +54,19 @@ class Storage:
         """
         digest = hashlib.sha256(content).hexdigest()
         uri = f"{folder}/{digest[:2]}/{digest}"
-        try:
+        with _unavailable_if_broken():
             if not self._files.exists(self._path(uri)):
                 self._write(uri, content)
-        except OSError as error:
-            reason = "is full" if error.errno == errno.ENOSPC else f"does not answer: {error}"
-            raise Unavailable(f"The storage {reason}") from error
         return uri
+
+    def put_at(self, uri: str, content: bytes) -> None:
+        """Store bytes at an address of the caller's choice, in place of what was there.
+
+        Raises:
+            Unavailable: The storage is full or does not answer.
+        """
+        with _unavailable_if_broken():
+            self._write(uri, content)
 
     def get(self, uri: str) -> bytes:
         """Read the bytes of an address.
@@ -53,6 +82,39 @@ class Storage:
         except OSError as error:
             raise Unavailable(f"The storage does not answer: {error}") from error
         return content
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """List the files of a folder, without those below; none if there is no such folder.
+
+        Raises:
+            Unavailable: The storage does not answer.
+        """
+        return [
+            StoredFile(f"{folder}/{_name(entry)}", int(entry["size"] or 0), _modified(entry))
+            for entry in self._entries(folder)
+            if entry["type"] == "file"
+        ]
+
+    def folders(self, folder: str) -> list[str]:
+        """List the addresses of a folder's folders. Raises `Unavailable`."""
+        entries = self._entries(folder)
+        return [f"{folder}/{_name(entry)}" for entry in entries if entry["type"] == "directory"]
+
+    def remove(self, uri: str) -> None:
+        """Remove a file; nothing happens if it is gone. Raises `Unavailable`."""
+        with _unavailable_if_broken(), suppress(FileNotFoundError):
+            self._files.rm_file(self._path(uri))
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
+        with _unavailable_if_broken():
+            try:
+                # Other processes write here too, so a listing that was kept is of no use.
+                entries: list[dict[str, Any]] = self._files.ls(
+                    self._path(folder), detail=True, refresh=True
+                )
+            except FileNotFoundError:
+                return []
+        return entries
 
     def _write(self, uri: str, content: bytes) -> None:
         # Written aside and moved: a reader never sees half a file, and a crash leaves none.
@@ -70,3 +132,22 @@ class Storage:
         if uri.startswith("/") or ".." in uri.split("/"):
             raise InvalidInput(f"Expected an address inside the storage. Received: {uri!r}")
         return f"{self._root}/{uri}"
+
+
+@contextmanager
+def _unavailable_if_broken() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "is full" if error.errno == errno.ENOSPC else f"does not answer: {error}"
+        raise Unavailable(f"The storage {reason}") from error
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _modified(entry: dict[str, Any]) -> float:
+    # A folder says `mtime`, S3 `LastModified`, the rest `created`.
+    moment = entry.get("mtime") or entry.get("LastModified") or entry.get("created") or 0.0
+    return moment.timestamp() if isinstance(moment, datetime) else float(moment)

@@ -122,6 +122,12 @@ class FolderReleases(FakeReleases):
         self.root = root
         self.asked: list[str] = []
 
+    def manifest(self, version: str) -> ReleaseManifest:
+        """What the version's folder says of itself, if there is one. Raises `NotFound`."""
+        made_up = super().manifest(version)
+        folder = self.root / version
+        return ReleaseManifest.read(folder) if folder.exists() else made_up
+
     def folder(self, version: str) -> Path:
         """Folder of a version. Raises `NotFound`."""
         self.asked.append(version)

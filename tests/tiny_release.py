@@ -4,6 +4,7 @@ Its text model prefers category 0 for texts of fewer than five tokens and catego
 ones; its picture model prefers category 0 for dark and category 1 for bright pictures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,46 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from shared.contracts import Modality
 from shared.inference.fusion import FusionModel
+from shared.inference.manifest import ImagePart
 from tests.factories import make_manifest
 
 #: Number of tokens, and brightness, at which the two categories are equally likely.
 MIDDLE_TOKENS, MIDDLE_BRIGHTNESS = 4.5, 127.5
 
 
-def write_tiny_release(folder: Path) -> Path:
-    """Write a release folder and return it."""
-    for part in ("text", "image"):
-        (folder / part).mkdir(parents=True)
-    make_manifest().write(folder)
-    _tokenizer().save(str(folder / "text/tokenizer.json"))
-    onnx.save(_text_model(), str(folder / "text/model.onnx"))
-    onnx.save(_image_model(), str(folder / "image/model.onnx"))
-    even = np.ones(2, np.float32)
-    FusionModel(even, even, np.zeros(2, np.float32)).save(folder / "fusion")
+#: How a release's picture model looks in two steps.
+TINY_EXTRACTOR = ImagePart(preparation="image-1", size=299, extractor="tiny-1", features=1)
+
+
+def write_tiny_release(
+    folder: Path, *, modalities: Sequence[Modality] = tuple(Modality), in_two_steps: bool = False
+) -> Path:
+    """Write a release folder and return it.
+
+    Args:
+        folder: Must not exist.
+        modalities: What the release has models for.
+        in_two_steps: Whether pictures become features first.
+    """
+    folder.mkdir(parents=True)
+    changes: dict[str, Any] = {m.value: None for m in Modality if m not in modalities}
+    if in_two_steps and Modality.IMAGE in modalities:
+        changes["image"] = TINY_EXTRACTOR
+    make_manifest(**changes).write(folder)
+    if Modality.TEXT in modalities:
+        (folder / "text").mkdir()
+        _tokenizer().save(str(folder / "text/tokenizer.json"))
+        onnx.save(_text_model(), str(folder / "text/model.onnx"))
+    if Modality.IMAGE in modalities:
+        (folder / "image").mkdir()
+        models = _two_image_models() if in_two_steps else {"model": _image_model()}
+        for name, model in models.items():
+            onnx.save(model, str(folder / f"image/{name}.onnx"))
+    if len(modalities) > 1:
+        even = np.ones(2, np.float32)
+        FusionModel(even, even, np.zeros(2, np.float32)).save(folder / "fusion")
     return folder
 
 
@@ -53,13 +77,34 @@ def _text_model() -> Any:
 
 def _image_model() -> Any:
     # How bright the picture is.
-    steps = [
+    return _model(_pictures(), _brightness("amount"), [1, 2, 3], MIDDLE_BRIGHTNESS, 0.02)
+
+
+def _two_image_models() -> dict[str, Any]:
+    features = _given("features", TensorProto.FLOAT, ["batch", 1])
+    constants = {"axes": np.array([1, 2, 3], np.int64), "tail": np.array([2, 3], np.int64)}
+    return {
+        "backbone": _closed(_pictures(), _brightness("features"), features, constants),
+        "head": _model(
+            features,
+            [helper.make_node("Identity", ["features"], ["amount"])],
+            [],
+            MIDDLE_BRIGHTNESS,
+            0.02,
+        ),
+    }
+
+
+def _pictures() -> Any:
+    return _given("pictures", TensorProto.UINT8, ["batch", 299, 299, 3])
+
+
+def _brightness(output: str) -> list[Any]:
+    return [
         helper.make_node("Cast", ["pictures"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["numbers", "axes"], ["mean"], keepdims=1),
-        helper.make_node("Squeeze", ["mean", "tail"], ["amount"]),
+        helper.make_node("Squeeze", ["mean", "tail"], [output]),
     ]
-    given = _given("pictures", TensorProto.UINT8, ["batch", 299, 299, 3])
-    return _model(given, steps, axes=[1, 2, 3], middle=MIDDLE_BRIGHTNESS, slope=0.02)
 
 
 def _model(given: Any, steps: list[Any], axes: list[int], middle: float, slope: float) -> Any:
@@ -75,11 +120,17 @@ def _model(given: Any, steps: list[Any], axes: list[int], middle: float, slope: 
         helper.make_node("Add", ["sloped", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
+    return _closed(
+        given, steps, _given("probabilities", TensorProto.FLOAT, ["batch", 2]), constants
+    )
+
+
+def _closed(given: Any, steps: list[Any], output: Any, constants: dict[str, Any]) -> Any:
     graph = helper.make_graph(
         steps,
         "tiny",
         [given],
-        [_given("probabilities", TensorProto.FLOAT, ["batch", 2])],
+        [output],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)

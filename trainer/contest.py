@@ -73,12 +73,17 @@ def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
     release = LoadedRelease.load(folder)
     rows = askable(data, part)
     texts, pictures = data.part(part, text=True), data.part(part, picture=True)
-    text = pd.DataFrame(release.score_texts(texts), index=texts.index)
-    image = _readable(pd.DataFrame(release.score_pictures(pictures), index=pictures.index))
+    text = image = fused = pd.DataFrame(columns=range(len(release.manifest.categories)))
+    if release.text:
+        text = pd.DataFrame(release.score_texts(texts), index=texts.index)
+    if release.image:
+        image = _readable(pd.DataFrame(release.score_pictures(pictures), index=pictures.index))
     both = text.index.intersection(image.index)
-    fused = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
-    alone = pd.concat([text.drop(index=both), image.drop(index=both)])
-    found = pd.concat([alone, pd.DataFrame(fused, index=both)])
+    if release.fusion:
+        scores = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
+        fused = pd.DataFrame(scores, index=both)
+    alone = [text.drop(index=both), image.drop(index=both)]
+    found = pd.concat([some for some in (*alone, fused) if len(some)] or [text])
     codes = np.array([category.code for category in release.manifest.categories], np.int64)
     answered = pd.Series(codes[_floats(found).argmax(axis=1)], index=found.index)
     return answered.reindex(rows.index, fill_value=NO_ANSWER).to_numpy(np.int64)

@@ -20,6 +20,12 @@ SAVE_EVERY = 400
 Floats = NDArray[np.float32]
 
 
+def extractor_id(name: str, backbone: Path) -> str:
+    """Name a backbone by its content, such as `xception-0f3a…`: equal names, equal features."""
+    with backbone.open("rb") as file:
+        return f"{name}-{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+
+
 class FeatureCache:
     """Features by the SHA-256 of the picture file.
 

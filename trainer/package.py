@@ -1,18 +1,20 @@
 """A release folder, loaded as the workers load it."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.errors import ImageUnreadable
+from shared.errors import ImageUnreadable, ModalityNotInRelease
 from shared.inference.fusion import FusionModel
 from shared.inference.image import prepare
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.image_model import Backbone, Features, Head, halved
+from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
+from shared.inference.onnx_session import open_session
 from shared.inference.text import TextInputs, product_text
 
 Floats = NDArray[np.float32]
@@ -22,46 +24,90 @@ TEXT_BATCH = 64
 IMAGE_BATCH = 4
 
 
+class TextModel:
+    """The text model of a release: prepared texts to probabilities."""
+
+    def __init__(self, folder: Path, part: TextPart) -> None:
+        self._inputs = TextInputs.load(folder / "text", part)
+        self._session = open_session(folder / "text/model.onnx", threads=_cores())
+
+    def score(self, texts: Sequence[str]) -> Floats:
+        """Score prepared texts; returns shape `(texts, classes)`."""
+        found: Floats = self._session.run(["probabilities"], self._inputs.of(texts))[0]
+        return found
+
+
+class PictureModel:
+    """The picture model of a release: pixels to features to probabilities."""
+
+    def __init__(self, folder: Path, part: ImagePart) -> None:
+        self._backbone = Backbone(folder, part, threads=_cores())
+        self._head = Head(folder, part)
+
+    def score(self, pixels: NDArray[np.uint8]) -> Floats:
+        """Score pixels `(pictures, size, size, 3)`; returns shape `(pictures, classes)`."""
+        return self._head.score(self._backbone.score([*pixels]))
+
+    def features(self, pixels: NDArray[np.uint8]) -> Features:
+        """Compute features as they are kept; only for a release with an extractor."""
+        return halved(self._backbone.score([*pixels]))
+
+    def score_features(self, features: Features) -> Floats:
+        """Score features of the release's extractor; returns shape `(pictures, classes)`."""
+        return self._head.score(features)
+
+
 @dataclass(frozen=True)
 class LoadedRelease:
-    """The models of one release, ready to score."""
+    """The models of one release, ready to score; `None` for those that it does not have."""
 
     manifest: ReleaseManifest
-    inputs: TextInputs
-    text: onnxruntime.InferenceSession
-    image: onnxruntime.InferenceSession
-    fusion: FusionModel
+    text: TextModel | None
+    image: PictureModel | None
+    fusion: FusionModel | None
 
     @classmethod
     def load(cls, folder: Path) -> "LoadedRelease":
         """Load a folder. Raises `InvalidInput` if it is not a release."""
         manifest = ReleaseManifest.read(folder)
+        has_both = len(manifest.modalities) > 1
         return cls(
             manifest=manifest,
-            inputs=TextInputs.load(folder / "text", manifest.text),
-            text=_session(folder / "text/model.onnx"),
-            image=_session(folder / "image/model.onnx"),
-            fusion=FusionModel.load(folder / "fusion"),
+            text=TextModel(folder, manifest.text) if manifest.text else None,
+            image=PictureModel(folder, manifest.image) if manifest.image else None,
+            fusion=FusionModel.load(folder / "fusion") if has_both else None,
         )
 
     def score_texts(self, rows: pd.DataFrame) -> Floats:
-        """Probabilities of rows with `designation` and `description`, `(rows, classes)`."""
+        """Probabilities of rows with `designation` and `description`, `(rows, classes)`.
+
+        Raises:
+            ModalityNotInRelease: The release has no text model.
+        """
+        if self.text is None:
+            raise ModalityNotInRelease(f"Release {self.manifest.name!r} has no text model")
         pairs = zip(rows["designation"], rows["description"], strict=True)
         texts = [product_text(title, body) for title, body in pairs]
         order = np.argsort([len(text) for text in texts], kind="stable")
         scores = np.zeros((len(texts), len(self.manifest.categories)), np.float32)
         for start in range(0, len(texts), TEXT_BATCH):
             chosen = order[start : start + TEXT_BATCH]
-            inputs = self.inputs.of([texts[i] for i in chosen])
-            scores[chosen] = self.text.run(["probabilities"], inputs)[0]
+            scores[chosen] = self.text.score([texts[i] for i in chosen])
         return scores
 
     def score_pictures(self, rows: pd.DataFrame) -> Floats:
-        """Probabilities of rows with a `picture`, `(rows, classes)`; equal where unreadable."""
+        """Probabilities of rows with a `picture`, `(rows, classes)`; equal where unreadable.
+
+        Raises:
+            ModalityNotInRelease: The release has no picture model.
+        """
+        part = self.manifest.image_part
+        if self.image is None:
+            raise ModalityNotInRelease(f"Release {self.manifest.name!r} has no picture model")
         classes = len(self.manifest.categories)
         scores = np.full((len(rows), classes), 1 / classes, np.float32)
-        for positions, pixels in read_pictures(rows, self.manifest.image.size):
-            scores[positions] = self.image.run(["probabilities"], {"pictures": pixels})[0]
+        for positions, pixels in read_pictures(rows, part.size):
+            scores[positions] = self.image.score(pixels)
         return scores
 
 
@@ -90,5 +136,5 @@ def _stacked(
     return [position for position, _ in waiting], np.stack([pixels for _, pixels in waiting])
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def _cores() -> int:
+    return os.cpu_count() or 1

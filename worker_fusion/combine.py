@@ -36,8 +36,14 @@ class Answer:
     failure: Failure | None = None
 
 
-def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel) -> Answer:
-    """Answer with what there is: both modalities, the one that worked, or a failure."""
+def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel | None) -> Answer:
+    """Answer with what there is: both modalities, the one that worked, or a failure.
+
+    Args:
+        evidence: Of one job.
+        categories: Of the release.
+        fusion: `None` where the release has only one modality.
+    """
     if not evidence.probabilities:
         return Answer(failure=next(iter(evidence.failures.values())))
     fused = _fused(evidence.probabilities, fusion)
@@ -58,8 +64,8 @@ def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel) -> 
     )
 
 
-def _fused(probabilities: dict[Modality, Floats], fusion: FusionModel) -> Floats:
-    if len(probabilities) == 1:
+def _fused(probabilities: dict[Modality, Floats], fusion: FusionModel | None) -> Floats:
+    if fusion is None or len(probabilities) == 1:
         return next(iter(probabilities.values()))
     text, image = probabilities[Modality.TEXT], probabilities[Modality.IMAGE]
     fused: Floats = fusion.combine(text[np.newaxis], image[np.newaxis])[0]

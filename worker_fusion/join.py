@@ -42,15 +42,21 @@ class Fusions:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._loaded: dict[str, tuple[CategorySet, FusionModel]] = {}
+        self._loaded: dict[str, tuple[CategorySet, FusionModel | None]] = {}
 
-    def load(self, version: str) -> tuple[CategorySet, FusionModel]:
-        """Load one release's part. Raises `NotFound` or `Unavailable`."""
+    def load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
+        """Load one release's part; there is no fusion where there is only one modality.
+
+        Raises:
+            NotFound: The registry has no such version.
+            Unavailable: The version is not here and the registry does not answer.
+        """
         if version not in self._loaded:
-            self._loaded[version] = (
-                self._registry.manifest(version).category_set,
-                FusionModel.load(self._registry.folder(version) / "fusion"),
-            )
+            manifest = self._registry.manifest(version)
+            fusion = None
+            if len(manifest.modalities) > 1:
+                fusion = FusionModel.load(self._registry.folder(version) / "fusion")
+            self._loaded[version] = (manifest.category_set, fusion)
         return self._loaded[version]
 
 
@@ -158,7 +164,7 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 
 def _complete(
-    session: Session, jobs: dict[str, Job], categories: CategorySet, fusion: FusionModel
+    session: Session, jobs: dict[str, Job], categories: CategorySet, fusion: FusionModel | None
 ) -> list[tuple[Job, str]]:
     evidence = _evidence(session, list(jobs))
     answers = {

@@ -1,15 +1,24 @@
 """Handles `ScoreImage`."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.broker import Publisher
 from shared.contracts import Failure, Modality, ScoreImage
-from shared.errors import ImageUnreadable, NotFound
+from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
 from shared.inference.image import prepare
+from shared.inference.image_model import Features, Head, Pixels, halved
+from shared.inference.manifest import ImagePart
 from shared.inference.pool import ModelPool
-from shared.inference.serving import score_slice
-from worker_image.scorer import Pixels
+from shared.inference.serving import failure_of_release, scored_slice
+from shared.storage import digest_in
+from worker_image.scorer import Heads
+
+Row = NDArray[np.floating]
 
 
 class Pictures(Protocol):
@@ -19,27 +28,84 @@ class Pictures(Protocol):
         """Read the bytes of an address."""
 
 
+class FeatureStore(Protocol):
+    """What the handler needs of `shared.inference.features.OnlineFeatures`."""
+
+    def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
+        """Features of the pictures that were seen before."""
+
+    def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
+        """Remember features, later; never raises."""
+
+
 @dataclass(frozen=True)
 class ImageHandler:
     """Scores the pictures of a request and tells fusion.
 
-    Pictures are decoded here, in the message's own thread, while the model scores others.
+    Pictures are decoded here, in the message's own thread, while the model scores others. One whose
+    features are known is neither decoded nor given to the backbone, and waits for no batch.
     """
 
     pool: ModelPool[Pixels]
+    heads: Heads
+    features: FeatureStore
     publisher: Publisher
     pictures: Pictures
-    size: int
 
     def score_image(self, request: ScoreImage) -> None:
         """Score one request. Raises `Unavailable` when a part that is needed does not answer."""
-        pixels = {item.job_id: self._pixels(item.uri) for item in request.items}
-        self.publisher.publish(score_slice(self.pool, request, Modality.IMAGE, pixels))
-
-    def _pixels(self, uri: str) -> Pixels | Failure:
+        uris = list(dict.fromkeys(item.uri for item in request.items))
         try:
-            return prepare(self.pictures.get(uri), self.size)
+            head = self.heads.of(request.release)
+            known = self._known(head.part, uris)
+            failed, fresh = self._computed(request.release, head.part, uris, known)
+        except (NotFound, ModalityNotInRelease) as error:
+            self._publish(request, dict.fromkeys(uris, failure_of_release(error)))
+            return
+        self._publish(request, {**failed, **_probabilities(head, {**known, **fresh})})
+        # After the answer, so that it waits for no store.
+        digests = {uri: digest_in(uri) for uri in fresh}
+        self.features.keep(
+            head.part, {digest: halved(fresh[uri]) for uri, digest in digests.items() if digest}
+        )
+
+    def _publish(self, request: ScoreImage, outcome: Mapping[str, Row | Failure]) -> None:
+        by_job = {item.job_id: outcome[item.uri] for item in request.items}
+        self.publisher.publish(scored_slice(request, Modality.IMAGE, by_job))
+
+    def _known(self, part: ImagePart, uris: list[str]) -> dict[str, Row]:
+        digests = {uri: digest for uri in uris if (digest := digest_in(uri))}
+        known = self.features.known(part, digests.values())
+        return {uri: known[digest] for uri, digest in digests.items() if digest in known}
+
+    def _computed(
+        self, release: str, part: ImagePart, uris: list[str], known: Mapping[str, Row]
+    ) -> tuple[dict[str, Failure], dict[str, Row]]:
+        """Compute what is not known; returns the failures and the backbone's rows, by address."""
+        failed: dict[str, Failure] = {}
+        pixels: dict[str, Pixels] = {}
+        for uri in uris:
+            if uri not in known:
+                prepared = self._pixels(uri, part.size)
+                if isinstance(prepared, Failure):
+                    failed[uri] = prepared
+                else:
+                    pixels[uri] = prepared
+        if not pixels:
+            return failed, {}
+        rows = self.pool.score(release, list(pixels.values()))
+        return failed, dict(zip(pixels, rows, strict=True))
+
+    def _pixels(self, uri: str, size: int) -> Pixels | Failure:
+        try:
+            return prepare(self.pictures.get(uri), size)
         except NotFound as error:
             return Failure(code="image_missing", message=error.detail)
         except ImageUnreadable as error:
             return Failure(code=error.code, message=error.detail)
+
+
+def _probabilities(head: Head, rows: Mapping[str, Row]) -> dict[str, Row]:
+    if not rows:
+        return {}
+    return dict(zip(rows, head.score(np.stack(list(rows.values()))), strict=True))

@@ -4,6 +4,8 @@ import sys
 
 from shared.broker import Broker
 from shared.contracts import Modality, ScoreImage
+from shared.inference.features import NoFeatures, OnlineFeatures
+from shared.inference.image_model import Pixels
 from shared.inference.pool import ModelPool
 from shared.inference.releases import Releases
 from shared.inference.worker import run_worker
@@ -11,6 +13,7 @@ from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
+    FeatureSettings,
     LogSettings,
     MetricsSettings,
     ReleaseSettings,
@@ -19,10 +22,8 @@ from shared.settings import (
 )
 from shared.storage import Storage
 from worker_image.handler import ImageHandler
-from worker_image.scorer import ImageScorer, Pixels
+from worker_image.scorer import Backbones, Heads, ImageScorer
 
-#: Edge of the pictures that every release so far reads, in pixels.
-SIZE = 299
 #: Xception on a CPU gains nothing from larger batches, and a small one lets others in sooner.
 LARGEST_BATCH = 4
 
@@ -33,15 +34,21 @@ def main() -> int:
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     serve_metrics(MetricsSettings())
     broker = Broker(BrokerSettings())
+    releases, storage = Releases(release_settings), Storage(StorageSettings())
+    backbones = Backbones(threads=settings.model_threads)
     pool: ModelPool[Pixels] = ModelPool(
-        Releases(release_settings),
-        lambda folder, manifest: ImageScorer(folder, manifest, threads=settings.model_threads),
+        releases,
+        lambda folder, manifest: ImageScorer(folder, manifest, backbones),
         modality=Modality.IMAGE,
         max_batch=min(settings.max_batch, LARGEST_BATCH),
         max_wait_seconds=0.0,
     )
     pool.watch(release_settings.poll_seconds)
-    handler = ImageHandler(pool, broker, Storage(StorageSettings()), SIZE)
+    feature_settings = FeatureSettings()
+    features = (
+        OnlineFeatures(storage, feature_settings) if feature_settings.enabled else NoFeatures()
+    )
+    handler = ImageHandler(pool, Heads(releases), features, broker, storage)
     broker.subscribe(ScoreImage, handler.score_image)
     return run_worker(broker, "image", settings, pool.ready)
 

@@ -21,7 +21,7 @@ class TextScorer:
     """
 
     def __init__(self, folder: Path, manifest: ReleaseManifest, *, threads: int) -> None:
-        self._inputs = TextInputs.load(folder / "text", manifest.text)
+        self._inputs = TextInputs.load(folder / "text", manifest.text_part)
         self._session = open_session(folder / "text/model.onnx", threads=threads)
         self.score(["premier texte", ""])
 

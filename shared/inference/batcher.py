@@ -50,7 +50,7 @@ class Batcher(Generic[Item]):
         """Score items together with whatever else waits; blocks until they are scored.
 
         Returns:
-            Probabilities, shape `(len(items), classes)`.
+            What the model makes of each, shape `(len(items), classes)`.
 
         Raises:
             Exception: Whatever the model raised for the batch that held these items.

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.categories import Category, CategorySet
-from shared.errors import InvalidInput
+from shared.contracts import Modality
+from shared.errors import InvalidInput, ModalityNotInRelease
 
 MANIFEST = "release.json"
 
@@ -53,12 +54,23 @@ class ImagePart(_Frozen):
     extractor: str | None = None
     features: int = Field(default=0, ge=0)
 
+    @model_validator(mode="after")
+    def _features_belong_to_an_extractor(self) -> Self:
+        if (self.extractor is None) != (self.features == 0):
+            raise ValueError(
+                "expected `features` of at least 1 with an `extractor`, and 0 without. "
+                f"Received: {self.features} with {self.extractor!r}"
+            )
+        return self
+
 
 class ReleaseManifest(_Frozen):
     """A release: its categories, the preparation its models expect, and its figures.
 
     Attributes:
         categories: In the order of the models' probability columns.
+        text: `None` where the release has no text model, for its data had no texts.
+        image: `None` where the release has no picture model. One of both is there.
         figures: Plain numbers by name, such as `text_f1_plain`, on held-out rows.
     """
 
@@ -66,15 +78,41 @@ class ReleaseManifest(_Frozen):
     name: str = Field(min_length=1)
     created_at: datetime
     categories: tuple[Category, ...] = Field(min_length=2)
-    text: TextPart
-    image: ImagePart
+    text: TextPart | None = None
+    image: ImagePart | None = None
     figures: dict[str, float] = Field(default_factory=dict)
     trained_on: str
+
+    @model_validator(mode="after")
+    def _one_model_at_least(self) -> Self:
+        if not self.modalities:
+            raise ValueError("expected a text model, a picture model or both. Received: neither")
+        return self
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the release can score; with both, it also has a fusion model."""
+        parts = {Modality.TEXT: self.text, Modality.IMAGE: self.image}
+        return tuple(modality for modality, part in parts.items() if part is not None)
 
     @property
     def category_set(self) -> CategorySet:
         """The categories with their look-ups."""
         return CategorySet(categories=self.categories)
+
+    @property
+    def text_part(self) -> TextPart:
+        """What the text model reads. Raises `ModalityNotInRelease`."""
+        if self.text is None:
+            raise ModalityNotInRelease(f"Release {self.name!r} has no text model")
+        return self.text
+
+    @property
+    def image_part(self) -> ImagePart:
+        """What the picture model reads. Raises `ModalityNotInRelease`."""
+        if self.image is None:
+            raise ModalityNotInRelease(f"Release {self.name!r} has no picture model")
+        return self.image
 
     @classmethod
     def read(cls, folder: Path) -> "ReleaseManifest":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared import metrics
 from shared.contracts import Modality
-from shared.errors import RayonError, Unavailable
+from shared.errors import ModalityNotInRelease, RayonError, Unavailable
 from shared.inference.batcher import Batcher
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.scorer import Scorer
@@ -42,7 +42,8 @@ class Registry(Protocol):
 
 @dataclass
 class _Loaded(Generic[Item]):
-    batcher: Batcher[Item]
+    #: `None` where the release has no model of this modality: there is nothing to load.
+    batcher: Batcher[Item] | None
     users: int = 0
     last_used: float = field(default_factory=time.monotonic)
 
@@ -81,13 +82,16 @@ class ModelPool(Generic[Item]):
         """Score items with one release, loading it first if need be.
 
         Returns:
-            Probabilities, shape `(len(items), classes)`.
+            What the scorer makes of each item, shape `(len(items), classes)`.
 
         Raises:
             NotFound: The registry has no such version.
+            ModalityNotInRelease: The version has no model of this modality.
             Unavailable: The version is not here and the registry does not answer.
         """
         with self._using(version) as batcher:
+            if batcher is None:
+                raise ModalityNotInRelease(f"Release {version} has no {self._modality} model")
             return batcher.submit(items)
 
     def ready(self) -> tuple[str, ...]:
@@ -126,7 +130,7 @@ class ModelPool(Generic[Item]):
             time.sleep(poll_seconds)
 
     @contextmanager
-    def _using(self, version: str) -> Iterator[Batcher[Item]]:
+    def _using(self, version: str) -> Iterator[Batcher[Item] | None]:
         loaded = self._acquire(version)
         try:
             yield loaded.batcher
@@ -149,9 +153,13 @@ class ModelPool(Generic[Item]):
             with self._lock:
                 return _used(self._loaded[version])
 
-    def _open(self, version: str) -> Batcher[Item]:
+    def _open(self, version: str) -> Batcher[Item] | None:
         started = time.perf_counter()
-        scorer = self._load(self._registry.folder(version), self._registry.manifest(version))
+        folder, manifest = self._registry.folder(version), self._registry.manifest(version)
+        if self._modality not in manifest.modalities:
+            log.info("release_without_model", release=version, modality=self._modality)
+            return None
+        scorer = self._load(folder, manifest)
         log.info(
             "release_loaded",
             release=version,
@@ -176,7 +184,8 @@ class ModelPool(Generic[Item]):
             ]
             dropped = [(version, self._loaded.pop(version)) for version in unused]
         for version, loaded in dropped:
-            loaded.batcher.close()
+            if loaded.batcher is not None:
+                loaded.batcher.close()
             metrics.release_in_service.remove(version)
             log.info("release_dropped", release=version, modality=self._modality)
 

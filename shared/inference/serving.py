@@ -1,20 +1,30 @@
 """What both modality workers do with a slice: score what can be scored, say why of the rest."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.contracts import Failure, Modality, ModalityScore, ModalityScored, WorkMessage
-from shared.errors import NotFound
-from shared.inference.pool import ModelPool
+from shared.errors import ModalityNotInRelease, NotFound
 
 Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
 
 #: Digits of a probability in a message; the rest is noise of the arithmetic.
 DIGITS = 6
 
 
+class Models(Protocol[Item_contra]):
+    """What a slice needs of `shared.inference.pool.ModelPool`."""
+
+    def score(self, version: str, items: Sequence[Item_contra]) -> NDArray[np.float32]:
+        """Score items with one release; probabilities of shape `(len(items), classes)`."""
+
+
 def score_slice(
-    pool: ModelPool[Item],
+    models: Models[Item],
     message: WorkMessage,
     modality: Modality,
     prepared: Mapping[str, Item | Failure],
@@ -22,7 +32,7 @@ def score_slice(
     """Score one slice.
 
     Args:
-        pool: The models.
+        models: Of every release.
         message: The request; its release, lane and trace go into the answer.
         modality: What is scored.
         prepared: By job id, the model's input, or why there is none.
@@ -32,31 +42,50 @@ def score_slice(
     """
     readable = {job: item for job, item in prepared.items() if not isinstance(item, Failure)}
     failed = {job: item for job, item in prepared.items() if isinstance(item, Failure)}
+    return scored_slice(message, modality, {**_scores(models, message.release, readable), **failed})
+
+
+def scored_slice(
+    message: WorkMessage, modality: Modality, outcome: Mapping[str, NDArray[np.floating] | Failure]
+) -> ModalityScored:
+    """Tell how a slice was scored.
+
+    Args:
+        message: The request; its release, lane and trace go into the answer.
+        modality: What was scored.
+        outcome: By job id, the probabilities `(classes,)`, or why there are none.
+    """
     return ModalityScored(
         trace_id=message.trace_id,
         lane=message.lane,
         release=message.release,
         modality=modality,
-        items=(
-            *_scores(pool, message.release, readable),
-            *(ModalityScore(job_id=job, failure=failure) for job, failure in failed.items()),
-        ),
+        items=tuple(_score(job, found) for job, found in outcome.items()),
     )
 
 
+def failure_of_release(error: NotFound | ModalityNotInRelease) -> Failure:
+    """Say why a release cannot score. Asking again would not help."""
+    # A release that is not found was deleted from the registry.
+    code = error.code if isinstance(error, ModalityNotInRelease) else "release_unknown"
+    return Failure(code=code, message=error.detail)
+
+
 def _scores(
-    pool: ModelPool[Item], release: str, items: Mapping[str, Item]
-) -> Sequence[ModalityScore]:
+    models: Models[Item], release: str, items: Mapping[str, Item]
+) -> dict[str, NDArray[np.floating] | Failure]:
     if not items:
-        return ()
+        return {}
     try:
-        probabilities = pool.score(release, list(items.values()))
-    except NotFound as error:
-        # Asking again would not help: the release was deleted from the registry.
-        failure = Failure(code="release_unknown", message=error.detail)
-        return [ModalityScore(job_id=job, failure=failure) for job in items]
-    rows = probabilities.astype(float).round(DIGITS).tolist()
-    return [
-        ModalityScore(job_id=job, probabilities=tuple(row))
-        for job, row in zip(items, rows, strict=True)
-    ]
+        probabilities = models.score(release, list(items.values()))
+    except (NotFound, ModalityNotInRelease) as error:
+        return dict.fromkeys(items, failure_of_release(error))
+    return dict(zip(items, probabilities, strict=True))
+
+
+def _score(job: str, found: NDArray[np.floating] | Failure) -> ModalityScore:
+    if isinstance(found, Failure):
+        return ModalityScore(job_id=job, failure=found)
+    return ModalityScore(
+        job_id=job, probabilities=tuple(found.astype(float).round(DIGITS).tolist())
+    )

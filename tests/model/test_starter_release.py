@@ -44,6 +44,7 @@ def test_obvious_product_gets_its_category(
 
 def test_pictures_are_scored(release: LoadedRelease) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)
-    scores = release.image.run(["probabilities"], {"pictures": pixels})[0]
+    assert release.image is not None
+    scores = release.image.score(pixels)
     assert scores.shape == (2, 27)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-4)

@@ -2,10 +2,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from shared.categories import Category
-from shared.errors import InvalidInput
+from shared.contracts import Modality
+from shared.errors import InvalidInput, ModalityNotInRelease
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
+from tests.factories import make_manifest
 
 
 def manifest() -> ReleaseManifest:
@@ -38,3 +41,27 @@ def test_manifest_of_another_form_is_refused(tmp_path: Path, old: str, new: str)
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(InvalidInput, match="does not describe a release"):
         ReleaseManifest.read(tmp_path)
+
+
+def test_release_may_have_one_modality(tmp_path: Path) -> None:
+    make_manifest(image=None).write(tmp_path)
+    found = ReleaseManifest.read(tmp_path)
+    assert found.modalities == (Modality.TEXT,)
+    assert found.text_part.max_tokens == 64
+    with pytest.raises(ModalityNotInRelease, match="no picture model"):
+        _ = found.image_part
+    with pytest.raises(ModalityNotInRelease, match="no text model"):
+        _ = make_manifest(text=None).text_part
+
+
+def test_release_without_any_model_is_refused() -> None:
+    with pytest.raises(ValidationError, match="Received: neither"):
+        make_manifest(text=None, image=None)
+
+
+@pytest.mark.parametrize(("extractor", "features"), [("xception-0123", 0), (None, 2048)])
+def test_extractor_and_number_of_features_come_together(
+    extractor: str | None, features: int
+) -> None:
+    with pytest.raises(ValidationError, match="with an `extractor`, and 0 without"):
+        ImagePart(preparation="image-1", size=299, extractor=extractor, features=features)

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.contracts import Modality
-from shared.errors import NotFound, Unavailable
+from shared.errors import ModalityNotInRelease, NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.pool import ModelPool
+from tests.factories import make_manifest
 from tests.fakes import FolderReleases
 from tests.servers import until
 
@@ -156,3 +157,17 @@ def test_watcher_finds_a_champion_that_comes_later_and_outlives_a_bad_one(scene:
     scene.registry.manifests["3"] = scene.registry.manifests["1"]
     scene.registry.marked = "3"
     until(lambda: scene.pool.ready() == ("3",), 5, "the champion is loaded")
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_champion_without_this_modality_is_ready_and_loads_nothing(scene: Scene) -> None:
+    scene.registry.manifests["1"] = make_manifest(text=None)
+    scene.pool.follow_champion()
+    assert scene.pool.ready() == ("1",)
+    assert scene.loads == []
+    with pytest.raises(ModalityNotInRelease, match="Release 1 has no text model"):
+        scene.answer("1")
+    # And it makes room for the next one like any other
+    scene.registry.mark_champion("2")
+    scene.pool.follow_champion()
+    assert scene.pool.ready() == ("2",)

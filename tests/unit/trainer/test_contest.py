@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from shared.categories import Category, CategorySet
+from shared.contracts import Modality
 from shared.errors import InvalidInput
 from tests.factories import make_manifest
 from tests.tiny_release import write_tiny_release
@@ -62,6 +63,20 @@ def test_each_row_is_answered_with_what_it_has(release: Path, pictures: dict[str
     )
     found = answers(release, data).tolist()
     assert found == [10, 2583, 10, 2583, 2583, 10, 2583, NO_ANSWER]
+
+
+@pytest.mark.parametrize(
+    ("modality", "expected"),
+    [(Modality.TEXT, [10, NO_ANSWER, 2583]), (Modality.IMAGE, [NO_ANSWER, 2583, 10])],
+)
+def test_release_of_one_modality_answers_what_it_can(
+    tmp_path: Path, pictures: dict[str, str], modality: Modality, expected: list[int]
+) -> None:
+    data = dataset(
+        [(SHORT, "", 10), ("", pictures["white"], 2583), (LONG, pictures["black"], 2583)]
+    )
+    folder = write_tiny_release(tmp_path / "one", modalities=[modality])
+    assert answers(folder, data).tolist() == expected
 
 
 def test_release_of_another_category_set_is_compared_by_code(release: Path, tmp_path: Path) -> None:

@@ -1,7 +1,15 @@
-import numpy as np
-import pytest
+from pathlib import Path
 
-from trainer.evaluate import calibration_error, figures_of, official_weights
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from shared.contracts import Modality
+from tests.factories import make_manifest
+from tests.tiny_release import write_tiny_release
+from trainer.datasets import Dataset
+from trainer.evaluate import calibration_error, evaluate_release, figures_of, official_weights
 
 
 def test_perfect_answers_have_no_error() -> None:
@@ -29,3 +37,32 @@ def test_unknown_shares_give_no_official_figure() -> None:
     named = figures_of(np.eye(2, dtype=np.float32), np.array([0, 1])).named("text")
     assert "text_f1_official" not in named
     assert named["text_rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("modalities", "found"),
+    [
+        ((Modality.TEXT,), {"text"}),
+        ((Modality.IMAGE,), {"image"}),
+        (tuple(Modality), {"text", "image", "fusion", "text_both", "image_both"}),
+    ],
+)
+def test_only_what_a_release_has_is_measured(
+    tmp_path: Path, modalities: tuple[Modality, ...], found: set[str]
+) -> None:
+    for shade in (0, 250):
+        Image.new("RGB", (20, 20), (shade,) * 3).save(tmp_path / f"{shade}.png")
+    rows = pd.DataFrame(
+        {
+            "designation": ["piscine", "piscine ronde avec pompe et filtre"],
+            "description": "",
+            "picture": [str(tmp_path / "0.png"), str(tmp_path / "250.png")],
+            "code": [10, 2583],
+            "part": "test",
+            "has_text": True,
+        }
+    )
+    data = Dataset(rows, make_manifest().category_set, {})
+    figures = evaluate_release(write_tiny_release(tmp_path / "1", modalities=modalities), data)
+    assert set(figures) == found
+    assert {one.f1_plain for one in figures.values()} == {1.0}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.features import FeatureCache
+from trainer.features import FeatureCache, extractor_id
 
 
 def test_features_survive_a_restart(tmp_path: Path) -> None:
@@ -18,3 +18,9 @@ def test_features_survive_a_restart(tmp_path: Path) -> None:
 def test_another_extractor_knows_nothing(tmp_path: Path) -> None:
     FeatureCache(tmp_path / "xception-1").add({"a" * 64: np.ones(4, np.float16)})
     assert "a" * 64 not in FeatureCache(tmp_path / "xception-2")
+
+
+def test_extractor_is_named_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "backbone.onnx").write_bytes(b"one")
+    name = extractor_id("xception", tmp_path / "backbone.onnx")
+    assert name == "xception-7692c3ad3540"

@@ -1,9 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
-from trainer.package import IMAGE_BATCH, read_pictures
+from shared.contracts import Modality
+from shared.errors import ModalityNotInRelease
+from tests.tiny_release import write_tiny_release
+from trainer.package import IMAGE_BATCH, LoadedRelease, read_pictures
 
 
 def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
@@ -23,3 +28,31 @@ def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
         for p, x in zip(positions, pixels, strict=True)
     ]
     assert pairs == [(i, i) for i in range(IMAGE_BATCH + 2) if i != 1]
+
+
+def test_features_get_the_probabilities_of_their_picture(tmp_path: Path) -> None:
+    release = LoadedRelease.load(write_tiny_release(tmp_path / "1", in_two_steps=True))
+    assert release.image is not None
+    pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (0, 200)])
+    features = release.image.features(pixels)
+    assert features.dtype == np.float16
+    scores = release.image.score(pixels)
+    assert scores.argmax(axis=1).tolist() == [0, 1]
+    np.testing.assert_array_equal(release.image.score_features(features), scores)
+
+
+@pytest.mark.parametrize("there", Modality)
+def test_release_of_one_modality_is_loaded_without_the_rest(
+    tmp_path: Path, there: Modality
+) -> None:
+    release = LoadedRelease.load(write_tiny_release(tmp_path / "1", modalities=[there]))
+    rows = pd.DataFrame({"designation": ["piscine"], "description": [""], "picture": ["none.png"]})
+    assert release.fusion is None
+    if there is Modality.TEXT:
+        assert release.score_texts(rows).shape == (1, 2)
+        with pytest.raises(ModalityNotInRelease, match="no picture model"):
+            release.score_pictures(rows)
+    else:
+        assert release.image is not None
+        with pytest.raises(ModalityNotInRelease, match="no text model"):
+            release.score_texts(rows)

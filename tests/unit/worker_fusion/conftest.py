@@ -50,7 +50,7 @@ class Scene:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("releases")
-    write_tiny_release(root / "2")
+    write_tiny_release(root / "2", modalities=[Modality.TEXT])
     return write_tiny_release(root / "1")
 
 
@@ -70,11 +70,13 @@ def scored(modality: Modality, *ids: str, release: str = "1", likely: int = 1) -
     return make_scored(modality, release, items)
 
 
-def failed(modality: Modality, *ids: str, code: str = "image_unreadable") -> ModalityScored:
+def failed(
+    modality: Modality, *ids: str, code: str = "image_unreadable", release: str = "1"
+) -> ModalityScored:
     """Say that jobs could not be scored."""
     failure = Failure(code=code, message=f"The {modality.value} is broken")
     items = tuple(ModalityScore(job_id=id_, failure=failure) for id_ in ids)
-    return make_scored(modality, "1", items)
+    return make_scored(modality, release, items)
 
 
 def make_scored(

@@ -117,3 +117,15 @@ def test_silent_registry_raises_and_changes_nothing(scene: Scene) -> None:
     with pytest.raises(Unavailable):
         scene.join.on_modality_scored(scored(TEXT, id_))
     assert scene.job(id_).status == "queued"
+
+
+def test_release_of_one_modality_degrades_to_it_or_fails_with_the_reason(scene: Scene) -> None:
+    both, image = scene.add(release="2"), scene.add(release="2", wants_text=False)
+    missing = failed(IMAGE, both, image, code="modality_not_in_release", release="2")
+    scene.join.on_modality_scored(missing)
+    scene.join.on_modality_scored(scored(TEXT, both, release="2"))
+    answered, refused = scene.job(both), scene.job(image)
+    assert (answered.status, answered.prdtypecode) == ("done", 2583)
+    assert answered.result is not None
+    assert answered.result["degraded"] == "modality_not_in_release"
+    assert (refused.status, refused.error_code) == ("failed", "modality_not_in_release")

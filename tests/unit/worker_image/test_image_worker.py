@@ -1,18 +1,23 @@
+import hashlib
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
+from shared.inference.image_model import Features, Pixels
+from shared.inference.manifest import ImagePart
 from shared.inference.pool import ModelPool
 from tests.factories import make_manifest
 from tests.fakes import FakeBroker, FolderReleases
-from tests.tiny_release import write_tiny_release
+from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
 from worker_image.handler import ImageHandler
-from worker_image.scorer import ImageScorer, Pixels
+from worker_image.scorer import Backbones, Heads, ImageScorer
 
 
 class FakeStorage:
@@ -21,13 +26,77 @@ class FakeStorage:
     def __init__(self, content: dict[str, bytes]) -> None:
         self.content = content
         self.is_down = False
+        self.asked: list[str] = []
 
     def get(self, uri: str) -> bytes:
+        self.asked.append(uri)
         if self.is_down:
             raise Unavailable("The storage does not answer: it is down in this test")
         if uri not in self.content:
             raise NotFound(f"Nothing is stored at {uri!r}")
         return self.content[uri]
+
+
+class FakeFeatures:
+    """Features in memory; knows how many messages had left when it was asked to keep some."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self.broker = broker
+        self.kept: dict[tuple[str | None, str], Features] = {}
+        self.messages_before_keeping: list[int] = []
+
+    def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
+        keys = {digest: (part.extractor, digest) for digest in hashes}
+        return {digest: self.kept[key] for digest, key in keys.items() if key in self.kept}
+
+    def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
+        self.messages_before_keeping.append(len(self.broker.messages))
+        self.kept |= {(part.extractor, digest): row for digest, row in features.items()}
+
+
+class CountingScorer:
+    """Counts what the backbone computes."""
+
+    def __init__(self, scorer: ImageScorer, computed: list[int]) -> None:
+        self.scorer, self.computed = scorer, computed
+
+    def score(self, items: Sequence[Pixels]) -> NDArray[np.float32]:
+        self.computed.append(len(items))
+        return self.scorer.score(items)
+
+
+class Scene:
+    """A handler with its fakes, over the releases `1` and `2` of a folder."""
+
+    def __init__(self, root: Path, content: dict[str, bytes]) -> None:
+        self.storage, self.broker = FakeStorage(content), FakeBroker()
+        self.features = FakeFeatures(self.broker)
+        self.computed: list[int] = []
+        releases, backbones = FolderReleases(root), Backbones(threads=1)
+        pool: ModelPool[Pixels] = ModelPool(
+            releases,
+            lambda path, manifest: CountingScorer(
+                ImageScorer(path, manifest, backbones), self.computed
+            ),
+            modality=Modality.IMAGE,
+            max_batch=4,
+            max_wait_seconds=0.0,
+        )
+        self.handler = ImageHandler(pool, Heads(releases), self.features, self.broker, self.storage)
+
+    def score(self, *uris: str, release: str = "1") -> list[ModalityScore]:
+        """Score one picture after the other, as one message."""
+        items = tuple(ImageItem(job_id=f"job-{i}", uri=uri) for i, uri in enumerate(uris))
+        self.broker.messages.clear()
+        self.handler.score_image(
+            ScoreImage(trace_id="a" * 32, lane=Lane.CATALOG, release=release, items=items)
+        )
+        (scored,) = self.broker.messages
+        assert isinstance(scored, ModalityScored)
+        assert (scored.modality, scored.queue) == (Modality.IMAGE, "fusion.catalog")
+        by_job = {item.job_id: item for item in scored.items}
+        assert len(by_job) == len(uris)
+        return [by_job[item.job_id] for item in items]
 
 
 def png(brightness: int) -> bytes:
@@ -36,59 +105,132 @@ def png(brightness: int) -> bytes:
     return stream.getvalue()
 
 
+def address(content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    return f"images/{digest[:2]}/{digest}"
+
+
+DARK, BRIGHT = address(png(10)), address(png(240))
+CONTENT = {DARK: png(10), BRIGHT: png(240), "text": b"not a picture"}
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_release(tmp_path_factory.mktemp("release") / "1")
+def one_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("one-step")
+    write_tiny_release(root / "1")
+    return root
+
+
+@pytest.fixture(scope="module")
+def two_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("two-steps")
+    for version in ("1", "2"):
+        write_tiny_release(root / version, in_two_steps=True)
+    return root
+
+
+@pytest.fixture(params=["one_step", "two_steps"])
+def either(request: pytest.FixtureRequest) -> Scene:
+    return Scene(request.getfixturevalue(request.param), dict(CONTENT))
 
 
 @pytest.fixture
-def storage() -> FakeStorage:
-    return FakeStorage({"dark": png(10), "bright": png(240), "text": b"not a picture"})
+def scene(two_steps: Path) -> Scene:
+    return Scene(two_steps, dict(CONTENT))
 
 
-def score(folder: Path, storage: FakeStorage, *uris: str) -> dict[str, ModalityScore]:
-    pool: ModelPool[Pixels] = ModelPool(
-        FolderReleases(folder.parent),
-        lambda path, manifest: ImageScorer(path, manifest, threads=1),
-        modality=Modality.IMAGE,
-        max_batch=4,
-        max_wait_seconds=0.0,
-    )
-    broker = FakeBroker()
-    items = tuple(ImageItem(job_id=uri, uri=uri) for uri in uris)
-    ImageHandler(pool, broker, storage, 299).score_image(
-        ScoreImage(trace_id="a" * 32, lane=Lane.CATALOG, release="1", items=items)
-    )
-    (scored,) = broker.messages
-    assert isinstance(scored, ModalityScored)
-    assert (scored.modality, scored.queue) == (Modality.IMAGE, "fusion.catalog")
-    return {item.job_id: item for item in scored.items}
+def code(item: ModalityScore) -> str | None:
+    return item.failure.code if item.failure else None
 
 
-def test_scorer_gives_each_picture_its_probabilities(folder: Path) -> None:
-    scorer = ImageScorer(folder, make_manifest(), threads=1)
+def test_scorer_of_one_step_gives_each_picture_its_probabilities(one_step: Path) -> None:
+    scorer = ImageScorer(one_step / "1", make_manifest(), Backbones(threads=1))
     pixels = [np.full((299, 299, 3), level, np.uint8) for level in (0, 255)]
     assert scorer.score(pixels).argmax(axis=1).tolist() == [0, 1]
 
 
-def test_handler_scores_the_pictures_of_their_jobs(folder: Path, storage: FakeStorage) -> None:
-    found = score(folder, storage, "bright", "dark")
-    assert (found["bright"].probabilities or ())[1] > 0.5
-    assert (found["dark"].probabilities or ())[0] > 0.5
+def test_handler_scores_the_pictures_of_their_jobs(either: Scene) -> None:
+    bright, dark = either.score(BRIGHT, DARK)
+    assert (bright.probabilities or ())[1] > 0.5
+    assert (dark.probabilities or ())[0] > 0.5
 
 
-def test_missing_and_unreadable_pictures_fail_alone(folder: Path, storage: FakeStorage) -> None:
-    found = score(folder, storage, "gone", "dark", "text")
-    gone, text = found["gone"].failure, found["text"].failure
-    assert gone is not None
-    assert gone.code == "image_missing"
-    assert text is not None
-    assert text.code == "image_unreadable"
-    assert "Expected a picture" in text.message
-    assert found["dark"].probabilities is not None
+def test_one_and_two_steps_give_equal_answers(one_step: Path, two_steps: Path) -> None:
+    whole, split = (Scene(root, CONTENT).score(BRIGHT, DARK) for root in (one_step, two_steps))
+    for one, other in zip(whole, split, strict=True):
+        np.testing.assert_allclose(one.probabilities or (), other.probabilities or (), atol=1e-3)
 
 
-def test_silent_storage_makes_the_message_come_again(folder: Path, storage: FakeStorage) -> None:
-    storage.is_down = True
+def test_missing_and_unreadable_pictures_fail_alone(either: Scene) -> None:
+    gone, dark, text = either.score("gone", DARK, "text")
+    assert (code(gone), code(dark), code(text)) == ("image_missing", None, "image_unreadable")
+    assert text.failure is not None
+    assert "Expected a picture" in text.failure.message
+
+
+def test_silent_storage_makes_the_message_come_again(either: Scene) -> None:
+    either.storage.is_down = True
     with pytest.raises(Unavailable):
-        score(folder, storage, "dark")
+        either.score(DARK)
+
+
+def test_picture_seen_before_is_neither_read_nor_computed_again(scene: Scene) -> None:
+    first = scene.score(DARK, BRIGHT)
+    scene.storage.asked.clear()
+    scene.computed.clear()
+    assert scene.score(DARK, BRIGHT) == first
+    assert scene.storage.asked == []
+    assert scene.computed == []
+
+
+def test_only_new_pictures_go_through_the_backbone(scene: Scene) -> None:
+    scene.score(DARK)
+    scene.computed.clear()
+    bright, dark = scene.score(BRIGHT, DARK)
+    assert scene.computed == [1]
+    assert (bright.probabilities or ())[1] > 0.5
+    assert (dark.probabilities or ())[0] > 0.5
+
+
+def test_next_release_with_the_same_extractor_knows_the_pictures(scene: Scene) -> None:
+    scene.score(DARK, release="1")
+    scene.computed.clear()
+    assert code(scene.score(DARK, release="2")[0]) is None
+    assert scene.computed == []
+
+
+def test_features_are_kept_after_the_answer_has_left(scene: Scene) -> None:
+    scene.score(DARK)
+    assert scene.features.messages_before_keeping == [1]
+    assert [key[0] for key in scene.features.kept] == [TINY_EXTRACTOR.extractor]
+
+
+def test_picture_that_comes_twice_in_a_slice_is_computed_once(either: Scene) -> None:
+    first, bright, again = either.score(DARK, BRIGHT, DARK)
+    assert sum(either.computed) == 2
+    assert first.probabilities == again.probabilities != bright.probabilities
+
+
+def test_picture_under_a_name_of_its_own_is_scored_and_not_kept(scene: Scene) -> None:
+    scene.storage.content["by-name.png"] = png(240)
+    (found,) = scene.score("by-name.png")
+    assert (found.probabilities or ())[1] > 0.5
+    assert scene.features.kept == {}
+
+
+def test_release_without_a_picture_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
+    write_tiny_release(tmp_path / "1", modalities=[Modality.TEXT])
+    found = Scene(tmp_path, CONTENT).score(DARK, BRIGHT)
+    assert [code(item) for item in found] == ["modality_not_in_release"] * 2
+
+
+def test_unknown_release_is_a_failure_of_every_item(scene: Scene) -> None:
+    assert [code(item) for item in scene.score(DARK, release="99")] == ["release_unknown"]
+
+
+def test_releases_with_the_same_extractor_share_one_backbone(two_steps: Path) -> None:
+    backbones = Backbones(threads=1)
+    first = backbones.open(two_steps / "1", TINY_EXTRACTOR)
+    assert backbones.open(two_steps / "2", TINY_EXTRACTOR) is first
+    other = TINY_EXTRACTOR.model_copy(update={"extractor": "tiny-2"})
+    assert backbones.open(two_steps / "2", other) is not first

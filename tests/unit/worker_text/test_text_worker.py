@@ -82,3 +82,13 @@ def test_queue_that_is_down_makes_the_message_come_again(folder: Path) -> None:
     broker.is_down = True
     with pytest.raises(Unavailable):
         make_handler(folder, broker).score_text(make_request())
+
+
+def test_release_without_a_text_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
+    broker = FakeBroker()
+    folder = write_tiny_release(tmp_path / "1", modalities=[Modality.IMAGE])
+    make_handler(folder, broker).score_text(make_request())
+    (scored,) = broker.messages
+    assert isinstance(scored, ModalityScored)
+    codes = [item.failure.code for item in scored.items if item.failure]
+    assert codes == ["modality_not_in_release", "modality_not_in_release"]

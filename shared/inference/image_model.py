@@ -1,0 +1,83 @@
+"""The picture model of a release: pixels to features by the backbone, those to probabilities.
+
+Releases without an extractor have one `image/model.onnx` that does both; here their backbone gives
+probabilities, and their head passes them on.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import InvalidInput
+from shared.inference.image import IMAGE_PREPARATION
+from shared.inference.manifest import ImagePart
+from shared.inference.onnx_session import open_session
+
+Pixels = NDArray[np.uint8]
+Features = NDArray[np.float16]
+Floats = NDArray[np.float32]
+
+#: Largest half-precision number.
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+class Backbone:
+    """The large part: the same for every release that names the same extractor.
+
+    Args:
+        folder: A release.
+        part: What the release says of its picture model.
+        threads: Threads of one model call.
+
+    Raises:
+        InvalidInput: The release was made for another preparation of pictures.
+    """
+
+    def __init__(self, folder: Path, part: ImagePart, *, threads: int) -> None:
+        if part.preparation != IMAGE_PREPARATION:
+            raise InvalidInput(
+                f"Expected a release for the preparation {IMAGE_PREPARATION!r}. "
+                f"Received: {part.preparation!r}"
+            )
+        has_head = part.extractor is not None
+        self._output = "features" if has_head else "probabilities"
+        name = "backbone.onnx" if has_head else "model.onnx"
+        self._session = open_session(folder / "image" / name, threads=threads)
+
+    def score(self, items: Sequence[Pixels]) -> Floats:
+        """Compute a batch of pixels `(size, size, 3)`; returns shape `(batch, features)`."""
+        rows: Floats = self._session.run([self._output], {"pictures": np.stack(items)})[0]
+        return rows
+
+
+class Head:
+    """The small part: a release's own.
+
+    Args:
+        folder: A release.
+        part: What the release says of its picture model.
+    """
+
+    def __init__(self, folder: Path, part: ImagePart) -> None:
+        self.part = part
+        self._session = (
+            None if part.extractor is None else open_session(folder / "image/head.onnx", threads=1)
+        )
+
+    def score(self, rows: NDArray[np.floating]) -> Floats:
+        """Turn rows of the backbone `(batch, features)` into probabilities `(batch, classes)`."""
+        if self._session is None:
+            return rows.astype(np.float32)
+        # Rounded as kept features are, so that a picture gets the same answer from both.
+        found: Floats = self._session.run(
+            ["probabilities"], {"features": halved(rows).astype(np.float32)}
+        )[0]
+        return found
+
+
+def halved(rows: NDArray[np.floating]) -> Features:
+    """Round features to the half precision in which they are kept."""
+    rounded: Features = np.clip(rows, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
+    return rounded
