@@ -1,103 +1,358 @@
 """Picture features from the frozen network, each computed once and kept on disk.
 
 They are computed by ONNX Runtime: half as fast again as TensorFlow on a CPU, and what will serve.
+The store is a folder of Parquet files, by the SHA-256 of a picture's file:
+
+    features/<extractor>/part-*.parquet            `hash` and `features`
+    features/<extractor>/unreadable-*.parquet      `hash` of files that are no pictures
 """
 
 import hashlib
-from collections.abc import Callable
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
 from numpy.typing import NDArray
 
-from trainer.package import read_pictures
+from shared.errors import ImageUnreadable, InvalidInput
+from shared.inference.features import STORED, address
+from shared.inference.image import IMAGE_PREPARATION, prepare
+from shared.inference.image_model import Features, Pixels, halved
+from shared.inference.onnx_session import open_session
+from shared.storage import Storage
+from trainer.package import IMAGE_BATCH
+
+log = structlog.get_logger(__name__)
 
 #: Features are written to disk after this many pictures, so little is lost when a run is stopped.
 SAVE_EVERY = 400
-
-Floats = NDArray[np.float32]
+#: Pictures that are read and decoded ahead of the model; 270 KB each.
+READ_AHEAD = 32
+DECODERS = 2
 
 
 def extractor_id(name: str, backbone: Path) -> str:
-    """Name a backbone by its content, such as `xception-0f3a…`: equal names, equal features."""
+    """Name a backbone by its content and what it reads: equal names, equal features.
+
+    Returns:
+        Such as `xception-image-1-0f3a1c9e77d2`.
+    """
     with backbone.open("rb") as file:
-        return f"{name}-{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{name}-{IMAGE_PREPARATION}-{digest[:12]}"
 
 
-class FeatureCache:
+class FeatureStore:
     """Features by the SHA-256 of the picture file.
 
+    Only the hashes are in memory; features are read from disk when they are asked for. Parts are
+    written aside and renamed, so a process that is killed leaves no half of one; a part that
+    cannot be read is left out, and its pictures count as not known.
+
     Args:
-        folder: Belongs to one extractor: its name and version are part of the path.
+        folder: Belongs to one extractor: `extractor_id` is its name.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, NDArray[np.float16]] = {}
-        for part in sorted(folder.glob("*.npz")):
-            with np.load(part) as stored:
-                self._known.update(zip(stored["hashes"].tolist(), stored["features"], strict=True))
+        self._parts: list[Path] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        for path in sorted(folder.glob("part-*.parquet")):
+            self._note(path, _hashes(path))
+        self._unreadable = {
+            one for path in folder.glob("unreadable-*.parquet") for one in _hashes(path)
+        }
 
     def __contains__(self, picture_hash: str) -> bool:
-        return picture_hash in self._known
+        """Whether the picture has features."""
+        return picture_hash in self._places
 
-    def add(self, features: dict[str, NDArray[np.float16]]) -> None:
-        """Keep some features, in memory and on disk."""
-        if not features:
-            return
+    def __len__(self) -> int:
+        """Number of pictures with features."""
+        return len(self._places)
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Hashes of the files that were found to be no pictures."""
+        return frozenset(self._unreadable)
+
+    def is_known(self, picture_hash: str) -> bool:
+        """Whether the picture has features, or was found to be unreadable."""
+        return picture_hash in self._places or picture_hash in self._unreadable
+
+    def add(self, features: Mapping[str, Features], unreadable: Iterable[str] = ()) -> None:
+        """Keep features `(features,)` by hash, and hashes of files that are no pictures.
+
+        Raises:
+            OSError: The disk is full; what was kept before is as it was.
+        """
+        if broken := [*unreadable]:
+            self._write("unreadable", pa.table({"hash": broken}))
+            self._unreadable.update(broken)
+        if features:
+            self._note(self._write("part", _table(features)), [*features])
+
+    def of(self, hashes: Sequence[str]) -> Features:
+        """Features of known pictures, shape `(pictures, features)`, the only copy in memory.
+
+        Raises:
+            KeyError: A picture has none.
+        """
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for position, one in enumerate(hashes):
+            part, row = self._places[one]
+            wanted.setdefault(part, []).append((position, row))
+        found: Features | None = None
+        for part, places in wanted.items():
+            rows = _rows(pq.read_table(self._parts[part], memory_map=True))
+            if found is None:
+                found = np.empty((len(hashes), rows.shape[1]), np.float16)
+            positions, chosen = np.array(places).T
+            found[positions] = rows[chosen]
+        return np.empty((0, 0), np.float16) if found is None else found
+
+    def items(self) -> Iterator[tuple[str, Features]]:
+        """Every picture's hash and features, one part in memory at a time."""
+        for path in self._parts:
+            table = pq.read_table(path, memory_map=True)
+            yield from zip(table["hash"].to_pylist(), _rows(table), strict=True)
+
+    def _note(self, path: Path, hashes: Sequence[str]) -> None:
+        part = len(self._parts)
+        self._parts.append(path)
+        self._places |= {one: (part, row) for row, one in enumerate(hashes)}
+
+    def _write(self, kind: str, table: pa.Table) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{next(iter(features))[:16]}.npz"
-        np.savez(path, hashes=np.array([*features]), features=np.stack([*features.values()]))
-        self._known.update(features)
+        path = self._folder / f"{kind}-{uuid.uuid4().hex}.parquet"
+        aside = self._folder / f".{path.name}"
+        try:
+            with aside.open("wb") as file:
+                # Features are noise to a compressor, and no two are the same.
+                pq.write_table(table, file, compression="none", use_dictionary=False)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.rename(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return path
 
-    def of(self, hashes: list[str]) -> Floats:
-        """Features of known pictures, shape `(pictures, features)`."""
-        return np.stack([self._known[one] for one in hashes]).astype(np.float32)
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of some rows' pictures.
+
+    Attributes:
+        hashes: Of each picture that has features, by row.
+        unreadable: Rows whose file is no picture.
+        missing: Rows whose file is not there.
+        computed: How many pictures went through the network.
+    """
+
+    hashes: pd.Series
+    unreadable: pd.Index
+    missing: pd.Index
+    computed: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A picture file: its hash, if it is there, and its pixels, if they are needed and can be."""
+
+    hash: str | None = None
+    pixels: Pixels | None = None
 
 
 def extract_features(
     rows: pd.DataFrame,
     backbone: Path,
-    cache: FeatureCache,
+    store: FeatureStore,
     *,
     size: int,
     tell: Callable[[str], None],
-) -> pd.Series:
-    """Compute the features that are missing.
+) -> Extraction:
+    """Compute the features that are missing, and keep them.
 
-    Returns:
-        Hash of each picture, by row; rows whose picture cannot be read are left out.
+    Files are read, hashed and decoded a few ahead of the network, which is never kept waiting.
+
+    Args:
+        rows: With a `picture` each, a path.
+        backbone: Computes `features` of `pictures`.
+        store: Belongs to that backbone.
+        size: Edge of the pictures, in pixels.
+        tell: Called with a line now and then.
     """
-    hashes = pd.Series(
-        [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in rows["picture"]],
-        index=rows.index,
-        dtype=object,
+    network = _Network(backbone, store)
+    hashes: list[str | None] = []
+
+    def read(path: str) -> _Read:
+        return _read(path, store, size)
+
+    for number, found in enumerate(_ahead(read, rows["picture"]), start=1):
+        hashes.append(found.hash)
+        if found.hash is not None and not network.is_known(found.hash):
+            network.take(found.hash, found.pixels)
+        if number % (5 * SAVE_EVERY) == 0:
+            tell(f"{number} of {len(rows)} pictures, {network.computed} computed")
+    network.finish()
+    extraction = _extraction(rows, hashes, store, network.computed)
+    tell(
+        f"{len(extraction.hashes)} pictures with features, {extraction.computed} of them new; "
+        f"{len(extraction.unreadable)} unreadable, {len(extraction.missing)} missing"
     )
-    missing = rows[[one not in cache for one in hashes]]
-    tell(f"{len(rows)} pictures, {len(missing)} without features yet")
-    if len(missing):
-        _extract(missing, hashes.loc[missing.index].tolist(), backbone, cache, size, tell)
-    return hashes[[one in cache for one in hashes]]
+    return extraction
 
 
-def _extract(
-    rows: pd.DataFrame,
-    hashes: list[str],
-    backbone: Path,
-    cache: FeatureCache,
-    size: int,
-    tell: Callable[[str], None],
-) -> None:
-    session = onnxruntime.InferenceSession(str(backbone), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    fresh: dict[str, NDArray[np.float16]] = {}
-    for positions, pixels in read_pictures(rows, size):
-        found = session.run(None, {name: pixels.astype(np.float32)})[0].astype(np.float16)
-        fresh.update({hashes[i]: row for i, row in zip(positions, found, strict=True)})
-        if len(fresh) >= SAVE_EVERY:
-            cache.add(fresh)
-            fresh = {}
-            tell(f"{positions[-1] + 1} of {len(rows)} pictures")
-    cache.add(fresh)
+def publish(store: FeatureStore, extractor: str, storage: Storage) -> int:
+    """Let the workers know all pictures of a store; returns how many they did not know.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+    """
+    there = {
+        file.uri
+        for share in storage.folders(f"features/{extractor}")
+        for file in storage.files(share)
+    }
+    published = 0
+    for one, features in store.items():
+        uri = address(extractor, one)
+        if uri not in there:
+            storage.put_at(uri, features.astype(STORED).tobytes())
+            published += 1
+    return published
+
+
+class _Network:
+    """Gathers pictures into batches, computes them, and keeps what is computed now and then."""
+
+    def __init__(self, backbone: Path, store: FeatureStore) -> None:
+        self._backbone = backbone
+        self._store = store
+        self._run: Callable[[NDArray[np.uint8]], Features] | None = None
+        self._waiting: dict[str, Pixels] = {}
+        self._fresh: dict[str, Features] = {}
+        self._unreadable: set[str] = set()
+        self.computed = 0
+
+    def is_known(self, one: str) -> bool:
+        return (
+            self._store.is_known(one)
+            or one in self._waiting
+            or one in self._fresh
+            or one in self._unreadable
+        )
+
+    def take(self, one: str, pixels: Pixels | None) -> None:
+        if pixels is None:
+            self._unreadable.add(one)
+            return
+        self._waiting[one] = pixels
+        if len(self._waiting) == IMAGE_BATCH:
+            self._compute()
+        if len(self._fresh) >= SAVE_EVERY:
+            self._keep()
+
+    def finish(self) -> None:
+        if self._waiting:
+            self._compute()
+        self._keep()
+
+    def _compute(self) -> None:
+        if self._run is None:
+            # Only now: a run that finds everything known loads no network.
+            self._run = _open(self._backbone)
+        features = self._run(np.stack([*self._waiting.values()]))
+        self._fresh.update(zip(self._waiting, features, strict=True))
+        self.computed += len(self._waiting)
+        self._waiting = {}
+
+    def _keep(self) -> None:
+        self._store.add(self._fresh, self._unreadable)
+        self._fresh, self._unreadable = {}, set()
+
+
+def _open(backbone: Path) -> Callable[[NDArray[np.uint8]], Features]:
+    session = open_session(backbone, threads=os.cpu_count() or 1)
+    given = session.get_inputs()[0]
+    kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
+
+    def run(pixels: NDArray[np.uint8]) -> Features:
+        return halved(session.run(None, {given.name: pixels.astype(kind, copy=False)})[0])
+
+    return run
+
+
+def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read]:
+    """Read files in their order, some ahead of the one that is asked for."""
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as threads:
+        running: deque[Future[_Read]] = deque()
+        for path in paths:
+            running.append(threads.submit(read, path))
+            if len(running) >= READ_AHEAD:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _read(path: str, store: FeatureStore, size: int) -> _Read:
+    try:
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return _Read()
+    one = hashlib.sha256(content).hexdigest()
+    if store.is_known(one):
+        return _Read(one)
+    try:
+        return _Read(one, prepare(content, size))
+    except ImageUnreadable:
+        return _Read(one)
+
+
+def _extraction(
+    rows: pd.DataFrame, hashes: list[str | None], store: FeatureStore, computed: int
+) -> Extraction:
+    found = pd.Series(hashes, index=rows.index, dtype=object)
+    has_features = np.array([one is not None and one in store for one in hashes], bool)
+    is_missing = np.array([one is None for one in hashes], bool)
+    return Extraction(
+        hashes=found[has_features],
+        unreadable=rows.index[~has_features & ~is_missing],
+        missing=rows.index[is_missing],
+        computed=computed,
+    )
+
+
+def _hashes(path: Path) -> list[str]:
+    """The hashes of a file; none if it cannot be read."""
+    try:
+        found: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        log.warning("features_not_read", part=path.name, error=str(error))
+        return []
+    return found
+
+
+def _table(features: Mapping[str, Features]) -> pa.Table:
+    lengths = {len(row) for row in features.values()}
+    if len(lengths) != 1:
+        raise InvalidInput(f"Expected features of one length. Received: {sorted(lengths)}")
+    values = pa.array(np.concatenate([*features.values()]))
+    column = pa.FixedSizeListArray.from_arrays(values, lengths.pop())
+    return pa.table({"hash": [*features], "features": column})
+
+
+def _rows(table: pa.Table) -> Features:
+    """The features of a table, shape `(pictures, features)`."""
+    column = table["features"].combine_chunks()
+    flat: Features = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, column.type.list_size)

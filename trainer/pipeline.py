@@ -25,7 +25,7 @@ from trainer.card import model_card
 from trainer.datasets import Dataset, load
 from trainer.evaluate import evaluate_release
 from trainer.export import export_backbone, export_image, export_text
-from trainer.features import FeatureCache, extract_features
+from trainer.features import FeatureStore, extract_features, extractor_id
 from trainer.graph import Storage
 from trainer.models import image_xception, text_rnn
 from trainer.models.fusion_stack import fit_fusion, fit_temperature, softmax
@@ -126,15 +126,16 @@ def _train_image(plan: Plan, data: Dataset, folder: Path) -> pd.DataFrame:
     """Fit and export the picture model; returns probabilities of the held-out rows."""
     backbone = plan.work / "backbone.onnx"
     export_backbone(image_xception.build_backbone(plan.weights), backbone)
-    cache = FeatureCache(plan.work / "features" / image_xception.EXTRACTOR)
+    store = FeatureStore(plan.work / "features" / extractor_id("xception", backbone))
     rows = data.part("train", "weak", "validation", "weak_held", picture=True)
-    hashes = extract_features(rows, backbone, cache, size=image_xception.SIZE, tell=plan.tell)
+    extracted = extract_features(rows, backbone, store, size=image_xception.SIZE, tell=plan.tell)
+    hashes = extracted.hashes
     rows = rows.loc[hashes.index]
     fitted, held = (
         rows[rows["part"].isin(names)] for names in (("train", "weak"), ("validation", "weak_held"))
     )
     head = image_xception.fit_head(
-        cache.of(hashes.loc[fitted.index].tolist()),
+        store.of(hashes.loc[fitted.index].tolist()).astype(np.float32),
         data.targets(fitted),
         _row_weights(fitted, plan.image.weak_weight),
         classes=len(data.categories),
@@ -142,7 +143,9 @@ def _train_image(plan: Plan, data: Dataset, folder: Path) -> pd.DataFrame:
         seed=plan.seed,
     )
     head.save(plan.work / "image_head.keras")
-    logits = image_xception.predict_logits(head, cache.of(hashes.loc[held.index].tolist()))
+    logits = image_xception.predict_logits(
+        head, store.of(hashes.loc[held.index].tolist()).astype(np.float32)
+    )
     temperature = _temperature(data, held, logits)
     plan.tell(f"picture: temperature {temperature:.3f}")
     model = export_image(onnx.load(backbone), head, temperature, plan.storage)

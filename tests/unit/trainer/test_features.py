@@ -1,26 +1,205 @@
+import errno
 from pathlib import Path
 
 import numpy as np
+import onnx
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
 
-from trainer.features import FeatureCache, extractor_id
+from shared.errors import InvalidInput
+from shared.inference.features import OnlineFeatures
+from shared.inference.image import prepare
+from shared.inference.image_model import Features, Pixels
+from shared.settings import FeatureSettings, StorageSettings
+from shared.storage import Storage
+from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from trainer import features as features_module
+from trainer.features import FeatureStore, extract_features, extractor_id, publish
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+def row(*numbers: float) -> Features:
+    return np.array(numbers, np.float16)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Computes a picture's brightness."""
+    folder = write_tiny_release(tmp_path_factory.mktemp("release") / "1", in_two_steps=True)
+    return folder / "image/backbone.onnx"
+
+
+def write_pictures(folder: Path, count: int) -> pd.DataFrame:
+    """Write pictures, each brighter than the one before; rows are numbered from 100."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{i}.png" for i in range(count)]
+    for shade, path in enumerate(paths):
+        Image.new("RGB", (20, 20), (shade,) * 3).save(path)
+    return pd.DataFrame({"picture": map(str, paths)}, index=range(100, 100 + count))
 
 
 def test_features_survive_a_restart(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path / "xception-1")
-    cache.add({"a" * 64: np.arange(4, dtype=np.float16), "b" * 64: np.ones(4, np.float16)})
-    cache.add({"c" * 64: np.zeros(4, np.float16)})
-    again = FeatureCache(tmp_path / "xception-1")
-    assert "a" * 64 in again
-    assert "d" * 64 not in again
-    assert again.of(["c" * 64, "a" * 64]).tolist() == [[0, 0, 0, 0], [0, 1, 2, 3]]
+    store = FeatureStore(tmp_path / "xception")
+    store.add({A: row(0, 1, 2, 3), B: row(1, 1, 1, 1)})
+    store.add({C: row(0, 0, 0, 0)}, unreadable=["d" * 64])
+    again = FeatureStore(tmp_path / "xception")
+    assert (len(again), A in again, "d" * 64 in again) == (3, True, False)
+    assert again.unreadable == {"d" * 64}
+    found = again.of([C, A, C])
+    assert found.dtype == np.float16
+    assert found.tolist() == [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 0, 0]]
+    assert {one: list(kept) for one, kept in again.items()} == {
+        A: [0, 1, 2, 3],
+        B: [1, 1, 1, 1],
+        C: [0, 0, 0, 0],
+    }
+
+
+def test_anybody_can_read_the_files(tmp_path: Path) -> None:
+    FeatureStore(tmp_path).add({A: row(0.5, 2), B: row(0, 1)}, unreadable=[C])
+    (part,) = tmp_path.glob("part-*.parquet")
+    table = pq.read_table(part)
+    assert table["hash"].to_pylist() == [A, B]
+    assert table["features"].to_pylist() == [[0.5, 2.0], [0.0, 1.0]]
 
 
 def test_another_extractor_knows_nothing(tmp_path: Path) -> None:
-    FeatureCache(tmp_path / "xception-1").add({"a" * 64: np.ones(4, np.float16)})
-    assert "a" * 64 not in FeatureCache(tmp_path / "xception-2")
+    FeatureStore(tmp_path / "one").add({A: row(1)})
+    assert A not in FeatureStore(tmp_path / "two")
 
 
-def test_extractor_is_named_by_its_content(tmp_path: Path) -> None:
+def test_unknown_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match=A):
+        FeatureStore(tmp_path).of([A])
+
+
+def test_features_of_two_lengths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"one length\. Received: \[1, 2\]"):
+        FeatureStore(tmp_path).add({A: row(1), B: row(1, 2)})
+
+
+def test_part_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    store.add({A: row(1)})
+    (part,) = tmp_path.glob("*.parquet")
+    store.add({B: row(2)})
+    part.write_bytes(part.read_bytes()[:-20])
+    again = FeatureStore(tmp_path)
+    assert (A in again, B in again) == (False, True)
+    again.add({A: row(1)})
+    assert FeatureStore(tmp_path).of([A, B]).tolist() == [[1], [2]]
+
+
+def test_full_disk_leaves_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(tmp_path)
+    store.add({A: row(1)})
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.add({B: row(2)})
+    assert B not in store
+    assert len([*tmp_path.iterdir()]) == 1
+    assert FeatureStore(tmp_path).of([A]).tolist() == [[1]]
+
+
+def test_each_picture_is_computed_once(tmp_path: Path, backbone: Path) -> None:
+    rows = write_pictures(tmp_path / "pictures", 10)
+    rows = pd.concat([rows, rows.rename(index=lambda number: number + 100)])
+    told: list[str] = []
+    store = FeatureStore(tmp_path / "features")
+    found = extract_features(rows, backbone, store, size=299, tell=told.append)
+    assert found.computed == 10
+    assert store.of(found.hashes.loc[[100, 109, 209]].tolist()).tolist() == [[0], [9], [9]]
+    assert told[-1].startswith("20 pictures with features, 10 of them new; 0 unreadable")
+    # And a second run needs no network at all
+    again = extract_features(
+        rows,
+        tmp_path / "gone.onnx",
+        FeatureStore(tmp_path / "features"),
+        size=299,
+        tell=told.append,
+    )
+    assert again.computed == 0
+    assert again.hashes.equals(found.hashes)
+
+
+def test_unreadable_pictures_are_reported_and_not_tried_again(
+    tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = write_pictures(tmp_path / "pictures", 3)
+    Path(rows["picture"][101]).write_bytes(b"no picture")
+    Path(rows["picture"][102]).unlink()
+    decoded: list[int] = []
+
+    def counted(content: bytes, size: int) -> Pixels:
+        decoded.append(1)
+        return prepare(content, size)
+
+    monkeypatch.setattr(features_module, "prepare", counted)
+    for first_time in (True, False):
+        decoded.clear()
+        store = FeatureStore(tmp_path / "features")
+        found = extract_features(rows, backbone, store, size=299, tell=lambda _line: None)
+        assert (found.hashes.index.tolist(), found.unreadable.tolist()) == ([100], [101])
+        assert found.missing.tolist() == [102]
+        assert len(decoded) == (2 if first_time else 0)
+
+
+def test_stopped_extraction_goes_on_where_it_was(
+    tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an extraction of 30 pictures that keeps them every 8 and is stopped on the way
+    monkeypatch.setattr(features_module, "SAVE_EVERY", 8)
+    monkeypatch.setattr(features_module, "READ_AHEAD", 4)
+    rows = write_pictures(tmp_path / "pictures", 30)
+
+    class StoppedStore(FeatureStore):
+        def add(self, features: object, unreadable: object = ()) -> None:
+            if len(self) >= 16:
+                raise KeyboardInterrupt
+            super().add(features, unreadable)  # type: ignore[arg-type]
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(
+            rows, backbone, StoppedStore(tmp_path / "features"), size=299, tell=lambda _line: None
+        )
+    # When it is started again, then only the rest is computed
+    store = FeatureStore(tmp_path / "features")
+    found = extract_features(rows, backbone, store, size=299, tell=lambda _line: None)
+    assert found.computed == 14
+    assert store.of(found.hashes.tolist()).ravel().tolist() == [*range(30)]
+
+
+def test_float_backbone_gives_the_same(tmp_path: Path, backbone: Path) -> None:
+    model = onnx.load(backbone)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    onnx.save(model, tmp_path / "float.onnx")
+    rows = write_pictures(tmp_path / "pictures", 3)
+    store = FeatureStore(tmp_path / "features")
+    found = extract_features(
+        rows, tmp_path / "float.onnx", store, size=299, tell=lambda _line: None
+    )
+    assert store.of(found.hashes.tolist()).tolist() == [[0], [1], [2]]
+
+
+def test_extractor_is_named_by_its_content_and_preparation(tmp_path: Path) -> None:
     (tmp_path / "backbone.onnx").write_bytes(b"one")
     name = extractor_id("xception", tmp_path / "backbone.onnx")
-    assert name == "xception-7692c3ad3540"
+    assert name == "xception-image-1-7692c3ad3540"
+
+
+def test_published_pictures_are_known_to_the_workers(tmp_path: Path) -> None:
+    storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
+    store = FeatureStore(tmp_path / "features")
+    store.add({A: row(3), B: row(4)}, unreadable=[C])
+    assert publish(store, "tiny-1", storage) == 2
+    known = OnlineFeatures(storage, FeatureSettings()).known(TINY_EXTRACTOR, [A, B, C])
+    assert {one: list(kept) for one, kept in known.items()} == {A: [3], B: [4]}
+    assert publish(store, "tiny-1", storage) == 0
