@@ -1,0 +1,241 @@
+"""Releases are tested in environments that have only what the workers have."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.contracts import Modality
+from tests.tiny_release import write_tiny_release
+from trainer import package_test
+from trainer.package_test import EXACT, Budget, Golden, GoldenRows, Tolerance
+
+PRODUCTS = [("piscine", ""), ("Piscine ronde avec pompe", "et filtre et échelle"), ("", "")]
+SHADES = (0, 100, 250)
+AMPLE = Budget(text_ms=2000, image_ms=5000, fusion_ms=2000)
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the environments are: installed once for all tests."""
+    return tmp_path_factory.mktemp("package-test")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    for shade in SHADES:
+        Image.new("RGB", (20, 20), (shade,) * 3).save(folder / f"{shade}.png")
+    return [folder / f"{shade}.png" for shade in SHADES]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_release(tmp_path_factory.mktemp("release") / "1", in_two_steps=True)
+
+
+@pytest.fixture
+def release(tiny: Path, tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return shutil.copytree(tiny, tmp_path / "release")
+
+
+@pytest.fixture(scope="module")
+def golden(tiny: Path, pictures: list[Path]) -> Golden:
+    """What the tiny models must answer, by hand."""
+    text = logistic(1.0 * (np.array([1, 8, 1], np.float32) - 4.5))
+    image = logistic(0.02 * (np.array(SHADES, np.float32) - 127.5))
+    fused = text * image / (text * image).sum(axis=1, keepdims=True)
+    return Golden(
+        text=GoldenRows.texts(PRODUCTS, text, EXACT),
+        image=GoldenRows.pictures(pictures, image, EXACT),
+        fusion=GoldenRows.fusions(text, image, fused),
+    )
+
+
+def logistic(slope: np.ndarray) -> np.ndarray:
+    likely = 1 / (1 + np.exp(-2 * slope))
+    return np.stack([1 - likely, likely], axis=1).astype(np.float32)
+
+
+def with_expected(rows: GoldenRows | None, **changes: object) -> GoldenRows:
+    assert rows is not None
+    return replace(rows, **changes)  # type: ignore[arg-type]
+
+
+def test_sound_release_passes_with_its_figures(release: Path, golden: Golden, work: Path) -> None:
+    verdict = package_test.test_package(release, golden, AMPLE, work)
+    assert verdict.reasons == []
+    assert verdict.passed
+    assert set(verdict.latencies) == set(verdict.differences) == {"text", "image", "fusion"}
+    assert all(found.rows == 3 for found in verdict.differences.values())
+    assert all(found.largest < 1e-3 for found in verdict.differences.values())
+    figures = verdict.figures()
+    assert figures["package_passed"] == 1
+    assert 0 < figures["package_image_p50_ms"] <= figures["package_image_p95_ms"]
+
+
+def test_environments_are_installed_once(work: Path) -> None:
+    before = package_test.environment("worker_text", work / "environments").stat()
+    after = package_test.environment("worker_text", work / "environments").stat()
+    assert before == after
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_release_of_one_modality_is_tested_for_that(
+    tmp_path: Path, golden: Golden, work: Path, modality: Modality
+) -> None:
+    release = write_tiny_release(tmp_path / "1", modalities=[modality])
+    verdict = package_test.test_package(release, golden, AMPLE, work)
+    assert verdict.reasons == []
+    assert set(verdict.differences) == {modality.value}
+
+
+def test_wrong_golden_answer_is_named_with_its_size(
+    release: Path, golden: Golden, work: Path
+) -> None:
+    # Given a fitted model that gave the second text another category
+    assert golden.text is not None
+    other = golden.text.expected.copy()
+    other[1] = other[1, ::-1]
+    # When the release is tested
+    wrong = replace(golden, text=with_expected(golden.text, expected=other))
+    verdict = package_test.test_package(release, wrong, AMPLE, work)
+    # Then it says how far off it is, and how often; the other models are tested all the same
+    assert not verdict.passed
+    far, often = verdict.reasons
+    assert far.startswith("A probability of the text model differs by 0.9982 from")
+    assert "0.001 is allowed (3 golden rows)" in far
+    assert often == (
+        "The text model gives 66.7% of 3 golden rows the category of the fitted model, "
+        "and 99% are expected"
+    )
+    assert set(verdict.differences) == {"text", "image", "fusion"}
+    assert verdict.figures()["package_passed"] == 0
+
+
+def test_tolerance_is_what_the_caller_says(release: Path, golden: Golden, work: Path) -> None:
+    assert golden.text is not None
+    near = golden.text.expected + np.array([0.03, -0.03], np.float32)
+    for allowed, passes in ((0.05, True), (0.02, False)):
+        rows = with_expected(golden.text, expected=near, tolerance=Tolerance(allowed))
+        verdict = package_test.test_package(release, replace(golden, text=rows), AMPLE, work)
+        assert verdict.passed is passes
+
+
+def test_slow_release_fails_with_the_figure(release: Path, golden: Golden, work: Path) -> None:
+    budget = Budget(text_ms=0, image_ms=AMPLE.image_ms, fusion_ms=AMPLE.fusion_ms)
+    (reason,) = package_test.test_package(release, golden, budget, work).reasons
+    assert reason.startswith("The text model takes ")
+    assert reason.endswith(" ms for one product at the 95th percentile, and 0 ms are allowed")
+
+
+@pytest.mark.parametrize(
+    ("file", "worker"),
+    [
+        ("text/model.onnx", "worker_text"),
+        ("image/backbone.onnx", "worker_image"),
+        ("image/head.onnx", "worker_image"),
+        ("fusion/fusion.json", "worker_fusion"),
+    ],
+)
+def test_corrupted_file_fails_the_worker_that_reads_it(
+    release: Path, golden: Golden, work: Path, file: str, worker: str
+) -> None:
+    path = release / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (reason,) = package_test.test_package(release, golden, AMPLE, work).reasons
+    assert reason.startswith(f"{worker} does not load the release: error: ")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("text/tokenizer.json", "worker_text does not load"), ("release.json", "Expected release")],
+)
+def test_missing_file_is_a_reason(
+    release: Path, golden: Golden, work: Path, file: str, said: str
+) -> None:
+    (release / file).unlink()
+    (reason,) = package_test.test_package(release, golden, AMPLE, work).reasons
+    assert said in reason
+
+
+def test_model_that_nothing_is_asked_of_does_not_pass(
+    release: Path, golden: Golden, work: Path
+) -> None:
+    verdict = package_test.test_package(release, replace(golden, image=None), AMPLE, work)
+    assert verdict.reasons == [
+        "There are no golden rows for the image model, so nothing is proven of it"
+    ]
+
+
+def test_golden_picture_that_cannot_be_read_is_a_reason(
+    release: Path, golden: Golden, work: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    rows = GoldenRows.pictures([tmp_path / "broken.png"], np.array([[0.5, 0.5]], np.float32))
+    (reason,) = package_test.test_package(release, replace(golden, image=rows), AMPLE, work).reasons
+    assert reason.startswith("worker_image fails on 1 of 1 golden rows: ImageUnreadable: ")
+
+
+def test_answers_of_other_categories_are_a_reason(
+    release: Path, golden: Golden, work: Path
+) -> None:
+    rows = with_expected(golden.text, expected=np.full((3, 4), 0.25, np.float32))
+    (reason,) = package_test.test_package(release, replace(golden, text=rows), AMPLE, work).reasons
+    assert "answers with shape (3, 2), and the fitted model with (3, 4)" in reason
+
+
+def test_environment_that_cannot_be_made_is_a_reason(
+    release: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given requirements with a hash that is not the package's, and none at all for fusion
+    (tmp_path / "requirements").mkdir()
+    wrong = f"six==1.17.0 --hash=sha256:{'0' * 64}\n"
+    for worker in ("worker_text", "worker_image"):
+        (tmp_path / "requirements" / f"{worker}.txt").write_text(wrong)
+    monkeypatch.setattr(package_test, "PROJECT", tmp_path)
+    # When the release is tested
+    verdict = package_test.test_package(release, golden, AMPLE, tmp_path / "work")
+    # Then each says why, and no half of an environment is left
+    text, image, fusion = verdict.reasons
+    assert text.startswith("The environment of worker_text cannot be made: ")
+    assert "ash mismatch" in text
+    assert image.startswith("The environment of worker_image cannot be made: ")
+    assert fusion.endswith("Expected the requirements worker_fusion.txt. Received: none")
+    assert [*(tmp_path / "work/environments").iterdir()] == []
+
+
+def test_environment_with_more_than_a_worker_s_packages_is_refused(
+    release: Path, golden: Golden, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_test, "FOREIGN", ("tensorflow", "onnxruntime"))
+    reasons = package_test.test_package(release, golden, AMPLE, work).reasons
+    assert reasons == [
+        f"The environment of worker_{part} has onnxruntime, a worker has not"
+        for part in ("text", "image")
+    ]
+
+
+def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) -> None:
+    python = package_test.environment("worker_text", work / "environments")
+    sources = package_test._sources(work)
+    for code, said in (
+        ("import tensorflow", "No module named 'tensorflow'"),
+        ("import trainer", "No module named 'trainer'"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "There is no network"),
+    ):
+        ran = package_test._run([str(python), "-c", code], sources, "")
+        assert ran.returncode == 1
+        assert said in ran.stderr
+
+
+def test_probe_without_a_folder_says_what_it_expects(work: Path) -> None:
+    python = package_test.environment("worker_text", work / "environments")
+    ran = package_test._run(
+        [str(python), "-m", "worker_text.probe"], package_test._sources(work), ""
+    )
+    assert (ran.returncode, ran.stderr) == (2, "Expected the folder of a release.\n")

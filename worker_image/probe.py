@@ -1,0 +1,29 @@
+"""Asks the picture model of a release: `{"picture": path}` a line."""
+
+import os
+import sys
+from pathlib import Path
+
+from shared.inference.image import prepare
+from shared.inference.image_model import Head
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.probe import Answer, Asked, Floats, probe
+from worker_image.scorer import Backbones, ImageScorer
+
+
+def load(folder: Path, manifest: ReleaseManifest) -> Answer:
+    """Load the picture model as the worker does."""
+    part = manifest.image_part
+    scorer = ImageScorer(folder, manifest, Backbones(threads=os.cpu_count() or 1))
+    head = Head(folder, part)
+
+    def answer(asked: Asked) -> Floats:
+        pixels = prepare(Path(str(asked["picture"])).read_bytes(), part.size)
+        probabilities: Floats = head.score(scorer.score([pixels]))[0]
+        return probabilities
+
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(probe(sys.argv[1:], load))

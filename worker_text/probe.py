@@ -1,0 +1,26 @@
+"""Asks the text model of a release: `{"designation": …, "description": …}` a line."""
+
+import os
+import sys
+from pathlib import Path
+
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.probe import Answer, Asked, Floats, probe
+from shared.inference.text import product_text
+from worker_text.scorer import TextScorer
+
+
+def load(folder: Path, manifest: ReleaseManifest) -> Answer:
+    """Load the text model as the worker does."""
+    scorer = TextScorer(folder, manifest, threads=os.cpu_count() or 1)
+
+    def answer(asked: Asked) -> Floats:
+        text = product_text(str(asked["designation"]), str(asked.get("description", "")))
+        probabilities: Floats = scorer.score([text])[0]
+        return probabilities
+
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(probe(sys.argv[1:], load))
