@@ -2,19 +2,27 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.deps import Principal
 from shared.contracts import TrainingRequested
-from shared.db.models import TrainingRun, new_id
+from shared.db.models import TrainingRun, TrainingStatus, new_id, now
 from shared.db.session import Work
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 
 
-def request(work: Work, principal: Principal, *, reason: str, trace_id: str) -> TrainingRun:
-    """Write a run down and tell the trainer once it is committed."""
-    run = TrainingRun(id=new_id(), requested_by=principal.username, reason=reason)
+def request(
+    work: Work, principal: Principal, *, reason: str, dataset: str | None, trace_id: str
+) -> TrainingRun:
+    """Write a run down and tell the trainer once it is committed.
+
+    Raises:
+        InvalidInput: There is no such dataset.
+    """
+    if dataset is not None:
+        raise InvalidInput(f"No dataset {dataset!r}", field=("dataset",))
+    run = TrainingRun(id=new_id(), requested_by=principal.username, reason=reason, dataset=dataset)
     work.session.add(run)
     work.session.flush()
     work.publish(
@@ -23,6 +31,37 @@ def request(work: Work, principal: Principal, *, reason: str, trace_id: str) -> 
         )
     )
     return run
+
+
+def cancel(session: Session, run_id: str) -> TrainingRun:
+    """End a queued run at once, ask the trainer to end a running one; one that ended stays so.
+
+    Raises:
+        NotFound: No such run.
+    """
+    find(session, run_id)
+    ended = {
+        "status": TrainingStatus.CANCELLED.value,
+        "message": "Cancelled before it began",
+        "finished_at": now(),
+    }
+    # Conditional, for the trainer may claim the run, or end it, in this moment.
+    for changes, condition in (
+        (ended, TrainingRun.status == TrainingStatus.QUEUED.value),
+        (
+            {"cancel_requested_at": now()},
+            (TrainingRun.status == TrainingStatus.RUNNING.value)
+            & TrainingRun.cancel_requested_at.is_(None),
+        ),
+    ):
+        session.execute(
+            update(TrainingRun)
+            .where(TrainingRun.id == run_id, condition)
+            .values(**changes)
+            .execution_options(synchronize_session=False)
+        )
+    session.expire_all()
+    return find(session, run_id)
 
 
 def find(session: Session, run_id: str) -> TrainingRun:

@@ -1,8 +1,8 @@
 """The trainer service: hears `TrainingRequested`, trains, registers, promotes what is better."""
 
+import signal
 import sys
 import threading
-import time
 
 import structlog
 
@@ -35,26 +35,43 @@ def main() -> int:
     serve_metrics(MetricsSettings())
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
-    runs = Runs(unit_of_work, Releases(ReleaseSettings()), TrainerSettings(), threading.Lock())
+    runs = Runs(unit_of_work, Releases(ReleaseSettings()), TrainerSettings())
+    wake = threading.Event()
 
     def on_training_requested(_request: TrainingRequested) -> None:
-        runs.work_off()
+        # The message is done with at once. Training takes hours, far longer than Redis waits for
+        # an acknowledgement; the row and its lease keep a run from being lost or done twice.
+        wake.set()
 
-    # Training takes hours, far longer than Redis waits for an acknowledgement; the lease in the
-    # database is what keeps a run from being lost or done twice.
-    broker.subscribe(TrainingRequested, on_training_requested, acknowledge_early=True)
+    broker.subscribe(TrainingRequested, on_training_requested)
     broker.presence("trainer", [TRAINING_QUEUE]).start()
-    threading.Thread(target=_look, args=(runs,), name="runs", daemon=True).start()
-    return broker.run([TRAINING_QUEUE], threads=1)
+    following = threading.Thread(target=_follow, args=(runs, wake), name="runs", daemon=True)
+    # Until the broker listens to signals itself; a run may have begun before.
+    signal.signal(signal.SIGTERM, _leave)
+    following.start()
+    try:
+        return broker.run([TRAINING_QUEUE], threads=1)
+    finally:
+        # What runs is stopped and goes back to the queue, for the next start to go on with.
+        runs.stopping.set()
+        wake.set()
+        following.join()
 
 
-def _look(runs: Runs) -> None:
-    while True:
+def _leave(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+def _follow(runs: Runs, wake: threading.Event) -> None:
+    while not runs.stopping.is_set():
+        wake.clear()
         try:
             runs.work_off()
         except Unavailable as error:
             log.warning("runs_not_looked_at", error=str(error))
-        time.sleep(LOOK_SECONDS)
+        except Exception:
+            log.exception("runs_not_looked_at")
+        wake.wait(LOOK_SECONDS)
 
 
 if __name__ == "__main__":

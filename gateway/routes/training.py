@@ -34,7 +34,11 @@ def request_run(
     """Ask for a new release; the trainer takes one run at a time."""
     with services.unit_of_work() as work:
         run = training.request(
-            work, operator, reason=wanted.reason, trace_id=request.state.trace_id
+            work,
+            operator,
+            reason=wanted.reason,
+            dataset=wanted.dataset,
+            trace_id=request.state.trace_id,
         )
     response.headers["Location"] = f"/v1/training-runs/{run.id}"
     return _out(run)
@@ -45,6 +49,13 @@ def show_run(services: ServicesDep, _operator: Operator, run_id: str) -> Trainin
     """One run."""
     with services.unit_of_work.reading() as session:
         return _out(training.find(session, run_id))
+
+
+@router.delete("/{run_id}")
+def cancel_run(services: ServicesDep, _operator: Operator, run_id: str) -> TrainingRunOut:
+    """Cancel a run, a running one within seconds; one that has ended is returned as it is."""
+    with services.unit_of_work() as work:
+        return _out(training.cancel(work.session, run_id))
 
 
 def _out(run: TrainingRun) -> TrainingRunOut:

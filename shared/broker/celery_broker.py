@@ -66,22 +66,18 @@ class Broker:
             raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
-    def subscribe(
-        self, kind: type[M], handler: Callable[[M], None], *, acknowledge_early: bool = False
-    ) -> None:
+    def subscribe(self, kind: type[M], handler: Callable[[M], None]) -> None:
         """Call `handler` with every message of one kind that arrives.
 
         Args:
             kind: The message class.
             handler: May run twice with the same message, and in several threads at once.
-            acknowledge_early: The message is gone once the handler starts. For handlers that
-                run longer than the visibility timeout and keep their own lease.
         """
 
         def task(celery_task: Any, payload: dict[str, Any]) -> None:
             self._deliver(celery_task.request, kind.model_validate(payload), handler)
 
-        self._app.task(name=kind.topic, bind=True, acks_late=not acknowledge_early)(task)
+        self._app.task(name=kind.topic, bind=True)(task)
 
     def run(self, queues: Iterable[str], *, threads: int) -> int:
         """Consume queues until the process is told to stop; returns the exit code."""

@@ -248,3 +248,8 @@ class TrainingRun(Base):
     #: How the release compares with the champion: figures and `sentence`.
     verdict: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
+
+    @property
+    def step(self) -> str | None:
+        """What is being done, or was last."""
+        return self.progress.get("step") if self.progress else None

@@ -1,72 +1,104 @@
-"""Training runs end clearly, one at a time, and promote only what is better."""
+"""Training runs end clearly, one at a time; a child process stands for the pipeline."""
 
+import itertools
+import json
+import os
+import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
+import psutil
 import pytest
 from sqlalchemy import select
 
 from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
-from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases import Releases
 from shared.settings import TrainerSettings
 from tests.factories import make_manifest
-from tests.fakes import FakeReleases
+from tests.folder_registry import FolderRegistry
+from tests.integration.acted_training import STEPS
+from tests.integration.conftest import WorkerProcess, Workers
+from tests.integration.training_service import ACTED
+from tests.servers import free_port, until
+from tests.tiny_release import write_tiny_release
+from trainer import leases
+from trainer.attempt import Commands
+from trainer.compare import Outcome
 from trainer.runs import Runs
 from trainer.starter import import_starter
 
-
-class RegisteringReleases(FakeReleases):
-    """A registry in memory that takes new versions."""
-
-    def register(self, folder: Path, *, description: str) -> str:
-        version = str(len(self.manifests) + 1)
-        self.manifests[version] = ReleaseManifest.read(folder)
-        return version
+SECONDS = 30
 
 
-class TrainedBefore(Runs):
-    """Runs whose training takes no time: the release that comes out is given."""
+def verdict(outcome: Outcome) -> dict[str, Any]:
+    return {"outcome": outcome.value, "difference": 0.01, "sentence": f"It is {outcome.value}"}
 
-    figure = 0.0
 
-    def _run_child(self, run_id: str, data: Path, out: Path) -> None:
-        out.mkdir(parents=True)
-        make_manifest("new", figures={"fusion_f1_plain": self.figure}).write(out)
+@pytest.fixture(autouse=True)
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What every acted training delivers, and that it is better."""
+    folder = write_tiny_release(tmp_path / "trained")
+    monkeypatch.setenv("ACTED_RELEASE", str(folder))
+    monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(Outcome.BETTER)))
+    return folder
 
 
 @pytest.fixture
-def registry() -> RegisteringReleases:
-    return RegisteringReleases()
+def registry(release: Path, tmp_path: Path) -> FolderRegistry:
+    """Release 1 serves."""
+    registry = FolderRegistry(tmp_path / "registry")
+    registry.register(release, description="the first")
+    registry.mark_champion("1")
+    return registry
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> TrainerSettings:
-    return TrainerSettings(data=tmp_path / "no-such-data", work_folder=tmp_path / "training")
+    return TrainerSettings(
+        work_folder=tmp_path / "training",
+        registry_patience_seconds=0.5,
+        stop_grace_seconds=0.5,
+        promotion="automatic",
+    )
 
 
 @pytest.fixture
-def runs(
-    unit_of_work: UnitOfWork, registry: RegisteringReleases, settings: TrainerSettings
-) -> Runs:
-    return Runs(unit_of_work, registry, settings, threading.Lock())
+def runs(unit_of_work: UnitOfWork, registry: FolderRegistry, settings: TrainerSettings) -> Runs:
+    return Runs(unit_of_work, registry, settings, ACTED, beat_seconds=0.1)
 
 
-def add(unit_of_work: UnitOfWork, **changes: Any) -> str:
-    id_ = new_id()
+def changed(runs: Runs, **settings: Any) -> Runs:
+    """The same service with other settings."""
+    other = runs.settings.model_copy(update=settings)
+    return Runs(runs.unit_of_work, runs.registry, other, runs.commands, runs.beat_seconds)
+
+
+def add(unit_of_work: UnitOfWork, dataset: str | None = "good", **changes: Any) -> str:
+    fields = {"id": new_id(), "requested_by": "ada", "reason": "drift", "dataset": dataset}
+    run = TrainingRun(**{**fields, **changes})
     with unit_of_work() as work:
-        work.session.add(TrainingRun(id=id_, requested_by="ada", reason="drift", **changes))
-    return id_
+        work.session.add(run)
+    return run.id
 
 
 def show(unit_of_work: UnitOfWork, id_: str) -> TrainingRun:
     with unit_of_work.reading() as session:
-        run = session.get(TrainingRun, id_)
-    assert run is not None
-    return run
+        return session.get_one(TrainingRun, id_)
+
+
+def change(unit_of_work: UnitOfWork, id_: str, **values: Any) -> None:
+    with unit_of_work() as work:
+        run = work.session.get_one(TrainingRun, id_)
+        for name, value in values.items():
+            setattr(run, name, value)
+
+
+def is_at(unit_of_work: UnitOfWork, id_: str, step: str) -> bool:
+    return show(unit_of_work, id_).step == step
 
 
 def ledger(unit_of_work: UnitOfWork) -> list[tuple[str, str]]:
@@ -75,108 +107,467 @@ def ledger(unit_of_work: UnitOfWork) -> list[tuple[str, str]]:
         return [(row.version, row.promoted_by) for row in rows]
 
 
-def test_run_without_data_fails_saying_so(
-    unit_of_work: UnitOfWork, registry: RegisteringReleases, settings: TrainerSettings
+def steps_done(settings: TrainerSettings) -> list[str]:
+    return (settings.work_folder / "done").read_text().split()
+
+
+def following(runs: Runs) -> threading.Thread:
+    """Work off in a thread."""
+    thread = threading.Thread(target=runs.work_off, daemon=True)
+    thread.start()
+    return thread
+
+
+# Promotion
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "champion", "challenger", "said"),
+    [
+        ("automatic", Outcome.BETTER, "2", None, "Promoted. It is better"),
+        ("automatic", Outcome.UNDECIDED, "1", "2", "Waits for an admin: POST /v1/releases/2/prom"),
+        ("automatic", Outcome.NOT_BETTER, "1", None, "The champion stays. It is not better"),
+        ("manual", Outcome.BETTER, "1", "2", "Waits for an admin: POST /v1/releases/2/promote"),
+        ("manual", Outcome.NOT_BETTER, "1", None, "The champion stays. It is not better"),
+    ],
+)
+def test_verdict_and_settings_decide_what_serves(
+    runs: Runs,
+    registry: FolderRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    outcome: Outcome,
+    champion: str,
+    challenger: str | None,
+    said: str,
 ) -> None:
-    id_ = add(unit_of_work)
-    bare = settings.model_copy(update={"data": None})
-    Runs(unit_of_work, registry, bare, threading.Lock()).work_off()
-    run = show(unit_of_work, id_)
-    assert (run.status, run.leased_until) == ("failed", None)
+    monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(outcome)))
+    id_ = add(runs.unit_of_work)
+    changed(runs, promotion=mode).work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.attempts) == ("finished", "2", 1)
+    assert (run.message or "").startswith(said)
+    assert run.verdict == verdict(outcome) | {"champion": "1"}
+    assert (registry.champion(), registry.challenger) == (champion, challenger)
+    assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
+
+
+def test_ledger_has_the_verdict(runs: Runs) -> None:
+    add(runs.unit_of_work)
+    runs.work_off()
+    with runs.unit_of_work.reading() as session:
+        (line,) = session.scalars(select(Promotion)).all()
+    assert line.previous_version == "1"
+    assert line.figures["verdict"]["sentence"] == "It is better"
+    assert "It is better" in line.reason
+
+
+def test_rejected_release_is_registered_with_its_reason_and_never_compared(
+    runs: Runs, registry: FolderRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACTED_VERDICT")
+    id_ = add(runs.unit_of_work, "reject")
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.verdict) == ("finished", "2", None)
+    assert run.message == "Release 2 was rejected: 90 ms for a text, at most 50 ms are allowed"
+    assert registry.show("2").rejected == "90 ms for a text, at most 50 ms are allowed"
+    assert (registry.champion(), registry.challenger) == ("1", None)
+
+
+def test_comparison_that_breaks_fails_the_run_but_keeps_the_release(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACTED_VERDICT")
+    id_ = add(runs.unit_of_work)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version) == ("failed", "2")
+    assert run.message == "The comparison of release 2 with the champion ended with 1: no verdict"
+
+
+def test_real_comparison_is_asked_with_both_releases_and_the_data(
+    runs: Runs, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    products = {"designation": ["piscine", "piscine ronde avec pompe et filtre et echelle"] * 20}
+    table = pd.DataFrame({**products, "description": "x", "productid": 1, "imageid": 1})
+    table.to_csv(data / "X_train_update.csv")
+    pd.DataFrame({"prdtypecode": [10, 2583] * 20}).to_csv(data / "Y_train_CVw08PX.csv")
+    id_ = add(runs.unit_of_work, None)
+    other = runs.settings.model_copy(update={"data": data})
+    Runs(runs.unit_of_work, runs.registry, other, Commands(train=ACTED.train)).work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version) == ("finished", "2")
+    assert run.verdict is not None
+    assert (run.verdict["outcome"], run.verdict["rows"]) == ("undecided", 4)
+    assert "Undecided: weighted F1 1.0000 against 1.0000" in (run.message or "")
+
+
+# A clear end in every case
+
+
+def test_run_without_data_fails_saying_so(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, None)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.leased_until, run.leased_by) == ("failed", None, None)
     assert "RAYON_TRAINER_DATA" in (run.message or "")
     assert run.finished_at is not None
 
 
-def test_training_that_breaks_fails_with_its_last_words(
-    unit_of_work: UnitOfWork, runs: Runs
-) -> None:
-    id_ = add(unit_of_work)
+def test_own_folder_is_trained_on_where_no_dataset_is_named(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, None)
+    changed(runs, data=Path("good")).work_off()
+    assert show(runs.unit_of_work, id_).status == "finished"
+
+
+def test_training_that_breaks_fails_with_its_last_words(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "break:fit")
     runs.work_off()
-    run = show(unit_of_work, id_)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("failed", 1)
+    assert run.message == "The training ended with 1: ValueError: no such luck"
+    assert "fit begins" in (run.log_tail or "")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_full_disk_is_called_by_its_name(runs: Runs, step: str) -> None:
+    id_ = add(runs.unit_of_work, f"full:{step}")
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
     assert run.status == "failed"
-    assert "The training ended with" in (run.message or "")
+    assert (run.message or "").startswith("The disk is full, make room in")
+    assert "Finished steps are kept" in (run.message or "")
 
 
-def test_training_that_takes_too_long_is_stopped(
-    unit_of_work: UnitOfWork, registry: RegisteringReleases, settings: TrainerSettings
+def test_training_that_takes_too_long_is_stopped(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "hang:fit")
+    changed(runs, time_limit_seconds=1.0).work_off()
+    run = show(runs.unit_of_work, id_)
+    assert run.status == "failed"
+    assert "stopped after 1 seconds, the limit" in (run.message or "")
+
+
+def test_progress_is_shown_while_it_runs(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "hang:export")
+    thread = following(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "export"), SECONDS, "the last step is shown")
+    run = show(runs.unit_of_work, id_)
+    assert run.progress is not None
+    assert (run.progress["done"], run.progress["of"]) == (3, 4)
+    assert "features begins" in (run.log_tail or "")
+    runs.stopping.set()
+    thread.join(SECONDS)
+
+
+def test_cancelled_training_ends_with_all_that_it_started(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "stubborn:fit")
+    thread = following(runs)
+    pids = runs.settings.work_folder / "pids"
+    until(pids.exists, SECONDS, "it hangs")
+    change(runs.unit_of_work, id_, cancel_requested_at=now())
+    thread.join(SECONDS)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.leased_until) == ("cancelled", None)
+    assert (run.message or "").startswith("Cancelled")
+    until(lambda: not any(map(is_alive, pids.read_text().split())), SECONDS, "all are gone")
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_abandoned_run_that_was_cancelled_is_not_taken_up(runs: Runs) -> None:
+    over = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    id_ = add(runs.unit_of_work, cancel_requested_at=now(), **over)
+    runs.work_off()
+    assert show(runs.unit_of_work, id_).status == "cancelled"
+
+
+# Kills, restarts and a registry that is down
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_training_killed_in_a_step_goes_on_where_it_was(
+    runs: Runs, settings: TrainerSettings, step: str
 ) -> None:
-    id_ = add(unit_of_work)
-    hasty = settings.model_copy(update={"time_limit_seconds": 0.0001})
-    Runs(unit_of_work, registry, hasty, threading.Lock()).work_off()
-    run = show(unit_of_work, id_)
-    assert run.status == "failed"
-    assert "the limit" in (run.message or "")
+    id_ = add(runs.unit_of_work, f"die-once:{step}")
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.attempts) == ("finished", "2", 2)
+    assert steps_done(settings) == [*STEPS]
+
+
+def test_training_that_is_killed_each_time_is_given_up(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "die:fit")
+    after = add(runs.unit_of_work)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("failed", 3)
+    assert (run.message or "").startswith("Given up: the trainer or its training was killed in ea")
+    assert show(runs.unit_of_work, after).status == "finished"
+
+
+def test_stopped_service_gives_the_run_back_and_the_next_one_goes_on(
+    runs: Runs, settings: TrainerSettings
+) -> None:
+    id_ = add(runs.unit_of_work, "hang-once:fit")
+    thread = following(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    runs.stopping.set()
+    thread.join(SECONDS)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts, run.leased_by) == ("queued", 0, None)
+    changed(runs).work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("finished", 1)
+    assert steps_done(settings) == [*STEPS]
 
 
 @pytest.fixture
-def trained(
-    unit_of_work: UnitOfWork, registry: RegisteringReleases, settings: TrainerSettings
-) -> TrainedBefore:
-    return TrainedBefore(unit_of_work, registry, settings, threading.Lock())
+def service(
+    workers: Workers, runs: Runs, database_url: str, registry: FolderRegistry
+) -> WorkerProcess:
+    """The service in a process of its own."""
+    return workers.start(
+        "tests.integration.training_service",
+        RAYON_DATABASE_URL=database_url,
+        ACTED_REGISTRY=str(registry.root),
+        RAYON_TRAINER_WORK_FOLDER=str(runs.settings.work_folder),
+        RAYON_TRAINER_PROMOTION="automatic",
+        RAYON_TRAINER_STOP_GRACE_SECONDS="0.5",
+    )
 
 
-@pytest.mark.parametrize(("figure", "champion"), [(0.85, "3"), (0.8, "1"), (0.7, "1")])
-def test_only_a_better_release_is_promoted(
-    trained: TrainedBefore,
-    unit_of_work: UnitOfWork,
-    registry: RegisteringReleases,
-    monkeypatch: pytest.MonkeyPatch,
-    figure: float,
-    champion: str,
+@pytest.mark.parametrize("step", STEPS)
+def test_service_killed_in_a_step_leaves_nothing_behind_that_the_next_one_cannot_end(
+    service: WorkerProcess, runs: Runs, settings: TrainerSettings, step: str
 ) -> None:
-    monkeypatch.setattr(TrainedBefore, "figure", figure)
-    id_ = add(unit_of_work)
-    trained.work_off()
+    id_ = add(runs.unit_of_work, f"hang-once:{step}")
+    until(lambda: is_at(runs.unit_of_work, id_, step), SECONDS, "it is at work")
+    service.kill()
+    left_behind = int((settings.work_folder / "lock").read_text())
+    assert is_alive(str(left_behind))
+    # The lease is not over yet: nobody takes the run from a trainer that may live.
+    runs.work_off()
+    assert show(runs.unit_of_work, id_).status == "running"
+    change(runs.unit_of_work, id_, leased_until=now() - timedelta(seconds=1))
+    service.start()
+    until(lambda: show(runs.unit_of_work, id_).status != "running", SECONDS, "it has ended")
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.attempts) == ("finished", "2", 2)
+    assert steps_done(settings) == [*STEPS]
+    assert not is_alive(str(left_behind))
+
+
+def test_service_that_is_told_to_stop_does_so_within_its_grace(
+    service: WorkerProcess, runs: Runs
+) -> None:
+    id_ = add(runs.unit_of_work, "stubborn:fit")
+    pids = runs.settings.work_folder / "pids"
+    until(pids.exists, SECONDS, "it hangs")
+    assert service.stop() == 0
+    assert show(runs.unit_of_work, id_).status == "queued"
+    until(lambda: not any(map(is_alive, pids.read_text().split())), SECONDS, "all are gone")
+
+
+def test_trainer_process_gives_its_run_back_when_it_is_told_to_stop(
+    workers: Workers, unit_of_work: UnitOfWork, database_url: str, tmp_path: Path
+) -> None:
+    # Given the service as it runs in production, on data that never comes to an end
+    data = tmp_path / "endless"
+    data.mkdir()
+    os.mkfifo(data / "X_train_update.csv")
+    trainer = workers.start(
+        "trainer.main",
+        RAYON_DATABASE_URL=database_url,
+        RAYON_TRAINER_DATA=str(data),
+        RAYON_TRAINER_WORK_FOLDER=str(tmp_path / "training"),
+        RAYON_TRAINER_STOP_GRACE_SECONDS="2",
+        RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
+    )
+    id_ = add(unit_of_work, None)
+    lock = tmp_path / "training" / "lock"
+    until(lambda: lock.exists() and lock.read_text() != "", SECONDS, "it trains")
+    child = lock.read_text()
+    # When it is told to stop
+    assert trainer.stop() == 0
+    # I expect the run in the queue as if it had never begun, and no process left
     run = show(unit_of_work, id_)
-    assert (run.status, run.version) == ("finished", "3")
-    assert f"{figure:.4f} against 0.8000" in (run.message or "")
-    assert registry.champion() == champion
-    assert ledger(unit_of_work) == ([("3", "trainer")] if champion == "3" else [])
+    assert (run.status, run.attempts, run.leased_by) == ("queued", 0, None)
+    assert not is_alive(child)
 
 
-def test_silent_registry_ends_the_run_with_the_reason(
-    trained: TrainedBefore, unit_of_work: UnitOfWork, registry: RegisteringReleases
+def test_registry_that_stays_down_fails_the_run_and_says_what_is_kept(
+    runs: Runs, registry: FolderRegistry, settings: TrainerSettings
 ) -> None:
-    registry.is_down = True
-    id_ = add(unit_of_work)
-    trained.work_off()
-    run = show(unit_of_work, id_)
-    assert run.status == "failed"
-    assert "Trained, but not registered" in (run.message or "")
+    (registry.root / "down").touch()
+    id_ = add(runs.unit_of_work)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version) == ("failed", None)
+    assert (run.message or "").startswith("Trained, but not registered: The model registry does")
+    assert "repeats none of them" in (run.message or "")
+    (registry.root / "down").unlink()
+    again = add(runs.unit_of_work)
+    runs.work_off()
+    assert show(runs.unit_of_work, again).status == "finished"
+    assert steps_done(settings) == [*STEPS]
 
 
-def test_abandoned_run_is_taken_up_again(trained: TrainedBefore, unit_of_work: UnitOfWork) -> None:
-    id_ = add(unit_of_work, status="running", leased_until=now() - timedelta(seconds=1))
-    trained.work_off()
-    assert show(unit_of_work, id_).status == "finished"
-
-
-def test_run_of_a_living_trainer_keeps_the_next_one_waiting(
-    trained: TrainedBefore, unit_of_work: UnitOfWork
+def test_registry_that_comes_back_in_time_costs_only_patience(
+    runs: Runs, registry: FolderRegistry
 ) -> None:
-    living = add(unit_of_work, status="running", leased_until=now() + timedelta(minutes=1))
-    waiting = add(unit_of_work)
-    trained.work_off()
-    assert show(unit_of_work, living).status == "running"
-    assert show(unit_of_work, waiting).status == "queued"
+    (registry.root / "down").touch()
+    id_ = add(runs.unit_of_work)
+    thread = following(changed(runs, registry_patience_seconds=SECONDS))
+    until(lambda: is_at(runs.unit_of_work, id_, "register"), SECONDS, "it wants to register")
+    (registry.root / "down").unlink()
+    thread.join(SECONDS)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts, registry.champion()) == ("finished", 1, "2")
 
 
-def test_runs_are_worked_off_in_the_order_they_were_asked_for(
-    trained: TrainedBefore, unit_of_work: UnitOfWork
+def test_registry_that_fails_after_registering_is_told_apart(
+    runs: Runs, registry: FolderRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [add(unit_of_work) for _ in range(3)]
-    trained.work_off()
-    assert [show(unit_of_work, id_).version for id_ in ids] == ["3", "4", "5"]
+    registered = registry.register
+
+    def register_and_fall(folder: Path, **how: Any) -> str:
+        version = registered(folder, **how)
+        (registry.root / "down").touch()
+        return version
+
+    monkeypatch.setattr(registry, "register", register_and_fall)
+    id_ = add(runs.unit_of_work)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version) == ("failed", "2")
+    assert (run.message or "").startswith("Trained and registered as release 2, but nobody decid")
+    assert "POST /v1/releases/2/promote" in (run.message or "")
+
+
+def test_release_is_registered_once_however_often_the_run_is_taken_up(
+    runs: Runs, registry: FolderRegistry, settings: TrainerSettings
+) -> None:
+    # Given a service that died between registering and writing the version down
+    id_ = add(runs.unit_of_work, status="running", leased_until=now() - timedelta(seconds=1))
+    write_tiny_release(settings.work_folder / "runs" / id_ / "release")
+    registry.register(
+        settings.work_folder / "runs" / id_ / "release", description=f"Training run {id_}"
+    )
+    # When the run is taken up
+    runs.work_off()
+    # I expect no third version
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version) == ("finished", "2")
+    assert [release.version for release in registry.versions()] == ["2", "1"]
+
+
+def test_run_that_was_promoted_but_not_ended_is_only_ended(
+    runs: Runs, registry: FolderRegistry, release: Path
+) -> None:
+    registry.register(release, description="from before")
+    registry.mark_champion("2")
+    found = verdict(Outcome.BETTER) | {"champion": "1"}
+    over = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    id_ = add(runs.unit_of_work, version="2", verdict=found, attempts=1, **over)
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.message) == ("finished", "Promoted. It is better")
+    assert ledger(runs.unit_of_work) == []
+
+
+# One run at a time
+
+
+def test_run_of_a_living_trainer_keeps_the_next_one_waiting(runs: Runs) -> None:
+    living = add(runs.unit_of_work, status="running", leased_until=now() + timedelta(minutes=1))
+    waiting = add(runs.unit_of_work)
+    runs.work_off()
+    assert show(runs.unit_of_work, living).status == "running"
+    assert show(runs.unit_of_work, waiting).status == "queued"
+
+
+def test_requests_are_worked_off_in_their_order(runs: Runs) -> None:
+    ids = [add(runs.unit_of_work) for _ in range(2)]
+    runs.work_off()
+    assert [show(runs.unit_of_work, id_).version for id_ in ids] == ["2", "3"]
+
+
+def test_trainers_that_claim_at_once_get_one_run_between_them(runs: Runs) -> None:
+    for _ in range(8):
+        add(runs.unit_of_work)
+    trainers = [leases.Leases(runs.unit_of_work, f"trainer {n}", 3) for n in range(8)]
+    start = threading.Barrier(len(trainers))
+    claims: list[leases.Claim] = []
+
+    def claim(trainer: leases.Leases) -> None:
+        start.wait()
+        if (found := trainer.claim()) is not None:
+            claims.append(found)
+
+    threads = [threading.Thread(target=claim, args=(trainer,)) for trainer in trainers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert len(claims) == 1
+    with runs.unit_of_work.reading() as session:
+        statuses = session.scalars(select(TrainingRun.status)).all()
+    assert sorted(statuses) == ["queued"] * 7 + ["running"]
+
+
+def test_two_services_share_the_work_and_never_train_at_once(
+    runs: Runs, settings: TrainerSettings
+) -> None:
+    ids = [add(runs.unit_of_work) for _ in range(3)]
+    for thread in [following(runs), following(changed(runs))]:
+        thread.join(SECONDS)
+    # The one that found a run going left it alone; the other did all.
+    assert {show(runs.unit_of_work, id_).status for id_ in ids} == {"finished"}
+    ended = [show(runs.unit_of_work, id_) for id_ in ids]
+    for before, after in itertools.pairwise(ended):
+        assert before.finished_at is not None
+        assert after.started_at is not None
+        assert before.finished_at <= after.started_at
+
+
+def test_trainer_that_was_away_for_too_long_leaves_the_run_to_its_new_holder(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "hang:fit")
+    thread = following(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    child = int((runs.settings.work_folder / "lock").read_text())
+    other = {"leased_by": "another", "leased_until": now() + timedelta(minutes=5), "attempts": 2}
+    change(runs.unit_of_work, id_, **other)
+    thread.join(SECONDS)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.leased_by, run.message) == ("running", "another", None)
+    assert not is_alive(str(child))
+
+
+def test_killed_child_is_told_from_one_that_the_service_ended(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "hang-once:fit")
+    thread = following(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    os.kill(int((runs.settings.work_folder / "lock").read_text()), signal.SIGKILL)
+    thread.join(SECONDS)
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("finished", 2)
 
 
 def test_starter_release_becomes_the_champion_once(
-    unit_of_work: UnitOfWork, registry: RegisteringReleases, tmp_path: Path
+    unit_of_work: UnitOfWork, tmp_path: Path, release: Path
 ) -> None:
-    make_manifest("starter").write(tmp_path)
-    registry.manifests.clear()
-    registry.marked = None
+    make_manifest("starter").write(release)
+    registry = FolderRegistry(tmp_path / "empty")
     for _ in range(2):
-        assert import_starter(cast(Releases, registry), unit_of_work, tmp_path) == "1"
+        assert import_starter(cast(Releases, registry), unit_of_work, release) == "1"
     assert registry.champion() == "1"
-    assert len(registry.manifests) == 1
+    assert len(registry.versions()) == 1
     assert ledger(unit_of_work) == [("1", "starter")]

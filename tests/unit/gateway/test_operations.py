@@ -6,7 +6,7 @@ import pytest
 
 from shared.broker import Worker
 from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
-from shared.db.models import DeadLetter, Job, Role, Score, TrainingRun, User, now
+from shared.db.models import DeadLetter, Job, Role, Score, TrainingRun, User, new_id, now
 from tests.factories import make_job
 from tests.unit.gateway.conftest import LEASE_SECONDS, Api
 
@@ -26,6 +26,7 @@ def operator(api: Api) -> dict[str, str]:
         ("DELETE", "/v1/dead-letters/none"),
         ("GET", "/v1/training-runs"),
         ("POST", "/v1/training-runs"),
+        ("DELETE", "/v1/training-runs/none"),
     ],
 )
 def test_operations_are_not_for_clients(
@@ -163,6 +164,49 @@ def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) 
     listed = api.client.get("/v1/training-runs", headers=operator).json()["items"]
     assert [run["id"] for run in listed] == [run_id]
     assert api.client.get("/v1/training-runs/none", headers=operator).status_code == 404
+
+
+def test_running_training_shows_how_far_it_is(api: Api, operator: dict[str, str]) -> None:
+    progress = {"step": "text_rnn fit", "done": 3, "of": 14, "at": "2026-01-05T10:00:00Z"}
+    run = TrainingRun(
+        id=new_id(), requested_by="otto", reason="drift", status="running", attempts=2
+    )
+    run.progress, run.log_tail = progress, "epoch 3"
+    api.add(run)
+    shown = api.client.get(f"/v1/training-runs/{run.id}", headers=operator).json()
+    assert (shown["step"], shown["progress"], shown["attempts"]) == ("text_rnn fit", progress, 2)
+    assert (shown["log_tail"], shown["verdict"], shown["dataset"]) == ("epoch 3", None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "is_asked"),
+    [
+        ("queued", "cancelled", False),
+        ("running", "running", True),
+        ("finished", "finished", False),
+        ("failed", "failed", False),
+        ("cancelled", "cancelled", False),
+    ],
+)
+def test_queued_training_is_cancelled_at_once_and_a_running_one_is_asked_to_end(
+    api: Api, operator: dict[str, str], status: str, after: str, is_asked: bool
+) -> None:
+    run = TrainingRun(id=new_id(), requested_by="otto", reason="drift", status=status)
+    api.add(run)
+    answers = [api.client.delete(f"/v1/training-runs/{run.id}", headers=operator) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json()["status"] == after
+    assert (answers[0].json()["cancel_requested_at"] is not None) is is_asked
+    assert answers[1].json() == answers[0].json()
+    assert api.client.delete("/v1/training-runs/none", headers=operator).status_code == 404
+
+
+def test_training_from_an_unknown_dataset_is_refused(api: Api, operator: dict[str, str]) -> None:
+    wanted = {"reason": "drift", "dataset": "nowhere@3"}
+    answer = api.client.post("/v1/training-runs", headers=operator, json=wanted)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "dataset"
+    assert api.broker.messages == []
 
 
 def test_ready_while_redis_is_down_but_says_so(api: Api) -> None:
