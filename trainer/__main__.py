@@ -7,6 +7,7 @@ from pathlib import Path
 from shared.errors import RayonError
 from trainer.datasets import load
 from trainer.evaluate import evaluate_release
+from trainer.progress import telling
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, default=Path("var/training/release"))
     train.add_argument("--work", type=Path, default=Path("var/training"))
     train.add_argument("--weights", type=Path, help="Xception's ImageNet weights (.npz)")
+    train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
     train.add_argument("--name", default="rayon")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--storage", choices=("int8", "float16", "float32"), default="int8")
@@ -57,7 +59,7 @@ def _train(given: argparse.Namespace) -> None:
         name=given.name,
         seed=given.seed,
         storage=given.storage,
-        tell=lambda line: print(line, flush=True),
+        tell=telling(given.progress),
     )
     manifest = train(plan, given.out)
     print(f"release in {given.out}")
