@@ -283,7 +283,7 @@ def is_alive(pid: str) -> bool:
 
 
 def test_abandoned_run_that_was_cancelled_is_not_taken_up(runs: Runs) -> None:
-    over = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
     id_ = add(runs.unit_of_work, cancel_requested_at=now(), **over)
     runs.work_off()
     assert show(runs.unit_of_work, id_).status == "cancelled"
@@ -475,7 +475,7 @@ def test_run_that_was_promoted_but_not_ended_is_only_ended(
     registry.register(release, description="from before")
     registry.mark_champion("2")
     found = verdict(Outcome.BETTER) | {"champion": "1"}
-    over = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
     id_ = add(runs.unit_of_work, version="2", verdict=found, attempts=1, **over)
     runs.work_off()
     run = show(runs.unit_of_work, id_)
