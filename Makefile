@@ -12,7 +12,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format train evaluate bench chaos lock clean
+.PHONY: help run test lint format train evaluate bench chaos promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running 
 
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
 	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"
+
+promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
+	@$(BIN)/python -m tests.bench.promotion --url "$(URL)" --data "$(DATA)"
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt

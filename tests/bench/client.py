@@ -76,6 +76,13 @@ class Client:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a JSON object and read one."""
+        answer = await self._request("POST", path, json=body)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
     async def _request(self, method: str, path: str, **parts: Any) -> httpx.Response:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
