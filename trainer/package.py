@@ -20,8 +20,8 @@ from shared.inference.text import TextInputs, product_text
 Floats = NDArray[np.float32]
 
 TEXT_BATCH = 64
-#: Xception on a CPU gains nothing from larger batches.
-IMAGE_BATCH = 4
+#: Xception on a CPU is slower in larger batches, and takes more memory.
+IMAGE_BATCH = 1
 
 
 class TextModel:
