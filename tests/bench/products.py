@@ -21,8 +21,8 @@ def rows_of(data: Dataset, model: str) -> pd.DataFrame:
     return data.part("test", text=model != "image", picture=model != "text")
 
 
-def products_of(rows: pd.DataFrame, model: str) -> Sequence[Product]:
-    """The rows as they are sent to be classified by a model."""
+def products_of(rows: pd.DataFrame, model: str, salt: bytes = b"") -> Sequence[Product]:
+    """The rows as they are sent to be classified by a model; `salt` makes their pictures new."""
     columns = ("designation", "description", "picture")
     return [
         Product(
@@ -30,6 +30,7 @@ def products_of(rows: pd.DataFrame, model: str) -> Sequence[Product]:
             designation="" if model == "image" else str(designation),
             description="" if model == "image" else str(description),
             picture=None if model == "text" else Path(str(picture)),
+            salt=salt,
         )
         for designation, description, picture in zip(*(rows[c] for c in columns), strict=True)
     ]
