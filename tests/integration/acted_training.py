@@ -5,7 +5,6 @@ pipeline has, and counts in `work/done` how often each was really done.
 """
 
 import argparse
-import errno
 import json
 import os
 import shutil
@@ -58,7 +57,7 @@ def _suffer(plot: str, work: Path, step: str) -> None:
         (work / "pids").write_text(f"{os.getpid()} {child.pid}")
         time.sleep(FOR_EVER)
     if plot == "full":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work / step))
+        Path("/dev/full").write_text("what a step would keep")
     if plot == "break":
         raise ValueError("no such luck")
 

@@ -242,6 +242,18 @@ def test_full_disk_is_called_by_its_name(runs: Runs, step: str) -> None:
     assert "Finished steps are kept" in (run.message or "")
 
 
+def test_full_disk_that_takes_no_log_is_called_by_its_name_as_well(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work, "full:fit")
+    folder = runs.settings.work_folder / "runs" / id_
+    folder.mkdir(parents=True)
+    (folder / "training.log").symlink_to("/dev/full")
+    runs.work_off()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("failed", 1)
+    assert (run.message or "").startswith("The disk is full, make room in")
+    assert "fit begins" in (run.log_tail or "")
+
+
 def test_training_that_takes_too_long_is_stopped(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang:fit")
     changed(runs, time_limit_seconds=1.0).work_off()

@@ -12,6 +12,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
+    # No trainer works while this runs, and from now on the table allows only one running row.
+    op.execute("UPDATE training_runs SET status = 'queued' WHERE status = 'running'")
     with op.batch_alter_table('training_runs', schema=None) as batch_op:
         batch_op.add_column(sa.Column('dataset', sa.String(length=255), nullable=True))
         batch_op.add_column(sa.Column('cancel_requested_at', sa.DateTime(timezone=True), nullable=True))
