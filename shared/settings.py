@@ -150,8 +150,8 @@ class TrainerSettings(BaseSettings):
     #: otherwise: a release may be better on the whole and worse where it matters to a shop.
     promotion: Literal["automatic", "manual"] = "manual"
     #: Least gain of weighted F1 that is worth a switch: each switch changes answers that customers
-    #: have seen. On 4,000 rows .002 is 8 products, well below what chance alone moves (.005), so
-    #: that the interval decides for tests of this size and the margin for much larger ones.
+    #: have seen. On 4,000 rows .002 is 8 products, and chance alone moves .003 to .006; so the
+    #: interval decides on tests of this size, and the margin on much larger ones.
     promotion_margin: float = Field(default=0.002, ge=0)
     #: Of the two-sided interval of the gain; a release that is as good passes once in forty times.
     promotion_confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -75,8 +75,11 @@ class Verdict:
 
     def sentence(self) -> str:
         """The verdict for a person."""
+        is_small = self.low > 0 and self.outcome is Outcome.UNDECIDED
+        found = self.outcome.value.capitalize()
         return (
-            f"{self.outcome.value.capitalize()}: weighted F1 {self.challenger_f1:.4f} against "
+            f"{found}{', the gain is below the margin' if is_small else ''}: "
+            f"weighted F1 {self.challenger_f1:.4f} against "
             f"{self.champion_f1:.4f} of the champion on the same {self.rows} rows, difference "
             f"{self.difference:+.4f} ({self.rule.confidence:.0%} interval {self.low:+.4f} to "
             f"{self.high:+.4f}, margin {self.rule.margin:.4f}), probability of being better "

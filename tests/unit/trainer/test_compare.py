@@ -85,6 +85,7 @@ def test_a_sure_but_tiny_gain_is_not_worth_a_switch() -> None:
     tiny = compare(codes, weak, strong, Rule(margin=0.02, confidence=0.95))
     assert tiny.low > 0
     assert tiny.outcome is Outcome.UNDECIDED
+    assert tiny.sentence().startswith("Undecided, the gain is below the margin: weighted F1 ")
     assert compare(codes, weak, strong, RULE).outcome is Outcome.BETTER
 
 
