@@ -1,0 +1,92 @@
+"""The running system: a training that is cancelled, a release that is promoted and rolled back."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.inference.releases import Releases
+from shared.settings import ReleaseSettings
+from tests.e2e.system import System, final
+from tests.servers import until
+
+#: The trainer starts last, and on a busy machine that takes a while.
+SECONDS = 150
+WHY = {"reason": "end to end"}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Its training data never comes to an end: a pipe that nobody writes into."""
+    data = tmp_path_factory.mktemp("endless")
+    os.mkfifo(data / "X_train_update.csv")
+    system = System(tmp_path_factory.mktemp("rayon"))
+    system.environment["RAYON_TRAINER_DATA"] = str(data)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[httpx.Client]:
+    with system.client() as client:
+        yield client
+
+
+@pytest.fixture
+def releases(system: System, tmp_path: Path) -> Releases:
+    """The system's own registry."""
+    address = f"http://127.0.0.1:{system.environment['RAYON_MLFLOW_PORT']}"
+    return Releases(ReleaseSettings(mlflow_url=address, cache=tmp_path / "releases"))
+
+
+def test_training_is_asked_for_followed_and_cancelled(client: httpx.Client) -> None:
+    asked = client.post("/v1/training-runs", json=WHY)
+    assert asked.status_code == 202
+    run = asked.headers["Location"]
+    waiting = client.post("/v1/training-runs", json=WHY).headers["Location"]
+
+    def status(path: str) -> str:
+        return str(client.get(path).json()["status"])
+
+    until(lambda: status(run) == "running", SECONDS, "the trainer has begun")
+    assert status(waiting) == "queued"
+    assert client.delete(waiting).json()["status"] == "cancelled"
+    assert client.delete(run).json()["cancel_requested_at"] is not None
+    until(lambda: status(run) == "cancelled", SECONDS, "the training is cancelled")
+    assert "repeats none of them" in client.get(run).json()["message"]
+    assert status(waiting) == "cancelled"
+
+
+def test_release_is_promoted_and_rolled_back_while_the_system_runs(
+    client: httpx.Client, releases: Releases
+) -> None:
+    copy = releases.register(releases.folder("1"), description="The same again")
+    assert client.post(f"/v1/releases/{copy}/promote", json=WHY).json()["aliases"] == ["champion"]
+    until(lambda: release_of_a_job(client) == copy, SECONDS, "jobs get the new release")
+    assert client.post("/v1/releases/rollback", json=WHY).json()["version"] == "1"
+    until(lambda: release_of_a_job(client) == "1", SECONDS, "jobs get the old release")
+    ledger = client.get("/v1/releases").json()["ledger"]
+    pairs = [(line["previous_version"], line["version"]) for line in ledger]
+    assert pairs == [(copy, "1"), ("1", copy), (None, "1")]
+
+
+def release_of_a_job(client: httpx.Client) -> str:
+    job = final(client, data={"designation": "Piscine gonflable ronde pour enfants"})
+    assert job["status"] == "done"
+    return str(job["release"])
+
+
+def test_rejected_release_is_kept_but_never_serves(
+    client: httpx.Client, releases: Releases
+) -> None:
+    reason = "90 ms for a text, at most 50 ms are allowed"
+    bad = releases.register(releases.folder("1"), description="Too slow", rejected=reason)
+    assert client.get(f"/v1/releases/{bad}").json()["rejected"] == reason
+    answer = client.post(f"/v1/releases/{bad}/promote", json=WHY)
+    assert answer.status_code == 409
+    assert reason in answer.json()["detail"]
