@@ -51,7 +51,7 @@ class ImagePart(_Frozen):
 
     preparation: str
     size: int = Field(ge=1)
-    extractor: str | None = None
+    extractor: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     features: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")

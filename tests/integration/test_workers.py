@@ -12,11 +12,11 @@ from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem
 from shared.db.models import Job, User
 from shared.db.session import UnitOfWork
 from shared.settings import StorageSettings
-from shared.storage import Storage
+from shared.storage import Storage, digest_in
 from tests.factories import make_job
 from tests.integration.conftest import Workers
 from tests.servers import free_port, until
-from tests.tiny_release import write_tiny_release
+from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
 
 START_SECONDS = 60
 MODULES = ("worker_text.main", "worker_image.main", "worker_fusion.main")
@@ -30,7 +30,7 @@ def storage(tmp_path: Path) -> Storage:
 @pytest.fixture
 def system(workers: Workers, broker: Broker, database_url: str, tmp_path: Path) -> Workers:
     """All workers; the release lies in their cache, and nobody answers at the registry's port."""
-    write_tiny_release(tmp_path / "releases" / "1")
+    write_tiny_release(tmp_path / "releases" / "1", in_two_steps=True)
     workers.environment |= {
         "RAYON_DATABASE_URL": database_url,
         "RAYON_STORAGE_URL": str(tmp_path / "storage"),
@@ -104,6 +104,26 @@ def test_products_go_in_and_categories_come_out(
     assert found[3].result is not None
     assert found[3].result["degraded"] == "image_unreadable"
     assert [job.error_code for job in found[4:]] == ["image_unreadable", "image_missing"]
+
+
+@pytest.mark.usefixtures("system")
+def test_picture_seen_before_is_answered_from_its_features(
+    unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
+) -> None:
+    # Given a picture that was scored, and is gone since
+    first, again = (
+        make_job(user, image_uri=bright, wants_image=True, wants_text=False) for _ in "ab"
+    )
+    submit(unit_of_work, broker, Lane.INTERACTIVE, "1", first)
+    finish(unit_of_work, first.id)
+    kept = f"features/{TINY_EXTRACTOR.extractor}/{(digest_in(bright) or '')[:2]}"
+    until(lambda: bool(storage.files(kept)), START_SECONDS, "the features are kept")
+    storage.remove(bright)
+    # When it comes again
+    submit(unit_of_work, broker, Lane.INTERACTIVE, "1", again)
+    # Then its features are all that is needed
+    (found,) = finish(unit_of_work, again.id)
+    assert (found.status, found.prdtypecode) == ("done", 2583)
 
 
 def test_release_is_announced_once_it_was_used(

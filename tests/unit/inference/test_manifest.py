@@ -59,6 +59,12 @@ def test_release_without_any_model_is_refused() -> None:
         make_manifest(text=None, image=None)
 
 
+@pytest.mark.parametrize("extractor", ["../images", "a/b", "", ".."])
+def test_extractor_is_the_name_of_a_folder(extractor: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        ImagePart(preparation="image-1", size=299, extractor=extractor, features=4)
+
+
 @pytest.mark.parametrize(("extractor", "features"), [("xception-0123", 0), (None, 2048)])
 def test_extractor_and_number_of_features_come_together(
     extractor: str | None, features: int
