@@ -1,10 +1,11 @@
-"""Commands: `python -m trainer train | evaluate | bench`."""
+"""Commands: `python -m trainer check | train | evaluate | bench`."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from shared.errors import RayonError
+from trainer.dataset_check import run_check
 from trainer.datasets import load
 from trainer.evaluate import evaluate_release
 from trainer.progress import telling
@@ -13,6 +14,8 @@ from trainer.progress import telling
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = _parser().parse_args(arguments)
+    if given.command == "check":
+        return run_check(given.data, deep=given.deep)
     try:
         commands = {"train": _train, "evaluate": _evaluate, "bench": _bench}
         commands[given.command](given)
@@ -25,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="say what is wrong with a folder of data")
+    check.add_argument("data", type=Path, help="folder in the challenge's layout or a simple one")
+    check.add_argument("--deep", action="store_true", help="decode every picture")
     train = commands.add_parser("train", help="train a release from a folder of data")
     train.add_argument("data", type=Path, help="folder in the challenge's layout")
     train.add_argument("--out", type=Path, default=Path("var/training/release"))

@@ -1,19 +1,25 @@
-"""Reads a folder in the layout of the Rakuten France challenge.
+"""Reads labelled products from a folder, of any size and with any categories.
 
-Needed: `X_train_update.csv`, `Y_train_CVw08PX.csv` and `images/image_train/`. Used where present:
-Used where present:
+The layout is that of the Rakuten France challenge: `X_train_update.csv`, `Y_train_CVw08PX.csv` and
+pictures in `images/image_train/`, `images/*.zip` or `images.zip`. Read where present:
 
-* `splits.csv`: which rows are `train` and which `test`; without it a stratified tenth is
-  `test`.
+* `splits.csv`: which rows are `train` and which `test`; without it the title decides.
 * `image_only.csv`: pictures whose text is not known.
 * `X_test_update.csv` with `Y_test_consensus.csv` and `images/image_test/`: weak labels. They are
   trained on, never measured on.
 * `categories.csv`: readable names and the official shares.
+
+Or a simple one: `products.csv` with `designation`, `description`, `image` (a file name) and
+`prdtypecode`; labels may be apart in `labels.csv`, pictures are in `images/` or `images.zip`.
+
+Texts are in memory, 84,916 rows of them in 0.2 GB; pictures stay where they are.
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +28,25 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
+from trainer.dataset_report import Finding, error
+from trainer.dataset_split import VALIDATION_SHARE, hashed_parts
+from trainer.dataset_tables import (
+    Table,
+    category_names,
+    labelled,
+    read_table,
+    require_numbered_once,
+)
+from trainer.pictures import Pictures, file_name, pictures_in, read_picture
 
-#: Share of the training rows that is held out to calibrate and to choose.
-VALIDATION_SHARE = 0.1
 #: Share of the weak rows that no model is fitted on: the fusion is fitted there.
 HELD_WEAK_SHARE = 0.15
-#: Share that becomes `test` where the data has no splits of its own.
-TEST_SHARE = 0.1
 
+CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
+SIMPLE = ("products.csv", "labels.csv")
 TEXT_COLUMNS = ("designation", "description", "productid", "imageid")
+#: What the fingerprint covers, beside the rows' numbers.
+_CONTENT = ("designation", "description", "code", "part", "picture", "picture_bytes")
 
 
 @dataclass(frozen=True)
@@ -38,15 +54,18 @@ class Dataset:
     """Products with labels.
 
     Attributes:
-        rows: One product each: `designation`, `description`, `picture` (path, or empty), `code`,
-            and `part`: `train`, `validation`, `test`, `weak` or `weak_held`.
+        rows: One product each: `designation`, `description`, `picture` (a reference for
+            `read_picture`: a path, one inside a ZIP archive, or empty), `code`, `has_text`, and
+            `part`: `train`, `validation`, `test`, `weak` or `weak_held`.
         categories: In the order of the probability columns.
         official_share: Share of each category in the official training rows, where known.
+        read: How a picture's reference is read.
     """
 
     rows: pd.DataFrame
     categories: CategorySet
     official_share: dict[int, float]
+    read: Callable[[str], bytes] = read_picture
 
     def part(self, *names: str, text: bool = False, picture: bool = False) -> pd.DataFrame:
         """Rows of some parts; `text` and `picture` keep only those that have one."""
@@ -60,121 +79,142 @@ class Dataset:
         position = {code: column for column, code in enumerate(self.categories.codes)}
         return np.array(rows["code"].map(position), dtype=np.int64)
 
-    @property
+    def read_picture(self, reference: str) -> bytes:
+        """Read one picture.
+
+        Raises:
+            NotFound: It is not there (any more).
+            InvalidInput: It lies in an archive that is broken.
+        """
+        return self.read(reference)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all rows: equal for equal data."""
-        hashes = pd.util.hash_pandas_object(self.rows.drop(columns="picture"), index=True)
-        return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
+        """SHA-256 over rows, labels, parts, category names and pictures: equal for equal data.
+
+        Of a picture its file name and size count, not its bytes: reading 2.2 GB at each start
+        would cost half a minute, and what is computed from a picture is kept by its own hash.
+        Where the folder lies, and whether its pictures are packed, makes no difference.
+        """
+        digest = hashlib.sha256()
+        for category in self.categories.categories:
+            digest.update(json.dumps([category.code, category.name]).encode())
+        columns = [self.rows[name] for name in _CONTENT if name in self.rows]
+        at = [column.name for column in columns].index("picture")
+        for number, *values in zip(self.rows.index, *columns, strict=True):
+            values[at] = file_name(values[at])
+            digest.update(json.dumps([str(number), *map(str, values)]).encode())
+        return digest.hexdigest()
 
 
 def load(folder: Path, *, seed: int = 0) -> Dataset:
     """Read a dataset; pictures stay on disk.
 
     Raises:
-        InvalidInput: A file or column is missing, or labels and products do not fit; with rows.
+        InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
+            `trainer.dataset_check.check` finds everything that is wrong.
     """
-    labelled = _labelled(folder / "X_train_update.csv", folder / "Y_train_CVw08PX.csv")
-    labelled["picture"] = _pictures(labelled, folder / "images" / "image_train")
-    pictures_only = _pictures_only(folder)
-    official = pd.concat([labelled, pictures_only]) if len(pictures_only) else labelled
+    official, findings = labelled_rows(folder)
+    for finding in findings:
+        raise InvalidInput(finding.message)
     official["part"] = _parts(official, folder / "splits.csv", seed)
-    frames = [official, *_weak(folder, seed)]
-    rows = pd.concat(frames)
-    names, share = _names(folder / "categories.csv")
+    names, share = category_names(folder / "categories.csv")
     codes = sorted(int(code) for code in official["code"].unique())
-    unknown = sorted(set(rows["code"]) - set(codes))
-    if unknown:
-        raise InvalidInput(f"Weak labels have codes that no labelled row has: {unknown}")
-    return Dataset(
-        rows, CategorySet.of((code, names.get(code, str(code))) for code in codes), share
-    )
-
-
-def _labelled(products: Path, labels: Path) -> pd.DataFrame:
-    rows = _read(products, TEXT_COLUMNS)
-    codes = _read(labels, ("prdtypecode",))["prdtypecode"]
-    if len(rows) != len(codes) or not rows.index.equals(codes.index):
-        differing = sorted(set(rows.index) ^ set(codes.index))[:5]
-        raise InvalidInput(
-            f"Expected the same rows in {products.name} and {labels.name}. "
-            f"Received: {len(rows)} and {len(codes)} rows, not in both: {differing}"
-        )
-    return _with_codes(rows, codes, labels.name)
-
-
-def _with_codes(rows: pd.DataFrame, codes: pd.Series, name: str) -> pd.DataFrame:
-    numbers = pd.to_numeric(codes, errors="coerce")
-    bad = codes[numbers.isna()]
-    if len(bad):
-        raise InvalidInput(
-            f"Expected whole numbers as `prdtypecode` in {name}. "
-            f"Received: {bad.iloc[0]!r} in row {bad.index[0]}, {len(bad)} in all"
-        )
-    rows = rows.assign(code=numbers.astype("int64"))
-    rows["designation"] = rows["designation"].fillna("")
-    rows["description"] = rows["description"].fillna("")
-    rows["has_text"] = (rows["designation"] != "") | (rows["description"] != "")
-    return rows
-
-
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path, index_col=0)
-    except FileNotFoundError as error:
-        raise InvalidInput(f"Expected {path.name} in {path.parent}. Received: none") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not a CSV file: {error}") from error
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise InvalidInput(f"Expected the columns {missing} in {path}. Received: {[*rows.columns]}")
+    weak = weak_rows(folder)
+    if weak is not None:
+        # What no labelled row is like could never be measured.
+        weak = weak[weak["code"].isin(codes)]
+        held = np.random.default_rng(seed + 1).random(len(weak)) < HELD_WEAK_SHARE
+        weak = weak.assign(part=np.where(held, "weak_held", "weak"))
+    rows = official if weak is None else pd.concat([official, weak])
     if rows.index.has_duplicates:
-        twice = rows.index[rows.index.duplicated()][0]
-        raise InvalidInput(f"Expected each index once in {path}. Received: {twice!r} twice")
-    return rows
-
-
-def _pictures(rows: pd.DataFrame, folder: Path) -> list[str]:
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
-    names = (
-        f"image_{image}_product_{product}.jpg"
-        for image, product in zip(rows["imageid"], rows["productid"], strict=True)
+        # Rows are looked up by their number; the files need not agree about those.
+        rows = rows.reset_index(drop=True)
+    return Dataset(
+        rows.drop(columns="picture_name"),
+        CategorySet.of((code, names.get(code, str(code))) for code in codes),
+        share,
     )
-    return [str(folder / name) if name in there else "" for name in names]
 
 
-def _pictures_only(folder: Path) -> pd.DataFrame:
-    path = folder / "image_only.csv"
-    if not path.exists():
-        return pd.DataFrame()
-    rows = _read(path, ("productid", "imageid", "prdtypecode"))
-    rows = _with_codes(rows.assign(designation="", description=""), rows["prdtypecode"], path.name)
-    rows["picture"] = _pictures(rows, folder / "images" / "image_train")
-    return rows.drop(columns="prdtypecode")
+def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """All rows that a person labelled, and what makes it impossible to train on them.
+
+    Raises:
+        InvalidInput: A file is missing or cannot be read.
+    """
+    products, labels = tables(folder)
+    rows, findings = labelled(products, labels)
+    only = folder / "image_only.csv"
+    if only.exists():
+        more, faults = labelled(read_table(only, ("productid", "imageid", "prdtypecode")), None)
+        rows, findings = pd.concat([rows, more]), findings + faults
+    if not findings and rows["code"].nunique() < 2:
+        findings.append(
+            error(
+                "too_few_classes",
+                "Expected rows of two or more categories. Received: "
+                f"{len(rows)} rows of {rows['code'].nunique()}",
+                rows.index,
+            )
+        )
+    return with_pictures(rows, pictures_in(folder, "image_train")), findings
 
 
-def _weak(folder: Path, seed: int) -> Iterator[pd.DataFrame]:
+def weak_rows(folder: Path) -> pd.DataFrame | None:
+    """Rows that were labelled by other systems, if there are any.
+
+    Raises:
+        InvalidInput: A file cannot be read, or products and labels do not fit.
+    """
     products, labels = folder / "X_test_update.csv", folder / "Y_test_consensus.csv"
     if not (products.exists() and labels.exists()):
-        return
-    rows = _labelled(products, labels)
-    rows["picture"] = _pictures(rows, folder / "images" / "image_test")
-    held = np.random.default_rng(seed + 1).random(len(rows)) < HELD_WEAK_SHARE
-    rows["part"] = np.where(held, "weak_held", "weak")
-    yield rows
+        return None
+    rows, findings = labelled(
+        read_table(products, TEXT_COLUMNS), read_table(labels, ("prdtypecode",))
+    )
+    for finding in findings:
+        raise InvalidInput(finding.message)
+    return with_pictures(rows, pictures_in(folder, "image_test"))
+
+
+def tables(folder: Path) -> tuple[Table, Table | None]:
+    """Products and labels of a folder, in whichever layout it has.
+
+    Raises:
+        InvalidInput: A file is missing or cannot be read.
+    """
+    products, labels = (folder / name for name in SIMPLE)
+    if products.exists():
+        return (
+            read_table(products, ("designation",)),
+            read_table(labels, ("prdtypecode",)) if labels.exists() else None,
+        )
+    products, labels = (folder / name for name in CHALLENGE)
+    return read_table(products, TEXT_COLUMNS), read_table(labels, ("prdtypecode",))
+
+
+def with_pictures(rows: pd.DataFrame, pictures: Pictures) -> pd.DataFrame:
+    """Add `picture`, a reference or empty, and `picture_bytes`, the file's size."""
+    found = [pictures.find(name) if name else None for name in rows["picture_name"]]
+    return rows.assign(
+        picture=pd.Series(
+            [one.reference if one else "" for one in found], rows.index, dtype=object
+        ),
+        picture_bytes=np.array([one.size if one else 0 for one in found], dtype=np.int64),
+    )
 
 
 def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
-    if splits.exists():
-        given = _read(splits, ("split",))["split"].reindex(rows.index)
-        if given.isna().any():
-            raise InvalidInput(
-                f"Expected a split for each row in {splits}. "
-                f"Received: none for row {given.index[given.isna()][0]}"
-            )
-        parts = given.astype(object)
-    else:
-        parts = pd.Series("train", index=rows.index, dtype=object)
-        parts[_stratified(rows["code"], TEST_SHARE, seed + 2)] = "test"
+    if not splits.exists():
+        return hashed_parts(rows, seed=seed)
+    given = require_numbered_once(read_table(splits, ("split",)))["split"].reindex(rows.index)
+    if given.isna().any():
+        raise InvalidInput(
+            f"Expected a split for each row in {splits.name}. "
+            f"Received: none for row {given.index[given.isna()][0]}"
+        )
+    parts = given.astype(object)
     train = rows["code"][parts == "train"]
     parts[_stratified(train, VALIDATION_SHARE, seed)] = "validation"
     return parts
@@ -188,14 +228,3 @@ def _stratified(codes: pd.Series, share: float, seed: int) -> pd.Index:
         order = generator.permutation(group.index.to_numpy())
         chosen.extend(order[: round(len(order) * share)])
     return pd.Index(chosen)
-
-
-def _names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
-    if not path.exists():
-        return {}, {}
-    rows = pd.read_csv(path)
-    codes = rows["prdtypecode"].astype(int)
-    return (
-        dict(zip(codes, rows["category"], strict=True)),
-        dict(zip(codes, rows["official_share"].astype(float), strict=True)),
-    )

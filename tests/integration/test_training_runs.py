@@ -195,6 +195,7 @@ def test_real_comparison_is_asked_with_both_releases_and_the_data(
     table = pd.DataFrame({**products, "description": "x", "productid": 1, "imageid": 1})
     table.to_csv(data / "X_train_update.csv")
     pd.DataFrame({"prdtypecode": [10, 2583] * 20}).to_csv(data / "Y_train_CVw08PX.csv")
+    pd.DataFrame({"split": ["test"] * 4 + ["train"] * 36}).to_csv(data / "splits.csv")
     id_ = add(runs.unit_of_work, None)
     other = runs.settings.model_copy(update={"data": data})
     Runs(runs.unit_of_work, runs.registry, other, Commands(train=ACTED.train)).work_off()

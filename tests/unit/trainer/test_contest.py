@@ -122,6 +122,7 @@ def test_command_writes_the_verdict_or_one_line(
     )
     products.to_csv(data / "X_train_update.csv")
     pd.DataFrame({"prdtypecode": [10, 2583] * 20}).to_csv(data / "Y_train_CVw08PX.csv")
+    pd.DataFrame({"split": ["test"] * 4 + ["train"] * 36}).to_csv(data / "splits.csv")
     out = tmp_path / "verdict.json"
     options = ["--out", str(out), "--kept", str(tmp_path / "kept")]
     options += ["--margin", "0.002", "--confidence", "0.95"]

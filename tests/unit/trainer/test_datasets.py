@@ -1,3 +1,5 @@
+import shutil
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -28,11 +30,18 @@ def write_data(folder: Path, rows: int = 60, **labels: object) -> Path:
     return folder
 
 
-def test_official_layout_alone_is_split_by_category(tmp_path: Path) -> None:
-    data = load(write_data(tmp_path))
+def write_simple(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    (folder / "products.csv").write_bytes(text.encode(encoding))
+    return folder
+
+
+def test_official_layout_alone_is_split_by_title(tmp_path: Path) -> None:
+    data = load(write_data(tmp_path, rows=1000))
     assert data.categories.codes == (10, 2583)
-    assert len(data.part("test")) == 6
-    assert data.part("test")["code"].value_counts().to_dict() == {10: 4, 2583: 2}
+    test = data.part("test")["code"].value_counts(normalize=True)
+    assert 70 < len(data.part("test")) < 130
+    assert 60 < len(data.part("validation")) < 120
+    assert test[10] == pytest.approx(2 / 3, abs=0.1)
     assert not set(data.part("test").index) & set(data.part("train", "validation").index)
 
 
@@ -40,6 +49,28 @@ def test_pictures_are_found_by_name(tmp_path: Path) -> None:
     data = load(write_data(tmp_path))
     found = data.part("train", "validation", "test", picture=True)
     assert [Path(path).name for path in found["picture"]] == ["image_3_product_3.jpg"]
+    assert data.read_picture(found["picture"].iloc[0]) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("archive", "member"),
+    [
+        ("images.zip", "images/image_train/image_3_product_3.jpg"),
+        ("images.zip", "image_3_product_3.jpg"),
+        ("images/image_train.zip", "image_train/image_3_product_3.jpg"),
+    ],
+)
+def test_packed_pictures_are_read_without_unpacking(
+    tmp_path: Path, archive: str, member: str
+) -> None:
+    loose = load(write_data(tmp_path))
+    shutil.rmtree(tmp_path / "images" / "image_train")
+    with zipfile.ZipFile(tmp_path / archive, "w") as packed:
+        packed.writestr(member, b"x")
+    data = load(tmp_path)
+    references = data.rows.loc[data.rows["picture"] != "", "picture"]
+    assert data.read_picture(references.loc[3]) == b"x"
+    assert data.fingerprint == loose.fingerprint
 
 
 def test_given_splits_are_kept(tmp_path: Path) -> None:
@@ -49,22 +80,58 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     assert sorted(load(folder).part("test").index) == list(range(12))
 
 
-def test_weak_rows_are_trained_on_and_never_tested(tmp_path: Path) -> None:
-    folder = write_data(tmp_path)
-    products = pd.read_csv(folder / "X_train_update.csv", index_col=0)
+def write_weak(folder: Path, *codes: int) -> Path:
+    products = pd.read_csv(folder / "X_train_update.csv", index_col=0).iloc[: len(codes)]
     products.index += 1000
     products.to_csv(folder / "X_test_update.csv")
-    pd.Series(10, index=products.index, name="prdtypecode").to_csv(folder / "Y_test_consensus.csv")
-    data = load(folder)
+    labels = pd.Series(codes, index=products.index, name="prdtypecode")
+    labels.to_csv(folder / "Y_test_consensus.csv")
+    return folder
+
+
+def test_weak_rows_are_trained_on_and_never_tested(tmp_path: Path) -> None:
+    data = load(write_weak(write_data(tmp_path), *[10] * 60))
     assert len(data.part("weak", "weak_held")) == 60
     assert len(data.part("weak_held")) > 0
     assert data.part("test").index.max() < 1000
+
+
+def test_weak_rows_of_unknown_categories_are_left_out(tmp_path: Path) -> None:
+    data = load(write_weak(write_data(tmp_path), 10, 77, 2583))
+    assert data.part("weak", "weak_held")["code"].tolist() == [10, 2583]
+    assert data.categories.codes == (10, 2583)
 
 
 def test_loading_twice_gives_the_same(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     assert load(folder, seed=4).fingerprint == load(folder, seed=4).fingerprint
     assert load(folder, seed=4).fingerprint != load(folder, seed=5).fingerprint
+
+
+def test_seed_never_moves_test_rows(tmp_path: Path) -> None:
+    folder = write_data(tmp_path, rows=300)
+    first, second = (load(folder, seed=seed).part("test").index for seed in (1, 2))
+    assert first.equals(second)
+
+
+def test_where_the_folder_lies_does_not_matter(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    before = load(folder).fingerprint
+    assert load(folder.rename(tmp_path.with_name("moved"))).fingerprint == before
+
+
+def test_other_pictures_and_labels_are_other_data(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    before = load(folder).fingerprint
+    picture = folder / "images/image_train/image_3_product_3.jpg"
+    picture.write_bytes(b"larger")
+    larger = load(folder).fingerprint
+    picture.rename(picture.with_name("image_4_product_4.jpg"))
+    moved = load(folder).fingerprint
+    labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
+    labels.iloc[0] = 10
+    labels.to_csv(folder / "Y_train_CVw08PX.csv")
+    assert len({before, larger, moved, load(folder).fingerprint}) == 4
 
 
 def test_code_that_is_no_number_is_named_with_its_row(tmp_path: Path) -> None:
@@ -83,3 +150,75 @@ def test_labels_of_other_rows_are_refused(tmp_path: Path) -> None:
     labels.iloc[:-1].to_csv(folder / "Y_train_CVw08PX.csv")
     with pytest.raises(InvalidInput, match=r"not in both: \[59\]"):
         load(folder)
+
+
+def test_labels_in_another_order_meet_their_rows(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    before = load(folder).rows["code"]
+    labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
+    labels.iloc[::-1].to_csv(folder / "Y_train_CVw08PX.csv")
+    assert load(folder).rows["code"].equals(before)
+
+
+def test_own_columns_and_categories_are_enough(tmp_path: Path) -> None:
+    text = (
+        'designation,description,image,prdtypecode\n"Stylo, bleu","a\nb",pics/a.png,1\nPen,,b.png,2'
+    )
+    folder = write_simple(tmp_path, text, "utf-8-sig")
+    (folder / "images" / "pics").mkdir(parents=True)
+    (folder / "images" / "pics" / "a.png").write_bytes(b"a")
+    (folder / "categories.csv").write_text("code,name\n1,Stylos\n2,Autres\n")
+    data = load(folder)
+    assert data.rows["designation"].tolist() == ["Stylo, bleu", "Pen"]
+    assert data.rows["description"].tolist() == ["a\nb", ""]
+    assert [data.categories.name(code) for code in data.categories.codes] == ["Stylos", "Autres"]
+    assert [Path(path).name for path in data.rows["picture"]] == ["a.png", ""]
+    assert data.official_share == {}
+
+
+def test_spreadsheets_with_semicolons_are_read(tmp_path: Path) -> None:
+    data = load(write_simple(tmp_path, "designation;prdtypecode\nNA;10.0\nnull;20\n"))
+    assert data.rows["designation"].tolist() == ["NA", "null"]
+    assert data.categories.codes == (10, 20)
+
+
+def test_labels_apart_without_numbers_go_by_order(tmp_path: Path) -> None:
+    folder = write_simple(tmp_path, ",designation\n7,a\n9,b\n")
+    (folder / "labels.csv").write_text("prdtypecode\n2\n1\n")
+    assert load(folder).rows["code"].to_dict() == {7: 2, 9: 1}
+
+
+def test_class_with_one_row_is_trained_on(tmp_path: Path) -> None:
+    folder = write_data(tmp_path, rows=300, row8=99)
+    data = load(folder)
+    assert data.rows.loc[8, "part"] == "train"
+    assert data.categories.codes == (10, 99, 2583)
+
+
+def test_data_without_any_picture_is_read(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    shutil.rmtree(folder / "images")
+    data = load(folder)
+    assert (data.rows["picture"] == "").all()
+    assert len(data.part("train", picture=True)) == 0
+
+
+def test_one_class_only_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="two or more categories"):
+        load(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,1\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("designation,prdtypecode\ncaf\xe9,1\n".encode("latin-1"), "UTF-8"),
+        (b'designation,prdtypecode\n"never closed,1\n', "not a CSV file"),
+        (b"designation,prdtypecode\na,1,surplus\nb,2,surplus\n", "Expected 2 columns"),
+        (b"", r"Expected the columns \['designation'\]"),
+        (b"title,prdtypecode\na,1\n", r"Expected the columns \['designation'\]"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "products.csv").write_bytes(content)
+    with pytest.raises(InvalidInput, match=said):
+        load(tmp_path)

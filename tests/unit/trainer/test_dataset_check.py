@@ -1,0 +1,216 @@
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.unit.trainer.test_datasets import write_data, write_simple, write_weak
+from trainer.dataset_check import check, run_check
+from trainer.dataset_report import DatasetReport
+from trainer.pictures import ZipPictures
+
+
+def found(report: DatasetReport) -> dict[str, tuple[int, tuple[int | str, ...]]]:
+    return {one.code: (one.count, one.rows) for one in report.findings}
+
+
+def picture() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(content, "PNG")
+    return content.getvalue()
+
+
+def write_good(folder: Path, rows: int = 20) -> Path:
+    (folder / "images").mkdir(parents=True)
+    lines = ["designation,image,prdtypecode"]
+    for row in range(rows):
+        lines.append(f"produit {row},{row}.png,{10 + row % 2}")
+        (folder / "images" / f"{row}.png").write_bytes(picture())
+    return write_simple(folder, "\n".join(lines))
+
+
+def test_good_data_has_no_findings(tmp_path: Path) -> None:
+    report = check(write_good(tmp_path), deep=True)
+    assert report == DatasetReport(rows=20, classes=2, pictures=20)
+    assert report.is_trainable
+
+
+def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    folder = write_good(tmp_path)
+    for row in range(12):
+        (folder / "images" / f"{row}.png").unlink()
+    (folder / "images" / "15.png").write_bytes(b"no picture")
+    report = check(folder)
+    assert found(report) == {
+        "missing_pictures": (12, tuple(range(10))),
+        "unreadable_pictures": (1, (15,)),
+    }
+    assert report.is_trainable
+
+
+def test_picture_that_is_cut_off_is_found_by_a_deep_check(tmp_path: Path) -> None:
+    folder = write_good(tmp_path)
+    (folder / "images" / "3.png").write_bytes(picture()[:50])
+    assert check(folder).findings == ()
+    assert found(check(folder, deep=True)) == {"unreadable_pictures": (1, (3,))}
+
+
+def test_no_pictures_at_all_is_a_warning(tmp_path: Path) -> None:
+    folder = write_good(tmp_path)
+    shutil.rmtree(folder / "images")
+    report = check(folder)
+    assert [*found(report)] == ["no_pictures"]
+    assert report.is_trainable
+
+
+def test_all_pictures_broken_is_a_warning(tmp_path: Path) -> None:
+    folder = write_good(tmp_path)
+    for path in (folder / "images").iterdir():
+        path.write_bytes(b"")
+    report = check(folder)
+    assert found(report)["no_readable_pictures"][0] == 20
+    assert report.is_trainable
+
+
+def test_texts_ids_and_labels_are_looked_at(tmp_path: Path) -> None:
+    rows = [
+        "id,designation,description,prdtypecode",
+        "a,stylo,bleu,1",
+        "b,stylo,bleu,2",
+        "c,cahier,,1",
+        "d,cahier,,1",
+        "d,,sans titre,2",
+        "e,seul,,3",
+        "f,,,2",
+    ]
+    folder = write_simple(tmp_path, "\n".join(rows))
+    (folder / "categories.csv").write_text("code,name\n1,Un\n2,Deux\n")
+    assert found(check(folder)) == {
+        "contradicting_labels": (2, (0, 1)),
+        "duplicate_products": (1, (3,)),
+        "duplicate_ids": (1, (4,)),
+        "empty_titles": (1, (4,)),
+        "empty_rows": (1, (6,)),
+        "single_row_classes": (1, (5,)),
+        "unknown_codes": (1, (5,)),
+        "no_pictures": (0, ()),
+    }
+
+
+def test_codes_given_are_the_ones_that_are_known(tmp_path: Path) -> None:
+    assert found(check(write_good(tmp_path), categories=[10]))["unknown_codes"][0] == 10
+
+
+def test_labels_that_are_not_integers_are_an_error(tmp_path: Path) -> None:
+    report = check(write_data(tmp_path, row3="1.5", row7="dix", row9=None))
+    assert found(report)["labels_not_integers"] == (3, (3, 7, 9))
+    assert not report.is_trainable
+
+
+def test_label_column_of_another_length_is_an_error(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
+    labels.iloc[:-2].to_csv(folder / "Y_train_CVw08PX.csv")
+    report = check(folder)
+    assert found(report)["lengths_differ"] == (2, (58, 59))
+    assert not report.is_trainable
+
+
+def test_row_number_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    report = check(write_simple(tmp_path, ",designation,prdtypecode\n4,a,1\n4,b,2\n"))
+    assert found(report)["duplicate_ids"] == (1, (4,))
+    assert not report.is_trainable
+
+
+def test_one_class_is_an_error(tmp_path: Path) -> None:
+    report = check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,1\n"))
+    assert [one.code for one in report.errors] == ["too_few_classes"]
+
+
+def test_two_classes_are_enough(tmp_path: Path) -> None:
+    assert check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).is_trainable
+
+
+def test_empty_table_is_an_error(tmp_path: Path) -> None:
+    assert not check(write_simple(tmp_path, "designation,prdtypecode\n")).is_trainable
+
+
+def test_missing_label_column_is_an_error(tmp_path: Path) -> None:
+    report = check(write_simple(tmp_path, "designation\na\nb\n"))
+    assert [one.code for one in report.errors] == ["no_labels"]
+
+
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    assert [one.code for one in check(tmp_path).errors] == ["unreadable_file"]
+
+
+def test_weak_labels_that_cannot_be_used_are_a_warning(tmp_path: Path) -> None:
+    report = check(write_weak(write_data(tmp_path), 10, 77))
+    assert found(report)["unknown_weak_codes"] == (1, (1001,))
+    assert report.is_trainable
+
+
+def test_command_says_all_and_how_it_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_check(write_good(tmp_path / "good")) == 0
+    folder = write_data(tmp_path, row7="dix")
+    assert run_check(folder) == 1
+    said = capsys.readouterr().out
+    assert "20 rows, 2 classes, 20 pictures" in said
+    assert "error: Expected whole numbers" in said
+    assert "    1 rows: 7" in said
+
+
+def unsafe(folder: Path, *members: zipfile.ZipInfo) -> DatasetReport:
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        for member in members:
+            archive.writestr(member, b"x")
+    return check(write_simple(folder, "designation,prdtypecode\na,1\nb,2\n"))
+
+
+def link() -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo("a.png")
+    member.external_attr = 0o120777 << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (zipfile.ZipInfo("../a.png"), "outside"),
+        (zipfile.ZipInfo("/etc/a.png"), "outside"),
+        (zipfile.ZipInfo("C:/a.png"), "outside"),
+        (link(), "link"),
+    ],
+)
+def test_unsafe_archives_are_refused(tmp_path: Path, member: zipfile.ZipInfo, said: str) -> None:
+    (fault,) = unsafe(tmp_path, member).errors
+    assert said in fault.message
+
+
+def test_archive_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.pictures.MAX_UNPACKED", 1)
+    (fault,) = unsafe(tmp_path, zipfile.ZipInfo("a.png"), zipfile.ZipInfo("b.png")).errors
+    assert "unpack to at most 1 bytes. Received: 2" in fault.message
+    monkeypatch.setattr("trainer.pictures.MAX_MEMBERS", 1)
+    (fault,) = unsafe(tmp_path, zipfile.ZipInfo("a.png"), zipfile.ZipInfo("b.png")).errors
+    assert "at most 1 files" in fault.message
+
+
+def test_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"PK no archive")
+    (fault,) = check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).errors
+    assert "Expected a ZIP archive" in fault.message
+
+
+def test_names_of_an_archive_are_listed_without_what_a_mac_adds(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name in ("photos/", "photos/a.png", "__MACOSX/photos/._a.png"):
+            archive.writestr(name, b"x" if not name.endswith("/") else b"")
+    assert [*ZipPictures(tmp_path / "images.zip")] == ["photos/a.png"]

@@ -1,0 +1,47 @@
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.dataset_split import hashed_parts, split_key
+
+titles = st.text("abcé -12", max_size=8)
+products = st.lists(st.tuples(titles, st.sampled_from([10, 20, 30])), min_size=1, max_size=60)
+
+
+def frame(rows: list[tuple[str, int]]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["designation", "code"])
+    return found.assign(description="", picture_name=[f"{i}.jpg" for i in range(len(rows))])
+
+
+@given(products)
+def test_same_title_is_on_one_side(rows: list[tuple[str, int]]) -> None:
+    table = frame(rows)
+    keys = [
+        split_key(title) or name
+        for title, name in zip(table["designation"], table["picture_name"], strict=True)
+    ]
+    assert hashed_parts(table).groupby(keys).nunique().max() == 1
+
+
+@given(products)
+def test_every_category_is_trained_on(rows: list[tuple[str, int]]) -> None:
+    table = frame(rows)
+    trained = table["code"][hashed_parts(table) == "train"]
+    assert set(trained) == set(table["code"])
+
+
+def test_rows_stay_where_they_are_when_others_come() -> None:
+    table = frame([(f"produit {i}", 10 + i % 2) for i in range(2000)])
+    before, after = hashed_parts(table[:1000]), hashed_parts(table)
+    assert before.equals(after[:1000])
+    assert 150 < (after == "test").sum() < 250
+
+
+def test_three_titles_of_a_category_are_enough_to_measure() -> None:
+    parts = hashed_parts(frame([(title, code) for title in "abc" for code in (10,)]))
+    assert sorted(parts) == ["test", "train", "validation"]
+
+
+def test_case_accents_and_punctuation_make_no_difference() -> None:
+    assert split_key("Été, à la PLAGE!") == split_key("ete a la plage")
+    assert split_key("lot de 2") != split_key("lot de 3")

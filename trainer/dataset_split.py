@@ -1,0 +1,87 @@
+"""Which product is trained on and which is held out: decided by the product, not by chance.
+
+The side follows from a hash of the title, so a product stays where it is when others come, and
+products whose titles differ only in case, accents or punctuation are on one side.
+"""
+
+import hashlib
+import unicodedata
+
+import numpy as np
+import pandas as pd
+
+#: Share that is never trained on.
+TEST_SHARE = 0.1
+#: Share of the rest that is held out to calibrate and to choose.
+VALIDATION_SHARE = 0.1
+
+
+def split_key(title: str) -> str:
+    """What near-duplicates have in common: the letters and digits of a title."""
+    plain = unicodedata.normalize("NFKD", title.casefold())
+    return "".join(one for one in plain if one.isalnum())
+
+
+def hashed_parts(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
+    """Give each row its part: `train`, `validation` or `test`.
+
+    A category keeps at least one row to train on. Of three titles or more, one is tested on and
+    one calibrated on, if the categories can spare them.
+
+    Args:
+        rows: With `designation`, `description`, `picture_name` and `code`.
+        seed: Moves rows between `train` and `validation`, never to or from `test`.
+
+    Returns:
+        A part for each row, by the rows' index.
+    """
+    keys = pd.Series(_keys(rows), index=rows.index, dtype=object)
+    unique = pd.Index(keys.unique())
+    of_test = np.array([_share("test", key) for key in unique])
+    of_rest = np.array([_share(f"validation {seed}", key) for key in unique])
+    side = np.where(
+        of_test < TEST_SHARE,
+        "test",
+        np.where(of_rest < VALIDATION_SHARE, "validation", "train"),
+    )
+    parts = keys.map(dict(zip(unique, side, strict=True))).astype(object)
+    _leave_some_to_train(parts, keys, rows["code"])
+    for part, order in (("test", of_test), ("validation", of_rest)):
+        _require_some(part, parts, keys, rows["code"], unique[np.argsort(order)])
+    return parts
+
+
+def _keys(rows: pd.DataFrame) -> list[str]:
+    columns = (rows["designation"], rows["description"], rows["picture_name"])
+    # What has no text is told apart by its picture.
+    return [
+        split_key(title) or split_key(text) or picture
+        for title, text, picture in zip(*columns, strict=True)
+    ]
+
+
+def _share(purpose: str, key: str) -> float:
+    """A number from 0 to 1 that is the same on every machine."""
+    digest = hashlib.sha256(f"{purpose}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2.0**64
+
+
+def _leave_some_to_train(parts: pd.Series, keys: pd.Series, codes: pd.Series) -> None:
+    """Take back all titles of the categories that have nothing left to train on."""
+    bare = codes[~codes.isin(codes[parts == "train"])]
+    parts[keys.isin(keys[bare.index])] = "train"
+
+
+def _require_some(
+    part: str, parts: pd.Series, keys: pd.Series, codes: pd.Series, order: pd.Index
+) -> None:
+    """Move one title to an empty part, if its categories keep another one to train on."""
+    if (parts == part).any():
+        return
+    trained = parts == "train"
+    titles = keys[trained].groupby(codes[trained]).nunique()
+    for key in order:
+        mine = trained & (keys == key)
+        if mine.any() and (titles[codes[mine].unique()] > 1).all():
+            parts[mine] = part
+            return
