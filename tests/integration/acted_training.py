@@ -25,7 +25,6 @@ def main() -> int:
     for name in ("--out", "--work", "--progress"):
         parser.add_argument(name, type=Path, required=True)
     given = parser.parse_args()
-    plot, _, where = given.data.partition(":")
     kept = given.work / "kept"
     kept.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(STEPS):
@@ -33,17 +32,20 @@ def main() -> int:
         with given.progress.open("a") as progress:
             progress.write(json.dumps(told) + "\n")
         print(f"{step} begins", flush=True)
-        if step == where:
-            _suffer(plot, given.work, step)
+        suffer(step, given.data, given.work)
         if not (kept / step).exists():
             with (given.work / "done").open("a") as done:
                 done.write(step + "\n")
             (kept / step).touch()
-    _deliver(given.out, plot)
+    _deliver(given.out, given.data)
     return 0
 
 
-def _suffer(plot: str, work: Path, step: str) -> None:
+def suffer(step: str, data: str, work: Path) -> None:
+    """Do what `data` says of this step."""
+    plot, _, where = data.partition(":")
+    if where != step:
+        return
     is_first = not (work / f"met-{step}").exists()
     (work / f"met-{step}").touch()
     if plot == "die" or (plot == "die-once" and is_first):
