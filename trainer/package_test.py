@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +66,10 @@ class Tolerance:
 
 #: Weights in full precision: what is left is the order of additions.
 EXACT = Tolerance(1e-3)
-#: Weights in 8 bits are off by up to 1/254 of the largest of their channel, in every layer. A
-#: probability near one half moves most, and the answer only where two categories were near a tie.
-EIGHT_BITS = Tolerance(0.05)
+#: Weights in 8 bits are off by up to 1/254 of the largest of their channel, in every layer. Of 120
+#: pictures, Xception in 8 bits moved a probability by .054 at most (half of them by less than .007)
+#: and gave 97.5 % the same category; the rest was nearer than .01 to a tie. Twice that is a fault.
+EIGHT_BITS = Tolerance(0.1, 0.95)
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,8 @@ def test_package(folder: Path, golden: Golden, budget: Budget, work: Path) -> Pa
             _test_part(part, folder, rows, getattr(budget, f"{part}_ms"), work, verdict)
         except _Refused as refused:
             verdict.reasons.append(str(refused))
+        except OSError as error:
+            verdict.reasons.append(f"The test of the {part} model did not end: {error}")
     return verdict
 
 
@@ -220,17 +225,20 @@ def environment(worker: str, work: Path) -> Path:
         raise InvalidInput("Expected the installer `uv` beside this Python. Received: none")
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     there = work / f"{worker}-{digest[:16]}"
-    if not there.exists():
-        aside = work / f".{there.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            # Made aside and renamed: a test that is stopped here leaves no half of one.
-            _install(uv, aside, requirements)
-            aside.rename(there)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return there / "bin" / "python"
+    python = there / "bin" / "python"
+    if python.exists():
+        return python
+    # There may be one whose Python is gone from this machine.
+    shutil.rmtree(there, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    # Made aside and renamed: a test that is stopped here leaves no half of one.
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=work) as aside:
+        made = Path(aside) / there.name
+        _install(uv, made, requirements)
+        # Another test may have been first; its environment is the same.
+        if not there.exists():
+            made.rename(there)
+    return python
 
 
 def _install(uv: str, folder: Path, requirements: Path) -> None:
@@ -261,11 +269,11 @@ def _test_part(
         raise _Refused(f"There are no golden rows for the {part} model, so nothing is proven of it")
     try:
         python = environment(f"worker_{part}", work / "environments")
-        sources = _sources(work)
     except (InvalidInput, OSError) as error:
         raise _Refused(f"The environment of worker_{part} cannot be made: {error}") from error
-    _refuse_foreign(part, python, sources)
-    answers = _ask(part, python, sources, folder, golden)
+    with sources_in(work) as sources:
+        _refuse_foreign(part, python, sources)
+        answers = _ask(part, python, sources, folder, golden)
     latency = _latency(answers)
     verdict.latencies[part] = latency
     if latency.p95_ms > budget_ms:
@@ -284,15 +292,14 @@ def _test_part(
     verdict.reasons += _objections(part, difference, golden.tolerance)
 
 
-def _sources(work: Path) -> Path:
+@contextmanager
+def sources_in(work: Path) -> Iterator[Path]:
     """A folder with the workers' code and nothing of the trainer's, and the refusal to connect."""
-    folder = work / "sources"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in SOURCES:
-        (folder / name).symlink_to(PROJECT / name)
-    (folder / "sitecustomize.py").write_text(NO_NETWORK, "utf-8")
-    return folder
+    with tempfile.TemporaryDirectory(prefix=".sources-", dir=work) as folder:
+        for name in SOURCES:
+            (Path(folder) / name).symlink_to(PROJECT / name)
+        (Path(folder) / "sitecustomize.py").write_text(NO_NETWORK, "utf-8")
+        yield Path(folder)
 
 
 def _refuse_foreign(part: str, python: Path, sources: Path) -> None:
@@ -300,7 +307,7 @@ def _refuse_foreign(part: str, python: Path, sources: Path) -> None:
         "import importlib.util, sys; "
         "print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
     )
-    ran = _run([str(python), "-c", code, *FOREIGN], sources, "")
+    ran = run_clean([str(python), "-c", code, *FOREIGN], sources, "")
     if ran.returncode:
         raise _Refused(f"Python does not start for worker_{part}: {_last_line(ran.stderr)}")
     if names := ran.stdout.split():
@@ -312,7 +319,7 @@ def _ask(
 ) -> list[dict[str, Any]]:
     lines = "".join(json.dumps(asked) + "\n" for asked in golden.asked)
     command = [str(python), "-m", f"worker_{part}.probe", str(folder.resolve())]
-    ran = _run(command, sources, lines)
+    ran = run_clean(command, sources, lines)
     if ran.returncode:
         raise _Refused(f"worker_{part} does not load the release: {_last_line(ran.stderr)}")
     answers = [json.loads(line) for line in ran.stdout.splitlines()[1:]]
@@ -326,8 +333,9 @@ def _ask(
     return answers
 
 
-def _run(command: list[str], sources: Path, given: str) -> subprocess.CompletedProcess[str]:
-    # Of this process's environment only what a Python needs: no settings, no other packages.
+def run_clean(command: list[str], sources: Path, given: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the workers' code alone, with nothing of this process's environment."""
+    # But for what a Python needs: no settings, no other packages.
     clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     try:
         return subprocess.run(
@@ -341,7 +349,7 @@ def _run(command: list[str], sources: Path, given: str) -> subprocess.CompletedP
             check=False,
         )
     except (subprocess.TimeoutExpired, OSError) as error:
-        raise _Refused(f"{command[2]} did not end: {error}") from error
+        raise _Refused(f"The worker's Python did not end: {error}") from error
 
 
 def _latency(answers: Sequence[Mapping[str, Any]]) -> Latency:

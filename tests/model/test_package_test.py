@@ -78,10 +78,15 @@ def test_sound_release_passes_with_its_figures(release: Path, golden: Golden, wo
     assert 0 < figures["package_image_p50_ms"] <= figures["package_image_p95_ms"]
 
 
-def test_environments_are_installed_once(work: Path) -> None:
-    before = package_test.environment("worker_text", work / "environments").stat()
-    after = package_test.environment("worker_text", work / "environments").stat()
-    assert before == after
+def test_environments_are_installed_once_and_again_when_broken(work: Path) -> None:
+    folder = work / "environments"
+    python = package_test.environment("worker_fusion", folder)
+    made = python.parent.stat().st_ino
+    assert package_test.environment("worker_fusion", folder) == python
+    assert python.parent.stat().st_ino == made
+    python.unlink()
+    assert package_test.environment("worker_fusion", folder).exists()
+    assert not [*folder.glob(".new-*")]
 
 
 @pytest.mark.parametrize("modality", Modality)
@@ -222,20 +227,19 @@ def test_environment_with_more_than_a_worker_s_packages_is_refused(
 
 def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) -> None:
     python = package_test.environment("worker_text", work / "environments")
-    sources = package_test._sources(work)
     for code, said in (
         ("import tensorflow", "No module named 'tensorflow'"),
         ("import trainer", "No module named 'trainer'"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "There is no network"),
     ):
-        ran = package_test._run([str(python), "-c", code], sources, "")
+        with package_test.sources_in(work) as sources:
+            ran = package_test.run_clean([str(python), "-c", code], sources, "")
         assert ran.returncode == 1
         assert said in ran.stderr
 
 
 def test_probe_without_a_folder_says_what_it_expects(work: Path) -> None:
     python = package_test.environment("worker_text", work / "environments")
-    ran = package_test._run(
-        [str(python), "-m", "worker_text.probe"], package_test._sources(work), ""
-    )
+    with package_test.sources_in(work) as sources:
+        ran = package_test.run_clean([str(python), "-m", "worker_text.probe"], sources, "")
     assert (ran.returncode, ran.stderr) == (2, "Expected the folder of a release.\n")
