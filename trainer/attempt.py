@@ -90,7 +90,7 @@ class Attempt:
                 ) from error
 
     def _train_and_register(self) -> str:
-        trained = Trained.read(self._out) or self._train()
+        trained = Trained.read(self._folder) or self._train()
         self._tell("register")
         try:
             version = self._patiently(
@@ -114,7 +114,7 @@ class Attempt:
         if self._settings.weights is not None:
             command += ["--weights", str(self._settings.weights)]
         self._run_child("training", command)
-        return Trained.read(self._out) or Trained(status="ready")
+        return Trained.read(self._folder) or Trained(status="ready")
 
     def _deliver(self, version: str) -> str:
         rejected = self._patiently(lambda: self._delivery.registry.show(version)).rejected
@@ -163,7 +163,7 @@ class Attempt:
                 f"{self._settings.max_attempts}; memory may be short"
             )
         if code > 0:
-            said = self._bench.tail[-1] if self._bench.tail else "it said nothing"
+            said = self._bench.tail[-1].removeprefix("error: ") if self._bench.tail else "nothing"
             raise TrainingFailed(
                 explained(
                     f"The {what} ended with {code}: {said}", self._settings, *self._bench.tail

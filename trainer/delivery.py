@@ -68,7 +68,7 @@ class Trained(BaseModel):
     status: Literal["ready", "rejected"]
     reason: str | None = None
     #: MLflow run that holds the training's curves, if there is one.
-    run_id: str | None = None
+    mlflow_run: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Trained | None":
@@ -117,7 +117,7 @@ class Delivery:
             if release.description == description:
                 return release.version
         return self.registry.register(
-            folder, description=description, rejected=trained.rejected, run_id=trained.run_id
+            folder, description=description, rejected=trained.rejected, run_id=trained.mlflow_run
         )
 
     def decide(self, claim: Claim, version: str, verdict: dict[str, Any] | None) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
@@ -142,16 +143,11 @@ class Releases:
         with _unavailable_if_down():
             if self._model() is None:
                 self._client.create_registered_model(self._settings.model_name)
-            run = (
-                self._client.get_run(run_id)
-                if run_id
-                else self._client.create_run(self._experiment(), run_name=manifest.name)
-            )
+            run = self._run(run_id, manifest.name)
             self._client.log_artifacts(run.info.run_id, str(folder), "release")
             for name, figure in manifest.figures.items():
                 self._client.log_metric(run.info.run_id, name, figure)
-            if run_id is None:
-                self._client.set_terminated(run.info.run_id)
+            self._client.set_terminated(run.info.run_id)
             version = self._client.create_model_version(
                 self._settings.model_name,
                 source=f"{run.info.artifact_uri}/release",
@@ -182,6 +178,16 @@ class Releases:
             if _is_missing(error):
                 return None
             raise
+
+    def _run(self, run_id: str | None, name: str) -> Run:
+        if run_id is not None:
+            try:
+                return self._client.get_run(run_id)
+            except MlflowException as error:
+                if not _is_missing(error):
+                    raise
+                # Deleted meanwhile, or kept by another MLflow; the release matters more.
+        return self._client.create_run(self._experiment(), run_name=name)
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)

@@ -69,7 +69,7 @@ def _deliver(out: Path, plot: str) -> None:
     result = {"status": "ready", "reason": None, "dataset": {"name": plot, "fingerprint": "f" * 64}}
     if plot == "reject":
         result |= {"status": "rejected", "reason": "90 ms for a text, at most 50 ms are allowed"}
-    (out / "result.json").write_text(json.dumps(result | {"figures": {}}))
+    (out.parent / "result.json").write_text(json.dumps(result | {"figures": {}}))
 
 
 if __name__ == "__main__":

@@ -477,6 +477,7 @@ def test_release_is_registered_once_however_often_the_run_is_taken_up(
     # Given a service that died between registering and writing the version down
     id_ = add(runs.unit_of_work, status="running", leased_until=now() - timedelta(seconds=1))
     write_tiny_release(settings.work_folder / "runs" / id_ / "release")
+    (settings.work_folder / "runs" / id_ / "result.json").write_text('{"status": "ready"}')
     registry.register(
         settings.work_folder / "runs" / id_ / "release", description=f"Training run {id_}"
     )
