@@ -9,9 +9,10 @@ from fastapi import FastAPI
 
 from gateway import errors
 from gateway.champion import ChampionWatch
+from gateway.datasets import Datasets
 from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
-from gateway.routes import health, jobs, queues, releases, token, training, users
+from gateway.routes import datasets, health, jobs, queues, releases, token, training, users
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -77,6 +78,7 @@ def build_services(settings: GatewaySettings) -> Services:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     release_settings = ReleaseSettings()
     registry = Releases(release_settings)
+    storage = Storage(StorageSettings())
     return Services(
         settings=settings,
         unit_of_work=unit_of_work,
@@ -84,7 +86,8 @@ def build_services(settings: GatewaySettings) -> Services:
         releases=registry,
         champion=ChampionWatch(registry, broker.workers, unit_of_work, release_settings),
         sessions=Sessions(settings, unit_of_work),
-        jobs=Jobs(unit_of_work, Storage(StorageSettings()), SweepSettings().lease_seconds),
+        jobs=Jobs(unit_of_work, storage, SweepSettings().lease_seconds),
+        datasets=Datasets(unit_of_work, storage),
         waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
     )
 
@@ -93,11 +96,15 @@ def build_app(services: Services) -> FastAPI:
     """Put the routes, the errors and the middleware together."""
     app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
     app.state.services = services
-    for module in (token, users, jobs, releases, training, queues, health):
+    for module in (token, users, jobs, releases, datasets, training, queues, health):
         app.include_router(module.router)
     errors.install(app)
     # The last one added is the outermost: refused bodies are logged and counted too.
-    app.add_middleware(LimitedBody, max_bytes=services.settings.max_body_bytes)
+    app.add_middleware(
+        LimitedBody,
+        max_bytes=services.settings.max_body_bytes,
+        larger={datasets.PREFIX: services.settings.max_dataset_bytes},
+    )
     app.add_middleware(Observed)
     return app
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -54,20 +55,30 @@ class Observed:
 
 
 class LimitedBody:
-    """Refuses bodies over a size, whether they announce it or not."""
+    """Refuses bodies over a size, whether they announce it or not.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Args:
+        app: What answers.
+        max_bytes: Of most requests.
+        larger: Other sizes, by what a path begins with.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._limit(scope["path"])
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            await of_error(self._too_large(int(announced)))(scope, receive, send)
+        if announced.isdigit() and int(announced) > limit:
+            await of_error(_too_large(limit, int(announced)))(scope, receive, send)
             return
         read = 0
 
@@ -75,17 +86,20 @@ class LimitedBody:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._max_bytes:
+            if read > limit:
                 # FastAPI takes any other error while it reads a body for a malformed one.
-                raise HTTPException(TooLarge.status, self._too_large(read).detail)
+                raise HTTPException(TooLarge.status, _too_large(limit, read).detail)
             return message
 
         await self._app(scope, receive_limited, send)
 
-    def _too_large(self, received: int) -> TooLarge:
-        return TooLarge(
-            f"Expected a body of at most {self._max_bytes} bytes. Received: {received} or more"
-        )
+    def _limit(self, path: str) -> int:
+        sizes = (size for prefix, size in self._larger.items() if path.startswith(prefix))
+        return next(sizes, self._max_bytes)
+
+
+def _too_large(limit: int, received: int) -> TooLarge:
+    return TooLarge(f"Expected a body of at most {limit} bytes. Received: {received} or more")
 
 
 def _trace_id(scope: Scope) -> str:

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
 from gateway.champion import ChampionWatch
+from gateway.datasets import Datasets
 from gateway.deps import Principal
 from gateway.jobs import Jobs
 from gateway.sessions import Sessions
@@ -31,6 +32,7 @@ class Services:
     champion: ChampionWatch
     sessions: Sessions
     jobs: Jobs
+    datasets: Datasets
     waiting: Waiting
 
 

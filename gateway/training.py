@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from gateway.deps import Principal
 from shared.contracts import TrainingRequested
+from shared.db.datasets import resolve
 from shared.db.models import TrainingRun, TrainingStatus, new_id, now
 from shared.db.session import Work
-from shared.errors import InvalidInput, NotFound
+from shared.errors import NotFound
 
 
 def request(
@@ -21,7 +22,8 @@ def request(
         InvalidInput: There is no such dataset.
     """
     if dataset is not None:
-        raise InvalidInput(f"No dataset {dataset!r}", field=("dataset",))
+        # Written with its version: what comes to the dataset later is not in this run.
+        dataset = resolve(work.session, dataset).reference
     run = TrainingRun(id=new_id(), requested_by=principal.username, reason=reason, dataset=dataset)
     work.session.add(run)
     work.session.flush()

@@ -5,6 +5,7 @@
     any worker ─ MessageParked ─────────────────────────────────────────────▶ fusion.<lane>
     fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
+    gateway ─ DatasetUploaded ─▶ datasets ─▶ trainer ─▶ a version that can be trained on
 
 Requests are imperative, facts are in the past tense. Work messages carry a list: one product is a
 list of one, a catalog is slices. Text travels in the message, pictures as URIs.
@@ -165,12 +166,33 @@ class TrainingRequested(Message):
         return TRAINING_QUEUE
 
 
+class DatasetUploaded(Message):
+    """A version of a dataset waits to be checked."""
+
+    topic = "dataset_uploaded"
+
+    version_id: str
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue that the message travels on."""
+        return DATASETS_QUEUE
+
+
 TRAINING_QUEUE = "training"
+DATASETS_QUEUE = "datasets"
 STATIONS = ("text", "image", "fusion")
 #: Every message type by its topic.
 TOPICS: dict[str, type[Message]] = {
     kind.topic: kind
-    for kind in (ScoreText, ScoreImage, ModalityScored, MessageParked, TrainingRequested)
+    for kind in (
+        ScoreText,
+        ScoreImage,
+        ModalityScored,
+        MessageParked,
+        TrainingRequested,
+        DatasetUploaded,
+    )
 }
 
 
@@ -181,4 +203,5 @@ def queue_name(station: str, lane: Lane) -> str:
 
 def all_queues() -> tuple[str, ...]:
     """Every queue of the system."""
-    return (*(queue_name(s, lane) for s in STATIONS for lane in Lane), TRAINING_QUEUE)
+    lanes = (queue_name(station, lane) for station in STATIONS for lane in Lane)
+    return (*lanes, TRAINING_QUEUE, DATASETS_QUEUE)

@@ -101,6 +101,8 @@ class GatewaySettings(BaseSettings):
     refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
+    max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
     max_text_characters: int = Field(default=50_000, ge=1)
 
 

@@ -3,19 +3,24 @@
 import errno
 import hashlib
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 
+#: What is held in memory of a large file.
+PIECE_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -68,6 +73,36 @@ class Storage:
         with _unavailable_if_broken():
             self._write(uri, content)
 
+    def put_stream(self, uri: str, stream: BinaryIO) -> int:
+        """Store what a stream gives, a piece at a time; returns how many bytes that were.
+
+        Raises:
+            Unavailable: The storage is full or does not answer; nothing is left there.
+        """
+        with _unavailable_if_broken(), self._aside(uri) as aside:
+            with self._files.open(aside, "wb") as file:
+                shutil.copyfileobj(stream, file, PIECE_BYTES)
+            return int(self._files.size(aside))
+
+    def copy_to(self, uri: str, path: Path) -> None:
+        """Copy what is stored to a local file, a piece at a time.
+
+        Raises:
+            NotFound: Nothing is stored there.
+            Unavailable: The storage does not answer, or the local disk is full.
+        """
+        with _unavailable_if_broken():
+            try:
+                with self._files.open(self._path(uri), "rb") as file, path.open("wb") as out:
+                    shutil.copyfileobj(file, out, PIECE_BYTES)
+            except FileNotFoundError as error:
+                raise NotFound(f"Nothing is stored at {uri!r}") from error
+
+    def local(self, uri: str) -> Path | None:
+        """Where an address lies on this machine's disk, if the storage is a folder."""
+        path = self._path(uri)
+        return Path(path) if isinstance(self._files, LocalFileSystem) else None
+
     def get(self, uri: str) -> bytes:
         """Read the bytes of an address.
 
@@ -105,6 +140,15 @@ class Storage:
         with _unavailable_if_broken(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(uri))
 
+    def remove_folder(self, uri: str) -> None:
+        """Remove a folder and all that is in it; nothing happens if it is gone.
+
+        Raises:
+            Unavailable: The storage does not answer.
+        """
+        with _unavailable_if_broken(), suppress(FileNotFoundError):
+            self._files.rm(self._path(uri), recursive=True)
+
     def _entries(self, folder: str) -> list[dict[str, Any]]:
         with _unavailable_if_broken():
             try:
@@ -117,12 +161,17 @@ class Storage:
         return entries
 
     def _write(self, uri: str, content: bytes) -> None:
+        with self._aside(uri) as aside:
+            self._files.pipe_file(aside, content)
+
+    @contextmanager
+    def _aside(self, uri: str) -> Iterator[str]:
         # Written aside and moved: a reader never sees half a file, and a crash leaves none.
         path, aside = self._path(uri), self._path(f"incoming/{uuid.uuid4().hex}")
         for folder in (path.rpartition("/")[0], aside.rpartition("/")[0]):
             self._files.makedirs(folder, exist_ok=True)
         try:
-            self._files.pipe_file(aside, content)
+            yield aside
             self._files.mv(aside, path)
         finally:
             if self._files.exists(aside):

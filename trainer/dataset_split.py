@@ -22,7 +22,7 @@ def split_key(title: str) -> str:
     return "".join(one for one in plain if one.isalnum())
 
 
-def hashed_parts(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
+def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = None) -> pd.Series:
     """Give each row its part: `train`, `validation` or `test`.
 
     A category keeps at least one row to train on. Of three titles or more, one is tested on and
@@ -31,6 +31,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     Args:
         rows: With `designation`, `description`, `picture_name` and `code`.
         seed: Moves rows between `train` and `validation`, never to or from `test`.
+        kept: Parts that some rows have already. They stay, and rows with the same title join them.
 
     Returns:
         A part for each row, by the rows' index.
@@ -44,10 +45,16 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
         "test",
         np.where(of_rest < VALIDATION_SHARE, "validation", "train"),
     )
-    parts = keys.map(dict(zip(unique, side, strict=True))).astype(object)
-    _leave_some_to_train(parts, keys, rows["code"])
+    sides = dict(zip(unique, side, strict=True))
+    if kept is None:
+        kept = pd.Series([], dtype=object, index=rows.index[:0])
+    sides |= dict(zip(keys.loc[kept.index], kept, strict=True))
+    parts = keys.map(sides).astype(object)
+    parts[kept.index] = kept
+    is_free = ~keys.isin(keys.loc[kept.index])
+    _leave_some_to_train(parts, keys, rows["code"], kept.index)
     for part, order in (("test", of_test), ("validation", of_rest)):
-        _require_some(part, parts, keys, rows["code"], unique[np.argsort(order)])
+        _require_some(part, parts, keys[is_free], rows["code"], unique[np.argsort(order)])
     return parts
 
 
@@ -66,10 +73,13 @@ def _share(purpose: str, key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2.0**64
 
 
-def _leave_some_to_train(parts: pd.Series, keys: pd.Series, codes: pd.Series) -> None:
-    """Take back all titles of the categories that have nothing left to train on."""
-    bare = codes[~codes.isin(codes[parts == "train"])]
-    parts[keys.isin(keys[bare.index])] = "train"
+def _leave_some_to_train(
+    parts: pd.Series, keys: pd.Series, codes: pd.Series, kept: pd.Index
+) -> None:
+    """Take back the titles of categories that have nothing left to train on; old rows last."""
+    for movable in (~codes.index.isin(kept), np.full(len(codes), True)):
+        bare = codes[~codes.isin(codes[parts == "train"]) & movable]
+        parts[keys.isin(keys[bare.index]) & movable] = "train"
 
 
 def _require_some(
@@ -78,10 +88,11 @@ def _require_some(
     """Move one title to an empty part, if its categories keep another one to train on."""
     if (parts == part).any():
         return
-    trained = parts == "train"
+    codes = codes[keys.index]
+    trained = parts[keys.index] == "train"
     titles = keys[trained].groupby(codes[trained]).nunique()
     for key in order:
         mine = trained & (keys == key)
         if mine.any() and (titles[codes[mine].unique()] > 1).all():
-            parts[mine] = part
+            parts[mine.index[mine]] = part
             return

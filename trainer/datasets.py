@@ -60,12 +60,14 @@ class Dataset:
         categories: In the order of the probability columns.
         official_share: Share of each category in the official training rows, where known.
         read: How a picture's reference is read.
+        made: Fingerprint that a stored version was given when it was made.
     """
 
     rows: pd.DataFrame
     categories: CategorySet
     official_share: dict[int, float]
     read: Callable[[str], bytes] = read_picture
+    made: str = ""
 
     def part(self, *names: str, text: bool = False, picture: bool = False) -> pd.DataFrame:
         """Rows of some parts; `text` and `picture` keep only those that have one."""
@@ -96,6 +98,8 @@ class Dataset:
         would cost half a minute, and what is computed from a picture is kept by its own hash.
         Where the folder lies, and whether its pictures are packed, makes no difference.
         """
+        if self.made:
+            return self.made
         digest = hashlib.sha256()
         for category in self.categories.categories:
             digest.update(json.dumps([category.code, category.name]).encode())
@@ -110,10 +114,19 @@ class Dataset:
 def load(folder: Path, *, seed: int = 0) -> Dataset:
     """Read a dataset; pictures stay on disk.
 
+    Args:
+        folder: Of files; or `name@version`, which is read from the storage.
+        seed: Moves rows of a folder between `train` and `validation`.
+
     Raises:
         InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
             `trainer.dataset_check.check` finds everything that is wrong.
     """
+    if "@" in folder.name and not folder.exists():
+        # It stands on this module.
+        from trainer.dataset_versions import load_stored
+
+        return load_stored(str(folder))
     official, findings = labelled_rows(folder)
     for finding in findings:
         raise InvalidInput(finding.message)
@@ -128,7 +141,6 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
         weak = weak.assign(part=np.where(held, "weak_held", "weak"))
     rows = official if weak is None else pd.concat([official, weak])
     if rows.index.has_duplicates:
-        # Rows are looked up by their number; the files need not agree about those.
         rows = rows.reset_index(drop=True)
     return Dataset(
         rows.drop(columns="picture_name"),
@@ -149,6 +161,9 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
     if only.exists():
         more, faults = labelled(read_table(only, ("productid", "imageid", "prdtypecode")), None)
         rows, findings = pd.concat([rows, more]), findings + faults
+        if rows.index.has_duplicates:
+            # Rows are looked up by their number; the files need not agree about those.
+            rows = rows.reset_index(drop=True)
     if not findings and rows["code"].nunique() < 2:
         findings.append(
             error(

@@ -7,7 +7,12 @@ import threading
 import structlog
 
 from shared.broker import Broker
-from shared.contracts import TRAINING_QUEUE, TrainingRequested
+from shared.contracts import (
+    DATASETS_QUEUE,
+    TRAINING_QUEUE,
+    DatasetUploaded,
+    TrainingRequested,
+)
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.inference.releases import Releases
@@ -19,14 +24,18 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     ReleaseSettings,
+    StorageSettings,
     TrainerSettings,
 )
+from shared.storage import Storage
+from trainer.dataset_checks import DatasetChecks
 from trainer.runs import Runs
 
 log = structlog.get_logger(__name__)
 
 #: How often the table is looked at without a message.
 LOOK_SECONDS = 30.0
+QUEUES = (TRAINING_QUEUE, DATASETS_QUEUE)
 
 
 def main() -> int:
@@ -35,27 +44,39 @@ def main() -> int:
     serve_metrics(MetricsSettings())
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
-    runs = Runs(unit_of_work, Releases(ReleaseSettings()), TrainerSettings())
-    wake = threading.Event()
+    settings = TrainerSettings()
+    runs = Runs(unit_of_work, Releases(ReleaseSettings()), settings)
+    # A training takes hours; whoever sends data wants to know within minutes what is wrong.
+    checks = DatasetChecks(unit_of_work, Storage(StorageSettings()), settings.work_folder)
+    wake, sent = threading.Event(), threading.Event()
 
     def on_training_requested(_request: TrainingRequested) -> None:
         # The message is done with at once. Training takes hours, far longer than Redis waits for
         # an acknowledgement; the row and its lease keep a run from being lost or done twice.
         wake.set()
 
+    def on_dataset_uploaded(_upload: DatasetUploaded) -> None:
+        sent.set()
+
     broker.subscribe(TrainingRequested, on_training_requested)
-    broker.presence("trainer", [TRAINING_QUEUE]).start()
+    broker.subscribe(DatasetUploaded, on_dataset_uploaded)
+    broker.presence("trainer", QUEUES).start()
     following = threading.Thread(target=_follow, args=(runs, wake), name="runs", daemon=True)
+    checking = threading.Thread(target=_check, args=(checks, sent), name="datasets", daemon=True)
     # Until the broker listens to signals itself; a run may have begun before.
     signal.signal(signal.SIGTERM, _leave)
     following.start()
+    checking.start()
     try:
-        return broker.run([TRAINING_QUEUE], threads=1)
+        return broker.run(QUEUES, threads=1)
     finally:
         # What runs is stopped and goes back to the queue, for the next start to go on with.
         runs.stopping.set()
+        checks.stopping.set()
         wake.set()
+        sent.set()
         following.join()
+        checking.join()
 
 
 def _leave(_signal: int, _frame: object) -> None:
@@ -72,6 +93,19 @@ def _follow(runs: Runs, wake: threading.Event) -> None:
         except Exception:
             log.exception("runs_not_looked_at")
         wake.wait(LOOK_SECONDS)
+
+
+def _check(checks: DatasetChecks, sent: threading.Event) -> None:
+    while not checks.stopping.is_set():
+        sent.clear()
+        try:
+            checks.work_off()
+            checks.tidy()
+        except Unavailable as error:
+            log.warning("datasets_not_looked_at", error=str(error))
+        except Exception:
+            log.exception("datasets_not_looked_at")
+        sent.wait(LOOK_SECONDS)
 
 
 if __name__ == "__main__":

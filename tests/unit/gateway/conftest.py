@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from gateway.champion import ChampionWatch
+from gateway.datasets import Datasets
 from gateway.deps import AccessTokens, Claims
 from gateway.jobs import Jobs, finished
 from gateway.main import build_app
@@ -108,6 +109,7 @@ def settings() -> GatewaySettings:
         secret_key=SecretStr("s" * 32),
         max_body_bytes=40_000,
         max_image_bytes=20_000,
+        max_dataset_bytes=80_000,
         max_text_characters=2_000,
     )
 
@@ -127,6 +129,7 @@ def api(
 
     champion = ChampionWatch(releases, broker.workers, unit_of_work, ReleaseSettings())
     champion.look()
+    storage = Storage(StorageSettings(url=str(tmp_path / "files")))
     services = Services(
         settings=settings,
         unit_of_work=unit_of_work,
@@ -134,9 +137,8 @@ def api(
         releases=cast(Releases, releases),
         champion=champion,
         sessions=Sessions(settings, unit_of_work),
-        jobs=Jobs(
-            unit_of_work, Storage(StorageSettings(url=str(tmp_path / "files"))), LEASE_SECONDS
-        ),
+        jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
+        datasets=Datasets(unit_of_work, storage),
         waiting=Waiting(ask),
     )
     with TestClient(build_app(services), raise_server_exceptions=False) as client:

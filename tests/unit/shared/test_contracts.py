@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from shared.contracts import (
     TOPICS,
+    DatasetUploaded,
     Failure,
     ImageItem,
     Lane,
@@ -54,6 +55,7 @@ MESSAGES: list[Message] = [
         parked_at=datetime(2026, 1, 1, tzinfo=UTC),
     ),
     TrainingRequested(trace_id=TRACE, run_id="r", reason="drift", requested_by="ada"),
+    DatasetUploaded(trace_id=TRACE, version_id="v"),
 ]
 
 

@@ -1,0 +1,223 @@
+"""Datasets: taken in here, checked and kept by the trainer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import BinaryIO
+
+import structlog
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway.deps import Principal
+from shared.contracts import DatasetUploaded
+from shared.db.datasets import folder_of, parse, upload_folder
+from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun, TrainingStatus, new_id
+from shared.db.session import UnitOfWork
+from shared.errors import Conflict, InvalidInput, NotFound, RayonError
+from shared.storage import Storage
+
+log = structlog.get_logger(__name__)
+
+#: What may be sent, and what the file is called until it is checked.
+FILES = {
+    "products": "products.csv",
+    "labels": "labels.csv",
+    "images": "images.zip",
+    "categories": "categories.csv",
+}
+_UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a new version is made from.
+
+    Attributes:
+        files: By their names in `FILES`; read once, from where they stand.
+        remove: Ids of rows of the version before that the new one is without.
+        corrected: Whether the labels that people gave to jobs come in.
+    """
+
+    files: Mapping[str, BinaryIO]
+    remove: Sequence[str] = ()
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Takes datasets in, shows and removes them."""
+
+    unit_of_work: UnitOfWork
+    storage: Storage
+
+    def create(
+        self, principal: Principal, name: str, change: Change, trace_id: str
+    ) -> DatasetVersion:
+        """Take the first version of a dataset in; it is checked later.
+
+        Raises:
+            InvalidInput: Not a name, or there are no products.
+            Conflict: There is such a dataset. One whose versions all failed may be sent again.
+            Unavailable: Storage or database do not answer; nothing was kept.
+        """
+        _require_name(name)
+        if "products" not in change.files:
+            raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
+        return self._take(principal, name, change, trace_id, is_first=True)
+
+    def add(self, principal: Principal, name: str, change: Change, trace_id: str) -> DatasetVersion:
+        """Make a new version from the newest that is ready; that one stays as it is.
+
+        Raises:
+            InvalidInput: Nothing is to be changed.
+            NotFound: No such dataset.
+            Conflict: No version is ready, or another change is being checked.
+            Unavailable: Storage or database do not answer; nothing was kept.
+        """
+        if not (change.remove or change.corrected or "products" in change.files):
+            raise InvalidInput(
+                "Expected `products`, `remove` or `labels=corrected`. Received: none of them",
+                field=("products",),
+            )
+        return self._take(principal, name, change, trace_id, is_first=False)
+
+    def delete(self, name: str) -> None:
+        """Remove a dataset with all versions.
+
+        Raises:
+            NotFound: No such dataset.
+            Conflict: A training run uses it, or a version is being checked.
+            Unavailable: Some files may be left; asked again, it goes on.
+        """
+        with self.unit_of_work() as work:
+            versions = _locked(work.session, name)
+            if not versions:
+                raise NotFound(f"No dataset {name!r}")
+            if any(one.status == DatasetStatus.CHECKING.value for one in versions):
+                raise Conflict(f"A version of {name!r} is being checked")
+            run = work.session.scalar(
+                select(TrainingRun.id).where(TrainingRun.status.in_(_UNFINISHED), _uses(name))
+            )
+            if run is not None:
+                raise Conflict(f"The training run {run} uses {name!r}")
+            for version in versions:
+                version.status = DatasetStatus.DELETING.value
+        # Files without rows would stay for ever; rows without files can be asked for again.
+        self.storage.remove_folder(folder_of(name))
+        with self.unit_of_work() as work:
+            for version in _locked(work.session, name):
+                work.session.delete(version)
+
+    def _take(
+        self, principal: Principal, name: str, change: Change, trace_id: str, *, is_first: bool
+    ) -> DatasetVersion:
+        with self.unit_of_work.reading() as session:
+            # Before gigabytes are stored for nothing.
+            _next(_of(session, name), name, is_first)
+        id_ = new_id()
+        try:
+            for kind, stream in change.files.items():
+                self.storage.put_stream(f"{upload_folder(id_)}/{FILES[kind]}", stream)
+            return self._write_down(id_, principal, name, change, trace_id, is_first)
+        except BaseException:
+            self._forget(id_)
+            raise
+
+    def _write_down(
+        self,
+        id_: str,
+        principal: Principal,
+        name: str,
+        change: Change,
+        trace_id: str,
+        is_first: bool,
+    ) -> DatasetVersion:
+        try:
+            with self.unit_of_work() as work:
+                number, base = _next(_locked(work.session, name), name, is_first)
+                version = DatasetVersion(
+                    id=id_,
+                    name=name,
+                    version=number,
+                    created_by=principal.username,
+                    asked={
+                        "base": base,
+                        "files": sorted(change.files),
+                        "remove": list(change.remove),
+                        "corrected": change.corrected,
+                    },
+                )
+                work.session.add(version)
+                work.session.flush()
+                work.publish(DatasetUploaded(trace_id=trace_id, version_id=id_))
+        except IntegrityError as error:
+            raise Conflict(f"Another version of {name!r} was sent at the same moment") from error
+        return version
+
+    def _forget(self, id_: str) -> None:
+        try:
+            self.storage.remove_folder(upload_folder(id_))
+        except RayonError as error:
+            log.warning("upload_left_behind", id=id_, error=error.detail)
+
+
+def find(session: Session, name: str) -> Sequence[DatasetVersion]:
+    """All versions of a dataset, newest first. Raises `NotFound`."""
+    versions = _of(session, name)
+    if not versions:
+        raise NotFound(f"No dataset {name!r}")
+    return versions
+
+
+def all_by_name(session: Session) -> list[tuple[str, list[DatasetVersion]]]:
+    """All datasets by name, each with its versions, newest first."""
+    query = select(DatasetVersion).order_by(DatasetVersion.name, DatasetVersion.version.desc())
+    found = session.scalars(query)
+    return [(name, list(group)) for name, group in groupby(found, lambda one: one.name)]
+
+
+def _next(versions: Sequence[DatasetVersion], name: str, is_first: bool) -> tuple[int, int | None]:
+    """Number of the next version, and of the one that it is made from."""
+    states = {one.status for one in versions}
+    ready = [one.version for one in versions if one.status == DatasetStatus.READY.value]
+    if DatasetStatus.DELETING.value in states:
+        raise Conflict(f"The dataset {name!r} is being removed; DELETE it again if that stopped")
+    if DatasetStatus.CHECKING.value in states:
+        raise Conflict(f"A version of {name!r} is being checked; ask again when it is ready")
+    number = max((one.version for one in versions), default=0) + 1
+    if is_first:
+        if ready:
+            raise Conflict(f"There is a dataset {name!r}; POST /v1/datasets/{name}/rows adds to it")
+        return number, None
+    if not versions:
+        raise NotFound(f"No dataset {name!r}")
+    if not ready:
+        raise Conflict(f"No version of {name!r} is ready; send it anew")
+    return number, max(ready)
+
+
+def _of(session: Session, name: str) -> Sequence[DatasetVersion]:
+    query = select(DatasetVersion).where(DatasetVersion.name == name)
+    return session.scalars(query.order_by(DatasetVersion.version.desc())).all()
+
+
+def _locked(session: Session, name: str) -> Sequence[DatasetVersion]:
+    query = select(DatasetVersion).where(DatasetVersion.name == name)
+    return session.scalars(query.order_by(DatasetVersion.id).with_for_update()).all()
+
+
+def _uses(name: str) -> ColumnElement[bool]:
+    return or_(
+        TrainingRun.dataset == name, TrainingRun.dataset.startswith(f"{name}@", autoescape=True)
+    )
+
+
+def _require_name(name: str) -> None:
+    try:
+        parsed, version = parse(name)
+    except InvalidInput as error:
+        raise InvalidInput(error.detail, field=("name",)) from error
+    if version is not None or parsed != name:
+        raise InvalidInput(f"Expected a name without version. Received: {name!r}", field=("name",))

@@ -1,0 +1,150 @@
+"""Labelled data for training, in versions that never change."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
+
+from gateway import datasets
+from gateway.datasets import FILES, Change
+from gateway.schemas import (
+    DatasetList,
+    DatasetOut,
+    DatasetReportOut,
+    DatasetVersionOut,
+    DatasetVersionReport,
+)
+from gateway.services import Operator, ServicesDep
+from shared.db.models import DatasetVersion
+from shared.errors import InvalidInput, Unavailable
+
+PREFIX = "/v1/datasets"
+#: `labels` with this word takes the labels that people gave to jobs.
+CORRECTED = "corrected"
+#: Ids that one request may remove.
+MAX_FIELDS = 20_000
+
+router = APIRouter(prefix=PREFIX, tags=["models"])
+
+
+def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
+    """What `/docs` shows of a form that FastAPI does not read itself."""
+    file = {"type": "string", "format": "binary"}
+    fields = {**dict.fromkeys(FILES, file), **more}
+    schema = {"type": "object", "properties": fields, "required": list(required)}
+    return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.get("")
+def list_datasets(services: ServicesDep, _operator: Operator) -> DatasetList:
+    """All datasets with their versions."""
+    with services.unit_of_work.reading() as session:
+        return DatasetList(
+            items=[
+                DatasetOut(name=name, versions=[_out(one) for one in versions])
+                for name, versions in datasets.all_by_name(session)
+            ]
+        )
+
+
+@router.post("", status_code=202, openapi_extra=_form("name", "products", name={"type": "string"}))
+async def upload(
+    services: ServicesDep, operator: Operator, request: Request, response: Response
+) -> DatasetReportOut:
+    """Send a dataset; poll it until its version is `ready`, or `failed` with a report.
+
+    `products` is a CSV file with the challenge's columns or `designation,description,image`;
+    labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive,
+    `categories` a CSV file of codes and names.
+    """
+    async with _form_of(request) as form:
+        name = form.get("name")
+        if not isinstance(name, str):
+            raise InvalidInput("Expected a name. Received: none", field=("name",))
+        create = partial(services.datasets.create, operator, name, _change(form))
+        version = await run_in_threadpool(create, request.state.trace_id)
+    return _accepted(version, response)
+
+
+@router.get("/{name}")
+def show(services: ServicesDep, _operator: Operator, name: str) -> DatasetReportOut:
+    """One dataset, with the report of each version."""
+    with services.unit_of_work.reading() as session:
+        versions = [_report(one) for one in datasets.find(session, name)]
+    return DatasetReportOut(name=name, versions=versions)
+
+
+@router.delete("/{name}", status_code=204)
+def delete(services: ServicesDep, _operator: Operator, name: str) -> None:
+    """Remove a dataset, unless a training run uses it."""
+    services.datasets.delete(name)
+
+
+@router.post(
+    "/{name}/rows",
+    status_code=202,
+    openapi_extra=_form(
+        remove={"type": "array", "items": {"type": "string"}},
+        labels={
+            "description": "A CSV file; or `corrected`: the labels that people gave to jobs.",
+            "type": "string",
+        },
+    ),
+)
+async def add_rows(
+    services: ServicesDep, operator: Operator, name: str, request: Request, response: Response
+) -> DatasetReportOut:
+    """Add, replace or remove rows: a new version, made from the newest one.
+
+    Rows of `products` whose id is there already replace it. `remove` names ids.
+    """
+    async with _form_of(request) as form:
+        add = partial(services.datasets.add, operator, name, _change(form))
+        version = await run_in_threadpool(add, request.state.trace_id)
+    return _accepted(version, response)
+
+
+@asynccontextmanager
+async def _form_of(request: Request) -> AsyncIterator[FormData]:
+    # Read here and not by FastAPI, which would take gigabytes in before it asks who is sending
+    # them. Files go to the disk, a piece at a time.
+    try:
+        form = await request.form(max_files=len(FILES), max_fields=MAX_FIELDS)
+    except ClientDisconnect as error:
+        raise InvalidInput("The upload broke off; nothing was kept") from error
+    except OSError as error:
+        raise Unavailable(f"The upload cannot be kept: {error.strerror or error}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def _change(form: FormData) -> Change:
+    sent = ((kind, form.get(kind)) for kind in FILES)
+    files = {kind: one.file for kind, one in sent if isinstance(one, UploadFile)}
+    labels = form.get("labels")
+    if isinstance(labels, str) and labels != CORRECTED:
+        raise InvalidInput(
+            f"Expected a CSV file or `{CORRECTED}`. Received: {labels[:40]!r}", field=("labels",)
+        )
+    remove = [one for one in form.getlist("remove") if isinstance(one, str)]
+    return Change(files=files, remove=remove, corrected=labels == CORRECTED)
+
+
+def _accepted(version: DatasetVersion, response: Response) -> DatasetReportOut:
+    response.headers["Location"] = f"{PREFIX}/{version.name}"
+    return DatasetReportOut(name=version.name, versions=[_report(version)])
+
+
+def _out(version: DatasetVersion) -> DatasetVersionOut:
+    return DatasetVersionOut.model_validate(version, from_attributes=True)
+
+
+def _report(version: DatasetVersion) -> DatasetVersionReport:
+    return DatasetVersionReport.model_validate(version, from_attributes=True)

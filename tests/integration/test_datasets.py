@@ -1,0 +1,229 @@
+"""From an upload to a version that can be trained on, through the real tables and files."""
+
+import io
+import threading
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gateway.datasets import Change, Datasets
+from gateway.deps import Principal
+from shared.db.models import DatasetVersion, Role, User, new_id, now
+from shared.db.session import UnitOfWork
+from shared.errors import Conflict, Unavailable
+from shared.settings import StorageSettings
+from shared.storage import Storage
+from tests.factories import make_job
+from trainer.dataset_checks import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks
+from trainer.dataset_versions import load_version
+
+OLGA = Principal(new_id(), "olga", Role.OPERATOR, "session")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(StorageSettings(url=str(tmp_path / "files")))
+
+
+@pytest.fixture
+def datasets(unit_of_work: UnitOfWork, storage: Storage) -> Datasets:
+    return Datasets(unit_of_work, storage)
+
+
+@pytest.fixture
+def checks(unit_of_work: UnitOfWork, storage: Storage, tmp_path: Path) -> DatasetChecks:
+    return DatasetChecks(unit_of_work, storage, tmp_path / "work")
+
+
+def products(rows: int = 30) -> io.BytesIO:
+    lines = [f"p{i},produit {i},{i}.png,{10 + i % 2}" for i in range(rows)]
+    return io.BytesIO("\n".join(["id,designation,image,prdtypecode", *lines]).encode())
+
+
+def images(rows: int = 3) -> io.BytesIO:
+    one, content = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(one, "PNG")
+    with zipfile.ZipFile(content, "w") as archive:
+        for row in range(rows):
+            archive.writestr(f"{row}.png", one.getvalue())
+    content.seek(0)
+    return content
+
+
+def upload(datasets: Datasets, **files: io.BytesIO) -> DatasetVersion:
+    return datasets.create(OLGA, "shop", Change(files or {"products": products()}), "0" * 32)
+
+
+def show(unit_of_work: UnitOfWork, version: int = 1) -> Any:
+    with unit_of_work.reading() as session:
+        return session.query(DatasetVersion).filter_by(version=version).one()
+
+
+def lease_over(unit_of_work: UnitOfWork) -> None:
+    with unit_of_work() as work:
+        for one in work.session.query(DatasetVersion).all():
+            one.leased_until = now() - timedelta(seconds=1)
+
+
+def files_of(tmp_path: Path, folder: str) -> list[Path]:
+    return [path for path in (tmp_path / "files" / folder).rglob("*") if path.is_file()]
+
+
+def test_upload_becomes_a_version_that_can_be_trained_on(
+    datasets: Datasets, checks: DatasetChecks, storage: Storage, tmp_path: Path
+) -> None:
+    upload(datasets, products=products(), images=images())
+    checks.work_off()
+    version = show(checks.unit_of_work)
+    assert (version.status, version.rows, version.classes, version.pictures) == ("ready", 30, 2, 3)
+    assert version.report["findings"][0]["code"] == "missing_pictures"
+    data = load_version(storage, "shop", 1, tmp_path / "cache")
+    assert data.fingerprint == version.fingerprint
+    assert len(data.part("train", "validation", "test", picture=True)) == 3
+    assert files_of(tmp_path, "uploads") == []
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_rows_and_labels_of_people_make_the_next_version(
+    datasets: Datasets, checks: DatasetChecks, storage: Storage, user: User, tmp_path: Path
+) -> None:
+    upload(datasets)
+    checks.work_off()
+    unlabelled, labelled = make_job(user), make_job(user, designation="Bouée", label=10)
+    with checks.unit_of_work() as work:
+        work.session.add_all([unlabelled, labelled])
+    change = Change({}, remove=["p0"], corrected=True)
+    assert datasets.add(OLGA, "shop", change, "0" * 32).version == 2
+    with pytest.raises(Conflict, match="being checked"):
+        datasets.add(OLGA, "shop", change, "0" * 32)
+    checks.work_off()
+    assert (show(checks.unit_of_work, 2).status, show(checks.unit_of_work, 2).rows) == ("ready", 30)
+    ids = set(load_version(storage, "shop", 2, tmp_path).rows["id"])
+    assert f"job-{labelled.id}" in ids
+    assert not {"p0", f"job-{unlabelled.id}"} & ids
+    assert "p0" in set(load_version(storage, "shop", 1, tmp_path).rows["id"])
+
+
+def test_data_that_cannot_be_trained_on_fails_with_its_report(
+    datasets: Datasets, checks: DatasetChecks, tmp_path: Path
+) -> None:
+    upload(datasets, products=io.BytesIO(b"designation,prdtypecode\na,dix\nb,20\n"))
+    checks.work_off()
+    version = show(checks.unit_of_work)
+    assert (version.status, version.fingerprint) == ("failed", None)
+    assert "'dix' in row 0" in version.message
+    assert version.report["findings"][0]["rows"] == [0]
+    assert files_of(tmp_path, "") == []
+
+
+def test_check_that_was_killed_is_done_again(datasets: Datasets, checks: DatasetChecks) -> None:
+    upload(datasets)
+    with checks.unit_of_work() as work:
+        version = work.session.query(DatasetVersion).one()
+        version.leased_until, version.attempts = now() + timedelta(seconds=60), 1
+    checks.work_off()
+    assert show(checks.unit_of_work).status == "checking"
+    lease_over(checks.unit_of_work)
+    checks.work_off()
+    assert (show(checks.unit_of_work).status, show(checks.unit_of_work).attempts) == ("ready", 2)
+
+
+def test_check_that_always_kills_is_given_up(datasets: Datasets, checks: DatasetChecks) -> None:
+    upload(datasets)
+    with checks.unit_of_work() as work:
+        work.session.query(DatasetVersion).one().attempts = MAX_ATTEMPTS
+    checks.work_off()
+    version = show(checks.unit_of_work)
+    assert (version.status, "memory" in version.message) == ("failed", True)
+
+
+def test_storage_that_is_down_is_tried_again_and_then_said(
+    datasets: Datasets, checks: DatasetChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unavailable("The storage is full")
+
+    upload(datasets)
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "put_at", full)
+        checks.work_off()
+    assert (show(checks.unit_of_work).status, show(checks.unit_of_work).message) == (
+        "checking",
+        "The storage is full",
+    )
+    lease_over(checks.unit_of_work)
+    checks.work_off()
+    assert (show(checks.unit_of_work).status, show(checks.unit_of_work).message) == ("ready", None)
+
+
+def test_full_disk_is_said_and_nothing_is_left(
+    datasets: Datasets, checks: DatasetChecks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    upload(datasets)
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    checks.work_off()
+    version = show(checks.unit_of_work)
+    assert (version.status, "disk is full" in version.message) == ("failed", True)
+    assert files_of(tmp_path, "") == []
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_service_that_ends_leaves_the_check_for_the_next_start(
+    unit_of_work: UnitOfWork, datasets: Datasets, checks: DatasetChecks
+) -> None:
+    upload(datasets)
+    stopping = threading.Event()
+    ending = DatasetChecks(unit_of_work, checks.storage, checks.work_folder, stopping)
+    whole = checks.storage.copy_to
+
+    def stopped(uri: str, path: Path) -> None:
+        stopping.set()
+        whole(uri, path)
+
+    ending.storage.copy_to = stopped  # type: ignore[method-assign]
+    ending.work_off()
+    version = show(unit_of_work)
+    assert (version.status, version.attempts, version.leased_until) == ("checking", 0, None)
+    checks.work_off()
+    assert show(unit_of_work).status == "ready"
+
+
+def test_two_uploads_at_once_make_one_dataset(datasets: Datasets, tmp_path: Path) -> None:
+    together = threading.Barrier(2)
+    ends: list[object] = []
+
+    def send() -> None:
+        together.wait()
+        try:
+            ends.append(upload(datasets).version)
+        except Conflict as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=send) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert min(map(str, ends)) == "1"
+    assert sum(isinstance(end, Conflict) for end in ends) == 1
+    assert len(files_of(tmp_path, "uploads")) == 1
+
+
+def test_uploads_that_nobody_knows_are_removed_in_time(
+    datasets: Datasets, checks: DatasetChecks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = upload(datasets)
+    checks.storage.put_at(f"uploads/{new_id()}/products.csv", b"left by a crash")
+    checks.tidy()
+    assert len(files_of(tmp_path, "uploads")) == 2
+    monkeypatch.setattr("trainer.dataset_checks.ORPHAN_SECONDS", -1.0)
+    assert ORPHAN_SECONDS > 3600
+    checks.tidy()
+    assert [path.parent.name for path in files_of(tmp_path, "uploads")] == [known.id]

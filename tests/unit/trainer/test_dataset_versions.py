@@ -1,0 +1,244 @@
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from shared.db.datasets import pictures_folder, upload_folder
+from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.settings import StorageSettings
+from shared.storage import Storage
+from trainer.dataset_versions import Built, LabelledJob, Wanted, build, load_version
+from trainer.datasets import load
+
+Make = Callable[..., Built]
+
+
+def picture(colour: str) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (4, 3), colour).save(content, "PNG")
+    return content.getvalue()
+
+
+def packed(**pictures: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, one in pictures.items():
+            archive.writestr(f"photos/{name}.png", one)
+    return content.getvalue()
+
+
+def table(rows: range, codes: tuple[int, ...] = (10, 20)) -> bytes:
+    lines = ["id,designation,description,image,prdtypecode"]
+    lines += [f"p{i},produit {i},,{i}.png,{codes[i % len(codes)]}" for i in rows]
+    return "\n".join(lines).encode()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(StorageSettings(url=str(tmp_path / "files")))
+
+
+@pytest.fixture
+def make(storage: Storage, tmp_path: Path) -> Make:
+    def _make(
+        version: int, files: dict[str, bytes], base: int | None = None, **changes: Any
+    ) -> Built:
+        scratch = tmp_path / f"scratch-{version}"
+        scratch.mkdir()
+        names = {kind: f"{kind}.zip" if kind == "images" else f"{kind}.csv" for kind in files}
+        for kind, content in files.items():
+            storage.put_at(f"{upload_folder(str(version))}/{names[kind]}", content)
+        wanted = Wanted(str(version), "shop", version, base, sorted(files), **changes)
+        return build(storage, wanted, scratch)
+
+    return _make
+
+
+def rows_of(storage: Storage, version: int, cache: Path = Path("unused")) -> Any:
+    return load_version(storage, "shop", version, cache).rows.set_index("id")
+
+
+def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Path) -> None:
+    red = picture("red")
+    built = make(
+        1,
+        {
+            "products": table(range(30)),
+            "images": packed(**{"3": red, "4": b"no picture"}),
+            "categories": b"code,name\n10,Livres\n20,Jeux\n",
+        },
+    )
+    assert (built.report.rows, built.report.classes, built.report.pictures) == (30, 2, 1)
+    found = {one.code: one.count for one in built.report.findings}
+    assert found == {"missing_pictures": 28, "unreadable_pictures": 1}
+    data = load_version(storage, "shop", 1, tmp_path / "cache")
+    assert data.fingerprint == built.fingerprint
+    assert data.categories.name(20) == "Jeux"
+    rows: Any = data.rows.set_index("id")
+    assert rows.loc["p7", ["designation", "code"]].tolist() == ["produit 7", 20]
+    assert data.read_picture(rows.loc["p3", "picture"]) == red
+    assert Path(rows.loc["p3", "picture"]).read_bytes() == red
+    assert (rows["picture"] != "").sum() == 1
+    assert {"train", "test", "validation"} == set(rows["part"])
+
+
+def test_same_content_has_the_same_fingerprint(make: Make) -> None:
+    lines = table(range(12)).splitlines()
+    first = make(1, {"products": b"\n".join(lines)})
+    again = make(2, {"products": b"\n".join([lines[0], *reversed(lines[1:])])})
+    other = make(3, {"products": table(range(12), (20, 10))})
+    assert first.fingerprint == again.fingerprint
+    assert first.fingerprint != other.fingerprint
+
+
+def test_new_version_adds_replaces_and_removes(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(40))})
+    before = rows_of(storage, 1)
+    change = b"id,designation,prdtypecode\np3,autre titre,30\nnew,nouveau,10\n"
+    built = make(2, {"products": change}, base=1, remove=["p5", "nobody"])
+    after = rows_of(storage, 2)
+    assert set(after.index) == (set(before.index) | {"new"}) - {"p5"}
+    assert after.loc["p3", ["designation", "code"]].tolist() == ["autre titre", 30]
+    found = {one.code: one.rows for one in built.report.findings}
+    assert found["unknown_ids"] == ("nobody",)
+    pd.testing.assert_frame_equal(rows_of(storage, 1), before)
+
+
+def test_old_rows_stay_on_their_side(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(50))})
+    make(2, {"products": table(range(45, 300), (10, 20, 30))}, base=1)
+    before, after = rows_of(storage, 1)["part"], rows_of(storage, 2)["part"]
+    assert after[before.index].equals(before)
+    assert 15 < (after == "test").sum() < 50
+
+
+def test_row_with_the_title_of_an_old_one_joins_its_side(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(50))})
+    twins = table(range(50)).replace(b"\np", b"\ntwin").replace(b"produit", b"PRODUIT")
+    make(2, {"products": twins}, base=1)
+    parts = rows_of(storage, 2)["part"]
+    assert all(parts[f"twin{i}"] == parts[f"p{i}"] for i in range(50))
+
+
+def test_labels_of_people_come_in_with_their_products(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(10))})
+    uri = storage.put("pictures", picture("blue"))
+    jobs = [
+        LabelledJob("a", "Piscine", "ronde", uri, 20),
+        LabelledJob("b", "", "", f"pictures/00/{'0' * 64}", 10),
+    ]
+    built = make(2, {}, base=1, jobs=jobs)
+    assert built.report.rows == 12
+    rows = rows_of(storage, 2)
+    assert rows.loc["job-a", ["designation", "code"]].tolist() == ["Piscine", 20]
+    assert Path(rows.loc["job-a", "picture"]).read_bytes() == picture("blue")
+    assert rows.loc["job-b", "picture"] == ""
+    corrected = [LabelledJob("a", "Piscine", "ronde", uri, 10)]
+    make(3, {}, base=2, jobs=corrected)
+    assert rows_of(storage, 3).loc["job-a", "code"] == 10
+    assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
+
+
+def test_products_without_ids_get_ones_that_nobody_has(make: Make, storage: Storage) -> None:
+    plain = b"designation,prdtypecode\na,1\nb,2\n"
+    make(1, {"products": plain})
+    make(2, {"products": plain}, base=1)
+    assert sorted(rows_of(storage, 2).index) == ["1-0", "1-1", "2-0", "2-1"]
+    make(3, {"products": b"id,designation,prdtypecode\nx,a,1\nx,b,2\n"})
+    assert sorted(rows_of(storage, 3).index) == ["x", "x#2"]
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"products": table(range(5), (10,))}, "too_few_classes"),
+        ({"products": table(range(4)).replace(b",10", b",dix")}, "labels_not_integers"),
+        ({"products": b"id,designation\n1,a\n"}, "no_labels"),
+        ({"products": b"\xff\xfe"}, "unreadable_file"),
+        ({"products": table(range(4)), "images": b"no archive"}, "unreadable_file"),
+        (
+            {"products": b"id,designation\n1,a\n2,b\n", "labels": b"prdtypecode\n10\n"},
+            "lengths_differ",
+        ),
+    ],
+)
+def test_data_that_cannot_be_trained_on_becomes_no_version(
+    make: Make,
+    storage: Storage,
+    files: dict[str, bytes],
+    code: str,
+) -> None:
+    built = make(1, files)
+    assert built.fingerprint is None
+    assert [one.code for one in built.report.errors] == [code]
+    with pytest.raises(NotFound):
+        rows_of(storage, 1)
+
+
+def test_removing_all_but_one_class_is_refused(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(4))})
+    assert make(2, {}, base=1, remove=["p1", "p3"]).fingerprint is None
+
+
+def test_building_again_gives_the_same(make: Make, storage: Storage, tmp_path: Path) -> None:
+    files = {"products": table(range(20)), "images": packed(**{"1": picture("red")})}
+    first = make(1, files)
+    (tmp_path / "scratch-1").rename(tmp_path / "old")
+    assert make(1, files) == first
+    assert len(storage.folders(pictures_folder("shop"))) == 1
+
+
+def test_pictures_of_a_distant_storage_come_when_they_are_read(tmp_path: Path) -> None:
+    distant = Storage(StorageSettings(url=f"memory://{tmp_path}"))
+    (tmp_path / "scratch").mkdir()
+    distant.put_at("uploads/1/products.csv", table(range(20)))
+    distant.put_at("uploads/1/images.zip", packed(**{"1": picture("red")}))
+    build(distant, Wanted("1", "shop", 1, None, ["products", "images"]), tmp_path / "scratch")
+    data = load_version(distant, "shop", 1, tmp_path / "cache")
+    rows: Any = data.rows.set_index("id")
+    path = Path(rows.loc["p1", "picture"])
+    assert not path.exists()
+    assert data.read_picture(str(path)) == picture("red")
+    assert path.read_bytes() == picture("red")
+
+
+def test_training_reads_a_version_by_its_name(
+    make: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = make(1, {"products": table(range(20)), "images": packed(**{"1": picture("red")})})
+    monkeypatch.setenv("RAYON_STORAGE_URL", str(tmp_path / "files"))
+    monkeypatch.setenv("RAYON_TRAINER_WORK_FOLDER", str(tmp_path / "work"))
+    assert load(Path("shop@1")).fingerprint == built.fingerprint
+    with pytest.raises(NotFound, match="No version 2 of the dataset 'shop'"):
+        load(Path("shop@2"))
+    with pytest.raises(InvalidInput, match="name@version"):
+        load(Path("Shop@1"))
+
+
+def test_full_storage_is_said(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise Unavailable("The storage is full")
+
+    monkeypatch.setattr(Storage, "put_stream", full)
+    with pytest.raises(Unavailable, match="full"):
+        make(1, {"products": table(range(20))})
+    with pytest.raises(NotFound):
+        rows_of(storage, 1)
+
+
+def test_nothing_of_the_scratch_folder_is_needed_afterwards(
+    make: Make, storage: Storage, tmp_path: Path
+) -> None:
+    make(1, {"products": table(range(20))})
+    for path in (tmp_path / "scratch-1").iterdir():
+        path.unlink()
+    assert len(rows_of(storage, 1)) == 20

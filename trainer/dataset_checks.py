@@ -1,0 +1,231 @@
+"""Works off the dataset versions that wait to be checked."""
+
+import errno
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from shared.db.datasets import UPLOADS, upload_folder
+from shared.db.models import DatasetStatus, DatasetVersion, Job, now
+from shared.db.session import UnitOfWork
+from shared.errors import RayonError, Unavailable
+from shared.storage import Storage
+from trainer.dataset_versions import Built, LabelledJob, Wanted, build
+
+log = structlog.get_logger(__name__)
+
+#: A check that died lets its version go after this long; a live one renews in time.
+LEASE = timedelta(seconds=60)
+RENEW_SECONDS = 10.0
+#: A check that kills its process, or meets a storage that is down, is not tried for ever.
+MAX_ATTEMPTS = 5
+#: Files that were sent for a version that was never written down are removed after this long.
+ORPHAN_SECONDS = 24 * 3600.0
+NO_END = f"The check did not come to an end in {MAX_ATTEMPTS} attempts; memory may be short"
+
+
+class Stopped(Exception):
+    """The service ends; the version is checked after the next start."""
+
+
+@dataclass(frozen=True)
+class DatasetChecks:
+    """Checks versions one at a time, oldest first.
+
+    A message only says that there is something to do; so a lost one delays a check and no more.
+    """
+
+    unit_of_work: UnitOfWork
+    storage: Storage
+    work_folder: Path
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def work_off(self) -> None:
+        """Check what waits or was abandoned, until nothing is left.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        while not self.stopping.is_set() and (wanted := self._claim()) is not None:
+            try:
+                self._check(wanted)
+            except Stopped:
+                self._release(wanted)
+
+    def tidy(self) -> None:
+        """Remove what was sent for versions that nobody knows. Raises `Unavailable`."""
+        for folder in self.storage.folders(UPLOADS):
+            files = self.storage.files(folder)
+            newest = max((file.modified for file in files), default=0.0)
+            if time.time() - newest < ORPHAN_SECONDS:
+                continue
+            with self.unit_of_work.reading() as session:
+                version = session.get(DatasetVersion, folder.rpartition("/")[2])
+            if version is None or version.status != DatasetStatus.CHECKING.value:
+                self.storage.remove_folder(folder)
+
+    def _claim(self) -> Wanted | None:
+        with self.unit_of_work() as work:
+            free = or_(DatasetVersion.leased_until.is_(None), DatasetVersion.leased_until < now())
+            query = (
+                select(DatasetVersion)
+                .where(DatasetVersion.status == DatasetStatus.CHECKING.value, free)
+                .order_by(DatasetVersion.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            )
+            version = work.session.scalar(query)
+            if version is None:
+                return None
+            version.attempts += 1
+            version.leased_until = now() + LEASE
+            jobs = _labelled_jobs(work.session) if version.asked["corrected"] else []
+            return Wanted(
+                id=version.id,
+                name=version.name,
+                version=version.version,
+                base=version.asked["base"],
+                files=version.asked["files"],
+                remove=version.asked["remove"],
+                jobs=jobs,
+                attempt=version.attempts,
+            )
+
+    def _check(self, wanted: Wanted) -> None:
+        if wanted.attempt > MAX_ATTEMPTS:
+            self._end(wanted, None, NO_END)
+            return
+        try:
+            started = time.monotonic()
+            built, message = self._outcome(wanted)
+        except Unavailable as error:
+            # Tried again when the lease has run out.
+            self._note(wanted, error.detail)
+            if wanted.attempt == MAX_ATTEMPTS:
+                self._end(wanted, None, error.detail)
+            return
+        self._end(wanted, built, message)
+        log.info(
+            "dataset_checked",
+            dataset=wanted.name,
+            version=wanted.version,
+            message=message,
+            seconds=round(time.monotonic() - started, 2),
+        )
+
+    def _outcome(self, wanted: Wanted) -> tuple[Built | None, str | None]:
+        try:
+            built = self._build(wanted)
+        except (Unavailable, Stopped):
+            raise
+        except RayonError as error:
+            return None, error.detail
+        except OSError as error:
+            return None, _reason(error, self.work_folder)
+        except Exception as error:
+            log.exception("dataset_check_crashed", dataset=wanted.name, version=wanted.version)
+            return None, f"{type(error).__name__}: {error}"
+        return built, _sentence(built)
+
+    def _build(self, wanted: Wanted) -> Built:
+        self.work_folder.mkdir(parents=True, exist_ok=True)
+        # What a killed check left behind is of no use.
+        scratch = self.work_folder / f"dataset-{wanted.id}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            return build(self.storage, wanted, scratch, _Lease(self, wanted.id))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def renew(self, id_: str) -> None:
+        """Keep a version for this trainer a while longer."""
+        self._write(id_, leased_until=now() + LEASE)
+
+    def _release(self, wanted: Wanted) -> None:
+        # Being told to stop is not the version's fault.
+        self._write(wanted.id, leased_until=None, attempts=wanted.attempt - 1)
+
+    def _note(self, wanted: Wanted, message: str) -> None:
+        log.warning("dataset_check_deferred", dataset=wanted.name, error=message)
+        self._write(wanted.id, message=message)
+
+    def _end(self, wanted: Wanted, built: Built | None, message: str | None) -> None:
+        is_ready = built is not None and built.fingerprint is not None
+        report = built.report if built else None
+        self._write(
+            wanted.id,
+            status=(DatasetStatus.READY if is_ready else DatasetStatus.FAILED).value,
+            finished_at=now(),
+            leased_until=None,
+            message=message,
+            rows=report.rows if report else None,
+            classes=report.classes if report else None,
+            pictures=report.pictures if report else None,
+            report=report.model_dump(mode="json") if report else None,
+            fingerprint=built.fingerprint if built else None,
+        )
+        try:
+            self.storage.remove_folder(upload_folder(wanted.id))
+        except Unavailable as error:
+            log.warning("upload_left_behind", id=wanted.id, error=error.detail)
+
+    def _write(self, id_: str, **values: object) -> None:
+        with self.unit_of_work() as work:
+            work.session.execute(
+                update(DatasetVersion)
+                .where(
+                    DatasetVersion.id == id_,
+                    # What is ready never changes, whoever comes late.
+                    DatasetVersion.status == DatasetStatus.CHECKING.value,
+                )
+                .values(**values)
+            )
+
+
+@dataclass
+class _Lease:
+    """Called at every picture; renews now and then, and ends the check when the service ends."""
+
+    checks: DatasetChecks
+    id: str
+    renewed: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        if self.checks.stopping.is_set():
+            raise Stopped
+        if time.monotonic() - self.renewed < RENEW_SECONDS:
+            return
+        self.renewed = time.monotonic()
+        self.checks.renew(self.id)
+
+
+def _labelled_jobs(session: Session) -> list[LabelledJob]:
+    query = (
+        select(Job.id, Job.designation, Job.description, Job.image_uri, Job.label)
+        .where(Job.label.is_not(None))
+        .order_by(Job.id)
+    )
+    rows = session.execute(query)
+    return [
+        LabelledJob(id_, title, text, uri, label)
+        for id_, title, text, uri, label in rows
+        if label is not None
+    ]
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full, make room in {folder}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _sentence(built: Built) -> str | None:
+    return "; ".join(finding.message for finding in built.report.errors) or None
