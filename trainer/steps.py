@@ -26,7 +26,16 @@ from shared.errors import RayonError
 #: Written last; a folder without it is not finished.
 MARKER = "step.json"
 #: Libraries whose version may change a result.
-LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "scikit-learn", "tensorflow", "tf2onnx", "tokenizers")  # fmt: skip
+LIBRARIES = (
+    "keras",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "scikit-learn",
+    "tensorflow",
+    "tf2onnx",
+    "tokenizers",
+)
 KEEP_SECONDS = 30 * 24 * 3600.0
 HASH_DIGITS = 16
 
