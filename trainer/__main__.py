@@ -8,7 +8,6 @@ from shared.errors import RayonError
 from trainer.dataset_check import run_check
 from trainer.datasets import load
 from trainer.evaluate import evaluate_release
-from trainer.progress import telling
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("data", type=Path, help="folder in the challenge's layout")
     train.add_argument("--out", type=Path, default=Path("var/training/release"))
     train.add_argument("--work", type=Path, default=Path("var/training"))
-    train.add_argument("--weights", type=Path, help="Xception's ImageNet weights (.npz)")
+    train.add_argument("--weights", type=Path, help="folder with ImageNet weights")
+    train.add_argument("--mlflow", help="address of the MLflow that keeps the run")
     train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
     train.add_argument("--name", default="rayon")
     train.add_argument("--seed", type=int, default=0)
@@ -45,10 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", type=Path)
     evaluate.add_argument("--part", default="test")
     evaluate.add_argument("--seed", type=int, default=0)
-    bench = commands.add_parser("bench", help="speed of a release beside TensorFlow")
-    bench.add_argument("release", type=Path)
+    bench = commands.add_parser("bench", help="speed of the fitted models beside TensorFlow")
     bench.add_argument("--work", type=Path, default=Path("var/training"))
-    bench.add_argument("--weights", type=Path, help="Xception's ImageNet weights (.npz)")
+    bench.add_argument("--weights", type=Path, help="folder with ImageNet weights")
+    bench.add_argument("--data", type=Path, help="also measure small weights on its test rows")
     bench.add_argument("--threads", type=int, default=2)
     return parser
 
@@ -56,21 +56,30 @@ def _parser() -> argparse.ArgumentParser:
 def _train(given: argparse.Namespace) -> None:
     # TensorFlow takes seconds to load and the other commands may not need it.
     from trainer.pipeline import Plan, train
+    from trainer.tracking import Tracking
 
-    given.work.mkdir(parents=True, exist_ok=True)
     plan = Plan(
-        data=given.data,
         work=given.work,
         weights=given.weights,
         name=given.name,
         seed=given.seed,
         storage=given.storage,
-        tell=telling(given.progress),
+        progress=given.progress,
     )
-    manifest = train(plan, given.out)
-    print(f"release in {given.out}")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    data = load(given.data, seed=given.seed)
+    tracking = Tracking(given.out.parent / "tracking", given.mlflow)
+    try:
+        manifest = train(plan, data, given.out, tracking)
+    except BaseException:
+        tracking.finish(failed=True)
+        raise
     for name, value in manifest.figures.items():
-        print(f"  {name} {value:.4f}")
+        tracking.tell(f"  {name} {value:.4f}")
+    tracking.tell(f"release in {given.out}")
+    problem = tracking.finish()
+    if problem:
+        print(problem, file=sys.stderr)
 
 
 def _evaluate(given: argparse.Namespace) -> None:
@@ -84,12 +93,15 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _bench(given: argparse.Namespace) -> None:
-    from trainer.bench import bench_image, bench_text
+    from trainer.bench import bench_image, bench_storage, bench_text
 
-    for line in bench_text(given.release, given.work, given.threads):
+    for line in bench_text(given.work, given.threads):
         print(line, flush=True)
-    for line in bench_image(given.release, given.weights, given.work, given.threads):
+    for line in bench_image(given.weights, given.work, given.threads):
         print(line, flush=True)
+    if given.data is not None:
+        for line in bench_storage(load(given.data), given.work):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,38 @@
 """Speed of a release's ONNX models beside the same models in TensorFlow, in one run.
 
-The Keras models are not shipped: the folder that `train` worked in holds them.
+The Keras models are not shipped: the folder that `train` worked in holds them among its steps.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
-from trainer.graph import OPSET
-from trainer.models.image_xception import build_backbone
+from shared.inference.text import TextInputs
+from trainer.calibration import softmax
+from trainer.datasets import Dataset
+from trainer.export import export_head, export_text
+from trainer.graph import OPSET, Storage
+from trainer.models import TEXT
+from trainer.models.picture_head import BACKBONE, HEAD
+from trainer.models.picture_xception import SIZE, XceptionFrozen
+from trainer.models.text_rnn import TextRnn
+from trainer.steps import MARKER
+from trainer.texts import prepared_texts
 
+STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
 #: Long enough that a pause of the machine does not decide.
 SECONDS = 4.0
 TEXT_BATCHES = (1, 16, 64, 256)
@@ -28,50 +43,119 @@ TEXT_TOKENS = 40
 Call = Callable[[NDArray[np.generic]], object]
 
 
-def bench_text(release: Path, work: Path, threads: int) -> Iterator[str]:
-    """Measure the text model, best batch of each; yields lines to print.
+@dataclass(frozen=True)
+class Fitted:
+    """A candidate alone, as `trainer.export` reads it."""
+
+    candidate: Any
+    folder: Path
+    temperature: float = 1.0
+    weight: float = 1.0
+
+
+def bench_text(work: Path, threads: int) -> Iterator[str]:
+    """Measure the recurrent network, best batch of each; yields lines to print.
 
     Raises:
-        InvalidInput: `work` has no Keras models.
+        InvalidInput: No run in `work` has fitted it.
     """
     _limit_tensorflow(threads)
-    paths = sorted(work.glob("text_*.keras"))
-    if not paths:
-        raise InvalidInput(f"Expected text_*.keras in {work}, from `train`. Received: none")
-    members = [keras.saving.load_model(path) for path in paths]
-    session = _session(release / "text/model.onnx", threads)
+    candidate = TextRnn()
+    folder = newest_fit(work, candidate.name)
+    members = candidate.members(folder)
     generator = np.random.default_rng(0)
     batches = [
-        generator.integers(1, 5000, (size, TEXT_TOKENS)).astype(np.int32) for size in TEXT_BATCHES
+        generator.integers(2, 5000, (size, TEXT_TOKENS)).astype(np.int32) for size in TEXT_BATCHES
     ]
     signature = [tf.TensorSpec((None, None), tf.int32)]
     plain = tf.function(lambda x: _mean(members, x), input_signature=signature)
-    calls = {
-        "onnx": _onnx(session, "tokens"),
-        "tensorflow": plain,
-        "onnx converted by tf2onnx": _onnx(_converted(plain, signature, work, threads), "x"),
-    }
-    yield from _compare("texts", calls, batches)
+    with tempfile.TemporaryDirectory() as aside:
+        export_text((Fitted(candidate, folder),), Path(aside), "int8")
+        calls = {
+            "onnx": _onnx(_session(Path(aside) / "model.onnx", threads), "tokens"),
+            "tensorflow": plain,
+            "onnx converted by tf2onnx": _onnx(
+                _converted(plain, signature, Path(aside), threads), "x"
+            ),
+        }
+        yield from _compare("texts", calls, batches)
 
 
-def bench_image(release: Path, weights: Path | None, work: Path, threads: int) -> Iterator[str]:
-    """Measure the picture model, best batch of each; yields lines to print."""
-    head = keras.saving.load_model(work / "image_head.keras")
-    backbone = build_backbone(weights)
-    session = _session(release / "image/model.onnx", threads)
+def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]:
+    """Measure Xception and its head, best batch of each; yields lines to print.
+
+    Raises:
+        InvalidInput: No run in `work` has fitted it.
+    """
+    candidate = XceptionFrozen()
+    folder = newest_fit(work, candidate.name)
+    head = keras.saving.load_model(folder / HEAD)
+    backbone = candidate.build(weights and weights / candidate.weights_file)
+    session = _session(folder / BACKBONE, threads)
     generator = np.random.default_rng(0)
     batches = [
-        generator.integers(0, 256, (size, 299, 299, 3)).astype(np.uint8) for size in IMAGE_BATCHES
+        generator.integers(0, 256, (size, SIZE, SIZE, 3)).astype(np.uint8) for size in IMAGE_BATCHES
     ]
-    signature = [tf.TensorSpec((None, 299, 299, 3), tf.uint8)]
+    signature = [tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8)]
     plain = tf.function(
-        lambda x: tf.nn.softmax(
-            head(backbone(tf.cast(x, tf.float32), training=False), training=False)
-        ),
+        lambda x: head(backbone(tf.cast(x, tf.float32), training=False), training=False),
         input_signature=signature,
     )
-    calls = {"onnx": _onnx(session, "pictures"), "tensorflow": plain}
-    yield from _compare("pictures", calls, batches)
+    with tempfile.TemporaryDirectory() as aside:
+        top = Path(aside) / "head.onnx"
+        onnx.save(export_head((Fitted(candidate, folder),), "int8"), top)
+        above = _session(top, threads)
+
+        def both(pixels: NDArray[np.generic]) -> object:
+            found = session.run(["features"], {"pictures": pixels})[0]
+            return above.run(None, {"features": found})
+
+        yield from _compare("pictures", {"onnx": both, "tensorflow": plain}, batches)
+
+
+def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
+    """What small weights cost: each text candidate in 8 bits, half and full precision.
+
+    Yields:
+        Lines of a table: size, texts per second in batches, F1 on the `test` rows, and the largest
+        difference from the probabilities of the fitted model.
+    """
+    rows = data.part("test", text=True)
+    texts, targets = prepared_texts(rows), data.targets(rows)
+    yield f"{'':<16}{'weights':<10}{'MB':>7}{'per s':>9}{'F1':>9}{'largest difference':>20}"
+    for candidate in TEXT:
+        folder = newest_fit(work, candidate.name)
+        fitted = softmax(candidate.predict(texts, folder))
+        score = f1_score(targets, fitted.argmax(axis=1), average="weighted")
+        yield f"{candidate.name:<16}{'fitted':<10}{'':>7}{'':>9}{score:>9.4f}"
+        for storage in STORAGES:
+            with tempfile.TemporaryDirectory() as name:
+                reads = export_text((Fitted(candidate, folder),), Path(name), storage)
+                session = _session(Path(name) / "model.onnx", 0)
+                inputs = TextInputs.load(Path(name), reads)
+                started = time.perf_counter()
+                found = np.concatenate(
+                    [
+                        session.run(None, inputs.of(texts[start : start + 64]))[0]
+                        for start in range(0, len(texts), 64)
+                    ]
+                )
+                rate = len(texts) / (time.perf_counter() - started)
+                size = (Path(name) / "model.onnx").stat().st_size / 1e6
+            score = f1_score(targets, found.argmax(axis=1), average="weighted")
+            largest = float(np.abs(found - fitted).max())
+            yield (
+                f"{candidate.name:<16}{storage:<10}{size:>7.1f}{rate:>9.0f}{score:>9.4f}"
+                f"{largest:>20.5f}"
+            )
+
+
+def newest_fit(work: Path, name: str) -> Path:
+    """Folder of a candidate's last finished fit. Raises `InvalidInput` if there is none."""
+    found = [path.parent for path in (work / "steps").glob(f"{name}-fit-*/{MARKER}")]
+    if not found:
+        raise InvalidInput(f"Expected a finished fit of {name} in {work}. Received: none")
+    return max(found, key=lambda folder: (folder / MARKER).stat().st_mtime)
 
 
 def _compare(

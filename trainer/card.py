@@ -1,9 +1,26 @@
 """The model card of a release, in Markdown."""
 
-from shared.inference.manifest import ReleaseManifest
-from trainer.models.image_xception import ImageSettings
-from trainer.models.text_rnn import TextSettings
+import json
+from collections.abc import Sequence
+from typing import Any
 
+from shared.inference.manifest import ReleaseManifest
+from trainer.leaderboard import Entry, as_markdown
+
+#: What the models are, in a line.
+MODELS = {
+    "text_ngrams": "hashed words and runs of characters, tf-idf, linear support vector machine",
+    "text_rnn": "pretrained subword vectors, bidirectional GRU, attention, max and mean pooling",
+    "text_sentence": "multilingual universal sentence encoder, frozen, with a fitted head",
+    "text_combined": "log-linear pool of the text candidates",
+    "picture_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
+    "picture_xception_tuned": "Xception whose last block was fitted too; 299 x 299",
+    "picture_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 224 x 224",
+    "picture_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
+    "fusion_mean": "weighted mean of both models' probabilities",
+    "fusion_log_linear": "weighted sum of both models' log-probabilities",
+    "fusion_stacking": "multinomial regression on both models' log-probabilities",
+}
 #: Rows of the table of figures: prefix in the manifest, and what it is called.
 PARTS = {
     "text": "text",
@@ -21,14 +38,12 @@ into {classes} categories of the Rakuten France challenge.
 
 ## Models
 
-* **Text**: subwords (unigram, {text.vocabulary}), bidirectional GRU ({text.units} units each way),
-  attention, max and mean pooling; {text.members} networks averaged. Reads the first
-  {text.max_tokens} tokens.
-* **Picture**: Xception with ImageNet weights, frozen; a fitted head on its 2,048 features
-  ({image.hidden} hidden units). 299 x 299 pixels.
-* **Fusion**: weighted sum of both models' calibrated log-probabilities.
+{models}
 
-All probabilities are calibrated by a temperature on held-out rows.
+All probabilities are calibrated by a temperature on held-out rows. Every candidate that was tried,
+the chosen ones in bold; validation rows decided, test rows only report:
+
+{board}
 
 ## Figures on the held-out test rows
 
@@ -48,6 +63,12 @@ not be redistributed: no row and no picture is in this release. Weak labels (on 
 published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
 on weakly labelled held-out rows, its confidence on officially labelled ones.
 
+## Settings
+
+```
+{settings}
+```
+
 ## Limits
 
 * Four of five texts were French; other languages are worse, other scripts unknown.
@@ -57,22 +78,34 @@ on weakly labelled held-out rows, its confidence on officially labelled ones.
 
 ## Licences
 
-Xception's weights: Keras Applications, MIT (trained on ImageNet). Code: this project's licence.
+Xception's weights: Keras Applications, MIT; EfficientNet-Lite0's: Apache 2.0 (both trained on
+ImageNet). Subword vectors and the sentence encoder: Google's multilingual universal sentence
+encoder, Apache 2.0. Code: this project's licence.
 """
 
 
-def model_card(manifest: ReleaseManifest, text: TextSettings, image: ImageSettings) -> str:
-    """Write what a release is, what it was trained on, how good it is, and its limits."""
+def model_card(
+    manifest: ReleaseManifest, board: Sequence[Entry], settings: dict[str, dict[str, Any]]
+) -> str:
+    """Write what a release is, what it was trained on, how good it is, and its limits.
+
+    Args:
+        manifest: Of the release.
+        board: All candidates of the run.
+        settings: Of each candidate, by its name.
+    """
+    names = [entry.name for entry in board if entry.is_chosen]
     return _CARD.format(
         name=manifest.name,
         created=f"{manifest.created_at:%Y-%m-%d}",
         classes=len(manifest.categories),
-        text=text,
-        image=image,
+        models="\n".join(f"* `{name}`: {MODELS.get(name, 'see its module')}" for name in names),
+        board=as_markdown(board),
         columns=" | ".join(COLUMNS),
         rule="---|" * len(COLUMNS),
         table="\n".join(_row(manifest.figures, prefix, label) for prefix, label in PARTS.items()),
         trained_on=manifest.trained_on,
+        settings=json.dumps(settings, indent=1),
     )
 
 

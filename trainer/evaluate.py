@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.inference.fusion import FusionModel
+from trainer.calibration import log_loss
 from trainer.datasets import Dataset
-from trainer.models.fusion_stack import log_loss
 from trainer.package import LoadedRelease
 
 Floats = NDArray[np.float32]

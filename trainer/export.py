@@ -1,173 +1,136 @@
-"""Writes the fitted networks as ONNX graphs, calibrated and ready to serve."""
+"""Writes the chosen models as the ONNX graphs of a release, calibrated and ready to serve."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 import onnx
-import tensorflow as tf
-import tf2onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from trainer.graph import OPSET, Graph, Storage, stored_small
-from trainer.models.image_xception import SIZE
-from trainer.models.text_rnn import FAR_BELOW
+from shared.errors import InvalidInput
+from shared.inference.image import IMAGE_PREPARATION
+from shared.inference.manifest import ImagePart, TextPart
+from shared.inference.text import TEXT_PREPARATION
+from trainer.candidates import TextReads
+from trainer.features import extractor_id
+from trainer.graph import Graph, Storage
+from trainer.models.subwords import TOKENIZER
 
-Floats = NDArray[np.float32]
+NGRAM_INPUTS = {
+    "words": TensorProto.INT32,
+    "word_counts": TensorProto.FLOAT,
+    "characters": TensorProto.INT32,
+    "character_counts": TensorProto.FLOAT,
+}
 
 
-def export_text(
-    members: Sequence[keras.Model], temperature: float, storage: Storage = "int8"
-) -> onnx.ModelProto:
-    """Write the mean of the members' logits, over the temperature, through a softmax.
+class Part(Protocol):
+    """One candidate within a model: `weight · log softmax(logits / temperature)`."""
 
-    The recurrent layer is ONNX's own `GRU`; an exported Keras layer would be a slow loop.
+    @property
+    def candidate(self) -> Any:
+        """What was fitted."""
 
-    Args:
-        members: Networks of `text_rnn.build_network`.
-        temperature: From `fit_temperature` on the mean logits.
-        storage: How weights are kept in the file.
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it learned."""
+
+    @property
+    def temperature(self) -> float:
+        """Divides its logits."""
+
+    @property
+    def weight(self) -> float:
+        """How much it counts."""
+
+
+def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPart:
+    """Write `model.onnx` and what it reads; returns what the release says of it.
+
+    Raises:
+        InvalidInput: Candidates that stand together read different subwords.
     """
+    reads = _common([part.candidate.reads(part.folder) for part in parts])
     graph = Graph(storage)
-    # Time first: the layout that the recurrent operator reads.
-    tokens = graph.add("Transpose", "tokens", perm=[1, 0])
-    is_token = graph.add(
-        "Cast",
-        graph.add("Not", graph.add("Equal", tokens, graph.constant(np.array(0, np.int32)))),
-        to=TensorProto.FLOAT,
+    probabilities = _pool(graph, parts)
+    inputs = {"tokens": TensorProto.INT32} if reads.tokenizer else {}
+    if reads.ngrams is not None:
+        inputs |= NGRAM_INPUTS
+    model = graph.model(
+        [
+            helper.make_tensor_value_info(name, kind, ["batch", name])
+            for name, kind in inputs.items()
+        ],
+        [_output(probabilities)],
     )
-    lengths = _sum(graph, is_token, keepdims=0)
-    weight = graph.add("Unsqueeze", is_token, graph.constant(np.array([2], np.int64)))
-    logits = [_member(graph, member, tokens, weight, lengths) for member in members]
-    total = graph.add("Sum", *logits)
-    _probabilities(graph, total, temperature * len(members))
-    classes = members[0].output_shape[-1]
-    return graph.model(
-        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", "length"])],
-        [_output(classes)],
+    onnx.save(model, folder / "model.onnx")
+    if reads.tokenizer is not None:
+        shutil.copyfile(reads.tokenizer, folder / TOKENIZER)
+    return TextPart(preparation=TEXT_PREPARATION, max_tokens=reads.max_tokens, ngrams=reads.ngrams)
+
+
+def export_image(parts: Sequence[Part], folder: Path, storage: Storage) -> ImagePart:
+    """Write `backbone.onnx` and `head.onnx`; returns what the release says of them."""
+    (part,) = parts
+    shutil.copyfile(part.folder / "backbone.onnx", folder / "backbone.onnx")
+    onnx.save(export_head(parts, storage), folder / "head.onnx")
+    return ImagePart(
+        preparation=IMAGE_PREPARATION,
+        size=part.candidate.size,
+        extractor=extractor_id(part.candidate.name, folder / "backbone.onnx"),
+        features=features_of(folder / "backbone.onnx"),
     )
 
 
-def export_backbone(backbone: keras.Model, path: Path) -> None:
-    """Write the frozen part in float32: `pictures` to `features`."""
-    signature = (tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, name="pictures"),)
-    model, _ = tf2onnx.convert.from_keras(backbone, input_signature=signature, opset=OPSET)
-    onnx.save(model, path)
-
-
-def export_image(
-    backbone: onnx.ModelProto, head: keras.Model, temperature: float, storage: Storage = "int8"
-) -> onnx.ModelProto:
-    """Join the backbone and the fitted head; pixels come as uint8."""
+def export_head(parts: Sequence[Part], storage: Storage) -> onnx.ModelProto:
+    """The graph from `features` to `probabilities`."""
+    (part,) = parts
     graph = Graph(storage)
-    names = [_store(graph, tensor) for tensor in backbone.graph.initializer]
-    renamed = {old.name: new for old, new in zip(backbone.graph.initializer, names, strict=True)}
-    picture_input = backbone.graph.input[0].name
-    pixels = graph.add("Cast", "pictures", to=TensorProto.FLOAT)
-    renamed[picture_input] = pixels
-    for node in backbone.graph.node:
-        copied = onnx.NodeProto()
-        copied.CopyFrom(node)
-        copied.input[:] = [renamed.get(name, name) for name in node.input]
-        graph.nodes.append(copied)
-    normalize, first, last = (
-        layer for layer in head.layers if not isinstance(layer, keras.layers.Dropout)
-    )
-    # The normalisation is folded into the first layer.
-    mean, spread = (np.asarray(part).reshape(-1) for part in _moments(normalize))
-    kernel, bias = first.get_weights()
-    value = graph.dense(
-        backbone.graph.output[0].name, kernel / spread[:, None], bias - (mean / spread) @ kernel
-    )
-    value = graph.dense(graph.add("Relu", value), *last.get_weights())
-    _probabilities(graph, value, temperature)
+    width = features_of(part.folder / "backbone.onnx")
     return graph.model(
-        [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
-        [_output(last.units)],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])],
+        [_output(_pool(graph, parts))],
     )
 
 
-def _member(graph: Graph, network: keras.Model, tokens: str, weight: str, lengths: str) -> str:
-    embedded = _embedded(graph, network.get_layer("embedding").get_weights()[0], tokens)
-    states = _recurrent(graph, network.get_layer("recurrent"), embedded, lengths)
-    hidden = graph.dense(states, *network.get_layer("attention_hidden").get_weights())
-    one = graph.constant(np.array(1.0, np.float32))
-    ended = graph.add(
-        "Mul", graph.add("Sub", one, weight), graph.constant(np.array(FAR_BELOW, np.float32))
+def features_of(backbone: Path) -> int:
+    """Length of the features that a backbone gives."""
+    output = onnx.load(backbone, load_external_data=False).graph.output[0]
+    return int(output.type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _pool(graph: Graph, parts: Sequence[Part]) -> str:
+    """Add the parts' weighted log-probabilities, and their softmax named `probabilities`."""
+    weighted = []
+    for part in parts:
+        logits = part.candidate.export(graph, part.folder)
+        cooled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
+        logs = graph.add("LogSoftmax", cooled, axis=1)
+        weighted.append(graph.add("Mul", logs, graph.constant(np.array(part.weight, np.float32))))
+    return graph.add("Softmax", graph.add("Sum", *weighted), axis=1, name="probabilities")
+
+
+def _common(reads: Sequence[TextReads]) -> TextReads:
+    tokenizers = [one.tokenizer for one in reads if one.tokenizer is not None]
+    if len({path.read_bytes() for path in tokenizers}) > 1:
+        raise InvalidInput(
+            "Expected candidates that share their subwords. Received: different ones"
+        )
+    lengths = {one.max_tokens for one in reads} - {None}
+    forms = [one.ngrams for one in reads if one.ngrams is not None]
+    if len(lengths) > 1 or any(form != forms[0] for form in forms):
+        raise InvalidInput(
+            "Expected candidates that read the same length and n-grams. "
+            f"Received: {sorted(filter(None, lengths))} tokens, {len(forms)} forms of n-grams"
+        )
+    return TextReads(
+        tokenizer=tokenizers[0] if tokenizers else None,
+        max_tokens=next(iter(lengths), None),
+        ngrams=forms[0] if forms else None,
     )
-    score = graph.dense(
-        graph.add("Tanh", hidden), *network.get_layer("attention_score").get_weights()
-    )
-    share = graph.add("Softmax", graph.add("Add", score, ended), axis=0)
-    attended = _sum(graph, graph.add("Mul", share, states), keepdims=0)
-    largest = graph.add("ReduceMax", graph.add("Add", states, ended), axes=[0], keepdims=0)
-    mean = graph.add(
-        "Div",
-        _sum(graph, graph.add("Mul", embedded, weight), keepdims=0),
-        graph.add("Max", _sum(graph, weight, keepdims=0), one),
-    )
-    joined = graph.add("Concat", attended, largest, mean, axis=1)
-    return graph.dense(joined, *network.get_layer("logits").get_weights())
 
 
-def _embedded(graph: Graph, table: Floats, tokens: str) -> str:
-    # A scale for each token, applied after the look-up: the table stays small in memory too.
-    stored, scale = stored_small(table, (0,), graph.storage)
-    rows = graph.add("Gather", graph.constant(stored), tokens)
-    if stored.dtype != np.float32:
-        rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
-    if scale is None:
-        return rows
-    return graph.add("Mul", rows, graph.add("Gather", graph.constant(scale), tokens))
-
-
-def _recurrent(graph: Graph, layer: keras.layers.Bidirectional, value: str, lengths: str) -> str:
-    """Both directions; Keras and ONNX keep the gates in the same order: update, reset, new."""
-    kernels, recurrents, biases = [], [], []
-    for direction in (layer.forward_layer, layer.backward_layer):
-        kernel, recurrent, bias = direction.get_weights()
-        kernels.append(kernel.T)
-        recurrents.append(recurrent.T)
-        biases.append(bias.reshape(-1))
-    units = layer.forward_layer.units
-    states = graph.add(
-        "GRU",
-        value,
-        graph.weight(np.stack(kernels), (0, 1)),
-        graph.weight(np.stack(recurrents), (0, 1)),
-        graph.constant(np.stack(biases).astype(np.float32)),
-        graph.add("Cast", lengths, to=TensorProto.INT32),
-        direction="bidirectional",
-        hidden_size=units,
-        linear_before_reset=1,  # Keras's `reset_after`
-    )
-    beside = graph.add("Transpose", states, perm=[0, 2, 1, 3])
-    return graph.add("Reshape", beside, graph.constant(np.array([0, 0, 2 * units], np.int64)))
-
-
-def _store(graph: Graph, tensor: onnx.TensorProto) -> str:
-    array = numpy_helper.to_array(tensor)
-    if array.dtype == np.float32 and array.ndim >= 2:
-        return graph.weight(array, (0,))
-    return graph.constant(array)
-
-
-def _moments(normalize: keras.layers.Normalization) -> tuple[Floats, Floats]:
-    mean = np.asarray(normalize.mean, np.float32)
-    spread = np.sqrt(np.asarray(normalize.variance, np.float32))
-    return mean, np.maximum(spread, keras.config.epsilon())
-
-
-def _sum(graph: Graph, value: str, *, keepdims: int) -> str:
-    return graph.add("ReduceSum", value, graph.constant(np.array([0], np.int64)), keepdims=keepdims)
-
-
-def _probabilities(graph: Graph, logits: str, temperature: float) -> None:
-    cooled = graph.add("Div", logits, graph.constant(np.array(temperature, np.float32)))
-    graph.add("Softmax", cooled, axis=1, name="probabilities")
-
-
-def _output(classes: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])
+def _output(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "classes"])

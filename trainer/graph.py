@@ -5,7 +5,7 @@ float32 again through `Cast` and `Mul`. ONNX Runtime folds those two at load, so
 a quarter of the size and serves at the speed of float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,12 +30,45 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._count = 0
+        self._shared: dict[str, str] = {}
 
     def add(self, operation: str, *inputs: str, name: str = "", **attributes: object) -> str:
         """Append an operation with one output."""
         output = name or self._fresh(operation)
         self.nodes.append(helper.make_node(operation, list(inputs), [output], **attributes))
         return output
+
+    def shared(self, what: str, make: Callable[[], str]) -> str:
+        """The value called `what`, made on first use: several models may read it."""
+        if what not in self._shared:
+            self._shared[what] = make()
+        return self._shared[what]
+
+    def split(self, value: str, parts: int, *, axis: int) -> list[str]:
+        """Cut a value into equal parts along an axis."""
+        outputs = [self._fresh("part") for _ in range(parts)]
+        self.nodes.append(helper.make_node("Split", [value], outputs, axis=axis))
+        return outputs
+
+    def embed(self, model: onnx.ModelProto, inputs: dict[str, str]) -> list[str]:
+        """Add all of another graph, float weights stored small; returns its outputs' new names.
+
+        Args:
+            model: Its own input names are the keys of `inputs`.
+            inputs: What each of them is called here.
+        """
+        renamed = dict(inputs)
+        renamed |= {one.name: self._kept(one) for one in model.graph.initializer}
+        for node in model.graph.node:
+            copied = onnx.NodeProto()
+            copied.CopyFrom(node)
+            for name in node.output:
+                renamed[name] = self._fresh("embedded") if name else ""
+            copied.input[:] = [renamed.get(name, name) for name in node.input]
+            copied.output[:] = [renamed[name] for name in node.output]
+            copied.name = ""
+            self.nodes.append(copied)
+        return [renamed[output.name] for output in model.graph.output]
 
     def constant(self, array: NDArray[np.generic] | Floats) -> str:
         """Store an array as it is."""
@@ -69,6 +102,12 @@ class Graph:
         model.ir_version = 8
         onnx.checker.check_model(model)
         return model
+
+    def _kept(self, tensor: onnx.TensorProto) -> str:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.ndim >= 2:
+            return self.weight(array, (0,))
+        return self.constant(array)
 
     def _fresh(self, kind: str) -> str:
         self._count += 1

@@ -1,205 +1,239 @@
 """From data to a release: the story on one page.
 
-read ─ fit, calibrate, export text ─ features ─ fit, calibrate, export picture ─ fit fusion ─
-measure the folder as it will serve ─ describe
+read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
+will serve ─ test the package ─ describe. Registering, comparing and promoting follow in
+`trainer.runs`. What was computed once for the same data and code is kept; see `trainer.steps`.
 """
 
+import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keras
 import numpy as np
-import onnx
 import pandas as pd
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from shared.inference.fusion import FusionModel
-from shared.inference.image import IMAGE_PREPARATION
-from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
-from shared.inference.text import TEXT_PREPARATION, UNKNOWN, TextEncoder, product_text
+from shared.errors import InvalidInput
+from shared.inference.manifest import ReleaseManifest
+from trainer.candidates import PictureCandidate, TextCandidate, Workshop
 from trainer.card import model_card
-from trainer.datasets import Dataset, load
+from trainer.datasets import Dataset
 from trainer.evaluate import evaluate_release
-from trainer.export import export_backbone, export_image, export_text
-from trainer.features import FeatureStore, extract_features, extractor_id
+from trainer.export import export_image, export_text
+from trainer.fusing import Fused, run_fusion
 from trainer.graph import Storage
-from trainer.models import image_xception, text_rnn
-from trainer.models.fusion_stack import fit_fusion, fit_temperature, softmax
-from trainer.models.image_xception import ImageSettings
-from trainer.models.text_rnn import TextSettings
+from trainer.leaderboard import Entry, as_json, as_markdown, marked
+from trainer.modality import Bench, Model
+from trainer.models import FUSION, PICTURES, TEXT
+from trainer.models.fusion import FusionCandidate
+from trainer.package_test import Budget, Golden, GoldenRows, PackageVerdict, test_package
+from trainer.picture_models import run_pictures
+from trainer.steps import Steps, parameters
+from trainer.texts import run_texts
+from trainer.tracking import Tracking
 
-Floats = NDArray[np.float32]
+#: Rows of the package test.
+GOLDEN_ROWS = 64
+#: Steps of a run with every candidate, for its progress.
+EXPECTED_STEPS = 28
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train, from what, and where to work.
+    """What to train and where to work.
 
     Attributes:
-        data: Folder in the challenge's layout.
-        work: Features, Keras models and other things worth keeping between runs.
-        weights: ImageNet weights of Xception; `None` fetches Keras's own.
+        work: Steps, features and other things worth keeping between runs.
+        weights: Folder with ImageNet weights; `None` fetches Keras's own.
         storage: How weights are kept in the release.
-        tell: Called with a line for each step.
+        weak_weight: How much a weakly labelled row counts beside an officially labelled one.
+        budget: Most milliseconds of one product; part of the choice and of the package test.
+        progress: File that gets a JSON line for each step.
     """
 
-    data: Path
     work: Path
     weights: Path | None = None
     name: str = "rayon"
     seed: int = 0
     storage: Storage = "int8"
-    text: TextSettings = field(default_factory=TextSettings)
-    image: ImageSettings = field(default_factory=ImageSettings)
-    tell: Callable[[str], None] = print
+    weak_weight: float = 0.7
+    budget: Budget = field(default_factory=Budget)
+    progress: Path | None = None
 
 
-def train(plan: Plan, out: Path) -> ReleaseManifest:
-    """Train, export and measure a release; `out` becomes its folder.
+@dataclass(frozen=True)
+class _Chosen:
+    """The models of the release, and everything that was tried."""
+
+    text: list[Model]
+    image: list[Model]
+    fusion: Fused | None
+    board: list[Entry]
+
+
+def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseManifest:
+    """Try all candidates, export the best, measure and test it; `out` becomes the release's folder.
+
+    Beside it, `result.json` says whether the release may be delivered.
 
     Raises:
-        InvalidInput: The data is not in the challenge's layout.
+        InvalidInput: The data cannot be trained on.
+        StepFailed: The disk is full.
     """
-    data = load(plan.data, seed=plan.seed)
-    plan.tell(f"read {len(data.rows)} products: {data.rows['part'].value_counts().to_dict()}")
+    plan.work.mkdir(parents=True, exist_ok=True)
+    steps = Steps(plan.work, total=EXPECTED_STEPS, progress=plan.progress)
+    workshop = Workshop(plan.seed, plan.weights, plan.storage, tracking.tell, tracking.curve)
+    bench = Bench(data, steps, workshop, plan.work, data.fingerprint, plan.weak_weight)
+    parts = data.rows["part"].value_counts().to_dict()
+    tracking.tell(f"read {len(data.rows)} products: {parts}")
+    tracking.parameters(_parameters(plan, bench))
+    chosen = _choose(plan, bench)
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
-    for part in ("text", "image", "fusion"):
-        (aside / part).mkdir(parents=True)
-    text = _train_text(plan, data, aside)
-    image = _train_image(plan, data, aside)
-    fusion = _fit_fusion(data, text, image)
-    plan.tell(f"fusion: text {fusion.text_weights[0]:.3f}, picture {fusion.image_weights[0]:.3f}")
-    fusion.save(aside / "fusion")
-    manifest = _describe(plan, data, aside)
+    manifest = _export(plan, bench, chosen, aside)
+    verdict = test_package(aside, _golden(bench, chosen), plan.budget, plan.work)
+    for reason in verdict.reasons:
+        tracking.tell(f"the package does not pass: {reason}")
+    manifest = manifest.model_copy(update={"figures": manifest.figures | verdict.figures()})
+    manifest.write(aside)
+    (aside / "MODEL_CARD.md").write_text(model_card(manifest, chosen.board, _settings()), "utf-8")
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
+    _report(bench, chosen, verdict, manifest, out, tracking)
+    steps.prune()
     return manifest
 
 
-def _train_text(plan: Plan, data: Dataset, folder: Path) -> pd.DataFrame:
-    """Fit and export the text model; returns probabilities of the held-out rows."""
-    fitted = data.part("train", "weak", text=True)
-    tokenizer = text_rnn.fit_tokenizer(_texts(fitted), plan.text)
-    tokens = _token_lists(tokenizer, _texts(fitted), plan.text.max_tokens)
-    tokenizer.save(str(folder / "text/tokenizer.json"))
-    encoder = TextEncoder(tokenizer, plan.text.max_tokens)
-    held = data.part("validation", "weak_held", text=True)
-    members: list[keras.Model] = []
-    logits = np.zeros((len(held), len(data.categories)), np.float32)
-    for member in range(plan.text.members):
-        network = _fit_text_member(plan, data, fitted, tokens, plan.seed + member, tokenizer)
-        logits += text_rnn.predict_logits(network, encoder, _texts(held)) / plan.text.members
-        members.append(network)
-        network.save(plan.work / f"text_{member}.keras")
-    temperature = _temperature(data, held, logits)
-    plan.tell(f"text: temperature {temperature:.3f}")
-    onnx.save(export_text(members, temperature, plan.storage), folder / "text/model.onnx")
-    return pd.DataFrame(softmax(logits / temperature), index=held.index)
+def _choose(plan: Plan, bench: Bench) -> _Chosen:
+    texts = run_texts(bench, TEXT, plan.budget.text_ms)
+    images, missing = run_pictures(bench, PICTURES, plan.budget.image_ms)
+    if not texts and not images:
+        raise InvalidInput("Expected products with texts or readable pictures. Received: neither")
+    fused, entries = run_fusion(bench, FUSION, texts, images) if texts and images else (None, [])
+    board = [
+        *marked([model.entry for model in texts], texts[0].entry if texts else None),
+        *marked([model.entry for model in images], images[0].entry if images else None),
+        *missing,
+        *marked(entries, next((one for one in entries if fused and one.name == fused.name), None)),
+    ]
+    # A picture model that cannot be joined to the text would only serve pictures without a text.
+    return _Chosen(texts, images, fused, board)
 
 
-def _fit_text_member(
-    plan: Plan,
-    data: Dataset,
-    rows: pd.DataFrame,
-    tokens: list[list[int]],
-    seed: int,
-    tokenizer: Tokenizer,
-) -> keras.Model:
-    return text_rnn.fit_member(
-        tokens,
-        data.targets(rows),
-        _row_weights(rows, plan.text.weak_weight),
-        vocabulary=tokenizer.get_vocab_size(),
-        classes=len(data.categories),
-        settings=plan.text,
-        seed=seed,
-        tell=plan.tell,
-    )
-
-
-def _train_image(plan: Plan, data: Dataset, folder: Path) -> pd.DataFrame:
-    """Fit and export the picture model; returns probabilities of the held-out rows."""
-    backbone = plan.work / "backbone.onnx"
-    export_backbone(image_xception.build_backbone(plan.weights), backbone)
-    store = FeatureStore(plan.work / "features" / extractor_id("xception", backbone))
-    rows = data.part("train", "weak", "validation", "weak_held", picture=True)
-    extracted = extract_features(rows, backbone, store, size=image_xception.SIZE, tell=plan.tell)
-    hashes = extracted.hashes
-    rows = rows.loc[hashes.index]
-    fitted, held = (
-        rows[rows["part"].isin(names)] for names in (("train", "weak"), ("validation", "weak_held"))
-    )
-    head = image_xception.fit_head(
-        store.of(hashes.loc[fitted.index].tolist()).astype(np.float32),
-        data.targets(fitted),
-        _row_weights(fitted, plan.image.weak_weight),
-        classes=len(data.categories),
-        settings=plan.image,
-        seed=plan.seed,
-    )
-    head.save(plan.work / "image_head.keras")
-    logits = image_xception.predict_logits(
-        head, store.of(hashes.loc[held.index].tolist()).astype(np.float32)
-    )
-    temperature = _temperature(data, held, logits)
-    plan.tell(f"picture: temperature {temperature:.3f}")
-    model = export_image(onnx.load(backbone), head, temperature, plan.storage)
-    onnx.save(model, folder / "image/model.onnx")
-    return pd.DataFrame(softmax(logits / temperature), index=held.index)
-
-
-def _fit_fusion(data: Dataset, text: pd.DataFrame, image: pd.DataFrame) -> FusionModel:
-    both = data.part("validation", "weak_held", text=True, picture=True)
-    both = both.loc[both.index.intersection(image.index)]
-    return fit_fusion(
-        text.loc[both.index].to_numpy(np.float32),
-        image.loc[both.index].to_numpy(np.float32),
-        data.targets(both),
-        (both["part"] == "validation").to_numpy(),
-    )
-
-
-def _describe(plan: Plan, data: Dataset, folder: Path) -> ReleaseManifest:
+def _export(plan: Plan, bench: Bench, chosen: _Chosen, folder: Path) -> ReleaseManifest:
+    for part in ("text", "image", "fusion"):
+        (folder / part).mkdir(parents=True)
+    text = image = None
+    if chosen.text:
+        text = export_text(chosen.text[0].parts, folder / "text", plan.storage)
+    if chosen.image and (chosen.fusion or not chosen.text):
+        image = export_image(chosen.image[0].parts, folder / "image", plan.storage)
+    if chosen.fusion:
+        chosen.fusion.model.save(folder / "fusion")
+    data = bench.data
     manifest = ReleaseManifest(
         name=plan.name,
         created_at=datetime.now(UTC),
         categories=data.categories.categories,
-        text=TextPart(preparation=TEXT_PREPARATION, max_tokens=plan.text.max_tokens),
-        image=ImagePart(preparation=IMAGE_PREPARATION, size=image_xception.SIZE),
+        text=text,
+        image=image,
         trained_on=f"{len(data.part('train'))} labelled and {len(data.part('weak'))} weakly "
-        f"labelled products; data {data.fingerprint[:12]}, seed {plan.seed}",
+        f"labelled products; data {bench.fingerprint[:12]}, seed {plan.seed}",
     )
     # Measured on the folder as it will serve, so it must hold a manifest first.
     manifest.write(folder)
     found = evaluate_release(folder, data)
     figures = {name: value for part, f in found.items() for name, value in f.named(part).items()}
-    manifest = manifest.model_copy(update={"figures": figures})
-    manifest.write(folder)
-    (folder / "MODEL_CARD.md").write_text(model_card(manifest, plan.text, plan.image), "utf-8")
-    return manifest
+    return manifest.model_copy(update={"figures": figures})
 
 
-def _temperature(data: Dataset, held: pd.DataFrame, logits: Floats) -> float:
-    # Weak rows are easier than real ones: a label exists only where other systems agree. Only
-    # officially labelled rows say how sure one may be.
-    official = (held["part"] == "validation").to_numpy()
-    return fit_temperature(logits[official], data.targets(held)[official])
+def _golden(bench: Bench, chosen: _Chosen) -> Golden:
+    """Products whose answers the fitted models gave before they were exported."""
+    text = image = fusion = None
+    if chosen.text:
+        held = _some(chosen.text[0].held)
+        rows = bench.data.rows.loc[held.index]
+        products = zip(rows["designation"], rows["description"], strict=True)
+        text = GoldenRows.texts(products, held.to_numpy(np.float32))
+    if chosen.image and (chosen.fusion or not chosen.text):
+        held = _some(chosen.image[0].held)
+        paths = [Path(path) for path in bench.data.rows.loc[held.index, "picture"]]
+        image = GoldenRows.pictures(paths, held.to_numpy(np.float32))
+    if chosen.fusion:
+        both = chosen.text[0].held.index.intersection(chosen.image[0].held.index)
+        index = both[:GOLDEN_ROWS]
+        found = [
+            model[0].held.loc[index].to_numpy(np.float32) for model in (chosen.text, chosen.image)
+        ]
+        fusion = GoldenRows.fusions(found[0], found[1], chosen.fusion.model.combine(*found))
+    return Golden(text, image, fusion)
 
 
-def _texts(rows: pd.DataFrame) -> list[str]:
-    pairs = zip(rows["designation"], rows["description"], strict=True)
-    return [product_text(title, body) for title, body in pairs]
+def _some(probabilities: pd.DataFrame) -> pd.DataFrame:
+    """Rows spread evenly over all."""
+    places = np.linspace(0, len(probabilities) - 1, min(GOLDEN_ROWS, len(probabilities)))
+    return probabilities.iloc[np.unique(places.astype(int))]
 
 
-def _token_lists(tokenizer: Tokenizer, texts: list[str], max_tokens: int) -> list[list[int]]:
-    rows = tokenizer.encode_batch_fast(texts)
-    return [row.ids[:max_tokens] or [UNKNOWN] for row in rows]
+def _report(
+    bench: Bench,
+    chosen: _Chosen,
+    verdict: PackageVerdict,
+    manifest: ReleaseManifest,
+    out: Path,
+    tracking: Tracking,
+) -> None:
+    result = {
+        "status": "ready" if verdict.passed else "rejected",
+        "reason": " ".join(verdict.reasons) or None,
+        "dataset": {"fingerprint": bench.fingerprint},
+        "figures": manifest.figures,
+        "mlflow_run": tracking.run_id,
+    }
+    beside = out.parent
+    (beside / "leaderboard.md").write_text(as_markdown(chosen.board) + "\n", "utf-8")
+    (beside / "leaderboard.json").write_text(json.dumps(as_json(chosen.board), indent=1), "utf-8")
+    (beside / "steps.md").write_text(bench.steps.table() + "\n", "utf-8")
+    tracking.figures(manifest.figures)
+    for model in (*chosen.text[:1], *chosen.image[:1]):
+        _plots(bench, model, tracking)
+    for name in ("leaderboard.md", "leaderboard.json", "steps.md"):
+        tracking.file(beside / name)
+    tracking.file(out / "MODEL_CARD.md")
+    tracking.tell(as_markdown(chosen.board))
+    tracking.tell(bench.steps.table())
+    # Last: who finds it finds everything else too.
+    (beside / RESULT).write_text(json.dumps(result, indent=1), "utf-8")
 
 
-def _row_weights(rows: pd.DataFrame, weak_weight: float) -> Floats:
-    return np.where(rows["part"] == "weak", weak_weight, 1.0).astype(np.float32)
+def _plots(bench: Bench, model: Model, tracking: Tracking) -> None:
+    rows = bench.data.rows.loc[model.test.index]
+    if len(rows):
+        tracking.predictions(
+            model.entry.name,
+            model.test.to_numpy(np.float32),
+            bench.data.targets(rows),
+            [str(code) for code in bench.data.categories.codes],
+        )
+
+
+def _parameters(plan: Plan, bench: Bench) -> dict[str, object]:
+    found: dict[str, object] = {
+        "data": bench.fingerprint,
+        "seed": plan.seed,
+        "storage": plan.storage,
+        "weak_weight": plan.weak_weight,
+        "budget": vars(plan.budget),
+    }
+    return found | _settings()
+
+
+def _settings() -> dict[str, dict[str, object]]:
+    candidates: tuple[TextCandidate | PictureCandidate | FusionCandidate, ...] = (
+        *TEXT,
+        *PICTURES,
+        *FUSION,
+    )
+    return {one.name: parameters(one.settings) for one in candidates}

@@ -1,74 +1,156 @@
-"""The recurrent network on subwords: bidirectional GRU, attention and max pooling.
+"""The recurrent network: pretrained subword vectors, bidirectional GRU, attention and max pooling.
 
 Attention pooling follows Yang et al., "Hierarchical Attention Networks for Document
 Classification" (2016), section 2.2. Members with other seeds are averaged.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from onnx import TensorProto
 
-from shared.inference.text import PADDING, UNKNOWN, TextEncoder
+from shared.inference.text import PADDING, UNKNOWN
+from trainer.candidates import Floats, Labels, TextReads, Workshop
+from trainer.graph import Graph, stored_small
+from trainer.models.subwords import TOKENIZER, VECTORS, learn_subwords, padded, reduced, tokens_of
 
-Floats = NDArray[np.float32]
+Tokens = NDArray[np.int32]
+
 #: Stands in for minus infinity where a text has ended.
 FAR_BELOW = -1e9
+#: Texts scored in one call.
+PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
-class TextSettings:
+class RnnSettings:
     """Everything that was chosen for the recurrent network, on validation rows."""
 
-    vocabulary: int = 30_000
     max_tokens: int = 96
     embedding: int = 256
+    embedding_spread: float = 0.3
     units: int = 128
     attention: int = 64
-    spatial_dropout: float = 0.5
-    token_dropout: float = 0.4
+    spatial_dropout: float = 0.3
+    token_dropout: float = 0.3
     dropout: float = 0.5
     label_smoothing: float = 0.1
-    weak_weight: float = 0.7
-    epochs: int = 9
+    epochs: int = 7
     batch: int = 64
     learning_rate: float = 2e-3
     members: int = 2
 
 
-def fit_tokenizer(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
-    """Learn subwords (unigram language model, Kudo 2018) from prepared texts."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(), pre_tokenizers.Digits()]
-    )
-    trainer = trainers.UnigramTrainer(
-        vocab_size=settings.vocabulary,
-        special_tokens=["<pad>", "<unk>"],
-        unk_token="<unk>",  # noqa: S106  not a password
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+@dataclass(frozen=True)
+class TextRnn:
+    """The candidate; see the module."""
+
+    settings: RnnSettings = field(default_factory=RnnSettings)
+    name: str = "text_rnn"
+    code: tuple[str, ...] = ("trainer.models.text_rnn", "trainer.models.subwords")
+
+    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
+        """Choose the subwords."""
+        learn_subwords(texts, folder)
+
+    def fit(
+        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+    ) -> None:
+        """Fit the members that are not in the folder yet."""
+        (folder / TOKENIZER).write_bytes((prepared / TOKENIZER).read_bytes())
+        tokens = tokens_of(texts, folder, self.settings.max_tokens)
+        vectors = reduced(
+            np.load(prepared / VECTORS), self.settings.embedding, self.settings.embedding_spread
+        )
+        for number in range(self.settings.members):
+            path = folder / f"member_{number}.keras"
+            if not path.exists():
+                network = self._fit_member(tokens, labels, vectors, number, workshop)
+                network.save(path)
+
+    def predict(self, texts: Sequence[str], folder: Path) -> Floats:
+        """Mean of the members' logits, shape `(len(texts), classes)`."""
+        tokens = tokens_of(texts, folder, self.settings.max_tokens)
+        members = [_logits(network, tokens) for network in self.members(folder)]
+        mean: Floats = np.mean(members, axis=0)
+        return mean
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        """Add the members, with ONNX's own `GRU`: an exported Keras layer would be a slow loop."""
+        members = self.members(folder)
+        tokens = graph.shared(
+            "tokens by time", lambda: graph.add("Transpose", "tokens", perm=[1, 0])
+        )
+        mask = _Mask.of(graph, tokens)
+        logits = [_member(graph, network, tokens, mask) for network in members]
+        number = graph.constant(np.array(len(members), np.float32))
+        return graph.add("Div", graph.add("Sum", *logits), number)
+
+    def reads(self, folder: Path) -> TextReads:
+        """Subwords."""
+        return TextReads(tokenizer=folder / TOKENIZER, max_tokens=self.settings.max_tokens)
+
+    def members(self, folder: Path) -> list[keras.Model]:
+        """The fitted networks: tokens `(batch, length)` in, logits `(batch, classes)` out."""
+        return [keras.models.load_model(path) for path in sorted(folder.glob("member_*.keras"))]
+
+    def _fit_member(
+        self,
+        tokens: Sequence[Tokens],
+        labels: Labels,
+        vectors: Floats,
+        number: int,
+        workshop: Workshop,
+    ) -> keras.Model:
+        seed = workshop.seed + number
+        keras.utils.set_random_seed(seed)
+        network = build_network(vectors, labels.classes, self.settings)
+        steps = -(-len(tokens) // self.settings.batch) * self.settings.epochs
+        warmup = steps // 20
+        optimizer = keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(
+                0.0,
+                max(1, steps - warmup),
+                warmup_target=self.settings.learning_rate,
+                warmup_steps=warmup,
+            ),
+            clipnorm=1.0,
+        )
+        step = _step(network, optimizer, labels.classes, self.settings)
+        for epoch in range(self.settings.epochs):
+            losses = [
+                float(step(*batch))
+                for batch in _batches(tokens, labels, self.settings, seed * 1000 + epoch)
+            ]
+            loss = float(np.mean(losses))
+            workshop.curve(f"{self.name}_{number}_loss", epoch + 1, loss)
+            workshop.tell(
+                f"{self.name}, member {number}: epoch {epoch + 1} of {self.settings.epochs}, "
+                f"loss {loss:.3f}"
+            )
+        return network
 
 
-def build_network(vocabulary: int, classes: int, settings: TextSettings) -> keras.Model:
-    """Build one member: tokens `(batch, length)` int32 in, logits `(batch, classes)` out."""
+def build_network(vectors: Floats, classes: int, settings: RnnSettings) -> keras.Model:
+    """Build one member: tokens `(batch, length)` int32 in, logits `(batch, classes)` out.
+
+    Args:
+        vectors: First embeddings, shape `(pieces, size)`.
+        classes: Number of categories.
+        settings: The rest.
+    """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     is_token = ops.not_equal(tokens, PADDING)
     weight = ops.expand_dims(ops.cast(is_token, "float32"), -1)
-    embedded = layers.Embedding(
-        vocabulary,
-        settings.embedding,
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=0.05),
-        name="embedding",
-    )(tokens)
+    table = layers.Embedding(*vectors.shape, name="embedding")
+    embedded = table(tokens)
+    table.set_weights([vectors])
     dropped = layers.SpatialDropout1D(settings.spatial_dropout)(embedded)
     states = layers.Bidirectional(
         layers.GRU(settings.units, return_sequences=True), name="recurrent"
@@ -82,70 +164,22 @@ def build_network(vocabulary: int, classes: int, settings: TextSettings) -> kera
     return keras.Model(tokens, layers.Dense(classes, name="logits")(joined))
 
 
-def fit_member(
-    tokens: Sequence[Sequence[int]],
-    targets: NDArray[np.int64],
-    weights: Floats,
-    *,
-    vocabulary: int,
-    classes: int,
-    settings: TextSettings,
-    seed: int,
-    tell: Callable[[str], None],
-) -> keras.Model:
-    """Fit one member.
-
-    Args:
-        tokens: One list of token numbers a text.
-        targets: Column numbers, shape `(texts,)`.
-        weights: How much each text counts, shape `(texts,)`.
-        vocabulary: Number of different tokens.
-        classes: Number of categories.
-        settings: How to build and fit.
-        seed: Decides the first weights, the order of the batches, and what is dropped.
-        tell: Called with a line after each epoch.
-    """
-    keras.utils.set_random_seed(seed)
-    network = build_network(vocabulary, classes, settings)
-    steps = -(-len(tokens) // settings.batch) * settings.epochs
-    warmup = steps // 20
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            0.0,
-            max(1, steps - warmup),
-            warmup_target=settings.learning_rate,
-            warmup_steps=warmup,
-        ),
-        clipnorm=1.0,
-    )
-    step = _step(network, optimizer, classes, settings)
-    for epoch in range(settings.epochs):
-        losses = [
-            float(step(*batch))
-            for batch in _batches(tokens, targets, weights, settings, seed * 1000 + epoch)
-        ]
-        tell(
-            f"text, seed {seed}: epoch {epoch + 1} of {settings.epochs}, loss {np.mean(losses):.3f}"
-        )
-    return network
-
-
-def predict_logits(network: keras.Model, encoder: TextEncoder, texts: Sequence[str]) -> Floats:
-    """Predict, shape `(texts, classes)`; texts of like length go together."""
+def _logits(network: keras.Model, tokens: Sequence[Tokens]) -> Floats:
     forward = tf.function(
-        lambda tokens: network(tokens, training=False),
+        lambda batch: network(batch, training=False),
         input_signature=[tf.TensorSpec((None, None), tf.int32)],
     )
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    logits = np.zeros((len(texts), network.output_shape[-1]), np.float32)
-    for start in range(0, len(texts), 256):
-        chosen = order[start : start + 256]
-        logits[chosen] = forward(encoder.encode([texts[i] for i in chosen])).numpy()
+    # Texts of like length go together, so that little is padding.
+    order = np.argsort([len(row) for row in tokens], kind="stable")
+    logits = np.zeros((len(tokens), network.output_shape[-1]), np.float32)
+    for start in range(0, len(tokens), PREDICT_BATCH):
+        chosen = order[start : start + PREDICT_BATCH]
+        logits[chosen] = forward(padded([tokens[i] for i in chosen])).numpy()
     return logits
 
 
 def _step(
-    network: keras.Model, optimizer: keras.Optimizer, classes: int, settings: TextSettings
+    network: keras.Model, optimizer: keras.Optimizer, classes: int, settings: RnnSettings
 ) -> tf.types.experimental.GenericFunction:
     measure = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=settings.label_smoothing, reduction="none"
@@ -171,22 +205,95 @@ def _step(
 
 
 def _batches(
-    tokens: Sequence[Sequence[int]],
-    targets: NDArray[np.int64],
-    weights: Floats,
-    settings: TextSettings,
-    seed: int,
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], Floats]]:
+    tokens: Sequence[Tokens], labels: Labels, settings: RnnSettings, seed: int
+) -> Iterator[tuple[Tokens, NDArray[np.int64], Floats]]:
     generator = np.random.default_rng(seed)
     lengths = np.array([len(row) for row in tokens])
-    # Texts of like length share a batch, so little of it is padding; the order still varies.
+    # Texts of like length share a batch; the order still varies.
     order = np.argsort(lengths + generator.random(len(lengths)) * 12, kind="stable")
     batches = [order[i : i + settings.batch] for i in range(0, len(order), settings.batch)]
     generator.shuffle(batches)
     for chosen in batches:
-        padded = np.full((len(chosen), max(1, lengths[chosen].max())), PADDING, np.int32)
-        for row, index in enumerate(chosen):
-            padded[row, : lengths[index]] = tokens[index]
-        forgotten = (generator.random(padded.shape) < settings.token_dropout) & (padded != PADDING)
-        padded[forgotten] = UNKNOWN
-        yield padded, targets[chosen], weights[chosen]
+        rows = padded([tokens[i] for i in chosen])
+        forgotten = (generator.random(rows.shape) < settings.token_dropout) & (rows != PADDING)
+        rows[forgotten] = UNKNOWN
+        yield rows, labels.targets[chosen], labels.weights[chosen]
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Where texts have tokens, as values of the graph: `(length, batch, 1)` and `(batch,)`."""
+
+    weight: str
+    lengths: str
+
+    @classmethod
+    def of(cls, graph: Graph, tokens: str) -> "_Mask":
+        padding = graph.constant(np.array(PADDING, np.int32))
+        is_token = graph.add(
+            "Cast", graph.add("Not", graph.add("Equal", tokens, padding)), to=TensorProto.FLOAT
+        )
+        last = graph.constant(np.array([2], np.int64))
+        return cls(graph.add("Unsqueeze", is_token, last), _sum(graph, is_token))
+
+
+def _member(graph: Graph, network: keras.Model, tokens: str, mask: _Mask) -> str:
+    embedded = _embedded(graph, network.get_layer("embedding").get_weights()[0], tokens)
+    states = _recurrent(graph, network.get_layer("recurrent"), embedded, mask.lengths)
+    hidden = graph.dense(states, *network.get_layer("attention_hidden").get_weights())
+    one = graph.constant(np.array(1.0, np.float32))
+    ended = graph.add(
+        "Mul", graph.add("Sub", one, mask.weight), graph.constant(np.array(FAR_BELOW, np.float32))
+    )
+    score = graph.dense(
+        graph.add("Tanh", hidden), *network.get_layer("attention_score").get_weights()
+    )
+    share = graph.add("Softmax", graph.add("Add", score, ended), axis=0)
+    attended = _sum(graph, graph.add("Mul", share, states))
+    largest = graph.add("ReduceMax", graph.add("Add", states, ended), axes=[0], keepdims=0)
+    mean = graph.add(
+        "Div",
+        _sum(graph, graph.add("Mul", embedded, mask.weight)),
+        graph.add("Max", _sum(graph, mask.weight), one),
+    )
+    joined = graph.add("Concat", attended, largest, mean, axis=1)
+    return graph.dense(joined, *network.get_layer("logits").get_weights())
+
+
+def _embedded(graph: Graph, table: Floats, tokens: str) -> str:
+    # A scale for each token, applied after the look-up: the table stays small in memory too.
+    stored, scale = stored_small(table, (0,), graph.storage)
+    rows = graph.add("Gather", graph.constant(stored), tokens)
+    if stored.dtype != np.float32:
+        rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
+    if scale is None:
+        return rows
+    return graph.add("Mul", rows, graph.add("Gather", graph.constant(scale), tokens))
+
+
+def _recurrent(graph: Graph, layer: keras.layers.Bidirectional, value: str, lengths: str) -> str:
+    """Both directions; Keras and ONNX keep the gates in the same order: update, reset, new."""
+    kernels, recurrents, biases = [], [], []
+    for direction in (layer.forward_layer, layer.backward_layer):
+        kernel, recurrent, bias = direction.get_weights()
+        kernels.append(kernel.T)
+        recurrents.append(recurrent.T)
+        biases.append(bias.reshape(-1))
+    units = layer.forward_layer.units
+    states = graph.add(
+        "GRU",
+        value,
+        graph.weight(np.stack(kernels), (0, 1)),
+        graph.weight(np.stack(recurrents), (0, 1)),
+        graph.constant(np.stack(biases).astype(np.float32)),
+        graph.add("Cast", lengths, to=TensorProto.INT32),
+        direction="bidirectional",
+        hidden_size=units,
+        linear_before_reset=1,  # Keras's `reset_after`
+    )
+    beside = graph.add("Transpose", states, perm=[0, 2, 1, 3])
+    return graph.add("Reshape", beside, graph.constant(np.array([0, 0, 2 * units], np.int64)))
+
+
+def _sum(graph: Graph, value: str) -> str:
+    return graph.add("ReduceSum", value, graph.constant(np.array([0], np.int64)), keepdims=0)

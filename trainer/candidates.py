@@ -1,0 +1,150 @@
+"""What a model must do to be a candidate, and the list of those that a run tries.
+
+A candidate keeps what it learned in a folder of its own; so a fit that is done once need not be
+repeated, and a stopped run goes on where it was. To add one: write a module under
+`trainer/models/`, and add a line to `TEXT`, `PICTURES` or `FUSION` in `trainer/models/__init__.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.inference.manifest import Ngrams
+from trainer.graph import Graph, Storage
+
+Floats = NDArray[np.float32]
+Targets = NDArray[np.int64]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """True categories of some rows.
+
+    Attributes:
+        targets: Column numbers, shape `(rows,)`.
+        weights: How much each row counts, shape `(rows,)`; 1 for an official label.
+        classes: Number of categories.
+    """
+
+    targets: Targets
+    weights: Floats
+    classes: int
+
+    @property
+    def is_official(self) -> NDArray[np.bool_]:
+        """Which rows have an official label, shape `(rows,)`."""
+        return self.weights >= 1
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a fit may use beside its data.
+
+    Attributes:
+        seed: Everything random follows from it.
+        weights: Folder with ImageNet weights; `None`: Keras fetches its own.
+        storage: How weights are kept in exported models.
+        tell: Called with a line now and then.
+        curve: Called with a name, a step and a value after each epoch.
+    """
+
+    seed: int
+    weights: Path | None
+    storage: Storage
+    tell: Tell
+    curve: Callable[[str, int, float], None]
+
+
+class TextCandidate(Protocol):
+    """A model of texts."""
+
+    @property
+    def name(self) -> str:
+        """For people and files."""
+
+    @property
+    def settings(self) -> Any:
+        """A dataclass of what was chosen; part of the parameters that are logged."""
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Modules whose source decides the result."""
+
+    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
+        """Learn what does not need labels, such as a vocabulary."""
+
+    def fit(
+        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+    ) -> None:
+        """Fit on prepared texts and keep everything in `folder`."""
+
+    def predict(self, texts: Sequence[str], folder: Path) -> Floats:
+        """Logits, shape `(len(texts), classes)`."""
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        """Add the model to a graph; returns the name of its logits `(batch, classes)`."""
+
+    def reads(self, folder: Path) -> "TextReads":
+        """What the worker must make of a text for this model."""
+
+
+@dataclass(frozen=True)
+class TextReads:
+    """Inputs of a text model; those that stand together in a release must agree."""
+
+    tokenizer: Path | None = None
+    max_tokens: int | None = None
+    ngrams: Ngrams | None = None
+
+
+class PictureCandidate(Protocol):
+    """A model of pictures: a backbone from pixels to features, and a head on them."""
+
+    @property
+    def name(self) -> str:
+        """For people and files."""
+
+    @property
+    def settings(self) -> Any:
+        """A dataclass of what was chosen; part of the parameters that are logged."""
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Modules whose source decides the result."""
+
+    @property
+    def size(self) -> int:
+        """Edge of the pictures that it reads, in pixels."""
+
+    def missing(self, workshop: Workshop) -> str | None:
+        """Why it cannot be tried here, if so."""
+
+    def fit(self, pictures: "Pictures", labels: Labels, folder: Path, workshop: Workshop) -> None:
+        """Fit, and keep `backbone.onnx` and the head in `folder`."""
+
+    def predict(self, pictures: "Pictures", folder: Path) -> Floats:
+        """Logits, shape `(len(pictures), classes)`."""
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        """Add the head to a graph that reads `features`; returns the name of its logits."""
+
+
+class Pictures(Protocol):
+    """Readable pictures of some rows."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def features(self, name: str, backbone: Path, size: int) -> Floats:
+        """What a backbone makes of them, shape `(pictures, features)`; computed once and kept."""
+
+    def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:
+        """What a part of a network makes of them, on disk, `(pictures, height, width, channels)`.
+
+        A computation that was stopped goes on where it was.
+        """

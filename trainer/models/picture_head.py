@@ -1,0 +1,162 @@
+"""What every picture candidate shares: a frozen backbone by ONNX Runtime, and a fitted head on it.
+
+The features of a picture are computed once for each backbone and kept; see `trainer.features`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from keras import layers
+from onnx import TensorProto, helper
+
+from trainer.candidates import Floats, Labels, Pictures, Workshop
+from trainer.graph import OPSET, Graph, Storage
+
+BACKBONE, HEAD = "backbone.onnx", "head.keras"
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What was chosen for the head, on validation rows."""
+
+    hidden: int = 512
+    dropout: float = 0.5
+    epochs: int = 30
+    batch: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+
+
+@dataclass(frozen=True)
+class FrozenBackbone:
+    """A candidate whose backbone keeps its ImageNet weights; only the head is fitted."""
+
+    name: str
+    size: int
+    weights_file: str
+    settings: HeadSettings = field(default_factory=HeadSettings)
+    code: tuple[str, ...] = ("trainer.models.picture_head",)
+
+    def build(self, weights: Path | None) -> keras.Model:
+        """Build the backbone: pixels 0 to 255 in, features `(batch, features)` out."""
+        raise NotImplementedError
+
+    def missing(self, workshop: Workshop) -> str | None:
+        """Say which file of weights is not there."""
+        if workshop.weights is None or (workshop.weights / self.weights_file).exists():
+            return None
+        return f"Expected {self.weights_file} in {workshop.weights}. Received: none"
+
+    def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
+        """Compute the features that are not known yet, and fit the head."""
+        file = None if workshop.weights is None else workshop.weights / self.weights_file
+        if not (folder / BACKBONE).exists():
+            export_backbone(self.build(file), self.size, folder / BACKBONE, workshop.storage)
+        features = pictures.features(self.name, folder / BACKBONE, self.size)
+        fit_head(self.name, features, labels, self.settings, workshop).save(folder / HEAD)
+
+    def predict(self, pictures: Pictures, folder: Path) -> Floats:
+        """Logits, shape `(len(pictures), classes)`."""
+        return predict_logits(folder, pictures.features(self.name, folder / BACKBONE, self.size))
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        """Add the head."""
+        return export_head(graph, folder)
+
+
+def export_backbone(
+    backbone: keras.Model, size: int, path: Path, storage: Storage, output: str = "features"
+) -> None:
+    """Write a backbone as it serves: `pictures` uint8 `(batch, size, size, 3)` to `features`.
+
+    Training reads the features of this very file, so what 8-bit weights cost is in every figure.
+    """
+    signature = (tf.TensorSpec((None, size, size, 3), tf.float32, name="pictures"),)
+    model, _ = tf2onnx.convert.from_keras(backbone, input_signature=signature, opset=OPSET)
+    graph = Graph(storage)
+    pixels = graph.add("Cast", "pictures", to=TensorProto.FLOAT)
+    found = graph.embed(model, {model.graph.input[0].name: pixels})[0]
+    graph.add("Identity", found, name=output)
+    shape = [dimension.dim_value for dimension in model.graph.output[0].type.tensor_type.shape.dim]
+    exported = graph.model(
+        [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", size, size, 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *shape[1:]])],
+    )
+    aside = path.with_suffix(".new")
+    onnx.save(exported, aside)
+    aside.replace(path)
+
+
+def build_head(features: Floats, classes: int, settings: HeadSettings) -> keras.Model:
+    """Build a head whose first layer brings features to mean 0 and variance 1."""
+    normalize = layers.Normalization(name="normalize")
+    normalize.adapt(features)
+    return keras.Sequential(
+        [
+            keras.Input((features.shape[1],)),
+            normalize,
+            layers.Dropout(settings.dropout),
+            layers.Dense(settings.hidden, activation="relu"),
+            layers.Dropout(settings.dropout),
+            layers.Dense(classes),
+        ],
+        name="head",
+    )
+
+
+def fit_head(
+    name: str, features: Floats, labels: Labels, settings: HeadSettings, workshop: Workshop
+) -> keras.Model:
+    """Fit a head on features `(pictures, features)`; it gives logits `(pictures, classes)`."""
+    keras.utils.set_random_seed(workshop.seed)
+    head = build_head(features, labels.classes, settings)
+    steps = -(-len(features) // settings.batch) * settings.epochs
+    head.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
+            weight_decay=settings.weight_decay,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
+    )
+    history = head.fit(
+        features,
+        keras.utils.to_categorical(labels.targets, labels.classes),
+        sample_weight=labels.weights,
+        batch_size=settings.batch,
+        epochs=settings.epochs,
+        verbose=0,
+    )
+    for epoch, loss in enumerate(history.history["loss"]):
+        workshop.curve(f"{name}_loss", epoch + 1, float(loss))
+    workshop.tell(f"{name}: head fitted on {len(features)} pictures")
+    return head
+
+
+def predict_logits(folder: Path, features: Floats) -> Floats:
+    """Logits of the head in a folder, shape `(pictures, classes)`."""
+    logits: Floats = keras.models.load_model(folder / HEAD)(features, training=False).numpy()
+    return logits
+
+
+def export_head(graph: Graph, folder: Path) -> str:
+    """Add the head that reads `features`; the normalisation is folded into its first layer."""
+    head = keras.models.load_model(folder / HEAD)
+    normalize, first, last = (
+        layer for layer in head.layers if not isinstance(layer, layers.Dropout)
+    )
+    mean = np.asarray(normalize.mean, np.float32).reshape(-1)
+    spread = np.sqrt(np.asarray(normalize.variance, np.float32)).reshape(-1)
+    spread = np.maximum(spread, keras.config.epsilon())
+    kernel, bias = first.get_weights()
+    hidden = graph.dense(
+        "features", kernel / spread[:, None], (bias - (mean / spread) @ kernel).astype(np.float32)
+    )
+    return graph.dense(graph.add("Relu", hidden), *last.get_weights())

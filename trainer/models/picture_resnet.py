@@ -1,0 +1,41 @@
+"""ResNet50 with ImageNet weights, frozen: the challenge's own reference for pictures.
+
+He et al., "Deep Residual Learning for Image Recognition" (2016).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from trainer.models.picture_head import FrozenBackbone
+
+#: Mean colour of ImageNet, blue first: what the weights were trained with.
+MEAN_COLOUR = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class ResNet50(FrozenBackbone):
+    """Frozen features `(batch, 2048)` under a fitted head."""
+
+    name: str = "picture_resnet50"
+    size: int = 224
+    weights_file: str = "resnet50_imagenet_notop.npz"
+    code: tuple[str, ...] = ("trainer.models.picture_resnet", "trainer.models.picture_head")
+
+    def build(self, weights: Path | None) -> keras.Model:
+        """Pixels 0 to 255, `(batch, 224, 224, 3)`, in; `(batch, 2048)` out."""
+        network = keras.applications.ResNet50(
+            weights="imagenet" if weights is None else None,
+            include_top=False,
+            pooling="avg",
+            input_shape=(self.size, self.size, 3),
+        )
+        if weights is not None:
+            with np.load(weights) as arrays:
+                network.set_weights([arrays[name].astype("float32") for name in arrays.files])
+        pixels = keras.Input((self.size, self.size, 3), dtype="float32", name="pictures")
+        centred = layers.Rescaling(1.0, offset=[-value for value in MEAN_COLOUR])(pixels[..., ::-1])
+        return keras.Model(pixels, network(centred))

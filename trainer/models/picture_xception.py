@@ -1,0 +1,242 @@
+"""Xception with ImageNet weights: frozen, or with its last block fitted too.
+
+Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017). Everything before
+the last block is computed once for each picture and kept on disk; so a fit of the last block costs
+two matrix products a picture and not the whole network.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from numpy.typing import NDArray
+
+from trainer.candidates import Floats, Labels, Pictures, Workshop
+from trainer.graph import Graph
+from trainer.models.picture_head import (
+    BACKBONE,
+    HEAD,
+    FrozenBackbone,
+    HeadSettings,
+    export_backbone,
+    export_head,
+    fit_head,
+    predict_logits,
+)
+
+SIZE = 299
+WEIGHTS = "xception_imagenet_notop_fp16.npz"
+CODE = ("trainer.models.picture_xception", "trainer.models.picture_head")
+#: Everything before the last block.
+TRUNK = "trunk.onnx"
+#: The last block.
+TOP_LAYERS = (
+    "block14_sepconv1",
+    "block14_sepconv1_bn",
+    "block14_sepconv1_act",
+    "block14_sepconv2",
+    "block14_sepconv2_bn",
+    "block14_sepconv2_act",
+)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """What was chosen on validation rows."""
+
+    head: HeadSettings = field(default_factory=HeadSettings)
+    epochs: int = 3
+    batch: int = 32
+    top_learning_rate: float = 5e-5
+    head_learning_rate: float = 2e-4
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+    #: Parameter of the beta distribution of mixup (Zhang et al. 2018).
+    mixup: float = 0.2
+
+
+@dataclass(frozen=True)
+class XceptionFrozen(FrozenBackbone):
+    """Frozen features under a fitted head."""
+
+    name: str = "picture_xception"
+    size: int = SIZE
+    weights_file: str = WEIGHTS
+    code: tuple[str, ...] = CODE
+
+    def build(self, weights: Path | None) -> keras.Model:
+        """Pixels 0 to 255, `(batch, 299, 299, 3)`, in; `(batch, 2048)` out."""
+        return build_backbone(weights)
+
+
+@dataclass(frozen=True)
+class XceptionTuned:
+    """The last block and the head fitted together; the rest stays frozen."""
+
+    name: str = "picture_xception_tuned"
+    size: int = SIZE
+    settings: TuningSettings = field(default_factory=TuningSettings)
+    code: tuple[str, ...] = CODE
+
+    def missing(self, workshop: Workshop) -> str | None:
+        """Say which file of weights is not there."""
+        return XceptionFrozen().missing(workshop)
+
+    def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
+        """Keep what the frozen part makes of the pictures, then fit what stands above."""
+        file = None if workshop.weights is None else workshop.weights / WEIGHTS
+        network = build_network(file)
+        trunk = network.get_layer(TOP_LAYERS[0]).input
+        if not (folder / TRUNK).exists():
+            pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+            whole = keras.Model(network.input, trunk)
+            frozen = keras.Model(pixels, whole(_scaled(pixels)))
+            export_backbone(frozen, SIZE, folder / TRUNK, workshop.storage)
+        maps = pictures.maps(folder / TRUNK, SIZE, folder / "maps.npy")
+        top = _top(network, maps.shape[1:])
+        # A head that knows nothing would shake what the block has learned.
+        head = fit_head(self.name, _features(top, maps), labels, self.settings.head, workshop)
+        self._fit_both(top, head, maps, labels, workshop)
+        head.save(folder / HEAD)
+        for name in TOP_LAYERS:
+            if top.get_layer(name).get_weights():
+                network.get_layer(name).set_weights(top.get_layer(name).get_weights())
+        export_backbone(_with_pixels(network), SIZE, folder / BACKBONE, workshop.storage)
+        # Gigabytes that nobody reads again.
+        (folder / "maps.npy").unlink()
+
+    def predict(self, pictures: Pictures, folder: Path) -> Floats:
+        """Logits, shape `(len(pictures), classes)`."""
+        return predict_logits(folder, pictures.features(self.name, folder / BACKBONE, SIZE))
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        """Add the head."""
+        return export_head(graph, folder)
+
+    def _fit_both(
+        self,
+        top: keras.Model,
+        head: keras.Model,
+        maps: NDArray[np.float16],
+        labels: Labels,
+        workshop: Workshop,
+    ) -> None:
+        settings = self.settings
+        steps = -(-len(maps) // settings.batch) * settings.epochs
+        step = _step(top, head, steps, settings)
+        generator = np.random.default_rng(workshop.seed)
+        truth = np.eye(labels.classes, dtype=np.float32)[labels.targets]
+        for epoch in range(settings.epochs):
+            order = generator.permutation(len(maps))
+            losses = []
+            for start in range(0, len(order), settings.batch):
+                # Sorted: the file is read forwards.
+                chosen = np.sort(order[start : start + settings.batch])
+                batch = maps[chosen].astype(np.float32), truth[chosen], labels.weights[chosen]
+                losses.append(float(step(*_augmented(*batch, settings.mixup, generator))))
+            loss = float(np.mean(losses))
+            workshop.curve(f"{self.name}_loss", epoch + 1, loss)
+            workshop.tell(f"{self.name}: epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}")
+
+
+def build_network(weights: Path | None) -> keras.Model:
+    """Xception without its top: pixels from -1 to 1 in, `(batch, 2048)` out.
+
+    Args:
+        weights: A file of arrays in `get_weights()` order; `None` fetches Keras's own.
+    """
+    network = keras.applications.Xception(
+        weights="imagenet" if weights is None else None,
+        include_top=False,
+        pooling="avg",
+        input_shape=(SIZE, SIZE, 3),
+    )
+    if weights is not None:
+        with np.load(weights) as arrays:
+            network.set_weights([arrays[name].astype("float32") for name in arrays.files])
+    return network
+
+
+def build_backbone(weights: Path | None) -> keras.Model:
+    """Xception as it serves: pixels 0 to 255 in, `(batch, 2048)` out."""
+    return _with_pixels(build_network(weights))
+
+
+def _with_pixels(network: keras.Model) -> keras.Model:
+    pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+    return keras.Model(pixels, network(_scaled(pixels)))
+
+
+def _scaled(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+
+
+def _top(network: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """A copy of the last block, with statistics of its normalisations frozen."""
+    maps = keras.Input(shape)
+    value = maps
+    for name in TOP_LAYERS:
+        original = network.get_layer(name)
+        layer = type(original).from_config(original.get_config())
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+        value = layer(value)
+        if original.get_weights():
+            layer.set_weights(original.get_weights())
+    return keras.Model(maps, layers.GlobalAveragePooling2D()(value))
+
+
+def _features(top: keras.Model, maps: NDArray[np.float16]) -> Floats:
+    forward = tf.function(lambda batch: top(batch, training=False), reduce_retracing=True)
+    batches = (maps[start : start + 64].astype(np.float32) for start in range(0, len(maps), 64))
+    return np.concatenate([forward(batch).numpy() for batch in batches])
+
+
+def _augmented(
+    maps: Floats, truth: Floats, weights: Floats, mixup: float, generator: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    if generator.random() < 0.5:
+        maps = maps[:, :, ::-1]
+    share = np.float32(generator.beta(mixup, mixup))
+    other = generator.permutation(len(maps))
+
+    def mixed(values: Floats) -> Floats:
+        return share * values + (1 - share) * values[other]
+
+    return mixed(maps), mixed(truth), mixed(weights)
+
+
+def _step(
+    top: keras.Model, head: keras.Model, steps: int, settings: TuningSettings
+) -> tf.types.experimental.GenericFunction:
+    def schedule(rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
+        warmup = max(1, steps // settings.epochs)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+
+    below, above = top.trainable_variables, head.trainable_variables
+    slow = keras.optimizers.Adam(schedule(settings.top_learning_rate), clipnorm=1.0)
+    fast = keras.optimizers.AdamW(
+        schedule(settings.head_learning_rate), weight_decay=settings.weight_decay, clipnorm=1.0
+    )
+    slow.build(below)
+    fast.build(above)
+    measure = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=settings.label_smoothing, reduction="none"
+    )
+
+    @tf.function(reduce_retracing=True)
+    def step(maps: tf.Tensor, truth: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = head(top(maps, training=True), training=True)
+            loss = tf.reduce_mean(measure(truth, logits) * weights)
+        gradients = tape.gradient(loss, below + above)
+        slow.apply(gradients[: len(below)], below)
+        fast.apply(gradients[len(below) :], above)
+        return loss
+
+    return step

@@ -1,0 +1,133 @@
+"""The picture candidates: each fitted, calibrated and measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.inference.onnx_session import open_session
+from trainer.candidates import Labels, PictureCandidate
+from trainer.export import export_head
+from trainer.leaderboard import Entry, measure_latency
+from trainer.modality import (
+    HELD,
+    Bench,
+    Model,
+    Part,
+    chosen_first,
+    entry_of,
+    keep_speed,
+    predict,
+    probabilities,
+    speed,
+    temperature,
+    uncalibrated,
+)
+from trainer.pictures import RowPictures, readable
+from trainer.steps import Step, parameters
+
+#: Pictures of the latency measurement.
+TIMED_PICTURES = 24
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Rows and their readable pictures: to fit on, held out, and `test`."""
+
+    rows: dict[str, pd.DataFrame]
+    pictures: dict[str, RowPictures]
+    labels: Labels
+
+
+def run_pictures(
+    bench: Bench, candidates: Sequence[PictureCandidate], budget_ms: float
+) -> tuple[list[Model], list[Entry]]:
+    """Fit every picture candidate; the chosen model comes first.
+
+    Returns:
+        The models, and entries of candidates that could not be tried.
+    """
+    rows = {
+        name: readable_rows(bench, name, parts)
+        for name, parts in {"fit": ("train", "weak"), "held": HELD, "test": ("test",)}.items()
+    }
+    if not len(rows["fit"]) or not len(rows["held"]):
+        bench.workshop.tell("no readable pictures: this release has no picture model")
+        return [], []
+    store = bench.work / "features"
+    given = _Given(
+        rows,
+        {name: RowPictures(part, store, bench.workshop.tell) for name, part in rows.items()},
+        bench.labels(rows["fit"]),
+    )
+    reasons = {candidate.name: candidate.missing(bench.workshop) for candidate in candidates}
+    missing = [Entry(name, "image", note=why) for name, why in reasons.items() if why]
+    for entry in missing:
+        bench.workshop.tell(f"{entry.name} is not tried: {entry.note}")
+    models = [_run(bench, one, given) for one in candidates if not reasons[one.name]]
+    return chosen_first(models, budget_ms) if models else [], missing
+
+
+def _run(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model:
+    fitted = bench.steps.run(
+        f"{candidate.name} fit",
+        lambda folder: candidate.fit(given.pictures["fit"], given.labels, folder, bench.workshop),
+        key=bench.key | parameters(candidate.settings),
+        code=(*candidate.code, "trainer.graph", "shared.inference.image"),
+    )
+    predicted = predict(
+        bench,
+        candidate,
+        fitted,
+        lambda name: candidate.predict(given.pictures[name], fitted.folder),
+    )
+    parts = (Part(candidate, fitted.folder, temperature(bench, given.rows["held"], predicted)),)
+    held, test = probabilities(parts[0], predicted, given.rows)
+    entry = replace(
+        entry_of(bench, candidate.name, "image", given.rows, held, test),
+        before_calibration=uncalibrated(bench, given.rows["test"], predicted),
+        fit_seconds=fitted.seconds,
+        **_picture_speed(bench, parts, fitted),
+    )
+    return Model(parts, held, test, entry, (fitted,))
+
+
+def _picture_speed(bench: Bench, parts: tuple[Part, ...], fitted: Step) -> dict[str, Any]:
+    candidate, folder = parts[0].candidate, parts[0].folder
+
+    def measure(into: Path) -> None:
+        onnx.save(export_head(parts, bench.workshop.storage), into / "head.onnx")
+        backbone = open_session(folder / "backbone.onnx", threads=0)
+        head = open_session(into / "head.onnx", threads=0)
+        generator = np.random.default_rng(0)
+        shape = (candidate.size, candidate.size, 3)
+        pixels = [generator.integers(0, 255, shape, np.uint8) for _ in range(TIMED_PICTURES)]
+
+        def call(batch: Sequence[NDArray[np.uint8]]) -> object:
+            found = backbone.run(["features"], {"pictures": np.stack(batch)})[0]
+            return head.run(None, {"features": found})
+
+        latency, rate = measure_latency(call, pixels, batch=4)
+        keep_speed(into, latency, rate, ("head.onnx", folder / "backbone.onnx"))
+
+    return speed(bench, candidate.name, measure, parts, (fitted,))
+
+
+def readable_rows(bench: Bench, name: str, parts: Sequence[str]) -> pd.DataFrame:
+    """Rows of some parts whose pictures can be decoded whole; which ones is kept."""
+    rows = bench.data.part(*parts, picture=True)
+    step = bench.steps.run(
+        f"pictures {name}",
+        lambda folder: np.save(folder / "readable.npy", readable(rows, size=64)),
+        key={"data": bench.fingerprint, "parts": list(parts), "rows": len(rows)},
+        code=("shared.inference.image", "trainer.pictures"),
+    )
+    kept: pd.DataFrame = rows[np.load(step.folder / "readable.npy")]
+    if len(kept) < len(rows):
+        bench.workshop.tell(f"{len(rows) - len(kept)} of {len(rows)} pictures cannot be read")
+    return kept
