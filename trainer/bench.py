@@ -25,7 +25,7 @@ from trainer.calibration import softmax
 from trainer.datasets import Dataset
 from trainer.export import export_head, export_text
 from trainer.graph import OPSET, Storage
-from trainer.models import TEXT
+from trainer.lineup import TEXT
 from trainer.models.picture_head import BACKBONE, HEAD
 from trainer.models.picture_xception import SIZE, XceptionFrozen
 from trainer.models.text_rnn import TextRnn

@@ -2,7 +2,8 @@
 
 A candidate keeps what it learned in a folder of its own; so a fit that is done once need not be
 repeated, and a stopped run goes on where it was. To add one: write a module under
-`trainer/models/`, and add a line to `TEXT`, `PICTURES` or `FUSION` in `trainer/models/__init__.py`.
+`trainer/models/`, and add a line to `TEXT`, `PICTURES` or `FUSION` in
+`trainer/lineup.py`.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from trainer.calibration import logs
 from trainer.leaderboard import Entry, choose, measure_latency
 from trainer.modality import Bench, Model, deciding, is_official
 from trainer.models.fusion import Combine, Evidence, FusionCandidate, combined
-from trainer.pictures import RowPictures
+from trainer.row_pictures import RowPictures
 
 Floats = NDArray[np.float32]
 

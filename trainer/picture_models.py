@@ -28,7 +28,7 @@ from trainer.modality import (
     temperature,
     uncalibrated,
 )
-from trainer.pictures import RowPictures, readable
+from trainer.row_pictures import RowPictures, readable
 from trainer.steps import Step, parameters
 
 #: Pictures of the latency measurement.
@@ -125,7 +125,7 @@ def readable_rows(bench: Bench, name: str, parts: Sequence[str]) -> pd.DataFrame
         f"pictures {name}",
         lambda folder: np.save(folder / "readable.npy", readable(rows, size=64)),
         key={"data": bench.fingerprint, "parts": list(parts), "rows": len(rows)},
-        code=("shared.inference.image", "trainer.pictures"),
+        code=("shared.inference.image", "trainer.row_pictures"),
     )
     kept: pd.DataFrame = rows[np.load(step.folder / "readable.npy")]
     if len(kept) < len(rows):

@@ -24,8 +24,8 @@ from trainer.export import export_image, export_text
 from trainer.fusing import Fused, run_fusion
 from trainer.graph import Storage
 from trainer.leaderboard import Entry, as_json, as_markdown, marked
+from trainer.lineup import FUSION, PICTURES, TEXT
 from trainer.modality import Bench, Model
-from trainer.models import FUSION, PICTURES, TEXT
 from trainer.models.fusion import FusionCandidate
 from trainer.package_test import Budget, Golden, GoldenRows, PackageVerdict, test_package
 from trainer.picture_models import run_pictures

@@ -68,7 +68,7 @@ class TextSentence:
         (folder / TOKENIZER).write_bytes((prepared / TOKENIZER).read_bytes())
         graph = Graph(workshop.storage)
         encode(graph, np.load(prepared / VECTORS))
-        onnx.save(_encoder_model(graph), folder / ENCODER)
+        onnx.save(encoder_model(graph), folder / ENCODER)
         keras.utils.set_random_seed(workshop.seed)
         head = self._build(labels.classes)
         steps = -(-len(texts) // self.settings.batch) * self.settings.epochs
@@ -232,7 +232,8 @@ def _looked_up(graph: Graph, vectors: NDArray[np.float32]) -> str:
     return graph.add("Mul", rows, graph.add("Gather", graph.constant(scale), "tokens"))
 
 
-def _encoder_model(graph: Graph) -> onnx.ModelProto:
+def encoder_model(graph: Graph) -> onnx.ModelProto:
+    """Close the graph of `encode`: `tokens` to `sentences`."""
     last = graph.nodes[-1].output[0]
     graph.add("Identity", last, name="sentences")
     tokens = helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", "length"])

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.models.fusion_stack import fit_fusion, fit_temperature, log_loss, softmax
+from shared.inference.fusion import FusionModel
+from trainer.calibration import fit_temperature, fit_weights, log_loss, softmax
+from trainer.models.fusion import Evidence, FusionCandidate, LogLinear, Stacking, WeightedMean
 
 GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 800)
@@ -19,6 +22,20 @@ def test_temperature_undoes_overconfidence() -> None:
     probabilities = expert(2.0)
     right = fit_temperature(np.log(probabilities), TARGETS)
     assert fit_temperature(3 * np.log(probabilities), TARGETS) == pytest.approx(3 * right, rel=0.01)
+
+
+def fit_fusion(
+    text: NDArray[np.float32],
+    image: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    is_official: NDArray[np.bool_],
+    candidate: FusionCandidate | None = None,
+) -> FusionModel:
+    nothing = np.zeros((len(targets), 0), np.float32)
+    evidence = Evidence(text, image, nothing, nothing, targets, is_official)
+    model = (candidate or LogLinear()).fit(evidence, 0)
+    assert isinstance(model, FusionModel)
+    return model
 
 
 ALL, NONE = np.ones(800, bool), np.zeros(800, bool)
@@ -61,7 +78,33 @@ def test_confidence_follows_the_official_rows() -> None:
     )
 
 
-def test_fusion_is_better_than_either_expert() -> None:
+@pytest.mark.parametrize("candidate", [WeightedMean(), LogLinear(), Stacking()])
+def test_fusion_is_better_than_either_expert(candidate: FusionCandidate) -> None:
     text, image = expert(2.0), expert(1.5)
-    fused = fit_fusion(text, image, TARGETS, ALL).combine(text, image)
+    fused = fit_fusion(text, image, TARGETS, ALL, candidate).combine(text, image)
+    np.testing.assert_allclose(fused.sum(axis=1), 1, atol=1e-5)
     assert log_loss(fused, TARGETS) < min(log_loss(text, TARGETS), log_loss(image, TARGETS))
+
+
+@pytest.mark.parametrize("candidate", [WeightedMean(), LogLinear(), Stacking()])
+def test_fusion_is_the_same_after_it_was_kept(candidate: FusionCandidate, tmp_path: Path) -> None:
+    text, image = expert(2.0), expert(1.5)
+    model = fit_fusion(text, image, TARGETS, ALL, candidate)
+    model.save(tmp_path)
+    again = FusionModel.load(tmp_path)
+    np.testing.assert_allclose(again.combine(text, image), model.combine(text, image), atol=1e-6)
+
+
+def test_stacking_survives_a_category_without_rows() -> None:
+    text, image = expert(2.0), expert(1.5)
+    few = np.flatnonzero(TARGETS < 2)
+    model = fit_fusion(text[few], image[few], TARGETS[few], ALL[few], Stacking())
+    assert set(model.combine(text[few], image[few]).argmax(axis=1)) <= {0, 1}
+
+
+def test_pool_of_models_is_better_than_each() -> None:
+    logs = [np.log(expert(2.0)), np.log(expert(1.5)), np.log(expert(0.0))]
+    weights = fit_weights(logs, TARGETS)
+    pooled = softmax(sum(weight * one for weight, one in zip(weights, logs, strict=True)))
+    assert weights[2] < 0.15
+    assert log_loss(pooled, TARGETS) < min(log_loss(np.exp(one), TARGETS) for one in logs)

@@ -1,0 +1,187 @@
+"""Picture candidates with a small network in Xception's place: fit, export, agree."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from keras import layers
+from PIL import Image
+
+from trainer.bench import Fitted
+from trainer.calibration import softmax
+from trainer.candidates import Labels, Workshop
+from trainer.export import export_head, features_of
+from trainer.graph import Storage
+from trainer.models import picture_xception
+from trainer.models.picture_head import BACKBONE, FrozenBackbone, HeadSettings
+from trainer.models.picture_xception import TuningSettings, XceptionTuned
+from trainer.row_pictures import RowPictures, readable
+
+SIZE = 32
+COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
+
+
+@dataclass(frozen=True)
+class Small(FrozenBackbone):
+    name: str = "picture_small"
+    size: int = SIZE
+    weights_file: str = "none.npz"
+    settings: HeadSettings = field(
+        default_factory=lambda: HeadSettings(hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1)
+    )
+
+    def missing(self, workshop: Workshop) -> str | None:
+        return None
+
+    def build(self, weights: Path | None) -> keras.Model:
+        return with_pixels(small_network())
+
+
+def small_network() -> keras.Model:
+    """Not Xception, but made of the same operations, with a last block of the same names."""
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((SIZE, SIZE, 3))
+    value = layers.Conv2D(8, 3, strides=4, use_bias=False)(pixels)
+    for number, name in enumerate(picture_xception.TOP_LAYERS):
+        kind = number % 3
+        if kind == 0:
+            value = layers.SeparableConv2D(16, 3, padding="same", use_bias=False, name=name)(value)
+        elif kind == 1:
+            value = layers.BatchNormalization(name=name)(value)
+        else:
+            value = layers.Activation("relu", name=name)(value)
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(value))
+
+
+def with_pixels(network: keras.Model) -> keras.Model:
+    pixels = keras.Input((SIZE, SIZE, 3), name="pictures")
+    return keras.Model(pixels, network(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
+
+
+@pytest.fixture
+def workshop() -> Workshop:
+    return Workshop(0, None, "int8", lambda _: None, lambda *_: None)
+
+
+@pytest.fixture
+def labels() -> Labels:
+    return Labels(np.arange(30) % 3, np.ones(30, np.float32), 3)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> RowPictures:
+    generator = np.random.default_rng(1)
+    paths = []
+    for row in range(30):
+        pixels = np.clip(
+            np.array(COLOURS[row % 3]) + generator.integers(-25, 25, (40, 50, 3)), 0, 255
+        )
+        paths.append(str(tmp_path / f"{row}.png"))
+        Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
+    return RowPictures(pd.DataFrame({"picture": paths}), tmp_path / "features", lambda _: None)
+
+
+def served(part: Fitted, features: Any, storage: Storage) -> Any:
+    session = onnxruntime.InferenceSession(
+        export_head((part,), storage).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(["probabilities"], {"features": features})[0]
+
+
+@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.05)])
+def test_served_head_is_the_fitted_one(
+    pictures: RowPictures,
+    labels: Labels,
+    workshop: Workshop,
+    storage: Storage,
+    tolerance: float,
+    tmp_path: Path,
+) -> None:
+    candidate = Small()
+    candidate.fit(pictures, labels, tmp_path, workshop)
+    logits = candidate.predict(pictures, tmp_path)
+    assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
+    features = pictures.features(candidate.name, tmp_path / BACKBONE, SIZE)
+    assert features_of(tmp_path / BACKBONE) == features.shape[1] == 16
+    found = served(Fitted(candidate, tmp_path, temperature=1.5), features, storage)
+    np.testing.assert_allclose(found, softmax(logits / 1.5), atol=tolerance)
+
+
+def test_backbone_reads_bytes_and_gives_what_keras_gives(
+    pictures: RowPictures, labels: Labels, tmp_path: Path
+) -> None:
+    exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
+    candidate = Small()
+    candidate.fit(pictures, labels, tmp_path, exact)
+    backbone = onnx.load(tmp_path / BACKBONE)
+    assert backbone.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
+    session = onnxruntime.InferenceSession(
+        backbone.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(["features"], {"pictures": pixels})[0]
+    expected = candidate.build(None)(pixels.astype(np.float32), training=False).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_tuned_block_is_exported_with_what_it_learned(
+    pictures: RowPictures,
+    labels: Labels,
+    workshop: Workshop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a small network in Xception's place
+    monkeypatch.setattr(picture_xception, "build_network", lambda _weights: small_network())
+    monkeypatch.setattr(picture_xception, "SIZE", SIZE)
+    settings = TuningSettings(
+        head=HeadSettings(hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1),
+        epochs=3,
+        batch=8,
+        top_learning_rate=1e-2,
+    )
+    candidate = XceptionTuned(settings=settings)
+    # When its last block is fitted
+    candidate.fit(pictures, labels, tmp_path, workshop)
+    # Then the exported backbone has other features than before, and answers are right
+    frozen = tmp_path / "frozen"
+    frozen.mkdir()
+    Small().fit(pictures, labels, frozen, workshop)
+    before = pictures.features("small", frozen / BACKBONE, SIZE)
+    after = pictures.features(candidate.name, tmp_path / BACKBONE, SIZE)
+    assert np.abs(before - after).max() > 0.01
+    logits = candidate.predict(pictures, tmp_path)
+    assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
+    # And the gigabytes between are gone
+    assert not (tmp_path / "maps.npy").exists()
+
+
+def test_stopped_maps_go_on_where_they_were(pictures: RowPictures, tmp_path: Path) -> None:
+    path = tmp_path / "maps.npy"
+    exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
+    Small().fit(pictures, Labels(np.arange(30) % 3, np.ones(30, np.float32), 3), tmp_path, exact)
+    whole = pictures.maps(tmp_path / BACKBONE, SIZE, path).copy()
+    # Given maps of which only the first eight were finished
+    kept = np.lib.format.open_memmap(path, "r+")
+    kept[:8], kept[8:] = -1, 0
+    kept.flush()
+    path.with_suffix(".done").write_text("8")
+    # When they are asked for again, the rest is computed and the first are left alone
+    again = pictures.maps(tmp_path / BACKBONE, SIZE, path)
+    np.testing.assert_array_equal(again[8:], whole[8:])
+    assert (again[:8] == -1).all()
+
+
+def test_broken_pictures_are_known_before_anything_is_fitted(tmp_path: Path) -> None:
+    good, cut, text = (tmp_path / name for name in ("good.jpg", "cut.jpg", "text.jpg"))
+    Image.new("RGB", (60, 60), "red").save(good)
+    cut.write_bytes(good.read_bytes()[:300])
+    text.write_text("not a picture")
+    rows = pd.DataFrame({"picture": [str(good), str(cut), str(text), str(tmp_path / "gone.jpg")]})
+    assert readable(rows, 32).tolist() == [True, False, False, False]

@@ -1,0 +1,100 @@
+"""The pictures of some rows, as candidates read them: through networks, once, kept on disk."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import ImageUnreadable
+from shared.inference.image import prepare
+from shared.inference.onnx_session import open_session
+from trainer.features import FeatureStore, extract_features, extractor_id
+
+Floats = NDArray[np.float32]
+
+#: Pictures that are decoded ahead while a network works on those before.
+CHUNK = 32
+#: Pictures that a network sees at once; Xception on a CPU gains nothing from more than one.
+BATCH = 1
+#: Maps are written to disk after this many pictures.
+FLUSH_EVERY = 416
+DECODERS = 2
+
+
+@dataclass(frozen=True)
+class RowPictures:
+    """Pictures of rows that all can be read; see `readable`.
+
+    Args:
+        rows: With a `picture` each, a path.
+        store: Folder of the features, one below it for each backbone.
+        tell: Called with a line now and then.
+    """
+
+    rows: pd.DataFrame
+    store: Path
+    tell: Callable[[str], None]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def features(self, name: str, backbone: Path, size: int) -> Floats:
+        """What a backbone makes of them, shape `(pictures, features)`."""
+        kept = FeatureStore(self.store / extractor_id(name, backbone))
+        found = extract_features(self.rows, backbone, kept, size=size, tell=self.tell)
+        return kept.of(found.hashes.tolist()).astype(np.float32)
+
+    def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:
+        """What a part of a network makes of them, on disk."""
+        session = open_session(trunk, threads=0)
+        done_path = path.with_suffix(".done")
+        done = int(done_path.read_text()) if done_path.exists() else 0
+        maps = np.lib.format.open_memmap(path, "r+") if done else None
+        for start, pixels in self._decoded(size, done):
+            found = session.run(None, {"pictures": pixels})[0].astype(np.float16)
+            if maps is None:
+                shape = (len(self), *found.shape[1:])
+                maps = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+            maps[start : start + len(found)] = found
+            if (start + len(found)) % FLUSH_EVERY == 0:
+                maps.flush()
+                done_path.write_text(str(start + len(found)))
+                self.tell(f"{start + len(found)} of {len(self)} pictures")
+        kept: NDArray[np.float16] = np.load(path, mmap_mode="r")
+        return kept
+
+    def _decoded(self, size: int, start: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        paths = self.rows["picture"].tolist()
+        with ThreadPoolExecutor(DECODERS) as pool:
+
+            def submit(first: int) -> list[Future[NDArray[np.uint8]]]:
+                return [pool.submit(_read, path, size) for path in paths[first : first + CHUNK]]
+
+            ahead = submit(start)
+            for first in range(start, len(paths), CHUNK):
+                waiting, ahead = ahead, submit(first + CHUNK)
+                pixels = np.stack([one.result() for one in waiting])
+                for place in range(0, len(pixels), BATCH):
+                    yield first + place, pixels[place : place + BATCH]
+
+
+def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
+    """Which rows' pictures can be decoded whole, shape `(rows,)`."""
+
+    def is_readable(path: str) -> bool:
+        try:
+            _read(path, size)
+        except (ImageUnreadable, OSError):
+            return False
+        return True
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return np.array(list(pool.map(is_readable, rows["picture"])), dtype=bool)
+
+
+def _read(path: str, size: int) -> NDArray[np.uint8]:
+    return prepare(Path(path).read_bytes(), size)
