@@ -23,13 +23,14 @@ import pyarrow.parquet as pq
 import structlog
 from numpy.typing import NDArray
 
-from shared.errors import ImageUnreadable, InvalidInput
+from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.inference.features import STORED, address
 from shared.inference.image import IMAGE_PREPARATION, prepare
 from shared.inference.image_model import Features, Pixels, halved
 from shared.inference.onnx_session import open_session
 from shared.storage import Storage
 from trainer.package import IMAGE_BATCH
+from trainer.pictures import read_picture
 
 log = structlog.get_logger(__name__)
 
@@ -185,7 +186,7 @@ def extract_features(
     Files are read, hashed and decoded a few ahead of the network, which is never kept waiting.
 
     Args:
-        rows: With a `picture` each, a path.
+        rows: With a `picture` each, a reference for `read_picture`.
         backbone: Computes `features` of `pictures`.
         store: Belongs to that backbone.
         size: Edge of the pictures, in pixels.
@@ -306,8 +307,8 @@ def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read
 
 def _read(path: str, store: FeatureStore, size: int) -> _Read:
     try:
-        content = Path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        content = read_picture(path)
+    except NotFound:
         return _Read()
     one = hashlib.sha256(content).hexdigest()
     if store.is_known(one):

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.errors import ImageUnreadable, ModalityNotInRelease
+from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
 from shared.inference.fusion import FusionModel
 from shared.inference.image import prepare
 from shared.inference.image_model import Backbone, Features, Head, halved
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 from shared.inference.onnx_session import open_session
 from shared.inference.text import TextInputs, product_text
+from trainer.pictures import read_picture
 
 Floats = NDArray[np.float32]
 
@@ -120,8 +121,8 @@ def read_pictures(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], ND
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
     for position, path in enumerate(rows["picture"]):
         try:
-            waiting.append((position, prepare(Path(path).read_bytes(), size)))
-        except ImageUnreadable:
+            waiting.append((position, prepare(read_picture(path), size)))
+        except (ImageUnreadable, NotFound):
             continue
         if len(waiting) == IMAGE_BATCH:
             yield _stacked(waiting)

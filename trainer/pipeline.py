@@ -93,7 +93,7 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     manifest = _export(plan, bench, chosen, aside)
-    verdict = test_package(aside, _golden(bench, chosen), plan.budget, plan.work)
+    verdict = test_package(aside, _golden(plan, bench, chosen), plan.budget, plan.work)
     for reason in verdict.reasons:
         tracking.tell(f"the package does not pass: {reason}")
     manifest = manifest.model_copy(update={"figures": manifest.figures | verdict.figures()})
@@ -149,7 +149,7 @@ def _export(plan: Plan, bench: Bench, chosen: _Chosen, folder: Path) -> ReleaseM
     return manifest.model_copy(update={"figures": figures})
 
 
-def _golden(bench: Bench, chosen: _Chosen) -> Golden:
+def _golden(plan: Plan, bench: Bench, chosen: _Chosen) -> Golden:
     """Products whose answers the fitted models gave before they were exported."""
     text = image = fusion = None
     if chosen.text:
@@ -159,7 +159,7 @@ def _golden(bench: Bench, chosen: _Chosen) -> Golden:
         text = GoldenRows.texts(products, held.to_numpy(np.float32))
     if chosen.image and (chosen.fusion or not chosen.text):
         held = _some(chosen.image[0].held)
-        paths = [Path(path) for path in bench.data.rows.loc[held.index, "picture"]]
+        paths = _files(bench.data, held.index, plan.work / "golden")
         image = GoldenRows.pictures(paths, held.to_numpy(np.float32))
     if chosen.fusion:
         both = chosen.text[0].held.index.intersection(chosen.image[0].held.index)
@@ -169,6 +169,16 @@ def _golden(bench: Bench, chosen: _Chosen) -> Golden:
         ]
         fusion = GoldenRows.fusions(found[0], found[1], chosen.fusion.model.combine(*found))
     return Golden(text, image, fusion)
+
+
+def _files(data: Dataset, index: pd.Index, folder: Path) -> list[Path]:
+    """Write the pictures of some rows into a folder: the package test has files alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    paths = [folder / f"{place}.picture" for place in range(len(index))]
+    for path, reference in zip(paths, data.rows.loc[index, "picture"], strict=True):
+        path.write_bytes(data.read_picture(reference))
+    return paths
 
 
 def _some(probabilities: pd.DataFrame) -> pd.DataFrame:

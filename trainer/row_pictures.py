@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.errors import ImageUnreadable
+from shared.errors import ImageUnreadable, NotFound
 from shared.inference.image import prepare
 from shared.inference.onnx_session import open_session
 from trainer.features import FeatureStore, extract_features, extractor_id
+from trainer.pictures import read_picture
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ class RowPictures:
     """Pictures of rows that all can be read; see `readable`.
 
     Args:
-        rows: With a `picture` each, a path.
+        rows: With a `picture` each, a reference for `read_picture`.
         store: Folder of the features, one below it for each backbone.
         tell: Called with a line now and then.
     """
@@ -88,7 +89,7 @@ def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
     def is_readable(path: str) -> bool:
         try:
             _read(path, size)
-        except (ImageUnreadable, OSError):
+        except (ImageUnreadable, NotFound):
             return False
         return True
 
@@ -97,4 +98,4 @@ def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
 
 
 def _read(path: str, size: int) -> NDArray[np.uint8]:
-    return prepare(Path(path).read_bytes(), size)
+    return prepare(read_picture(path), size)

@@ -33,7 +33,9 @@ class Small(FrozenBackbone):
     size: int = SIZE
     weights_file: str = "none.npz"
     settings: HeadSettings = field(
-        default_factory=lambda: HeadSettings(hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1)
+        default_factory=lambda: HeadSettings(
+            hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1
+        )
     )
 
     def missing(self, workshop: Workshop) -> str | None:
