@@ -17,7 +17,7 @@ from shared.db.models import now
 from shared.errors import Unavailable
 from shared.settings import TrainerSettings
 from trainer.child import Workbench
-from trainer.delivery import Delivery, Trained, TrainingFailed
+from trainer.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.heart import Heart
 from trainer.leases import Claim, Leases
 
@@ -114,7 +114,10 @@ class Attempt:
         if self._settings.weights is not None:
             command += ["--weights", str(self._settings.weights)]
         self._run_child("training", command)
-        return Trained.read(self._folder) or Trained(status="ready")
+        trained = Trained.read(self._folder)
+        if trained is None:
+            raise TrainingFailed(f"The training ended without a {RESULT_FILE} in {self._folder}")
+        return trained
 
     def _deliver(self, version: str) -> str:
         rejected = self._patiently(lambda: self._delivery.registry.show(version)).rejected

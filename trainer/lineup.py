@@ -4,6 +4,7 @@ from trainer.candidates import PictureCandidate, TextCandidate
 from trainer.models.fusion import FusionCandidate, LogLinear, Stacking, WeightedMean
 from trainer.models.fusion_network import FeatureNetwork
 from trainer.models.picture_efficientnet import EfficientNetLite0
+from trainer.models.picture_pair import XceptionAndEfficientNet
 from trainer.models.picture_resnet import ResNet50
 from trainer.models.picture_xception import XceptionFrozen, XceptionTuned
 from trainer.models.text_ngrams import TextNgrams
@@ -19,6 +20,7 @@ PICTURES: tuple[PictureCandidate, ...] = (
     XceptionFrozen(),
     XceptionTuned(),
     EfficientNetLite0(),
+    XceptionAndEfficientNet(),
     ResNet50(),
 )
 FUSION: tuple[FusionCandidate, ...] = (

@@ -28,6 +28,7 @@ from shared.settings import (
     TrainerSettings,
 )
 from shared.storage import Storage
+from trainer.attempt import Commands
 from trainer.dataset_checks import DatasetChecks
 from trainer.runs import Runs
 
@@ -45,7 +46,9 @@ def main() -> int:
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = TrainerSettings()
-    runs = Runs(unit_of_work, Releases(ReleaseSettings()), settings)
+    releases = ReleaseSettings()
+    train = (*Commands().train, "--mlflow", releases.mlflow_url)
+    runs = Runs(unit_of_work, Releases(releases), settings, Commands(train=train))
     # A training takes hours; whoever sends data wants to know within minutes what is wrong.
     checks = DatasetChecks(unit_of_work, Storage(StorageSettings()), settings.work_folder)
     wake, sent = threading.Event(), threading.Event()

@@ -105,6 +105,7 @@ def test_stacking_survives_a_category_without_rows() -> None:
 def test_pool_of_models_is_better_than_each() -> None:
     logs = [np.log(expert(2.0)), np.log(expert(1.5)), np.log(expert(0.0))]
     weights = fit_weights(logs, TARGETS)
-    pooled = softmax(sum(weight * one for weight, one in zip(weights, logs, strict=True)))
+    stacked = np.stack([weight * one for weight, one in zip(weights, logs, strict=True)])
+    pooled = softmax(stacked.sum(axis=0))
     assert weights[2] < 0.15
     assert log_loss(pooled, TARGETS) < min(log_loss(np.exp(one), TARGETS) for one in logs)

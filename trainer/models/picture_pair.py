@@ -1,0 +1,47 @@
+"""Xception and EfficientNet-Lite0 side by side, frozen, under one head.
+
+Two networks that were trained apart see different things; the second costs a tenth of the first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from trainer.candidates import Workshop
+from trainer.models.picture_efficientnet import EfficientNetLite0
+from trainer.models.picture_head import FrozenBackbone
+from trainer.models.picture_xception import SIZE, XceptionFrozen
+
+
+@dataclass(frozen=True)
+class XceptionAndEfficientNet(FrozenBackbone):
+    """Frozen features `(batch, 3328)` of both networks under a fitted head."""
+
+    name: str = "picture_pair"
+    size: int = SIZE
+    weights_file: str = XceptionFrozen.weights_file
+    code: tuple[str, ...] = (
+        "trainer.models.picture_pair",
+        "trainer.models.picture_efficientnet",
+        "trainer.models.picture_xception",
+        "trainer.models.picture_head",
+    )
+
+    def missing(self, workshop: Workshop) -> str | None:
+        """Both networks need their weights."""
+        return XceptionFrozen().missing(workshop) or EfficientNetLite0().missing(workshop)
+
+    def build(self, weights: Path | None) -> keras.Model:
+        """Pixels 0 to 255, `(batch, 299, 299, 3)`, in; `(batch, 2048 + 1280)` out."""
+        small = EfficientNetLite0()
+        # `missing` has seen to it that there is a folder of weights.
+        folder = None if weights is None else weights.parent
+        pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+        shrunk = layers.Resizing(small.size, small.size)(pixels)
+        features = [
+            XceptionFrozen().build(weights)(pixels),
+            small.build(folder and folder / small.weights_file)(shrunk),
+        ]
+        return keras.Model(pixels, layers.Concatenate()(features))
