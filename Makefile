@@ -36,8 +36,8 @@ format: .venv/dev.stamp ## Write the code in the house's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-train: .venv/run.stamp ## Train a release: make train DATA=folder of the challenge download
-	$(BIN)/python -m trainer train "$(DATA)"
+train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder of ImageNet weights
+	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)")
 
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
 	@$(BIN)/python -m tests.bench.evaluate --url "$(URL)" --data "$(DATA)"
