@@ -51,7 +51,7 @@ class FrozenBackbone:
         """Say which file of weights is not there."""
         if workshop.weights is None or (workshop.weights / self.weights_file).exists():
             return None
-        return f"Expected {self.weights_file} in {workshop.weights}. Received: none"
+        return f"Expected {self.weights_file} in the folder of weights. Received: none"
 
     def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
         """Compute the features that are not known yet, and fit the head."""
