@@ -44,7 +44,7 @@ class RnnSettings:
     epochs: int = 7
     batch: int = 64
     learning_rate: float = 2e-3
-    members: int = 3
+    members: int = 2
 
 
 @dataclass(frozen=True)
