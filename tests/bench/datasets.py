@@ -1,4 +1,4 @@
-"""Reads and checks a dataset blown up to the size of the whole challenge; prints time and memory.
+"""Reads, checks and stores a dataset blown up to the whole challenge; prints time and memory.
 
     python -m tests.bench.datasets FOLDER [--rows 84916]
 
@@ -17,8 +17,12 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from shared.db.datasets import upload_folder
+from shared.settings import StorageSettings
+from shared.storage import Storage
 from trainer.dataset_check import check
-from trainer.datasets import load
+from trainer.dataset_versions import Wanted, build
+from trainer.datasets import CHALLENGE, load
 
 #: Training rows of the challenge.
 ROWS = 84_916
@@ -38,15 +42,36 @@ def blow_up(folder: Path, out: Path, rows: int) -> None:
     Image.new("RGB", (500, 500), "white").save(content, "JPEG")
     with zipfile.ZipFile(out / "images.zip", "w") as archive:
         for row in range(rows):
-            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", content.getvalue())
+            # What follows a picture's end is no part of it, and makes each file another one.
+            one = content.getvalue() + str(row).encode()
+            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", one)
 
 
 def measure(step: str, folder: Path) -> str:
     """Do one step, in this process; returns a line."""
+    steps = {"load": _load, "check": lambda one: check(one).rows, "store": _store}
     started = time.perf_counter()
-    rows = len(load(folder).rows) if step == "load" else check(folder).rows
+    rows = steps[step](folder)
     seconds = time.perf_counter() - started
     return f"{step:<6}{rows:>8} rows{seconds:>8.1f} s{_peak_megabytes():>8.0f} MB at most"
+
+
+def _load(folder: Path) -> int:
+    return len(load(folder).rows)
+
+
+def _store(folder: Path) -> int:
+    """Make a version as the trainer does, from files that were sent."""
+    with tempfile.TemporaryDirectory() as made:
+        storage, scratch = Storage(StorageSettings(url=f"{made}/files")), Path(made, "scratch")
+        scratch.mkdir()
+        for kind, name in (("products", CHALLENGE[0]), ("labels", CHALLENGE[1])):
+            with (folder / name).open("rb") as file:
+                storage.put_stream(f"{upload_folder('1')}/{kind}.csv", file)
+        with (folder / "images.zip").open("rb") as file:
+            storage.put_stream(f"{upload_folder('1')}/images.zip", file)
+        wanted = Wanted("1", "bench", 1, files=["images", "labels", "products"])
+        return build(storage, wanted, scratch).report.rows
 
 
 def _peak_megabytes() -> float:
@@ -60,17 +85,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--step", choices=("load", "check"), help="this one only, on FOLDER itself")
+    parser.add_argument(
+        "--step", choices=("load", "check", "store"), help="this one only, on FOLDER itself"
+    )
     given = parser.parse_args()
     if given.step:
         print(measure(given.step, given.folder))
         return
     with tempfile.TemporaryDirectory() as made:
         blow_up(given.folder, Path(made), given.rows)
-        for folder in (given.folder, Path(made)):
-            for step in ("load", "check"):
-                command = [sys.executable, "-m", "tests.bench.datasets", str(folder)]
-                subprocess.run([*command, "--step", step], check=True)
+        here, large = str(given.folder), made
+        steps = (("load", here), ("check", here), *((s, large) for s in ("load", "check", "store")))
+        for step, folder in steps:
+            command = [sys.executable, "-m", "tests.bench.datasets", folder, "--step", step]
+            subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
