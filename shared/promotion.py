@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db.models import Promotion, TrainingRun
-from shared.db.session import UnitOfWork
+from shared.db.session import UnitOfWork, take_turns
 from shared.errors import Conflict
 from shared.inference.releases import Release
 
@@ -43,7 +43,8 @@ def promote(
     if release.rejected is not None:
         raise Conflict(f"Release {version} was rejected: {release.rejected}")
     with unit_of_work() as work:
-        last = _newest_line(work.session)
+        take_turns(work.session, Promotion.__tablename__)
+        last = work.session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
         serving = registry.champion()
         if serving == version and last is not None and last.version == version:
             raise Conflict(f"Release {version} serves already")
@@ -81,13 +82,6 @@ def roll_back(unit_of_work: UnitOfWork, registry: Registry, *, by: str, reason: 
         raise Conflict("No release served before this one")
     promote(unit_of_work, registry, before, by=by, reason=reason)
     return before
-
-
-def _newest_line(session: Session) -> Promotion | None:
-    newest = select(Promotion).order_by(Promotion.id.desc()).limit(1)
-    # Two that promote at once wait for each other here; the second then reads what the first wrote.
-    session.scalar(newest.with_for_update())
-    return session.scalar(newest)
 
 
 def _served_before(session: Session, serving: str | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -77,6 +77,16 @@ class UnitOfWork:
                 for deferred in left:
                     metrics.messages_deferred_total.labels(deferred.topic).inc()
                 return
+
+
+def take_turns(session: Session, name: str) -> None:
+    """Wait until no other transaction holds this name's turn; a commit or rollback ends it.
+
+    For what no row lock can order, such as the next line of a ledger. On SQLite the transaction
+    itself is the turn.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 @contextmanager
