@@ -105,9 +105,11 @@ class Graph:
 
     def _kept(self, tensor: onnx.TensorProto) -> str:
         array = numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.ndim >= 2:
-            return self.weight(array, (0,))
-        return self.constant(array)
+        # One number for each channel, whatever its shape: a scale for them all would be too rough.
+        is_vector = max(array.shape, default=1) == array.size
+        if array.dtype != np.float32 or is_vector:
+            return self.constant(array)
+        return self.weight(array, (0,))
 
     def _fresh(self, kind: str) -> str:
         self._count += 1

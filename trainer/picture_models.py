@@ -78,7 +78,7 @@ def _run(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model:
         f"{candidate.name} fit",
         lambda folder: candidate.fit(given.pictures["fit"], given.labels, folder, bench.workshop),
         key=bench.key | parameters(candidate.settings),
-        code=(*candidate.code, "trainer.graph", "shared.inference.image"),
+        code=(*candidate.code, "trainer.conversion", "trainer.graph", "shared.inference.image"),
     )
     predicted = predict(
         bench,

@@ -9,13 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
-import tensorflow as tf
-import tf2onnx
 from keras import layers
 from onnx import TensorProto, helper
 
 from trainer.candidates import Floats, Labels, Pictures, Workshop
-from trainer.graph import OPSET, Graph, Storage
+from trainer.conversion import as_onnx
+from trainer.graph import Graph, Storage
 
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
 
@@ -77,8 +76,7 @@ def export_backbone(
 
     Training reads the features of this very file, so what 8-bit weights cost is in every figure.
     """
-    signature = (tf.TensorSpec((None, size, size, 3), tf.float32, name="pictures"),)
-    model, _ = tf2onnx.convert.from_keras(backbone, input_signature=signature, opset=OPSET)
+    model = as_onnx(backbone, size)
     graph = Graph(storage)
     pixels = graph.add("Cast", "pictures", to=TensorProto.FLOAT)
     found = graph.embed(model, {model.graph.input[0].name: pixels})[0]

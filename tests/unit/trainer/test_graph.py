@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from trainer.graph import stored_small
+from trainer.graph import Graph, stored_small
 
 
 def test_int8_keeps_each_channel_to_half_a_step() -> None:
@@ -26,3 +27,18 @@ def test_small_arrays_stay_as_they_are(storage: str) -> None:
     stored, scale = stored_small(np.ones((4, 4), np.float32), (0,), storage)  # type: ignore[arg-type]
     assert stored.dtype == np.float32
     assert scale is None
+
+
+def test_numbers_of_channels_in_another_network_stay_exact() -> None:
+    shift = np.random.default_rng(0).normal(0, 1, (1, 2048, 1, 1)).astype(np.float32)
+    other = helper.make_graph(
+        [helper.make_node("Add", ["maps", "shift"], ["shifted"])],
+        "other",
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, [1, 2048, 2, 2])],
+        [helper.make_tensor_value_info("shifted", TensorProto.FLOAT, [1, 2048, 2, 2])],
+        [numpy_helper.from_array(shift, "shift")],
+    )
+    graph = Graph("int8")
+    graph.embed(helper.make_model(other), {"maps": "maps"})
+    (kept,) = graph.constants
+    np.testing.assert_array_equal(numpy_helper.to_array(kept), shift)
