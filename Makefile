@@ -53,7 +53,7 @@ promotion: .venv/dev.stamp ## Promote and roll back a release of the running sys
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
-	@$(COMPILE) --upgrade requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
 	@for name in $(LOCKS); do \
 		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
