@@ -4,7 +4,6 @@ A process of its own, for it loads models and takes minutes: it can be stopped a
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from shared.errors import RayonError
 from trainer.compare import Rule, compare
 from trainer.datasets import Dataset, load
-from trainer.package import LoadedRelease
+from trainer.package import LoadedRelease, release_digest
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -93,16 +92,6 @@ def askable(data: Dataset, part: str = "test") -> pd.DataFrame:
     """Rows that have a text or a picture; the others cannot be submitted."""
     rows = data.part(part)
     return rows[rows["has_text"] | (rows["picture"] != "")]
-
-
-def release_digest(folder: Path) -> str:
-    """SHA-256 over the files of a release: the same wherever the folder lies."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:

@@ -1,8 +1,11 @@
 """The fusion candidates: each cross-validated on rows that neither modality was fitted on."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +16,9 @@ from shared.inference.fusion import FusionModel
 from trainer.calibration import logs
 from trainer.leaderboard import Entry, choose, measure_latency
 from trainer.modality import Bench, Model, deciding, is_official
-from trainer.models.fusion import Combine, Evidence, FusionCandidate, combined
+from trainer.models.fusion import Evidence, FusionCandidate, combined
 from trainer.row_pictures import RowPictures
+from trainer.steps import Step, parameters
 
 Floats = NDArray[np.float32]
 
@@ -23,22 +27,60 @@ FOLDS = 5
 LEAST_ROWS = 20
 #: Products of the latency measurement.
 TIMED = 200
+PROBABILITIES, SPEED = "probabilities.npz", "speed.json"
+#: Modules that decide what a fusion becomes, beside its own.
+CODE = (
+    "shared.inference.fusion",
+    "trainer.calibration",
+    "trainer.fusing",
+    "trainer.modality",
+    "trainer.models.fusion",
+)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """The chosen fusion."""
+    """The chosen fusion, and the step that keeps it."""
 
     name: str
     model: FusionModel
+    step: Step
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Products with text and picture, and what both modalities say of them."""
+class _Given:
+    """Products with text and picture, and what both modalities say of them; `held` or `test`."""
 
-    rows: pd.DataFrame
-    evidence: Evidence
+    bench: Bench
+    name: str
+    texts: Sequence[Model]
+    image: Model
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The products."""
+        text: pd.DataFrame = getattr(self.texts[0], self.name)
+        image: pd.DataFrame = getattr(self.image, self.name)
+        return self.bench.data.rows.loc[text.index.intersection(image.index)]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Read only by who computes: thousands of pictures are looked up for it."""
+        index = self.rows.index
+        every = [logs(getattr(model, self.name).loc[index].to_numpy()) for model in self.texts]
+        part = self.image.parts[0]
+        pictures = RowPictures(self.rows, self.bench.work / "features", self.bench.workshop.tell)
+        features = pictures.features(
+            part.candidate.name, part.folder / "backbone.onnx", part.candidate.size
+        )
+        return Evidence(
+            text=getattr(self.texts[0], self.name).loc[index].to_numpy(np.float32),
+            image=getattr(self.image, self.name).loc[index].to_numpy(np.float32),
+            text_features=np.concatenate(every, axis=1).astype(np.float32),
+            image_features=features,
+            targets=self.bench.data.targets(self.rows),
+            is_official=is_official(self.rows),
+        )
 
 
 def run_fusion(
@@ -52,73 +94,66 @@ def run_fusion(
     Returns:
         The choice, or `None` where too few products have both; and all entries.
     """
-    held = _rows(bench, "held", texts, images)
-    test = _rows(bench, "test", texts, images)
+    held, test = (_Given(bench, name, texts, images[0]) for name in ("held", "test"))
     if len(held.rows) < LEAST_ROWS:
         bench.workshop.tell(f"{len(held.rows)} held-out products have both: no fusion is fitted")
         return None, []
-    entries, fitted = [], {}
-    for candidate in candidates:
-        model = candidate.fit(held.evidence, bench.workshop.seed)
-        entry = _entry(bench, candidate, model, held, test)
-        entries.append(entry)
-        if isinstance(model, FusionModel):
-            fitted[candidate.name] = Fused(candidate.name, model)
+    steps = {candidate.name: _fitted(candidate, held, test) for candidate in candidates}
+    entries = [_entry(candidate, steps[candidate.name], held, test) for candidate in candidates]
     chosen = choose(entries, budget_ms=float("inf"))
-    return (fitted[chosen.name] if chosen else None), entries
+    if chosen is None:
+        return None, entries
+    step = steps[chosen.name]
+    return Fused(chosen.name, FusionModel.load(step.folder), step), entries
 
 
-def _rows(bench: Bench, name: str, texts: Sequence[Model], images: Sequence[Model]) -> _Rows:
-    text: pd.DataFrame = getattr(texts[0], name)
-    image: pd.DataFrame = getattr(images[0], name)
-    index = text.index.intersection(image.index)
-    rows = bench.data.rows.loc[index]
-    every = [logs(getattr(model, name).loc[index].to_numpy()) for model in texts]
-    part = images[0].parts[0]
-    pictures = RowPictures(rows, bench.work / "features", bench.workshop.tell)
-    features = pictures.features(
-        part.candidate.name, part.folder / "backbone.onnx", part.candidate.size
+def _fitted(candidate: FusionCandidate, held: _Given, test: _Given) -> Step:
+    """What a candidate says of all rows, how fast, and the model where it can be served."""
+    bench = held.bench
+
+    def fit(folder: Path) -> None:
+        started = time.perf_counter()
+        crossed = _cross_validated(candidate, held.evidence, bench.workshop.seed)
+        seconds = time.perf_counter() - started
+        model = candidate.fit(held.evidence, bench.workshop.seed)
+        if isinstance(model, FusionModel):
+            model.save(folder)
+        found = combined(model, test.evidence) if len(test.rows) else crossed[:0]
+        np.savez(folder / PROBABILITIES, held=crossed, test=found)
+        alone = [held.evidence.take(np.array([row])) for row in range(min(TIMED, len(held.rows)))]
+        latency, rate = measure_latency(
+            lambda some: [combined(model, one) for one in some], alone, batch=TIMED
+        )
+        speed = {"latency_ms": latency, "items_per_second": rate, "fit_seconds": seconds}
+        (folder / SPEED).write_text(json.dumps(speed))
+
+    models = [*held.texts, held.image]
+    parts = [[(part.temperature, part.weight) for part in model.parts] for model in models]
+    return bench.steps.run(
+        f"{candidate.name} fit",
+        fit,
+        key=bench.key | {"parts": parts, **parameters(candidate.settings)},
+        code=(type(candidate).__module__, *CODE),
+        after=[step for model in models for step in model.steps],
     )
-    evidence = Evidence(
-        text=text.loc[index].to_numpy(np.float32),
-        image=image.loc[index].to_numpy(np.float32),
-        text_features=np.concatenate(every, axis=1).astype(np.float32),
-        image_features=features,
-        targets=bench.data.targets(rows),
-        is_official=is_official(rows),
-    )
-    return _Rows(rows, evidence)
 
 
-def _entry(
-    bench: Bench, candidate: FusionCandidate, model: FusionModel | Combine, held: _Rows, test: _Rows
-) -> Entry:
-    started = time.perf_counter()
-    crossed = pd.DataFrame(
-        _cross_validated(candidate, held.evidence, bench.workshop.seed), index=held.rows.index
-    )
-    seconds = time.perf_counter() - started
+def _entry(candidate: FusionCandidate, step: Step, held: _Given, test: _Given) -> Entry:
+    bench = held.bench
+    with np.load(step.folder / PROBABILITIES) as kept:
+        crossed = pd.DataFrame(kept["held"], index=held.rows.index)
+        found = pd.DataFrame(kept["test"], index=test.rows.index)
     figures = bench.figures(deciding(held.rows), crossed)
     bench.workshop.tell(
         f"{candidate.name}: validation F1 {figures.f1_plain:.4f}, log loss {figures.log_loss:.3f}"
-    )
-    on_test = None
-    if len(test.rows):
-        found = pd.DataFrame(combined(model, test.evidence), index=test.rows.index)
-        on_test = bench.figures(test.rows, found)
-    alone = [held.evidence.take(np.array([row])) for row in range(min(TIMED, len(held.rows)))]
-    latency, rate = measure_latency(
-        lambda some: [combined(model, one) for one in some], alone, batch=TIMED
     )
     return Entry(
         candidate.name,
         "fusion",
         validation=figures,
-        test=on_test,
-        latency_ms=latency,
-        items_per_second=rate,
-        fit_seconds=seconds,
+        test=bench.figures(test.rows, found) if len(test.rows) else None,
         note=candidate.note,
+        **json.loads((step.folder / SPEED).read_text()),
     )
 
 

@@ -1,5 +1,6 @@
 """A release folder, loaded as the workers load it."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,16 @@ class LoadedRelease:
         for positions, pixels in read_pictures(rows, part.size):
             scores[positions] = self.image.score(pixels)
         return scores
+
+
+def release_digest(folder: Path) -> str:
+    """SHA-256 over the files of a release: the same wherever the folder lies."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def read_pictures(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:

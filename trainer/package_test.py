@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,20 @@ class PackageVerdict:
         """Whether nothing speaks against the release."""
         return not self.reasons
 
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "PackageVerdict":
+        """Read what `save` wrote."""
+        kept = json.loads(path.read_text("utf-8"))
+        return cls(
+            kept["reasons"],
+            {part: Latency(**values) for part, values in kept["latencies"].items()},
+            {part: Difference(**values) for part, values in kept["differences"].items()},
+        )
+
     def figures(self) -> dict[str, float]:
         """The figures by name, such as `package_text_p95_ms`."""
         found = {"package_passed": float(self.passed)}
@@ -209,6 +223,17 @@ def test_package(folder: Path, golden: Golden, budget: Budget, work: Path) -> Pa
         except OSError as error:
             verdict.reasons.append(f"The test of the {part} model did not end: {error}")
     return verdict
+
+
+def surroundings() -> dict[str, str]:
+    """What a verdict stands on beside the release: the workers' code and requirements, Python."""
+    files = [path for name in SOURCES for path in (PROJECT / name).rglob("*.py")]
+    files += (PROJECT / "requirements").glob("worker_*.txt")
+    found = {
+        path.relative_to(PROJECT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+    }
+    return found | {"python": sys.version}
 
 
 def environment(worker: str, work: Path) -> Path:

@@ -2,7 +2,7 @@
 
 read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
 will serve ─ test the package ─ describe. Registering, comparing and promoting follow in
-`trainer.runs`. What was computed once for the same data and code is kept; see `trainer.steps`.
+`trainer.runs`. Every step keeps what it computed for the same data and code; see `trainer.steps`.
 """
 
 import json
@@ -12,31 +12,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from shared.errors import InvalidInput
 from shared.inference.manifest import ReleaseManifest
+from trainer import assembly
+from trainer.assembly import Chosen
 from trainer.candidates import PictureCandidate, TextCandidate, Workshop
 from trainer.card import model_card
 from trainer.datasets import Dataset
-from trainer.evaluate import evaluate_release
-from trainer.export import export_image, export_text
-from trainer.fusing import Fused, run_fusion
+from trainer.fusing import run_fusion
 from trainer.graph import Storage
-from trainer.leaderboard import Entry, as_json, as_markdown, marked
+from trainer.leaderboard import as_json, as_markdown, marked
 from trainer.lineup import FUSION, PICTURES, TEXT
 from trainer.modality import Bench, Model
 from trainer.models.fusion import FusionCandidate
-from trainer.package_test import Budget, Golden, GoldenRows, PackageVerdict, test_package
+from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures
 from trainer.steps import Steps, parameters
 from trainer.texts import run_texts
 from trainer.tracking import Tracking
 
-#: Rows of the package test.
-GOLDEN_ROWS = 64
 #: Steps of a run with every candidate, for its progress.
-EXPECTED_STEPS = 28
+EXPECTED_STEPS = 35
 RESULT = "result.json"
 
 
@@ -63,16 +60,6 @@ class Plan:
     progress: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The models of the release, and everything that was tried."""
-
-    text: list[Model]
-    image: list[Model]
-    fusion: Fused | None
-    board: list[Entry]
-
-
 def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseManifest:
     """Try all candidates, export the best, measure and test it; `out` becomes the release's folder.
 
@@ -90,13 +77,17 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     tracking.tell(f"read {len(data.rows)} products: {parts}")
     tracking.parameters(_parameters(plan, bench))
     chosen = _choose(plan, bench)
-    aside = out.with_name(f".{out.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    manifest = _export(plan, bench, chosen, aside)
-    verdict = test_package(aside, _golden(plan, bench, chosen), plan.budget, plan.work)
+    exported = assembly.export(bench, chosen, plan.name)
+    figures = assembly.evaluate(bench, exported)
+    verdict = assembly.test(bench, exported, chosen, plan.budget)
     for reason in verdict.reasons:
         tracking.tell(f"the package does not pass: {reason}")
-    manifest = manifest.model_copy(update={"figures": manifest.figures | verdict.figures()})
+    aside = out.with_name(f".{out.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(exported.folder / assembly.RELEASE, aside)
+    manifest = ReleaseManifest.read(aside).model_copy(
+        update={"figures": figures | verdict.figures(), "created_at": datetime.now(UTC)}
+    )
     manifest.write(aside)
     (aside / "MODEL_CARD.md").write_text(model_card(manifest, chosen.board, _settings()), "utf-8")
     shutil.rmtree(out, ignore_errors=True)
@@ -106,7 +97,7 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     return manifest
 
 
-def _choose(plan: Plan, bench: Bench) -> _Chosen:
+def _choose(plan: Plan, bench: Bench) -> Chosen:
     texts = run_texts(bench, TEXT, plan.budget.text_ms)
     images, missing = run_pictures(bench, PICTURES, plan.budget.image_ms)
     if not texts and not images:
@@ -118,78 +109,12 @@ def _choose(plan: Plan, bench: Bench) -> _Chosen:
         *missing,
         *marked(entries, next((one for one in entries if fused and one.name == fused.name), None)),
     ]
-    # A picture model that cannot be joined to the text would only serve pictures without a text.
-    return _Chosen(texts, images, fused, board)
-
-
-def _export(plan: Plan, bench: Bench, chosen: _Chosen, folder: Path) -> ReleaseManifest:
-    for part in ("text", "image", "fusion"):
-        (folder / part).mkdir(parents=True)
-    text = image = None
-    if chosen.text:
-        text = export_text(chosen.text[0].parts, folder / "text", plan.storage)
-    if chosen.image and (chosen.fusion or not chosen.text):
-        image = export_image(chosen.image[0].parts, folder / "image", plan.storage)
-    if chosen.fusion:
-        chosen.fusion.model.save(folder / "fusion")
-    data = bench.data
-    manifest = ReleaseManifest(
-        name=plan.name,
-        created_at=datetime.now(UTC),
-        categories=data.categories.categories,
-        text=text,
-        image=image,
-        trained_on=f"{len(data.part('train'))} labelled and {len(data.part('weak'))} weakly "
-        f"labelled products; data {bench.fingerprint[:12]}, seed {plan.seed}",
-    )
-    # Measured on the folder as it will serve, so it must hold a manifest first.
-    manifest.write(folder)
-    found = evaluate_release(folder, data)
-    figures = {name: value for part, f in found.items() for name, value in f.named(part).items()}
-    return manifest.model_copy(update={"figures": figures})
-
-
-def _golden(plan: Plan, bench: Bench, chosen: _Chosen) -> Golden:
-    """Products whose answers the fitted models gave before they were exported."""
-    text = image = fusion = None
-    if chosen.text:
-        held = _some(chosen.text[0].held)
-        rows = bench.data.rows.loc[held.index]
-        products = zip(rows["designation"], rows["description"], strict=True)
-        text = GoldenRows.texts(products, held.to_numpy(np.float32))
-    if chosen.image and (chosen.fusion or not chosen.text):
-        held = _some(chosen.image[0].held)
-        paths = _files(bench.data, held.index, plan.work / "golden")
-        image = GoldenRows.pictures(paths, held.to_numpy(np.float32))
-    if chosen.fusion:
-        both = chosen.text[0].held.index.intersection(chosen.image[0].held.index)
-        index = both[:GOLDEN_ROWS]
-        found = [
-            model[0].held.loc[index].to_numpy(np.float32) for model in (chosen.text, chosen.image)
-        ]
-        fusion = GoldenRows.fusions(found[0], found[1], chosen.fusion.model.combine(*found))
-    return Golden(text, image, fusion)
-
-
-def _files(data: Dataset, index: pd.Index, folder: Path) -> list[Path]:
-    """Write the pictures of some rows into a folder: the package test has files alone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    paths = [folder / f"{place}.picture" for place in range(len(index))]
-    for path, reference in zip(paths, data.rows.loc[index, "picture"], strict=True):
-        path.write_bytes(data.read_picture(reference))
-    return paths
-
-
-def _some(probabilities: pd.DataFrame) -> pd.DataFrame:
-    """Rows spread evenly over all."""
-    places = np.linspace(0, len(probabilities) - 1, min(GOLDEN_ROWS, len(probabilities)))
-    return probabilities.iloc[np.unique(places.astype(int))]
+    return Chosen(texts, images, fused, board)
 
 
 def _report(
     bench: Bench,
-    chosen: _Chosen,
+    chosen: Chosen,
     verdict: PackageVerdict,
     manifest: ReleaseManifest,
     out: Path,

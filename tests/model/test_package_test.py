@@ -11,7 +11,16 @@ from PIL import Image
 from shared.contracts import Modality
 from tests.tiny_release import write_tiny_release
 from trainer import package_test
-from trainer.package_test import EXACT, Budget, Golden, GoldenRows, Tolerance
+from trainer.package_test import (
+    EXACT,
+    Budget,
+    Difference,
+    Golden,
+    GoldenRows,
+    Latency,
+    PackageVerdict,
+    Tolerance,
+)
 
 PRODUCTS = [("piscine", ""), ("Piscine ronde avec pompe", "et filtre et échelle"), ("", "")]
 SHADES = (0, 100, 250)
@@ -236,6 +245,21 @@ def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) ->
             ran = package_test.run_clean([str(python), "-c", code], sources, "")
         assert ran.returncode == 1
         assert said in ran.stderr
+
+
+def test_verdict_stands_on_workers_code_requirements_and_python() -> None:
+    found = package_test.surroundings()
+    assert {"worker_text/scorer.py", "shared/inference/text.py", "python"} <= set(found)
+    assert {f"requirements/worker_{part}.txt" for part in ("text", "image", "fusion")} <= set(found)
+    assert not [name for name in found if name.startswith("trainer/")]
+
+
+def test_verdict_is_kept_as_it_is(tmp_path: Path) -> None:
+    verdict = PackageVerdict(
+        ["too slow"], {"text": Latency(1.5, 2.5)}, {"text": Difference(3, 0.25, 1.0)}
+    )
+    verdict.save(tmp_path / "verdict.json")
+    assert PackageVerdict.load(tmp_path / "verdict.json") == verdict
 
 
 def test_probe_without_a_folder_says_what_it_expects(work: Path) -> None:

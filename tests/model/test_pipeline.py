@@ -13,7 +13,7 @@ from shared.errors import InvalidInput
 from shared.inference.manifest import ReleaseManifest
 from tests.model.test_picture_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
-from trainer import pipeline
+from trainer import assembly, pipeline
 from trainer.datasets import Dataset, load
 from trainer.models.fusion import LogLinear, WeightedMean
 from trainer.models.text_ngrams import TextNgrams
@@ -45,7 +45,7 @@ def lineup(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package test has tests of its own; it takes seconds for its environments."""
-    monkeypatch.setattr(pipeline, "test_package", lambda *_: PackageVerdict())
+    monkeypatch.setattr(assembly, "test_package", lambda *_: PackageVerdict())
 
 
 def products(folder: Path, *, pictures: bool = True, codes: tuple[int, ...] = CODES) -> Path:
@@ -137,7 +137,7 @@ def test_run_killed_in_any_step_goes_on(
             break
         except KeyboardInterrupt:
             assert not (tmp_path / "run" / "release").exists()
-    assert len(died) == 10
+    assert len(died) == 15
     assert result(out)["status"] == "ready"
     assert manifest.figures["text_f1_plain"] > 0.9
 
@@ -150,6 +150,40 @@ def test_release_that_is_too_slow_is_rejected_with_the_reason(
     assert result(out)["status"] == "rejected"
     assert "ms" in str(result(out)["reason"])
     assert manifest.figures["package_passed"] == 0
+
+
+def test_package_is_tested_again_when_the_workers_or_the_budget_changed(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = []
+
+    def passes(folder: Path, *_: object) -> PackageVerdict:
+        tested.append(folder)
+        return PackageVerdict()
+
+    monkeypatch.setattr(assembly, "test_package", passes)
+    run(data, tmp_path)
+    # Given nothing new, the verdict is the kept one
+    run(data, tmp_path)
+    assert len(tested) == 1
+    # When a worker's requirements change, or what is allowed
+    monkeypatch.setattr(assembly, "surroundings", lambda: {"worker_text.txt": "other"})
+    run(data, tmp_path)
+    run(data, tmp_path, Plan(work=tmp_path / "work", budget=Budget(text_ms=50.0)))
+    # Then it is asked anew, of the same package
+    assert len(tested) == 3
+    assert len(set(tested)) == 1
+
+
+def test_failed_package_test_is_not_kept(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = [PackageVerdict(["The machine was busy"]), PackageVerdict()]
+    monkeypatch.setattr(assembly, "test_package", lambda *_: verdicts.pop(0))
+    _, out = run(data, tmp_path)
+    assert result(out)["reason"] == "The machine was busy"
+    _, out = run(data, tmp_path)
+    assert result(out)["status"] == "ready"
 
 
 @pytest.mark.usefixtures("delivered")

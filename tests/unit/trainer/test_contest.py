@@ -15,8 +15,9 @@ from tests.factories import make_manifest
 from tests.tiny_release import write_tiny_release
 from trainer import contest as contest_module
 from trainer.compare import Rule
-from trainer.contest import NO_ANSWER, answers, contest, main, release_digest
+from trainer.contest import NO_ANSWER, answers, contest, main
 from trainer.datasets import Dataset
+from trainer.package import release_digest
 
 RULE = Rule(margin=0.002, confidence=0.95)
 #: The tiny text model takes short texts for category 10 and long ones for 2583.
