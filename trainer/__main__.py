@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 from shared.errors import RayonError
+from shared.settings import FeatureSettings, StorageSettings
+from shared.storage import Storage
 from trainer.dataset_check import run_check
 from trainer.datasets import load
 from trainer.evaluate import evaluate_release
+from trainer.publishing import Online
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--work", type=Path, default=Path("var/training"))
     train.add_argument("--weights", type=Path, help="folder with ImageNet weights")
     train.add_argument("--mlflow", help="address of the MLflow that keeps the run")
+    train.add_argument(
+        "--publish",
+        action="store_true",
+        help="write the pictures' features where the workers of RAYON_STORAGE_URL look them up",
+    )
     train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
     train.add_argument("--name", default="rayon")
     train.add_argument("--seed", type=int, default=0)
@@ -64,6 +72,7 @@ def _train(given: argparse.Namespace) -> None:
         name=given.name,
         seed=given.seed,
         storage=given.storage,
+        online=_online() if given.publish else None,
         progress=given.progress,
     )
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +89,13 @@ def _train(given: argparse.Namespace) -> None:
     problem = tracking.finish()
     if problem:
         print(problem, file=sys.stderr)
+
+
+def _online() -> Online | None:
+    settings = FeatureSettings()
+    if not settings.enabled:
+        return None
+    return Online(Storage(StorageSettings()), settings.max_megabytes * 2**20)
 
 
 def _evaluate(given: argparse.Namespace) -> None:

@@ -24,11 +24,9 @@ import structlog
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, InvalidInput, NotFound
-from shared.inference.features import STORED, address
 from shared.inference.image import IMAGE_PREPARATION, prepare
 from shared.inference.image_model import Features, Pixels, halved
 from shared.inference.onnx_session import open_session
-from shared.storage import Storage
 from trainer.package import IMAGE_BATCH
 from trainer.pictures import read_picture
 
@@ -211,26 +209,6 @@ def extract_features(
         f"{len(extraction.unreadable)} unreadable, {len(extraction.missing)} missing"
     )
     return extraction
-
-
-def publish(store: FeatureStore, extractor: str, storage: Storage) -> int:
-    """Let the workers know all pictures of a store; returns how many they did not know.
-
-    Raises:
-        Unavailable: The storage is full or does not answer.
-    """
-    there = {
-        file.uri
-        for share in storage.folders(f"features/{extractor}")
-        for file in storage.files(share)
-    }
-    published = 0
-    for one, features in store.items():
-        uri = address(extractor, one)
-        if uri not in there:
-            storage.put_at(uri, features.astype(STORED).tobytes())
-            published += 1
-    return published
 
 
 class _Network:

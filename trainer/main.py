@@ -47,7 +47,7 @@ def main() -> int:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = TrainerSettings()
     releases = ReleaseSettings()
-    train = (*Commands().train, "--mlflow", releases.mlflow_url)
+    train = (*Commands().train, "--mlflow", releases.mlflow_url, "--publish")
     runs = Runs(unit_of_work, Releases(releases), settings, Commands(train=train))
     # A training takes hours; whoever sends data wants to know within minutes what is wrong.
     checks = DatasetChecks(unit_of_work, Storage(StorageSettings()), settings.work_folder)

@@ -28,6 +28,7 @@ from trainer.modality import Bench, Model
 from trainer.models.fusion import FusionCandidate
 from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures
+from trainer.publishing import Online, publish_features
 from trainer.steps import Steps, parameters
 from trainer.texts import run_texts
 from trainer.tracking import Tracking
@@ -47,6 +48,7 @@ class Plan:
         storage: How weights are kept in the release.
         weak_weight: How much a weakly labelled row counts beside an officially labelled one.
         budget: Most milliseconds of one product; part of the choice and of the package test.
+        online: Where workers look picture features up; `None` leaves them to find out.
         progress: File that gets a JSON line for each step.
     """
 
@@ -57,6 +59,7 @@ class Plan:
     storage: Storage = "int8"
     weak_weight: float = 0.7
     budget: Budget = field(default_factory=Budget)
+    online: Online | None = None
     progress: Path | None = None
 
 
@@ -92,6 +95,9 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     (aside / "MODEL_CARD.md").write_text(model_card(manifest, chosen.board, _settings()), "utf-8")
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
+    if plan.online and verdict.passed:
+        pictures = data.part("train", picture=True)["picture"].tolist()
+        publish_features(out, plan.work / "features", pictures, plan.online, tracking.tell)
     _report(bench, chosen, verdict, manifest, out, tracking)
     steps.prune()
     return manifest

@@ -1,5 +1,6 @@
 """The pipeline from data to a release, with small candidates in place of the large ones."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
+from shared.inference.features import OnlineFeatures
 from shared.inference.manifest import ReleaseManifest
+from shared.settings import FeatureSettings, StorageSettings
+from shared.storage import Storage
 from tests.model.test_picture_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
 from trainer import assembly, pipeline
@@ -20,6 +24,7 @@ from trainer.models.text_ngrams import TextNgrams
 from trainer.package import LoadedRelease
 from trainer.package_test import Budget, PackageVerdict
 from trainer.pipeline import Plan, train
+from trainer.publishing import Online
 from trainer.steps import Step, Steps
 from trainer.tracking import Tracking
 
@@ -104,6 +109,17 @@ def test_run_ends_with_a_release_that_passed_its_test(data: Dataset, tmp_path: P
     log = (out.parent / "tracking/log.txt").read_text()
     assert "text_ngrams.penalty = 0.5" in log
     assert (out.parent / "tracking/text_ngrams_confusion.svg").exists()
+
+
+@pytest.mark.usefixtures("delivered")
+def test_workers_know_the_pictures_of_a_release_that_passed(data: Dataset, tmp_path: Path) -> None:
+    storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
+    plan = Plan(work=tmp_path / "work", online=Online(storage, 2**20))
+    manifest, _ = run(data, tmp_path, plan)
+    seen = data.rows["picture"].iloc[0]
+    digest = hashlib.sha256(Path(seen).read_bytes()).hexdigest()
+    online = OnlineFeatures(storage, FeatureSettings())
+    assert [*online.known(manifest.image_part, [digest])] == [digest]
 
 
 @pytest.mark.usefixtures("delivered")

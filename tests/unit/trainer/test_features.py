@@ -9,14 +9,11 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
-from shared.inference.features import OnlineFeatures
 from shared.inference.image import prepare
 from shared.inference.image_model import Features, Pixels
-from shared.settings import FeatureSettings, StorageSettings
-from shared.storage import Storage
-from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from tests.tiny_release import write_tiny_release
 from trainer import features as features_module
-from trainer.features import FeatureStore, extract_features, extractor_id, publish
+from trainer.features import FeatureStore, extract_features, extractor_id
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -193,13 +190,3 @@ def test_extractor_is_named_by_its_content_and_preparation(tmp_path: Path) -> No
     (tmp_path / "backbone.onnx").write_bytes(b"one")
     name = extractor_id("xception", tmp_path / "backbone.onnx")
     assert name == "xception-image-1-7692c3ad3540"
-
-
-def test_published_pictures_are_known_to_the_workers(tmp_path: Path) -> None:
-    storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
-    store = FeatureStore(tmp_path / "features")
-    store.add({A: row(3), B: row(4)}, unreadable=[C])
-    assert publish(store, "tiny-1", storage) == 2
-    known = OnlineFeatures(storage, FeatureSettings()).known(TINY_EXTRACTOR, [A, B, C])
-    assert {one: list(kept) for one, kept in known.items()} == {A: [3], B: [4]}
-    assert publish(store, "tiny-1", storage) == 0
