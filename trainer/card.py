@@ -32,10 +32,26 @@ PARTS = {
 }
 COLUMNS = ("rows", "f1_plain", "f1_official", "calibration_error", "log_loss")
 
+#: What is known of data whose categories are those of the Rakuten France challenge.
+CHALLENGE = frozenset((
+    10, 40, 50, 60, 1140, 1160, 1180, 1280, 1281, 1300, 1301, 1302, 1320, 1560, 1920, 1940, 2060,
+    2220, 2280, 2403, 2462, 2522, 2582, 2583, 2585, 2705, 2905,
+))  # fmt: skip
+_CHALLENGE_DATA = """\
+The data is that of the Rakuten France Multimodal Product Data Classification challenge, which may
+not be redistributed: no row and no picture is in this release."""
+_OWN_DATA = "The data is the operator's own: no row and no picture is in this release."
+_WEAK_DATA = """ Weak labels (on which independent
+published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
+on weakly labelled held-out rows, its confidence on officially labelled ones."""
+_CHALLENGE_LIMITS = (
+    "* Four of five texts were French; other languages are worse, other scripts unknown.\n"
+)
+
 _CARD = """# Model card: {name}
 
 Made {created} by `python -m trainer train`. Classifies a product (title, description, picture)
-into {classes} categories of the Rakuten France challenge.
+into {classes} categories{whose}.
 
 ## Models
 
@@ -53,16 +69,13 @@ the chosen ones in bold; validation rows decided, test rows only report:
 {table}
 
 `f1_plain` is the weighted F1 with every row counted once; in `f1_official` each row counts by its
-category's share in the challenge's training set.
+category's share in the Rakuten France challenge's training set, where that is known.
 
 ## Trained on
 
 {trained_on}.
 
-The data is that of the Rakuten France Multimodal Product Data Classification challenge, which may
-not be redistributed: no row and no picture is in this release. Weak labels (on which independent
-published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
-on weakly labelled held-out rows, its confidence on officially labelled ones.
+{data}
 
 ## Settings
 
@@ -72,8 +85,7 @@ on weakly labelled held-out rows, its confidence on officially labelled ones.
 
 ## Limits
 
-* Four of five texts were French; other languages are worse, other scripts unknown.
-* A product outside the {classes} categories gets one of them all the same.
+{limits}* A product outside the {classes} categories gets one of them all the same.
 * The picture model alone is weak; it helps beside a text.
 * Test rows with both a text and a picture are few: read the fusion's figure with its error.
 
@@ -86,7 +98,11 @@ encoder, Apache 2.0. Code: this project's licence.
 
 
 def model_card(
-    manifest: ReleaseManifest, board: Sequence[Entry], settings: dict[str, dict[str, Any]]
+    manifest: ReleaseManifest,
+    board: Sequence[Entry],
+    settings: dict[str, dict[str, Any]],
+    *,
+    has_weak_labels: bool,
 ) -> str:
     """Write what a release is, what it was trained on, how good it is, and its limits.
 
@@ -94,12 +110,18 @@ def model_card(
         manifest: Of the release.
         board: All candidates of the run.
         settings: Of each candidate, by its name.
+        has_weak_labels: Whether some rows were labelled by other systems.
     """
     names = [entry.name for entry in board if entry.is_chosen]
+    is_challenge = {category.code for category in manifest.categories} == CHALLENGE
+    data = _CHALLENGE_DATA if is_challenge else _OWN_DATA
     return _CARD.format(
         name=manifest.name,
         created=f"{manifest.created_at:%Y-%m-%d}",
         classes=len(manifest.categories),
+        whose=" of the Rakuten France challenge" if is_challenge else "",
+        data=data + (_WEAK_DATA if has_weak_labels else ""),
+        limits=_CHALLENGE_LIMITS if is_challenge else "",
         models="\n".join(f"* `{name}`: {MODELS.get(name, 'see its module')}" for name in names),
         board=as_markdown(board),
         columns=" | ".join(COLUMNS),

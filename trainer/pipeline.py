@@ -92,7 +92,9 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
         update={"figures": figures | verdict.figures(), "created_at": datetime.now(UTC)}
     )
     manifest.write(aside)
-    (aside / "MODEL_CARD.md").write_text(model_card(manifest, chosen.board, _settings()), "utf-8")
+    has_weak_labels = bool(len(data.part("weak")))
+    card = model_card(manifest, chosen.board, _settings(), has_weak_labels=has_weak_labels)
+    (aside / "MODEL_CARD.md").write_text(card, "utf-8")
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
     if plan.online and verdict.passed:

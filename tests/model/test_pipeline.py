@@ -105,7 +105,12 @@ def test_run_ends_with_a_release_that_passed_its_test(data: Dataset, tmp_path: P
     board = (out.parent / "leaderboard.md").read_text()
     assert "**text_ngrams**" in board
     assert "Expected weights" in board
-    assert "Expected weights" in (out / "MODEL_CARD.md").read_text()
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "Expected weights" in card
+    # Of the data it was given, and of no other
+    assert "into 3 categories.\n" in card
+    assert "The data is the operator's own" in card
+    assert "French" not in card
     log = (out.parent / "tracking/log.txt").read_text()
     assert "text_ngrams.penalty = 0.5" in log
     assert (out.parent / "tracking/text_ngrams_confusion.svg").exists()
