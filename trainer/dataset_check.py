@@ -29,9 +29,7 @@ def check(
         tell: Called with the number of pictures looked at, after each.
     """
     try:
-        rows, findings = labelled_rows(folder)
-        known = categories or category_names(folder / "categories.csv")[0]
-        findings += [*row_findings(rows, known), *_weak_findings(folder, rows)]
+        rows, findings = check_rows(folder, categories)
     except InvalidInput as fault:
         return DatasetReport(findings=(error("unreadable_file", fault.detail),))
     broken = [
@@ -40,6 +38,19 @@ def check(
         if not _looked_at(reference, deep, done, tell)
     ]
     return report(rows, [*findings, *picture_findings(rows, pd.Index(broken))])
+
+
+def check_rows(
+    folder: Path, categories: Collection[int] | None = None
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Read the labelled rows of a folder, and say all that is wrong but with their pictures.
+
+    Raises:
+        InvalidInput: A file is missing or cannot be read.
+    """
+    rows, findings = labelled_rows(folder)
+    known = categories or category_names(folder / "categories.csv")[0]
+    return rows, [*findings, *row_findings(rows, known), *_weak_findings(folder, rows)]
 
 
 def report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
