@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DATA ?= ../shared/data/rakuten
+OUT ?= explore.html
 URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format train evaluate bench chaos promotion lock clean
+.PHONY: help run test lint format explore train evaluate bench chaos promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ lint: .venv/dev.stamp ## Check format, style, types and the rules of dependency
 format: .venv/dev.stamp ## Write the code in the house's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
+	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
 
 train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder of ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)")

@@ -1,4 +1,4 @@
-"""Commands: `python -m trainer check | train | evaluate | bench`."""
+"""Commands: `python -m trainer check | explore | train | evaluate | bench`."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "check":
         return run_check(given.data, deep=given.deep)
     try:
-        commands = {"train": _train, "evaluate": _evaluate, "bench": _bench}
+        commands = {"explore": _explore, "train": _train, "evaluate": _evaluate, "bench": _bench}
         commands[given.command](given)
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is wrong with a folder of data")
     check.add_argument("data", type=Path, help="folder in the challenge's layout or a simple one")
     check.add_argument("--deep", action="store_true", help="decode every picture")
+    explore = commands.add_parser("explore", help="show a dataset as one HTML page")
+    explore.add_argument("--data", type=Path, required=True, help="folder, or name@version")
+    explore.add_argument("--out", type=Path, default=Path("explore.html"))
     train = commands.add_parser("train", help="train a release from a folder of data")
     train.add_argument("data", type=Path, help="folder in the challenge's layout")
     train.add_argument("--out", type=Path, default=Path("var/training/release"))
@@ -59,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--data", type=Path, help="also measure small weights on its test rows")
     bench.add_argument("--threads", type=int, default=2)
     return parser
+
+
+def _explore(given: argparse.Namespace) -> None:
+    # scikit-learn takes a second to load and the other commands may not need it.
+    from trainer.explore.page import explore
+
+    explore(given.data, given.out, print)
 
 
 def _train(given: argparse.Namespace) -> None:

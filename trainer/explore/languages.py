@@ -1,0 +1,102 @@
+"""Which language a product is in, as far as a few words can tell."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import pandas as pd
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+#: Languages that shops write in. The detector knows a hundred more; among those, small ones take
+#: short titles away from their large neighbours.
+LANGUAGES = {
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "ca": "Catalan",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "et": "Estonian",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "lt": "Lithuanian",
+    "lv": "Latvian",
+    "ms": "Malay",
+    "nl": "Dutch",
+    "no": "Norwegian",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "sr": "Serbian",
+    "sv": "Swedish",
+    "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
+UNSURE, NO_TEXT, OTHERS = "unsure", "no text", "others"
+#: A guess below this probability is called unsure.
+CONFIDENCE = 0.5
+#: More text makes no guess better.
+CHARACTERS = 1_000
+
+
+def detect(texts: Iterable[str]) -> list[str]:
+    """Name the language of each text.
+
+    Args:
+        texts: Prepared: without HTML, in lower case.
+
+    Returns:
+        A name out of `LANGUAGES`, `UNSURE` or `NO_TEXT`. The detector is langid.py's; Lui and
+        Baldwin, "langid.py: An off-the-shelf language identification tool", ACL 2012.
+    """
+    classify = _detector().classify
+    return [_name(classify(text[:CHARACTERS])[0], text) for text in texts]
+
+
+def overview(languages: pd.Series) -> pd.DataFrame:
+    """Products by language, most first: `products` and `share`."""
+    products = languages.value_counts()
+    return pd.DataFrame({"products": products, "share": products / max(len(languages), 1)})
+
+
+def by_category(languages: pd.Series, codes: pd.Series, *, most: int = 4) -> pd.DataFrame:
+    """Share of each language in each category: the commonest languages, the others, unsure."""
+    named = languages[~languages.isin([UNSURE, NO_TEXT])]
+    common = named.value_counts().index[:most].tolist()
+    kept = languages.where(languages.isin([*common, UNSURE, NO_TEXT]), OTHERS)
+    table = pd.crosstab(codes, kept, normalize="index")
+    order = [name for name in (*common, OTHERS, UNSURE, NO_TEXT) if name in table]
+    return table[order].rename_axis("code").rename_axis(None, axis="columns")
+
+
+@lru_cache(maxsize=1)
+def _detector() -> LanguageIdentifier:
+    # Unpacking the model takes half a second.
+    detector = LanguageIdentifier.from_model_file(
+        MODEL_FILE, norm_probs=True, min_confidence=CONFIDENCE
+    )
+    detector.set_languages(list(LANGUAGES))
+    return detector
+
+
+def _name(code: str, text: str) -> str:
+    if not text:
+        return NO_TEXT
+    return LANGUAGES.get(code, UNSURE)

@@ -1,0 +1,126 @@
+"""What is explored: labelled products, readable names, and what the check has found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from shared.errors import InvalidInput
+from shared.inference.text import product_text
+from trainer.dataset_check import check_rows, picture_findings, report, row_findings
+from trainer.dataset_report import DatasetReport, Finding, error
+from trainer.dataset_tables import category_names
+from trainer.datasets import Dataset, load
+from trainer.pictures import read_picture
+
+#: Parts whose labels no person gave.
+WEAK = ("weak", "weak_held")
+#: Part of rows that cannot be split because the dataset cannot be trained on.
+UNSPLIT = "unsplit"
+
+
+@dataclass(frozen=True)
+class Material:
+    """Products to explore.
+
+    Attributes:
+        name: Of the folder.
+        rows: One product each: `designation`, `description`, `text` as the models read it, `code`,
+            `part`, `has_text`, `picture` (a reference for `read`, or empty), `picture_bytes`.
+        names: Readable name of each category that occurs, by code.
+        official_share: Share of each category in official data, where known.
+        read: How a picture's reference is read.
+        checked: The rows that the check looked at, with `picture_name` and `picture`.
+        findings: What is wrong with them, but for their pictures.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    names: dict[int, str]
+    official_share: dict[int, float]
+    read: Callable[[str], bytes]
+    checked: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+    @property
+    def labelled(self) -> pd.DataFrame:
+        """Rows that a person labelled."""
+        return self.rows[~self.rows["part"].isin(WEAK)]
+
+    def label(self, code: int) -> str:
+        """A category for a person: its code and its name."""
+        name = self.names.get(code, str(code))
+        return name if name == str(code) else f"{code} · {name}"
+
+    def named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The same table with readable categories instead of codes as its index."""
+        return table.set_axis([self.label(code) for code in table.index], axis="index")
+
+    def report(self, unreadable: frozenset[str] = frozenset()) -> DatasetReport:
+        """All that is wrong with the dataset.
+
+        Args:
+            unreadable: References of pictures that cannot be read.
+        """
+        broken = self.checked.index[self.checked["picture"].isin(unreadable)]
+        return report(self.checked, [*self.findings, *picture_findings(self.checked, broken)])
+
+
+def read_material(folder: Path, *, seed: int = 0) -> Material:
+    """Read a dataset, also one that nothing can be trained on.
+
+    Args:
+        folder: Of files; or `name@version`, a stored one.
+        seed: As in `trainer.datasets.load`.
+
+    Raises:
+        InvalidInput: A file is missing or cannot be read.
+        NotFound: There is no such version.
+    """
+    if "@" in folder.name and not folder.exists():
+        return _of_stored(str(folder), load(folder, seed=seed))
+    checked, findings = check_rows(folder)
+    names, share = category_names(folder / "categories.csv")
+    rows = checked.assign(part=UNSPLIT)
+    try:
+        rows = load(folder, seed=seed).rows
+    except InvalidInput as fault:
+        if all(finding.severity != "error" for finding in findings):
+            findings.append(error("not_trainable", fault.detail))
+    return Material(
+        name=folder.resolve().name,
+        rows=_with_text(rows),
+        names={code: names.get(code, str(code)) for code in _codes(rows)},
+        official_share=share,
+        read=read_picture,
+        checked=checked[["code", "picture_name", "picture"]],
+        findings=tuple(findings),
+    )
+
+
+def _of_stored(name: str, data: Dataset) -> Material:
+    checked = data.rows.assign(picture_name=data.rows["picture"])
+    if "id" not in checked:
+        checked["id"] = ""
+    return Material(
+        name=name,
+        rows=_with_text(data.rows),
+        names={one.code: one.name for one in data.categories.categories},
+        official_share=data.official_share,
+        read=data.read_picture,
+        checked=checked[["code", "picture_name", "picture"]],
+        findings=tuple(row_findings(checked, data.categories.codes)),
+    )
+
+
+def _codes(rows: pd.DataFrame) -> list[int]:
+    return sorted(int(code) for code in rows["code"].unique())
+
+
+def _with_text(rows: pd.DataFrame) -> pd.DataFrame:
+    texts = [
+        product_text(title, description)
+        for title, description in zip(rows["designation"], rows["description"], strict=True)
+    ]
+    return rows.assign(text=pd.Series(texts, rows.index, dtype=str))
