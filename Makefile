@@ -7,7 +7,7 @@ URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
 UV := $(BIN)/uv
-LOCKS := base database gateway worker_text worker_image worker_fusion trainer run
+LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run
 # The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
@@ -31,7 +31,7 @@ lint: .venv/dev.stamp ## Check format, style, types and the rules of dependency
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	@PYTHONPATH=shared/client $(BIN)/lint-imports --no-logo
 
 format: .venv/dev.stamp ## Write the code in the house's format
 	@$(BIN)/ruff format .
@@ -75,8 +75,9 @@ $(UV): requirements/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $(UV)
 
-.venv/run.stamp: requirements/run.txt $(UV)
+.venv/run.stamp: requirements/run.txt shared/client/pyproject.toml $(UV)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation -e shared/client
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp

@@ -1,0 +1,45 @@
+"""Rayon's client: finds the category of a shop's products.
+
+from rayon import Rayon
+
+with Rayon("https://rayon.example.com", key) as rayon:
+    print(rayon.classify("Piscine gonflable ronde").category)
+"""
+
+from rayon.answers import Account, Answer, Category, Choice, Job, Queue, Queues, Release, Vote
+from rayon.catalogs import Catalog, Counts, Progress
+from rayon.client import Rayon
+from rayon.errors import (
+    Failed,
+    FieldError,
+    Limited,
+    RayonError,
+    Refused,
+    SignedOut,
+    Unfinished,
+    Unreachable,
+)
+
+__all__ = [
+    "Account",
+    "Answer",
+    "Catalog",
+    "Category",
+    "Choice",
+    "Counts",
+    "Failed",
+    "FieldError",
+    "Job",
+    "Limited",
+    "Progress",
+    "Queue",
+    "Queues",
+    "Rayon",
+    "RayonError",
+    "Refused",
+    "Release",
+    "SignedOut",
+    "Unfinished",
+    "Unreachable",
+    "Vote",
+]

@@ -1,0 +1,60 @@
+"""Puts the commands together."""
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from rayon.cli import accounts, catalog, operations, products
+from rayon.cli.exits import EPILOG, Commands
+
+
+def main() -> None:
+    """Run the command line."""
+    build_app()()
+
+
+def build_app() -> typer.Typer:
+    """All commands, in the order of `rayon --help`."""
+    app = typer.Typer(
+        cls=Commands,
+        callback=_rayon,
+        epilog=EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        # A traceback with boxes is no help to anybody who has to report it.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in (
+        accounts.login,
+        accounts.logout,
+        accounts.whoami,
+        products.classify,
+        catalog.catalog,
+        catalog.catalogs,
+        products.jobs,
+        products.cancel,
+        operations.queues,
+        operations.categories,
+        operations.releases,
+    ):
+        app.command(epilog=EPILOG)(command)
+    return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("rayon-client"))
+        raise typer.Exit
+
+
+def _rayon(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """Find the category of a shop's products, with Rayon's service."""

@@ -1,0 +1,219 @@
+"""Who is signed in where: a file that several processes share, and the headers made from it.
+
+A refresh token is valid once. Whoever renews holds the file's lock, and saves the new tokens before
+using them; a process that comes second finds them there.
+"""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import httpx
+import platformdirs
+
+from rayon.errors import RayonError, SignedOut, Unreachable
+from rayon.files import PRIVATE, write_private
+from rayon.problems import error_of
+
+#: An access token that ends within this time is renewed before it is used.
+MARGIN_SECONDS = 30.0
+#: Longest time another process may take to renew.
+LOCK_SECONDS = 60.0
+
+SIGN_IN_AGAIN = "Sign in with `rayon login`."
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """One address and what opens it: a pair of tokens, or an API key.
+
+    Attributes:
+        url: The service's address.
+        username: Who signed in.
+        access_token: For some minutes.
+        refresh_token: For the next access token; valid once.
+        expires_at: When the access token ends, by this machine's clock.
+        lifetime_seconds: Of an access token.
+        api_key: Instead of the tokens.
+    """
+
+    url: str
+    username: str
+    access_token: str = ""
+    refresh_token: str = ""
+    expires_at: float = 0.0
+    lifetime_seconds: float = 0.0
+    api_key: str = ""
+
+    def with_tokens(self, said: dict[str, Any]) -> "SignIn":
+        """The same account with the tokens of an answer."""
+        lifetime = float(said.get("expires_in", 0))
+        return replace(
+            self,
+            access_token=said["access_token"],
+            refresh_token=said["refresh_token"],
+            expires_at=time.time() + lifetime,
+            lifetime_seconds=lifetime,
+        )
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether the access token is good for so long."""
+        return self.expires_at - time.time() > seconds
+
+
+class SavedSignIns:
+    """The sign-ins of this user on this machine, one per address.
+
+    Args:
+        path: A file; only its owner may read it.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or platformdirs.user_config_path("rayon") / "sign-ins.json"
+
+    def find(self, url: str | None = None) -> SignIn | None:
+        """The sign-in at an address, or the latest."""
+        kept = self._read()
+        found = kept["sign_ins"].get(url or kept["latest"])
+        return SignIn(**found) if found else None
+
+    def save(self, sign_in: SignIn) -> None:
+        """Keep a new sign-in; it is the latest."""
+        with self.locked():
+            kept = self._read()
+            kept["sign_ins"][sign_in.url] = asdict(sign_in)
+            self._write(kept | {"latest": sign_in.url})
+
+    def renew(self, sign_in: SignIn) -> None:
+        """Keep new tokens; which sign-in is the latest stays."""
+        with self.locked():
+            kept = self._read()
+            kept["sign_ins"][sign_in.url] = asdict(sign_in)
+            self._write(kept)
+
+    def forget(self, url: str) -> None:
+        """Keep nothing of an address, but that it was used."""
+        with self.locked():
+            kept = self._read()
+            if kept["sign_ins"].pop(url, None) is not None:
+                self._write(kept)
+
+    def latest_url(self) -> str | None:
+        """The address of the latest sign-in, also after a sign-out."""
+        return self._read()["latest"] or None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from changing it; a process may nest this."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            # One object per path and thread, so that it may nest.
+            with filelock.FileLock(
+                f"{self.path}.lock", LOCK_SECONDS, mode=PRIVATE, is_singleton=True
+            ):
+                yield
+        except filelock.Timeout:
+            raise Unreachable(
+                f"Another process holds {self.path}.lock for more than {LOCK_SECONDS:.0f} s."
+            ) from None
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return {"latest": "", "sign_ins": {}}
+        except ValueError as error:
+            raise RayonError(f"{self.path} is damaged; delete it and sign in again.") from error
+        return kept
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        write_private(self.path, json.dumps(kept, indent=1))
+
+
+class ApiKey(httpx.Auth):
+    """Signs every request with an API key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["X-API-Key"] = self._key
+        yield request
+
+
+class Bearer(httpx.Auth):
+    """Signs every request with an access token that somebody else keeps."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class Saved(httpx.Auth):
+    """Signs every request with the saved sign-in of an address, and renews its tokens.
+
+    Args:
+        saved: Where the tokens are.
+        url: The service's address.
+    """
+
+    def __init__(self, saved: SavedSignIns, url: str) -> None:
+        self._saved = saved
+        self._url = url
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header; renew before the token ends, or when it is refused."""
+        sign_in = self._kept()
+        if not sign_in.lasts(_needed(request, sign_in)):
+            sign_in = yield from self._renew(sign_in)
+        request.headers["Authorization"] = f"Bearer {sign_in.access_token}"
+        response = yield request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            sign_in = yield from self._renew(sign_in)
+            request.headers["Authorization"] = f"Bearer {sign_in.access_token}"
+            yield request
+
+    def _renew(self, old: SignIn) -> Generator[httpx.Request, httpx.Response, SignIn]:
+        with self._saved.locked():
+            kept = self._kept()
+            if kept.access_token != old.access_token:
+                return kept  # Another process was first.
+            response = yield httpx.Request(
+                "POST",
+                f"{self._url}/v1/token/refresh",
+                json={"refresh_token": kept.refresh_token},
+                extensions={"timeout": httpx.Timeout(LOCK_SECONDS / 2).as_dict()},
+            )
+            response.read()
+            if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.UNPROCESSABLE_ENTITY):
+                self._saved.forget(self._url)
+                raise SignedOut(f"The session of {kept.username!r} has ended. {SIGN_IN_AGAIN}")
+            if not response.is_success:
+                raise error_of(response)
+            renewed = kept.with_tokens(response.json())
+            self._saved.renew(renewed)
+            return renewed
+
+    def _kept(self) -> SignIn:
+        sign_in = self._saved.find(self._url)
+        if sign_in is None:
+            raise SignedOut(f"Nobody is signed in at {self._url}. {SIGN_IN_AGAIN}")
+        return sign_in
+
+
+def _needed(request: httpx.Request, sign_in: SignIn) -> float:
+    """Seconds for which a token must be good; sending a large body takes a while."""
+    is_large = int(request.headers.get("Content-Length", 0)) > 1024 * 1024
+    return max(MARGIN_SECONDS, sign_in.lifetime_seconds / 2) if is_large else MARGIN_SECONDS
