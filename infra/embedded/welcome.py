@@ -29,6 +29,11 @@ Classify a product (one line):
 
   {_classify(settings.address, username, password or "$RAYON_ADMIN_PASSWORD")}
 
+On the command line (`.venv/bin/rayon --help` tells more):
+
+  .venv/bin/rayon login --url {settings.address} --username {username}
+  .venv/bin/rayon classify 'Piscine gonflable ronde'
+
 Ctrl-C stops everything; the data stays.
 """
 

@@ -91,6 +91,16 @@ class System:
         """Living processes by name."""
         return instance_processes(self.home)
 
+    def command_line(self, folder: Path) -> dict[str, str]:
+        """Environment of a shell where `rayon` is this checkout's, and nobody is signed in."""
+        return self.environment | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT / "shared" / "client"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "RAYON_ADMIN_PASSWORD": self.password,
+        }
+
     def client(self) -> httpx.Client:
         """A client that is signed in as the first account."""
         form = {"username": "admin", "password": self.password}

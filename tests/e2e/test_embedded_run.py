@@ -51,7 +51,7 @@ def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=tmp_path,
-        env=system.environment | {"RAYON_ADMIN_PASSWORD": system.password},
+        env=system.command_line(tmp_path),
         capture_output=True,
         text=True,
         timeout=90,
@@ -60,6 +60,8 @@ def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count('"status":"done"') == 2, ended.stdout
     assert '"prdtypecode":2583' in ended.stdout
+    assert "Signed in" in ended.stdout
+    assert "2583\tPiscine et accessoires" in ended.stdout
 
 
 def test_printed_command_works(system: System) -> None:

@@ -85,10 +85,15 @@ def _secret(what: str, from_stdin: bool) -> str:
 
 
 def _asked(what: str, *, hidden: bool = False) -> str:
-    if not sys.stdin.isatty():
+    if not is_terminal():
         option = "--password-stdin" if hidden else "--username"
         raise BadParameter(f"There is no terminal to ask for the {what.lower()}; use {option}.")
     return str(prompt(what, hide_input=hidden, err=True))
+
+
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _is_private(url: str) -> bool:

@@ -167,8 +167,10 @@ def _resumable(catalog: Catalog, wanted: Wanted, screen: Screen) -> Iterator[Non
     """Whatever stops the waiting, say how to go on with it."""
     try:
         yield
-    except (KeyboardInterrupt, RayonError, OSError):
-        screen.say(f"\nThe catalog goes on. To wait for it:\n  {wanted.command(catalog)}\n")
+    except (KeyboardInterrupt, RayonError, OSError) as stop:
+        if isinstance(stop, KeyboardInterrupt):
+            screen.say("\nStopped waiting; the catalog goes on.")
+        screen.say(f"To go on with it:\n  {wanted.command(catalog)}")
         raise
 
 

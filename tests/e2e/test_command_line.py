@@ -1,0 +1,104 @@
+"""The command line and the Python client against the running system."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.settings import PROJECT
+from rayon.sign_in import SavedSignIns
+from tests.e2e.system import System
+
+Rayon = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("rayon"))
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture
+def rayon(system: System, tmp_path: Path) -> Rayon:
+    """Run a command as a person types it."""
+
+    def run(*words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["rayon", *words],
+            env=system.command_line(tmp_path),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def signed_in(system: System, rayon: Rayon) -> None:
+    words = ("login", "--url", system.address, "--username", "admin", "--password-stdin")
+    ended = rayon(*words, stdin=system.password)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_product_is_classified(rayon: Rayon) -> None:
+    ended = rayon("classify", "Piscine gonflable ronde pour enfants")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("2583\tPiscine")
+    job = json.loads(rayon("classify", "Piscine gonflable", "--model", "text", "--json").stdout)
+    assert (job["status"], job["model"]) == ("done", "text")
+    assert json.loads(rayon("jobs", "--limit", "1", "--json").stdout) == [job]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_expired_token_is_renewed_and_a_sign_out_is_final(
+    system: System, rayon: Rayon, tmp_path: Path
+) -> None:
+    saved = SavedSignIns(tmp_path / "config" / "rayon" / "sign-ins.json")
+    kept = saved.find(system.address)
+    assert kept
+    saved.renew(replace(kept, access_token="expired"))
+    assert rayon("whoami").stdout == f"admin (admin) at {system.address}\n"
+    renewed = saved.find(system.address)
+    assert renewed
+    assert renewed.refresh_token != kept.refresh_token
+    assert rayon("logout").returncode == 0
+    saved.save(renewed)
+    assert rayon("whoami").returncode == 3
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_lists_and_refusals_are_understood(rayon: Rayon) -> None:
+    assert "champion" in rayon("releases").stdout
+    assert "2583\t" in rayon("categories").stdout
+    assert rayon("queues").returncode == 0
+    assert rayon("jobs", "unknown").returncode == 4
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_python_of_the_readme_works(system: System, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
+        env=system.command_line(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("2583 Piscine")

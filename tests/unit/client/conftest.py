@@ -1,0 +1,49 @@
+"""The acted service, and a home of this test's own with nobody signed in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rayon import Rayon
+from rayon.sessions import sign_in
+from rayon.sign_in import SavedSignIns
+from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, Running
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where configuration and state go."""
+    for name in ("RAYON_URL", "RAYON_API_KEY", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    """A service that does what a test tells it to."""
+    with Running() as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: FakeService) -> Iterator[Rayon]:
+    """A client with an API key; a test waits only so long for it."""
+    with Rayon(service.url, KEY, patience_seconds=20) as client:
+        yield client
+
+
+@pytest.fixture
+def saved() -> SavedSignIns:
+    """The sign-ins of this test's home."""
+    return SavedSignIns()
+
+
+@pytest.fixture
+def signed_in(service: FakeService, saved: SavedSignIns) -> SavedSignIns:
+    """Somebody signed in with a password."""
+    sign_in(service.url, USERNAME, PASSWORD, saved)
+    return saved

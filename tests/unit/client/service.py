@@ -1,0 +1,426 @@
+"""A small service that acts the gateway over real HTTP, with the gateway's own schemas.
+
+Sign-ins follow the gateway's rules: an access token ends, a refresh token is valid once, and one
+that is used twice ends its session.
+"""
+
+import hashlib
+import itertools
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, StreamingResponse
+
+from gateway.errors import problem
+from gateway.schemas import (
+    CategoryList,
+    JobOut,
+    JobPage,
+    QueueList,
+    ReleaseList,
+    TokenPair,
+    UserOut,
+)
+
+USERNAME, PASSWORD, KEY = "amelie", "correct horse battery", "rayon_key"
+NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
+#: Rows of a page, so that a short list has several.
+PAGE = 2
+
+RESULT = {
+    "prdtypecode": 2583,
+    "category": "Piscine et accessoires",
+    "confidence": 0.97,
+    "top": [
+        {"prdtypecode": 2583, "category": "Piscine et accessoires", "probability": 0.97},
+        {"prdtypecode": 1280, "category": "Jouets", "probability": 0.02},
+    ],
+    "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.95}},
+    "degraded": None,
+}
+
+
+@dataclass
+class Session:
+    """One sign-in: its tokens that are valid now."""
+
+    access: str
+    refresh: str
+    access_ends: float
+
+
+@dataclass
+class FakeService:
+    """What the service knows, and how it is to behave.
+
+    Attributes:
+        faults: Answers that the next requests get, whatever they ask; nothing is done.
+        lost: Answers that the next jobs and catalogs get instead of their own; they are kept.
+        slow_jobs: New jobs stay queued.
+        polls: How often a catalog must be looked at until it is finished.
+        outcome: What becomes of the rows of a catalog.
+        requests: Every request so far: method, path, headers.
+        bodies: SHA-256 of each uploaded file.
+    """
+
+    url: str = ""
+    access_seconds: float = 900
+    faults: deque[Response] = field(default_factory=deque)
+    lost: deque[Response] = field(default_factory=deque)
+    slow_jobs: bool = False
+    failing_jobs: bool = False
+    polls: int = 2
+    outcome: dict[str, int] = field(default_factory=lambda: {"done": 3})
+    results: str = "designation,prdtypecode\nPiscine,2583\n"
+    sessions: dict[str, Session] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    forms: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def asked(self, method: str, path: str) -> list[dict[str, str]]:
+        """The headers of the requests so far for one thing."""
+        return [headers for one, at, headers in self.requests if (one, at) == (method, path)]
+
+    def new_tokens(self, session_id: str | None = None) -> TokenPair:
+        """Start or go on with a session."""
+        number = next(self._numbers)
+        session_id = session_id or f"s{number}"
+        session = Session(
+            access=f"access-{number}",
+            refresh=f"{session_id}.refresh-{number}",
+            access_ends=time.monotonic() + self.access_seconds,
+        )
+        self.sessions[session_id] = session
+        return TokenPair(
+            access_token=session.access,
+            refresh_token=session.refresh,
+            expires_in=int(self.access_seconds),
+        )
+
+    def expire(self) -> None:
+        """End all access tokens, before their time."""
+        for session in self.sessions.values():
+            session.access_ends = 0
+
+    def is_signed_in(self, request: Request) -> bool:
+        """Whether a request has a valid key or token."""
+        if request.headers.get("X-API-Key") == KEY:
+            return True
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return any(
+            session.access == token and time.monotonic() < session.access_ends
+            for session in self.sessions.values()
+        )
+
+    def add_job(self, **changes: Any) -> dict[str, Any]:
+        """Keep a job as the gateway shows it."""
+        job: dict[str, Any] = {
+            "id": f"job-{next(self._numbers)}",
+            "status": "done",
+            "model": "fusion",
+            "release": "3",
+            "created_at": NOW,
+            "finished_at": NOW,
+            "result": RESULT,
+            "error": None,
+            "label": None,
+        }
+        if self.slow_jobs:
+            job |= {"status": "queued", "finished_at": None, "result": None}
+        if self.failing_jobs:
+            error = {"code": "image_unreadable", "message": "The picture cannot be read"}
+            job |= {"status": "failed", "result": None, "error": error}
+        shown = JobOut.model_validate(job | changes).model_dump(mode="json")
+        self.jobs[shown["id"]] = shown
+        return shown
+
+    def add_catalog(self, **changes: Any) -> dict[str, Any]:
+        """Keep a catalog as the gateway shows it."""
+        catalog: dict[str, Any] = {
+            "id": f"catalog-{next(self._numbers)}",
+            "status": "validating",
+            "name": "products.csv",
+            "model": "fusion",
+            "release": "3",
+            "dry_run": False,
+            "created_at": "2026-01-05T10:00:00Z",
+            "finished_at": None,
+            "counts": dict.fromkeys(
+                ("rows", "rejected", "queued", "done", "failed", "cancelled", "of_tomorrow"), 0
+            ),
+            "rows_per_second": None,
+            "eta_seconds": None,
+            "unmatched_images": [],
+            "unused_images": [],
+            "warnings": 0,
+            "error": None,
+            "of_tomorrow": "a field that this client does not know",
+        } | changes
+        self.catalogs[catalog["id"]] = catalog | {"polls": 0}
+        return self.catalogs[catalog["id"]]
+
+    def advance(self, catalog: dict[str, Any]) -> None:
+        """Go on with a catalog, as far as it gets from one look to the next."""
+        catalog["polls"] += 1
+        if catalog["status"] not in ("validating", "running"):
+            return
+        rows = sum(self.outcome.values())
+        catalog["counts"] |= {"rows": rows, "queued": rows}
+        catalog |= {"status": "running", "rows_per_second": 340.0, "eta_seconds": 125.0}
+        if catalog["polls"] >= self.polls:
+            catalog["counts"] |= self.outcome | {"queued": 0}
+            catalog |= {"status": "finished", "finished_at": "2026-01-05T10:02:05Z"}
+
+
+class Running:
+    """A fake service on a free port, in a thread of this process."""
+
+    def __init__(self) -> None:
+        self.service = FakeService()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.service.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            build_app(self.service), log_config=None, access_log=False, lifespan="off", ws="none"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
+        )
+
+    def __enter__(self) -> FakeService:
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        return self.service
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(10)
+        self._socket.close()
+
+
+def build_app(service: FakeService) -> FastAPI:
+    """The routes that the client knows."""
+    app = FastAPI()
+    _add_sign_in(app, service)
+    _add_jobs(app, service)
+    _add_uploads(app, service)
+    _add_catalogs(app, service)
+    _add_lists(app, service)
+
+    @app.middleware("http")
+    async def meet(request: Request, answer: Any) -> Any:
+        service.requests.append((request.method, request.url.path, dict(request.headers)))
+        is_open = request.method == "POST" and request.url.path.startswith("/v1/token")
+        if service.faults and not is_open:
+            return service.faults.popleft()
+        if not is_open and not service.is_signed_in(request):
+            return problem(401, "Sign in first", "The access token has expired")
+        return await answer(request)
+
+    @app.exception_handler(HTTPException)
+    async def refuse(_request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, "Not found", str(error.detail))
+
+    return app
+
+
+def _add_sign_in(app: FastAPI, service: FakeService) -> None:
+    @app.post("/v1/token")
+    async def sign_in(request: Request) -> Any:
+        form = await request.form()
+        if service.faults:
+            return service.faults.popleft()
+        if (form["username"], form["password"]) != (USERNAME, PASSWORD):
+            return problem(401, "Sign in first", "The username or the password is not right")
+        return service.new_tokens()
+
+    @app.post("/v1/token/refresh")
+    async def refresh(request: Request) -> Any:
+        token = (await request.json())["refresh_token"]
+        session_id = token.partition(".")[0]
+        session = service.sessions.get(session_id)
+        if session is None or session.refresh != token:
+            service.sessions.pop(session_id, None)
+            return problem(401, "Sign in first", "The refresh token is not valid")
+        return service.new_tokens(session_id)
+
+    @app.delete("/v1/token", status_code=204)
+    async def sign_out(request: Request) -> Response:
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        ended = [name for name, one in service.sessions.items() if one.access == token]
+        del service.sessions[ended[0]]
+        return Response(status_code=204)
+
+    @app.get("/v1/me")
+    async def me() -> UserOut:
+        said = {"username": USERNAME, "role": "client", "is_active": True, "created_at": NOW}
+        return UserOut.model_validate(said)
+
+
+def _add_jobs(app: FastAPI, service: FakeService) -> None:
+    @app.post("/v1/jobs", status_code=202)
+    async def submit(request: Request) -> Any:
+        key = request.headers["Idempotency-Key"]
+        async with request.form() as form:
+            if key not in service.keys:
+                await _note(service, form)
+                service.keys[key] = service.add_job(model=form["model"])["id"]
+        if service.lost:
+            return service.lost.popleft()
+        return service.jobs[service.keys[key]]
+
+    @app.get("/v1/jobs")
+    async def jobs(cursor: str | None = None, status: str | None = None) -> JobPage:
+        found = [job for job in service.jobs.values() if status in (None, job["status"])]
+        start = int(cursor or 0)
+        following = str(start + PAGE) if len(found) > start + PAGE else None
+        page = {"items": found[start : start + PAGE], "next_cursor": following}
+        return JobPage.model_validate(page)
+
+    @app.get("/v1/jobs/{job_id}")
+    async def job(job_id: str) -> Any:
+        return _found(service.jobs, job_id)
+
+    @app.delete("/v1/jobs/{job_id}")
+    async def cancel(job_id: str) -> Any:
+        job = _found(service.jobs, job_id)
+        if job["status"] == "queued":
+            job["status"] = "cancelled"
+        return job
+
+
+def _add_uploads(app: FastAPI, service: FakeService) -> None:
+    @app.post("/v1/catalogs", status_code=202)
+    async def upload(request: Request) -> Any:
+        key = request.headers["Idempotency-Key"]
+        try:
+            async with request.form() as form:
+                if key not in service.keys:
+                    name = await _note(service, form)
+                    options = {"model": form["model"], "dry_run": form["dry_run"] == "true"}
+                    service.keys[key] = service.add_catalog(name=name, **options)["id"]
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if service.lost:
+            return service.lost.popleft()
+        return _shown(service.catalogs[service.keys[key]])
+
+
+def _add_catalogs(app: FastAPI, service: FakeService) -> None:
+    @app.get("/v1/catalogs")
+    async def catalogs(cursor: str | None = None) -> Any:
+        found = [_shown(one) for one in service.catalogs.values()]
+        start = int(cursor or 0)
+        following = str(start + PAGE) if len(found) > start + PAGE else None
+        return {"items": found[start : start + PAGE], "next_cursor": following}
+
+    @app.get("/v1/catalogs/{catalog_id}")
+    async def show(catalog_id: str) -> Any:
+        catalog = _found(service.catalogs, catalog_id)
+        service.advance(catalog)
+        return _shown(catalog)
+
+    @app.delete("/v1/catalogs/{catalog_id}")
+    async def cancel(catalog_id: str) -> Any:
+        catalog = _found(service.catalogs, catalog_id)
+        catalog["status"] = "cancelled"
+        return _shown(catalog)
+
+    @app.post("/v1/catalogs/{catalog_id}/retry", status_code=202)
+    async def retry(catalog_id: str) -> Any:
+        catalog = _found(service.catalogs, catalog_id)
+        service.outcome = {"done": sum(service.outcome.values())}
+        catalog |= {"status": "running", "polls": 0}
+        catalog["counts"] |= {"failed": 0}
+        return _shown(catalog)
+
+    @app.get("/v1/catalogs/{catalog_id}/results")
+    async def results(catalog_id: str) -> Response:
+        _found(service.catalogs, catalog_id)
+        return StreamingResponse(iter(service.results.splitlines(True)), media_type="text/csv")
+
+    @app.get("/v1/catalogs/{catalog_id}/errors")
+    async def errors(catalog_id: str) -> Response:
+        rows = _found(service.catalogs, catalog_id)["counts"]["rejected"]
+        lines = [f"{row},designation,\x1b[31m,must not be empty\n" for row in range(2, rows + 2)]
+        return PlainTextResponse("row,column,value,reason\n" + "".join(lines))
+
+
+def _add_lists(app: FastAPI, service: FakeService) -> None:
+    @app.get("/v1/categories")
+    async def categories(release: str) -> CategoryList:
+        items = [{"prdtypecode": 2583, "category": "Piscine et accessoires"}]
+        return CategoryList.model_validate({"release": release, "items": items})
+
+    @app.get("/v1/releases")
+    async def releases() -> ReleaseList:
+        one = {
+            "version": "3",
+            "aliases": ["champion"],
+            "created_at": NOW,
+            "description": "Better on shoes",
+            "figures": {"fusion_f1": 0.821},
+            "rejected": None,
+        }
+        return ReleaseList.model_validate({"items": [one], "ledger": []})
+
+    @app.get("/v1/queues")
+    async def queues() -> QueueList:
+        one = {"queue": "text.interactive", "waiting": 2, "running": 1, "oldest_seconds": 65.0}
+        return QueueList.model_validate({"items": [one], "jobs_queued": 3, "workers": []})
+
+
+def cut_short() -> Response:
+    """An answer that ends in the middle."""
+    return Response(b'{"id":', headers={"Content-Length": "1000"})
+
+
+def busy(seconds: int = 1, status: int = 503) -> Response:
+    """An answer that says when to come again."""
+    headers = {"Retry-After": str(seconds)}
+    return problem(status, "Not now", "Too much to do", headers=headers)
+
+
+async def _note(service: FakeService, form: Any) -> str:
+    """Remember what was sent; returns the name of the first file."""
+    service.forms.append({name: one for name, one in form.items() if isinstance(one, str)})
+    names = [""]
+    for part in form.values():
+        if isinstance(part, UploadFile):
+            content = hashlib.sha256()
+            while piece := await part.read(1 << 20):
+                content.update(piece)
+            service.bodies.append(content.hexdigest())
+            names.append(part.filename or "")
+    return names[1] if len(names) > 1 else ""
+
+
+def _found(kept: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+    if key not in kept:
+        raise HTTPException(404, f"No such thing: {key}")
+    return kept[key]
+
+
+def _shown(catalog: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in catalog.items() if name != "polls"}

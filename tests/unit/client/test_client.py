@@ -1,0 +1,199 @@
+"""`Rayon`: products, lists, errors, and what is tried again."""
+
+import io
+import socket
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from gateway.errors import problem
+from rayon import (
+    Failed,
+    FieldError,
+    Limited,
+    Rayon,
+    RayonError,
+    Refused,
+    SignedOut,
+    Unfinished,
+    Unreachable,
+)
+from rayon.client import Image
+from tests.unit.client.service import KEY, FakeService, busy, cut_short
+
+PICTURE = b"\xff\xd8 a picture"
+
+
+class Pipe(io.BytesIO):
+    """A file that can be read only once."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_product_gets_its_category(client: Rayon, service: FakeService) -> None:
+    answer = client.classify("Piscine gonflable", "Pour enfants", model="text", release="2")
+    assert (answer.prdtypecode, answer.category) == (2583, "Piscine et accessoires")
+    assert answer.confidence == answer.top[0].probability == 0.97
+    assert answer.modalities["text"].confidence == 0.95
+    assert answer.degraded is None
+    sent = {"designation": "Piscine gonflable", "description": "Pour enfants"}
+    assert service.forms == [sent | {"model": "text", "release": "2"}]
+
+
+@pytest.mark.parametrize("kind", ["path", "string", "bytes", "file", "pipe"])
+def test_picture_may_be_a_path_bytes_or_a_file(
+    client: Rayon, service: FakeService, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(PICTURE)
+    with path.open("rb") as file:
+        images: dict[str, Image] = {
+            "path": path,
+            "string": str(path),
+            "bytes": PICTURE,
+            "file": file,
+        }
+        client.classify(image=images.get(kind, Pipe(PICTURE)))
+    assert service.bodies == [sha256(PICTURE).hexdigest()]
+
+
+def test_product_without_an_answer_is_an_error(client: Rayon, service: FakeService) -> None:
+    service.failing_jobs = True
+    with pytest.raises(Failed, match="cannot be read") as caught:
+        client.classify("Piscine")
+    assert (caught.value.code, caught.value.job_id) == ("image_unreadable", *service.jobs)
+
+
+def test_waiting_ends_and_the_job_goes_on(client: Rayon, service: FakeService) -> None:
+    service.slow_jobs = True
+    with pytest.raises(Unfinished) as caught:
+        client.classify("Piscine", wait_seconds=0.3)
+    assert client.job(caught.value.job_id).status == "queued"
+    assert client.cancel(caught.value.job_id).status == "cancelled"
+
+
+def test_jobs_go_on_over_pages(client: Rayon, service: FakeService) -> None:
+    ids = [service.add_job()["id"] for _ in range(5)]
+    service.add_job(status="failed")
+    assert [job.id for job in client.jobs(status="done")] == ids
+    assert len(service.asked("GET", "/v1/jobs")) == 3
+
+
+def test_lists_are_records(client: Rayon) -> None:
+    assert [one.category for one in client.categories()] == ["Piscine et accessoires"]
+    assert client.releases()[0].aliases == ("champion",)
+    assert client.queues().items[0].waiting == 2
+    assert client.whoami().role == "client"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, SignedOut), (403, Refused), (404, Refused), (409, Refused), (500, Unreachable)],
+)
+def test_status_decides_the_error(
+    client: Rayon, service: FakeService, status: int, kind: type[RayonError]
+) -> None:
+    service.faults.append(problem(status, "No", "Not like this"))
+    with pytest.raises(kind, match="Not like this"):
+        client.whoami()
+
+
+def test_refused_has_the_fields_of_the_problem_document(
+    client: Rayon, service: FakeService
+) -> None:
+    errors = [{"field": "designation", "message": "must not be empty"}]
+    service.faults.append(problem(422, "Invalid", "Wrong", code="invalid_input", errors=errors))
+    with pytest.raises(Refused) as caught:
+        client.submit("")
+    refused = caught.value
+    assert (refused.status, refused.title, refused.detail) == (422, "Invalid", "Wrong")
+    assert refused.type == "urn:rayon:problem:invalid_input"
+    assert refused.errors == (FieldError("designation", "must not be empty"),)
+
+
+def test_limit_that_lasts_longer_than_our_patience_is_told(
+    client: Rayon, service: FakeService
+) -> None:
+    service.faults.append(busy(3600, status=429))
+    with pytest.raises(Limited) as caught:
+        client.whoami()
+    assert caught.value.retry_after == 3600
+
+
+@pytest.mark.parametrize("fault", [busy(1), busy(1, status=429), cut_short()])
+def test_job_whose_answer_was_lost_is_sent_again_and_kept_once(
+    service: FakeService, fault: Response
+) -> None:
+    pauses: list[float] = []
+    with Rayon(service.url, KEY, on_pause=lambda seconds, _: pauses.append(seconds)) as client:
+        client.whoami()
+        service.slow_jobs = True
+        service.faults.append(Response(status_code=502))
+        service.lost.append(fault)
+        client.submit("Piscine", image=PICTURE)
+    sent = service.asked("POST", "/v1/jobs")
+    assert len(sent) == 3
+    assert len({headers["idempotency-key"] for headers in sent}) == 1
+    assert len(service.jobs) == 1
+    assert len(pauses) == 2
+    if "Retry-After" in fault.headers:
+        assert pauses[1] == 1
+
+
+def test_two_equal_products_are_two_jobs(client: Rayon, service: FakeService) -> None:
+    client.submit("Piscine")
+    client.submit("Piscine")
+    assert len(service.jobs) == 2
+
+
+def test_address_where_nobody_answers_is_given_up_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with Rayon(f"http://127.0.0.1:{port}", KEY) as client, pytest.raises(Unreachable) as caught:
+        client.whoami()
+    assert str(port) in str(caught.value)
+
+
+def test_page_of_something_else_is_no_answer(client: Rayon, service: FakeService) -> None:
+    service.faults.append(HTMLResponse("<h1>Welcome to the hotel</h1>"))
+    with pytest.raises(Unreachable, match="not as Rayon does"):
+        client.whoami()
+
+
+def test_credentials_do_not_follow_a_redirect(client: Rayon, service: FakeService) -> None:
+    service.faults.append(RedirectResponse(f"{service.url}/elsewhere"))
+    with pytest.raises(Unreachable, match="points to"):
+        client.whoami()
+    assert not service.asked("GET", "/elsewhere")
+
+
+def test_environment_names_address_and_key(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYON_URL", service.url + "/")
+    monkeypatch.setenv("RAYON_API_KEY", KEY)
+    with Rayon() as client:
+        assert client.whoami().username == "amelie"
+
+
+def test_token_of_ones_own_is_used_as_it_is(service: FakeService) -> None:
+    with Rayon(service.url, token=service.new_tokens().access_token) as client:
+        client.whoami()
+        service.expire()
+        with pytest.raises(SignedOut):
+            client.whoami()
+    assert not service.asked("POST", "/v1/token/refresh")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://rayon", "http://", "rayon"])
+def test_address_must_be_one(url: str) -> None:
+    with pytest.raises(RayonError, match="Expected an address"):
+        Rayon(url, KEY)
+
+
+def test_nobody_signed_in_says_what_to_do(service: FakeService) -> None:
+    with pytest.raises(SignedOut, match="rayon login"):
+        Rayon(service.url)

@@ -1,0 +1,366 @@
+"""The command line: what it answers, where, and how it ends."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.errors import problem
+from rayon import Catalog
+from rayon.cli import accounts
+from rayon.cli.main import build_app
+from rayon.sign_in import SavedSignIns
+from tests.servers import free_port
+from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, busy
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command as a person types it."""
+
+    def run(command: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(build_app(), shlex.split(command), input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> Path:
+    path = tmp_path / "products.csv"
+    path.write_text("designation\nPiscine\nConsole\nLivre\n")
+    return path
+
+
+# Signing in
+
+
+def test_login_reads_the_password_from_stdin(run: Run, service: FakeService) -> None:
+    ended = run(f"login --url {service.url} --username {USERNAME} --password-stdin", PASSWORD)
+    assert (ended.exit_code, ended.stdout) == (0, f"Signed in at {service.url} as amelie.\n")
+    assert "amelie (client)" in run("whoami").stdout
+    assert json.loads(run("whoami --json").stdout)["url"] == service.url
+
+
+def test_login_asks_for_what_it_needs(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "is_terminal", lambda: True)
+    ended = run(f"login --url {service.url}", f"{USERNAME}\n{PASSWORD}\n")
+    assert ended.exit_code == 0
+    assert PASSWORD not in ended.output
+
+
+def test_login_takes_an_api_key(run: Run, service: FakeService, saved: SavedSignIns) -> None:
+    ended = run(f"login --url {service.url} --api-key --password-stdin", f"{KEY}\n")
+    assert ended.exit_code == 0
+    assert run("whoami").exit_code == 0
+    assert run("logout").exit_code == 0
+    assert saved.find(service.url) is None
+
+
+def test_login_warns_before_a_password_travels_in_the_open(run: Run) -> None:
+    ended = run("login --url http://rayon.invalid -u amelie --password-stdin", PASSWORD)
+    assert "not encrypted" in ended.stderr
+    assert ended.exit_code == 5
+
+
+@pytest.mark.parametrize("command", ["login", "login -u amelie"])
+def test_login_without_a_terminal_says_how(run: Run, command: str) -> None:
+    ended = run(command)
+    assert ended.exit_code == 2
+    assert "no terminal to ask" in " ".join(ended.stderr.replace("│", "").split())
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_logout_ends_the_session(run: Run, service: FakeService) -> None:
+    assert run("logout").exit_code == 0
+    assert not service.sessions
+    ended = run("whoami")
+    assert ended.exit_code == 3
+    assert "rayon login" in ended.stderr
+    assert run("logout").exit_code == 0
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_logout_forgets_also_when_the_service_is_away(
+    run: Run, service: FakeService, saved: SavedSignIns
+) -> None:
+    service.faults.append(problem(500, "Broken", "Broken"))
+    ended = run("logout")
+    assert ended.exit_code == 0
+    assert "ends by itself" in ended.stderr
+    assert saved.find(service.url) is None
+
+
+# Products
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_answers_a_pipe_with_one_line(run: Run, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8")
+    ended = run(f"classify 'Piscine gonflable' --image {photo}")
+    assert (ended.exit_code, ended.stdout) == (0, "2583\tPiscine et accessoires\t0.97\n")
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_answers_a_terminal_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    lines = run("classify Piscine").stdout.splitlines()
+    assert lines == ["Piscine et accessoires (2583), 97 % sure", "  or Jouets (1280), 2 %"]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_gives_the_job_as_json(run: Run, service: FakeService) -> None:
+    assert json.loads(run("classify Piscine --json").stdout) == next(iter(service.jobs.values()))
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_without_an_answer_ends_with_1(run: Run, service: FakeService) -> None:
+    service.failing_jobs = True
+    ended = run("classify Piscine")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "The picture cannot be read" in ended.stderr
+    assert "image_unreadable" in ended.stderr
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_that_takes_too_long_says_how_to_ask_later(run: Run, service: FakeService) -> None:
+    service.slow_jobs = True
+    ended = run("classify Piscine --wait 0.2")
+    assert ended.exit_code == 5
+    assert f"rayon jobs {next(iter(service.jobs))}" in ended.stderr
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_jobs_are_listed_shown_and_cancelled(run: Run, service: FakeService) -> None:
+    for _ in range(3):
+        service.add_job()
+    job = service.add_job(status="queued", result=None, finished_at=None)
+    lines = run("jobs --limit 3").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split("\t")[1] == "done"
+    assert [one["id"] for one in json.loads(run("jobs --status queued --json").stdout)] == [
+        job["id"]
+    ]
+    assert json.loads(run(f"jobs {job['id']} --json").stdout) == job
+    assert run(f"cancel {job['id']}").stdout == f"{job['id']} is cancelled.\n"
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("categories", "2583\tPiscine et accessoires"),
+        ("queues", "text.interactive\t2\t1\t1 min 5 s"),
+    ],
+)
+def test_lists_are_lines_for_a_pipe(run: Run, command: str, line: str) -> None:
+    assert run(command).stdout == line + "\n"
+    assert json.loads(run(f"{command} --json").stdout)
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_releases_show_what_serves(run: Run) -> None:
+    version, serves, _, figures, said = run("releases").stdout.rstrip("\n").split("\t")
+    assert (version, serves, figures, said) == (
+        "3",
+        "champion",
+        "fusion_f1 0.821",
+        "Better on shoes",
+    )
+
+
+# Catalogs
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalog_ends_with_a_file_of_answers(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.csv"
+    ended = run(f"catalog {products} --out {out}")
+    assert ended.exit_code == 0
+    assert out.read_text() == service.results
+    assert "products.csv finished: 3 rows in all, 3 classified, in 2 min 5 s" in ended.stdout
+    for word in ("Reading", "Uploading", "Checking", "Classifying"):
+        assert word in ended.stderr
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalog_as_json_is_nothing_but_json(
+    run: Run, service: FakeService, products: Path
+) -> None:
+    service.outcome = {"done": 1, "failed": 1, "rejected": 1}
+    ended = run(f"catalog {products} --json")
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout)["counts"]["failed"] == 1
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalog_with_bad_rows_says_which_and_what_to_do(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    service.outcome = {"done": 90, "failed": 2, "rejected": 8}
+    out = tmp_path / "results.csv"
+    ended = run(f"catalog {products} --out {out}")
+    assert ended.exit_code == 1
+    assert ended.stdout.count("must not be empty") == 5
+    assert "\x1b" not in ended.output
+    catalog_id = next(iter(service.catalogs))
+    retry = f"rayon catalog --resume {catalog_id} --retry --out {out}"
+    assert retry in ended.stdout
+    errors = tmp_path / "errors.csv"
+    assert run(f"catalog --resume {catalog_id} --errors {errors}").exit_code == 1
+    assert len(errors.read_text().splitlines()) == 9
+    service.outcome = {"done": 92}
+    service.catalogs[catalog_id]["counts"]["rejected"] = 0
+    assert run(retry.removeprefix("rayon ")).exit_code == 0
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_dry_run_checks_and_classifies_nothing(
+    run: Run, service: FakeService, products: Path
+) -> None:
+    service.outcome = {"rejected": 1}
+    ended = run(f"catalog {products} --dry-run")
+    assert ended.exit_code == 1
+    assert "1 rows checked, 1 rejected" in ended.stdout
+    assert "row 2, designation: must not be empty" in ended.stdout
+    assert service.forms[0]["dry_run"] == "true"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_same_command_goes_on_with_the_same_catalog(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.csv"
+    assert run(f"catalog {products} --no-wait").exit_code == 0
+    assert run(f"catalog {products} --out {out}").exit_code == 0
+    ended = run(f"catalog {products} --out {out}")
+    assert ended.exit_code == 0
+    assert "--again makes a new one" in ended.stderr
+    assert len(service.catalogs) == 1
+    assert run(f"catalog {products} --again --no-wait").exit_code == 0
+    assert len(service.catalogs) == 2
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_interrupted_waiting_prints_the_command_that_goes_on(
+    run: Run,
+    service: FakeService,
+    products: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(self: Catalog, **_: object) -> Catalog:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "my results.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "wait", interrupted)
+        ended = run(f"catalog {products} --out '{out}'")
+    assert ended.exit_code == 130
+    command = next(line for line in ended.stderr.splitlines() if "--resume" in line)
+    assert run(command.strip().removeprefix("rayon ")).exit_code == 0
+    assert out.exists()
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalogs_are_listed_and_cancelled(run: Run, service: FakeService) -> None:
+    ids = [service.add_catalog()["id"] for _ in range(3)]
+    lines = run("catalogs --limit 2").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ids[:2]
+    assert len(json.loads(run("catalogs --json").stdout)) == 3
+    assert run(f"cancel {ids[0]}").stdout == f"{ids[0]} is cancelled.\n"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalog_that_failed_says_why(run: Run, service: FakeService) -> None:
+    error = {"code": "columns_missing", "message": "No column `designation`"}
+    service.add_catalog(id="bad", status="failed", error=error)
+    ended = run("catalog --resume bad")
+    assert ended.exit_code == 1
+    assert "No column `designation` (columns_missing)" in ended.stdout
+
+
+# How a command ends
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (problem(403, "Not allowed", "For operators"), 4, "ask an admin"),
+        (problem(404, "Not found", "No such thing"), 4, "No such thing"),
+        (problem(500, "Broken", "This is a defect"), 5, "This is a defect"),
+        (busy(3600, status=429), 5, "Try again in 3600 s"),
+        (busy(3600), 5, "Too much to do"),
+    ],
+)
+def test_answer_decides_the_exit_code(
+    run: Run, service: FakeService, answer: object, code: int, said: str
+) -> None:
+    service.faults.append(answer)  # type: ignore[arg-type]
+    ended = run("queues")
+    assert (ended.exit_code, ended.stdout) == (code, "")
+    assert said in ended.stderr
+
+
+def test_unreachable_service_ends_with_5(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYON_API_KEY", KEY)
+    ended = run(f"categories --url http://127.0.0.1:{free_port()}")
+    assert ended.exit_code == 5
+    assert "Is the service running" in ended.stderr
+
+
+def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: object) -> None:
+    service.sessions.clear()
+    assert run("jobs").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "catalog",
+        "catalog nowhere.csv",
+        "catalog pyproject.toml --resume x",
+        "catalog pyproject.toml --out /nowhere/results.csv",
+        "catalog pyproject.toml --retry",
+        "catalog --resume x --dry-run",
+        "classify",
+        "classify Piscine --image nowhere.jpg",
+        "classify Piscine --model best",
+        "jobs --url nonsense",
+        "sing",
+    ],
+)
+def test_wrong_usage_ends_with_2(run: Run, command: str) -> None:
+    assert run(command).exit_code == 2
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_file_that_cannot_be_written_ends_with_2(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    service.add_catalog(id="done", status="finished")
+    ended = run(f"catalog --resume done --out {tmp_path / ('x' * 250)}")
+    assert ended.exit_code == 2
+    assert "too long" in ended.stderr
+
+
+def test_help_documents_the_exit_codes(run: Run) -> None:
+    for command in ("--help", "catalog --help"):
+        said = run(command).stdout
+        assert "130 stopped with Ctrl-C" in said
+        assert "5 unreachable, unavailable or busy" in said
+
+
+def test_version_is_told(run: Run) -> None:
+    assert run("--version").stdout == "0.1.0\n"

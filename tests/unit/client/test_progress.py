@@ -1,0 +1,101 @@
+"""What a person sees of the progress."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from rayon import Catalog, Counts, Progress
+from rayon.answers import moment
+from rayon.cli.bars import Lines, Pace, amount, progress_shown
+from rayon.cli.screen import Screen, duration, printable
+
+CATALOG = Catalog(
+    id="c",
+    status="running",
+    name="products.csv",
+    model="fusion",
+    release="3",
+    dry_run=False,
+    created_at=datetime(2026, 1, 5, tzinfo=UTC),
+    finished_at=None,
+    counts=Counts(rows=50_000, done=1_200),
+    rows_per_second=340.4,
+    eta_seconds=143.0,
+    unmatched_images=(),
+    unused_images=(),
+    warnings=0,
+    error=None,
+    raw={},
+    connection=None,  # type: ignore[arg-type]  # it is only looked at
+)
+ROWS = Progress("running", 1_200, 50_000, CATALOG)
+BYTES = Progress("uploading", 3_100_000, 20_000_000)
+
+
+def screen_on(output: io.StringIO, *, is_terminal: bool) -> Screen:
+    screen = Screen()
+    screen.errors = Console(file=output, force_terminal=is_terminal, width=100, color_system=None)
+    return screen
+
+
+def test_rows_are_counted_as_the_service_does() -> None:
+    assert amount(ROWS) == "1,200 of 50,000 rows"
+    assert Pace().of(ROWS) == "340 rows/s, 2 min 23 s left"
+
+
+def test_slow_rate_keeps_its_decimal() -> None:
+    slow = replace(CATALOG, rows_per_second=0.42, eta_seconds=None)
+    assert Pace().of(replace(ROWS, catalog=slow)) == "0.4 rows/s"
+
+
+def test_bytes_are_counted_as_they_leave() -> None:
+    assert amount(BYTES) == "3.1 of 20.0 MB"
+    assert Pace().of(BYTES).endswith("MB/s")
+
+
+def test_nothing_is_claimed_before_it_is_known() -> None:
+    new = replace(CATALOG, rows_per_second=None, eta_seconds=None)
+    told = Progress("validating", 0, 0, new)
+    assert (amount(told), Pace().of(told)) == ("", "")
+
+
+def test_terminal_gets_bars() -> None:
+    output = io.StringIO()
+    with progress_shown(screen_on(output, is_terminal=True)) as show:
+        show(BYTES)
+        show(ROWS)
+    shown = output.getvalue()
+    assert "━" in shown
+    assert "1,200 of 50,000 rows" in shown
+    assert "2 min 23 s left" in shown
+
+
+def test_log_gets_a_line_when_a_stage_begins_and_not_each_time() -> None:
+    output = io.StringIO()
+    with progress_shown(screen_on(output, is_terminal=False)) as show:
+        assert isinstance(show, Lines)
+        for told in (BYTES, BYTES, ROWS, ROWS, ROWS):
+            show(told)
+    assert [line.split(":")[0] for line in output.getvalue().splitlines()] == [
+        "Uploading",
+        "Classifying",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_names_of_files_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\tçœ.csv") == "a�[2Jb��çœ.csv"
+
+
+def test_missing_moment_is_none() -> None:
+    assert moment(None) is None
