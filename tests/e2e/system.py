@@ -82,9 +82,14 @@ class System:
         self._launcher.kill()
         self._launcher.wait()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its launcher lives."""
+        return self._launcher is not None and self._launcher.poll() is None
+
     def stop(self) -> None:
         """Stop if it runs."""
-        if self._launcher is not None and self._launcher.poll() is None:
+        if self.is_running:
             self.interrupt()
 
     def processes(self) -> dict[str, psutil.Process]:

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +15,6 @@ from rayon.sign_in import SavedSignIns
 from tests.e2e.system import System
 
 Rayon = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("rayon"))
-    try:
-        system.start()
-        yield system
-    finally:
-        system.stop()
 
 
 @pytest.fixture

@@ -19,16 +19,6 @@ from tests.e2e.system import System, final
 from tests.servers import missing, until
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("rayon"))
-    try:
-        system.start()
-        yield system
-    finally:
-        system.stop()
-
-
 @pytest.fixture
 def client(system: System) -> Iterator[httpx.Client]:
     with system.client() as client:
