@@ -115,7 +115,7 @@ class Connection:
             return act(*arguments)
         except httpx.TransportError as error:
             said = str(error) or type(error).__name__
-            raise Unreachable(f"No answer from {self.url}: {said}") from error
+            raise Unreachable(f"No answer from {self.url} ({said}).") from error
         except httpx.InvalidURL as error:
             raise Unreachable(f"{self.url} is no address: {error}", status=0) from error
 

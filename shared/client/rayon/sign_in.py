@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,11 @@ class SignIn:
 
     url: str
     username: str
-    access_token: str = ""
-    refresh_token: str = ""
+    access_token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
     expires_at: float = 0.0
     lifetime_seconds: float = 0.0
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
 
     def with_tokens(self, said: dict[str, Any]) -> "SignIn":
         """The same account with the tokens of an answer."""

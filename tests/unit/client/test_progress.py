@@ -9,7 +9,8 @@ from rich.console import Console
 
 from rayon import Catalog, Counts, Progress
 from rayon.answers import moment
-from rayon.cli.bars import Lines, Pace, amount, progress_shown
+from rayon.cli import bars
+from rayon.cli.bars import Bars, Lines, Pace, amount, progress_shown
 from rayon.cli.screen import Screen, duration, printable
 
 CATALOG = Catalog(
@@ -51,9 +52,13 @@ def test_slow_rate_keeps_its_decimal() -> None:
     assert Pace().of(replace(ROWS, catalog=slow)) == "0.4 rows/s"
 
 
-def test_bytes_are_counted_as_they_leave() -> None:
-    assert amount(BYTES) == "3.1 of 20.0 MB"
-    assert Pace().of(BYTES).endswith("MB/s")
+def test_bytes_are_counted_as_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = Pace()
+    assert amount(BYTES) == "3.1 MB of 20.0 MB"
+    assert pace.of(BYTES) == ""
+    monkeypatch.setattr(bars, "MEASURED_SECONDS", 0)
+    assert pace.of(BYTES).endswith(" MB/s")
+    assert amount(Progress("uploading", 36_000, 36_000)) == "36 kB of 36 kB"
 
 
 def test_nothing_is_claimed_before_it_is_known() -> None:
@@ -66,7 +71,10 @@ def test_terminal_gets_bars() -> None:
     output = io.StringIO()
     with progress_shown(screen_on(output, is_terminal=True)) as show:
         show(BYTES)
+        show(Progress("validating", 0, 0, CATALOG))
         show(ROWS)
+        assert isinstance(show, Bars)
+        assert [task.finished for task in show.tasks] == [True, True, False]
     shown = output.getvalue()
     assert "━" in shown
     assert "1,200 of 50,000 rows" in shown

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from rayon.catalogs import OnProgress, Progress
@@ -12,6 +12,8 @@ from rayon.cli.screen import Screen, duration
 
 #: Without a terminal, seconds between two lines.
 LINE_SECONDS = 15.0
+#: A rate that was measured for less than this says nothing.
+MEASURED_SECONDS = 0.5
 
 WORDS = {
     "reading": "Reading",
@@ -45,10 +47,18 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._pace = Pace()
 
+    @property
+    def tasks(self) -> list[Task]:
+        """The bars, in their order."""
+        return self._bars.tasks
+
     def __call__(self, progress: Progress) -> None:
         """Move the bar."""
         task = self._tasks.get(progress.stage)
         if task is None:
+            for ended in self._tasks.values():
+                # Some stages never say how long they are; their bars would move for ever.
+                self._bars.update(ended, total=1, completed=1, pace="")
             task = self._bars.add_task(WORDS[progress.stage], total=None, amount="", pace="")
             self._tasks[progress.stage] = task
         self._bars.update(
@@ -76,8 +86,8 @@ class Lines:
         if progress.stage == self._stage and now < self._told_at + LINE_SECONDS:
             return
         self._stage, self._told_at = progress.stage, now
-        parts = (part for part in (amount(progress), pace) if part)
-        self._screen.say(f"{WORDS[progress.stage]}: {', '.join(parts)}")
+        parts = ", ".join(part for part in (amount(progress), pace) if part)
+        self._screen.say(": ".join(part for part in (WORDS[progress.stage], parts) if part))
 
 
 class Pace:
@@ -92,8 +102,8 @@ class Pace:
         if progress.stage != self._stage:
             self._stage, self._began_at = progress.stage, time.monotonic()
         if progress.catalog is None:
-            seconds = max(time.monotonic() - self._began_at, 0.001)
-            return f"{progress.done / seconds / 1e6:.1f} MB/s" if progress.done else ""
+            seconds = time.monotonic() - self._began_at
+            return f"{size(progress.done / seconds)}/s" if seconds > MEASURED_SECONDS else ""
         rate, left = progress.catalog.rows_per_second, progress.catalog.eta_seconds
         parts = [f"{rate:,.0f} rows/s" if rate >= 10 else f"{rate:.1f} rows/s"] if rate else []
         if left is not None and not progress.catalog.is_final:
@@ -102,9 +112,14 @@ class Pace:
 
 
 def amount(progress: Progress) -> str:
-    """Such as `1,200 of 50,000 rows` or `3.1 of 20.0 MB`."""
+    """Such as `1,200 of 50,000 rows` or `3.1 MB of 20.0 MB`."""
     if progress.catalog is None:
-        return f"{progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB"
+        return f"{size(progress.done)} of {size(progress.total)}"
     if not progress.total:
         return ""
     return f"{progress.done:,} of {progress.total:,} rows"
+
+
+def size(count: float) -> str:
+    """Such as `36 kB` or `3.1 MB`."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

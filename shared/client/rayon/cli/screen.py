@@ -39,7 +39,10 @@ class Screen:
             for line in lines:
                 sys.stdout.write("\t".join(line) + "\n")
             return
-        table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for number, column in enumerate(columns):
+            # The first names the thing, and is copied into the next command.
+            table.add_column(column, no_wrap=number == 0)
         for line in lines:
             table.add_row(*line)
         self.out.print(table)
