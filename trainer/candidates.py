@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.image_model import Features
 from shared.inference.manifest import Ngrams
 from trainer.graph import Graph, Storage
 
@@ -40,6 +41,10 @@ class Labels:
     def is_official(self) -> NDArray[np.bool_]:
         """Which rows have an official label, shape `(rows,)`."""
         return self.weights >= 1
+
+    def take(self, places: NDArray[np.int64]) -> "Labels":
+        """Those of some rows."""
+        return Labels(self.targets[places], self.weights[places], self.classes)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,10 @@ class Pictures(Protocol):
     def __len__(self) -> int:
         """How many."""
 
-    def features(self, name: str, backbone: Path, size: int) -> Floats:
+    def take(self, places: NDArray[np.int64]) -> "Pictures":
+        """Some of them."""
+
+    def features(self, name: str, backbone: Path, size: int) -> Features:
         """What a backbone makes of them, shape `(pictures, features)`; computed once and kept."""
 
     def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:

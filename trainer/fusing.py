@@ -77,7 +77,7 @@ class _Given:
             text=getattr(self.texts[0], self.name).loc[index].to_numpy(np.float32),
             image=getattr(self.image, self.name).loc[index].to_numpy(np.float32),
             text_features=np.concatenate(every, axis=1).astype(np.float32),
-            image_features=features,
+            image_features=features.astype(np.float32),
             targets=self.bench.data.targets(self.rows),
             is_official=is_official(self.rows),
         )

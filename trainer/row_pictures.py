@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, NotFound
 from shared.inference.image import prepare
+from shared.inference.image_model import Features
 from shared.inference.onnx_session import open_session
 from trainer.features import FeatureStore, extract_features, extractor_id
 from trainer.pictures import read_picture
-
-Floats = NDArray[np.float32]
 
 #: Pictures that are decoded ahead while a network works on those before.
 CHUNK = 32
@@ -43,11 +42,15 @@ class RowPictures:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def features(self, name: str, backbone: Path, size: int) -> Floats:
+    def take(self, places: NDArray[np.int64]) -> "RowPictures":
+        """Some of them."""
+        return replace(self, rows=self.rows.iloc[places])
+
+    def features(self, name: str, backbone: Path, size: int) -> Features:
         """What a backbone makes of them, shape `(pictures, features)`."""
         kept = FeatureStore(self.store / extractor_id(name, backbone))
         found = extract_features(self.rows, backbone, kept, size=size, tell=self.tell)
-        return kept.of(found.hashes.tolist()).astype(np.float32)
+        return kept.of(found.hashes.tolist())
 
     def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:
         """What a part of a network makes of them, on disk."""

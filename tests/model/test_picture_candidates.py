@@ -19,7 +19,7 @@ from trainer.candidates import Labels, Workshop
 from trainer.export import export_head, features_of
 from trainer.graph import Storage
 from trainer.models import picture_xception
-from trainer.models.picture_head import BACKBONE, FrozenBackbone, HeadSettings
+from trainer.models.picture_head import BACKBONE, Batches, FrozenBackbone, HeadSettings
 from trainer.models.picture_xception import TuningSettings, XceptionTuned
 from trainer.row_pictures import RowPictures, readable
 
@@ -93,7 +93,7 @@ def served(part: Fitted, features: Any, storage: Storage) -> Any:
     session = onnxruntime.InferenceSession(
         export_head((part,), storage).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return session.run(["probabilities"], {"features": features})[0]
+    return session.run(["probabilities"], {"features": features.astype(np.float32)})[0]
 
 
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.05)])
@@ -162,6 +162,32 @@ def test_tuned_block_is_exported_with_what_it_learned(
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
     # And the gigabytes between are gone
     assert not (tmp_path / "maps.npy").exists()
+
+
+def test_every_epoch_sees_every_picture_once_with_its_label() -> None:
+    features = np.arange(10, dtype=np.float16)[:, None]
+    weights = np.linspace(0.5, 1, 10).astype(np.float32)
+    batches = Batches(features, Labels(np.arange(10) % 3, weights, 3), batch=4, seed=0)
+    orders = []
+    for _ in range(2):
+        seen = [batches[place] for place in range(len(batches))]
+        rows, truth, counted = (np.concatenate(part) for part in zip(*seen, strict=True))
+        order = rows.ravel().astype(int)
+        assert sorted(order) == [*range(10)]
+        assert truth.argmax(axis=1).tolist() == (order % 3).tolist()
+        np.testing.assert_array_equal(counted, weights[order])
+        orders.append(order.tolist())
+        batches.on_epoch_end()
+    assert orders[0] != orders[1]
+
+
+def test_tuning_takes_officially_labelled_pictures_first() -> None:
+    weights = np.array([0.7, 1, 0.7, 1, 0.7], np.float32)
+    labels = Labels(np.zeros(5, np.int64), weights, 2)
+    chosen = XceptionTuned(settings=TuningSettings(most_pictures=3))._chosen(labels, seed=0)
+    assert len(chosen) == 3
+    assert {1, 3} < set(chosen.tolist())
+    assert XceptionTuned()._chosen(labels, seed=0).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_stopped_maps_go_on_where_they_were(pictures: RowPictures, tmp_path: Path) -> None:

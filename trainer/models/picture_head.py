@@ -12,11 +12,14 @@ import onnx
 from keras import layers
 from onnx import TensorProto, helper
 
+from shared.inference.image_model import Features
 from trainer.candidates import Floats, Labels, Pictures, Workshop
 from trainer.conversion import as_onnx
 from trainer.graph import Graph, Storage
 
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
+#: Pictures whose features are in full precision at once, beside those of a batch.
+PIECE = 1024
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,48 @@ def export_backbone(
     aside.replace(path)
 
 
-def build_head(features: Floats, classes: int, settings: HeadSettings) -> keras.Model:
+class Batches(keras.utils.PyDataset):
+    """Features and labels in batches, in another order each epoch.
+
+    Keras would copy an array whole, in full precision: 1.1 GB for the pictures of the challenge.
+
+    Args:
+        features: Shape `(pictures, features)`; may lie on disk.
+        labels: Of the pictures.
+        batch: Pictures in one.
+        seed: Decides the order.
+    """
+
+    def __init__(self, features: Features | Floats, labels: Labels, batch: int, seed: int) -> None:
+        super().__init__()
+        self._features, self._labels, self._batch = features, labels, batch
+        self._generator = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self._features) // self._batch)
+
+    def __getitem__(self, place: int) -> tuple[Floats, Floats, Floats]:
+        """Features `(batch, features)`, one-hot labels `(batch, classes)`, weights `(batch,)`."""
+        chosen = self._order[place * self._batch : (place + 1) * self._batch]
+        return (
+            self._features[chosen].astype(np.float32),
+            np.eye(self._labels.classes, dtype=np.float32)[self._labels.targets[chosen]],
+            self._labels.weights[chosen],
+        )
+
+    def on_epoch_end(self) -> None:
+        """Shuffle."""
+        self._order = self._generator.permutation(len(self._features))
+
+
+def build_head(features: Features | Floats, classes: int, settings: HeadSettings) -> keras.Model:
     """Build a head whose first layer brings features to mean 0 and variance 1."""
     normalize = layers.Normalization(name="normalize")
-    normalize.adapt(features)
+    normalize.adapt(
+        features[start : start + PIECE].astype(np.float32)
+        for start in range(0, len(features), PIECE)
+    )
     return keras.Sequential(
         [
             keras.Input((features.shape[1],)),
@@ -109,38 +150,41 @@ def build_head(features: Floats, classes: int, settings: HeadSettings) -> keras.
 
 
 def fit_head(
-    name: str, features: Floats, labels: Labels, settings: HeadSettings, workshop: Workshop
+    name: str,
+    features: Features | Floats,
+    labels: Labels,
+    settings: HeadSettings,
+    workshop: Workshop,
 ) -> keras.Model:
     """Fit a head on features `(pictures, features)`; it gives logits `(pictures, classes)`."""
     keras.utils.set_random_seed(workshop.seed)
     head = build_head(features, labels.classes, settings)
-    steps = -(-len(features) // settings.batch) * settings.epochs
+    batches = Batches(features, labels, settings.batch, workshop.seed)
     head.compile(
         optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
+            keras.optimizers.schedules.CosineDecay(
+                settings.learning_rate, len(batches) * settings.epochs
+            ),
             weight_decay=settings.weight_decay,
         ),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         ),
     )
-    history = head.fit(
-        features,
-        keras.utils.to_categorical(labels.targets, labels.classes),
-        sample_weight=labels.weights,
-        batch_size=settings.batch,
-        epochs=settings.epochs,
-        verbose=0,
-    )
+    history = head.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0)
     for epoch, loss in enumerate(history.history["loss"]):
         workshop.curve(f"{name}_loss", epoch + 1, float(loss))
     workshop.tell(f"{name}: head fitted on {len(features)} pictures")
     return head
 
 
-def predict_logits(folder: Path, features: Floats) -> Floats:
+def predict_logits(folder: Path, features: Features) -> Floats:
     """Logits of the head in a folder, shape `(pictures, classes)`."""
-    logits: Floats = keras.models.load_model(folder / HEAD)(features, training=False).numpy()
+    head = keras.models.load_model(folder / HEAD)
+    logits = np.zeros((len(features), head.output_shape[1]), np.float32)
+    for start in range(0, len(features), PIECE):
+        piece = features[start : start + PIECE].astype(np.float32)
+        logits[start : start + PIECE] = head(piece, training=False).numpy()
     return logits
 
 
