@@ -152,8 +152,22 @@ class Pictures(Protocol):
     def features(self, name: str, backbone: Path, size: int) -> Features:
         """What a backbone makes of them, shape `(pictures, features)`; computed once and kept."""
 
-    def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:
+    def maps(self, trunk: Path, size: int, path: Path) -> "Maps":
         """What a part of a network makes of them, on disk, `(pictures, height, width, channels)`.
 
         A computation that was stopped goes on where it was.
         """
+
+
+class Maps(Protocol):
+    """Arrays of pictures, too large for the memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(pictures, height, width, channels)`."""
+
+    def __len__(self) -> int:
+        """How many pictures."""
+
+    def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Features:
+        """Read some into memory."""

@@ -26,6 +26,29 @@ DECODERS = 2
 
 
 @dataclass(frozen=True)
+class Maps:
+    """Arrays of pictures on disk, shape `(pictures, height, width, channels)`.
+
+    Every look opens the file anew: what was looked at before does not stay in memory.
+    """
+
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all."""
+        shape: tuple[int, ...] = np.load(self.path, mmap_mode="r").shape
+        return shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Features:
+        """Read some into memory."""
+        return np.array(np.load(self.path, mmap_mode="r")[chosen])
+
+
+@dataclass(frozen=True)
 class RowPictures:
     """Pictures of rows that all can be read; see `readable`.
 
@@ -52,7 +75,7 @@ class RowPictures:
         found = extract_features(self.rows, backbone, kept, size=size, tell=self.tell)
         return kept.of(found.hashes.tolist())
 
-    def maps(self, trunk: Path, size: int, path: Path) -> NDArray[np.float16]:
+    def maps(self, trunk: Path, size: int, path: Path) -> Maps:
         """What a part of a network makes of them, on disk."""
         session = open_session(trunk, threads=0)
         done_path = path.with_suffix(".done")
@@ -66,10 +89,13 @@ class RowPictures:
             maps[start : start + len(found)] = found
             if (start + len(found)) % FLUSH_EVERY == 0:
                 maps.flush()
+                # What was written does not stay in memory.
+                maps = np.lib.format.open_memmap(path, "r+")
                 done_path.write_text(str(start + len(found)))
                 self.tell(f"{start + len(found)} of {len(self)} pictures")
-        kept: NDArray[np.float16] = np.load(path, mmap_mode="r")
-        return kept
+        if maps is not None:
+            maps.flush()
+        return Maps(path)
 
     def _decoded(self, size: int, start: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         paths = self.rows["picture"].tolist()

@@ -194,7 +194,7 @@ def test_stopped_maps_go_on_where_they_were(pictures: RowPictures, tmp_path: Pat
     path = tmp_path / "maps.npy"
     exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
     Small().fit(pictures, Labels(np.arange(30) % 3, np.ones(30, np.float32), 3), tmp_path, exact)
-    whole = pictures.maps(tmp_path / BACKBONE, SIZE, path).copy()
+    whole = pictures.maps(tmp_path / BACKBONE, SIZE, path)[:]
     # Given maps of which only the first eight were finished
     kept = np.lib.format.open_memmap(path, "r+")
     kept[:8], kept[8:] = -1, 0
@@ -204,6 +204,8 @@ def test_stopped_maps_go_on_where_they_were(pictures: RowPictures, tmp_path: Pat
     again = pictures.maps(tmp_path / BACKBONE, SIZE, path)
     np.testing.assert_array_equal(again[8:], whole[8:])
     assert (again[:8] == -1).all()
+    assert again.shape == (30, *whole.shape[1:])
+    assert len(again) == 30
 
 
 def test_broken_pictures_are_known_before_anything_is_fitted(tmp_path: Path) -> None:

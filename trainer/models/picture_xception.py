@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from trainer.candidates import Floats, Labels, Pictures, Workshop
+from trainer.candidates import Floats, Labels, Maps, Pictures, Workshop
 from trainer.graph import Graph
 from trainer.models.picture_head import (
     BACKBONE,
@@ -130,7 +130,7 @@ class XceptionTuned:
         self,
         top: keras.Model,
         head: keras.Model,
-        maps: NDArray[np.float16],
+        maps: Maps,
         labels: Labels,
         workshop: Workshop,
     ) -> None:
@@ -199,7 +199,7 @@ def _top(network: keras.Model, shape: tuple[int, ...]) -> keras.Model:
     return keras.Model(maps, layers.GlobalAveragePooling2D()(value))
 
 
-def _features(top: keras.Model, maps: NDArray[np.float16]) -> Floats:
+def _features(top: keras.Model, maps: Maps) -> Floats:
     forward = tf.function(lambda batch: top(batch, training=False), reduce_retracing=True)
     batches = (maps[start : start + 64].astype(np.float32) for start in range(0, len(maps), 64))
     return np.concatenate([forward(batch).numpy() for batch in batches])
