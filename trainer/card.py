@@ -15,7 +15,7 @@ MODELS = {
     "text_combined": "log-linear pool of the text candidates",
     "picture_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
     "picture_xception_tuned": "Xception whose last block was fitted too; 299 x 299",
-    "picture_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 224 x 224",
+    "picture_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
     "picture_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
     "picture_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
     "fusion_mean": "weighted mean of both models' probabilities",

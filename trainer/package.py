@@ -21,6 +21,8 @@ from trainer.pictures import read_picture
 
 Floats = NDArray[np.float32]
 
+#: The folders of a release's models.
+PARTS = ("text", "image", "fusion")
 TEXT_BATCH = 64
 #: Xception on a CPU is slower in larger batches, and takes more memory.
 IMAGE_BATCH = 1
@@ -114,12 +116,15 @@ class LoadedRelease:
 
 
 def release_digest(folder: Path) -> str:
-    """SHA-256 over the files of a release: the same wherever the folder lies."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    """SHA-256 over what decides a release's answers: equal for equal models, whenever made."""
+    manifest = ReleaseManifest.read(folder)
+    said = manifest.model_dump_json(include={"format", "categories", "text", "image"})
+    digest = hashlib.sha256(said.encode())
+    for part in PARTS:
+        for path in sorted(path for path in (folder / part).rglob("*") if path.is_file()):
+            digest.update(str(path.relative_to(folder)).encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

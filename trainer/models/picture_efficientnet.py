@@ -1,6 +1,8 @@
 """EfficientNet-Lite0 with ImageNet weights, frozen: five times faster than Xception.
 
 Tan and Le, "EfficientNet" (2019); the Lite form leaves out squeeze-and-excitation, and uses ReLU6.
+It was trained with 224 pixels and sees more with 299: Touvron et al., "Fixing the train-test
+resolution discrepancy" (2019).
 """
 
 from dataclasses import dataclass
@@ -12,13 +14,15 @@ from keras import layers
 from trainer.candidates import Workshop
 from trainer.models.picture_head import FrozenBackbone
 
+SIZE = 299
+
 
 @dataclass(frozen=True)
 class EfficientNetLite0(FrozenBackbone):
     """Frozen features `(batch, 1280)` under a fitted head."""
 
     name: str = "picture_efficientnet_lite0"
-    size: int = 224
+    size: int = SIZE
     weights_file: str = "efficientnet_lite0_imagenet.keras"
     code: tuple[str, ...] = ("trainer.models.picture_efficientnet", "trainer.models.picture_head")
 
@@ -29,11 +33,13 @@ class EfficientNetLite0(FrozenBackbone):
         return super().missing(workshop)
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Pixels 0 to 255, `(batch, 224, 224, 3)`, in; `(batch, 1280)` out."""
+        """Pixels 0 to 255, `(batch, 299, 299, 3)`, in; `(batch, 1280)` out."""
         network = keras.models.load_model(weights, compile=False)
         pooled = next(
             layer for layer in network.layers if isinstance(layer, layers.GlobalAveragePooling2D)
         )
+        small = keras.Model(network.input, pooled.output)
+        larger = keras.models.clone_model(small, keras.Input((self.size, self.size, 3)))
+        larger.set_weights(small.get_weights())
         pixels = keras.Input((self.size, self.size, 3), dtype="float32", name="pictures")
-        scaled = layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)
-        return keras.Model(pixels, keras.Model(network.input, pooled.output)(scaled))
+        return keras.Model(pixels, larger(layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)))

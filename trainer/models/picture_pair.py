@@ -39,9 +39,8 @@ class XceptionAndEfficientNet(FrozenBackbone):
         # `missing` has seen to it that there is a folder of weights.
         folder = None if weights is None else weights.parent
         pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
-        shrunk = layers.Resizing(small.size, small.size)(pixels)
         features = [
             XceptionFrozen().build(weights)(pixels),
-            small.build(folder and folder / small.weights_file)(shrunk),
+            small.build(folder and folder / small.weights_file)(pixels),
         ]
         return keras.Model(pixels, layers.Concatenate()(features))

@@ -1,6 +1,7 @@
 """Releases are compared as they are served: each row is answered with what it has."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,18 @@ def test_answers_are_kept_for_the_next_time(
     assert len(list(kept.iterdir())) == 1
 
 
-def test_digest_is_of_the_content_and_not_of_the_place(release: Path, tmp_path: Path) -> None:
+def test_digest_is_of_what_answers_and_not_of_when_or_where(release: Path, tmp_path: Path) -> None:
     same = write_tiny_release(tmp_path / "elsewhere")
+    # A release that was made again, with other words about it
+    make_manifest("another", created_at=datetime(2030, 1, 1, tzinfo=UTC)).write(same)
+    (same / "MODEL_CARD.md").write_text("made again")
     assert release_digest(release) == release_digest(same)
-    make_manifest("another").write(same)
+    # One with other categories, and one with another model
+    strangers = Category(code=7, name="Bateaux"), Category(code=2583, name="Piscine")
+    make_manifest(categories=strangers).write(same)
+    assert release_digest(release) != release_digest(same)
+    make_manifest().write(same)
+    (same / "text/model.onnx").write_bytes(b"another")
     assert release_digest(release) != release_digest(same)
 
 
