@@ -5,7 +5,7 @@ tf2onnx copies a graph with all its weights in each pass of its optimiser and fr
 are put in afterwards: 1.2 GB, most of which TensorFlow takes for itself, and a tenth of the time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -60,23 +60,23 @@ def bound(model: onnx.ModelProto, weights: Arrays) -> onnx.ModelProto:
             known.update(node.output)
         else:
             rest.append(node)
-    wanted = {name for node in rest for name in node.input if name in known}
+    # In the order of their use: their names differ from one conversion to the next, and what is
+    # computed with a graph is kept by its content.
+    wanted = dict.fromkeys(name for node in rest for name in node.input if name in known)
     constants = {**kept, **weights, **_computed(fixed, {**kept, **weights}, wanted)}
     graph = helper.make_graph(
         rest,
         model.graph.name,
         [one for one in model.graph.input if one.name not in weights],
         model.graph.output,
-        [
-            numpy_helper.from_array(np.ascontiguousarray(constants[name]), name)
-            for name in sorted(wanted)
-        ],
+        [numpy_helper.from_array(np.ascontiguousarray(constants[name]), name) for name in wanted],
     )
     return helper.make_model(graph, opset_imports=model.opset_import)
 
 
-def _computed(nodes: list[onnx.NodeProto], given: Arrays, wanted: set[str]) -> Arrays:
-    outputs = [name for node in nodes for name in node.output if name in wanted]
+def _computed(nodes: list[onnx.NodeProto], given: Arrays, wanted: Iterable[str]) -> Arrays:
+    made = {name for node in nodes for name in node.output}
+    outputs = [name for name in wanted if name in made]
     if not outputs:
         return {}
     graph = helper.make_graph(

@@ -1,8 +1,12 @@
 """Keras networks become ONNX graphs that answer alike, in little memory."""
 
 import multiprocessing
+import os
 import resource
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +15,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from trainer.conversion import as_onnx
+from trainer.models.picture_head import export_backbone
 
 Floats = NDArray[np.float32]
 
@@ -80,6 +85,17 @@ def test_converted_network_has_its_weights_as_constants_and_one_input() -> None:
     assert set(kernels) <= constants
 
 
+def test_same_network_is_the_same_file_each_time(tmp_path: Path) -> None:
+    # Given conversions in processes that order their sets differently
+    command = [sys.executable, "-m", "tests.model.test_conversion"]
+    for seed in ("1", "2"):
+        path = tmp_path / f"{seed}.onnx"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([*command, str(path)], check=True, capture_output=True, env=environment)
+    # Then what is kept by the file's content is found again
+    assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()
+
+
 def test_xception_is_converted_in_little_memory() -> None:
     # In a process of its own: another test may have used more before
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
@@ -104,3 +120,7 @@ def convert_xception() -> tuple[float, float, float]:
 
 def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    export_backbone(network(), SIZE, Path(sys.argv[1]), "int8")
