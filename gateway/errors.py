@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from shared.errors import InvalidInput, RayonError, TooLarge, Unauthenticated, Unavailable
+from shared.errors import InvalidInput, Limited, RayonError, TooLarge, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,9 @@ def of_error(error: RayonError) -> JSONResponse:
     """The problem document of one of our errors."""
     headers = {}
     if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(error.retry_after_seconds or RETRY_AFTER_SECONDS)
+    if isinstance(error, Limited):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     errors = (

@@ -8,6 +8,7 @@ RayonError                 500  internal
 ├── NotFound               404  not_found
 ├── Conflict               409  conflict
 ├── TooLarge               413  too_large
+├── Limited                429  limited
 └── Unavailable            503  unavailable (tried again)
 """
 
@@ -95,10 +96,36 @@ class TooLarge(RayonError):
     title = "Too large"
 
 
+class Limited(RayonError):
+    """More than one user may have at once.
+
+    Args:
+        detail: Which limit, and how much of it is used.
+        retry_after_seconds: When there is likely to be room.
+    """
+
+    status = 429
+    code = "limited"
+    title = "Too much at once"
+
+    def __init__(self, detail: str, *, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(RayonError):
-    """A part that is needed does not answer now; later it may."""
+    """A part that is needed does not answer now; later it may.
+
+    Args:
+        detail: Which part, and what it said.
+        retry_after_seconds: When to ask again, if that is known.
+    """
 
     status = 503
     code = "unavailable"
     title = "Temporarily unavailable"
     is_transient = True
+
+    def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds

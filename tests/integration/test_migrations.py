@@ -1,15 +1,16 @@
 """The revisions build exactly what the models say, on both databases."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, MetaData, func, inspect, select
 
 from shared.db.migrations.upgrade import downgrade, upgrade
-from shared.db.models import Base
+from shared.db.models import Base, now
 from shared.db.session import open_engine
 from shared.settings import DatabaseSettings
 
@@ -39,6 +40,42 @@ def test_every_revision_can_be_taken_back(database_url: str, engine: Engine) -> 
     assert tables(engine) == set()
     upgrade(database_url)
     assert tables(engine) == set(Base.metadata.tables)
+
+
+def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) -> None:
+    # Given a job with its score, as the first revision has them
+    upgrade(database_url, "0001")
+    old = MetaData()
+    old.reflect(engine, only=("users", "jobs", "scores"))
+    moment = now()
+    with engine.begin() as connection:
+        connection.execute(
+            old.tables["users"].insert(),
+            dict(
+                id="u", username="ada", password_hash="", role="client", is_active=True,
+                created_at=moment,
+            ),
+        )  # fmt: skip
+        connection.execute(
+            old.tables["jobs"].insert(),
+            dict(
+                id="j", user_id="u", trace_id="t", lane="interactive", model="text", release="1",
+                designation="", description="", wants_text=True, wants_image=False,
+                status="done", created_at=moment, published_at=moment, leased_until=moment,
+                attempts=0,
+            ),
+        )  # fmt: skip
+        connection.execute(
+            old.tables["scores"].insert(),
+            dict(job_id="j", modality="text", release="1", scored_at=moment),
+        )
+    # I expect both to be there after all revisions, and after taking them back
+    for move in (upgrade, partial(downgrade, revision="0001")):
+        move(database_url)
+        with engine.connect() as connection:
+            for name in ("jobs", "scores"):
+                query = select(func.count()).select_from(old.tables[name])
+                assert connection.scalar(query) == 1, name
 
 
 def test_migrating_twice_changes_nothing(database_url: str, engine: Engine) -> None:

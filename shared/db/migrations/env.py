@@ -4,6 +4,7 @@ from typing import Literal
 
 from alembic import context
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from shared.db.models import Base, UtcDateTime
 from shared.db.session import open_engine
@@ -19,6 +20,9 @@ def render(kind: str, item: object, _autogenerate: object) -> str | Literal[Fals
 
 url = context.config.get_main_option("sqlalchemy.url") or ""
 engine = open_engine(DatabaseSettings(url=SecretStr(url)))
+if engine.dialect.name == "sqlite":
+    # Copying a table drops the old one, and its rows would take with them what refers to them.
+    event.listen(engine, "connect", lambda one, _record: one.execute("PRAGMA foreign_keys=OFF"))
 
 with engine.connect() as connection:
     context.configure(

@@ -1,0 +1,336 @@
+"""Reads the products of a catalog as shops export them: CSV of any kind, or JSON Lines.
+
+One bad row never stops the others, and no row is held in memory longer than it is looked at.
+"""
+
+import csv
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from shared.errors import InvalidInput
+
+#: A longer row is a mistake: a description has a few kilobytes. The reader holds this much of one.
+MAX_ROW_BYTES = 1024 * 1024
+#: Of a cell that a report shows.
+SHOWN_CHARACTERS = 100
+_DELIMITERS = ",;\t|"
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: The columns that mean something; every other one is only given back.
+_TEXTS = ("designation", "description")
+_CHALLENGE_IMAGE = ("imageid", "productid")
+
+csv.field_size_limit(2 * MAX_ROW_BYTES)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a row is rejected: which column (`None`: the whole row), what came, what was expected."""
+
+    column: str | None
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the file.
+
+    Attributes:
+        number: From 1, without the header and without empty lines.
+        line: Of the file, where the row begins; from 1.
+        cells: As they were sent, by column.
+        image: Name of its picture; empty if it names none.
+        problem: Why it cannot be read.
+    """
+
+    number: int
+    line: int
+    cells: dict[str, str]
+    designation: str = ""
+    description: str = ""
+    image: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file is written.
+
+    Attributes:
+        columns: As the header has them; of JSON Lines the keys of the first row.
+        delimiter: `None` for JSON Lines.
+        has_bom: Whether it begins with the mark by which spreadsheets know UTF-8.
+    """
+
+    columns: tuple[str, ...]
+    delimiter: str | None
+    has_bom: bool
+
+    @property
+    def kind(self) -> Literal["csv", "jsonl"]:
+        """The format's usual suffix."""
+        return "jsonl" if self.delimiter is None else "csv"
+
+    @property
+    def names_images(self) -> bool:
+        """Whether rows can name pictures."""
+        known = {column.strip().casefold() for column in self.columns}
+        return "image" in known or known.issuperset(_CHALLENGE_IMAGE)
+
+
+def form_of(stream: BinaryIO) -> Form:
+    """Look at the beginning of a file.
+
+    Raises:
+        InvalidInput: It is empty, no text, or has none of the columns that are needed.
+    """
+    has_bom, first = _first_line(stream)
+    if first.lstrip().startswith("{"):
+        columns = tuple(_object_of(first, 1))
+        form = Form(columns, None, has_bom)
+    else:
+        form = Form(*_header_of(first), has_bom)
+    _require_columns(form)
+    return form
+
+
+def rows_of(stream: BinaryIO, form: Form) -> Iterator[Row]:
+    """Read the rows of a file from its beginning, each with what is wrong with it."""
+    stream.seek(len(_BOM) if form.has_bom else 0)
+    return _json_rows(stream) if form.delimiter is None else _csv_rows(stream, form)
+
+
+class _TooLong(Exception):
+    """A line, or the lines of a row, are longer than `MAX_ROW_BYTES`."""
+
+
+class _Lines:
+    """The lines of a file as text; those that belong to one row are remembered and can go back."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._back: deque[str] = deque()
+        self._last = 0
+        #: Of the row that is being read.
+        self.taken: list[str] = []
+        self.size = 0
+        self.is_cut = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._back.popleft() if self._back else self._read()
+        self._last += 1
+        self.taken.append(line)
+        self.size += len(line)
+        if self.size > MAX_ROW_BYTES:
+            raise _TooLong
+        return line
+
+    @property
+    def line(self) -> int:
+        """Where the row that is being read begins."""
+        return self._last - len(self.taken) + 1
+
+    def begin_row(self) -> None:
+        """Forget the lines of the row before."""
+        self.taken, self.size, self.is_cut = [], 0, False
+
+    def give_back(self) -> None:
+        """Read all but the first line of this row again."""
+        self._back.extendleft(reversed(self.taken[1:]))
+        self._last -= len(self.taken) - 1
+
+    def _read(self) -> str:
+        raw = self._stream.readline(MAX_ROW_BYTES + 1)
+        if not raw:
+            # The reader asks for more only inside of quotes.
+            self.is_cut = bool(self.taken)
+            raise StopIteration
+        if len(raw) > MAX_ROW_BYTES:
+            while raw and not raw.endswith(b"\n"):
+                raw = self._stream.readline(MAX_ROW_BYTES)
+            self._last += 1
+            self.taken.append("")
+            raise _TooLong
+        return _decoded(raw)
+
+
+def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
+    lines = _Lines(stream)
+    next(lines)
+    fields = _fields(form.columns)
+    number = 0
+    reader = csv.reader(lines, delimiter=form.delimiter or ",")
+    while True:
+        lines.begin_row()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except (_TooLong, csv.Error):
+            number += 1
+            yield _whole(number, lines, "Expected a row of at most 1 MiB. Received: a longer one")
+            lines.give_back()
+            reader = csv.reader(lines, delimiter=form.delimiter or ",")
+            continue
+        if not any(cells):
+            continue
+        number += 1
+        if lines.is_cut:
+            yield _whole(number, lines, "Expected a quote at the cell's end. Received: none")
+        elif len(cells) != len(form.columns):
+            reason = f"Expected {len(form.columns)} cells. Received: {len(cells)}"
+            yield _whole(number, lines, reason)
+        else:
+            yield _row(number, lines.line, dict(zip(form.columns, cells, strict=True)), fields)
+            continue
+        if len(lines.taken) > 1:
+            # A quote that is not closed swallows the rows after it; they are read on their own.
+            lines.give_back()
+            reader = csv.reader(lines, delimiter=form.delimiter or ",")
+
+
+def _json_rows(stream: BinaryIO) -> Iterator[Row]:
+    lines = _Lines(stream)
+    number = 0
+    while True:
+        lines.begin_row()
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except _TooLong:
+            number += 1
+            yield _whole(number, lines, "Expected a row of at most 1 MiB. Received: a longer one")
+            continue
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            cells = _object_of(line, lines.line)
+        except InvalidInput as error:
+            yield _whole(number, lines, error.detail)
+            continue
+        yield _row(number, lines.line, cells, _fields(tuple(cells)))
+
+
+def _row(
+    number: int, line: int, cells: dict[str, str], fields: dict[str, Callable[[dict[str, str]], str]]
+) -> Row:
+    return Row(number, line, cells, **{name: read(cells) for name, read in fields.items()})
+
+
+def _whole(number: int, lines: _Lines, reason: str) -> Row:
+    shown = "".join(lines.taken[:1]).strip()[:SHOWN_CHARACTERS]
+    return Row(number, lines.line, {}, problem=Problem(None, shown, reason))
+
+
+def _fields(columns: tuple[str, ...]) -> dict[str, Callable[[dict[str, str]], str]]:
+    """How the fields of a row are read from its cells, by the field's name."""
+    known = {column.strip().casefold(): column for column in columns}
+    fields = {name: _cell(known[name]) for name in _TEXTS if name in known}
+    if "image" in known:
+        fields["image"] = _image_cell(known["image"])
+    elif known.keys() >= set(_CHALLENGE_IMAGE):
+        fields["image"] = _challenge_image(known["imageid"], known["productid"])
+    return fields
+
+
+def _cell(column: str) -> Callable[[dict[str, str]], str]:
+    return lambda cells: cells[column]
+
+
+def _image_cell(column: str) -> Callable[[dict[str, str]], str]:
+    return lambda cells: cells[column].strip()
+
+
+def _challenge_image(image: str, product: str) -> Callable[[dict[str, str]], str]:
+    def name(cells: dict[str, str]) -> str:
+        ids = cells[image].strip(), cells[product].strip()
+        return f"image_{ids[0]}_product_{ids[1]}.jpg" if all(ids) else ""
+
+    return name
+
+
+def _first_line(stream: BinaryIO) -> tuple[bool, str]:
+    stream.seek(0)
+    raw = stream.readline(MAX_ROW_BYTES)
+    if raw.startswith(_UTF16):
+        raise InvalidInput(
+            "Expected UTF-8 or Latin-1. Received: UTF-16; save the file as `CSV UTF-8`",
+            field=("products",),
+        )
+    if b"\x00" in raw or raw.startswith(b"PK\x03\x04"):
+        raise InvalidInput(
+            "Expected a CSV file or JSON Lines. Received: a binary file", field=("products",)
+        )
+    has_bom = raw.startswith(_BOM)
+    line = _decoded(raw[len(_BOM) :] if has_bom else raw)
+    if not line.strip():
+        raise InvalidInput(
+            "Expected a header in the first line. Received: nothing", field=("products",)
+        )
+    return has_bom, line
+
+
+def _header_of(line: str) -> tuple[tuple[str, ...], str]:
+    splits = {
+        delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in _DELIMITERS
+    }
+    # The right one finds names that we know, and cuts the line into most cells.
+    delimiter = max(splits, key=lambda one: (len(_known(splits[one])), len(splits[one])))
+    return tuple(splits[delimiter]), delimiter
+
+
+def _known(columns: list[str]) -> set[str]:
+    names = {column.strip().casefold() for column in columns}
+    return names & {*_TEXTS, "image", *_CHALLENGE_IMAGE}
+
+
+def _require_columns(form: Form) -> None:
+    names = [column.strip().casefold() for column in form.columns]
+    twice = sorted({name for name in _known(list(form.columns)) if names.count(name) > 1})
+    if twice:
+        raise InvalidInput(f"Expected the column `{twice[0]}` once", field=("products", twice[0]))
+    if not form.names_images and not {*_TEXTS} & {*names}:
+        shown = ", ".join(form.columns)[:300]
+        raise InvalidInput(
+            "Expected a column `designation`, `description` or `image`. "
+            f"Received the columns: {shown}",
+            field=("products",),
+        )
+
+
+def _object_of(line: str, number: int) -> dict[str, str]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"Expected a JSON object in line {number}. Received: {error}", field=("products",)
+        ) from error
+    if not isinstance(found, dict):
+        raise InvalidInput(
+            f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
+            field=("products",),
+        )
+    return {str(key): _text(value) for key, value in found.items()}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _decoded(raw: bytes) -> str:
+    # Rows that another program added are often in another encoding than the rest of the file.
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
