@@ -13,7 +13,16 @@ from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.schemas import ModelName
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
-from shared.db.models import IdempotencyKey, Job, JobStatus, User, new_id, now
+from shared.db.models import (
+    ROW_DIGITS,
+    IdempotencyKey,
+    Job,
+    JobStatus,
+    User,
+    new_id,
+    now,
+    row_job_id,
+)
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from shared.logs import new_trace_id
@@ -194,14 +203,24 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
 
 
 def page(
-    session: Session, principal: Principal, status: str | None, cursor: str | None, limit: int
+    session: Session,
+    principal: Principal,
+    status: str | None,
+    cursor: str | None,
+    limit: int,
+    catalog_id: str | None = None,
 ) -> tuple[Sequence[Job], str | None]:
     """One's own jobs, newest first, and the cursor of the next page.
+
+    Of a catalog, whose ids begin alike, they come from the last row to the first.
 
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
     query = select(Job).where(Job.user_id == principal.id).order_by(Job.id.desc()).limit(limit + 1)
+    if catalog_id is not None:
+        first, last = row_job_id(catalog_id, 0), row_job_id(catalog_id, 16**ROW_DIGITS - 1)
+        query = query.where(Job.id.between(first, last), Job.catalog_id == catalog_id)
     if status is not None:
         query = query.where(Job.status == status)
     if cursor is not None:

@@ -8,11 +8,23 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway import errors
+from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
-from gateway.routes import datasets, health, jobs, queues, releases, token, training, users
+from gateway.results import Results
+from gateway.routes import (
+    catalogs,
+    datasets,
+    health,
+    jobs,
+    queues,
+    releases,
+    token,
+    training,
+    users,
+)
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -23,6 +35,7 @@ from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
+    CatalogSettings,
     DatabaseSettings,
     GatewaySettings,
     LogSettings,
@@ -87,7 +100,10 @@ def build_services(settings: GatewaySettings) -> Services:
         champion=ChampionWatch(registry, broker.workers, unit_of_work, release_settings),
         sessions=Sessions(settings, unit_of_work),
         jobs=Jobs(unit_of_work, storage, SweepSettings().lease_seconds),
+        catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
+        results=Results(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
+        storage=storage,
         waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
     )
 
@@ -96,14 +112,17 @@ def build_app(services: Services) -> FastAPI:
     """Put the routes, the errors and the middleware together."""
     app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
     app.state.services = services
-    for module in (token, users, jobs, releases, datasets, training, queues, health):
+    for module in (token, users, jobs, catalogs, releases, datasets, training, queues, health):
         app.include_router(module.router)
     errors.install(app)
     # The last one added is the outermost: refused bodies are logged and counted too.
     app.add_middleware(
         LimitedBody,
         max_bytes=services.settings.max_body_bytes,
-        larger={datasets.PREFIX: services.settings.max_dataset_bytes},
+        larger={
+            datasets.PREFIX: services.settings.max_dataset_bytes,
+            catalogs.PREFIX: services.catalogs.settings.max_bytes,
+        },
     )
     app.add_middleware(Observed)
     return app

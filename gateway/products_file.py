@@ -23,8 +23,6 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXTS = ("designation", "description")
 _CHALLENGE_IMAGE = ("imageid", "productid")
 
-csv.field_size_limit(2 * MAX_ROW_BYTES)
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -162,6 +160,7 @@ class _Lines:
 
 
 def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
+    csv.field_size_limit(2 * MAX_ROW_BYTES)
     lines = _Lines(stream)
     next(lines)
     fields = _fields(form.columns)
@@ -221,9 +220,20 @@ def _json_rows(stream: BinaryIO) -> Iterator[Row]:
 
 
 def _row(
-    number: int, line: int, cells: dict[str, str], fields: dict[str, Callable[[dict[str, str]], str]]
+    number: int,
+    line: int,
+    cells: dict[str, str],
+    fields: dict[str, Callable[[dict[str, str]], str]],
 ) -> Row:
-    return Row(number, line, cells, **{name: read(cells) for name, read in fields.items()})
+    found = {name: read(cells) for name, read in fields.items()}
+    return Row(
+        number,
+        line,
+        cells,
+        designation=found.get("designation", ""),
+        description=found.get("description", ""),
+        image=found.get("image", ""),
+    )
 
 
 def _whole(number: int, lines: _Lines, reason: str) -> Row:
@@ -270,6 +280,11 @@ def _first_line(stream: BinaryIO) -> tuple[bool, str]:
         raise InvalidInput(
             "Expected a CSV file or JSON Lines. Received: a binary file", field=("products",)
         )
+    if len(raw) == MAX_ROW_BYTES:
+        raise InvalidInput(
+            "Expected a header in the first line. Received: a line of more than 1 MiB",
+            field=("products",),
+        )
     has_bom = raw.startswith(_BOM)
     line = _decoded(raw[len(_BOM) :] if has_bom else raw)
     if not line.strip():
@@ -280,9 +295,7 @@ def _first_line(stream: BinaryIO) -> tuple[bool, str]:
 
 
 def _header_of(line: str) -> tuple[tuple[str, ...], str]:
-    splits = {
-        delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in _DELIMITERS
-    }
+    splits = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in _DELIMITERS}
     # The right one finds names that we know, and cuts the line into most cells.
     delimiter = max(splits, key=lambda one: (len(_known(splits[one])), len(splits[one])))
     return tuple(splits[delimiter]), delimiter

@@ -6,10 +6,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
+from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import Principal
 from gateway.jobs import Jobs
+from gateway.results import Results
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
 from shared.broker import Broker
@@ -17,6 +19,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Forbidden, Unauthenticated
 from shared.inference.releases import Releases
 from shared.settings import GatewaySettings
+from shared.storage import Storage
 
 _BEARER = OAuth2PasswordBearer(tokenUrl="/v1/token", auto_error=False)
 
@@ -32,7 +35,10 @@ class Services:
     champion: ChampionWatch
     sessions: Sessions
     jobs: Jobs
+    catalogs: Catalogs
+    results: Results
     datasets: Datasets
+    storage: Storage
     waiting: Waiting
 
 

@@ -32,6 +32,11 @@ class Waiting:
         """Whether the database is being asked, because somebody waits."""
         return self._poller is not None and not self._poller.done()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody may wait any more."""
+        return self._is_closed
+
     def close(self) -> None:
         """Let everybody go, for the process ends; may be called from a signal handler."""
         self._is_closed = True

@@ -88,7 +88,16 @@ class MetricsSettings(BaseSettings):
     port: int = Field(default=0, ge=0, le=65535)
 
 
-class GatewaySettings(BaseSettings):
+class ProductSettings(BaseSettings):
+    """What one product may be, alone or in a catalog."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
+
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_text_characters: int = Field(default=50_000, ge=1)
+
+
+class GatewaySettings(ProductSettings):
     """The HTTP front: address, secrets, limits."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
@@ -100,10 +109,37 @@ class GatewaySettings(BaseSettings):
     access_token_seconds: int = Field(default=15 * 60, ge=10)
     refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
-    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
-    max_text_characters: int = Field(default=50_000, ge=1)
+
+
+class CatalogSettings(BaseSettings):
+    """What a catalog may be, how much of it a user may have at once, and how it is fed."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_CATALOGS_", frozen=True)
+
+    #: One upload, pictures and all.
+    max_bytes: int = Field(default=8 * 1024**3, ge=1024)
+    max_rows: int = Field(default=1_000_000, ge=1)
+    #: Of one user, unfinished.
+    max_unfinished: int = Field(default=10, ge=1)
+    max_unfinished_rows: int = Field(default=2_000_000, ge=1)
+    max_unfinished_bytes: int = Field(default=16 * 1024**3, ge=1024)
+    #: Of all users together; beyond it the system is full.
+    max_unfinished_rows_of_all: int = Field(default=20_000_000, ge=1)
+    #: Uploads are refused when the storage's disk would have less room than this.
+    min_free_bytes: int = Field(default=1024**3, ge=0)
+    #: Rows of one message: of texts alone, and where there are pictures.
+    text_slice: int = Field(default=256, ge=1, le=4096)
+    image_slice: int = Field(default=8, ge=1, le=4096)
+    #: Rows of one user that may be at work at once, for each worker of the lane. Enough that no
+    #: worker waits for the feeder, and so few that another user's rows soon have their turn.
+    text_window: int = Field(default=2048, ge=1)
+    image_window: int = Field(default=64, ge=1)
+    #: How often the feeder looks for room.
+    interval_seconds: float = Field(default=0.05, gt=0)
+    #: A feeder that says nothing for this long has lost its catalogs to another one.
+    lease_seconds: float = Field(default=30.0, gt=0)
 
 
 class SweepSettings(BaseSettings):

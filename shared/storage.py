@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -103,6 +103,14 @@ class Storage:
         path = self._path(uri)
         return Path(path) if isinstance(self._files, LocalFileSystem) else None
 
+    def free_bytes(self) -> int | None:
+        """Room that is left, if the storage is a folder. Raises `Unavailable`."""
+        if not isinstance(self._files, LocalFileSystem):
+            return None
+        with _unavailable_if_broken():
+            self._files.makedirs(self._root, exist_ok=True)
+            return shutil.disk_usage(self._root).free
+
     def get(self, uri: str) -> bytes:
         """Read the bytes of an address.
 
@@ -117,6 +125,19 @@ class Storage:
         except OSError as error:
             raise Unavailable(f"The storage does not answer: {error}") from error
         return content
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open a stored file for reading, a piece at a time.
+
+        Raises:
+            NotFound: Nothing is stored there.
+            Unavailable: The storage does not answer.
+        """
+        with _unavailable_if_broken():
+            try:
+                return cast(BinaryIO, self._files.open(self._path(uri), "rb"))
+            except FileNotFoundError as error:
+                raise NotFound(f"Nothing is stored at {uri!r}") from error
 
     def files(self, folder: str) -> list[StoredFile]:
         """List the files of a folder, without those below; none if there is no such folder.

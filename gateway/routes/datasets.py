@@ -1,17 +1,15 @@
 """Labelled data for training, in versions that never change."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect
 
 from gateway import datasets
 from gateway.datasets import FILES, Change
+from gateway.forms import read_form
 from gateway.schemas import (
     DatasetList,
     DatasetOut,
@@ -21,7 +19,7 @@ from gateway.schemas import (
 )
 from gateway.services import Operator, ServicesDep
 from shared.db.models import DatasetVersion
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput
 
 PREFIX = "/v1/datasets"
 #: `labels` with this word takes the labels that people gave to jobs.
@@ -62,7 +60,7 @@ async def upload(
     labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive,
     `categories` a CSV file of codes and names.
     """
-    async with _form_of(request) as form:
+    async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
         name = form.get("name")
         if not isinstance(name, str):
             raise InvalidInput("Expected a name. Received: none", field=("name",))
@@ -103,26 +101,10 @@ async def add_rows(
 
     Rows of `products` whose id is there already replace it. `remove` names ids.
     """
-    async with _form_of(request) as form:
+    async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
         add = partial(services.datasets.add, operator, name, _change(form))
         version = await run_in_threadpool(add, request.state.trace_id)
     return _accepted(version, response)
-
-
-@asynccontextmanager
-async def _form_of(request: Request) -> AsyncIterator[FormData]:
-    # Read here and not by FastAPI, which would take gigabytes in before it asks who is sending
-    # them. Files go to the disk, a piece at a time.
-    try:
-        form = await request.form(max_files=len(FILES), max_fields=MAX_FIELDS)
-    except ClientDisconnect as error:
-        raise InvalidInput("The upload broke off; nothing was kept") from error
-    except OSError as error:
-        raise Unavailable(f"The upload cannot be kept: {error.strerror or error}") from error
-    try:
-        yield form
-    finally:
-        await form.close()
 
 
 def _change(form: FormData) -> Change:

@@ -61,11 +61,8 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
     """One's own jobs, newest first; `cursor` is the `next_cursor` of the page before."""
-    if catalog is not None:
-        # No job belongs to a catalog yet; all of them would be a wrong answer.
-        return JobPage(items=[], next_cursor=None)
     with services.unit_of_work.reading() as session:
-        found, following = jobs.page(session, principal, status, cursor, limit)
+        found, following = jobs.page(session, principal, status, cursor, limit, catalog)
         return JobPage(items=[job_out(job) for job in found], next_cursor=following)
 
 

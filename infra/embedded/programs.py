@@ -39,6 +39,7 @@ def _services() -> list[Program]:
         _worker("text", "interactive"),
         _service("fusion", "worker_fusion.main"),
         _service("scheduler", "gateway.scheduler", "rest"),
+        _service("feeder", "gateway.feeder", "rest"),
         _worker("image", "catalog", "rest"),
         _worker("text", "catalog", "rest"),
         _service("trainer", "trainer.main", "rest"),

@@ -263,6 +263,11 @@ class Job(Base):
     label: Mapped[int | None]
 
 
+#: In a query beside the status that is sought: SQLite uses the index of what is not done only where
+#: its condition is repeated, word for word.
+NOT_DONE = text("jobs.status != 'done'")
+
+
 class Score(Base):
     """One modality's probabilities for one job, or why there are none."""
 

@@ -47,28 +47,16 @@ def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) 
     upgrade(database_url, "0001")
     old = MetaData()
     old.reflect(engine, only=("users", "jobs", "scores"))
-    moment = now()
     with engine.begin() as connection:
-        connection.execute(
-            old.tables["users"].insert(),
-            dict(
-                id="u", username="ada", password_hash="", role="client", is_active=True,
-                created_at=moment,
-            ),
-        )  # fmt: skip
-        connection.execute(
-            old.tables["jobs"].insert(),
-            dict(
-                id="j", user_id="u", trace_id="t", lane="interactive", model="text", release="1",
-                designation="", description="", wants_text=True, wants_image=False,
-                status="done", created_at=moment, published_at=moment, leased_until=moment,
-                attempts=0,
-            ),
-        )  # fmt: skip
-        connection.execute(
-            old.tables["scores"].insert(),
-            dict(job_id="j", modality="text", release="1", scored_at=moment),
-        )
+        moments = {name: now() for name in ("created_at", "published_at", "leased_until")}
+        user = {"id": "u", "username": "ada", "password_hash": "", "role": "client"}
+        job = {"id": "j", "user_id": "u", "trace_id": "t", "lane": "interactive", "model": "text"}
+        job |= {"release": "1", "designation": "", "description": "", "status": "done"}
+        job |= {"wants_text": True, "wants_image": False, "attempts": 0, **moments}
+        score = {"job_id": "j", "modality": "text", "release": "1", "scored_at": now()}
+        user |= {"is_active": True, "created_at": now()}
+        for name, row in (("users", user), ("jobs", job), ("scores", score)):
+            connection.execute(old.tables[name].insert(), row)
     # I expect both to be there after all revisions, and after taking them back
     for move in (upgrade, partial(downgrade, revision="0001")):
         move(database_url)

@@ -12,11 +12,13 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import AccessTokens, Claims
 from gateway.jobs import Jobs, finished
 from gateway.main import build_app
+from gateway.results import Results
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -25,7 +27,13 @@ from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Base, LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases import Releases
-from shared.settings import DatabaseSettings, GatewaySettings, ReleaseSettings, StorageSettings
+from shared.settings import (
+    CatalogSettings,
+    DatabaseSettings,
+    GatewaySettings,
+    ReleaseSettings,
+    StorageSettings,
+)
 from shared.storage import Storage
 from tests.factories import make_user
 from tests.fakes import FakeBroker, FakeReleases
@@ -138,7 +146,10 @@ def api(
         champion=champion,
         sessions=Sessions(settings, unit_of_work),
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
+        catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
+        results=Results(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
+        storage=storage,
         waiting=Waiting(ask),
     )
     with TestClient(build_app(services), raise_server_exceptions=False) as client:

@@ -1,0 +1,175 @@
+"""Reads pictures out of a ZIP archive that anybody may have made.
+
+Nothing is unpacked to a path of the archive's choice: a picture is read by its entry, a bounded
+number of bytes, and stored by its content.
+"""
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from shared.errors import ImageUnreadable, InvalidInput
+
+#: More entries are a mistake or an attack; each costs the reader half a kilobyte.
+MAX_ENTRIES = 1_000_000
+#: Of all entries, unpacked. The challenge's pictures are 2.2 GB.
+MAX_UNPACKED_BYTES = 64 * 1024**3
+#: A picture is compressed already, so an entry that unpacks to far more is no picture.
+MAX_RATIO = 100
+_SMALL_BYTES = 1024 * 1024
+_ENCRYPTED = 0x1
+_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+)
+#: What operating systems leave in archives.
+_LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An entry that is not read, and why."""
+
+    name: str
+    reason: str
+
+
+class Archive:
+    """The pictures of a ZIP archive by name: by the whole path, or by the file name alone.
+
+    Capital and small letters are the same. A name that stands for two different pictures is
+    refused, unless the path tells them apart.
+
+    Args:
+        file: Open for reading.
+        max_image_bytes: Larger pictures are refused.
+
+    Raises:
+        InvalidInput: Not a ZIP archive, or one that unpacks to more than we would read.
+    """
+
+    def __init__(self, file: BinaryIO, *, max_image_bytes: int) -> None:
+        self._max_image_bytes = max_image_bytes
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise InvalidInput(
+                f"Expected a ZIP archive. Received: {error}", field=("images",)
+            ) from error
+        entries = [entry for entry in self._zip.infolist() if not _is_litter(entry)]
+        _require_sane(entries)
+        self._found: dict[str, zipfile.ZipInfo | Refused] = {}
+        self._used: set[int] = set()
+        self._entries = entries
+        for entry in entries:
+            self._take(entry)
+
+    def find(self, name: str) -> zipfile.ZipInfo | Refused | None:
+        """Look a picture up; remembers that somebody asked for it."""
+        found = self._found.get(_key(name))
+        if isinstance(found, zipfile.ZipInfo):
+            self._used.add(found.header_offset)
+        return found
+
+    def read(self, entry: zipfile.ZipInfo) -> bytes:
+        """Unpack a picture. Raises `ImageUnreadable` for an entry that is broken or lies."""
+        try:
+            with self._zip.open(entry) as file:
+                content = file.read(self._max_image_bytes + 1)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
+            raise ImageUnreadable(f"The archive's entry is broken: {error}") from error
+        if len(content) > self._max_image_bytes:
+            raise ImageUnreadable(
+                f"Expected at most {self._max_image_bytes} bytes. Received: more than it says"
+            )
+        return content
+
+    def refused(self) -> list[Refused]:
+        """What is not read, and why; an entry once."""
+        unique = {found for found in self._found.values() if isinstance(found, Refused)}
+        return sorted(unique, key=lambda one: one.name)
+
+    def unused(self) -> Iterable[str]:
+        """Entries that nobody asked for and that were not refused."""
+        refused = {one.name for one in self.refused()}
+        return (
+            entry.filename
+            for entry in self._entries
+            if entry.header_offset not in self._used and entry.filename not in refused
+        )
+
+    def _take(self, entry: zipfile.ZipInfo) -> None:
+        reason = self._fault(entry)
+        found = Refused(entry.filename, reason) if reason else entry
+        path, name = _key(entry.filename), _key(_path(entry).name)
+        self._add(path, found)
+        if name != path:
+            self._add(name, found)
+
+    def _add(self, key: str, found: zipfile.ZipInfo | Refused) -> None:
+        known = self._found.setdefault(key, found)
+        if known is found or isinstance(known, Refused):
+            return
+        if isinstance(found, Refused) or not _is_same(known, found):
+            self._found[key] = Refused(
+                known.filename, "Another entry has this name and other content"
+            )
+
+    def _fault(self, entry: zipfile.ZipInfo) -> str | None:
+        """Why an entry is not read; `None` if nothing is wrong with it."""
+        path = _path(entry)
+        if path.is_absolute() or ".." in path.parts:
+            return "Expected a path inside of the archive"
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            return "Expected a file. Received: a link"
+        if path.suffix.casefold() not in _SUFFIXES:
+            return "Expected a picture by its name"
+        if entry.flag_bits & _ENCRYPTED:
+            return "Expected a picture that can be read. Received: an encrypted one"
+        if entry.file_size > self._max_image_bytes:
+            return f"Expected at most {self._max_image_bytes} bytes. Received: {entry.file_size}"
+        if entry.file_size > max(_SMALL_BYTES, MAX_RATIO * entry.compress_size):
+            return f"Expected a picture. Received: {entry.compress_size} bytes that unpack to " + (
+                f"{entry.file_size}"
+            )
+        return None
+
+
+def _require_sane(entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise InvalidInput(
+            f"Expected at most {MAX_ENTRIES} entries. Received: {len(entries)}", field=("images",)
+        )
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise InvalidInput(
+            f"Expected an archive that unpacks to at most {MAX_UNPACKED_BYTES} bytes. "
+            f"Received: one of {unpacked}",
+            field=("images",),
+        )
+
+
+def _is_litter(entry: zipfile.ZipInfo) -> bool:
+    return entry.is_dir() or entry.filename.startswith(_LITTER) or entry.filename.endswith(_LITTER)
+
+
+def _is_same(one: zipfile.ZipInfo, other: zipfile.ZipInfo) -> bool:
+    return (one.CRC, one.file_size) == (other.CRC, other.file_size)
+
+
+def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(entry.filename.replace("\\", "/"))
+
+
+def _key(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./").casefold()

@@ -1,0 +1,188 @@
+"""Decides what becomes of a catalog's row: a job, with or without a picture, or a rejection."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TextIO
+from zipfile import ZipInfo
+
+from gateway.archive import Archive, Refused
+from gateway.products_file import SHOWN_CHARACTERS, Form, Problem, Row, form_of, rows_of
+from shared.errors import InvalidInput
+
+#: Names that a report lists; the rest is counted.
+LISTED = 1_000
+#: What the file of rejected rows begins with; the uploaded columns follow.
+ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of a row.
+
+    Attributes:
+        model: `fusion`, `text` or `image`.
+        max_characters: Of a title, and of a description.
+        max_rows: Of a catalog.
+    """
+
+    model: str
+    max_characters: int
+    max_rows: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A row and what becomes of it.
+
+    Attributes:
+        picture: The archive's entry.
+        lacks_picture: Whether it names a picture that is not there; it goes by its text.
+        problem: Why it becomes no job.
+    """
+
+    row: Row
+    picture: ZipInfo | None = None
+    lacks_picture: bool = False
+    problem: Problem | None = None
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.row.designation.strip() or self.row.description.strip())
+
+
+@dataclass
+class _Names:
+    """Names in the order they were met, the first ones kept and all counted."""
+
+    listed: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.listed) < LISTED:
+            self.listed.append(name[:255])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What checking a whole catalog found."""
+
+    rows: int
+    rejected: int
+    report: dict[str, Any]
+
+
+def checked_rows(
+    products: BinaryIO, form: Form, archive: Archive | None, terms: Terms
+) -> Iterator[Checked]:
+    """Read a catalog row by row, each with what becomes of it."""
+    return (_check(row, archive, terms) for row in rows_of(products, form))
+
+
+def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: TextIO) -> Finding:
+    """Check a whole catalog and write the rejected rows to a CSV file.
+
+    Raises:
+        InvalidInput: It has no row, or too many.
+    """
+    form = form_of(products)
+    columns = dict.fromkeys(form.columns)
+    table = csv.writer(errors)
+    table.writerow([*ERROR_COLUMNS, *form.columns])
+    rows = rejected = warnings = 0
+    unmatched = _Names()
+    for found in checked_rows(products, form, archive, terms):
+        rows += 1
+        if rows > terms.max_rows:
+            raise InvalidInput(f"Expected at most {terms.max_rows} rows. Received: more")
+        if form.kind == "jsonl":
+            columns.update(dict.fromkeys(found.row.cells))
+        if found.problem is not None:
+            rejected += 1
+            table.writerow(_error_line(found, form))
+        if found.lacks_picture:
+            warnings += found.problem is None
+            unmatched.add(found.row.image)
+    if not rows:
+        raise InvalidInput("Expected at least one row below the header. Received: none")
+    return Finding(rows, rejected, _report(form, columns, warnings, unmatched, archive))
+
+
+def _report(
+    form: Form,
+    columns: Iterable[str],
+    warnings: int,
+    unmatched: _Names,
+    archive: Archive | None,
+) -> dict[str, Any]:
+    unused = _Names()
+    for name in archive.unused() if archive else ():
+        unused.add(name)
+    refused = archive.refused() if archive else []
+    return {
+        "columns": list(columns),
+        "delimiter": form.delimiter,
+        "has_bom": form.has_bom,
+        "warnings": warnings,
+        "unmatched_images": unmatched.listed,
+        "unmatched_count": unmatched.count,
+        "unused_images": unused.listed,
+        "unused_count": unused.count,
+        "refused_images": [vars(one) for one in refused[:LISTED]],
+        "refused_count": len(refused),
+    }
+
+
+def _check(row: Row, archive: Archive | None, terms: Terms) -> Checked:
+    if row.problem is not None:
+        return Checked(row, problem=row.problem)
+    picture = archive.find(row.image) if archive and row.image else None
+    lacks = bool(archive and row.image) and not isinstance(picture, ZipInfo)
+    found = Checked(row, picture if isinstance(picture, ZipInfo) else None, lacks)
+    reason = picture.reason if isinstance(picture, Refused) else "not in the archive"
+    return Checked(row, found.picture, lacks, _problem(found, terms, reason))
+
+
+def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
+    row = found.row
+    for column, text in (("designation", row.designation), ("description", row.description)):
+        if len(text) > terms.max_characters:
+            return Problem(
+                column,
+                text[:SHOWN_CHARACTERS],
+                f"Expected at most {terms.max_characters} characters. Received: {len(text)}",
+            )
+    if terms.model == "image" and found.picture is None:
+        return Problem("image", row.image[:SHOWN_CHARACTERS], f"Expected a picture: {reason}")
+    if terms.model == "text" and not found.has_text:
+        return Problem("designation", "", "Expected a title or a description. Received: neither")
+    if not found.has_text and found.picture is None:
+        return Problem(
+            "designation",
+            row.image[:SHOWN_CHARACTERS],
+            "Expected a title, a description or a picture. Received: none of them",
+        )
+    return None
+
+
+def _error_line(found: Checked, form: Form) -> list[object]:
+    row, problem = found.row, found.problem or Problem(None, "", "")
+    cells = [safe_cell(row.cells.get(column, "")) for column in form.columns]
+    shown = safe_cell(problem.value)
+    return [row.number, row.line, problem.column or "", shown, problem.reason, *cells]
+
+
+def safe_cell(text: str) -> str:
+    """Mark a cell that a spreadsheet would run as a formula; a number stays as it is.
+
+    Source: OWASP, CSV Injection.
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return f"'{text}"
+    return text

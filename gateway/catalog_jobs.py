@@ -1,0 +1,152 @@
+"""A catalog's rows as jobs, and the messages that ask for their scores."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from gateway.archive import Archive
+from gateway.catalog_check import Checked
+from gateway.jobs import PICTURES, messages_of
+from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
+from shared.db.models import NOT_DONE, Catalog, Job, JobStatus, Score, now, row_job_id
+from shared.db.session import Work
+from shared.errors import ImageUnreadable
+
+log = structlog.get_logger(__name__)
+
+#: Where nothing is ever stored: the picture worker answers `image_missing`.
+MISSING_PICTURE = f"{PICTURES}/missing"
+
+
+class Pictures(Protocol):
+    """What is needed of `shared.storage.Storage`."""
+
+    def put(self, folder: str, content: bytes) -> str:
+        """Store bytes and return their address."""
+
+
+def next_slice(rows: Iterator[Checked], texts: int, pictures: int) -> list[Checked]:
+    """Take rows until there are so many of them, or so many pictures; empty at the end."""
+    found: list[Checked] = []
+    with_picture = 0
+    for one in rows:
+        found.append(one)
+        with_picture += one.problem is None and one.picture is not None
+        if len(found) >= texts or with_picture >= pictures:
+            break
+    return found
+
+
+def job_rows(
+    catalog: Catalog,
+    checked: Sequence[Checked],
+    archive: Archive | None,
+    pictures: Pictures,
+    lease_seconds: float,
+) -> list[dict[str, Any]]:
+    """The jobs of the rows that were not rejected, their pictures stored.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+    """
+    moment = now()
+    same = {
+        "user_id": catalog.user_id,
+        "catalog_id": catalog.id,
+        "trace_id": catalog.trace_id,
+        "lane": Lane.CATALOG.value,
+        "model": catalog.model,
+        "release": catalog.release,
+        "status": JobStatus.QUEUED.value,
+        "created_at": moment,
+        "published_at": moment,
+        "leased_until": moment + timedelta(seconds=lease_seconds),
+        "attempts": 0,
+    }
+    return [
+        {
+            **same,
+            "id": row_job_id(catalog.id, one.row.number),
+            # PostgreSQL cannot store this character, and no title has it.
+            "designation": one.row.designation.replace("\x00", ""),
+            "description": one.row.description.replace("\x00", ""),
+            "image_uri": _picture(one, archive, pictures),
+            "wants_text": catalog.model != "image" and one.has_text,
+            "wants_image": one.picture is not None or one.lacks_picture,
+        }
+        for one in checked
+        if one.problem is None
+    ]
+
+
+def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
+    """Insert a slice's jobs and ask for their scores."""
+    if not jobs:
+        return
+    work.session.execute(insert(Job), jobs)
+    envelope = {"trace_id": catalog.trace_id, "lane": Lane.CATALOG, "release": catalog.release}
+    texts = tuple(
+        TextItem(job_id=job["id"], designation=job["designation"], description=job["description"])
+        for job in jobs
+        if job["wants_text"]
+    )
+    images = tuple(
+        ImageItem(job_id=job["id"], uri=job["image_uri"]) for job in jobs if job["wants_image"]
+    )
+    messages: list[WorkMessage] = []
+    if texts:
+        messages.append(ScoreText.model_validate({**envelope, "items": texts}))
+    if images:
+        messages.append(ScoreImage.model_validate({**envelope, "items": images}))
+    for message in messages:
+        work.publish(message)
+
+
+def failed_after(session: Session, catalog_id: str, row: int, limit: int) -> Sequence[Job]:
+    """The next failed jobs of a catalog behind a row, locked."""
+    return session.scalars(
+        select(Job)
+        .where(
+            Job.catalog_id == catalog_id,
+            NOT_DONE,
+            Job.status == JobStatus.FAILED.value,
+            Job.id > row_job_id(catalog_id, row),
+        )
+        .order_by(Job.id)
+        .limit(limit)
+        .with_for_update()
+    ).all()
+
+
+def queue_again(work: Work, jobs: Sequence[Job], lease_seconds: float) -> None:
+    """Give failed jobs another chance; what was scored of them stays."""
+    if not jobs:
+        return
+    moment = now()
+    for job in jobs:
+        job.status, job.attempts = JobStatus.QUEUED.value, 0
+        job.finished_at = job.error_code = job.error_message = None
+        job.published_at = moment
+        job.leased_until = moment + timedelta(seconds=lease_seconds)
+    failures = Score.probabilities.is_(None)
+    work.session.execute(delete(Score).where(Score.job_id.in_([one.id for one in jobs]), failures))
+    for message in messages_of(jobs):
+        work.publish(message)
+
+
+def _picture(one: Checked, archive: Archive | None, pictures: Pictures) -> str | None:
+    if one.lacks_picture:
+        return MISSING_PICTURE
+    if one.picture is None or archive is None:
+        return None
+    try:
+        content = archive.read(one.picture)
+    except ImageUnreadable as error:
+        # The picture worker finds no picture in these bytes either, and says so.
+        log.info("picture_broken", row=one.row.number, error=error.detail)
+        content = b""
+    return pictures.put(PICTURES, content)

@@ -1,0 +1,54 @@
+"""Feeds catalogs to the workers, beside the gateway, so that no upload slows an answer."""
+
+import signal
+import sys
+import threading
+
+from gateway.catalog_files import CatalogFiles
+from gateway.feeding import Feeder
+from shared.broker import Broker
+from shared.contracts import Lane, Modality, queue_name
+from shared.db.session import UnitOfWork, open_engine
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    CatalogSettings,
+    DatabaseSettings,
+    LogSettings,
+    MetricsSettings,
+    ProductSettings,
+    StorageSettings,
+    SweepSettings,
+)
+from shared.storage import Storage
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="feeder")
+    serve_metrics(MetricsSettings())
+    broker, limits = Broker(BrokerSettings()), ProductSettings()
+    feeder = Feeder(
+        UnitOfWork(open_engine(DatabaseSettings()), broker),
+        CatalogFiles(Storage(StorageSettings()), limits.max_image_bytes),
+        CatalogSettings(),
+        max_characters=limits.max_text_characters,
+        job_lease_seconds=SweepSettings().lease_seconds,
+        workers=lambda: catalog_workers(broker),
+    )
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    feeder.run(stop)
+    return 0
+
+
+def catalog_workers(broker: Broker) -> int:
+    """How many workers of the rarer kind consume the catalog lane. Raises `Unavailable`."""
+    consumed = [queue for worker in broker.workers() for queue in worker.queues]
+    return min(consumed.count(queue_name(modality, Lane.CATALOG)) for modality in Modality)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Catalogs: many products in one file."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, cast, get_args
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from gateway import catalogs
+from gateway.catalogs import ERRORS, UNFINISHED, Counts, Upload, folder_of
+from gateway.deps import Principal
+from gateway.forms import read_form
+from gateway.releases import resolve
+from gateway.schemas import CatalogCounts, CatalogOut, CatalogPage, JobError, ModelName
+from gateway.services import Services, ServicesDep, SignedIn
+from shared.db.models import Catalog
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.storage import PIECE_BYTES
+
+PREFIX = "/v1/catalogs"
+#: Longest time a client may wait in one request, in seconds; and how often is looked meanwhile.
+LONGEST_WAIT = 30
+LOOK_SECONDS = 0.5
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["products"],
+                    "properties": {
+                        "products": {**_FILE, "description": "CSV of any kind, or JSON Lines."},
+                        "images": {**_FILE, "description": "A ZIP archive of the pictures."},
+                        "model": {"type": "string", "enum": list(get_args(ModelName))},
+                        "release": {"type": "string", "description": "An alias or a version."},
+                        "dry_run": {"type": "boolean", "description": "Only check the rows."},
+                    },
+                }
+            }
+        }
+    }
+}
+_CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
+}
+
+router = APIRouter(prefix=PREFIX, tags=["catalogs"])
+
+
+@router.post("", status_code=202, openapi_extra=_FORM)
+async def submit(
+    services: ServicesDep,
+    principal: SignedIn,
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> CatalogOut:
+    """Take a catalog and answer at once; poll it for its progress, then read its results.
+
+    `products` has the columns `designation`, `description` and `image` (a name in the archive), or
+    the challenge's `designation`, `description`, `productid` and `imageid`. Every other column is
+    given back as it is. Rows that cannot be read are rejected, one by one: see `/errors`.
+    """
+    announced = int(request.headers.get("content-length", "0") or 0)
+    await run_in_threadpool(services.catalogs.require_room, principal, announced)
+    async with read_form(request, max_files=2) as form:
+        upload = _upload(form)
+        take = partial(_take, services, principal, upload, idempotency_key)
+        catalog = await run_in_threadpool(take, request.state.trace_id)
+        found = await run_in_threadpool(_shown, services, principal, catalog.id)
+    response.headers["Location"] = f"{PREFIX}/{catalog.id}"
+    return found
+
+
+@router.get("")
+def list_catalogs(
+    services: ServicesDep,
+    principal: SignedIn,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> CatalogPage:
+    """One's own catalogs, newest first; `cursor` is the `next_cursor` of the page before."""
+    with services.unit_of_work.reading() as session:
+        found, following = catalogs.page(session, principal, cursor, limit)
+        counted = catalogs.counts(session, found)
+        items = [catalog_out(one, counted[one.id]) for one in found]
+    return CatalogPage(items=items, next_cursor=following)
+
+
+@router.get("/{catalog_id}")
+async def show(
+    services: ServicesDep,
+    principal: SignedIn,
+    catalog_id: str,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds.")] = 0,
+) -> CatalogOut:
+    """The catalog and how far it is; with `wait` answers as soon as it is final."""
+    until = time.monotonic() + wait
+    while True:
+        found = await run_in_threadpool(_shown, services, principal, catalog_id)
+        left = until - time.monotonic()
+        if found.status not in UNFINISHED or left <= 0 or services.waiting.is_closed:
+            return found
+        await asyncio.sleep(min(LOOK_SECONDS, left))
+
+
+@router.delete("/{catalog_id}")
+def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
+    """Cancel a catalog; answers that are there stay. A final one is returned as it is."""
+    with services.unit_of_work() as work:
+        catalogs.cancel(work.session, principal, catalog_id)
+    return _shown(services, principal, catalog_id)
+
+
+@router.post("/{catalog_id}/retry", status_code=202)
+def retry(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
+    """Run the failed rows of a finished catalog again."""
+    with services.unit_of_work() as work:
+        catalogs.retry(work.session, principal, catalog_id)
+    return _shown(services, principal, catalog_id)
+
+
+@router.get("/{catalog_id}/results", response_class=StreamingResponse, responses=_CSV)
+def results(
+    services: ServicesDep,
+    principal: SignedIn,
+    catalog_id: str,
+    format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the parameter's public name
+    raw: Annotated[bool, Query(description="Leave cells that begin like a formula.")] = False,
+) -> StreamingResponse:
+    """The uploaded rows with the answer's columns, as far as there are answers."""
+    catalog = _found(services, principal, catalog_id)
+    return _file(services.results.write(catalog, format, raw=raw), catalog, "results", format)
+
+
+@router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
+def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> StreamingResponse:
+    """The rejected rows: row, line, column, value, reason, and the uploaded columns."""
+    catalog = _found(services, principal, catalog_id)
+    try:
+        file = services.storage.open(f"{folder_of(catalog.id)}/{ERRORS}")
+    except NotFound as error:
+        reason = catalog.error_message or "it is still being checked"
+        raise Conflict(f"There is no list of rejected rows: {reason}") from error
+    return _file(iter(partial(file.read, PIECE_BYTES), b""), catalog, "errors", "csv")
+
+
+def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
+    """Show a catalog as the interface has it."""
+    report = catalog.report
+    error = catalog.error_code and JobError(
+        code=catalog.error_code, message=catalog.error_message or ""
+    )
+    return CatalogOut.model_validate(
+        {
+            **{name: getattr(catalog, name) for name in _PLAIN},
+            "counts": CatalogCounts(**vars(counted)),
+            "eta_seconds": catalogs.eta_seconds(catalog, counted),
+            "warnings": report.get("warnings", 0),
+            **{
+                f"{kind}_{what}": report.get(f"{kind}_{what}", nothing)
+                for kind in ("unmatched", "unused", "refused")
+                for what, nothing in (("images", []), ("count", 0))
+            },
+            "error": error,
+        }
+    )
+
+
+_PLAIN = (
+    "id",
+    "name",
+    "status",
+    "model",
+    "release",
+    "dry_run",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "rows_per_second",
+)
+
+
+def _upload(form: FormData) -> Upload:
+    products, images = form.get("products"), form.get("images")
+    if not isinstance(products, UploadFile):
+        raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
+    if images is not None and not isinstance(images, UploadFile):
+        raise InvalidInput("Expected a ZIP archive. Received: a text", field=("images",))
+    model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
+    if model not in get_args(ModelName):
+        raise InvalidInput(
+            f"Expected one of {', '.join(get_args(ModelName))}. Received: {model!r}",
+            field=("model",),
+        )
+    if str(dry_run).lower() not in ("true", "false", "1", "0"):
+        raise InvalidInput(f"Expected `true` or `false`. Received: {dry_run!r}", field=("dry_run",))
+    return Upload(
+        name=PurePath(products.filename or "products").name,
+        products=products.file,
+        # An empty field is how a browser's form says that no file was chosen.
+        images=images.file if isinstance(images, UploadFile) and images.filename else None,
+        model=cast(ModelName, model),
+        release=str(form.get("release") or "champion"),
+        dry_run=str(dry_run).lower() in ("true", "1"),
+    )
+
+
+def _take(
+    services: Services, principal: Principal, upload: Upload, key: str | None, trace_id: str
+) -> Catalog:
+    return services.catalogs.submit(
+        principal,
+        upload,
+        version=resolve(services.champion, services.releases, upload.release),
+        idempotency_key=key,
+        trace_id=trace_id,
+    )
+
+
+def _found(services: Services, principal: Principal, catalog_id: str) -> Catalog:
+    with services.unit_of_work.reading() as session:
+        return catalogs.find(session, principal, catalog_id)
+
+
+def _shown(services: Services, principal: Principal, catalog_id: str) -> CatalogOut:
+    with services.unit_of_work.reading() as session:
+        catalog = catalogs.find(session, principal, catalog_id)
+        return catalog_out(catalog, catalogs.counts(session, [catalog])[catalog_id])
+
+
+def _file(
+    pieces: Iterator[bytes], catalog: Catalog, what: str, kind: Literal["csv", "jsonl"]
+) -> StreamingResponse:
+    stem = "".join(one if one.isascii() and one.isalnum() else "-" for one in catalog.name)
+    media = "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl"
+    name = f"{stem.strip('-')[:100] or 'catalog'}-{what}.{kind}"
+    return StreamingResponse(
+        pieces,
+        media_type=media,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
