@@ -162,10 +162,14 @@ class WorkerSettings(BaseSettings):
     lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.CATALOG)
     #: Messages handled at once; they meet in the batcher.
     threads: int = Field(default=16, ge=1)
-    #: Threads of one model call.
+    #: Threads of one model call, and calls at once. Two calls of one thread each do more than one
+    #: call of two threads, and each takes longer: right for catalogs, wrong for single jobs.
     model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    model_calls: int = Field(default=1, ge=1)
     max_batch: int = Field(default=64, ge=1)
     max_wait_seconds: float = Field(default=0.002, ge=0)
+    #: Added to the process's nice value: whoever classifies catalogs lets single jobs pass.
+    niceness: int = Field(default=0, ge=0, le=19)
 
 
 class TrainerSettings(BaseSettings):

@@ -43,6 +43,7 @@ def main() -> int:
         modality=Modality.IMAGE,
         max_batch=min(settings.max_batch, LARGEST_BATCH),
         max_wait_seconds=0.0,
+        calls=settings.model_calls,
     )
     pool.watch(release_settings.poll_seconds)
     feature_settings = FeatureSettings()

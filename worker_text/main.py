@@ -32,6 +32,7 @@ def main() -> int:
         modality=Modality.TEXT,
         max_batch=settings.max_batch,
         max_wait_seconds=settings.max_wait_seconds,
+        calls=settings.model_calls,
     )
     pool.watch(release_settings.poll_seconds)
     broker.subscribe(ScoreText, TextHandler(pool, broker).score_text)

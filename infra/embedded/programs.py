@@ -1,5 +1,6 @@
 """Every process of the embedded run: its command, its own settings, when it starts."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,11 +38,12 @@ def _services() -> list[Program]:
         _service("gateway", "gateway.main"),
         _worker("image", "interactive"),
         _worker("text", "interactive"),
-        _service("fusion", "worker_fusion.main"),
+        _worker("fusion", "interactive"),
         _service("scheduler", "gateway.scheduler", "rest"),
         _service("feeder", "gateway.feeder", "rest"),
         _worker("image", "catalog", "rest"),
         _worker("text", "catalog", "rest"),
+        _worker("fusion", "catalog", "rest"),
         _service("trainer", "trainer.main", "rest"),
     ]
 
@@ -52,9 +54,16 @@ def _service(name: str, module: str, stage: Stage = "core") -> Program:
 
 def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     command = [sys.executable, "-m", f"worker_{modality}.main"]
-    return Program(
-        f"{modality}-{lane}", command, {"RAYON_WORKER_LANES": f'["{lane}"]'}, stage=stage
-    )
+    environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
+    if lane == "catalog":
+        environment |= {
+            "RAYON_WORKER_MODEL_THREADS": "1",
+            "RAYON_WORKER_MODEL_CALLS": str(os.cpu_count() or 1),
+            "RAYON_WORKER_MAX_BATCH": "256",
+            "RAYON_WORKER_THREADS": str(2 * (os.cpu_count() or 1)),
+            "RAYON_WORKER_NICENESS": "10",
+        }
+    return Program(f"{modality}-{lane}", command, environment, stage=stage)
 
 
 def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Program]:

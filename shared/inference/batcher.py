@@ -23,13 +23,14 @@ class _Request(Generic[Item]):
 
 
 class Batcher(Generic[Item]):
-    """One thread in front of one model.
+    """As many threads in front of one model as calls of it may run at once.
 
     Args:
         score: Scores a batch, shape `(batch, classes)`.
         max_batch: Largest number of items in one model call.
         max_wait_seconds: How long the first request of a batch waits for company. While a model
             call runs, requests gather anyway; so this only matters on an idle system.
+        calls: How many model calls run at once.
     """
 
     def __init__(
@@ -38,13 +39,17 @@ class Batcher(Generic[Item]):
         *,
         max_batch: int,
         max_wait_seconds: float,
+        calls: int = 1,
     ) -> None:
         self._score = score
         self._max_batch = max_batch
         self._max_wait_seconds = max_wait_seconds
         self._requests: queue.Queue[_Request[Item] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name="batcher", daemon=True) for _ in range(calls)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, items: Sequence[Item]) -> NDArray[np.float32]:
         """Score items together with whatever else waits; blocks until they are scored.
@@ -61,8 +66,10 @@ class Batcher(Generic[Item]):
 
     def close(self) -> None:
         """Answer what was submitted so far, then stop."""
-        self._requests.put(None)
-        self._thread.join(CLOSE_SECONDS)
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while (first := self._requests.get()) is not None:

@@ -57,6 +57,7 @@ class ModelPool(Generic[Item]):
         modality: Names the metrics.
         max_batch: Largest model call, in items.
         max_wait_seconds: How long a request waits for company.
+        calls: How many calls of one model run at once.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class ModelPool(Generic[Item]):
         modality: Modality,
         max_batch: int,
         max_wait_seconds: float,
+        calls: int = 1,
     ) -> None:
         self._registry = registry
         self._load = load
         self._modality = modality
         self._max_batch = max_batch
         self._max_wait_seconds = max_wait_seconds
+        self._calls = calls
         self._loaded: dict[str, _Loaded[Item]] = {}
         self._lock = threading.Lock()
         self._load_lock = threading.Lock()
@@ -172,7 +175,12 @@ class ModelPool(Generic[Item]):
             with metrics.model_seconds.labels(self._modality, version).time():
                 return scorer.score(items)
 
-        return Batcher(score, max_batch=self._max_batch, max_wait_seconds=self._max_wait_seconds)
+        return Batcher(
+            score,
+            max_batch=self._max_batch,
+            max_wait_seconds=self._max_wait_seconds,
+            calls=self._calls,
+        )
 
     def _drop_unused(self) -> None:
         long_ago = time.monotonic() - UNUSED_SECONDS

@@ -23,6 +23,7 @@ def run_worker(
         settings: The lanes and the number of threads.
         ready: Names the releases that the worker has loaded.
     """
+    os.nice(settings.niceness)
     queues = lane_queues(station, settings.lanes)
     name = f"{station}@{socket.gethostname()}:{os.getpid()}"
     presence = broker.presence(name, queues)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -48,9 +49,17 @@ def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) 
     old = MetaData()
     old.reflect(engine, only=("users", "jobs", "scores"))
     with engine.begin() as connection:
-        moments = {name: now() for name in ("created_at", "published_at", "leased_until")}
-        user = {"id": "u", "username": "ada", "password_hash": "", "role": "client"}
-        job = {"id": "j", "user_id": "u", "trace_id": "t", "lane": "interactive", "model": "text"}
+        moments: dict[str, Any] = {
+            name: now() for name in ("created_at", "published_at", "leased_until")
+        }
+        user: dict[str, Any] = {"id": "u", "username": "ada", "password_hash": "", "role": "client"}
+        job: dict[str, Any] = {
+            "id": "j",
+            "user_id": "u",
+            "trace_id": "t",
+            "lane": "interactive",
+            "model": "text",
+        }
         job |= {"release": "1", "designation": "", "description": "", "status": "done"}
         job |= {"wants_text": True, "wants_image": False, "attempts": 0, **moments}
         score = {"job_id": "j", "modality": "text", "release": "1", "scored_at": now()}

@@ -20,7 +20,7 @@ def configuration(home: Path) -> configparser.ConfigParser:
 def test_every_program_is_restarted_and_logged(tmp_path: Path) -> None:
     found = configuration(tmp_path)
     names = [name for name in found.sections() if name.startswith("program:")]
-    assert len(names) == 10
+    assert len(names) == 12
     for name in names:
         assert found[name]["autorestart"] == "True"
         assert Path(found[name]["stdout_logfile"]).parent == tmp_path / "logs"
