@@ -16,7 +16,7 @@ from itertools import islice
 
 import structlog
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from gateway import catalog_jobs
 from gateway.archive import Archive
@@ -39,6 +39,8 @@ RATE_SECONDS = 15.0
 TELL_SECONDS = 1.0
 #: A catalog whose storage or database failed is taken up again after this long.
 DEFER_SECONDS = 3.0
+#: How often a feeder looks for a new catalog while it has none.
+IDLE_SECONDS = 0.25
 #: How often a feeder asks who works.
 WORKERS_SECONDS = 5.0
 
@@ -114,7 +116,7 @@ class Feeder:
                 stop.wait(DEFER_SECONDS)
                 continue
             if not has_fed:
-                stop.wait(self._settings.interval_seconds)
+                stop.wait(self._settings.interval_seconds if self._courses else IDLE_SECONDS)
         self.close()
 
     def step(self) -> bool:
@@ -124,8 +126,13 @@ class Feeder:
             Unavailable: The database does not answer; nothing was changed.
         """
         with self._unit_of_work.reading() as session:
-            query = select(Catalog).where(Catalog.status.in_(UNFINISHED)).order_by(Catalog.id)
-            unfinished = session.scalars(query).all()
+            unfinished = session.scalars(
+                select(Catalog)
+                .where(Catalog.status.in_(UNFINISHED))
+                .order_by(Catalog.id)
+                # It may be long, and is not asked for here.
+                .options(defer(Catalog.report))
+            ).all()
         self._drop(self._courses.keys() - {one.id for one in unfinished})
         by_user: dict[str, list[Catalog]] = defaultdict(list)
         for catalog in unfinished:

@@ -1,5 +1,6 @@
-"""Turns a job's scores into its answer. Pure: no rows, no queue."""
+"""Turns jobs' scores into their answers. Pure: no rows, no queue."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,59 +37,71 @@ class Answer:
     failure: Failure | None = None
 
 
-def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel | None) -> Answer:
+def answers(
+    evidence: Sequence[Evidence], categories: CategorySet, fusion: FusionModel | None
+) -> list[Answer]:
     """Answer with what there is: both modalities, the one that worked, or a failure.
 
     Args:
-        evidence: Of one job.
+        evidence: Of several jobs; their answers come in the same order.
         categories: Of the release.
         fusion: `None` where the release has only one modality.
     """
-    if not evidence.probabilities:
-        return Answer(failure=next(iter(evidence.failures.values())))
-    fused = _fused(evidence.probabilities, fusion)
-    best = int(fused.argmax())
-    code = categories.codes[best]
-    return Answer(
-        prdtypecode=code,
-        confidence=_rounded(fused[best]),
-        result={
-            "category": categories.name(code),
-            "top": _top(fused, categories),
-            "modalities": {
-                modality.value: _leading(found, categories)
-                for modality, found in sorted(evidence.probabilities.items())
-            },
-            "degraded": _degraded(evidence.failures),
-        },
-    )
-
-
-def _fused(probabilities: dict[Modality, Floats], fusion: FusionModel | None) -> Floats:
-    if fusion is None or len(probabilities) == 1:
-        return next(iter(probabilities.values()))
-    text, image = probabilities[Modality.TEXT], probabilities[Modality.IMAGE]
-    fused: Floats = fusion.combine(text[np.newaxis], image[np.newaxis])[0]
-    return fused
-
-
-def _top(probabilities: Floats, categories: CategorySet) -> list[dict[str, Any]]:
-    order = np.argsort(-probabilities, kind="stable")[:TOP]
+    scored = [one for one in evidence if one.probabilities]
+    found = iter(_answers(scored, categories, fusion) if scored else ())
     return [
-        {
-            "prdtypecode": categories.codes[column],
-            "category": categories.name(categories.codes[column]),
-            "probability": _rounded(probabilities[column]),
-        }
-        for column in order
+        next(found) if one.probabilities else Answer(failure=next(iter(one.failures.values())))
+        for one in evidence
     ]
+
+
+def _answers(
+    evidence: Sequence[Evidence], categories: CategorySet, fusion: FusionModel | None
+) -> Iterator[Answer]:
+    fused = _fused(evidence, fusion)
+    order = np.argsort(-fused, axis=1, kind="stable")[:, :TOP]
+    likeliest = _rounded(np.take_along_axis(fused, order, axis=1))
+    for one, columns, probabilities in zip(evidence, order.tolist(), likeliest, strict=True):
+        top = [
+            {"prdtypecode": code, "category": categories.name(code), "probability": probability}
+            for code, probability in (
+                (categories.codes[column], probability)
+                for column, probability in zip(columns, probabilities, strict=True)
+            )
+        ]
+        yield Answer(
+            prdtypecode=categories.codes[columns[0]],
+            confidence=probabilities[0],
+            result={
+                "category": top[0]["category"],
+                "top": top,
+                "modalities": {
+                    modality.value: _leading(found, categories)
+                    for modality, found in sorted(one.probabilities.items())
+                },
+                "degraded": _degraded(one.failures),
+            },
+        )
+
+
+def _fused(evidence: Sequence[Evidence], fusion: FusionModel | None) -> Floats:
+    """One distribution a job, shape `(jobs, classes)`."""
+    fused = np.stack([next(iter(one.probabilities.values())) for one in evidence])
+    both = [row for row, one in enumerate(evidence) if len(one.probabilities) > 1]
+    if fusion is not None and both:
+        text, image = (
+            np.stack([evidence[row].probabilities[modality] for row in both])
+            for modality in (Modality.TEXT, Modality.IMAGE)
+        )
+        fused[both] = fusion.combine(text, image)
+    return fused
 
 
 def _leading(probabilities: Floats, categories: CategorySet) -> dict[str, Any]:
     best = int(probabilities.argmax())
     return {
         "prdtypecode": categories.codes[best],
-        "confidence": _rounded(probabilities[best]),
+        "confidence": round(float(probabilities[best]), DIGITS),
     }
 
 
@@ -96,5 +109,6 @@ def _degraded(failures: dict[Modality, Failure]) -> str | None:
     return "; ".join(failure.code for failure in failures.values()) or None
 
 
-def _rounded(probability: np.float32) -> float:
-    return round(float(probability), DIGITS)
+def _rounded(probabilities: Floats) -> list[list[float]]:
+    rounded: list[list[float]] = probabilities.astype(np.float64).round(DIGITS).tolist()
+    return rounded

@@ -20,7 +20,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import NotFound
 from shared.inference.fusion import FusionModel
 from shared.inference.manifest import ReleaseManifest
-from worker_fusion.combine import Answer, Evidence, answer
+from worker_fusion.combine import Answer, Evidence, answers
 
 log = structlog.get_logger(__name__)
 
@@ -113,13 +113,23 @@ class Join:
         log.error("jobs_failed", jobs=len(failed), code=failure.code)
 
 
-def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, Job]:
+@dataclass(frozen=True)
+class _Queued:
+    """What is asked of a job; its texts stay where they are."""
+
+    lane: str
+    created_at: datetime
+    wants_text: bool
+    wants_image: bool
+
+
+def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, _Queued]:
     # Two modalities may finish at once. Without this lock neither sees the other's score, and the
     # job would wait forever. Sorted, so that two slices cannot deadlock. SQLite has no row locks;
     # there the transaction itself is exclusive.
     ids = sorted({item.job_id for item in scored.items})
-    rows = session.scalars(
-        select(Job)
+    rows = session.execute(
+        select(Job.id, Job.lane, Job.created_at, Job.wants_text, Job.wants_image)
         .where(
             Job.id.in_(ids),
             Job.status == JobStatus.QUEUED.value,
@@ -128,10 +138,10 @@ def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, Job]:
         .order_by(Job.id)
         .with_for_update()
     )
-    return {job.id: job for job in rows}
+    return {row.id: _Queued(*row[1:]) for row in rows}
 
 
-def _record(session: Session, scored: ModalityScored, jobs: dict[str, Job]) -> None:
+def _record(session: Session, scored: ModalityScored, jobs: dict[str, _Queued]) -> None:
     known = set(
         session.scalars(
             select(Score.job_id).where(
@@ -164,16 +174,13 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 
 def _complete(
-    session: Session, jobs: dict[str, Job], categories: CategorySet, fusion: FusionModel | None
-) -> list[tuple[Job, str]]:
+    session: Session, jobs: dict[str, _Queued], categories: CategorySet, fusion: FusionModel | None
+) -> list[tuple[_Queued, str]]:
     evidence = _evidence(session, list(jobs))
-    answers = {
-        id_: answer(evidence[id_], categories, fusion)
-        for id_, job in jobs.items()
-        if _is_complete(job, evidence[id_])
-    }
+    complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
+    found = answers(list(complete.values()), categories, fusion)
     moment = now()
-    rows = [_job_row(id_, found, moment) for id_, found in answers.items()]
+    rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
         session.execute(update(Job), rows)
     return [(jobs[row["id"]], row["status"]) for row in rows]
@@ -181,7 +188,14 @@ def _complete(
 
 def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
     found: dict[str, Evidence] = defaultdict(Evidence)
-    for score in session.scalars(select(Score).where(Score.job_id.in_(ids))):
+    query = select(
+        Score.job_id,
+        Score.modality,
+        Score.probabilities,
+        Score.error_code,
+        Score.error_message,
+    )
+    for score in session.execute(query.where(Score.job_id.in_(ids))):
         modality = Modality(score.modality)
         if score.probabilities is None:
             found[score.job_id].failures[modality] = Failure(
@@ -194,7 +208,7 @@ def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
     return found
 
 
-def _is_complete(job: Job, evidence: Evidence) -> bool:
+def _is_complete(job: _Queued, evidence: Evidence) -> bool:
     there = evidence.probabilities.keys() | evidence.failures.keys()
     wanted = {
         modality

@@ -4,7 +4,7 @@ import pytest
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
 from shared.inference.fusion import FusionModel
-from worker_fusion.combine import Evidence, Floats, answer
+from worker_fusion.combine import Answer, Evidence, Floats, answers
 
 CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])
 UNREADABLE = Failure(code="image_unreadable", message="The picture is broken: cut off")
@@ -19,6 +19,15 @@ def leaning(column: int, confidence: float) -> Floats:
     probabilities = np.full(7, (1 - confidence) / 6, np.float32)
     probabilities[column] = confidence
     return probabilities
+
+
+def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel | None) -> Answer:
+    """The answer to one job, given among others."""
+    other = Evidence({Modality.TEXT: leaning(0, 0.5)})
+    failed = Evidence({}, {Modality.IMAGE: UNREADABLE})
+    found = answers([other, failed, evidence, other], categories, fusion)
+    assert [one.prdtypecode for one in (found[0], found[1], found[3])] == [10, None, 10]
+    return found[2]
 
 
 def test_both_modalities_are_weighed_by_the_fusion_model() -> None:
