@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format explore train evaluate bench chaos promotion lock clean
+.PHONY: help run test lint format explore train evaluate bench chaos catalogs promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running 
 
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
 	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"
+
+catalogs: .venv/dev.stamp ## Break the running system twenty times while it classifies catalogs
+	@$(BIN)/python -m tests.bench.catalog_chaos --url "$(URL)" --data "$(DATA)"
 
 promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
 	@$(BIN)/python -m tests.bench.promotion --url "$(URL)" --data "$(DATA)"

@@ -23,7 +23,7 @@ from tests.bench.client import Client, Product, in_flight, save
 from tests.bench.products import dataset, products_of, rows_of
 
 JOBS = 300
-VICTIMS = ("text-interactive", "image-interactive", "fusion", "redis")
+VICTIMS = ("text-interactive", "image-interactive", "fusion-interactive", "redis")
 #: After a victim is back, this much time for work to be in its hands before the next one dies.
 BREATH_SECONDS = 3.0
 RESTART_SECONDS = 60.0
@@ -89,11 +89,12 @@ async def _kill_all(client: Client, home: Path) -> list[dict[str, Any]]:
     for name in VICTIMS:
         while not (unfinished := (await client.get("/v1/queues"))["jobs_queued"]):
             await asyncio.sleep(0.02)
-        kills.append({"unfinished": unfinished} | await _kill(home, name))
+        kills.append({"unfinished": unfinished} | await kill(home, name))
     return kills
 
 
-async def _kill(home: Path, name: str) -> dict[str, Any]:
+async def kill(home: Path, name: str) -> dict[str, Any]:
+    """Kill a process and wait until it is back, with time for work to reach its hands."""
     victim = instance_processes(home)[name]
     victim.kill()
     started = time.perf_counter()

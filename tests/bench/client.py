@@ -83,6 +83,30 @@ class Client:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def text(self, path: str) -> str:
+        """Read a file."""
+        answer = await self._request("GET", path)
+        answer.raise_for_status()
+        return answer.text
+
+    async def upload(
+        self, files: dict[str, tuple[str, bytes]], key: str, **fields: str
+    ) -> dict[str, Any]:
+        """Send a catalog; the same key gives the same one."""
+        headers = {"Idempotency-Key": key}
+        answer = await self._request(
+            "POST", "/v1/catalogs", files=files, data=fields, headers=headers
+        )
+        if answer.status_code != 202:
+            raise SystemExit(f"{answer.status_code} {answer.text}")
+        catalog: dict[str, Any] = answer.json()
+        return catalog
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header of whoever is signed in."""
+        return {"Authorization": f"Bearer {self._token}"}
+
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a JSON object and read one."""
         answer = await self._request("POST", path, json=body)
@@ -90,13 +114,15 @@ class Client:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def _request(self, method: str, path: str, **parts: Any) -> httpx.Response:
+    async def _request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **parts: Any
+    ) -> httpx.Response:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             token = self._token
-            bearer = {"Authorization": f"Bearer {token}"}
+            sent = {**self.bearer, **(headers or {})}
             try:
-                answer = await self._http.request(method, path, headers=bearer, **parts)
+                answer = await self._http.request(method, path, headers=sent, **parts)
             except httpx.TransportError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
