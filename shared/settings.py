@@ -139,7 +139,7 @@ class CatalogSettings(BaseSettings):
     #: How often the feeder looks for room.
     interval_seconds: float = Field(default=0.05, gt=0)
     #: A feeder that says nothing for this long has lost its catalogs to another one.
-    lease_seconds: float = Field(default=30.0, gt=0)
+    lease_seconds: float = Field(default=10.0, gt=0)
 
 
 class SweepSettings(BaseSettings):
