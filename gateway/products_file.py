@@ -182,10 +182,11 @@ def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
             continue
         number += 1
         if lines.is_cut:
-            yield _whole(number, lines, "Expected a quote at the cell's end. Received: none")
+            reason = "Expected a quote at the cell's end. Received: none"
+            yield _whole(number, lines, reason, form)
         elif len(cells) != len(form.columns):
             reason = f"Expected {len(form.columns)} cells. Received: {len(cells)}"
-            yield _whole(number, lines, reason)
+            yield _whole(number, lines, reason, form)
         else:
             yield _row(number, lines.line, dict(zip(form.columns, cells, strict=True)), fields)
             continue
@@ -236,9 +237,15 @@ def _row(
     )
 
 
-def _whole(number: int, lines: _Lines, reason: str) -> Row:
-    shown = "".join(lines.taken[:1]).strip()[:SHOWN_CHARACTERS]
-    return Row(number, lines.line, {}, problem=Problem(None, shown, reason))
+def _whole(number: int, lines: _Lines, reason: str, form: Form | None = None) -> Row:
+    """A row that is rejected as a whole, with the cells that its first line shows."""
+    first = "".join(lines.taken[:1]).strip()
+    problem = Problem(None, first[:SHOWN_CHARACTERS], reason)
+    cells: dict[str, str] = {}
+    if form is not None and form.delimiter is not None:
+        found = next(csv.reader([first], delimiter=form.delimiter), [])
+        cells = dict(zip(form.columns, found, strict=False))
+    return Row(number, lines.line, cells, problem=problem)
 
 
 def _fields(columns: tuple[str, ...]) -> dict[str, Callable[[dict[str, str]], str]]:

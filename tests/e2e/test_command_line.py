@@ -1,14 +1,18 @@
 """The command line and the Python client against the running system."""
 
+import csv
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from infra.embedded.settings import PROJECT
 from rayon.sign_in import SavedSignIns
@@ -92,3 +96,33 @@ def test_python_of_the_readme_works(system: System, tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("2583 Piscine")
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
+    # Given a shop's file with a picture in a folder of the archive, one that is missing, a quote
+    # that is never closed, and a column of the shop's own
+    table, archive, out = (tmp_path / name for name in ("p.csv", "p.zip", "r.csv"))
+    table.write_text(
+        "ref;designation;description;image\n"
+        "a;Piscine gonflable ronde;;piscine.jpg\n"
+        'b;"Livre jamais fermé;;\n'
+        "c;Console de jeu Nintendo;;absent.jpg\n"
+    )
+    picture = io.BytesIO()
+    Image.new("RGB", (80, 60), "blue").save(picture, "JPEG")
+    with zipfile.ZipFile(archive, "w") as images:
+        images.writestr("photos/piscine.jpg", picture.getvalue())
+    ended = rayon("catalog", str(table), "--images", str(archive), "--out", str(out))
+    # I expect every row in its place, the broken one rejected, the missing picture told
+    assert ended.returncode == 1, ended.stderr
+    rows = list(csv.DictReader(io.StringIO(out.read_text()), delimiter=";"))
+    assert [row["ref"] for row in rows] == ["a", "b", "c"]
+    assert [row["status"] for row in rows] == ["done", "rejected", "done"]
+    assert (rows[0]["prdtypecode"], rows[0]["degraded"]) == ("2583", "")
+    assert "image=" in rows[0]["modalities"]
+    assert rows[2]["degraded"] == "image_missing"
+    # and the same command again to be the same catalog
+    again = rayon("catalog", str(table), "--images", str(archive), "--out", str(out), "--json")
+    assert json.loads(again.stdout)["counts"]["done"] == 2
+    assert len(json.loads(rayon("catalogs", "--json").stdout)) == 1

@@ -240,7 +240,8 @@ def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
         path = catalog.errors(Path(folder) / "errors.csv")
         with path.open(newline="", encoding="utf-8-sig") as file:
             for row in islice(csv.DictReader(file), SHOWN):
-                screen.answer(f"  row {row.get('row')}, {row.get('column')}: {row.get('reason')}")
+                where = ", ".join(filter(None, (f"row {row.get('row')}", row.get("column"))))
+                screen.answer(f"  {where}: {row.get('reason')}")
     if catalog.counts.rejected > SHOWN:
         screen.answer(f"All of them: {wanted.command(catalog)} --errors errors.csv")
 
