@@ -58,7 +58,7 @@ def test_all_ports_are_checked_before_the_start(tmp_path: Path) -> None:
             "environment", ""
         ):
             assert int(found[name]["environment"].rsplit('"', 2)[1]) in opened
-    assert len(opened) == 11
+    assert len(opened) == 13
 
 
 def test_no_metrics_port_is_opened_when_they_are_off(tmp_path: Path) -> None:
