@@ -2,20 +2,22 @@
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import AccessTokens, Claims
+from gateway.feeding import Feeder
 from gateway.jobs import Jobs, finished
 from gateway.main import build_app
 from gateway.results import Results
@@ -138,6 +140,9 @@ def api(
     champion = ChampionWatch(releases, broker.workers, unit_of_work, ReleaseSettings())
     champion.look()
     storage = Storage(StorageSettings(url=str(tmp_path / "files")))
+    catalog_settings = CatalogSettings(
+        max_bytes=300_000, max_unfinished=3, max_unfinished_rows=20, max_unfinished_bytes=500_000
+    )
     services = Services(
         settings=settings,
         unit_of_work=unit_of_work,
@@ -146,7 +151,7 @@ def api(
         champion=champion,
         sessions=Sessions(settings, unit_of_work),
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
-        catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
+        catalogs=Catalogs(unit_of_work, storage, catalog_settings),
         results=Results(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
@@ -166,3 +171,26 @@ def mine(api: Api) -> dict[str, str]:
 def admin(api: Api) -> dict[str, str]:
     """Headers of a signed-in admin, the only one."""
     return api.sign(api.user(Role.ADMIN, username="root"))
+
+
+@pytest.fixture
+def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
+    """Makes feeders on the database and storage of the gateway."""
+    made: list[Feeder] = []
+
+    def make(**settings: Any) -> Feeder:
+        made.append(
+            Feeder(
+                api.unit_of_work,
+                CatalogFiles(api.services.storage, 1_000_000),
+                CatalogSettings(**settings),
+                max_characters=1_000,
+                job_lease_seconds=LEASE_SECONDS,
+                workers=lambda: 1,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,151 @@
+"""Archives that anybody may have made."""
+
+import io
+import stat
+import struct
+import warnings
+import zipfile
+
+import pytest
+
+from gateway import archive as module
+from gateway.archive import Archive, Refused
+from shared.errors import ImageUnreadable, InvalidInput
+
+LIMIT = 100_000
+
+
+def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes], deflated: bool = True) -> bytes:
+    file = io.BytesIO()
+    method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as made:
+        warnings.simplefilter("ignore")
+        for name, content in entries:
+            made.writestr(name, content)
+    return file.getvalue()
+
+
+def opened(content: bytes) -> Archive:
+    return Archive(io.BytesIO(content), max_image_bytes=LIMIT)
+
+
+def found(archive: Archive, name: str) -> bytes:
+    entry = archive.find(name)
+    assert isinstance(entry, zipfile.ZipInfo), entry
+    return archive.read(entry)
+
+
+def link() -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("a.jpg")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def encrypted() -> bytes:
+    content = bytearray(zipped(("a.jpg", b"x")))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", ["b.jpg", "B.JPG", "a/b.jpg", "./a/b.jpg", "a\\b.jpg"])
+def test_picture_is_found_anywhere(name: str) -> None:
+    assert found(opened(zipped(("A/b.jpg", b"picture"))), name) == b"picture"
+
+
+def test_names_with_backslashes_are_paths() -> None:
+    assert found(opened(zipped(("a\\b.jpg", b"picture"))), "b.jpg") == b"picture"
+
+
+def test_picture_that_is_not_there_is_none() -> None:
+    assert opened(zipped(("a.jpg", b"x"))).find("b.jpg") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (zipped(("../../a.jpg", b"x")), "inside of the archive"),
+        (zipped(("/etc/a.jpg", b"x")), "inside of the archive"),
+        (zipped((link(), b"/etc/passwd")), "a link"),
+        (encrypted(), "encrypted"),
+        (zipped(("a.jpg", bytes(200_000_000))), "at most 100000 bytes. Received: 200000000"),
+    ],
+    ids=["climbs", "absolute", "link", "encrypted", "200 MB"],
+)
+def test_entry_is_refused_and_told(content: bytes, reason: str) -> None:
+    archive = opened(content)
+    refused = archive.find("a.jpg")
+    assert isinstance(refused, Refused)
+    assert reason in refused.reason
+    assert [one.reason for one in archive.refused()] == [refused.reason]
+    assert list(archive.unused()) == []
+
+
+def test_entry_that_unpacks_to_far_more_is_refused() -> None:
+    content = zipped(("a.jpg", bytes(5_000_000)))
+    refused = Archive(io.BytesIO(content), max_image_bytes=10_000_000).find("a.jpg")
+    assert isinstance(refused, Refused)
+    assert "unpack to 5000000" in refused.reason
+
+
+def test_nested_archive_is_no_picture() -> None:
+    archive = opened(zipped(("inner.zip", zipped(("a.jpg", b"x")))))
+    assert archive.find("a.jpg") is None
+    assert [one.name for one in archive.refused()] == ["inner.zip"]
+
+
+def test_same_name_with_same_content_is_one_picture() -> None:
+    assert found(opened(zipped(("x/a.jpg", b"p"), ("y/a.jpg", b"p"))), "a.jpg") == b"p"
+
+
+def test_same_name_with_other_content_needs_its_path() -> None:
+    archive = opened(zipped(("x/a.jpg", b"one"), ("y/a.jpg", b"other")))
+    assert isinstance(archive.find("a.jpg"), Refused)
+    assert (found(archive, "x/a.jpg"), found(archive, "y/a.jpg")) == (b"one", b"other")
+
+
+def test_same_path_with_other_content_is_refused() -> None:
+    assert isinstance(opened(zipped(("a.jpg", b"1"), ("a.jpg", b"22"))).find("a.jpg"), Refused)
+
+
+def test_litter_is_passed_over_and_unused_is_told() -> None:
+    names = ("__MACOSX/._a.jpg", ".DS_Store", "photos/", "a.jpg", "b.jpg", "photos/Thumbs.db")
+    archive = opened(zipped(*((name, b"x") for name in names)))
+    archive.find("a.jpg")
+    assert list(archive.unused()) == ["b.jpg"]
+    assert archive.refused() == []
+
+
+@pytest.mark.parametrize("deflated", [True, False])
+def test_broken_entry_is_unreadable(deflated: bool) -> None:
+    content = bytearray(zipped(("a.jpg", bytes(range(256)) * 40), deflated=deflated))
+    start = content.index(b"a.jpg") + len("a.jpg")
+    content[start + 4 : start + 12] = b"\xff" * 8
+    with pytest.raises(ImageUnreadable):
+        found(opened(bytes(content)), "a.jpg")
+
+
+def test_entry_that_lies_about_its_size_is_read_no_further() -> None:
+    content = bytearray(zipped(("a.jpg", bytes(300_000))))
+    at = content.index(b"PK\x01\x02") + 24
+    content[at : at + 4] = struct.pack("<I", 90_000)
+    with pytest.raises(ImageUnreadable):
+        found(opened(bytes(content)), "a.jpg")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", zipped(("a.jpg", b"x" * 99))[:-30]])
+def test_what_is_no_archive_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidInput, match="Expected a ZIP archive"):
+        opened(content)
+
+
+@pytest.mark.parametrize(
+    ("constant", "expected"),
+    [("MAX_ENTRIES", "at most 1 entries"), ("MAX_UNPACKED_BYTES", "at most 1 bytes")],
+)
+def test_bomb_is_refused_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, constant: str, expected: str
+) -> None:
+    monkeypatch.setattr(module, constant, 1)
+    with pytest.raises(InvalidInput, match=expected):
+        opened(zipped(("a.jpg", b"x"), ("b.jpg", b"x")))

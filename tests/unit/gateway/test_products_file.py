@@ -1,0 +1,156 @@
+"""Files as shops export them; one bad row never stops the others."""
+
+import csv
+import io
+import tracemalloc
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.products_file import MAX_ROW_BYTES, Row, form_of, rows_of
+from shared.errors import InvalidInput
+
+
+def read(content: bytes) -> list[Row]:
+    stream = io.BytesIO(content)
+    return list(rows_of(stream, form_of(stream)))
+
+
+def titles(content: bytes) -> list[str | None]:
+    """The title of each row; `None` where it is rejected."""
+    return [None if row.problem else row.designation for row in read(content)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_every_kind_of_csv_is_read(delimiter: str, end: str, mark: bytes) -> None:
+    table = f"ref{delimiter}designation{delimiter}description{end}"
+    table += f'1{delimiter}"Table, basse; en | bois"{delimiter}"deux\nlignes"{end}'
+    [row] = read(mark + table.encode())
+    assert (row.designation, row.description) == ("Table, basse; en | bois", "deux\nlignes")
+    assert row.cells["ref"] == "1"
+
+
+def test_challenge_columns_name_the_picture() -> None:
+    [row] = read(b"designation,description,productid,imageid\nA,,12,34\n")
+    assert row.image == "image_34_product_12.jpg"
+    [row] = read(b"designation,productid,imageid\nA,12,\n")
+    assert row.image == ""
+
+
+def test_header_may_have_capitals_and_spaces() -> None:
+    [row] = read(b" Designation ; IMAGE\nA; a.jpg \n")
+    assert (row.designation, row.image) == ("A", "a.jpg")
+    assert list(row.cells) == [" Designation ", " IMAGE"]
+
+
+def test_latin_rows_stand_among_others() -> None:
+    assert titles("designation\ncafé\n".encode() + "thé vert\n".encode("latin-1")) == [
+        "café",
+        "thé vert",
+    ]
+
+
+def test_empty_lines_are_no_rows_and_are_counted_as_lines() -> None:
+    rows = read(b"designation,description\n\nA,\n,\n\nB,\n")
+    assert [(row.number, row.line, row.designation) for row in rows] == [(1, 3, "A"), (2, 6, "B")]
+
+
+@pytest.mark.parametrize(("line", "received"), [(b"A,x,y", 3), (b"A", 1)])
+def test_row_with_another_number_of_cells_is_rejected(line: bytes, received: int) -> None:
+    rows = read(b"designation,description\nfirst,\n" + line + b"\nlast,\n")
+    assert [row.designation for row in rows if not row.problem] == ["first", "last"]
+    assert rows[1].problem
+    assert rows[1].problem.reason == f"Expected 2 cells. Received: {received}"
+    assert rows[1].cells["designation"] == "A"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (b'A,"open\nB,x\nD,y\n', [None, "B", "D"]),
+        (b'A,"open\nB,x\nC,"x",z\nD,y\n', [None, "B", None, "D"]),
+    ],
+)
+def test_quote_that_is_not_closed_costs_one_row(rows: bytes, expected: list[str | None]) -> None:
+    assert titles(b"designation,description\n" + rows) == expected
+
+
+@pytest.mark.parametrize("inside", [b"x" * 10_000_000, b'"' + b"x\n" * 5_000_000 + b'"'])
+def test_row_of_ten_megabytes_is_rejected_alone(inside: bytes) -> None:
+    found = titles(b"designation,description\nA,\nB," + inside + b"\nC,\n")
+    assert found[:2] == ["A", None]
+    assert found[-1] == "C"
+
+
+def test_memory_stays_flat() -> None:
+    class Endless(io.RawIOBase):
+        left = 100_000
+
+        def readline(self, size: int | None = -1) -> bytes:
+            self.left -= 1
+            return b"a title of some length,and a description\n" if self.left >= 0 else b""
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return 0
+
+    form = form_of(io.BytesIO(b"designation,description\n"))
+    tracemalloc.start()
+    count = sum(1 for _ in rows_of(cast(BinaryIO, Endless()), form))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 100_000 - 1
+    assert peak < MAX_ROW_BYTES
+
+
+def test_json_lines_are_read() -> None:
+    lines = b'{"designation": "A", "price": 3.5, "tags": ["x"], "description": null}\n'
+    rows = read(lines + b'\n{"designation": "B"}\nbroken\n[1]\n{"designation": "C"}\n')
+    assert [row.designation for row in rows if not row.problem] == ["A", "B", "C"]
+    assert rows[0].cells == {
+        "designation": "A",
+        "price": "3.5",
+        "tags": '["x"]',
+        "description": "",
+    }
+    assert [row.number for row in rows if row.problem] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "a header"),
+        (b"\n\n", "a header"),
+        (b"foo,bar\n1,2\n", "a column `designation`"),
+        (b"designation,Designation\n1,2\n", "the column `designation` once"),
+        ("designation\nA\n".encode("utf-16"), "UTF-8 or Latin-1"),
+        (b"PK\x03\x04" + bytes(100), "a CSV file or JSON Lines"),
+        (b"designation\x00\n", "a CSV file or JSON Lines"),
+        (b"x" * (MAX_ROW_BYTES + 10), "a header"),
+        (b"{broken\n", "a JSON object"),
+        (b'{"foo": 1}\n', "a column `designation`"),
+    ],
+)
+def test_file_that_is_no_catalog_is_refused(content: bytes, expected: str) -> None:
+    with pytest.raises(InvalidInput, match=f"Expected {expected}") as raised:
+        form_of(io.BytesIO(content))
+    assert raised.value.field[0] == "products"
+
+
+def _cells() -> st.SearchStrategy[list[tuple[str, str]]]:
+    text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
+    return st.lists(st.tuples(text.map(lambda one: f"t{one}"), text), min_size=1, max_size=8)
+
+
+@given(_cells())
+def test_what_is_written_is_read(rows: list[tuple[str, str]]) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["designation", "description"])
+    writer.writerows(rows)
+    found: Iterator[Row] = iter(read(table.getvalue().encode()))
+    assert [(row.designation, row.description) for row in found] == rows
