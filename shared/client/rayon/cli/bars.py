@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from rayon.catalogs import OnProgress, Progress
+from rayon.cli import interrupts
 from rayon.cli.screen import Screen, duration
 
 #: Without a terminal, seconds between two lines.
@@ -25,7 +26,7 @@ WORDS = {
 
 @contextmanager
 def progress_shown(screen: Screen) -> Iterator[OnProgress]:
-    """Give what is to be told of the progress."""
+    """Give what is to be told of the progress; it hears Ctrl-C too."""
     if not screen.errors.is_terminal:
         yield Lines(screen)
         return
@@ -54,6 +55,7 @@ class Bars:
 
     def __call__(self, progress: Progress) -> None:
         """Move the bar."""
+        interrupts.require_none()
         task = self._tasks.get(progress.stage)
         if task is None:
             for ended in self._tasks.values():
@@ -81,6 +83,7 @@ class Lines:
 
     def __call__(self, progress: Progress) -> None:
         """Print a line if it is time to."""
+        interrupts.require_none()
         now = time.monotonic()
         pace = self._pace.of(progress)
         if progress.stage == self._stage and now < self._told_at + LINE_SECONDS:

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from rayon.cli import accounts, catalog, operations, products
+from rayon.cli import accounts, catalog, interrupts, operations, products
 from rayon.cli.exits import EPILOG, Commands
 
 
 def main() -> None:
     """Run the command line."""
+    interrupts.listen()
     build_app()()
 
 
