@@ -302,7 +302,12 @@ def _first_line(stream: BinaryIO) -> tuple[bool, str]:
 
 
 def _header_of(line: str) -> tuple[tuple[str, ...], str]:
-    splits = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in _DELIMITERS}
+    try:
+        splits = {one: next(csv.reader([line], delimiter=one)) for one in _DELIMITERS}
+    except csv.Error as error:
+        raise InvalidInput(
+            f"Expected a header in the first line. Received: {error}", field=("products",)
+        ) from error
     # The right one finds names that we know, and cuts the line into most cells.
     delimiter = max(splits, key=lambda one: (len(_known(splits[one])), len(splits[one])))
     return tuple(splits[delimiter]), delimiter

@@ -1,0 +1,224 @@
+"""Catalogs as a client meets them."""
+
+import errno
+from typing import Any
+
+import pytest
+
+from gateway.catalogs import folder_of
+from shared.db.models import Catalog
+from shared.storage import Storage
+from tests.unit.gateway.catalog_system import (
+    Feeders,
+    answer_all,
+    archive,
+    send,
+    show,
+    step_until_checked,
+    table,
+)
+from tests.unit.gateway.conftest import Api
+
+ROWS = table(["A", "a description", ""])
+ZIP = archive(a=b"x")
+
+#: What is sent (files, fields), and what is answered: status, field.
+BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
+    "nothing": ({}, {}, 422, "products"),
+    "empty": ({"products": b""}, {}, 422, "products"),
+    "other columns": ({"products": b"foo,bar\n1,2\n"}, {}, 422, "products"),
+    "column twice": ({"products": b"image,image\na,b\n"}, {}, 422, "products.image"),
+    "UTF-16": ({"products": "designation\nA\n".encode("utf-16")}, {}, 422, "products"),
+    "a spreadsheet": ({"products": b"PK\x03\x04rest"}, {}, 422, "products"),
+    "long header": ({"products": b"x" * 200_000}, {}, 422, "products"),
+    "too large": ({"products": b"designation\n" + b"x\n" * 200_000}, {}, 413, ""),
+    "not a zip": ({"products": ROWS, "images": b"no zip"}, {}, 422, "images"),
+    "cut zip": ({"products": ROWS, "images": ZIP[:-10]}, {}, 422, "images"),
+    "unknown model": ({"products": ROWS}, {"model": "audio"}, 422, "model"),
+    "unknown release": ({"products": ROWS}, {"release": "77"}, 422, "release"),
+    "pictures without an archive": ({"products": ROWS}, {"model": "image"}, 422, "images"),
+    "pictures without a column": (
+        {"products": b"designation\nA\n", "images": ZIP},
+        {"model": "image"},
+        422,
+        "products",
+    ),
+    "no boolean": ({"products": ROWS}, {"dry_run": "perhaps"}, 422, "dry_run"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_upload_has_its_answer_and_leaves_nothing(
+    api: Api, mine: dict[str, str], name: str
+) -> None:
+    contents, fields, status, field = BAD[name]
+    files = {kind: (f"shop.{kind}", content) for kind, content in contents.items()}
+    answer = api.client.post(
+        "/v1/catalogs", headers=mine, files=files or {"other": ("x", b"")}, data=fields
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [one["field"] for one in answer.json().get("errors", [])] == ([field] if field else [])
+    assert api.client.get("/v1/catalogs", headers=mine).json()["items"] == []
+    assert api.services.storage.folders("catalogs") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/retry"),
+        ("GET", "/results"),
+        ("GET", "/errors"),
+    ],
+)
+def test_catalog_of_somebody_else_is_not_there(
+    api: Api, mine: dict[str, str], method: str, path: str
+) -> None:
+    catalog = send(api, mine, ROWS)
+    other = api.sign(api.user())
+    answer = api.client.request(method, f"/v1/catalogs/{catalog['id']}{path}", headers=other)
+    assert answer.status_code == 404
+    assert show(api, mine, catalog["id"])["status"] == "validating"
+    answer = api.client.request(method, f"/v1/catalogs/{catalog['id']}{path}")
+    assert answer.status_code == 401
+
+
+def test_same_key_with_the_same_content_is_one_catalog(api: Api, mine: dict[str, str]) -> None:
+    first = send(api, mine, ROWS, ZIP, key="k")
+    assert send(api, mine, ROWS, ZIP, key="k")["id"] == first["id"]
+    assert send(api, mine, ROWS, ZIP)["id"] != first["id"]
+    assert send(api, api.sign(api.user()), ROWS, ZIP, key="k")["id"] != first["id"]
+    assert len(api.services.storage.folders("catalogs")) == 3
+
+
+@pytest.mark.parametrize("change", [{"products": table(["B", "", ""])}, {"model": "text"}])
+def test_same_key_with_other_content_conflicts(
+    api: Api, mine: dict[str, str], change: dict[str, Any]
+) -> None:
+    send(api, mine, ROWS, key="k")
+    files = {"products": ("shop.csv", change.pop("products", ROWS))}
+    headers = {**mine, "Idempotency-Key": "k"}
+    answer = api.client.post("/v1/catalogs", headers=headers, files=files, data=change)
+    assert answer.status_code == 409
+
+
+def test_too_many_catalogs_are_told_when_to_come_again(api: Api, mine: dict[str, str]) -> None:
+    for _ in range(3):
+        send(api, mine, ROWS)
+    answer = api.client.post("/v1/catalogs", headers=mine, files={"products": ("p.csv", ROWS)})
+    assert (answer.status_code, answer.json()["type"]) == (429, "urn:rayon:problem:limited")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "unfinished catalogs" in answer.json()["detail"]
+    # Another user has limits of their own.
+    send(api, api.sign(api.user()), ROWS)
+
+
+def test_wait_is_computed_from_the_measured_rate(api: Api, mine: dict[str, str]) -> None:
+    ids = [send(api, mine, ROWS)["id"] for _ in range(3)]
+    with api.unit_of_work() as work:
+        for id_, rate in zip(ids, (5.0, 2.0, None), strict=True):
+            found = work.session.get(Catalog, id_)
+            assert found is not None
+            found.status, found.rows, found.rows_per_second = "running", 100, rate
+    answer = api.client.post("/v1/catalogs", headers=mine, files={"products": ("p.csv", ROWS)})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "20")
+
+
+def test_full_storage_keeps_nothing(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, calls = Storage.put_stream, 0
+
+    def failing(storage: Storage, uri: str, stream: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return put(storage, uri, stream)
+
+    monkeypatch.setattr(Storage, "put_stream", failing)
+    files = {"products": ("p.csv", ROWS), "images": ("p.zip", ZIP)}
+    answer = api.client.post("/v1/catalogs", headers=mine, files=files)
+    assert answer.status_code >= 500
+    assert api.client.get("/v1/catalogs", headers=mine).json()["items"] == []
+    assert api.services.storage.folders("catalogs") == []
+
+
+def test_almost_full_disk_refuses_before_anything_is_read(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Storage, "free_bytes", lambda _storage: 1_000)
+    answer = api.client.post("/v1/catalogs", headers=mine, files={"products": ("p.csv", ROWS)})
+    assert (answer.status_code, answer.json()["detail"]) == (503, "The storage is almost full")
+    assert answer.headers["Retry-After"]
+
+
+def test_dry_run_only_checks(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    rows = table(["A", "", "absent.jpg"], ["x" * 1_001, "", ""])
+    catalog = send(api, mine, rows, ZIP, dry_run="true")
+    step_until_checked(api, feeder(), catalog["id"])
+    found = show(api, mine, catalog["id"])
+    assert (found["status"], found["dry_run"]) == ("finished", True)
+    assert found["counts"]["rejected"] == 1
+    assert found["unmatched_images"] == ["absent.jpg"]
+    assert api.client.get("/v1/jobs", headers=mine).json()["items"] == []
+    results = api.client.get(f"/v1/catalogs/{catalog['id']}/results", headers=mine)
+    assert results.status_code == 409
+    errors = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine).text
+    assert errors.splitlines()[0] == "row,line,column,value,reason,designation,description,image"
+    assert errors.splitlines()[1].startswith(f"2,3,designation,{'x' * 100},Expected at most 1000")
+
+
+def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> None:
+    ids = [send(api, mine, ROWS)["id"] for _ in range(3)]
+    first = api.client.get("/v1/catalogs?limit=2", headers=mine).json()
+    second = api.client.get(
+        "/v1/catalogs", headers=mine, params={"limit": 2, "cursor": first["next_cursor"]}
+    ).json()
+    assert [one["id"] for one in first["items"] + second["items"]] == ids[::-1]
+    assert second["next_cursor"] is None
+
+
+def test_jobs_of_a_catalog_are_listed_alone(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    api.client.post("/v1/jobs", headers=mine, data={"designation": "single"})
+    catalog = send(api, mine, table(["A", "", ""], ["B", "", ""]))
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    jobs = api.client.get("/v1/jobs", headers=mine, params={"catalog": catalog["id"]}).json()
+    assert len(jobs["items"]) == 2
+    assert len(api.client.get("/v1/jobs", headers=mine).json()["items"]) == 3
+
+
+def test_only_finished_catalogs_with_failed_rows_run_again(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, ROWS)
+    address = f"/v1/catalogs/{catalog['id']}/retry"
+    assert api.client.post(address, headers=mine).status_code == 409
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    answer_all(api, catalog["id"])
+    works.step()
+    answer = api.client.post(address, headers=mine)
+    assert (answer.status_code, answer.json()["detail"]) == (409, "No row of this catalog failed")
+
+
+def test_archive_is_gone_when_the_catalog_has_ended(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, table(["A", "", "a.jpg"]), ZIP)
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    answer_all(api, catalog["id"])
+    works.step()
+    kept = {
+        one.uri.rpartition("/")[2] for one in api.services.storage.files(folder_of(catalog["id"]))
+    }
+    assert kept == {"products", "errors.csv"}

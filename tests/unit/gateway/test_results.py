@@ -1,0 +1,111 @@
+"""The uploaded file with the answers."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.unit.gateway.catalog_system import (
+    Feeders,
+    answer_all,
+    send,
+    step_until_checked,
+    table,
+)
+from tests.unit.gateway.conftest import Api
+
+ANSWER = "prdtypecode,category,confidence,top_3,modalities,degraded,status,error_code"
+
+
+def results(
+    api: Api,
+    mine: dict[str, str],
+    feeder: Feeders,
+    products: bytes,
+    *,
+    answered: bool = True,
+    query: str = "",
+) -> str:
+    catalog = send(api, mine, products)
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    if answered:
+        answer_all(api, catalog["id"])
+        works.step()
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results{query}", headers=mine)
+    assert answer.status_code == 200, answer.text
+    return answer.content.decode()
+
+
+def test_uploaded_columns_stay_and_the_answer_follows(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    products = table(["7", "A", "deux\nlignes", "é"], header="ref,designation,description,note")
+    text = results(api, mine, feeder, products)
+    assert text.splitlines()[0] == f"ref,designation,description,note,{ANSWER}"
+    [row] = csv.DictReader(io.StringIO(text, newline=""))
+    assert list(row.values()) == [
+        "7", "A", "deux\nlignes", "é",
+        "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "",
+    ]  # fmt: skip
+
+
+def test_delimiter_and_mark_are_kept(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    text = results(api, mine, feeder, b"\xef\xbb\xbfdesignation;note\nA;x\n")
+    assert text.startswith("\ufeffdesignation;note;prdtypecode;")
+
+
+def test_columns_of_the_same_name_are_told_apart(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    text = results(api, mine, feeder, b"designation,Status,prdtypecode\nA,new,60\n")
+    [row] = csv.DictReader(io.StringIO(text))
+    assert (row["Status"], row["prdtypecode"]) == ("new", "60")
+    assert (row["rayon_status"], row["rayon_prdtypecode"]) == ("done", "10")
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [("=1+1", "'=1+1"), ("@x", "'@x"), ("-lot", "'-lot"), ("-3,5", "-3,5"), ("+33", "+33")],
+)
+def test_cells_that_would_run_as_formulas_are_marked(
+    api: Api, mine: dict[str, str], feeder: Feeders, cell: str, shown: str
+) -> None:
+    products = table([cell], header="designation")
+    for query, expected in (("", shown), ("?raw=true", cell)):
+        [row] = csv.DictReader(io.StringIO(results(api, mine, feeder, products, query=query)))
+        assert row["designation"] == expected
+
+
+def test_rejected_rows_keep_their_place(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    text = results(api, mine, feeder, b"designation,note\nA,1\nB,2,3\nC,4\n")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["designation"], row["status"]) for row in rows] == [
+        ("A", "done"),
+        ("B", "rejected"),
+        ("C", "done"),
+    ]
+
+
+def test_results_are_read_while_it_runs(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    text = results(api, mine, feeder, b"designation\nA\n", answered=False)
+    assert [row["status"] for row in csv.DictReader(io.StringIO(text))] == ["queued"]
+
+
+def test_json_lines_come_back_as_they_were(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    products = b'{"designation": "A", "b": "1"}\n{"designation": "B", "c": "2"}\n'
+    lines = results(api, mine, feeder, products, query="?format=jsonl").splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert (first["designation"], first["b"], first["prdtypecode"]) == ("A", "1", 10)
+    assert (second["c"], second["status"]) == ("2", "done")
+    [header, *_] = results(api, mine, feeder, products).splitlines()
+    assert header == f"designation,b,c,{ANSWER}"
+
+
+def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    products = table(*([f"title {n}"] for n in range(1_050)), header="designation")
+    rows = list(csv.DictReader(io.StringIO(results(api, mine, feeder, products))))
+    assert [row["designation"] for row in rows] == [f"title {n}" for n in range(1_050)]
+    assert {row["status"] for row in rows} == {"done"}
