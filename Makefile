@@ -46,8 +46,9 @@ train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
 	@$(BIN)/python -m tests.bench.evaluate --url "$(URL)" --data "$(DATA)"
 
-bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system
+bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system, catalogs too
 	@$(BIN)/python -m tests.bench.speed --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.catalogs --url "$(URL)" --data "$(DATA)"
 
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
 	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"

@@ -56,13 +56,16 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     command = [sys.executable, "-m", f"worker_{modality}.main"]
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
     if lane == "catalog":
+        cores = os.cpu_count() or 1
         environment |= {
             "RAYON_WORKER_MODEL_THREADS": "1",
-            "RAYON_WORKER_MODEL_CALLS": str(os.cpu_count() or 1),
+            "RAYON_WORKER_MODEL_CALLS": str(cores),
             "RAYON_WORKER_MAX_BATCH": "256",
-            "RAYON_WORKER_THREADS": str(2 * (os.cpu_count() or 1)),
-            "RAYON_WORKER_NICENESS": "10",
+            "RAYON_WORKER_THREADS": str(2 * cores),
         }
+    if lane == "catalog" and modality != "fusion":
+        # Not the fusion worker: single jobs would wait for the database that it has locked.
+        environment["RAYON_WORKER_NICENESS"] = "19"
     return Program(f"{modality}-{lane}", command, environment, stage=stage)
 
 

@@ -56,7 +56,7 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
         one_by_one, at_once = os.urandom(16), os.urandom(16)
         for model, count in LATENCY_JOBS.items():
             seconds, _ = await _seconds_each(client, rows[model].head(count), model, one_by_one)
-            figures[f"{model}_latency"] = _percentiles(seconds)
+            figures[f"{model}_latency"] = percentiles(seconds)
         for model, count in THROUGHPUT_JOBS.items():
             chosen = rows[model].head(count)
             bare_rate = len(chosen) / _bare_seconds(bare, chosen, model)
@@ -70,7 +70,7 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
         chosen = rows["image"].head(LATENCY_JOBS["image"])
         seconds, _ = await _seconds_each(client, chosen, "image", one_by_one)
         chosen = rows["image"].head(THROUGHPUT_JOBS["image"])
-        figures["image_seen_before"] = _percentiles(seconds) | {
+        figures["image_seen_before"] = percentiles(seconds) | {
             "per_second": await _rate(client, chosen, "image", at_once)
         }
     return figures
@@ -109,7 +109,8 @@ def _folder(home: Path, release: str) -> Path:
     return cached if cached.exists() else PROJECT / "infra" / "starter_release"
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """Median and 95th percentile, in milliseconds."""
     cuts = quantiles(seconds, n=20)
     return {"jobs": len(seconds), "p50_ms": cuts[9] * 1000, "p95_ms": cuts[18] * 1000}
 
