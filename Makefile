@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format explore train evaluate bench chaos catalogs promotion lock clean
+.PHONY: help run test lint format explore train evaluate bench compare chaos catalogs promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running 
 	@$(BIN)/python -m tests.bench.speed --url "$(URL)" --data "$(DATA)"
 	@$(BIN)/python -m tests.bench.catalogs --url "$(URL)" --data "$(DATA)"
 
+compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Measure other ways to serve the model beside ours; OTHERS=1 installs them
+	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.compare --url "$(URL)" --data "$(DATA)"
+
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
 	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"
 
@@ -67,7 +70,7 @@ lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt 
 	done
 
 clean: ## Remove what was built; data in var/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
@@ -86,4 +89,9 @@ $(UV): requirements/uv.txt
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-bench/stamp: requirements/bench.txt $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bench
+	@$(UV) pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements/bench.txt
 	@touch $@

@@ -65,13 +65,15 @@ async def _measure(
     print(f"bare model {bare_texts:8.1f} texts/s {bare_pictures:8.1f} pictures/s", flush=True)
     figures: dict[str, Any] = {"bare_texts": bare_texts, "bare_pictures": bare_pictures}
     async with Client(url) as client:
-        await _catalog(client, home, _table(texts, 64), None)
+        await catalog_of(client, home, table_of(texts, 64), None)
         for size in sizes:
-            found = await _catalog(client, home, _table(texts, size), None)
+            found = await catalog_of(client, home, table_of(texts, size), None)
             figures[f"texts_{size}"] = _shown(f"{size} texts", found, bare_texts)
         for model in ("image", "fusion"):
             archive = _archive(pictures)
-            found = await _catalog(client, home, _table(pictures, len(pictures)), archive, model)
+            found = await catalog_of(
+                client, home, table_of(pictures, len(pictures)), archive, model
+            )
             what = f"{len(pictures)} {'pictures' if model == 'image' else 'of both'}"
             figures[f"{model}_{len(pictures)}"] = _shown(what, found, bare_pictures)
         figures["single"] = await _single(client, home, texts, max(sizes))
@@ -81,7 +83,7 @@ async def _measure(
 async def _single(client: Client, home: Path, texts: pd.DataFrame, size: int) -> dict[str, Any]:
     """Latency of single jobs, idle and while a catalog runs."""
     idle = await _latency(client, texts)
-    running = asyncio.create_task(_catalog(client, home, _table(texts, size), None))
+    running = asyncio.create_task(catalog_of(client, home, table_of(texts, size), None))
     await asyncio.sleep(3)
     busy = await _latency(client, texts)
     if running.done():
@@ -101,7 +103,7 @@ async def _latency(client: Client, texts: pd.DataFrame) -> dict[str, float]:
     return percentiles(seconds)
 
 
-async def _catalog(
+async def catalog_of(
     client: Client, home: Path, table: bytes, archive: bytes | None, model: str = "fusion"
 ) -> dict[str, Any]:
     """Send a catalog, wait for it, and see what it cost."""
@@ -180,7 +182,7 @@ def _seconds(act: Callable[[Any], object], things: Sequence[Any]) -> float:
         return time.perf_counter() - started
 
 
-def _table(rows: pd.DataFrame, size: int) -> bytes:
+def table_of(rows: pd.DataFrame, size: int) -> bytes:
     table = io.StringIO(newline="")
     lines = csv.writer(table)
     lines.writerow(["designation", "description", "image"])

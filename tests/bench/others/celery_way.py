@@ -1,0 +1,46 @@
+"""A plain Celery task per product: Redis as broker and result backend, the default prefork pool.
+
+The model is loaded in each process after the fork, as Celery's documentation of signals has it:
+https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init
+"""
+
+import os
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init
+
+from tests.bench.others.model import Model
+
+model: Model | None = None
+
+
+def connected(url: str) -> Celery:
+    """The application, with its one task."""
+    app = Celery("plain", broker=url, backend=url, set_as_current=False)
+    app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1)
+
+    def predict(designation: str, description: str) -> int:
+        assert model is not None
+        return model.predict([(designation, description)])[0]
+
+    app.task(name="predict")(predict)
+    return app
+
+
+def main(url: str) -> None:
+    """Consume, with as many processes as there are cores."""
+    cores = os.cpu_count() or 1
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def load(**_: Any) -> None:
+        global model
+        model = Model(threads=1)
+
+    app = connected(url)
+    app.Worker(concurrency=cores, loglevel="WARNING", without_gossip=True).start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

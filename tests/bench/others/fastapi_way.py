@@ -1,0 +1,34 @@
+"""FastAPI that predicts in the request: a function that is not async, in FastAPI's threads.
+
+Source: https://fastapi.tiangolo.com/async/ (path operation functions that block).
+"""
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from tests.bench.others.model import Model
+
+
+class Product(BaseModel):
+    """What is sent."""
+
+    designation: str
+    description: str
+
+
+def main(port: int) -> None:
+    """Serve."""
+    app, model = FastAPI(), Model()
+
+    @app.post("/predict")
+    def predict(product: Product) -> int:
+        return model.predict([(product.designation, product.description)])[0]
+
+    uvicorn.run(app, port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,45 @@
+"""LitServe with its own batching.
+
+Source: https://lightning.ai/docs/litserve/features/batching
+"""
+
+import sys
+from typing import Any
+
+import litserve
+
+from tests.bench.others.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
+
+
+class Texts(litserve.LitAPI):  # type: ignore[misc]
+    """One model behind LitServe's verbs."""
+
+    def setup(self, _device: str) -> None:
+        """Load."""
+        self.model = Model()
+
+    def decode_request(self, request: dict[str, str]) -> tuple[str, str]:
+        """Read one product."""
+        return request["designation"], request["description"]
+
+    def batch(self, inputs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Products stay a list; the usual way would stack arrays."""
+        return inputs
+
+    def predict(self, products: list[tuple[str, str]]) -> list[int]:
+        """Score a batch."""
+        return self.model.predict(products)
+
+    def unbatch(self, output: list[int]) -> Any:
+        """Take a batch apart."""
+        return output
+
+    def encode_response(self, output: int) -> dict[str, int]:
+        """Answer one product."""
+        return {"prdtypecode": output}
+
+
+if __name__ == "__main__":
+    api = Texts(max_batch_size=MAX_BATCH, batch_timeout=MAX_WAIT_SECONDS)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
+    server.run(port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
