@@ -36,17 +36,19 @@ from tests.servers import free_port
 SINGLES, CATALOG = 1_500, 5_000
 CLIENTS = (1, 64)
 START_SECONDS = 120.0
+#: It needs older libraries than ours, so it has an environment of its own.
+BENTOML = PROJECT / ".venv-bentoml" / "bin" / "python"
 
 Ask = Callable[[Product], Awaitable[object]]
 
 
 @dataclass(frozen=True)
 class Way:
-    """Another way: the package it needs, and how its program is started on a port."""
+    """Another way: how its program is started on a port, and whether it is installed."""
 
     name: str
-    package: str
     command: Callable[[int], Sequence[str]]
+    is_installed: Callable[[], bool]
 
 
 def _module(name: str) -> Callable[[int], Sequence[str]]:
@@ -55,14 +57,18 @@ def _module(name: str) -> Callable[[int], Sequence[str]]:
 
 def _bentoml(port: int) -> Sequence[str]:
     service = "tests.bench.others.bentoml_way:Texts"
-    return (sys.executable, "-m", "bentoml", "serve", service, "--port", str(port))
+    return (str(BENTOML), "-m", "bentoml", "serve", service, "--port", str(port))
+
+
+def _has(package: str) -> Callable[[], bool]:
+    return lambda: importlib.util.find_spec(package) is not None
 
 
 WAYS = (
-    Way("FastAPI in the request", "fastapi", _module("fastapi_way")),
-    Way("LitServe", "litserve", _module("litserve_way")),
-    Way("BentoML", "bentoml", _bentoml),
-    Way("Ray Serve", "ray", _module("ray_way")),
+    Way("FastAPI in the request", _module("fastapi_way"), _has("fastapi")),
+    Way("LitServe", _module("litserve_way"), _has("litserve")),
+    Way("BentoML", _bentoml, BENTOML.exists),
+    Way("Ray Serve", _module("ray_way"), _has("ray")),
 )
 
 
@@ -106,7 +112,7 @@ async def _ours(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
-    if importlib.util.find_spec(way.package) is None:
+    if not way.is_installed():
         return {"failed": "not installed: make compare OTHERS=1"}
     port = free_port()
     address = f"http://127.0.0.1:{port}/predict"
@@ -199,12 +205,13 @@ def _running(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     try:
         yield process
     finally:
-        family = [psutil.Process(process.pid), *_children(process)]
-        for one in family:
-            one.terminate()
-        for one in psutil.wait_procs(family, timeout=15)[1]:
-            one.kill()
-        process.wait()
+        if process.poll() is None:
+            family = [psutil.Process(process.pid), *_children(process)]
+            for one in family:
+                one.terminate()
+            for one in psutil.wait_procs(family, timeout=15)[1]:
+                one.kill()
+            process.wait()
 
 
 def _children(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
