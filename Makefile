@@ -65,12 +65,14 @@ promotion: .venv/dev.stamp ## Promote and roll back a release of the running sys
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
 	@for name in $(LOCKS); do \
 		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## Remove what was built; data in var/ stays
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	rm -rf .venv .venv-bench .venv-bentoml .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
@@ -91,7 +93,9 @@ $(UV): requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv-bench/stamp: requirements/bench.txt $(UV)
+.venv-bench/stamp: requirements/bench.txt requirements/bench-bentoml.txt $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bentoml
+	@$(UV) pip install --quiet --python .venv-bentoml/bin/python --require-hashes -r requirements/bench-bentoml.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bench
 	@$(UV) pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements/bench.txt
 	@touch $@

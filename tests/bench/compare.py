@@ -116,7 +116,8 @@ async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
         return {"failed": "not installed: make compare OTHERS=1"}
     port = free_port()
     address = f"http://127.0.0.1:{port}/predict"
-    limits = httpx.Limits(max_connections=None)
+    # Shorter than the servers keep an idle connection; else they close one that is being used.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=1.0)
     with _running(way.command(port)) as process:
         async with httpx.AsyncClient(timeout=60, limits=limits) as client:
 
