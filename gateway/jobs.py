@@ -1,15 +1,17 @@
 """Jobs: taken, listed, cancelled, labelled."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.deps import Principal, cursor_after, read_cursor
+from gateway.group_commit import GroupCommit
 from gateway.schemas import ModelName
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
@@ -24,12 +26,14 @@ from shared.db.models import (
     row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
 from shared.logs import new_trace_id
 from shared.storage import Storage
 
 #: Folder of the uploaded pictures in the storage.
 PICTURES = "pictures"
+#: Jobs in one transaction and in one message of texts; a worker answers all of a message at once.
+LARGEST_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,23 @@ def require_input(product: Product) -> None:
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Takes jobs in."""
+class _Submission:
+    """A job that is not yet kept, and under which key."""
 
-    unit_of_work: UnitOfWork
-    storage: Storage
-    lease_seconds: float
+    principal: Principal
+    product: Product
+    job: Job
+    key: str | None
+
+
+class Jobs:
+    """Takes jobs in; those that come at the same moment share a transaction and their messages."""
+
+    def __init__(self, unit_of_work: UnitOfWork, storage: Storage, lease_seconds: float) -> None:
+        self._unit_of_work = unit_of_work
+        self._storage = storage
+        self.lease_seconds = lease_seconds
+        self._group: GroupCommit[_Submission, Job] = GroupCommit(self._keep, most=LARGEST_GROUP)
 
     def submit(
         self,
@@ -100,6 +115,7 @@ class Jobs:
 
         Raises:
             Conflict: The key was used for other content.
+            Unauthenticated: The account was deleted.
             Unavailable: Database or storage do not answer; nothing was kept.
         """
         if idempotency_key is not None:
@@ -107,24 +123,53 @@ class Jobs:
             if known is not None:
                 return known
         job = self._job(principal, product, version, trace_id or new_trace_id())
+        submission = _Submission(principal, product, job, idempotency_key)
+        found = self._group.submit(submission)
+        if found is job:
+            metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
+        return found
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for the transaction that is running."""
+        return self._group.waiting
+
+    def _keep(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
         try:
-            with self.unit_of_work() as work:
-                _require_account(work.session, principal)
-                work.session.add(job)
-                work.session.flush()
-                if idempotency_key is not None:
-                    work.session.add(_key(principal, idempotency_key, product, job))
-                    work.session.flush()
-                for message in messages_of([job]):
-                    work.publish(message)
+            return self._keep_together(submissions)
         except IntegrityError:
+            # One of them has a key that another request used at the same moment.
+            return [self._keep_alone(submission) for submission in submissions]
+
+    def _keep_together(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
+        with self._unit_of_work() as work:
+            there = _accounts(work.session, {one.principal.id for one in submissions})
+            kept = [one for one in submissions if one.principal.id in there]
+            if kept:
+                work.session.execute(insert(Job), [_values(one.job) for one in kept])
+            keys = [_key_values(one) for one in kept if one.key is not None]
+            if keys:
+                work.session.execute(insert(IdempotencyKey), keys)
+            for group in _groups([one.job for one in kept]):
+                for message in messages_of(group):
+                    work.publish(message)
+        return [
+            one.job if one.principal.id in there else Unauthenticated("The account was deleted")
+            for one in submissions
+        ]
+
+    def _keep_alone(self, submission: _Submission) -> Job | Exception:
+        try:
+            return self._keep_together([submission])[0]
+        except IntegrityError as error:
             # The same request at the same moment was first; its job is the answer.
-            known = self._known(principal, idempotency_key or "", product)
-            if known is None:
-                raise
-            return known
-        metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
-        return job
+            try:
+                known = self._known(submission.principal, submission.key or "", submission.product)
+            except Conflict as conflict:
+                return conflict
+            return known or error
+        except Unavailable as error:
+            return error
 
     def _job(self, principal: Principal, product: Product, version: str, trace_id: str) -> Job:
         wants_image = product.model != "text" and bool(product.image)
@@ -138,7 +183,7 @@ class Jobs:
             release=version,
             designation=product.designation,
             description=product.description,
-            image_uri=self.storage.put(PICTURES, product.image) if wants_image else None,
+            image_uri=self._storage.put(PICTURES, product.image) if wants_image else None,
             wants_text=product.model != "image" and product.has_text,
             wants_image=wants_image,
             status=JobStatus.QUEUED.value,
@@ -149,7 +194,7 @@ class Jobs:
         )
 
     def _known(self, principal: Principal, key: str, product: Product) -> Job | None:
-        with self.unit_of_work.reading() as session:
+        with self._unit_of_work.reading() as session:
             found = session.get(IdempotencyKey, (principal.id, key))
             if found is None:
                 return None
@@ -167,15 +212,22 @@ def wanted(job: Job) -> set[Modality]:
 def messages_of(
     jobs: Sequence[Job], modalities: Mapping[str, set[Modality]] | None = None
 ) -> list[WorkMessage]:
-    """The messages that ask for the scores of jobs of one release, lane and trace.
+    """The messages that ask for the scores of jobs of one release and lane.
 
     Args:
-        jobs: At least one.
+        jobs: At least one. Where they have several traces, the first is the message's and the
+            others are its links.
         modalities: By job, what to ask for; all that is wanted where it is not given.
     """
     asked = modalities or {job.id: wanted(job) for job in jobs}
     first = jobs[0]
-    envelope = {"trace_id": first.trace_id, "lane": Lane(first.lane), "release": first.release}
+    traces = dict.fromkeys(job.trace_id for job in jobs)
+    envelope = {
+        "trace_id": first.trace_id,
+        "links": tuple(traces)[1:],
+        "lane": Lane(first.lane),
+        "release": first.release,
+    }
     texts = tuple(
         TextItem(job_id=job.id, designation=job.designation, description=job.description)
         for job in jobs
@@ -256,12 +308,30 @@ def finished(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
         return set(ids) - set(queued)
 
 
-def _require_account(session: Session, principal: Principal) -> None:
-    if session.get(User, principal.id) is None:
-        raise Unauthenticated("The account was deleted")
+def _accounts(session: Session, ids: Collection[str]) -> set[str]:
+    return set(session.scalars(select(User.id).where(User.id.in_(ids))))
 
 
-def _key(principal: Principal, key: str, product: Product, job: Job) -> IdempotencyKey:
-    return IdempotencyKey(
-        user_id=principal.id, key=key, fingerprint=product.fingerprint(), job_id=job.id
-    )
+def _values(job: Job) -> dict[str, object]:
+    """The columns that were set; the others have their defaults."""
+    return {name: value for name, value in vars(job).items() if not name.startswith("_")}
+
+
+def _key_values(submission: _Submission) -> dict[str, object]:
+    return {
+        "user_id": submission.principal.id,
+        "key": submission.key,
+        "fingerprint": submission.product.fingerprint(),
+        "job_id": submission.job.id,
+    }
+
+
+def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
+    """Jobs that may share a message: of one release; those with pictures are slow and go alone."""
+    by_release: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.wants_image:
+            yield [job]
+        else:
+            by_release[job.release].append(job)
+    yield from by_release.values()

@@ -1,6 +1,7 @@
 """Lets many clients wait for their jobs with one query and no thread each."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
 
@@ -8,8 +9,10 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: How often the database is asked while anybody waits.
-POLL_SECONDS = 0.015
+#: How often the database is asked while anybody waits, at most and at least; in between so that
+#: asking takes a tenth of the time.
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
+SHARE_OF_TIME = 0.1
 #: How often while the database does not answer.
 DOWN_SECONDS = 1.0
 
@@ -64,12 +67,15 @@ class Waiting:
                 self._wake(ids)
                 return
             # While the database is down nobody is woken; each waits its time and asks again.
+            started = time.perf_counter()
             finished = await asyncio.to_thread(self._ask, ids)
+            taken = time.perf_counter() - started
             if finished is None:
                 await asyncio.sleep(DOWN_SECONDS)
                 continue
             self._wake(finished)
-            await asyncio.sleep(POLL_SECONDS)
+            pause = max(POLL_SECONDS, taken / SHARE_OF_TIME - taken)
+            await asyncio.sleep(min(pause, LONGEST_POLL_SECONDS))
 
     def _wake(self, ids: Collection[str]) -> None:
         for job_id in ids:

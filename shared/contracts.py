@@ -68,6 +68,8 @@ class WorkMessage(LaneMessage):
 
     release: str
     items: tuple[Any, ...]
+    #: Traces of the other requests that it answers, as the span links of OpenTelemetry.
+    links: tuple[str, ...] = ()
 
     def split(self) -> Sequence[Self]:
         """One message per item, so that a single bad item cannot take the others with it."""

@@ -3,7 +3,7 @@
 import logging
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -55,7 +55,8 @@ def new_trace_id() -> str:
 
 
 @contextmanager
-def bound_trace(trace_id: str) -> Iterator[None]:
-    """Put a trace id on every log line inside the block."""
-    with structlog.contextvars.bound_contextvars(trace_id=trace_id):
+def bound_trace(trace_id: str, links: Sequence[str] = ()) -> Iterator[None]:
+    """Put a trace id, and those of others that share the work, on every log line of the block."""
+    shared = {"links": list(links)} if links else {}
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id, **shared):
         yield

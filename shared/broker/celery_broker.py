@@ -18,7 +18,7 @@ from shared import metrics
 from shared.broker.delivery import Delivery, TryAgain
 from shared.broker.depth import QueueDepth, Worker, queue_depth, workers_present
 from shared.broker.presence import Activity, Presence
-from shared.contracts import Message
+from shared.contracts import Message, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
 from shared.settings import BrokerSettings
@@ -122,7 +122,8 @@ class Broker:
         # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
         is_again = bool((request.delivery_info or {}).get("redelivered"))
         comebacks = _RedisComebacks(self._redis, request.id) if is_again else None
-        with bound_trace(message.trace_id), self.activity.handling():
+        links = message.links if isinstance(message, WorkMessage) else ()
+        with bound_trace(message.trace_id, links), self.activity.handling():
             try:
                 self._delivery.deliver(message, handler, comebacks)
             except TryAgain as error:

@@ -33,7 +33,7 @@ def score_slice(
 
     Args:
         models: Of every release.
-        message: The request; its release, lane and trace go into the answer.
+        message: The request; its release, lane and traces go into the answer.
         modality: What is scored.
         prepared: By job id, the model's input, or why there is none.
 
@@ -51,12 +51,13 @@ def scored_slice(
     """Tell how a slice was scored.
 
     Args:
-        message: The request; its release, lane and trace go into the answer.
+        message: The request; its release, lane and traces go into the answer.
         modality: What was scored.
         outcome: By job id, the probabilities `(classes,)`, or why there are none.
     """
     return ModalityScored(
         trace_id=message.trace_id,
+        links=message.links,
         lane=message.lane,
         release=message.release,
         modality=modality,

@@ -27,7 +27,7 @@ import psutil
 from infra.embedded.redis_server import redis_binary
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from tests.bench.catalogs import catalog_of, table_of
-from tests.bench.client import Client, Product, in_flight, save
+from tests.bench.client import Client, Connections, Product, in_flight, save
 from tests.bench.others.celery_way import connected
 from tests.bench.products import dataset, rows_of
 from tests.bench.speed import percentiles
@@ -44,11 +44,16 @@ Ask = Callable[[Product], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Way:
-    """Another way: how its program is started on a port, and whether it is installed."""
+    """Another way: how its program is started on a port, and whether it is installed.
+
+    Attributes:
+        takes_lists: Whether it wants `{"products": [product]}`.
+    """
 
     name: str
     command: Callable[[int], Sequence[str]]
     is_installed: Callable[[], bool]
+    takes_lists: bool = False
 
 
 def _module(name: str) -> Callable[[int], Sequence[str]]:
@@ -67,7 +72,7 @@ def _has(package: str) -> Callable[[], bool]:
 WAYS = (
     Way("FastAPI in the request", _module("fastapi_way"), _has("fastapi")),
     Way("LitServe", _module("litserve_way"), _has("litserve")),
-    Way("BentoML", _bentoml, BENTOML.exists),
+    Way("BentoML", _bentoml, BENTOML.exists, takes_lists=True),
     Way("Ray Serve", _module("ray_way"), _has("ray")),
 )
 
@@ -115,15 +120,15 @@ async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
     if not way.is_installed():
         return {"failed": "not installed: make compare OTHERS=1"}
     port = free_port()
-    address = f"http://127.0.0.1:{port}/predict"
-    # Shorter than the servers keep an idle connection; else they close one that is being used.
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=1.0)
+    address = f"http://127.0.0.1:{port}"
     with _running(way.command(port)) as process:
-        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        connections = Connections(address, idle_seconds=1.0)
+        try:
 
             async def ask(product: Product) -> None:
-                body = {"designation": product.designation, "description": product.description}
-                (await client.post(address, json=body)).raise_for_status()
+                one = {"designation": product.designation, "description": product.description}
+                body = {"products": [one]} if way.takes_lists else one
+                (await connections.request("POST", "/predict", json=body)).raise_for_status()
 
             await _answers(process, ask)
             found = await _singles(rows, ask)
@@ -131,6 +136,8 @@ async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
             await in_flight(max(CLIENTS), _products(rows, CATALOG), ask)
             rate = CATALOG / (time.perf_counter() - started)
             memory = _megabytes(process)
+        finally:
+            await connections.aclose()
     return {**found, "catalog_rows_per_second": rate, "pss_megabytes": memory}
 
 

@@ -21,11 +21,13 @@ import pandas as pd
 
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
-from tests.bench.client import Client, in_flight, save
+from tests.bench.client import Client, Product, in_flight, save
 from tests.bench.products import dataset, products_of, rows_of
 from trainer.package import LoadedRelease
 
 CLIENTS = 64
+#: Single texts from so many clients at once.
+CROWDS = {1: 150, 16: 1_000, 64: 1_500, 256: 1_500}
 LATENCY_JOBS = {"text": 100, "image": 40}
 THROUGHPUT_JOBS = {"text": 1500, "image": 150}
 
@@ -67,6 +69,10 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
                 "bare_model_per_second": bare_rate,
                 "ratio": rate / bare_rate,
             }
+        figures["text_by_clients"] = {
+            clients: await _crowd(client, rows["text"].head(count), clients)
+            for clients, count in CROWDS.items()
+        }
         chosen = rows["image"].head(LATENCY_JOBS["image"])
         seconds, _ = await _seconds_each(client, chosen, "image", one_by_one)
         chosen = rows["image"].head(THROUGHPUT_JOBS["image"])
@@ -81,6 +87,20 @@ async def _rate(client: Client, rows: pd.DataFrame, model: str, salt: bytes) -> 
     started = time.perf_counter()
     await in_flight(CLIENTS, products_of(rows, model, salt), client.classify)
     return len(rows) / (time.perf_counter() - started)
+
+
+async def _crowd(client: Client, rows: pd.DataFrame, clients: int) -> dict[str, float]:
+    """Latency and jobs a second of single texts from many clients."""
+    seconds: list[float] = []
+
+    async def timed(product: Product) -> None:
+        started = time.perf_counter()
+        await client.classify(product)
+        seconds.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await in_flight(clients, products_of(rows, "text"), timed)
+    return percentiles(seconds) | {"per_second": len(rows) / (time.perf_counter() - started)}
 
 
 async def _seconds_each(
@@ -134,6 +154,11 @@ def _print(figures: dict[str, Any]) -> None:
         print(
             f"{model:<6} {CLIENTS} clients      {found['per_second']:6.1f} /s   bare model "
             f"{found['bare_model_per_second']:6.1f} /s   ratio {found['ratio']:.2f}"
+        )
+    for clients, found in figures["text_by_clients"].items():
+        print(
+            f"text   {clients:>3} clients      {found['per_second']:6.1f} /s   "
+            f"p50 {found['p50_ms']:6.0f} ms   p95 {found['p95_ms']:6.0f} ms"
         )
     seen = figures["image_seen_before"]
     print(

@@ -1,5 +1,7 @@
 """Taking a product in."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from shared.storage import Storage
 from tests.unit.gateway.conftest import Api
 
 PICTURE = {"image": ("a.jpg", b"not looked at here", "image/jpeg")}
+
+#: Jobs that are sent at once.
+COMPANY = 6
 
 
 def test_text_becomes_a_job_and_one_message(api: Api, mine: dict[str, str]) -> None:
@@ -32,7 +37,7 @@ def test_text_and_picture_ask_both_workers(api: Api, mine: dict[str, str]) -> No
     text, image = api.broker.messages
     assert isinstance(text, ScoreText)
     assert isinstance(image, ScoreImage)
-    assert api.services.jobs.storage.get(image.items[0].uri) == b"not looked at here"
+    assert api.services.storage.get(image.items[0].uri) == b"not looked at here"
 
 
 @pytest.mark.parametrize(("model", "kind"), [("text", ScoreText), ("image", ScoreImage)])
@@ -54,6 +59,52 @@ def test_trace_goes_from_the_request_to_the_message(api: Api, mine: dict[str, st
     job = api.get(Job, answer.json()["id"])
     assert job is not None
     assert job.trace_id == trace
+
+
+def test_jobs_that_come_together_share_a_message_and_each_keeps_its_trace(
+    api: Api, mine: dict[str, str]
+) -> None:
+    def send(number: int) -> str:
+        trace = {"x-request-id": f"{number:032x}"}
+        data = {"designation": f"title {number}", "model": "text"}
+        answer = api.client.post("/v1/jobs", headers={**mine, **trace}, data=data)
+        assert answer.status_code == 202
+        return str(answer.json()["id"])
+
+    with ThreadPoolExecutor(COMPANY) as pool, api.unit_of_work() as work:
+        # SQLite has one writer: what is sent now waits, all but the first for the one before it.
+        work.session.execute(select(1))
+        sent = [pool.submit(send, number) for number in range(COMPANY)]
+        while api.services.jobs.waiting < COMPANY - 1:
+            time.sleep(0.01)
+        work.session.commit()
+        ids = [one.result() for one in sent]
+    messages = [message for message in api.broker.messages if isinstance(message, ScoreText)]
+    assert sorted(len(message.items) for message in messages) == [1, COMPANY - 1]
+    assert {item.job_id for message in messages for item in message.items} == set(ids)
+    for message in messages:
+        traces = {api.get(Job, item.job_id).trace_id for item in message.items}  # type: ignore[union-attr]
+        assert {message.trace_id, *message.links} == traces
+
+
+def test_same_key_twice_in_one_group_is_one_job(api: Api, mine: dict[str, str]) -> None:
+    def send(number: int) -> tuple[int, str | None]:
+        headers = {**mine, "Idempotency-Key": "k"} if number else mine
+        data = {"designation": "the same", "model": "text"}
+        answer = api.client.post("/v1/jobs", headers=headers, data=data)
+        return answer.status_code, answer.json().get("id")
+
+    with ThreadPoolExecutor(4) as pool, api.unit_of_work() as work:
+        work.session.execute(select(1))
+        sent = [pool.submit(send, number) for number in range(4)]
+        while api.services.jobs.waiting < 3:
+            time.sleep(0.01)
+        work.session.commit()
+        first, *same = [one.result() for one in sent]
+    assert first[0] == 202
+    assert len(set(same)) == 1
+    assert same[0][0] == 202
+    assert len(api.broker.messages) == 2
 
 
 @pytest.mark.parametrize(
