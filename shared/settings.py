@@ -165,7 +165,7 @@ class WorkerSettings(BaseSettings):
     #: Messages handled at once; they meet in the batcher.
     threads: int = Field(default=16, ge=1)
     #: Threads of one model call, and calls at once. Two calls of one thread each do more than one
-    #: call of two threads, and each takes longer: right for catalogs, wrong for single jobs.
+    #: call of two threads, and each picture takes longer: right for catalogs and for texts.
     model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     model_calls: int = Field(default=1, ge=1)
     max_batch: int = Field(default=64, ge=1)

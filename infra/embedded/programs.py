@@ -55,11 +55,15 @@ def _service(name: str, module: str, stage: Stage = "core") -> Program:
 def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     command = [sys.executable, "-m", f"worker_{modality}.main"]
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
-    if lane == "catalog":
-        cores = os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    if lane == "catalog" or modality == "text":
+        # A second thread makes no text faster; a picture of a single job it does.
         environment |= {
             "RAYON_WORKER_MODEL_THREADS": "1",
             "RAYON_WORKER_MODEL_CALLS": str(cores),
+        }
+    if lane == "catalog":
+        environment |= {
             "RAYON_WORKER_MAX_BATCH": "256",
             "RAYON_WORKER_THREADS": str(2 * cores),
         }

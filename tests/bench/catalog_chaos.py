@@ -3,8 +3,9 @@
     make catalogs DATA=folder
 
 Each run sends a catalog of texts and pictures and breaks one thing at a random moment: kills a
-process with SIGKILL, empties Redis, or cuts the upload. Then the same catalog is waited for. At the
-end every row must have its answer, once: none lost, none doubled, no catalog that never ends.
+process with SIGKILL, empties Redis, restarts PostgreSQL if the system has one, or cuts the upload.
+Then the same catalog is waited for. At the end every row must have its answer, once: none lost,
+none doubled, no catalog that never ends.
 """
 
 import argparse
@@ -13,11 +14,13 @@ import csv
 import io
 import os
 import random
+import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +108,14 @@ class Chaos:
             f"kill {name}": lambda _client, name=name: kill(self.home, name)  # type: ignore[misc]
             for name in PROCESSES
         }
-        return faults | {
+        faults |= {
             "flush redis": self._flush,
             "cut an upload": self._cut,
             "kill gateway in an upload": self._kill_uploading,
         }
+        if self._database.startswith("postgresql"):
+            faults["restart postgresql"] = self._restart_postgresql
+        return faults
 
     async def _one(
         self,
@@ -139,7 +145,7 @@ class Chaos:
         }
 
     def _counted(self, catalog_id: str, key: str) -> dict[str, int]:
-        engine = sqlalchemy.create_engine(f"sqlite:///{self.home / 'rayon.db'}")
+        engine = sqlalchemy.create_engine(self._database)
         queries = {
             "jobs": "SELECT count(*) FROM jobs WHERE catalog_id = :id",
             "scores": "SELECT count(*) FROM scores JOIN jobs ON jobs.id = scores.job_id "
@@ -155,9 +161,40 @@ class Chaos:
             }
 
     async def _flush(self, _client: Client) -> None:
-        environment = instance_processes(self.home)["feeder"].environ()
-        with redis.Redis.from_url(environment["RAYON_BROKER_URL"]) as client:
+        with redis.Redis.from_url(self._setting("RAYON_BROKER_URL")) as client:
             client.flushall()
+
+    async def _restart_postgresql(self, _client: Client) -> None:
+        """Without its leave: every connection breaks and the log is replayed."""
+        engine = sqlalchemy.create_engine(self._database)
+        with engine.connect() as connection:
+            folder = Path(connection.execute(sqlalchemy.text("SHOW data_directory")).scalar_one())
+        engine.dispose()
+        server = int((folder / "postmaster.pid").read_text().splitlines()[0])
+        control = Path(f"/proc/{server}/exe").resolve().with_name("pg_ctl")
+        owner = folder.stat()
+        command = [str(control), "restart", "-D", str(folder), "-m", "immediate", "-w"]
+
+        def restart() -> None:
+            # The server keeps what it inherits open, so it inherits nothing.
+            subprocess.run(
+                command,
+                user=owner.st_uid,
+                group=owner.st_gid,
+                cwd=folder,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+        await asyncio.to_thread(restart)
+
+    @cached_property
+    def _database(self) -> str:
+        return self._setting("RAYON_DATABASE_URL")
+
+    def _setting(self, name: str) -> str:
+        return instance_processes(self.home)["scheduler"].environ()[name]
 
     async def _cut(self, client: Client) -> None:
         """Begin an upload and break off: nothing of it may stay."""
