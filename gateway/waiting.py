@@ -10,9 +10,9 @@ import structlog
 log = structlog.get_logger(__name__)
 
 #: How often the database is asked while anybody waits, at most and at least; in between so that
-#: asking takes a tenth of the time.
+#: asking takes a third of the time.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
-SHARE_OF_TIME = 0.1
+SHARE_OF_TIME = 0.3
 #: How often while the database does not answer.
 DOWN_SECONDS = 1.0
 
