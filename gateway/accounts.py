@@ -1,16 +1,18 @@
 """Accounts: who exists, with which role and password."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from gateway.deps import Principal
-from gateway.schemas import UserCreate, UserPatch
-from shared.db.models import LoginSession, Role, User
+from gateway.schemas import UserPatch
+from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
 
 #: argon2id with the library's own choice of cost (RFC 9106, the low-memory profile).
@@ -18,15 +20,33 @@ _HASHER = PasswordHasher()
 #: Checked where there is no such username, so that the answer takes as long as where there is.
 _NOBODY = _HASHER.hash("nobody has this password")
 
+#: In place of a hash, as long as nobody has chosen a password; no password fits it.
+NO_PASSWORD = "none yet"  # noqa: S105 - the absence of one
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 
 
-def hash_password(password: str) -> str:
-    """Hash a password with argon2id. Raises `InvalidInput` for one of the wrong length."""
+@cache
+def _common_passwords() -> frozenset[str]:
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def hash_password(password: str, username: str = "") -> str:
+    """Hash a password with argon2id.
+
+    Raises:
+        InvalidInput: It has a wrong length, is the account's name, or one of the 30,000 that are
+            found most often where passwords were stolen (the list of zxcvbn).
+    """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidInput(
             f"Expected a password of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters. "
             f"Received: {len(password)}",
+            field=("password",),
+        )
+    lowered = password.lower()
+    if lowered in _common_passwords() or lowered == username.lower():
+        raise InvalidInput(
+            "This password is one of the first that are guessed. Choose another",
             field=("password",),
         )
     return _HASHER.hash(password)
@@ -34,44 +54,51 @@ def hash_password(password: str) -> str:
 
 def is_password(user: User | None, password: str) -> bool:
     """Whether the password is the user's; takes as long when there is no such user."""
+    has_password = user is not None and user.password_hash != NO_PASSWORD
     try:
-        _HASHER.verify(user.password_hash if user else _NOBODY, password)
+        _HASHER.verify(user.password_hash if user and has_password else _NOBODY, password)
     except (VerificationError, InvalidHashError):
         return False
-    return user is not None
+    return has_password
 
 
 def find(session: Session, username: str) -> User:
     """Look an account up. Raises `NotFound`."""
-    user = session.scalar(select(User).where(User.username == username))
+    user = session.scalar(select(User).where(User.username == username, User.deleted_at.is_(None)))
     if user is None:
         raise NotFound(f"No user {username!r}")
     return user
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Sequence[User]:
+def page(
+    session: Session, cursor: str | None, limit: int, search: str | None = None
+) -> Sequence[User]:
     """Accounts by name, those after the cursor; one more than `limit` if there are more."""
-    query = select(User).order_by(User.username).limit(limit + 1)
-    return session.scalars(query.where(User.username > cursor) if cursor else query).all()
+    query = select(User).where(User.deleted_at.is_(None)).order_by(User.username).limit(limit + 1)
+    if cursor:
+        query = query.where(User.username > cursor)
+    if search:
+        query = query.where(User.username.icontains(search, autoescape=True))
+    return session.scalars(query).all()
 
 
-def create(session: Session, wanted: UserCreate) -> User:
-    """Add an account. Raises `Conflict` if the name is taken."""
+def create(session: Session, username: str, role: Role, password: str | None) -> User:
+    """Add an account. Raises `Conflict` if the name is taken, `InvalidInput` for a bad password."""
     user = User(
-        username=wanted.username,
-        password_hash=hash_password(wanted.password),
-        role=wanted.role.value,
+        username=username,
+        password_hash=hash_password(password, username) if password else NO_PASSWORD,
+        role=role.value,
     )
     session.add(user)
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict(f"The username {wanted.username!r} is taken", field=("username",)) from error
+        raise Conflict(f"The username {username!r} is taken", field=("username",)) from error
     return user
 
 
 def change(session: Session, username: str, patch: UserPatch) -> User:
-    """Change an account; a disabled one, or one with a new password, is signed out everywhere.
+    """Change an account; of a disabled one every session and API key ends at once.
 
     Raises:
         NotFound: No such account.
@@ -85,15 +112,18 @@ def change(session: Session, username: str, patch: UserPatch) -> User:
         user.role = patch.role.value
     if patch.is_active is not None:
         user.is_active = patch.is_active
-    if patch.password is not None:
-        user.password_hash = hash_password(patch.password)
-    if patch.password is not None or patch.is_active is False:
-        end_sessions(session, user)
+    if patch.is_active is False:
+        end_access(session, user)
     return user
 
 
-def remove(session: Session, username: str) -> None:
-    """Delete an account with its jobs.
+def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
+    """Delete an account.
+
+    Args:
+        session: Its transaction deletes.
+        username: Whose.
+        keep_jobs: Jobs and catalogs stay, of an account without a name; else they go too.
 
     Raises:
         NotFound: No such account.
@@ -101,20 +131,40 @@ def remove(session: Session, username: str) -> None:
     """
     user = find(session, username)
     _keep_one_admin(session, user)
-    session.delete(user)
+    if not keep_jobs:
+        session.delete(user)
+        return
+    end_access(session, user)
+    user.username = f"deleted-{user.id}"
+    user.password_hash = NO_PASSWORD
+    user.role = Role.CLIENT.value
+    user.is_active = False
+    user.deleted_at = now()
+
+
+def choose_password(session: Session, user: User, password: str) -> None:
+    """Give an account a new password; every session ends."""
+    user.password_hash = hash_password(password, user.username)
+    end_sessions(session, user)
 
 
 def change_password(session: Session, principal: Principal, current: str, new: str) -> None:
-    """Change one's own password; other sessions end, this one too.
+    """Change one's own password; every session ends, this one too.
 
     Raises:
-        InvalidInput: The current password is not right.
+        InvalidInput: The current password is not right, or the new one is a bad one.
     """
     user = find(session, principal.username)
     if not is_password(user, current):
         raise InvalidInput("The current password is not right", field=("current_password",))
-    user.password_hash = hash_password(new)
+    choose_password(session, user, new)
+
+
+def end_access(session: Session, user: User) -> None:
+    """End every session, API key and one-time code of a user, at once."""
     end_sessions(session, user)
+    session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
+    session.execute(delete(OneTimeCode).where(OneTimeCode.user_id == user.id))
 
 
 def end_sessions(session: Session, user: User) -> None:

@@ -21,13 +21,24 @@ ACCESS = "access"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a request came from."""
+
+    address: str | None
+    agent: str | None
+    trace_id: str
+
+
+@dataclass(frozen=True)
 class Principal:
-    """The signed-in account."""
+    """Who asks: a person who is signed in, or a program with an API key."""
 
     id: str
     username: str
     role: Role
     session_id: str
+    #: What the API key is for; `None` for a person who is signed in.
+    scopes: frozenset[str] | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -52,7 +63,11 @@ class AccessTokens:
     """Signs and reads access tokens."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._key = settings.secret_key.get_secret_value()
+        keys = (settings.secret_key, *settings.previous_secret_keys)
+        secrets_ = [key.get_secret_value() for key in keys]
+        self._signing = secrets_[0]
+        #: By what the token's head names it; a key that was replaced still reads what it signed.
+        self._keys = {_key_id(secret): secret for secret in secrets_}
         self.seconds = settings.access_token_seconds
 
     def sign(self, claims: Claims) -> str:
@@ -68,16 +83,18 @@ class AccessTokens:
                 "iat": moment,
                 "exp": moment + timedelta(seconds=self.seconds),
             },
-            self._key,
+            self._signing,
             algorithm=ALGORITHM,
+            headers={"kid": _key_id(self._signing)},
         )
 
     def read(self, token: str) -> Claims:
         """Check a token. Raises `Unauthenticated` if it is not ours, not meant for us, or over."""
         try:
+            key_id = jwt.get_unverified_header(token).get("kid")
             claims = jwt.decode(
                 token,
-                self._key,
+                self._keys.get(str(key_id), self._signing),
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
@@ -90,6 +107,10 @@ class AccessTokens:
         if claims["typ"] != ACCESS:
             raise Unauthenticated("Expected an access token")
         return Claims(user_id=claims["sub"], session_id=claims["sid"])
+
+
+def _key_id(secret: str) -> str:
+    return sha256(f"rayon-key-id:{secret}".encode()).hexdigest()[:8]
 
 
 def new_secret() -> str:

@@ -15,6 +15,8 @@ from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
 from gateway.results import Results
 from gateway.routes import (
+    api_keys,
+    audit_log,
     catalogs,
     datasets,
     health,
@@ -46,6 +48,20 @@ from shared.settings import (
 )
 from shared.storage import Storage
 
+#: In the order of the documentation.
+ROUTES = (
+    token,
+    api_keys,
+    users,
+    audit_log,
+    jobs,
+    catalogs,
+    releases,
+    datasets,
+    training,
+    queues,
+    health,
+)
 DESCRIPTION = """
 Send a product, get its category. `POST /v1/token` signs you in, `POST /v1/jobs` takes a product
 and answers at once, `GET /v1/jobs/{id}?wait=10` gives the category as soon as it is known.
@@ -112,7 +128,7 @@ def build_app(services: Services) -> FastAPI:
     """Put the routes, the errors and the middleware together."""
     app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
     app.state.services = services
-    for module in (token, users, jobs, catalogs, releases, datasets, training, queues, health):
+    for module in ROUTES:
         app.include_router(module.router)
     errors.install(app)
     # The last one added is the outermost: refused bodies are logged and counted too.

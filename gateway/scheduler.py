@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from gateway import one_time_codes
 from gateway.queues import record_depths
 from gateway.sessions import delete_expired
 from gateway.sweep import Sweeper, delete_old_keys
@@ -41,6 +42,7 @@ def main() -> int:
     def clean() -> None:
         with unit_of_work() as work:
             delete_expired(work.session)
+            one_time_codes.delete_expired(work.session)
             delete_old_keys(work.session)
 
     scheduler = BlockingScheduler(

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from gateway.scopes import Scope
 from shared.db.models import Role
 
 ModelName = Literal["fusion", "text", "image"]
@@ -57,11 +58,103 @@ class UserPage(BaseModel):
 
 
 class UserCreate(_Body):
-    """A new account."""
+    """A new account; without a password a one-time code lets its user choose one."""
 
     username: Username
-    password: Password
+    password: Password | None = None
     role: Role = Role.CLIENT
+
+
+class OneTimeCodeOut(BaseModel):
+    """Lets whoever has it choose the password, once: `POST /v1/password`."""
+
+    code: str = Field(description="Shown once.")
+    expires_at: datetime
+
+
+class UserCreated(UserOut):
+    """A new account, and what its user needs to choose a password."""
+
+    one_time_code: OneTimeCodeOut | None = None
+
+
+class PasswordChoice(_Body):
+    """A password, chosen with a one-time code."""
+
+    code: str = Field(min_length=1, max_length=128)
+    new_password: Password
+
+
+class SessionOut(BaseModel):
+    """One of one's own signed-in sessions."""
+
+    id: str
+    created_at: datetime
+    refreshed_at: datetime | None
+    expires_at: datetime
+    address: str | None
+    agent: str | None
+    is_current: bool
+
+
+class SessionList(BaseModel):
+    """One's own sessions, newest first."""
+
+    items: list[SessionOut]
+
+
+class ApiKeyCreate(_Body):
+    """A new API key."""
+
+    name: str = Field(min_length=1, max_length=64, description="What it is for.")
+    scopes: list[Scope] = Field(min_length=1)
+    expires_at: AwareDatetime | None = None
+
+
+class ApiKeyOut(BaseModel):
+    """One of one's own API keys."""
+
+    id: str
+    name: str
+    prefix: str = Field(description="How the key begins.")
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class ApiKeyCreated(ApiKeyOut):
+    """A new API key."""
+
+    key: str = Field(description="Shown once; send it as `X-API-Key`.")
+
+
+class ApiKeyList(BaseModel):
+    """One's own API keys, newest first."""
+
+    items: list[ApiKeyOut]
+
+
+class AuditEntryOut(BaseModel):
+    """Who did what to whom, from where, when."""
+
+    number: int
+    at: datetime
+    actor: str
+    action: str
+    target: str | None
+    address: str | None
+    trace_id: str
+    details: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+
+class AuditPage(BaseModel):
+    """Entries of the audit log, newest first."""
+
+    items: list[AuditEntryOut]
+    next_cursor: str | None
 
 
 class UserPatch(_Body):
@@ -69,7 +162,6 @@ class UserPatch(_Body):
 
     role: Role | None = None
     is_active: bool | None = None
-    password: Password | None = None
 
 
 class CategoryProbability(BaseModel):

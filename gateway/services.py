@@ -4,24 +4,26 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 
+from gateway import access, api_keys
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
-from gateway.deps import Principal
+from gateway.deps import Origin, Principal
 from gateway.jobs import Jobs
 from gateway.results import Results
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
-from shared.errors import Forbidden, Unauthenticated
+from shared.errors import Unauthenticated
 from shared.inference.releases import Releases
 from shared.settings import GatewaySettings
 from shared.storage import Storage
 
 _BEARER = OAuth2PasswordBearer(tokenUrl="/v1/token", auto_error=False)
+_API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,33 @@ def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _principal(services: ServicesDep, token: Annotated[str | None, Depends(_BEARER)]) -> Principal:
-    if token is None:
-        raise Unauthenticated("Expected an access token: `Authorization: Bearer …`")
-    return services.sessions.principal(token)
+def _principal(
+    request: Request,
+    services: ServicesDep,
+    token: Annotated[str | None, Depends(_BEARER)],
+    api_key: Annotated[str | None, Depends(_API_KEY)],
+) -> Principal:
+    if token is not None:
+        principal = services.sessions.principal(token)
+    elif api_key is not None:
+        principal = api_keys.principal_of(services.unit_of_work, api_key)
+    else:
+        raise Unauthenticated(
+            "Expected an access token, `Authorization: Bearer …`, or an API key, `X-API-Key: …`"
+        )
+    access.require(principal, request.method, request.scope["route"].path)
+    return principal
 
 
+def _origin(request: Request) -> Origin:
+    agent = request.headers.get("user-agent")
+    return Origin(
+        address=request.client.host[:64] if request.client else None,
+        agent=agent[:255] if agent else None,
+        trace_id=request.state.trace_id,
+    )
+
+
+#: Somebody who may call the route, as the table of `gateway.access` has it.
 SignedIn = Annotated[Principal, Depends(_principal)]
-
-
-def _admin(principal: SignedIn) -> Principal:
-    if not principal.is_admin:
-        raise Forbidden("This needs the role `admin`")
-    return principal
-
-
-def _operator(principal: SignedIn) -> Principal:
-    if not principal.is_operator:
-        raise Forbidden("This needs the role `operator` or `admin`")
-    return principal
-
-
-Admin = Annotated[Principal, Depends(_admin)]
-Operator = Annotated[Principal, Depends(_operator)]
+OriginDep = Annotated[Origin, Depends(_origin)]

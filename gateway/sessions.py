@@ -1,17 +1,23 @@
-"""Signed-in sessions: short access tokens, and refresh tokens that are valid once."""
+"""Signed-in sessions: short access tokens, and refresh tokens that are valid once.
 
+A refresh token that comes twice was stolen from somebody, so its session ends (RFC 9700, 4.14.2).
+For a few seconds the one before is valid too: a client whose answer was lost asks again.
+"""
+
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
+from gateway import audit
 from gateway.accounts import is_password
-from gateway.deps import AccessTokens, Claims, Principal, digest, new_secret
+from gateway.deps import AccessTokens, Claims, Origin, Principal, digest, new_secret
 from gateway.schemas import TokenPair
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
-from shared.errors import Unauthenticated
+from shared.errors import NotFound, Unauthenticated
 from shared.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
@@ -23,9 +29,10 @@ class Sessions:
     def __init__(self, settings: GatewaySettings, unit_of_work: UnitOfWork) -> None:
         self._access = AccessTokens(settings)
         self._lifetime = timedelta(seconds=settings.refresh_token_seconds)
+        self._leeway = timedelta(seconds=settings.refresh_leeway_seconds)
         self._unit_of_work = unit_of_work
 
-    def sign_in(self, username: str, password: str) -> TokenPair:
+    def sign_in(self, username: str, password: str, origin: Origin) -> TokenPair:
         """Start a session.
 
         Raises:
@@ -35,7 +42,8 @@ class Sessions:
             user = session.scalar(select(User).where(User.username == username))
         # Checked outside of a transaction: the hash is slow on purpose, and writers would wait.
         if not is_password(user, password) or user is None or not user.is_active:
-            log.info("sign_in_refused")
+            with self._unit_of_work() as work:
+                audit.record(work.session, origin, "session.refuse", actor=username[:64])
             raise Unauthenticated("The username or the password is not right")
         secret = new_secret()
         login = LoginSession(
@@ -43,42 +51,85 @@ class Sessions:
             user_id=user.id,
             token_hash=digest(secret),
             expires_at=now() + self._lifetime,
+            address=origin.address,
+            agent=origin.agent,
         )
         with self._unit_of_work() as work:
             work.session.add(login)
+            audit.record(work.session, origin, "session.start", actor=user.username)
         return self._pair(login, secret)
 
-    def refresh(self, token: str) -> TokenPair:
+    def refresh(self, token: str, origin: Origin) -> TokenPair:
         """Trade a refresh token for new ones.
 
         Raises:
-            Unauthenticated: Unknown, over, or used before; a token that is used twice was stolen
-                from somebody, so its whole session ends.
+            Unauthenticated: Unknown, over, used before, or the account was disabled.
         """
         session_id, _, secret = token.partition(".")
         fresh = new_secret()
         with self._unit_of_work() as work:
             login = work.session.get(LoginSession, session_id, with_for_update=True)
-            is_reused = login is not None and login.token_hash != digest(secret)
-            if login is None or is_reused or login.expires_at <= now():
+            is_current = login is not None and self._is_current(login, digest(secret))
+            if login is None or not is_current or login.expires_at <= now():
                 if login is not None:
-                    work.session.delete(login)
+                    self._end(work.session, login, origin, is_reused=not is_current)
                 login = None
             else:
-                login.token_hash = digest(fresh)
+                login.previous_hash, login.token_hash = login.token_hash, digest(fresh)
+                login.refreshed_at = now()
                 login.expires_at = now() + self._lifetime
         if login is None:
-            if is_reused:
-                log.warning("refresh_token_reused", session_id=session_id)
             raise Unauthenticated("The refresh token is not valid")
         return self._pair(login, fresh)
 
-    def sign_out(self, principal: Principal) -> None:
+    def _is_current(self, login: LoginSession, token_hash: str) -> bool:
+        if token_hash == login.token_hash:
+            return True
+        is_fresh = login.refreshed_at is not None and now() <= login.refreshed_at + self._leeway
+        return is_fresh and token_hash == login.previous_hash
+
+    def _end(
+        self, session: Session, login: LoginSession, origin: Origin, *, is_reused: bool
+    ) -> None:
+        user = session.get_one(User, login.user_id)
+        session.delete(login)
+        if is_reused:
+            log.warning("refresh_token_reused", session_id=login.id)
+            audit.record(session, origin, "session.reuse", actor=user.username, target=login.id)
+
+    def sign_out(self, principal: Principal, origin: Origin) -> None:
         """End the session at once, its access tokens included."""
+        self.end(principal, principal.session_id, origin)
+
+    def mine(self, principal: Principal) -> Sequence[LoginSession]:
+        """One's own sessions, newest first."""
+        with self._unit_of_work.reading() as session:
+            return session.scalars(
+                select(LoginSession)
+                .where(LoginSession.user_id == principal.id, LoginSession.expires_at > now())
+                .order_by(LoginSession.id.desc())
+            ).all()
+
+    def end(self, principal: Principal, session_id: str, origin: Origin) -> None:
+        """End one of one's own sessions. Raises `NotFound`."""
+        with self._unit_of_work() as work:
+            login = work.session.get(LoginSession, session_id)
+            if login is None or login.user_id != principal.id:
+                raise NotFound(f"No session {session_id!r}")
+            work.session.delete(login)
+            audit.record(
+                work.session, origin, "session.end", actor=principal.username, target=session_id
+            )
+
+    def end_others(self, principal: Principal, origin: Origin) -> None:
+        """End all of one's own sessions but this one."""
         with self._unit_of_work() as work:
             work.session.execute(
-                delete(LoginSession).where(LoginSession.id == principal.session_id)
+                delete(LoginSession).where(
+                    LoginSession.user_id == principal.id, LoginSession.id != principal.session_id
+                )
             )
+            audit.record(work.session, origin, "session.end_others", actor=principal.username)
 
     def principal(self, access_token: str) -> Principal:
         """Find who an access token belongs to.

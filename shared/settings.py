@@ -106,8 +106,14 @@ class GatewaySettings(ProductSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     #: Signs access tokens; at least 32 characters. No default: the launcher makes one.
     secret_key: SecretStr = Field(min_length=32)
+    #: Signed before `secret_key` took over; tokens that they signed are valid until they end.
+    previous_secret_keys: tuple[SecretStr, ...] = ()
     access_token_seconds: int = Field(default=15 * 60, ge=10)
     refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
+    #: A refresh token that was just used is valid for so long: its answer may have been lost.
+    refresh_leeway_seconds: int = Field(default=10, ge=0, le=60)
+    #: How long somebody has to choose a password.
+    one_time_code_seconds: int = Field(default=3 * 24 * 3600, ge=60)
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)

@@ -17,7 +17,7 @@ from gateway.schemas import (
     DatasetVersionOut,
     DatasetVersionReport,
 )
-from gateway.services import Operator, ServicesDep
+from gateway.services import ServicesDep, SignedIn
 from shared.db.models import DatasetVersion
 from shared.errors import InvalidInput
 
@@ -39,7 +39,7 @@ def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("")
-def list_datasets(services: ServicesDep, _operator: Operator) -> DatasetList:
+def list_datasets(services: ServicesDep, _operator: SignedIn) -> DatasetList:
     """All datasets with their versions."""
     with services.unit_of_work.reading() as session:
         return DatasetList(
@@ -52,7 +52,7 @@ def list_datasets(services: ServicesDep, _operator: Operator) -> DatasetList:
 
 @router.post("", status_code=202, openapi_extra=_form("name", "products", name={"type": "string"}))
 async def upload(
-    services: ServicesDep, operator: Operator, request: Request, response: Response
+    services: ServicesDep, operator: SignedIn, request: Request, response: Response
 ) -> DatasetReportOut:
     """Send a dataset; poll it until its version is `ready`, or `failed` with a report.
 
@@ -70,7 +70,7 @@ async def upload(
 
 
 @router.get("/{name}")
-def show(services: ServicesDep, _operator: Operator, name: str) -> DatasetReportOut:
+def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReportOut:
     """One dataset, with the report of each version."""
     with services.unit_of_work.reading() as session:
         versions = [_report(one) for one in datasets.find(session, name)]
@@ -78,7 +78,7 @@ def show(services: ServicesDep, _operator: Operator, name: str) -> DatasetReport
 
 
 @router.delete("/{name}", status_code=204)
-def delete(services: ServicesDep, _operator: Operator, name: str) -> None:
+def delete(services: ServicesDep, _operator: SignedIn, name: str) -> None:
     """Remove a dataset, unless a training run uses it."""
     services.datasets.delete(name)
 
@@ -95,7 +95,7 @@ def delete(services: ServicesDep, _operator: Operator, name: str) -> None:
     ),
 )
 async def add_rows(
-    services: ServicesDep, operator: Operator, name: str, request: Request, response: Response
+    services: ServicesDep, operator: SignedIn, name: str, request: Request, response: Response
 ) -> DatasetReportOut:
     """Add, replace or remove rows: a new version, made from the newest one.
 

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Query, Response
 
 from gateway import queues
 from gateway.schemas import DeadLetterList, DeadLetterOut, QueueList
-from gateway.services import Operator, ServicesDep
+from gateway.services import ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 
 @router.get("/queues")
-def list_queues(services: ServicesDep, _operator: Operator) -> QueueList:
+def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
     """What waits, what runs, and which workers are proven to consume."""
     with services.unit_of_work.reading() as session:
         return queues.overview(services.broker, session)
@@ -21,7 +21,7 @@ def list_queues(services: ServicesDep, _operator: Operator) -> QueueList:
 @router.get("/dead-letters")
 def list_dead_letters(
     services: ServicesDep,
-    _operator: Operator,
+    _operator: SignedIn,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLetterList:
@@ -35,7 +35,7 @@ def list_dead_letters(
 
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202)
-def replay(services: ServicesDep, _operator: Operator, letter_id: str) -> Response:
+def replay(services: ServicesDep, _operator: SignedIn, letter_id: str) -> Response:
     """Send a dead letter again; its failed jobs are queued once more."""
     with services.unit_of_work() as work:
         queues.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
@@ -43,7 +43,7 @@ def replay(services: ServicesDep, _operator: Operator, letter_id: str) -> Respon
 
 
 @router.delete("/dead-letters/{letter_id}", status_code=204)
-def discard(services: ServicesDep, _operator: Operator, letter_id: str) -> Response:
+def discard(services: ServicesDep, _operator: SignedIn, letter_id: str) -> Response:
     """Throw a dead letter away."""
     with services.unit_of_work() as work:
         queues.discard(work.session, letter_id)

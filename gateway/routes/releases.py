@@ -12,7 +12,7 @@ from gateway.schemas import (
     ReleaseList,
     ReleaseOut,
 )
-from gateway.services import Admin, Services, ServicesDep, SignedIn
+from gateway.services import Services, ServicesDep, SignedIn
 from shared.db.models import Promotion
 from shared.inference.releases import CHAMPION
 from shared.promotion import promote
@@ -52,7 +52,7 @@ def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> R
 
 
 @router.post("/releases/rollback")
-def roll_back(services: ServicesDep, admin: Admin, request: PromoteRequest) -> ReleaseOut:
+def roll_back(services: ServicesDep, admin: SignedIn, request: PromoteRequest) -> ReleaseOut:
     """Promote the release that served before this one."""
     version = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
@@ -62,7 +62,7 @@ def roll_back(services: ServicesDep, admin: Admin, request: PromoteRequest) -> R
 
 @router.post("/releases/{version}/promote")
 def promote_release(
-    services: ServicesDep, admin: Admin, version: str, request: PromoteRequest
+    services: ServicesDep, admin: SignedIn, version: str, request: PromoteRequest
 ) -> ReleaseOut:
     """Make a release the champion; workers take it over while they serve."""
     found = services.releases.show(version).version

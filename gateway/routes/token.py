@@ -5,31 +5,41 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
-from gateway import accounts
-from gateway.schemas import PasswordChange, RefreshRequest, TokenPair, UserOut
-from gateway.services import ServicesDep, SignedIn
+from gateway import accounts, audit, one_time_codes
+from gateway.schemas import (
+    PasswordChange,
+    PasswordChoice,
+    RefreshRequest,
+    SessionList,
+    SessionOut,
+    TokenPair,
+    UserOut,
+)
+from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["sign in"])
 
 
 @router.post("/token")
 def sign_in(
-    services: ServicesDep, form: Annotated[OAuth2PasswordRequestForm, Depends()]
+    services: ServicesDep,
+    origin: OriginDep,
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
 ) -> TokenPair:
     """Trade a username and a password for tokens (OAuth 2.0 password form)."""
-    return services.sessions.sign_in(form.username, form.password)
+    return services.sessions.sign_in(form.username, form.password, origin)
 
 
 @router.post("/token/refresh")
-def refresh(services: ServicesDep, request: RefreshRequest) -> TokenPair:
+def refresh(services: ServicesDep, origin: OriginDep, request: RefreshRequest) -> TokenPair:
     """Trade a refresh token for new tokens; it is valid once."""
-    return services.sessions.refresh(request.refresh_token)
+    return services.sessions.refresh(request.refresh_token, origin)
 
 
 @router.delete("/token", status_code=204)
-def sign_out(services: ServicesDep, principal: SignedIn) -> Response:
+def sign_out(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> Response:
     """End this session at once."""
-    services.sessions.sign_out(principal)
+    services.sessions.sign_out(principal, origin)
     return Response(status_code=204)
 
 
@@ -42,10 +52,58 @@ def me(services: ServicesDep, principal: SignedIn) -> UserOut:
 
 
 @router.put("/me/password", status_code=204)
-def change_password(services: ServicesDep, principal: SignedIn, change: PasswordChange) -> Response:
+def change_password(
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, change: PasswordChange
+) -> Response:
     """Change one's password; every session ends."""
     with services.unit_of_work() as work:
         accounts.change_password(
             work.session, principal, change.current_password, change.new_password
         )
+        audit.record(work.session, origin, "password.change", actor=principal.username)
+    return Response(status_code=204)
+
+
+@router.post("/password", status_code=204)
+def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordChoice) -> Response:
+    """Choose a password with a one-time code; every session ends."""
+    with services.unit_of_work() as work:
+        user = one_time_codes.redeem(work.session, choice.code)
+        accounts.choose_password(work.session, user, choice.new_password)
+        audit.record(work.session, origin, "password.choose", actor=user.username)
+    return Response(status_code=204)
+
+
+@router.get("/sessions")
+def list_sessions(services: ServicesDep, principal: SignedIn) -> SessionList:
+    """Where one is signed in, newest first."""
+    return SessionList(
+        items=[
+            SessionOut(
+                id=login.id,
+                created_at=login.created_at,
+                refreshed_at=login.refreshed_at,
+                expires_at=login.expires_at,
+                address=login.address,
+                agent=login.agent,
+                is_current=login.id == principal.session_id,
+            )
+            for login in services.sessions.mine(principal)
+        ]
+    )
+
+
+@router.delete("/sessions", status_code=204)
+def end_other_sessions(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> Response:
+    """Sign out everywhere but here."""
+    services.sessions.end_others(principal, origin)
+    return Response(status_code=204)
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+def end_session(
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, session_id: str
+) -> Response:
+    """End one of one's own sessions at once."""
+    services.sessions.end(principal, session_id, origin)
     return Response(status_code=204)

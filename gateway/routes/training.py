@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from gateway import training
 from gateway.schemas import TrainingRequest, TrainingRunList, TrainingRunOut
-from gateway.services import Operator, ServicesDep
+from gateway.services import ServicesDep, SignedIn
 from shared.db.models import TrainingRun
 
 router = APIRouter(prefix="/v1/training-runs", tags=["models"])
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/training-runs", tags=["models"])
 @router.get("")
 def list_runs(
     services: ServicesDep,
-    _operator: Operator,
+    _operator: SignedIn,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> TrainingRunList:
     """Runs, newest first."""
@@ -26,7 +26,7 @@ def list_runs(
 @router.post("", status_code=202)
 def request_run(
     services: ServicesDep,
-    operator: Operator,
+    operator: SignedIn,
     wanted: TrainingRequest,
     request: Request,
     response: Response,
@@ -45,14 +45,14 @@ def request_run(
 
 
 @router.get("/{run_id}")
-def show_run(services: ServicesDep, _operator: Operator, run_id: str) -> TrainingRunOut:
+def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
     """One run."""
     with services.unit_of_work.reading() as session:
         return _out(training.find(session, run_id))
 
 
 @router.delete("/{run_id}")
-def cancel_run(services: ServicesDep, _operator: Operator, run_id: str) -> TrainingRunOut:
+def cancel_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
     """Cancel a run, a running one within seconds; one that has ended is returned as it is."""
     with services.unit_of_work() as work:
         return _out(training.cancel(work.session, run_id))

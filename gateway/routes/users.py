@@ -1,13 +1,15 @@
 """Accounts, for admins."""
 
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import accounts
-from gateway.schemas import UserCreate, UserOut, UserPage, UserPatch
-from gateway.services import Admin, ServicesDep
+from gateway import accounts, audit, one_time_codes
+from gateway.schemas import OneTimeCodeOut, UserCreate, UserCreated, UserOut, UserPage, UserPatch
+from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import User
+from shared.db.session import Work
 
 router = APIRouter(prefix="/v1/users", tags=["accounts"])
 
@@ -15,13 +17,14 @@ router = APIRouter(prefix="/v1/users", tags=["accounts"])
 @router.get("")
 def list_users(
     services: ServicesDep,
-    _admin: Admin,
+    _admin: SignedIn,
+    search: Annotated[str | None, Query(max_length=64, description="A part of the name.")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> UserPage:
     """Accounts by name; `cursor` is the `next_cursor` of the page before."""
     with services.unit_of_work.reading() as session:
-        found = accounts.page(session, cursor, limit)
+        found = accounts.page(session, cursor, limit, search)
         more = len(found) > limit
         return UserPage(
             items=[_out(user) for user in found[:limit]],
@@ -31,36 +34,88 @@ def list_users(
 
 @router.post("", status_code=201)
 def create_user(
-    services: ServicesDep, _admin: Admin, wanted: UserCreate, response: Response
-) -> UserOut:
-    """Add an account."""
+    services: ServicesDep,
+    admin: SignedIn,
+    origin: OriginDep,
+    wanted: UserCreate,
+    response: Response,
+) -> UserCreated:
+    """Add an account; the one-time code lets its user choose the password."""
     with services.unit_of_work() as work:
-        user = accounts.create(work.session, wanted)
+        user = accounts.create(work.session, wanted.username, wanted.role, wanted.password)
+        code = None if wanted.password else _code(services, work, user)
+        audit.record(
+            work.session,
+            origin,
+            "user.create",
+            actor=admin.username,
+            target=user.username,
+            role=wanted.role.value,
+        )
     response.headers["Location"] = f"/v1/users/{user.username}"
-    return _out(user)
+    return UserCreated(**_out(user).model_dump(), one_time_code=code)
 
 
 @router.get("/{username}")
-def show_user(services: ServicesDep, _admin: Admin, username: str) -> UserOut:
+def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut:
     """One account."""
     with services.unit_of_work.reading() as session:
         return _out(accounts.find(session, username))
 
 
 @router.patch("/{username}")
-def change_user(services: ServicesDep, _admin: Admin, username: str, patch: UserPatch) -> UserOut:
-    """Change role, password or whether the account may sign in."""
+def change_user(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, patch: UserPatch
+) -> UserOut:
+    """Change the role, or disable: that ends every session and API key at once."""
     with services.unit_of_work() as work:
         user = accounts.change(work.session, username, patch)
+        audit.record(
+            work.session,
+            origin,
+            "user.change",
+            actor=admin.username,
+            target=username,
+            **patch.model_dump(mode="json", exclude_none=True),
+        )
     return _out(user)
 
 
-@router.delete("/{username}", status_code=204)
-def delete_user(services: ServicesDep, _admin: Admin, username: str) -> Response:
-    """Delete an account with its jobs."""
+@router.post("/{username}/reset")
+def reset_password(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+) -> OneTimeCodeOut:
+    """Let a user choose a new password; until then the old one is valid."""
     with services.unit_of_work() as work:
-        accounts.remove(work.session, username)
+        user = accounts.find(work.session, username)
+        code = _code(services, work, user)
+        audit.record(work.session, origin, "user.reset", actor=admin.username, target=username)
+    return code
+
+
+@router.delete("/{username}", status_code=204)
+def delete_user(
+    services: ServicesDep,
+    admin: SignedIn,
+    origin: OriginDep,
+    username: str,
+    jobs: Annotated[
+        Literal["delete", "keep"], Query(description="Whether jobs go too, or stay without a name.")
+    ] = "delete",
+) -> Response:
+    """Delete an account; its jobs and catalogs go too, or stay without a name."""
+    with services.unit_of_work() as work:
+        accounts.remove(work.session, username, keep_jobs=jobs == "keep")
+        audit.record(
+            work.session, origin, "user.delete", actor=admin.username, target=username, jobs=jobs
+        )
     return Response(status_code=204)
+
+
+def _code(services: Services, work: Work, user: User) -> OneTimeCodeOut:
+    lifetime = timedelta(seconds=services.settings.one_time_code_seconds)
+    code, ends = one_time_codes.issue(work.session, user, lifetime)
+    return OneTimeCodeOut(code=code, expires_at=ends)
 
 
 def _out(user: User) -> UserOut:

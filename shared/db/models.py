@@ -147,6 +147,8 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.CLIENT.value)
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    #: Of an account whose jobs were kept when it was deleted; it has no name and never returns.
+    deleted_at: Mapped[datetime | None]
 
 
 class LoginSession(Base):
@@ -158,9 +160,65 @@ class LoginSession(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     #: SHA-256 of the one refresh token that is valid now.
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    #: Of the one before, which is valid for a moment longer: the answer may have been lost.
+    previous_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    refreshed_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    #: From where it was started, and with what.
+    address: Mapped[str | None] = mapped_column(String(64))
+    agent: Mapped[str | None] = mapped_column(String(255))
+
+
+class ApiKey(Base):
+    """A key for programs: of one user, for some of what the user may do."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    #: The first characters, by which a person tells it from others.
+    prefix: Mapped[str] = mapped_column(String(16))
+    #: SHA-256 of the whole key.
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class OneTimeCode(Base):
+    """Lets somebody choose a password, once: of a new account, or instead of a forgotten one."""
+
+    __tablename__ = "one_time_codes"
+
+    #: A user has one at most; a new one replaces it.
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    #: SHA-256 of the code.
+    code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+
+
+class AuditEntry(Base):
+    """Who did what to whom; each entry holds the hash of the one before. Never changed."""
+
+    __tablename__ = "audit_log"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(64), index=True)
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str | None] = mapped_column(String(255))
+    address: Mapped[str | None] = mapped_column(String(64))
+    trace_id: Mapped[str] = mapped_column(String(32))
+    details: Mapped[dict[str, Any]]
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class Catalog(Base):

@@ -6,10 +6,12 @@ from typing import Any
 
 import jwt
 import pytest
+from pydantic import SecretStr
 
 from gateway.accounts import hash_password
-from gateway.deps import ALGORITHM
+from gateway.deps import ALGORITHM, AccessTokens
 from shared.db.models import LoginSession, Role, User
+from shared.errors import Unauthenticated
 from tests.unit.gateway.conftest import Api
 
 PASSWORD = "correct horse"
@@ -134,20 +136,46 @@ def test_forged_tokens_are_401(api: Api, ada: User) -> None:
     assert _me(api, "no token at all").status_code == 401
 
 
+def _pass_leeway(api: Api, token: str) -> None:
+    with api.unit_of_work() as work:
+        login = work.session.get_one(LoginSession, token.partition(".")[0])
+        login.refreshed_at = datetime.now(UTC) - timedelta(minutes=1)
+
+
 def test_refresh_token_works_once_and_reuse_ends_the_session(api: Api, ada: User) -> None:
     first = _sign_in(api).json()
     second = _refresh(api, first["refresh_token"]).json()
     assert _me(api, second["access_token"]).status_code == 200
 
+    _pass_leeway(api, first["refresh_token"])
     assert _refresh(api, first["refresh_token"]).status_code == 401
     assert _me(api, second["access_token"]).status_code == 401
     assert _refresh(api, second["refresh_token"]).status_code == 401
 
 
+def test_refresh_whose_answer_was_lost_is_given_again(api: Api, ada: User) -> None:
+    first = _sign_in(api).json()
+    lost = _refresh(api, first["refresh_token"]).json()
+    again = _refresh(api, first["refresh_token"])
+    assert again.status_code == 200
+    # Only one of both answers can go on.
+    assert _refresh(api, again.json()["refresh_token"]).status_code == 200
+    assert _refresh(api, lost["refresh_token"]).status_code == 401
+
+
+def test_token_of_two_refreshes_ago_is_reuse_at_once(api: Api, ada: User) -> None:
+    first = _sign_in(api).json()
+    second = _refresh(api, first["refresh_token"]).json()
+    third = _refresh(api, second["refresh_token"]).json()
+    assert _refresh(api, first["refresh_token"]).status_code == 401
+    assert _refresh(api, third["refresh_token"]).status_code == 401
+
+
 def test_reuse_in_one_session_leaves_another_alone(api: Api, ada: User) -> None:
     stolen, other = _sign_in(api).json(), _sign_in(api).json()
     _refresh(api, stolen["refresh_token"])
-    _refresh(api, stolen["refresh_token"])
+    _pass_leeway(api, stolen["refresh_token"])
+    assert _refresh(api, stolen["refresh_token"]).status_code == 401
     assert _refresh(api, other["refresh_token"]).status_code == 200
 
 
@@ -213,3 +241,41 @@ def test_unknown_name_takes_as_long_as_a_wrong_password(api: Api, ada: User) -> 
 
 def _refresh(api: Api, token: str) -> Any:
     return api.client.post("/v1/token/refresh", json={"refresh_token": token})
+
+
+def test_key_of_signing_can_be_replaced_without_signing_anybody_out(api: Api, ada: User) -> None:
+    before = api.sign(ada)["Authorization"].removeprefix("Bearer ")
+    old = api.services.settings
+    new = old.model_copy(
+        update={"secret_key": SecretStr("n" * 32), "previous_secret_keys": (old.secret_key,)}
+    )
+    after = AccessTokens(new)
+    assert after.read(before).user_id == ada.id
+    signed = after.sign(after.read(before))
+    assert after.read(signed).user_id == ada.id
+    # The old key alone does not read what the new one signed, nor the new one what it replaced.
+    for other in (old, new.model_copy(update={"previous_secret_keys": ()})):
+        with pytest.raises(Unauthenticated):
+            AccessTokens(other).read(signed if other is old else before)
+
+
+def test_own_sessions_are_listed_and_ended(api: Api, ada: User) -> None:
+    here, there, elsewhere = (_sign_in(api).json() for _ in range(3))
+    headers = {"Authorization": f"Bearer {here['access_token']}", "User-Agent": "a browser"}
+    listed = api.client.get("/v1/sessions", headers=headers).json()["items"]
+    assert len(listed) == 3
+    assert [one["is_current"] for one in listed] == [False, False, True]
+    assert listed[0]["address"] == "testclient"
+
+    there_id = there["refresh_token"].partition(".")[0]
+    assert api.client.delete(f"/v1/sessions/{there_id}", headers=headers).status_code == 204
+    assert _me(api, there["access_token"]).status_code == 401
+    assert api.client.delete("/v1/sessions", headers=headers).status_code == 204
+    assert _me(api, elsewhere["access_token"]).status_code == 401
+    assert _me(api, here["access_token"]).status_code == 200
+
+
+def test_session_of_somebody_else_is_404(api: Api, ada: User, mine: dict[str, str]) -> None:
+    session_id = _sign_in(api).json()["refresh_token"].partition(".")[0]
+    assert api.client.delete(f"/v1/sessions/{session_id}", headers=mine).status_code == 404
+    assert api.get(LoginSession, session_id) is not None

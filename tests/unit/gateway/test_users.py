@@ -34,6 +34,9 @@ def test_taken_name_is_409(api: Api, admin: dict[str, str]) -> None:
         ({"username": "x" * 65}, "username"),
         ({"password": "short"}, "password"),
         ({"password": "x" * 129}, "password"),
+        ({"password": "password1"}, "password"),
+        ({"password": "PassWord1"}, "password"),
+        ({"username": "ada.lovelace", "password": "Ada.Lovelace"}, "password"),
         ({"password": 12345678}, "password"),
         ({"role": "emperor"}, "role"),
         ({"is_root": True}, "is_root"),
@@ -99,12 +102,46 @@ def test_disabled_account_is_signed_out_at_once(api: Api, admin: dict[str, str])
     assert api.client.get("/v1/me", headers=ada).status_code == 401
 
 
-def test_password_set_by_an_admin_signs_out(api: Api, admin: dict[str, str]) -> None:
-    ada = api.sign(api.user(username="ada"))
-    api.client.patch("/v1/users/ada", headers=admin, json={"password": "a new password"})
-    assert api.client.get("/v1/me", headers=ada).status_code == 401
-    form = {"username": "ada", "password": "a new password"}
-    assert api.client.post("/v1/token", data=form).status_code == 200
+def test_admin_cannot_choose_the_password_of_somebody(api: Api, admin: dict[str, str]) -> None:
+    api.user(username="ada")
+    answer = api.client.patch("/v1/users/ada", headers=admin, json={"password": "a new password"})
+    assert answer.status_code == 422
+
+
+def test_search_finds_a_part_of_the_name(api: Api, admin: dict[str, str]) -> None:
+    for name in ("ada.lovelace", "grace", "LOVE_lace", "100%"):
+        api.user(username=name)
+
+    def found(search: str) -> list[str]:
+        page = api.client.get("/v1/users", headers=admin, params={"search": search}).json()
+        return [user["username"] for user in page["items"]]
+
+    assert found("love") == ["LOVE_lace", "ada.lovelace"]
+    assert found("%") == ["100%"]
+    assert found("_") == ["LOVE_lace"]
+    assert found("nobody") == []
+
+
+def test_jobs_of_a_deleted_account_can_stay_without_its_name(
+    api: Api, admin: dict[str, str]
+) -> None:
+    ada = api.user(username="ada")
+    job = make_job(ada)
+    api.add(job)
+    headers = api.sign(ada)
+    answer = api.client.delete("/v1/users/ada?jobs=keep", headers=admin)
+    assert answer.status_code == 204
+    assert api.get(Job, job.id) is not None
+    assert api.client.get("/v1/me", headers=headers).status_code == 401
+    names = [one["username"] for one in api.client.get("/v1/users", headers=admin).json()["items"]]
+    assert names == ["root"]
+    kept = api.get(User, ada.id)
+    assert kept is not None
+    assert "ada" not in kept.username
+    assert api.client.get(f"/v1/users/{kept.username}", headers=admin).status_code == 404
+    # The name is free again, for somebody else.
+    again = api.client.post("/v1/users", headers=admin, json={"username": "ada"})
+    assert again.status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""Who may call what: one table. A route that is not in it does not answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.deps import Principal
+from gateway.scopes import Scope
+from shared.db.models import Role
+from shared.errors import Forbidden
+
+
+class Keys(StrEnum):
+    """What API keys are to a route that no scope is for."""
+
+    NONE = "none"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may call a route.
+
+    Attributes:
+        roles: Of people and of the owners of keys. Empty: everybody, signed in or not.
+        keys: The scope that an API key needs; or that any key will do, or none.
+    """
+
+    roles: frozenset[Role]
+    keys: Scope | Keys
+
+    @property
+    def is_public(self) -> bool:
+        """Whether nobody need sign in."""
+        return not self.roles
+
+
+_PUBLIC = Rule(frozenset(), Keys.ANY)
+_EVERYONE = frozenset(Role)
+_OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
+_ADMINS = frozenset({Role.ADMIN})
+
+#: By method and path.
+RULES: Mapping[tuple[str, str], Rule] = {
+    ("GET", "/livez"): _PUBLIC,
+    ("GET", "/readyz"): _PUBLIC,
+    ("POST", "/v1/token"): _PUBLIC,
+    ("POST", "/v1/token/refresh"): _PUBLIC,
+    ("POST", "/v1/password"): _PUBLIC,
+    ("DELETE", "/v1/token"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/v1/me"): Rule(_EVERYONE, Keys.ANY),
+    ("PUT", "/v1/me/password"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/v1/sessions"): Rule(_EVERYONE, Keys.NONE),
+    ("DELETE", "/v1/sessions"): Rule(_EVERYONE, Keys.NONE),
+    ("DELETE", "/v1/sessions/{session_id}"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/v1/api-keys"): Rule(_EVERYONE, Keys.NONE),
+    ("POST", "/v1/api-keys"): Rule(_EVERYONE, Keys.NONE),
+    ("DELETE", "/v1/api-keys/{key_id}"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/v1/users"): Rule(_ADMINS, Keys.NONE),
+    ("POST", "/v1/users"): Rule(_ADMINS, Keys.NONE),
+    ("GET", "/v1/users/{username}"): Rule(_ADMINS, Keys.NONE),
+    ("PATCH", "/v1/users/{username}"): Rule(_ADMINS, Keys.NONE),
+    ("DELETE", "/v1/users/{username}"): Rule(_ADMINS, Keys.NONE),
+    ("POST", "/v1/users/{username}/reset"): Rule(_ADMINS, Keys.NONE),
+    ("GET", "/v1/audit-log"): Rule(_ADMINS, Keys.NONE),
+    ("GET", "/v1/audit-log/export"): Rule(_ADMINS, Keys.NONE),
+    ("GET", "/v1/jobs"): Rule(_EVERYONE, Scope.JOBS_READ),
+    ("POST", "/v1/jobs"): Rule(_EVERYONE, Scope.JOBS_WRITE),
+    ("GET", "/v1/jobs/{job_id}"): Rule(_EVERYONE, Scope.JOBS_READ),
+    ("DELETE", "/v1/jobs/{job_id}"): Rule(_EVERYONE, Scope.JOBS_WRITE),
+    ("PUT", "/v1/jobs/{job_id}/label"): Rule(_EVERYONE, Scope.JOBS_WRITE),
+    ("GET", "/v1/catalogs"): Rule(_EVERYONE, Scope.CATALOGS_READ),
+    ("POST", "/v1/catalogs"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
+    ("GET", "/v1/catalogs/{catalog_id}"): Rule(_EVERYONE, Scope.CATALOGS_READ),
+    ("DELETE", "/v1/catalogs/{catalog_id}"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
+    ("POST", "/v1/catalogs/{catalog_id}/retry"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
+    ("GET", "/v1/catalogs/{catalog_id}/results"): Rule(_EVERYONE, Scope.CATALOGS_READ),
+    ("GET", "/v1/catalogs/{catalog_id}/errors"): Rule(_EVERYONE, Scope.CATALOGS_READ),
+    ("GET", "/v1/categories"): Rule(_EVERYONE, Scope.MODELS_READ),
+    ("GET", "/v1/releases"): Rule(_EVERYONE, Scope.MODELS_READ),
+    ("GET", "/v1/releases/{version}"): Rule(_EVERYONE, Scope.MODELS_READ),
+    ("POST", "/v1/releases/{version}/promote"): Rule(_ADMINS, Scope.MODELS_WRITE),
+    ("POST", "/v1/releases/rollback"): Rule(_ADMINS, Scope.MODELS_WRITE),
+    ("GET", "/v1/datasets"): Rule(_OPERATORS, Scope.DATASETS_READ),
+    ("POST", "/v1/datasets"): Rule(_OPERATORS, Scope.DATASETS_WRITE),
+    ("GET", "/v1/datasets/{name}"): Rule(_OPERATORS, Scope.DATASETS_READ),
+    ("DELETE", "/v1/datasets/{name}"): Rule(_OPERATORS, Scope.DATASETS_WRITE),
+    ("POST", "/v1/datasets/{name}/rows"): Rule(_OPERATORS, Scope.DATASETS_WRITE),
+    ("GET", "/v1/training-runs"): Rule(_OPERATORS, Scope.TRAINING_READ),
+    ("POST", "/v1/training-runs"): Rule(_OPERATORS, Scope.TRAINING_WRITE),
+    ("GET", "/v1/training-runs/{run_id}"): Rule(_OPERATORS, Scope.TRAINING_READ),
+    ("DELETE", "/v1/training-runs/{run_id}"): Rule(_OPERATORS, Scope.TRAINING_WRITE),
+    ("GET", "/v1/queues"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
+    ("GET", "/v1/dead-letters"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
+    ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
+    ("DELETE", "/v1/dead-letters/{letter_id}"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
+}
+
+
+def require(principal: Principal, method: str, path: str) -> None:
+    """Check that somebody may call a route.
+
+    Raises:
+        Forbidden: The role, the key's scopes, or the table, which does not know the route.
+    """
+    rule = RULES.get((method, path))
+    if rule is None:
+        raise Forbidden("Nobody may do this: it is not in the table of access")
+    if rule.roles and principal.role not in rule.roles:
+        names = " or ".join(f"`{role}`" for role in Role if role in rule.roles)
+        raise Forbidden(f"This needs the role {names}. Received: `{principal.role}`")
+    if principal.scopes is None or rule.keys is Keys.ANY:
+        return
+    if rule.keys is Keys.NONE:
+        raise Forbidden("This needs a person who is signed in. Received: an API key")
+    if rule.keys not in principal.scopes:
+        raise Forbidden(f"This needs an API key with the scope `{rule.keys}`")
+
+
+def scopes_of(role: Role) -> frozenset[Scope]:
+    """The scopes that a role's keys may have: those that open a route to it."""
+    return frozenset(
+        rule.keys for rule in RULES.values() if isinstance(rule.keys, Scope) and role in rule.roles
+    )

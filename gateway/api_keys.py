@@ -1,0 +1,123 @@
+"""API keys: made by people for their programs, each for some of what its owner may do."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from gateway.access import scopes_of
+from gateway.deps import Principal, digest, new_secret
+from gateway.scopes import Scope
+from shared.db.models import ApiKey, Role, User, now
+from shared.db.session import UnitOfWork
+from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+
+#: What every key begins with, so that scanners of source code find lost ones.
+PREFIX = "rayon_"
+#: Characters of a key that are kept and shown.
+SHOWN = len(PREFIX) + 6
+MOST_KEYS = 50
+#: The last use is written at most so often, for it costs a transaction.
+LAST_USED_EVERY = timedelta(minutes=1)
+
+_FOUND = (
+    select(
+        ApiKey.id,
+        ApiKey.scopes,
+        ApiKey.expires_at,
+        ApiKey.last_used_at,
+        User.id.label("user_id"),
+        User.username,
+        User.role,
+    )
+    .join(User, User.id == ApiKey.user_id)
+    .where(ApiKey.key_hash == bindparam("key_hash"), User.is_active)
+)
+
+
+def create(
+    session: Session,
+    principal: Principal,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
+    """Make a key; returns its row and the key itself, which nobody can read again.
+
+    Raises:
+        InvalidInput: The owner's role has not one of the scopes, or the key would have ended.
+        Conflict: The owner has `MOST_KEYS` already.
+    """
+    wanted = set(scopes)
+    allowed = scopes_of(principal.role)
+    if beyond := sorted(wanted - allowed):
+        raise InvalidInput(
+            f"Your role `{principal.role}` does not have {', '.join(beyond)}. "
+            f"It has: {', '.join(sorted(allowed))}",
+            field=("scopes",),
+        )
+    if expires_at is not None and expires_at <= now():
+        raise InvalidInput(
+            f"Expected a time to come. Received: {expires_at.isoformat()}", field=("expires_at",)
+        )
+    count = session.scalar(
+        select(func.count()).select_from(ApiKey).where(ApiKey.user_id == principal.id)
+    )
+    if (count or 0) >= MOST_KEYS:
+        raise Conflict(f"You have {count} API keys; at most {MOST_KEYS}. Revoke one first")
+    key = PREFIX + new_secret()
+    row = ApiKey(
+        user_id=principal.id,
+        name=name,
+        prefix=key[:SHOWN],
+        key_hash=digest(key),
+        scopes=sorted(wanted),
+        expires_at=expires_at,
+    )
+    session.add(row)
+    session.flush()
+    return row, key
+
+
+def mine(session: Session, principal: Principal) -> Sequence[ApiKey]:
+    """One's own keys, newest first."""
+    return session.scalars(
+        select(ApiKey).where(ApiKey.user_id == principal.id).order_by(ApiKey.id.desc())
+    ).all()
+
+
+def revoke(session: Session, principal: Principal, key_id: str) -> ApiKey:
+    """End one of one's own keys, at once. Raises `NotFound`."""
+    row = session.get(ApiKey, key_id)
+    if row is None or row.user_id != principal.id:
+        raise NotFound(f"No API key {key_id!r}")
+    session.delete(row)
+    return row
+
+
+def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
+    """Find who a key speaks for.
+
+    Raises:
+        Unauthenticated: No such key, it has ended or was revoked, or its owner is disabled or gone.
+    """
+    with unit_of_work.reading() as session:
+        found = session.execute(_FOUND, {"key_hash": digest(key)}).one_or_none()
+    if found is None:
+        raise Unauthenticated("The API key is not valid")
+    if found.expires_at is not None and found.expires_at <= now():
+        raise Unauthenticated("The API key has expired")
+    if found.last_used_at is None or found.last_used_at < now() - LAST_USED_EVERY:
+        with unit_of_work() as work:
+            work.session.execute(
+                update(ApiKey).where(ApiKey.id == found.id).values(last_used_at=now())
+            )
+    return Principal(
+        id=found.user_id,
+        username=found.username,
+        role=Role(found.role),
+        session_id="",
+        scopes=frozenset(found.scopes),
+    )

@@ -1,0 +1,62 @@
+"""API keys, for programs; kept by the people who own them."""
+
+from fastapi import APIRouter, Response
+
+from gateway import api_keys, audit
+from gateway.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
+from gateway.services import OriginDep, ServicesDep, SignedIn
+
+router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
+
+
+@router.get("")
+def list_api_keys(services: ServicesDep, principal: SignedIn) -> ApiKeyList:
+    """One's own keys, newest first."""
+    with services.unit_of_work.reading() as session:
+        found = api_keys.mine(session, principal)
+        return ApiKeyList(
+            items=[ApiKeyOut.model_validate(row, from_attributes=True) for row in found]
+        )
+
+
+@router.post("", status_code=201)
+def create_api_key(
+    services: ServicesDep,
+    principal: SignedIn,
+    origin: OriginDep,
+    wanted: ApiKeyCreate,
+    response: Response,
+) -> ApiKeyCreated:
+    """Make a key for some of what one may do oneself; it is shown this once."""
+    with services.unit_of_work() as work:
+        row, key = api_keys.create(
+            work.session,
+            principal,
+            name=wanted.name,
+            scopes=wanted.scopes,
+            expires_at=wanted.expires_at,
+        )
+        audit.record(
+            work.session,
+            origin,
+            "api_key.create",
+            actor=principal.username,
+            target=row.prefix,
+            scopes=row.scopes,
+        )
+    response.headers["Location"] = f"/v1/api-keys/{row.id}"
+    shown = ApiKeyOut.model_validate(row, from_attributes=True)
+    return ApiKeyCreated(**shown.model_dump(), key=key)
+
+
+@router.delete("/{key_id}", status_code=204)
+def revoke_api_key(
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, key_id: str
+) -> Response:
+    """End a key at once."""
+    with services.unit_of_work() as work:
+        row = api_keys.revoke(work.session, principal, key_id)
+        audit.record(
+            work.session, origin, "api_key.revoke", actor=principal.username, target=row.prefix
+        )
+    return Response(status_code=204)

@@ -1,0 +1,61 @@
+"""The audit log, for admins."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from gateway import audit
+from gateway.schemas import AuditEntryOut, AuditPage
+from gateway.services import ServicesDep, SignedIn
+from shared.errors import InvalidInput
+
+router = APIRouter(prefix="/v1/audit-log", tags=["accounts"])
+
+
+@router.get("")
+def list_entries(
+    services: ServicesDep,
+    _admin: SignedIn,
+    actor: Annotated[str | None, Query(max_length=64)] = None,
+    action: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> AuditPage:
+    """Entries, newest first; `cursor` is the `next_cursor` of the page before."""
+    before = _number(cursor)
+    with services.unit_of_work.reading() as session:
+        found = audit.page(session, before=before, limit=limit, actor=actor, action=action)
+        more = len(found) > limit
+        return AuditPage(
+            items=[
+                AuditEntryOut.model_validate(one, from_attributes=True) for one in found[:limit]
+            ],
+            next_cursor=str(found[limit - 1].number) if more else None,
+        )
+
+
+@router.get("/export", response_class=StreamingResponse)
+def export(services: ServicesDep, _admin: SignedIn) -> StreamingResponse:
+    """All entries, oldest first, one JSON object a line."""
+
+    def lines() -> Iterator[str]:
+        with services.unit_of_work.reading() as session:
+            for entry in audit.entries(session):
+                shown = AuditEntryOut.model_validate(entry, from_attributes=True)
+                yield json.dumps(shown.model_dump(mode="json"), ensure_ascii=False) + "\n"
+
+    headers = {"Content-Disposition": 'attachment; filename="audit-log.jsonl"'}
+    return StreamingResponse(lines(), media_type="application/jsonl", headers=headers)
+
+
+def _number(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+        raise InvalidInput(
+            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
+        )
+    return int(cursor)

@@ -1,0 +1,199 @@
+"""Every route, met by everybody who could come: the expectations follow from the table."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import jwt
+import pytest
+from fastapi.routing import APIRoute
+
+from gateway.access import RULES, Keys, Rule
+from gateway.deps import ALGORITHM, AccessTokens, digest, new_secret
+from gateway.main import ROUTES
+from gateway.scopes import Scope
+from shared.db.models import ApiKey, LoginSession, Role, User, new_id, now
+from tests.factories import make_job
+from tests.unit.gateway.conftest import Api
+
+PROTECTED = {route: rule for route, rule in RULES.items() if not rule.is_public}
+#: Stands for an object that nobody has.
+NOBODYS = "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"
+REFUSED = (401, 403)
+
+Headers = dict[str, str]
+
+
+def routes() -> set[tuple[str, str]]:
+    """Method and path of every route of the application."""
+    return {
+        (method, route.path)
+        for module in ROUTES
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+
+
+def call(api: Api, route: tuple[str, str], headers: Headers) -> int:
+    """Call a route with nothing in its body; returns the status."""
+    method, path = route
+    return api.client.request(method, re.sub(r"{\w+}", NOBODYS, path), headers=headers).status_code
+
+
+def key_of(api: Api, user: User, scopes: set[Scope], **changes: object) -> Headers:
+    """The header of an API key that was put into the table."""
+    key = new_secret()
+    fields: dict[str, object] = {
+        "user_id": user.id,
+        "name": "test",
+        "prefix": key[:12],
+        "key_hash": digest(key),
+        "scopes": sorted(scopes),
+        **changes,
+    }
+    api.add(ApiKey(**fields))
+    return {"X-API-Key": key}
+
+
+def token_with(api: Api, user: User, **claims: object) -> Headers:
+    """The header of a token of ours with other claims."""
+    token = api.sign(user)["Authorization"].removeprefix("Bearer ")
+    said = jwt.decode(token, options={"verify_signature": False})
+    key = api.services.settings.secret_key.get_secret_value()
+    changed = jwt.encode({**said, **claims}, key, algorithm=ALGORITHM)
+    assert AccessTokens(api.services.settings)
+    return {"Authorization": f"Bearer {changed}"}
+
+
+def _ended(api: Api) -> Headers:
+    user = api.user(Role.ADMIN)
+    headers = api.sign(user)
+    with api.unit_of_work() as work:
+        for login in work.session.query(LoginSession).filter_by(user_id=user.id):
+            work.session.delete(login)
+    return headers
+
+
+def _revoked(api: Api) -> Headers:
+    user = api.user(Role.ADMIN)
+    headers = key_of(api, user, set(Scope))
+    with api.unit_of_work() as work:
+        work.session.query(ApiKey).filter_by(user_id=user.id).delete()
+    return headers
+
+
+STRANGERS: dict[str, Callable[[Api], Headers]] = {
+    "nothing": lambda _: {},
+    "another scheme": lambda _: {"Authorization": "Basic cm9vdDpyb290"},
+    "nonsense": lambda _: {"Authorization": "Bearer nonsense"},
+    "expired token": lambda api: token_with(
+        api, api.user(Role.ADMIN), exp=now() - timedelta(seconds=1)
+    ),
+    "wrong audience": lambda api: token_with(api, api.user(Role.ADMIN), aud="another-service"),
+    "wrong issuer": lambda api: token_with(api, api.user(Role.ADMIN), iss="somebody"),
+    "wrong type": lambda api: token_with(api, api.user(Role.ADMIN), typ="refresh"),
+    "ended session": _ended,
+    "disabled user": lambda api: api.sign(api.user(Role.ADMIN, is_active=False)),
+    "unknown key": lambda _: {"X-API-Key": new_secret()},
+    "revoked key": _revoked,
+    "expired key": lambda api: key_of(
+        api, api.user(Role.ADMIN), set(Scope), expires_at=now() - timedelta(seconds=1)
+    ),
+    "key of a disabled user": lambda api: key_of(
+        api, api.user(Role.ADMIN, is_active=False), set(Scope)
+    ),
+}
+
+
+def test_table_has_every_route_and_no_other() -> None:
+    assert routes() == set(RULES)
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_strangers_are_401_everywhere(api: Api, stranger: str) -> None:
+    headers = STRANGERS[stranger](api)
+    answers = {route: call(api, route, headers) for route in PROTECTED}
+    assert {route: status for route, status in answers.items() if status != 401} == {}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_role_opens_what_the_table_says_and_nothing_else(api: Api, role: Role) -> None:
+    wrong = {}
+    for route, rule in PROTECTED.items():
+        # Each with a user of its own: some of the routes end sessions.
+        status = call(api, route, api.sign(api.user(role)))
+        if (status not in REFUSED) != (role in rule.roles) or status >= 500:
+            wrong[route] = status
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_key_opens_its_scope_and_nothing_else(api: Api, scope: Scope) -> None:
+    headers = key_of(api, api.user(Role.ADMIN), {scope})
+    wrong = {}
+    for route, rule in PROTECTED.items():
+        status = call(api, route, headers)
+        is_open = rule.keys in (scope, Keys.ANY)
+        if (status not in REFUSED) != is_open or (not is_open and status != 403):
+            wrong[route] = status
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_key_with_every_scope_does_not_exceed_its_owner(api: Api, role: Role) -> None:
+    headers = key_of(api, api.user(role), set(Scope))
+    wrong = {}
+    for route, rule in PROTECTED.items():
+        status = call(api, route, headers)
+        is_open = role in rule.roles and rule.keys is not Keys.NONE
+        if (status not in REFUSED) != is_open:
+            wrong[route] = status
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.OPERATOR])
+def test_objects_of_another_user_are_404(api: Api, role: Role) -> None:
+    owner = api.user()
+    job = make_job(owner)
+    login = LoginSession(
+        id=new_id(), user_id=owner.id, token_hash=new_id(), expires_at=now() + timedelta(days=1)
+    )
+    key = ApiKey(user_id=owner.id, name="n", prefix="p", key_hash=new_id(), scopes=[])
+    api.add(job, login, key)
+    catalog = api.client.post(
+        "/v1/catalogs",
+        headers=api.sign(owner),
+        files={"products": ("p.csv", b"designation\nPiscine\n")},
+    ).json()["id"]
+    ids = {"job_id": job.id, "session_id": login.id, "key_id": key.id, "catalog_id": catalog}
+    other = api.sign(api.user(role))
+    wrong, count = {}, 0
+    for method, path in PROTECTED:
+        owned = re.search(r"{(\w+)}", path)
+        if owned and owned[1] in ids:
+            url = path.replace(owned[0], ids[owned[1]])
+            body = {"prdtypecode": 2583} if path.endswith("label") else None
+            status = api.client.request(method, url, headers=other, json=body).status_code
+            count += 1
+            if status != 404:
+                wrong[(method, path)] = status
+    assert wrong == {}
+    assert count == 10
+
+
+def test_route_that_is_not_in_the_table_does_not_answer(
+    api: Api, admin: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less: dict[tuple[str, str], Rule] = {
+        route: rule for route, rule in RULES.items() if route != ("GET", "/v1/users")
+    }
+    monkeypatch.setattr("gateway.access.RULES", less)
+    assert api.client.get("/v1/users", headers=admin).status_code == 403
+
+
+def test_count_of_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    count = len(PROTECTED) * (len(STRANGERS) + 2 * len(Role) + len(Scope))
+    with capsys.disabled():
+        print(f"\naccess: {len(RULES)} routes, {count} checks of who may call them")
+    assert count > 1_000

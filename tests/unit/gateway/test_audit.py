@@ -1,0 +1,188 @@
+"""The audit log: what is in it, that it cannot be changed, and that a change would show."""
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from gateway import audit
+from gateway.deps import Origin
+from shared.db.models import AuditEntry
+from shared.errors import NotFound
+from tests.unit.gateway.conftest import Api
+
+Headers = dict[str, str]
+
+
+def filled(api: Api, admin: Headers) -> list[tuple[str, str, str | None]]:
+    """Some entries; returns them."""
+    api.client.post("/v1/users", headers=admin, json={"username": "ada"})
+    api.client.patch("/v1/users/ada", headers=admin, json={"role": "operator"})
+    api.client.post("/v1/token", data={"username": "ada", "password": "wrong one"})
+    api.client.delete("/v1/users/ada", headers=admin)
+    with api.unit_of_work.reading() as session:
+        return [(one.actor, one.action, one.target) for one in audit.entries(session)]
+
+
+def database(api: Api) -> Path:
+    return Path(str(api.unit_of_work.engine.url.database))
+
+
+def tamper(api: Api, *statements: str) -> None:
+    """Change the table as somebody who owns the file could."""
+    with sqlite3.connect(database(api)) as connection:
+        for change in ("update", "delete"):
+            connection.execute(f"DROP TRIGGER audit_log_no_{change}")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def fault(api: Api, last: str | None = None) -> str | None:
+    with api.unit_of_work.reading() as session:
+        return audit.verify(session, last).fault
+
+
+def test_who_did_what_to_whom(api: Api, admin: Headers) -> None:
+    assert filled(api, admin) == [
+        ("root", "user.create", "ada"),
+        ("root", "user.change", "ada"),
+        ("ada", "session.refuse", None),
+        ("root", "user.delete", "ada"),
+    ]
+    page = api.client.get("/v1/audit-log", headers=admin).json()
+    changed = page["items"][2]
+    assert changed["details"] == {"role": "operator"}
+    assert changed["address"] == "testclient"
+    assert len(changed["trace_id"]) == 32
+
+
+def test_no_secret_is_in_it(api: Api, admin: Headers) -> None:
+    code = api.client.post("/v1/users", headers=admin, json={"username": "ada"}).json()
+    code = code["one_time_code"]["code"]
+    api.client.post("/v1/password", json={"code": code, "new_password": "four random words"})
+    form = {"username": "ada", "password": "four random words"}
+    tokens = api.client.post("/v1/token", data=form).json()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    key = api.client.post(
+        "/v1/api-keys", headers=headers, json={"name": "n", "scopes": ["jobs:read"]}
+    ).json()["key"]
+    log = api.client.get("/v1/audit-log/export", headers=admin).text
+    for secret in (code, "four random words", *tokens.values(), key):
+        assert str(secret) == "bearer" or len(str(secret)) < 6 or str(secret) not in log
+
+
+def test_what_was_not_done_is_not_told(api: Api, admin: Headers) -> None:
+    assert api.client.delete("/v1/users/nobody", headers=admin).status_code == 404
+    assert api.client.get("/v1/audit-log", headers=admin).json()["items"] == []
+
+
+def test_pages_and_filters(api: Api, admin: Headers) -> None:
+    filled(api, admin)
+
+    def page(**query: object) -> dict[str, object]:
+        answer = api.client.get("/v1/audit-log", headers=admin, params=query)  # type: ignore[arg-type]
+        found: dict[str, object] = answer.json()
+        return found
+
+    numbers, cursor = [], None
+    while True:
+        found = page(limit=3, **({"cursor": cursor} if cursor else {}))
+        numbers += [one["number"] for one in found["items"]]  # type: ignore[attr-defined]
+        cursor = found["next_cursor"]
+        if cursor is None:
+            break
+    assert numbers == [4, 3, 2, 1]
+    assert [one["number"] for one in page(actor="ada")["items"]] == [3]  # type: ignore[attr-defined]
+    assert [one["number"] for one in page(action="user.create")["items"]] == [1]  # type: ignore[attr-defined]
+    bad = api.client.get("/v1/audit-log", headers=admin, params={"cursor": "-1"})
+    assert bad.status_code == 422
+
+
+def test_export_is_the_whole_chain(api: Api, admin: Headers) -> None:
+    filled(api, admin)
+    lines = api.client.get("/v1/audit-log/export", headers=admin).text.splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [one["number"] for one in entries] == [1, 2, 3, 4]
+    assert [one["previous_hash"] for one in entries[1:]] == [one["hash"] for one in entries[:-1]]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])
+def test_table_refuses_changes(api: Api, admin: Headers, statement: str) -> None:
+    filled(api, admin)
+    with pytest.raises(IntegrityError, match="append-only"), api.unit_of_work() as work:
+        work.session.execute(text(statement))
+    assert fault(api) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE audit_log SET actor = 'somebody' WHERE number = 2", "entry 2 was changed"),
+        ("UPDATE audit_log SET details = '{}' WHERE number = 2", "entry 2 was changed"),
+        ("UPDATE audit_log SET at = '2020-01-01 00:00:00' WHERE number = 1", "entry 1 was changed"),
+        ("DELETE FROM audit_log WHERE number = 2", "entry 2 is missing"),
+        ("DELETE FROM audit_log WHERE number = 1", "entry 1 is missing"),
+        ("UPDATE audit_log SET hash = 'x' WHERE number = 2", "entry 2 was changed"),
+    ],
+)
+def test_change_behind_our_back_shows(api: Api, admin: Headers, statement: str, found: str) -> None:
+    filled(api, admin)
+    assert fault(api) is None
+    tamper(api, statement)
+    assert fault(api) == found
+
+
+def test_entry_that_was_made_anew_does_not_fit_the_next_one(api: Api, admin: Headers) -> None:
+    filled(api, admin)
+    with api.unit_of_work.reading() as session:
+        second = session.get_one(AuditEntry, 2)
+        second.actor = "somebody"
+        forged = audit.hash_of(second)
+        session.rollback()
+    tamper(api, f"UPDATE audit_log SET actor = 'somebody', hash = '{forged}' WHERE number = 2")
+    assert fault(api) == "entry 3 does not follow the one before"
+
+
+def test_end_that_was_cut_off_shows_against_a_noted_hash(api: Api, admin: Headers) -> None:
+    filled(api, admin)
+    with api.unit_of_work.reading() as session:
+        noted = audit.verify(session).last_hash
+    assert fault(api, noted) is None
+    tamper(api, "DELETE FROM audit_log WHERE number = 4")
+    assert fault(api) is None
+    assert "cut off" in str(fault(api, noted))
+
+
+def test_command_says_whether_it_is_whole(
+    api: Api,
+    admin: Headers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled(api, admin)
+    monkeypatch.setenv("RAYON_DATABASE_URL", f"sqlite:///{database(api)}")
+    monkeypatch.setattr(sys, "argv", ["audit", "verify"])
+    assert audit.main() == 0
+    assert "4 entries, whole" in capsys.readouterr().out
+    tamper(api, "UPDATE audit_log SET actor = 'x' WHERE number = 3")
+    assert audit.main() == 1
+    assert "entry 3 was changed" in capsys.readouterr().out
+
+
+def test_entry_is_lost_with_what_it_tells_of(api: Api, admin: Headers) -> None:
+    origin = Origin(address=None, agent=None, trace_id="0" * 32)
+
+    def fail() -> None:
+        with api.unit_of_work() as work:
+            audit.record(work.session, origin, "user.create", actor="root")
+            raise NotFound("after all")
+
+    with pytest.raises(NotFound):
+        fail()
+    with api.unit_of_work.reading() as session:
+        assert audit.verify(session).entries == 0
