@@ -1,5 +1,7 @@
 """Accounts: who exists, with which role and password."""
 
+import os
+import threading
 from collections.abc import Sequence
 from functools import cache
 
@@ -20,6 +22,8 @@ _HASHER = PasswordHasher()
 #: Checked where there is no such username, so that the answer takes as long as where there is.
 _NOBODY = _HASHER.hash("nobody has this password")
 
+#: Each takes 64 MiB and a core; more at once would only take more memory.
+_HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
 #: In place of a hash, as long as nobody has chosen a password; no password fits it.
 NO_PASSWORD = "none yet"  # noqa: S105 - the absence of one
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
@@ -49,14 +53,16 @@ def hash_password(password: str, username: str = "") -> str:
             "This password is one of the first that are guessed. Choose another",
             field=("password",),
         )
-    return _HASHER.hash(password)
+    with _HASHING:
+        return _HASHER.hash(password)
 
 
 def is_password(user: User | None, password: str) -> bool:
     """Whether the password is the user's; takes as long when there is no such user."""
     has_password = user is not None and user.password_hash != NO_PASSWORD
     try:
-        _HASHER.verify(user.password_hash if user and has_password else _NOBODY, password)
+        with _HASHING:
+            _HASHER.verify(user.password_hash if user and has_password else _NOBODY, password)
     except (VerificationError, InvalidHashError):
         return False
     return has_password

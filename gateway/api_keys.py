@@ -120,4 +120,5 @@ def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
         role=Role(found.role),
         session_id="",
         scopes=frozenset(found.scopes),
+        key_id=found.id,
     )

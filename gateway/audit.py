@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 import structlog
@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 #: What the first entry follows.
 NOTHING = "0" * 64
+#: What is written when somebody has signed in.
+SIGNED_IN = "session.start"
 #: Entries read at once.
 BATCH = 1_000
 
@@ -124,6 +126,17 @@ def entries(session: Session) -> Iterator[AuditEntry]:
             return
         after = found[-1].number
         session.expunge_all()
+
+
+def has_signed_in(session: Session, username: str, address: str, days: int) -> bool:
+    """Whether an account's owner has signed in from an address within some days."""
+    query = select(AuditEntry.number).where(
+        AuditEntry.actor == username,
+        AuditEntry.action == SIGNED_IN,
+        AuditEntry.address == address,
+        AuditEntry.at > now() - timedelta(days=days),
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 @dataclass(frozen=True)

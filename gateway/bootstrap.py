@@ -3,7 +3,7 @@
 import sys
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy import select
 
 from gateway import accounts
@@ -11,10 +11,10 @@ from shared.broker import Broker
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError
-from shared.settings import BrokerSettings, DatabaseSettings
+from shared.settings import BrokerSettings, DatabaseSettings, Settings
 
 
-class AdminSettings(BaseSettings):
+class AdminSettings(Settings):
     """The first account: `RAYON_ADMIN_USERNAME` and `RAYON_ADMIN_PASSWORD`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_ADMIN_", frozen=True)

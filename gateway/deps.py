@@ -39,6 +39,7 @@ class Principal:
     session_id: str
     #: What the API key is for; `None` for a person who is signed in.
     scopes: frozenset[str] | None = None
+    key_id: str | None = None
 
     @property
     def is_admin(self) -> bool:

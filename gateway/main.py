@@ -6,13 +6,18 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
-from gateway import errors
+from gateway import audit, errors
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
+from gateway.guesses import Guesses
 from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
+from gateway.production import complaints
+from gateway.quotas import Quotas
+from gateway.rates import Rates, shared_storage
 from gateway.results import Results
 from gateway.routes import (
     api_keys,
@@ -40,8 +45,10 @@ from shared.settings import (
     CatalogSettings,
     DatabaseSettings,
     GatewaySettings,
+    GuessSettings,
     LogSettings,
     MetricsSettings,
+    RateSettings,
     ReleaseSettings,
     StorageSettings,
     SweepSettings,
@@ -74,6 +81,11 @@ def main() -> int:
     configure_logs(LogSettings(), service="gateway")
     serve_metrics(MetricsSettings())
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
+    wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
+    if settings.production and wrong:
+        for line in wrong:
+            print(f"Not started in production: {line}", file=sys.stderr)  # noqa: T201
+        return 1
     services = build_services(settings)
     services.champion.start()
     config = uvicorn.Config(
@@ -82,6 +94,9 @@ def main() -> int:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        server_header=False,
         timeout_graceful_shutdown=10,
     )
     Server(config, on_exit=services.waiting.close).run()
@@ -105,6 +120,8 @@ def build_services(settings: GatewaySettings) -> Services:
     """Connect to database, queue, storage and registry."""
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    rates = Rates(shared_storage(BrokerSettings()))
+    rate_settings = RateSettings()
     release_settings = ReleaseSettings()
     registry = Releases(release_settings)
     storage = Storage(StorageSettings())
@@ -114,7 +131,10 @@ def build_services(settings: GatewaySettings) -> Services:
         broker=broker,
         releases=registry,
         champion=ChampionWatch(registry, broker.workers, unit_of_work, release_settings),
-        sessions=Sessions(settings, unit_of_work),
+        rates=rates,
+        rate_settings=rate_settings,
+        quotas=Quotas(rates, rate_settings, unit_of_work),
+        sessions=Sessions(settings, unit_of_work, guesses_of(rates, GuessSettings(), unit_of_work)),
         jobs=Jobs(unit_of_work, storage, SweepSettings().lease_seconds),
         catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
         results=Results(unit_of_work, storage),
@@ -122,6 +142,16 @@ def build_services(settings: GatewaySettings) -> Services:
         storage=storage,
         waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
     )
+
+
+def guesses_of(rates: Rates, settings: GuessSettings, unit_of_work: UnitOfWork) -> Guesses:
+    """Count guesses; who has signed in from where is in the audit log."""
+
+    def is_known(username: str, address: str) -> bool:
+        with unit_of_work.reading() as session:
+            return audit.has_signed_in(session, username, address, settings.known_days)
+
+    return Guesses(rates, settings, is_known)
 
 
 def build_app(services: Services) -> FastAPI:
@@ -140,7 +170,15 @@ def build_app(services: Services) -> FastAPI:
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
         },
     )
-    app.add_middleware(Observed)
+    if services.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=services.settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
+            expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
+        )
+    app.add_middleware(Observed, is_production=services.settings.production)
     return app
 
 

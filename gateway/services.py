@@ -12,6 +12,8 @@ from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import Origin, Principal
 from gateway.jobs import Jobs
+from gateway.quotas import Quotas
+from gateway.rates import Rate, Rates
 from gateway.results import Results
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -19,7 +21,7 @@ from shared.broker import Broker
 from shared.db.session import UnitOfWork
 from shared.errors import Unauthenticated
 from shared.inference.releases import Releases
-from shared.settings import GatewaySettings
+from shared.settings import GatewaySettings, RateSettings
 from shared.storage import Storage
 
 _BEARER = OAuth2PasswordBearer(tokenUrl="/v1/token", auto_error=False)
@@ -35,6 +37,9 @@ class Services:
     broker: Broker
     releases: Releases
     champion: ChampionWatch
+    rates: Rates
+    rate_settings: RateSettings
+    quotas: Quotas
     sessions: Sessions
     jobs: Jobs
     catalogs: Catalogs
@@ -66,7 +71,17 @@ def _principal(
             "Expected an access token, `Authorization: Bearer …`, or an API key, `X-API-Key: …`"
         )
     access.require(principal, request.method, request.scope["route"].path)
+    request.state.headers = _count(services, principal)
     return principal
+
+
+def _count(services: Services, principal: Principal) -> dict[str, str]:
+    rate = Rate("requests", services.rate_settings.requests_per_minute, 60)
+    quota = services.rates.count(rate, f"user:{principal.id}")
+    if principal.key_id is not None:
+        of_key = services.rates.count(rate, f"key:{principal.key_id}")
+        quota = min(quota, of_key, key=lambda one: one.remaining)
+    return quota.headers
 
 
 def _origin(request: Request) -> Origin:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from gateway import audit
 from gateway.accounts import is_password
 from gateway.deps import AccessTokens, Claims, Origin, Principal, digest, new_secret
+from gateway.guesses import Guesses
 from gateway.schemas import TokenPair
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
@@ -26,7 +27,10 @@ log = structlog.get_logger(__name__)
 class Sessions:
     """Signs people in and out."""
 
-    def __init__(self, settings: GatewaySettings, unit_of_work: UnitOfWork) -> None:
+    def __init__(
+        self, settings: GatewaySettings, unit_of_work: UnitOfWork, guesses: Guesses
+    ) -> None:
+        self._guesses = guesses
         self._access = AccessTokens(settings)
         self._lifetime = timedelta(seconds=settings.refresh_token_seconds)
         self._leeway = timedelta(seconds=settings.refresh_leeway_seconds)
@@ -37,14 +41,18 @@ class Sessions:
 
         Raises:
             Unauthenticated: Wrong name, wrong password or disabled; which of them is not said.
+            Limited: Too many attempts have failed.
         """
+        self._guesses.require_patience(username, origin)
         with self._unit_of_work.reading() as session:
             user = session.scalar(select(User).where(User.username == username))
         # Checked outside of a transaction: the hash is slow on purpose, and writers would wait.
         if not is_password(user, password) or user is None or not user.is_active:
+            self._guesses.failed(username, origin)
             with self._unit_of_work() as work:
                 audit.record(work.session, origin, "session.refuse", actor=username[:64])
             raise Unauthenticated("The username or the password is not right")
+        self._guesses.succeeded(username, origin)
         secret = new_secret()
         login = LoginSession(
             id=new_id(),
@@ -56,7 +64,7 @@ class Sessions:
         )
         with self._unit_of_work() as work:
             work.session.add(login)
-            audit.record(work.session, origin, "session.start", actor=user.username)
+            audit.record(work.session, origin, audit.SIGNED_IN, actor=user.username)
         return self._pair(login, secret)
 
     def refresh(self, token: str, origin: Origin) -> TokenPair:

@@ -1,20 +1,68 @@
 """Settings in small groups, each read from environment variables that begin with `RAYON_`.
 
+`RAYON_X_FILE` names a file that holds what `RAYON_X` would; secrets are better kept there.
+
 Every service's `main.py` builds the groups that it needs; nothing here is read at import.
 The defaults are those of the embedded run: one machine, SQLite, a local Redis, files under `var/`.
 """
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from shared.contracts import Lane
 
 
-class DatabaseSettings(BaseSettings):
+class _Files(PydanticBaseSettingsSource):
+    """Reads a setting from the file that `<VARIABLE>_FILE` names, as Docker's secrets come."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:  # noqa: ARG002  # as the base has it
+        """The file's content without the line's end, the field's name, and that it is no JSON."""
+        variable = f"{self.config.get('env_prefix', '')}{field_name}_file".upper()
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().rstrip("\r\n"), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        """All settings that a file is named for."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """Settings from the environment, or from the files that it names."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in the code counts most, then the environment, then files."""
+        files = _Files(settings_cls)
+        return init_settings, env_settings, files, dotenv_settings, file_secret_settings
+
+
+class DatabaseSettings(Settings):
     """Where the rows live: `sqlite:///var/rayon.db` or `postgresql+psycopg://…`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_DATABASE_", frozen=True)
@@ -23,7 +71,7 @@ class DatabaseSettings(BaseSettings):
     pool_size: int = Field(default=20, ge=1)
 
 
-class BrokerSettings(BaseSettings):
+class BrokerSettings(Settings):
     """The message queue: Redis, and how stubborn delivery is."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_BROKER_", frozen=True)
@@ -39,7 +87,7 @@ class BrokerSettings(BaseSettings):
     deaf_after_seconds: float = Field(default=60.0, gt=0)
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(Settings):
     """Where the pictures live: a folder, or any fsspec address such as `s3://bucket/rayon`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
@@ -47,7 +95,7 @@ class StorageSettings(BaseSettings):
     url: str = "var/storage"
 
 
-class FeatureSettings(BaseSettings):
+class FeatureSettings(Settings):
     """Features of pictures that were seen before, kept in the storage."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_FEATURES_", frozen=True)
@@ -57,7 +105,7 @@ class FeatureSettings(BaseSettings):
     max_megabytes: int = Field(default=1024, ge=1)
 
 
-class ReleaseSettings(BaseSettings):
+class ReleaseSettings(Settings):
     """The model registry and the local copy of what it holds."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_RELEASES_", frozen=True)
@@ -70,7 +118,7 @@ class ReleaseSettings(BaseSettings):
     switch_grace_seconds: float = Field(default=60.0, ge=0)
 
 
-class LogSettings(BaseSettings):
+class LogSettings(Settings):
     """How logs look."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_LOG_", frozen=True)
@@ -79,7 +127,7 @@ class LogSettings(BaseSettings):
     format: Literal["json", "console"] = "json"
 
 
-class MetricsSettings(BaseSettings):
+class MetricsSettings(Settings):
     """The internal port of `/metrics`; 0 turns it off."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_METRICS_", frozen=True)
@@ -88,7 +136,7 @@ class MetricsSettings(BaseSettings):
     port: int = Field(default=0, ge=0, le=65535)
 
 
-class ProductSettings(BaseSettings):
+class ProductSettings(Settings):
     """What one product may be, alone or in a catalog."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
@@ -106,6 +154,10 @@ class GatewaySettings(ProductSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     #: Signs access tokens; at least 32 characters. No default: the launcher makes one.
     secret_key: SecretStr = Field(min_length=32)
+    #: Whether it was made on this machine and not given; so the launcher says.
+    secret_is_generated: bool = False
+    #: In production weak, missing and generated secrets are refused, and browsers told to use TLS.
+    production: bool = False
     #: Signed before `secret_key` took over; tokens that they signed are valid until they end.
     previous_secret_keys: tuple[SecretStr, ...] = ()
     access_token_seconds: int = Field(default=15 * 60, ge=10)
@@ -114,12 +166,42 @@ class GatewaySettings(ProductSettings):
     refresh_leeway_seconds: int = Field(default=10, ge=0, le=60)
     #: How long somebody has to choose a password.
     one_time_code_seconds: int = Field(default=3 * 24 * 3600, ge=60)
+    #: Web pages of these origins may call the API; none by default.
+    cors_origins: tuple[str, ...] = ()
+    #: Addresses or networks of proxies whose `X-Forwarded-For` is believed; none by default.
+    trusted_proxies: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
 
 
-class CatalogSettings(BaseSettings):
+class RateSettings(Settings):
+    """How much one user may ask for."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_RATES_", frozen=True)
+
+    #: Of a user, and of each API key.
+    requests_per_minute: int = Field(default=60_000, ge=1)
+    #: Single jobs that wait for their answer.
+    jobs_in_flight: int = Field(default=10_000, ge=1)
+    #: Single jobs and rows of catalogs, since midnight in UTC.
+    rows_per_day: int = Field(default=5_000_000, ge=1)
+
+
+class GuessSettings(Settings):
+    """How many failed sign-ins are too many."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GUESSES_", frozen=True)
+
+    window_seconds: int = Field(default=15 * 60, ge=1)
+    of_address_at_account: int = Field(default=10, ge=1)
+    of_address: int = Field(default=50, ge=1)
+    at_account: int = Field(default=100, ge=1)
+    #: An address from which an account's owner signed in is known for so long.
+    known_days: int = Field(default=90, ge=1)
+
+
+class CatalogSettings(Settings):
     """What a catalog may be, how much of it a user may have at once, and how it is fed."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_CATALOGS_", frozen=True)
@@ -150,7 +232,7 @@ class CatalogSettings(BaseSettings):
     lease_seconds: float = Field(default=10.0, gt=0)
 
 
-class SweepSettings(BaseSettings):
+class SweepSettings(Settings):
     """How unfinished jobs are found and sent again."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_SWEEP_", frozen=True)
@@ -162,7 +244,7 @@ class SweepSettings(BaseSettings):
     max_attempts: int = Field(default=8, ge=1)
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(Settings):
     """One worker process: its lanes, its threads, its batches."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_WORKER_", frozen=True)
@@ -180,7 +262,7 @@ class WorkerSettings(BaseSettings):
     niceness: int = Field(default=0, ge=0, le=19)
 
 
-class TrainerSettings(BaseSettings):
+class TrainerSettings(Settings):
     """What the trainer service trains on, and where it works."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_TRAINER_", frozen=True)

@@ -69,6 +69,7 @@ async def submit(
     given back as it is. Rows that cannot be read are rejected, one by one: see `/errors`.
     """
     announced = int(request.headers.get("content-length", "0") or 0)
+    await run_in_threadpool(services.quotas.require_rows, principal)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
     async with read_form(request, max_files=2) as form:
         upload = _upload(form)

@@ -40,6 +40,7 @@ def submit(
         release=release,
     )
     jobs.require_input(product)
+    services.quotas.take_job(principal)
     job = services.jobs.submit(
         principal,
         product,

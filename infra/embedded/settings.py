@@ -61,4 +61,6 @@ def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         MARK: str(home),
     }
+    if "RAYON_GATEWAY_SECRET_KEY" not in os.environ:
+        defaults["RAYON_GATEWAY_SECRET_IS_GENERATED"] = "true"  # noqa: S105  # says of one
     return defaults | dict(os.environ) | fixed

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 from fastapi.testclient import TestClient
+from limits.storage import MemoryStorage
 from pydantic import SecretStr
 
 from gateway.catalog_files import CatalogFiles
@@ -19,7 +20,9 @@ from gateway.datasets import Datasets
 from gateway.deps import AccessTokens, Claims
 from gateway.feeding import Feeder
 from gateway.jobs import Jobs, finished
-from gateway.main import build_app
+from gateway.main import build_app, guesses_of
+from gateway.quotas import Quotas
+from gateway.rates import Rates
 from gateway.results import Results
 from gateway.services import Services
 from gateway.sessions import Sessions
@@ -33,6 +36,8 @@ from shared.settings import (
     CatalogSettings,
     DatabaseSettings,
     GatewaySettings,
+    GuessSettings,
+    RateSettings,
     ReleaseSettings,
     StorageSettings,
 )
@@ -125,8 +130,25 @@ def settings() -> GatewaySettings:
 
 
 @pytest.fixture
+def rate_settings() -> RateSettings:
+    """Larger than any test needs that is not about them."""
+    return RateSettings()
+
+
+@pytest.fixture
+def guess_settings() -> GuessSettings:
+    """Small enough that tests can go beyond them."""
+    return GuessSettings(of_address_at_account=5, of_address=8, at_account=10)
+
+
+@pytest.fixture
 def api(
-    unit_of_work: UnitOfWork, broker: FakeBroker, settings: GatewaySettings, tmp_path: Path
+    unit_of_work: UnitOfWork,
+    broker: FakeBroker,
+    settings: GatewaySettings,
+    rate_settings: RateSettings,
+    guess_settings: GuessSettings,
+    tmp_path: Path,
 ) -> Iterator[Api]:
     """The gateway, with release 1 as champion."""
     releases = FakeReleases()
@@ -143,13 +165,17 @@ def api(
     catalog_settings = CatalogSettings(
         max_bytes=300_000, max_unfinished=3, max_unfinished_rows=20, max_unfinished_bytes=500_000
     )
+    rates = Rates(MemoryStorage())
     services = Services(
         settings=settings,
         unit_of_work=unit_of_work,
         broker=cast(Broker, broker),
         releases=cast(Releases, releases),
         champion=champion,
-        sessions=Sessions(settings, unit_of_work),
+        rates=rates,
+        rate_settings=rate_settings,
+        quotas=Quotas(rates, rate_settings, unit_of_work),
+        sessions=Sessions(settings, unit_of_work, guesses_of(rates, guess_settings, unit_of_work)),
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
         catalogs=Catalogs(unit_of_work, storage, catalog_settings),
         results=Results(unit_of_work, storage),

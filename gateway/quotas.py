@@ -1,0 +1,87 @@
+"""What one user may have at work, and send in a day.
+
+The counts are looked up once a second and user, so a gateway may take a second's jobs too many.
+"""
+
+import threading
+from datetime import timedelta
+
+from cachetools import TTLCache
+from sqlalchemy import func, select
+
+from gateway.deps import Principal
+from gateway.rates import Rate, Rates, too_much
+from shared.contracts import Lane
+from shared.db.models import Catalog, Job, JobStatus, now
+from shared.db.session import UnitOfWork
+from shared.errors import Limited
+from shared.settings import RateSettings
+
+DAY = timedelta(days=1)
+#: How old a count may be.
+FRESH_SECONDS = 1.0
+#: Users whose counts are remembered.
+MOST_USERS = 10_000
+#: When a full lane of one user is likely to have room again.
+IN_FLIGHT_WAIT_SECONDS = 5
+
+
+class Quotas:
+    """Counts a user's jobs and rows."""
+
+    def __init__(self, rates: Rates, settings: RateSettings, unit_of_work: UnitOfWork) -> None:
+        self._rates = rates
+        self._in_flight = settings.jobs_in_flight
+        self._rows = Rate("rows", settings.rows_per_day, int(DAY.total_seconds()))
+        self._unit_of_work = unit_of_work
+        self._counts: TTLCache[str, tuple[int, int]] = TTLCache(MOST_USERS, FRESH_SECONDS)
+        self._lock = threading.Lock()
+
+    def take_job(self, principal: Principal) -> None:
+        """Count a single job that is to come.
+
+        Raises:
+            Limited: Too many wait already, or the day's rows are used up.
+            Unavailable: The database does not answer.
+        """
+        in_flight, of_catalogs = self._count(principal.id)
+        if in_flight >= self._in_flight:
+            raise Limited(
+                f"Expected at most {self._in_flight} jobs at once. Received: {in_flight}",
+                retry_after_seconds=IN_FLIGHT_WAIT_SECONDS,
+            )
+        quota = self._rates.count(self._rows, principal.id)
+        if quota.remaining < of_catalogs:
+            raise too_much(quota)
+
+    def require_rows(self, principal: Principal) -> None:
+        """Check that some of the day's rows are left. Raises `Limited`, `Unavailable`."""
+        quota = self._rates.quota(self._rows, principal.id)
+        if quota.remaining <= self._count(principal.id)[1]:
+            raise too_much(quota)
+
+    def in_flight(self, user_id: str) -> int:
+        """Single jobs of a user that wait for their answer."""
+        return self._count(user_id)[0]
+
+    def _count(self, user_id: str) -> tuple[int, int]:
+        """Single jobs in flight, and rows of the catalogs of one day."""
+        with self._lock:
+            known = self._counts.get(user_id)
+        if known is None:
+            known = self._look_up(user_id)
+            with self._lock:
+                self._counts[user_id] = known
+        return known
+
+    def _look_up(self, user_id: str) -> tuple[int, int]:
+        waiting = select(func.count()).where(
+            Job.status == JobStatus.QUEUED.value,
+            Job.user_id == user_id,
+            Job.lane == Lane.INTERACTIVE.value,
+        )
+        rows = select(func.coalesce(func.sum(Catalog.rows), 0)).where(
+            Catalog.user_id == user_id, Catalog.created_at > now() - DAY
+        )
+        with self._unit_of_work.reading() as session:
+            return session.scalar(waiting) or 0, int(session.scalar(rows) or 0)
