@@ -5,12 +5,14 @@ guesses are still slowed down.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
+from cachetools import TTLCache
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
@@ -26,6 +28,10 @@ Answer = TypeVar("Answer")
 #: After Redis did not answer it is not asked for this long.
 PAUSE_SECONDS = 5.0
 PREFIX = "rayon:rates"
+#: Taken at once: this part of the rate, but not more than so many, to be spent within this time.
+TAKEN_OF, MOST_TAKEN, FRESH_SECONDS = 500, 100, 1.0
+#: Whose are remembered.
+MOST_USERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,14 @@ class Quota:
         }
 
 
+@dataclass
+class _Taken:
+    """Some that were counted already, and are to be spent."""
+
+    left: int
+    quota: Quota
+
+
 def shared_storage(settings: BrokerSettings) -> RedisStorage:
     """What all gateways count in."""
     return RedisStorage(
@@ -90,14 +104,29 @@ class Rates:
         self._shared = SlidingWindowCounterRateLimiter(storage)
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._down_until = 0.0
+        self._lock = threading.Lock()
+        self._taken: TTLCache[tuple[Rate, str], _Taken] = TTLCache(MOST_USERS, FRESH_SECONDS)
 
-    def count(self, rate: Rate, who: str, cost: int = 1) -> Quota:
-        """Count something that somebody does. Raises `Limited` if it is too much."""
-        is_counted = self._ask(lambda limiter: limiter.hit(rate.item, who, cost=cost))
-        quota = self.quota(rate, who)
-        if not is_counted:
-            raise too_much(quota)
-        return quota
+    def count(self, rate: Rate, who: str) -> Quota:
+        """Count something that somebody does. Raises `Limited` if it is too much.
+
+        Of a large rate a few are taken at once and spent here within a second, for asking Redis
+        costs more than most requests; so the limit is kept, and reached a little early at worst.
+        """
+        with self._lock:
+            taken = self._taken.get((rate, who))
+            if taken is None or not taken.left:
+                taken = self._take(rate, who)
+                self._taken[(rate, who)] = taken
+            taken.left -= 1
+            quota = taken.quota
+            return Quota(rate, quota.remaining + taken.left, quota.reset_seconds)
+
+    def _take(self, rate: Rate, who: str) -> "_Taken":
+        for count in dict.fromkeys((max(1, min(rate.amount // TAKEN_OF, MOST_TAKEN)), 1)):
+            if self._ask(lambda limiter, count=count: limiter.hit(rate.item, who, cost=count)):  # type: ignore[misc]
+                return _Taken(count, self.quota(rate, who))
+        raise too_much(self.quota(rate, who))
 
     def require(self, rate: Rate, who: str) -> None:
         """Check that there is something left, without counting. Raises `Limited`."""

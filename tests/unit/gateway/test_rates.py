@@ -1,5 +1,7 @@
 """Rates and quotas: counted, told in headers, refused with a time to wait."""
 
+from contextlib import suppress
+
 import pytest
 from cachetools import TTLCache
 from limits.storage import MemoryStorage
@@ -105,6 +107,25 @@ def test_rates_that_share_a_storage_hold_together() -> None:
             rates.count(rate, "ada")
     first.forget(rate, "ada")
     assert second.count(rate, "ada").remaining == 3
+
+
+def test_large_rate_is_kept_by_gateways_that_take_some_at_once() -> None:
+    storage = MemoryStorage()
+    gateways = [Rates(storage) for _ in range(3)]
+    rate, taken = Rate("requests", 2_000, 60), 0
+    for number in range(2_100):
+        with suppress(Limited):
+            gateways[number % 3].count(rate, "ada")
+            taken += 1
+    assert taken == 2_000
+
+
+def test_what_is_taken_at_once_is_counted_at_once() -> None:
+    storage = MemoryStorage()
+    rates, rate = Rates(storage), Rate("requests", 5_000, 60)
+    first = rates.count(rate, "ada")
+    assert first.remaining == 4_999
+    assert Rates(storage).quota(rate, "ada").remaining == 4_990
 
 
 def test_without_redis_each_counts_for_itself() -> None:
