@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format explore train evaluate bench compare chaos catalogs promotion lock clean
+.PHONY: help run test lint format fuzz audit explore train evaluate bench compare chaos catalogs promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,13 @@ lint: .venv/dev.stamp ## Check format, style, types and the rules of dependency
 format: .venv/dev.stamp ## Write the code in the house's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+fuzz: .venv-security/stamp ## Send what the OpenAPI document allows, as each role: make fuzz EXAMPLES=50
+	@EXAMPLES=$(or $(EXAMPLES),50) .venv-security/bin/python -m pytest -q -p no:cacheprovider tests/fuzz
+
+audit: .venv-security/stamp ## Look for weaknesses in the code and in what is installed
+	@.venv-security/bin/bandit -q -c pyproject.toml -r gateway shared worker_text worker_image worker_fusion trainer infra
+	@.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
 
 explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
@@ -66,13 +73,14 @@ lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt 
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/security.in -o requirements/security.txt
 	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
 	@for name in $(LOCKS); do \
 		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## Remove what was built; data in var/ stays
-	rm -rf .venv .venv-bench .venv-bentoml .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	rm -rf .venv .venv-bench .venv-bentoml .venv-security .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
@@ -91,6 +99,11 @@ $(UV): requirements/uv.txt
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-security/stamp: requirements/security.txt $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-security
+	@$(UV) pip install --quiet --python .venv-security/bin/python --require-hashes -r requirements/security.txt
 	@touch $@
 
 .venv-bench/stamp: requirements/bench.txt requirements/bench-bentoml.txt $(UV)

@@ -25,7 +25,7 @@ _NOBODY = _HASHER.hash("nobody has this password")
 #: Each takes 64 MiB and a core; more at once would only take more memory.
 _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
 #: In place of a hash, as long as nobody has chosen a password; no password fits it.
-NO_PASSWORD = "none yet"  # noqa: S105 - the absence of one
+NO_PASSWORD = "none yet"  # noqa: S105  # nosec B105  # the absence of one
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 
 

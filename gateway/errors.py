@@ -6,10 +6,21 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from shared.errors import InvalidInput, Limited, RayonError, TooLarge, Unauthenticated, Unavailable
+from shared.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    Limited,
+    NotFound,
+    RayonError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +57,31 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(DataError, _on_unstorable)
     app.add_exception_handler(Exception, _on_unexpected)
+
+
+def problems_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The problem documents that any route may answer with, for the documentation."""
+    kinds: tuple[type[RayonError], ...] = (
+        InvalidInput,
+        Unauthenticated,
+        Forbidden,
+        NotFound,
+        Conflict,
+        TooLarge,
+        Limited,
+        Unavailable,
+    )
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {
+        400: {
+            "description": "Not HTTP as it should be",
+            "content": {PROBLEM: {"schema": reference}},
+        },
+        **{
+            kind.status: {"description": kind.title, "content": {PROBLEM: {"schema": reference}}}
+            for kind in sorted(kinds, key=lambda kind: kind.status)
+        },
+    }
 
 
 def of_error(error: RayonError) -> JSONResponse:

@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -12,6 +14,7 @@ from gateway import audit, errors
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
+from gateway.errors import problems_of
 from gateway.guesses import Guesses
 from gateway.jobs import Jobs, finished
 from gateway.middleware import LimitedBody, Observed
@@ -32,6 +35,7 @@ from gateway.routes import (
     training,
     users,
 )
+from gateway.schemas import Problem
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
@@ -156,7 +160,14 @@ def guesses_of(rates: Rates, settings: GuessSettings, unit_of_work: UnitOfWork) 
 
 def build_app(services: Services) -> FastAPI:
     """Put the routes, the errors and the middleware together."""
-    app = FastAPI(title="Rayon", version="1", description=DESCRIPTION.strip(), redoc_url=None)
+    app = FastAPI(
+        title="Rayon",
+        version="1",
+        description=DESCRIPTION.strip(),
+        redoc_url=None,
+        responses=problems_of(Problem),
+    )
+    app.openapi = partial(_document, app)  # type: ignore[method-assign]  # as FastAPI has it
     app.state.services = services
     for module in ROUTES:
         app.include_router(module.router)
@@ -180,6 +191,13 @@ def build_app(services: Services) -> FastAPI:
         )
     app.add_middleware(Observed, is_production=services.settings.production)
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document with the problems that its answers refer to."""
+    document = FastAPI.openapi(app)
+    document["components"]["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
+    return document
 
 
 if __name__ == "__main__":

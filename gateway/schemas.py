@@ -19,6 +19,18 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Problem(BaseModel):
+    """Why a request was not answered as it was meant (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = Field(
+        default=[], description="`field` and `message` of each field at fault."
+    )
+
+
 class TokenPair(BaseModel):
     """An access token, and a refresh token that is valid once."""
 

@@ -32,7 +32,7 @@ class EmbeddedSettings(BaseSettings):
     @property
     def address(self) -> str:
         """Where a client on this machine finds the gateway."""
-        host = "127.0.0.1" if self.gateway_host in ("0.0.0.0", "::") else self.gateway_host  # noqa: S104  # compared, not bound
+        host = "127.0.0.1" if self.gateway_host in ("0.0.0.0", "::") else self.gateway_host  # noqa: S104  # nosec B104  # compared
         return f"http://{host}:{self.gateway_port}"
 
     @property
@@ -62,5 +62,5 @@ def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str
         MARK: str(home),
     }
     if "RAYON_GATEWAY_SECRET_KEY" not in os.environ:
-        defaults["RAYON_GATEWAY_SECRET_IS_GENERATED"] = "true"  # noqa: S105  # says of one
+        defaults["RAYON_GATEWAY_SECRET_IS_GENERATED"] = "true"  # noqa: S105  # nosec B105  # says of one
     return defaults | dict(os.environ) | fixed

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411  # supervisord answers, over a socket of ours
 from pathlib import Path
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]

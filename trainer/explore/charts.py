@@ -5,7 +5,7 @@ Colours follow the page where it names them, and are readable on light and dark 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # nosec B405  # only writes
 
 import pandas as pd
 

@@ -142,4 +142,4 @@ def _pause(state: tenacity.RetryCallState) -> float:
     if said is not None:
         return said
     longest = min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(state.attempt_number - 1, 10))
-    return random.uniform(longest / 2, longest)  # noqa: S311 - chance, no secret
+    return random.uniform(longest / 2, longest)  # noqa: S311  # nosec B311  # no secret

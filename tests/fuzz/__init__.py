@@ -1,0 +1,1 @@
+"""Requests made from the OpenAPI document, signed in as each role: `make fuzz`."""
