@@ -5,6 +5,8 @@
     any worker ─ MessageParked ─────────────────────────────────────────────▶ fusion.<lane>
     fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
+    monitor, gateway, Alertmanager ─ DriftDetected ─▶ monitoring ─▶ trainer ─▶ TrainingRequested
+    gateway ─ ReportRequested ─▶ monitoring ─▶ the month's page
     gateway ─ DatasetUploaded ─▶ datasets ─▶ trainer ─▶ a version that can be trained on
 
 Requests are imperative, facts are in the past tense. Work messages carry a list: one product is a
@@ -181,8 +183,35 @@ class DatasetUploaded(Message):
         return DATASETS_QUEUE
 
 
+class DriftDetected(Message):
+    """An alert was raised; something has to be decided about it."""
+
+    topic = "drift_detected"
+
+    alert_id: str
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue that the message travels on."""
+        return MONITORING_QUEUE
+
+
+class ReportRequested(Message):
+    """Somebody asks for the report of a month, such as `2026-11`."""
+
+    topic = "report_requested"
+
+    month: str
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue that the message travels on."""
+        return MONITORING_QUEUE
+
+
 TRAINING_QUEUE = "training"
 DATASETS_QUEUE = "datasets"
+MONITORING_QUEUE = "monitoring"
 STATIONS = ("text", "image", "fusion")
 #: Every message type by its topic.
 TOPICS: dict[str, type[Message]] = {
@@ -194,6 +223,8 @@ TOPICS: dict[str, type[Message]] = {
         MessageParked,
         TrainingRequested,
         DatasetUploaded,
+        DriftDetected,
+        ReportRequested,
     )
 }
 
@@ -206,4 +237,4 @@ def queue_name(station: str, lane: Lane) -> str:
 def all_queues() -> tuple[str, ...]:
     """Every queue of the system."""
     lanes = (queue_name(station, lane) for station in STATIONS for lane in Lane)
-    return (*lanes, TRAINING_QUEUE, DATASETS_QUEUE)
+    return (*lanes, TRAINING_QUEUE, DATASETS_QUEUE, MONITORING_QUEUE)

@@ -9,7 +9,7 @@ from gateway import jobs
 from gateway.releases import resolve
 from gateway.schemas import JobError, JobOut, JobPage, LabelIn, ModelName, Result
 from gateway.services import Services, ServicesDep, SignedIn
-from shared.db.models import Job, JobStatus
+from shared.db.models import Job, JobStatus, now
 from shared.errors import InvalidInput, TooLarge
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -99,7 +99,7 @@ def label(services: ServicesDep, principal: SignedIn, job_id: str, true: LabelIn
                 f"Expected a code that release {job.release} knows. Received: {true.prdtypecode}",
                 field=("prdtypecode",),
             )
-        job.label = true.prdtypecode
+        job.label, job.labelled_at, job.labelled_by = true.prdtypecode, now(), principal.username
     return job_out(job)
 
 

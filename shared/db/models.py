@@ -81,6 +81,16 @@ class DatasetStatus(StrEnum):
     DELETING = "deleting"
 
 
+class AlertStatus(StrEnum):
+    """What becomes of an alert."""
+
+    OPEN = "open"
+    #: A person has to allow the training.
+    ASKING = "asking"
+    TRAINING = "training"
+    ENDED = "ended"
+
+
 class Role(StrEnum):
     """What an account may do."""
 
@@ -147,6 +157,8 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.CLIENT.value)
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    #: SHA-256 of issuer and subject: whom an OpenID provider signs in to this account.
+    identity_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     #: Of an account whose jobs were kept when it was deleted; it has no name and never returns.
     deleted_at: Mapped[datetime | None]
 
@@ -287,6 +299,14 @@ class Job(Base):
         ),
         # The sweeper's question: what is unfinished and past its lease?
         Index("ix_jobs_status_leased_until", "status", "leased_until"),
+        # What was answered lately, for windows and reports; and what people have labelled.
+        Index("ix_jobs_finished_at", "finished_at"),
+        Index(
+            "ix_jobs_labelled_at",
+            "labelled_at",
+            sqlite_where=text("labelled_at IS NOT NULL"),
+            postgresql_where=text("labelled_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
@@ -318,7 +338,10 @@ class Job(Base):
     result: Mapped[dict[str, Any] | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    #: The true category, and who said so when.
     label: Mapped[int | None]
+    labelled_at: Mapped[datetime | None]
+    labelled_by: Mapped[str | None] = mapped_column(String(64))
 
 
 #: In a query beside the status that is sought: SQLite uses the index of what is not done only where
@@ -461,3 +484,109 @@ class DatasetVersion(Base):
     def reference(self) -> str:
         """How a training run names it."""
         return f"{self.name}@{self.version}"
+
+
+class Review(Base):
+    """An answer that was chosen to be looked at by a person, and why."""
+
+    __tablename__ = "reviews"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    chosen_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    reason: Mapped[str] = mapped_column(String(16))
+    #: How likely it was to be chosen; a label counts for `1 / chance` answers.
+    chance: Mapped[float]
+
+
+class DriftWindow(Base):
+    """What was measured of some answers that came one after another."""
+
+    __tablename__ = "drift_windows"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    measured_at: Mapped[datetime] = mapped_column(default=now)
+    release: Mapped[str] = mapped_column(String(32))
+    rows: Mapped[int]
+    #: The window's ends, by `finished_at`.
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    #: What moved, such as `text` or `prediction`; empty if nothing did.
+    moved: Mapped[list[Any]]
+    #: Each statistic's effect size and p-value.
+    measured: Mapped[dict[str, Any]]
+
+
+class DriftAlert(Base):
+    """Something moved, or somebody says so; what was done about it is written here too."""
+
+    __tablename__ = "drift_alerts"
+    __table_args__ = (
+        # What is being dealt with is not raised again.
+        Index(
+            "uq_drift_alerts_unfinished",
+            "fingerprint",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    raised_at: Mapped[datetime] = mapped_column(default=now)
+    source: Mapped[str] = mapped_column(String(16))
+    #: A person's name, or the part of Rayon that raised it.
+    raised_by: Mapped[str] = mapped_column(String(64))
+    #: What moved, such as `text` or `prediction`.
+    kind: Mapped[str] = mapped_column(String(32))
+    release: Mapped[str | None] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16), default=AlertStatus.OPEN.value, index=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    summary: Mapped[str] = mapped_column(Text)
+    #: Figures, classes that moved, example jobs.
+    details: Mapped[dict[str, Any]]
+    training_run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
+    )
+    #: Every step that was taken: `at`, `by`, `text`.
+    steps: Mapped[list[Any]]
+    ended_at: Mapped[datetime | None]
+
+
+class Performance(Base):
+    """How good a release is, measured or estimated at one time."""
+
+    __tablename__ = "performance"
+    __table_args__ = (Index("ix_performance_kind_measured_at", "kind", "measured_at"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    measured_at: Mapped[datetime] = mapped_column(default=now)
+    #: `test` (held-out rows), `labelled` (answers that people labelled), `estimated` (no labels).
+    kind: Mapped[str] = mapped_column(String(16))
+    release: Mapped[str] = mapped_column(String(32))
+    #: `fusion`, `text` or `image`.
+    modality: Mapped[str] = mapped_column(String(16))
+    begins_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    rows: Mapped[int]
+    #: Weighted F1, and the ends of its 95 % interval.
+    f1: Mapped[float]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    #: Of an estimate: how far earlier ones were from the labels, as root of the mean square.
+    past_error: Mapped[float | None]
+    #: By code: `f1`, `rows`.
+    classes: Mapped[dict[str, Any]]
+
+
+class Report(Base):
+    """A month, on one page."""
+
+    __tablename__ = "reports"
+
+    #: Such as `2026-11`.
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    made_at: Mapped[datetime] = mapped_column(default=now)
+    #: `healthy`, `watch` or `retrain`.
+    verdict: Mapped[str] = mapped_column(String(16))
+    document: Mapped[dict[str, Any]]
+    page: Mapped[str] = mapped_column(Text)

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from shared.contracts import (
     TOPICS,
     DatasetUploaded,
+    DriftDetected,
     Failure,
     ImageItem,
     Lane,
@@ -14,6 +15,7 @@ from shared.contracts import (
     Modality,
     ModalityScore,
     ModalityScored,
+    ReportRequested,
     ScoreImage,
     ScoreText,
     TextItem,
@@ -56,6 +58,8 @@ MESSAGES: list[Message] = [
     ),
     TrainingRequested(trace_id=TRACE, run_id="r", reason="drift", requested_by="ada"),
     DatasetUploaded(trace_id=TRACE, version_id="v"),
+    DriftDetected(trace_id=TRACE, alert_id="a"),
+    ReportRequested(trace_id=TRACE, month="2026-11"),
 ]
 
 
