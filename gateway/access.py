@@ -47,6 +47,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/v1/token"): _PUBLIC,
     ("POST", "/v1/token/refresh"): _PUBLIC,
     ("POST", "/v1/password"): _PUBLIC,
+    ("GET", "/v1/single-sign-on"): _PUBLIC,
+    ("GET", "/v1/single-sign-on/callback"): _PUBLIC,
     ("DELETE", "/v1/token"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/v1/me"): Rule(_EVERYONE, Keys.ANY),
     ("PUT", "/v1/me/password"): Rule(_EVERYONE, Keys.NONE),

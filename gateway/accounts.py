@@ -111,16 +111,22 @@ def change(session: Session, username: str, patch: UserPatch) -> User:
         Conflict: It is the last active admin, who must stay one.
     """
     user = find(session, username)
-    loses_admin = (patch.role not in (None, Role.ADMIN)) or patch.is_active is False
-    if loses_admin:
+    if patch.is_active is False:
         _keep_one_admin(session, user)
     if patch.role is not None:
-        user.role = patch.role.value
+        change_role(session, user, patch.role)
     if patch.is_active is not None:
         user.is_active = patch.is_active
     if patch.is_active is False:
         end_access(session, user)
     return user
+
+
+def change_role(session: Session, user: User, role: Role) -> None:
+    """Give an account another role. Raises `Conflict` for the last active admin."""
+    if role is not Role.ADMIN:
+        _keep_one_admin(session, user)
+    user.role = role.value
 
 
 def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
@@ -142,6 +148,7 @@ def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
         return
     end_access(session, user)
     user.username = f"deleted-{user.id}"
+    user.identity_hash = None
     user.password_hash = NO_PASSWORD
     user.role = Role.CLIENT.value
     user.is_active = False

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
+from gateway import audit
+from gateway.deps import Origin, Principal
 from shared.contracts import DatasetUploaded
 from shared.db.datasets import folder_of, parse, upload_folder
 from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun, TrainingStatus, new_id
@@ -53,7 +54,7 @@ class Datasets:
     storage: Storage
 
     def create(
-        self, principal: Principal, name: str, change: Change, trace_id: str
+        self, principal: Principal, name: str, change: Change, origin: Origin
     ) -> DatasetVersion:
         """Take the first version of a dataset in; it is checked later.
 
@@ -65,9 +66,11 @@ class Datasets:
         _require_name(name)
         if "products" not in change.files:
             raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
-        return self._take(principal, name, change, trace_id, is_first=True)
+        return self._take(principal, name, change, origin, is_first=True)
 
-    def add(self, principal: Principal, name: str, change: Change, trace_id: str) -> DatasetVersion:
+    def add(
+        self, principal: Principal, name: str, change: Change, origin: Origin
+    ) -> DatasetVersion:
         """Make a new version from the newest that is ready; that one stays as it is.
 
         Raises:
@@ -81,9 +84,9 @@ class Datasets:
                 "Expected `products`, `remove` or `labels=corrected`. Received: none of them",
                 field=("products",),
             )
-        return self._take(principal, name, change, trace_id, is_first=False)
+        return self._take(principal, name, change, origin, is_first=False)
 
-    def delete(self, name: str) -> None:
+    def delete(self, principal: Principal, name: str, origin: Origin) -> None:
         """Remove a dataset with all versions.
 
         Raises:
@@ -104,6 +107,9 @@ class Datasets:
                 raise Conflict(f"The training run {run} uses {name!r}")
             for version in versions:
                 version.status = DatasetStatus.DELETING.value
+            audit.record(
+                work.session, origin, "dataset.delete", actor=principal.username, target=name
+            )
         # Files without rows would stay for ever; rows without files can be asked for again.
         self.storage.remove_folder(folder_of(name))
         with self.unit_of_work() as work:
@@ -111,7 +117,7 @@ class Datasets:
                 work.session.delete(version)
 
     def _take(
-        self, principal: Principal, name: str, change: Change, trace_id: str, *, is_first: bool
+        self, principal: Principal, name: str, change: Change, origin: Origin, *, is_first: bool
     ) -> DatasetVersion:
         with self.unit_of_work.reading() as session:
             # Before gigabytes are stored for nothing.
@@ -120,7 +126,7 @@ class Datasets:
         try:
             for kind, stream in change.files.items():
                 self.storage.put_stream(f"{upload_folder(id_)}/{FILES[kind]}", stream)
-            return self._write_down(id_, principal, name, change, trace_id, is_first)
+            return self._write_down(id_, principal, name, change, origin, is_first)
         except BaseException:
             self._forget(id_)
             raise
@@ -131,7 +137,7 @@ class Datasets:
         principal: Principal,
         name: str,
         change: Change,
-        trace_id: str,
+        origin: Origin,
         is_first: bool,
     ) -> DatasetVersion:
         try:
@@ -151,7 +157,14 @@ class Datasets:
                 )
                 work.session.add(version)
                 work.session.flush()
-                work.publish(DatasetUploaded(trace_id=trace_id, version_id=id_))
+                audit.record(
+                    work.session,
+                    origin,
+                    "dataset.send",
+                    actor=principal.username,
+                    target=version.reference,
+                )
+                work.publish(DatasetUploaded(trace_id=origin.trace_id, version_id=id_))
         except IntegrityError as error:
             raise Conflict(f"Another version of {name!r} was sent at the same moment") from error
         return version

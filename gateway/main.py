@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.sessions import SessionMiddleware
 
 from gateway import audit, errors
 from gateway.catalogs import Catalogs
@@ -31,6 +32,7 @@ from gateway.routes import (
     jobs,
     queues,
     releases,
+    single_sign_on,
     token,
     training,
     users,
@@ -38,6 +40,7 @@ from gateway.routes import (
 from gateway.schemas import Problem
 from gateway.services import Services
 from gateway.sessions import Sessions
+from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
@@ -54,6 +57,7 @@ from shared.settings import (
     MetricsSettings,
     RateSettings,
     ReleaseSettings,
+    SingleSignOnSettings,
     StorageSettings,
     SweepSettings,
 )
@@ -62,6 +66,7 @@ from shared.storage import Storage
 #: In the order of the documentation.
 ROUTES = (
     token,
+    single_sign_on,
     api_keys,
     users,
     audit_log,
@@ -129,6 +134,8 @@ def build_services(settings: GatewaySettings) -> Services:
     release_settings = ReleaseSettings()
     registry = Releases(release_settings)
     storage = Storage(StorageSettings())
+    sessions = Sessions(settings, unit_of_work, guesses_of(rates, GuessSettings(), unit_of_work))
+    sso_settings = SingleSignOnSettings()
     return Services(
         settings=settings,
         unit_of_work=unit_of_work,
@@ -138,7 +145,10 @@ def build_services(settings: GatewaySettings) -> Services:
         rates=rates,
         rate_settings=rate_settings,
         quotas=Quotas(rates, rate_settings, unit_of_work),
-        sessions=Sessions(settings, unit_of_work, guesses_of(rates, GuessSettings(), unit_of_work)),
+        sessions=sessions,
+        single_sign_on=SingleSignOn(sso_settings, unit_of_work, sessions)
+        if sso_settings.issuer
+        else None,
         jobs=Jobs(unit_of_work, storage, SweepSettings().lease_seconds),
         catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
         results=Results(unit_of_work, storage),
@@ -181,6 +191,16 @@ def build_app(services: Services) -> FastAPI:
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
         },
     )
+    if services.single_sign_on is not None:
+        # Holds what a sign-in that has begun needs until it comes back: state, nonce, verifier.
+        app.add_middleware(
+            SessionMiddleware,
+            secret_key=services.settings.secret_key.get_secret_value(),
+            session_cookie="rayon_single_sign_on",
+            path=single_sign_on.PREFIX,
+            max_age=600,
+            https_only=services.single_sign_on.is_secure,
+        )
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

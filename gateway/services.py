@@ -16,6 +16,7 @@ from gateway.quotas import Quotas
 from gateway.rates import Rate, Rates
 from gateway.results import Results
 from gateway.sessions import Sessions
+from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
@@ -41,6 +42,8 @@ class Services:
     rate_settings: RateSettings
     quotas: Quotas
     sessions: Sessions
+    #: `None` without a provider.
+    single_sign_on: SingleSignOn | None
     jobs: Jobs
     catalogs: Catalogs
     results: Results

@@ -6,6 +6,7 @@ For a few seconds the one before is valid too: a client whose answer was lost as
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import bindparam, delete, select
@@ -53,6 +54,11 @@ class Sessions:
                 audit.record(work.session, origin, "session.refuse", actor=username[:64])
             raise Unauthenticated("The username or the password is not right")
         self._guesses.succeeded(username, origin)
+        with self._unit_of_work() as work:
+            return self.start(work.session, user, origin)
+
+    def start(self, session: Session, user: User, origin: Origin, **details: Any) -> TokenPair:
+        """Start a session of somebody who has shown who they are; `details` go into the audit."""
         secret = new_secret()
         login = LoginSession(
             id=new_id(),
@@ -62,9 +68,8 @@ class Sessions:
             address=origin.address,
             agent=origin.agent,
         )
-        with self._unit_of_work() as work:
-            work.session.add(login)
-            audit.record(work.session, origin, audit.SIGNED_IN, actor=user.username)
+        session.add(login)
+        audit.record(session, origin, audit.SIGNED_IN, actor=user.username, **details)
         return self._pair(login, secret)
 
     def refresh(self, token: str, origin: Origin) -> TokenPair:

@@ -8,9 +8,9 @@ The defaults are those of the embedded run: one machine, SQLite, a local Redis, 
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -173,6 +173,38 @@ class GatewaySettings(ProductSettings):
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
+
+
+class SingleSignOnSettings(Settings):
+    """An OpenID provider that signs people in; without an issuer there is none."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_SSO_", frozen=True)
+
+    #: Such as `https://login.example.org/realms/shop`.
+    issuer: str | None = None
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    #: Where the provider sends people back to: `https://…/v1/single-sign-on/callback`.
+    redirect_url: str = ""
+    scope: str = "openid profile email"
+    username_claim: str = "preferred_username"
+    #: The claim that says what somebody may do, and the role that each of its values stands for.
+    #: Without it people come as clients, and admins change that.
+    roles_claim: str | None = None
+    roles: dict[str, Literal["admin", "operator", "client"]] = Field(default={})
+    #: Whether somebody without an account is given one.
+    creates_accounts: bool = True
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        missing = [
+            f"RAYON_SSO_{name.upper()}"
+            for name in ("client_id", "client_secret", "redirect_url")
+            if self.issuer and not getattr(self, name)
+        ]
+        if missing:
+            raise ValueError(f"RAYON_SSO_ISSUER needs {', '.join(missing)} as well")
+        return self
 
 
 class RateSettings(Settings):

@@ -17,7 +17,7 @@ from gateway.schemas import (
     DatasetVersionOut,
     DatasetVersionReport,
 )
-from gateway.services import ServicesDep, SignedIn
+from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import DatasetVersion
 from shared.errors import InvalidInput
 
@@ -52,7 +52,11 @@ def list_datasets(services: ServicesDep, _operator: SignedIn) -> DatasetList:
 
 @router.post("", status_code=202, openapi_extra=_form("name", "products", name={"type": "string"}))
 async def upload(
-    services: ServicesDep, operator: SignedIn, request: Request, response: Response
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    request: Request,
+    response: Response,
 ) -> DatasetReportOut:
     """Send a dataset; poll it until its version is `ready`, or `failed` with a report.
 
@@ -65,7 +69,7 @@ async def upload(
         if not isinstance(name, str):
             raise InvalidInput("Expected a name. Received: none", field=("name",))
         create = partial(services.datasets.create, operator, name, _change(form))
-        version = await run_in_threadpool(create, request.state.trace_id)
+        version = await run_in_threadpool(create, origin)
     return _accepted(version, response)
 
 
@@ -78,9 +82,9 @@ def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReport
 
 
 @router.delete("/{name}", status_code=204)
-def delete(services: ServicesDep, _operator: SignedIn, name: str) -> None:
+def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: str) -> None:
     """Remove a dataset, unless a training run uses it."""
-    services.datasets.delete(name)
+    services.datasets.delete(operator, name, origin)
 
 
 @router.post(
@@ -95,7 +99,12 @@ def delete(services: ServicesDep, _operator: SignedIn, name: str) -> None:
     ),
 )
 async def add_rows(
-    services: ServicesDep, operator: SignedIn, name: str, request: Request, response: Response
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    name: str,
+    request: Request,
+    response: Response,
 ) -> DatasetReportOut:
     """Add, replace or remove rows: a new version, made from the newest one.
 
@@ -103,7 +112,7 @@ async def add_rows(
     """
     async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
         add = partial(services.datasets.add, operator, name, _change(form))
-        version = await run_in_threadpool(add, request.state.trace_id)
+        version = await run_in_threadpool(add, origin)
     return _accepted(version, response)
 
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import queues
+from gateway import audit, queues
 from gateway.schemas import DeadLetterList, DeadLetterOut, QueueList
-from gateway.services import ServicesDep, SignedIn
+from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -35,16 +35,26 @@ def list_dead_letters(
 
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202)
-def replay(services: ServicesDep, _operator: SignedIn, letter_id: str) -> Response:
+def replay(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
+) -> Response:
     """Send a dead letter again; its failed jobs are queued once more."""
     with services.unit_of_work() as work:
         queues.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
+        audit.record(
+            work.session, origin, "dead_letter.replay", actor=operator.username, target=letter_id
+        )
     return Response(status_code=202)
 
 
 @router.delete("/dead-letters/{letter_id}", status_code=204)
-def discard(services: ServicesDep, _operator: SignedIn, letter_id: str) -> Response:
+def discard(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
+) -> Response:
     """Throw a dead letter away."""
     with services.unit_of_work() as work:
         queues.discard(work.session, letter_id)
+        audit.record(
+            work.session, origin, "dead_letter.discard", actor=operator.username, target=letter_id
+        )
     return Response(status_code=204)

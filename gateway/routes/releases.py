@@ -3,6 +3,8 @@
 from fastapi import APIRouter
 from sqlalchemy import select
 
+from gateway import audit
+from gateway.deps import Origin, Principal
 from gateway.releases import resolve
 from gateway.schemas import (
     CategoryList,
@@ -12,7 +14,7 @@ from gateway.schemas import (
     ReleaseList,
     ReleaseOut,
 )
-from gateway.services import Services, ServicesDep, SignedIn
+from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Promotion
 from shared.inference.releases import CHAMPION
 from shared.promotion import promote
@@ -52,24 +54,42 @@ def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> R
 
 
 @router.post("/releases/rollback")
-def roll_back(services: ServicesDep, admin: SignedIn, request: PromoteRequest) -> ReleaseOut:
+def roll_back(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, request: PromoteRequest
+) -> ReleaseOut:
     """Promote the release that served before this one."""
     version = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
     )
+    _record(services, origin, "release.roll_back", admin, version, request.reason)
     return _out(services, version)
 
 
 @router.post("/releases/{version}/promote")
 def promote_release(
-    services: ServicesDep, admin: SignedIn, version: str, request: PromoteRequest
+    services: ServicesDep,
+    admin: SignedIn,
+    origin: OriginDep,
+    version: str,
+    request: PromoteRequest,
 ) -> ReleaseOut:
     """Make a release the champion; workers take it over while they serve."""
     found = services.releases.show(version).version
     promote(
         services.unit_of_work, services.releases, found, by=admin.username, reason=request.reason
     )
+    _record(services, origin, "release.promote", admin, found, request.reason)
     return _out(services, found)
+
+
+def _record(
+    services: Services, origin: Origin, action: str, admin: Principal, version: str, reason: str
+) -> None:
+    # After the alias has moved: who decided it stands in the ledger as well.
+    with services.unit_of_work() as work:
+        audit.record(
+            work.session, origin, action, actor=admin.username, target=version, reason=reason
+        )
 
 
 def _out(services: Services, version: str) -> ReleaseOut:

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
-from gateway import training
+from gateway import audit, training
 from gateway.schemas import TrainingRequest, TrainingRunList, TrainingRunOut
-from gateway.services import ServicesDep, SignedIn
+from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import TrainingRun
 
 router = APIRouter(prefix="/v1/training-runs", tags=["models"])
@@ -27,8 +27,8 @@ def list_runs(
 def request_run(
     services: ServicesDep,
     operator: SignedIn,
+    origin: OriginDep,
     wanted: TrainingRequest,
-    request: Request,
     response: Response,
 ) -> TrainingRunOut:
     """Ask for a new release; the trainer takes one run at a time."""
@@ -38,7 +38,16 @@ def request_run(
             operator,
             reason=wanted.reason,
             dataset=wanted.dataset,
-            trace_id=request.state.trace_id,
+            trace_id=origin.trace_id,
+        )
+        audit.record(
+            work.session,
+            origin,
+            "training.request",
+            actor=operator.username,
+            target=run.id,
+            reason=wanted.reason,
+            dataset=wanted.dataset,
         )
     response.headers["Location"] = f"/v1/training-runs/{run.id}"
     return _out(run)
@@ -52,10 +61,16 @@ def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> Trainin
 
 
 @router.delete("/{run_id}")
-def cancel_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
+def cancel_run(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, run_id: str
+) -> TrainingRunOut:
     """Cancel a run, a running one within seconds; one that has ended is returned as it is."""
     with services.unit_of_work() as work:
-        return _out(training.cancel(work.session, run_id))
+        run = training.cancel(work.session, run_id)
+        audit.record(
+            work.session, origin, "training.cancel", actor=operator.username, target=run_id
+        )
+    return _out(run)
 
 
 def _out(run: TrainingRun) -> TrainingRunOut:

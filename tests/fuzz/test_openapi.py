@@ -13,11 +13,21 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, settings, strategies
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 
-from shared.db.models import Role, User
+from shared.db.models import (
+    Catalog,
+    DatasetVersion,
+    DeadLetter,
+    Role,
+    TrainingRun,
+    User,
+    new_id,
+    now,
+)
+from tests.factories import make_job
 from tests.unit.gateway import conftest as gateway
 from tests.unit.gateway.conftest import Api
 
@@ -46,12 +56,49 @@ class Visitor:
     def __init__(self, api: Api, role: Role | None) -> None:
         self.api, self.role = api, role
 
-    def headers(self) -> dict[str, str]:
-        """Signed in anew; nobody if there is no role."""
-        if self.role is None:
-            return {}
-        user: User = self.api.user(self.role)
-        return self.api.sign(user)
+    def come(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Sign in anew; returns the headers and the path parameters of things that exist."""
+        owner = self.api.user(self.role or Role.CLIENT)
+        headers = self.api.sign(owner) if self.role else {}
+        return headers, self._things(owner)
+
+    def _things(self, owner: User) -> dict[str, str]:
+        job = make_job(owner)
+        catalog = Catalog(
+            user_id=owner.id,
+            trace_id="0" * 32,
+            name="products.csv",
+            model="text",
+            release="1",
+            dry_run=False,
+            fingerprint=new_id(),
+            size=1,
+            has_images=False,
+            status="finished",
+        )
+        letter = DeadLetter(
+            id=new_id(),
+            topic="training_requested",
+            payload={"trace_id": "0", "run_id": "r", "reason": "x", "requested_by": "y"},
+            fingerprint=new_id(),
+            error="x",
+            deliveries=4,
+            parked_at=now(),
+        )
+        run = TrainingRun(id=new_id(), requested_by="ada", reason="fuzz")
+        version = DatasetVersion(
+            name=f"data-{new_id()}", version=1, created_by="ada", asked={}, status="ready"
+        )
+        self.api.add(job, catalog, letter, run, version)
+        return {
+            "job_id": job.id,
+            "catalog_id": catalog.id,
+            "letter_id": letter.id,
+            "run_id": run.id,
+            "name": version.name,
+            "version": "2",
+            "username": self.api.user().username,
+        }
 
 
 @pytest.fixture(params=[None, *Role], ids=lambda role: role or "nobody")
@@ -81,9 +128,14 @@ def try_out(operation: Any, visitor: Visitor, mode: GenerationMode) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def send(case: schemathesis.Case) -> None:
-        response = case.call(headers=visitor.headers())
+    @given(case=operation.as_strategy(generation_mode=mode), is_there=strategies.booleans())
+    def send(case: schemathesis.Case, is_there: bool) -> None:
+        headers, things = visitor.come()
+        if is_there:
+            # Nobody finds an object by chance.
+            known = {name: things[name] for name in case.path_parameters if name in things}
+            case.path_parameters.update(known)
+        response = case.call(headers=headers)
         seen[(visitor.role or "nobody", response.status_code)] += 1
         case.validate_response(response, checks=CHECKS)
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gateway.datasets import Change, Datasets
-from gateway.deps import Principal
+from gateway.deps import Origin, Principal
 from shared.db.models import DatasetVersion, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable
@@ -21,6 +21,7 @@ from tests.factories import make_job
 from trainer.dataset_checks import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks
 from trainer.dataset_versions import load_version
 
+ORIGIN = Origin(None, None, "0" * 32)
 OLGA = Principal(new_id(), "olga", Role.OPERATOR, "session")
 
 
@@ -55,7 +56,7 @@ def images(rows: int = 3) -> io.BytesIO:
 
 
 def upload(datasets: Datasets, **files: io.BytesIO) -> DatasetVersion:
-    return datasets.create(OLGA, "shop", Change(files or {"products": products()}), "0" * 32)
+    return datasets.create(OLGA, "shop", Change(files or {"products": products()}), ORIGIN)
 
 
 def show(unit_of_work: UnitOfWork, version: int = 1) -> Any:
@@ -97,9 +98,9 @@ def test_rows_and_labels_of_people_make_the_next_version(
     with checks.unit_of_work() as work:
         work.session.add_all([unlabelled, labelled])
     change = Change({}, remove=["p0"], corrected=True)
-    assert datasets.add(OLGA, "shop", change, "0" * 32).version == 2
+    assert datasets.add(OLGA, "shop", change, ORIGIN).version == 2
     with pytest.raises(Conflict, match="being checked"):
-        datasets.add(OLGA, "shop", change, "0" * 32)
+        datasets.add(OLGA, "shop", change, ORIGIN)
     checks.work_off()
     assert (show(checks.unit_of_work, 2).status, show(checks.unit_of_work, 2).rows) == ("ready", 30)
     ids = set(load_version(storage, "shop", 2, tmp_path).rows["id"])

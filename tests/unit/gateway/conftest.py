@@ -176,6 +176,7 @@ def api(
         rate_settings=rate_settings,
         quotas=Quotas(rates, rate_settings, unit_of_work),
         sessions=Sessions(settings, unit_of_work, guesses_of(rates, guess_settings, unit_of_work)),
+        single_sign_on=None,
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
         catalogs=Catalogs(unit_of_work, storage, catalog_settings),
         results=Results(unit_of_work, storage),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway import audit
 from gateway.deps import Origin
-from shared.db.models import AuditEntry
+from shared.db.models import AuditEntry, DatasetVersion, DeadLetter, Role, now
 from shared.errors import NotFound
 from tests.unit.gateway.conftest import Api
 
@@ -186,3 +186,47 @@ def test_entry_is_lost_with_what_it_tells_of(api: Api, admin: Headers) -> None:
         fail()
     with api.unit_of_work.reading() as session:
         assert audit.verify(session).entries == 0
+
+
+def test_what_operators_and_admins_decide_is_told(api: Api, admin: Headers) -> None:
+    operator = api.sign(api.user(Role.OPERATOR, username="olga"))
+    api.add(
+        *(
+            DeadLetter(
+                id=name,
+                topic="training_requested",
+                payload={"trace_id": "0", "run_id": "r", "reason": "x", "requested_by": "y"},
+                fingerprint=name,
+                error="x",
+                deliveries=4,
+                parked_at=now(),
+            )
+            for name in ("letter-1", "letter-2")
+        )
+    )
+    reason = {"reason": "better on shoes"}
+    client = api.client
+    assert client.post("/v1/dead-letters/letter-1/replay", headers=operator).is_success
+    assert client.delete("/v1/dead-letters/letter-2", headers=operator).is_success
+    run = client.post("/v1/training-runs", headers=operator, json=reason).json()["id"]
+    assert client.delete(f"/v1/training-runs/{run}", headers=operator).is_success
+    assert client.post("/v1/releases/2/promote", headers=admin, json=reason).is_success
+    assert client.post("/v1/releases/rollback", headers=admin, json=reason).is_success
+    files = {"products": ("p.csv", b"designation,prdtypecode\nx,10\n")}
+    sent = client.post("/v1/datasets", headers=operator, data={"name": "shop"}, files=files)
+    assert sent.is_success
+    with api.unit_of_work() as work:
+        work.session.query(DatasetVersion).update({"status": "ready"})
+    assert client.delete("/v1/datasets/shop", headers=operator).is_success
+    with api.unit_of_work.reading() as session:
+        told = [(one.actor, one.action, one.target) for one in audit.entries(session)]
+    assert told == [
+        ("olga", "dead_letter.replay", "letter-1"),
+        ("olga", "dead_letter.discard", "letter-2"),
+        ("olga", "training.request", run),
+        ("olga", "training.cancel", run),
+        ("root", "release.promote", "2"),
+        ("root", "release.roll_back", "1"),
+        ("olga", "dataset.send", "shop@1"),
+        ("olga", "dataset.delete", "shop"),
+    ]

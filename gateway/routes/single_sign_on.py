@@ -1,0 +1,33 @@
+"""Sign in at an OpenID provider."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from gateway.schemas import TokenPair
+from gateway.services import OriginDep, Services, ServicesDep
+from gateway.single_sign_on import SingleSignOn
+from shared.errors import NotFound
+
+PREFIX = "/v1/single-sign-on"
+
+router = APIRouter(prefix=PREFIX, tags=["sign in"])
+
+
+@router.get("", status_code=302, response_class=Response)
+async def leave(services: ServicesDep, request: Request) -> Response:
+    """Go to the provider; open it in a browser."""
+    return await _provider(services).leave(request)
+
+
+@router.get("/callback")
+async def come_back(services: ServicesDep, origin: OriginDep, request: Request) -> TokenPair:
+    """Come back from the provider; the answer has the tokens."""
+    provider = _provider(services)
+    claims = await provider.arrive(request)
+    return await run_in_threadpool(provider.sign_in, claims, origin)
+
+
+def _provider(services: Services) -> SingleSignOn:
+    if services.single_sign_on is None:
+        raise NotFound("Single sign-on is not set up: RAYON_SSO_ISSUER names no provider")
+    return services.single_sign_on
