@@ -28,6 +28,7 @@ from gateway.routes import (
     audit_log,
     catalogs,
     datasets,
+    drift_alerts,
     health,
     jobs,
     queues,
@@ -75,6 +76,7 @@ ROUTES = (
     releases,
     datasets,
     training,
+    drift_alerts,
     queues,
     health,
 )

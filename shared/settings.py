@@ -294,6 +294,24 @@ class WorkerSettings(Settings):
     niceness: int = Field(default=0, ge=0, le=19)
 
 
+class MonitorSettings(Settings):
+    """What is done about alerts."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_MONITOR_", frozen=True)
+
+    #: Whether an alert leads to a training at once, or a person is asked first.
+    response: Literal["automatic", "ask"] = "automatic"
+    #: Trainings that alerts may start within seven days; a person may always start one.
+    trainings_per_week: int = Field(default=2, ge=0)
+    #: The stored dataset that is trained on, with the labels that came since. Without a name it is
+    #: the one that was trained on last, else the newest, else the trainer's own folder.
+    dataset: str | None = None
+    #: A training is asked for by the calendar, so many days after the last one; 0: never.
+    train_every_days: int = Field(default=0, ge=0)
+    #: How often it is looked at how trainings went.
+    interval_seconds: float = Field(default=10.0, gt=0)
+
+
 class TrainerSettings(Settings):
     """What the trainer service trains on, and where it works."""
 

@@ -34,7 +34,7 @@ def list_dead_letters(
         )
 
 
-@router.post("/dead-letters/{letter_id}/replay", status_code=202)
+@router.post("/dead-letters/{letter_id}/replay", status_code=202, response_class=Response)
 def replay(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
 ) -> Response:

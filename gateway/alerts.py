@@ -1,0 +1,138 @@
+"""Drift alerts: raised from outside, shown, allowed or dismissed by people."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gateway.deps import Principal, cursor_after, read_cursor
+from gateway.schemas import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
+from shared.alerts import raise_alert, write_step
+from shared.contracts import DriftDetected
+from shared.db.models import AlertStatus, DriftAlert, now
+from shared.db.session import Work
+from shared.errors import Conflict, NotFound
+
+ALERTMANAGER = "alertmanager"
+
+
+def report(work: Work, principal: Principal, seen: DriftAlertIn, trace_id: str) -> DriftAlert:
+    """Raise what a person saw.
+
+    Raises:
+        Conflict: An alert of the same kind is not done with.
+    """
+    fingerprint = f"person:{seen.kind}:{seen.release or ''}"
+    alert = raise_alert(
+        work,
+        source="person",
+        raised_by=principal.username,
+        kind=seen.kind,
+        release=seen.release,
+        summary=seen.summary,
+        details={},
+        trace_id=trace_id,
+        fingerprint=_fits(fingerprint),
+    )
+    if alert is None:
+        known = _unfinished(work.session, _fits(fingerprint))
+        raise Conflict(f"The alert {known.id if known else ''} about it is not done with")
+    return alert
+
+
+def hear(work: Work, webhook: AlertmanagerWebhook, trace_id: str) -> list[DriftAlert]:
+    """Raise what Alertmanager sends; it repeats itself, and what is known is not raised again."""
+    return [
+        alert for sent in webhook.alerts if (alert := _hear_one(work, sent, trace_id)) is not None
+    ]
+
+
+def _hear_one(work: Work, sent: AlertmanagerAlert, trace_id: str) -> DriftAlert | None:
+    name = sent.labels.get("alertname", "alert")
+    fingerprint = _fits(f"{ALERTMANAGER}:{sent.fingerprint}")
+    if sent.status == "resolved":
+        known = _unfinished(work.session, fingerprint)
+        if known is not None:
+            write_step(known, ALERTMANAGER, "Prometheus no longer sees it")
+        return known
+    return raise_alert(
+        work,
+        source=ALERTMANAGER,
+        raised_by=ALERTMANAGER,
+        kind=name[:32],
+        release=sent.labels.get("release", "")[:32] or None,
+        summary=sent.annotations.get("summary", name)[:500],
+        details={"labels": sent.labels, "annotations": sent.annotations},
+        trace_id=trace_id,
+        fingerprint=fingerprint,
+    )
+
+
+def find(session: Session, alert_id: str, *, lock: bool = False) -> DriftAlert:
+    """Look an alert up. Raises `NotFound`."""
+    alert = session.get(DriftAlert, alert_id, with_for_update=lock)
+    if alert is None:
+        raise NotFound(f"No drift alert {alert_id!r}")
+    return alert
+
+
+def page(
+    session: Session, cursor: str | None, limit: int, status: AlertStatus | None
+) -> tuple[Sequence[DriftAlert], str | None]:
+    """Alerts, newest first, and the cursor of the next page.
+
+    Raises:
+        InvalidInput: The cursor is not one that a page gave.
+    """
+    query = select(DriftAlert).order_by(DriftAlert.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(DriftAlert.id < read_cursor(cursor))
+    if status is not None:
+        query = query.where(DriftAlert.status == status.value)
+    found = session.scalars(query).all()
+    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+
+
+def allow(work: Work, principal: Principal, alert_id: str, trace_id: str) -> DriftAlert:
+    """Let an alert lead to a training, whatever the budget says.
+
+    Raises:
+        NotFound: No such alert.
+        Conflict: It is done with, or a training is under way.
+    """
+    alert = find(work.session, alert_id, lock=True)
+    if alert.status not in (AlertStatus.OPEN.value, AlertStatus.ASKING.value):
+        raise Conflict(f"Expected an alert that is open or asks. Received: {alert.status}")
+    alert.status = AlertStatus.OPEN.value
+    alert.details = {**alert.details, "allowed_by": principal.username}
+    write_step(alert, principal.username, "Allowed a training")
+    work.publish(DriftDetected(trace_id=trace_id, alert_id=alert.id))
+    return alert
+
+
+def dismiss(session: Session, principal: Principal, alert_id: str, reason: str) -> DriftAlert:
+    """End an alert without a training; one under way goes on by itself.
+
+    Raises:
+        NotFound: No such alert.
+        Conflict: It is done with.
+    """
+    alert = find(session, alert_id, lock=True)
+    if alert.ended_at is not None:
+        raise Conflict("The alert is done with")
+    alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
+    write_step(alert, principal.username, f"Dismissed: {reason}")
+    return alert
+
+
+def _unfinished(session: Session, fingerprint: str) -> DriftAlert | None:
+    return session.scalar(
+        select(DriftAlert).where(
+            DriftAlert.fingerprint == fingerprint, DriftAlert.ended_at.is_(None)
+        )
+    )
+
+
+def _fits(fingerprint: str) -> str:
+    return sha256(fingerprint.encode()).hexdigest()

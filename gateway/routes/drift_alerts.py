@@ -1,0 +1,108 @@
+"""Alerts about models and data, and what is done about them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from gateway import alerts, audit
+from gateway.schemas import (
+    AlertmanagerWebhook,
+    DismissRequest,
+    DriftAlertIn,
+    DriftAlertList,
+    DriftAlertOut,
+)
+from gateway.services import OriginDep, ServicesDep, SignedIn
+from shared.db.models import AlertStatus, DriftAlert
+
+PREFIX = "/v1/drift-alerts"
+
+router = APIRouter(prefix=PREFIX, tags=["monitoring"])
+
+
+@router.get("")
+def list_alerts(
+    services: ServicesDep,
+    _operator: SignedIn,
+    status: AlertStatus | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DriftAlertList:
+    """Alerts, newest first."""
+    with services.unit_of_work.reading() as session:
+        found, following = alerts.page(session, cursor, limit, status)
+        return DriftAlertList(items=[_out(one) for one in found], next_cursor=following)
+
+
+@router.post("", status_code=202)
+def raise_alerts(
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    seen: AlertmanagerWebhook | DriftAlertIn,
+) -> DriftAlertList:
+    """Tell of something: a person's sentence, or what Alertmanager sends to its webhook.
+
+    An alert leads to a training, within the budget; its steps tell what came of it.
+    """
+    with services.unit_of_work() as work:
+        if isinstance(seen, AlertmanagerWebhook):
+            raised = alerts.hear(work, seen, origin.trace_id)
+        else:
+            raised = [alerts.report(work, operator, seen, origin.trace_id)]
+        for alert in raised:
+            audit.record(
+                work.session,
+                origin,
+                "drift_alert.raise",
+                actor=operator.username,
+                target=alert.id,
+                kind=alert.kind,
+            )
+        return DriftAlertList(items=[_out(one) for one in raised])
+
+
+@router.get("/{alert_id}")
+def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
+    """One alert."""
+    with services.unit_of_work.reading() as session:
+        return _out(alerts.find(session, alert_id))
+
+
+@router.post("/{alert_id}/train", status_code=202)
+def train(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: str
+) -> DriftAlertOut:
+    """Let an alert lead to a training, whatever the budget says."""
+    with services.unit_of_work() as work:
+        alert = alerts.allow(work, operator, alert_id, origin.trace_id)
+        audit.record(
+            work.session, origin, "drift_alert.allow", actor=operator.username, target=alert_id
+        )
+    return _out(alert)
+
+
+@router.post("/{alert_id}/dismiss")
+def dismiss(
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    alert_id: str,
+    request: DismissRequest,
+) -> DriftAlertOut:
+    """End an alert without a training."""
+    with services.unit_of_work() as work:
+        alert = alerts.dismiss(work.session, operator, alert_id, request.reason)
+        audit.record(
+            work.session,
+            origin,
+            "drift_alert.dismiss",
+            actor=operator.username,
+            target=alert_id,
+            reason=request.reason,
+        )
+    return _out(alert)
+
+
+def _out(alert: DriftAlert) -> DriftAlertOut:
+    return DriftAlertOut.model_validate(alert, from_attributes=True)

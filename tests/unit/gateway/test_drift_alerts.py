@@ -1,0 +1,134 @@
+"""Alerts over HTTP: raised by people and Alertmanager, allowed and dismissed."""
+
+from typing import Any
+
+import pytest
+
+from shared.contracts import DriftDetected
+from shared.db.models import DriftAlert, Role
+from tests.unit.gateway.conftest import Api
+
+Headers = dict[str, str]
+PATH = "/v1/drift-alerts"
+
+
+@pytest.fixture
+def operator(api: Api) -> Headers:
+    return api.sign(api.user(Role.OPERATOR, username="olga"))
+
+
+def webhook(*alerts: dict[str, Any]) -> dict[str, Any]:
+    """What Alertmanager sends, as its documentation has it."""
+    return {
+        "version": "4",
+        "groupKey": '{}:{alertname="F1Low"}',
+        "truncatedAlerts": 0,
+        "status": "firing",
+        "receiver": "rayon",
+        "groupLabels": {"alertname": "F1Low"},
+        "commonLabels": {},
+        "commonAnnotations": {},
+        "externalURL": "http://alertmanager:9093",
+        "alerts": list(alerts),
+    }
+
+
+def firing(**changes: Any) -> dict[str, Any]:
+    return {
+        "status": "firing",
+        "labels": {"alertname": "F1Low", "release": "1"},
+        "annotations": {"summary": "F1 of labelled answers is .61"},
+        "startsAt": "2026-11-01T00:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus:9090/graph",
+        "fingerprint": "c0ffee",
+        **changes,
+    }
+
+
+def test_a_person_raises_an_alert_and_it_is_told(api: Api, operator: Headers) -> None:
+    sent = api.client.post(PATH, headers=operator, json={"summary": "shoes look wrong"})
+    assert sent.status_code == 202
+    (alert,) = sent.json()["items"]
+    assert (alert["source"], alert["raised_by"], alert["status"]) == ("person", "olga", "open")
+    assert [one.alert_id for one in api.broker.messages if isinstance(one, DriftDetected)] == [
+        alert["id"]
+    ]
+    assert api.client.get(f"{PATH}/{alert['id']}", headers=operator).json() == alert
+    again = api.client.post(PATH, headers=operator, json={"summary": "still"})
+    assert again.status_code == 409
+    assert alert["id"] in again.json()["detail"]
+
+
+def test_alertmanager_repeats_itself_and_is_heard_once(api: Api, operator: Headers) -> None:
+    first = api.client.post(PATH, headers=operator, json=webhook(firing())).json()["items"]
+    assert [one["kind"] for one in first] == ["F1Low"]
+    assert first[0]["summary"] == "F1 of labelled answers is .61"
+    assert first[0]["release"] == "1"
+    other = firing(fingerprint="another", labels={"alertname": "QueueStuck"})
+    again = api.client.post(PATH, headers=operator, json=webhook(firing(), other)).json()["items"]
+    assert [one["kind"] for one in again] == ["QueueStuck"]
+    resolved = webhook(firing(status="resolved"), firing(status="resolved", fingerprint="never"))
+    (known,) = api.client.post(PATH, headers=operator, json=resolved).json()["items"]
+    assert known["id"] == first[0]["id"]
+    assert known["steps"][-1]["text"] == "Prometheus no longer sees it"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"summary": ""},
+        {"summary": "x" * 501},
+        {"summary": "x", "kind": "Not A Kind"},
+        {"summary": "x", "other": 1},
+        {"version": "3", "alerts": []},
+        webhook(firing(status="pending")),
+        webhook({"status": "firing"}),
+        [],
+        "text",
+    ],
+    ids=str,
+)
+def test_what_is_no_alert_is_refused(api: Api, operator: Headers, body: object) -> None:
+    assert api.client.post(PATH, headers=operator, json=body).status_code == 422
+    assert api.client.get(PATH, headers=operator).json()["items"] == []
+
+
+def test_a_person_allows_or_dismisses(api: Api, operator: Headers) -> None:
+    (alert,) = api.client.post(PATH, headers=operator, json={"summary": "x"}).json()["items"]
+    path = f"{PATH}/{alert['id']}"
+    with api.unit_of_work() as work:
+        work.session.get_one(DriftAlert, alert["id"]).status = "asking"
+    allowed = api.client.post(f"{path}/train", headers=operator)
+    assert allowed.status_code == 202
+    assert allowed.json()["status"] == "open"
+    assert allowed.json()["details"] == {"allowed_by": "olga"}
+    assert len([one for one in api.broker.messages if isinstance(one, DriftDetected)]) == 2
+    with api.unit_of_work() as work:
+        work.session.get_one(DriftAlert, alert["id"]).status = "training"
+    assert api.client.post(f"{path}/train", headers=operator).status_code == 409
+    reason = {"reason": "a sale, over on Monday"}
+    ended = api.client.post(f"{path}/dismiss", headers=operator, json=reason).json()
+    assert ended["status"] == "ended"
+    assert ended["steps"][-1]["text"] == "Dismissed: a sale, over on Monday"
+    assert api.client.post(f"{path}/dismiss", headers=operator, json=reason).status_code == 409
+    assert api.client.post(f"{PATH}/none/train", headers=operator).status_code == 404
+
+
+def test_pages_and_filter(api: Api, operator: Headers) -> None:
+    for kind in ("text", "image", "prediction"):
+        api.client.post(PATH, headers=operator, json={"summary": kind, "kind": kind})
+    with api.unit_of_work() as work:
+        work.session.query(DriftAlert).filter_by(kind="image").update({"status": "ended"})
+    kinds, query = [], {"limit": "2"}
+    while True:
+        page = api.client.get(PATH, headers=operator, params=query).json()
+        kinds += [one["kind"] for one in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert kinds == ["prediction", "image", "text"]
+    ended = api.client.get(PATH, headers=operator, params={"status": "ended"}).json()["items"]
+    assert [one["kind"] for one in ended] == ["image"]
+    assert api.client.get(PATH, headers=operator, params={"status": "x"}).status_code == 422

@@ -1,0 +1,272 @@
+"""From an alert to a training and back, on real tables."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from shared.alerts import raise_alert
+from shared.contracts import DatasetUploaded, DriftDetected, TrainingRequested
+from shared.db.models import (
+    AlertStatus,
+    DatasetVersion,
+    DriftAlert,
+    TrainingRun,
+    new_id,
+    now,
+)
+from shared.db.session import UnitOfWork
+from shared.settings import MonitorSettings
+from tests.factories import make_job, make_user
+from tests.fakes import FakeBroker
+from tests.unit.gateway import conftest as gateway
+from trainer.monitoring.response import AlertResponse
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+
+def add(unit_of_work: UnitOfWork, *rows: Any) -> None:
+    with unit_of_work() as work:
+        work.session.add_all(rows)
+
+
+def alert_of(unit_of_work: UnitOfWork, kind: str = "text", **changes: Any) -> str:
+    with unit_of_work() as work:
+        fields: dict[str, Any] = {
+            "source": "monitor",
+            "raised_by": "monitor",
+            "kind": kind,
+            "release": "1",
+            "summary": f"{kind} moved",
+            "details": {},
+            "trace_id": "0" * 32,
+            "fingerprint": kind,
+            **changes,
+        }
+        alert = raise_alert(work, **fields)
+        assert alert is not None
+        return alert.id
+
+
+def show(unit_of_work: UnitOfWork, alert_id: str) -> DriftAlert:
+    with unit_of_work.reading() as session:
+        return session.get_one(DriftAlert, alert_id)
+
+
+def runs(unit_of_work: UnitOfWork) -> list[TrainingRun]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(TrainingRun).order_by(TrainingRun.id)))
+
+
+def end_run(unit_of_work: UnitOfWork, message: str, status: str = "finished") -> None:
+    with unit_of_work() as work:
+        run = work.session.scalars(select(TrainingRun).order_by(TrainingRun.id.desc())).first()
+        assert run is not None
+        run.status, run.message, run.finished_at = status, message, now()
+
+
+def respond(unit_of_work: UnitOfWork, **settings: Any) -> AlertResponse:
+    return AlertResponse(unit_of_work, MonitorSettings(**settings))
+
+
+def dataset(version: int = 1, name: str = "shop", **changes: Any) -> DatasetVersion:
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "name": name,
+        "version": version,
+        "status": "ready",
+        "created_by": "olga",
+        "asked": {},
+        **changes,
+    }
+    return DatasetVersion(**fields)
+
+
+def test_an_alert_is_raised_once_until_it_is_done_with(
+    unit_of_work: UnitOfWork, broker: FakeBroker
+) -> None:
+    first = alert_of(unit_of_work)
+    with unit_of_work() as work:
+        again = raise_alert(
+            work,
+            source="monitor",
+            raised_by="monitor",
+            kind="text",
+            release="1",
+            summary="text moved more",
+            details={},
+            trace_id="0" * 32,
+            fingerprint="text",
+        )
+    assert again is None
+    assert [one.alert_id for one in broker.messages if isinstance(one, DriftDetected)] == [first]
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, first).ended_at = now()
+    assert alert_of(unit_of_work) != first
+
+
+def test_an_alert_leads_to_a_training_and_tells_what_came_of_it(
+    unit_of_work: UnitOfWork, broker: FakeBroker
+) -> None:
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.decide(alert_id)
+    (run,) = runs(unit_of_work)
+    assert (run.requested_by, run.status, run.dataset) == ("monitor", "queued", None)
+    assert alert_id in run.reason
+    assert [one.run_id for one in broker.messages if isinstance(one, TrainingRequested)] == [run.id]
+    response.look()
+    assert show(unit_of_work, alert_id).status == AlertStatus.TRAINING.value
+    end_run(unit_of_work, "The champion stays. Not better: weighted F1 .79 against .80")
+    response.look()
+    alert = show(unit_of_work, alert_id)
+    assert alert.status == AlertStatus.ENDED.value
+    assert alert.ended_at is not None
+    assert [step["text"] for step in alert.steps] == [
+        "Raised",
+        f"Asked for a training on the trainer's own folder: run {run.id}",
+        f"Retrained, run {run.id}. The champion stays. Not better: weighted F1 .79 against .80",
+    ]
+
+
+def test_a_message_that_comes_twice_or_not_at_all_changes_nothing(unit_of_work: UnitOfWork) -> None:
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    for _ in range(2):
+        response.decide(alert_id)
+    response.decide("nobody's")
+    assert len(runs(unit_of_work)) == 1
+    end_run(unit_of_work, "Promoted")
+    response.look()
+    alert_of(unit_of_work, "image")
+    response.look()
+    assert len(runs(unit_of_work)) == 2
+
+
+def test_a_training_that_is_under_way_serves_every_alert(unit_of_work: UnitOfWork) -> None:
+    response = respond(unit_of_work)
+    first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "image")
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+    end_run(unit_of_work, "out of memory", status="failed")
+    response.look()
+    for alert_id in (first, second):
+        alert = show(unit_of_work, alert_id)
+        assert alert.ended_at is not None
+        assert alert.steps[-1]["text"].startswith("The training failed")
+        assert alert.steps[-1]["text"].endswith("out of memory")
+
+
+def test_the_budget_of_a_week_is_kept_and_said(unit_of_work: UnitOfWork) -> None:
+    response = respond(unit_of_work, trainings_per_week=1)
+    long_ago = now() - timedelta(days=8)
+    add(
+        unit_of_work,
+        TrainingRun(requested_by="monitor", reason="old", status="finished", requested_at=long_ago),
+        TrainingRun(requested_by="olga", reason="a person's", status="finished"),
+    )
+    alert_of(unit_of_work, "text")
+    response.look()
+    end_run(unit_of_work, "Promoted")
+    response.look()
+    over = alert_of(unit_of_work, "image")
+    response.look()
+    assert len(runs(unit_of_work)) == 3
+    alert = show(unit_of_work, over)
+    assert alert.status == AlertStatus.ENDED.value
+    assert "the budget is 1" in alert.steps[-1]["text"]
+
+
+def test_a_person_is_asked_first_where_that_is_wanted(unit_of_work: UnitOfWork) -> None:
+    response = respond(unit_of_work, response="ask", trainings_per_week=0)
+    alert_id = alert_of(unit_of_work)
+    response.look()
+    response.look()
+    alert = show(unit_of_work, alert_id)
+    assert alert.status == AlertStatus.ASKING.value
+    assert f"POST /v1/drift-alerts/{alert_id}/train" in alert.steps[-1]["text"]
+    assert runs(unit_of_work) == []
+    with unit_of_work() as work:
+        asked = work.session.get_one(DriftAlert, alert_id)
+        asked.status, asked.details = AlertStatus.OPEN.value, {"allowed_by": "olga"}
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+
+
+def test_new_labels_come_into_the_dataset_before_the_training(
+    unit_of_work: UnitOfWork, broker: FakeBroker
+) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1), dataset(2, status="failed"), dataset(1, "older"))
+    with unit_of_work() as work:
+        work.session.query(DatasetVersion).filter_by(name="older").update(
+            {"created_at": now() - timedelta(days=9)}
+        )
+    add(
+        unit_of_work,
+        make_job(user, label=10, labelled_at=now(), labelled_by="ada"),
+        make_job(user, label=10, labelled_at=now() - timedelta(days=1), labelled_by="ada"),
+    )
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.decide(alert_id)
+    response.look()
+    (sent,) = (one for one in broker.messages if isinstance(one, DatasetUploaded))
+    with unit_of_work.reading() as session:
+        version = session.get_one(DatasetVersion, sent.version_id)
+    assert version.reference == "shop@3"
+    assert version.asked == {"base": 1, "files": [], "remove": [], "corrected": True}
+    assert runs(unit_of_work) == []
+    assert "Takes 1 new labels" in show(unit_of_work, alert_id).steps[-1]["text"]
+    with unit_of_work() as work:
+        work.session.get_one(DatasetVersion, version.id).status = "ready"
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@3"
+
+
+def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.decide(alert_id)
+    with unit_of_work() as work:
+        work.session.query(DatasetVersion).filter_by(version=2).update(
+            {"status": "failed", "message": "no such picture"}
+        )
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@1"
+    texts = [step["text"] for step in show(unit_of_work, alert_id).steps]
+    assert "The new labels could not be taken in: no such picture" in texts
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [(None, "trained@1"), ("newest", "newest@1"), ("absent", None)]
+)
+def test_the_dataset_is_the_chosen_one_or_the_last_trained_on(
+    unit_of_work: UnitOfWork, chosen: str | None, expected: str | None
+) -> None:
+    add(
+        unit_of_work,
+        dataset(1, "trained"),
+        dataset(1, "newest"),
+        TrainingRun(requested_by="olga", reason="x", status="finished", dataset="trained@1"),
+    )
+    respond(unit_of_work, dataset=chosen).decide(alert_of(unit_of_work))
+    assert runs(unit_of_work)[-1].dataset == expected
+
+
+def test_the_calendar_asks_when_nobody_else_did(unit_of_work: UnitOfWork) -> None:
+    response = respond(unit_of_work, train_every_days=30)
+    response.look()
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+    end_run(unit_of_work, "Promoted")
+    response.look()
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+    with unit_of_work() as work:
+        for run in work.session.scalars(select(TrainingRun)):
+            run.requested_at = now() - timedelta(days=31)
+    response.look()
+    assert len(runs(unit_of_work)) == 2

@@ -1,0 +1,75 @@
+"""The monitor: measures drift and performance by the clock, and decides about alerts."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from shared.broker import Broker
+from shared.contracts import MONITORING_QUEUE, DriftDetected
+from shared.db.session import UnitOfWork, open_engine
+from shared.errors import Unavailable
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LogSettings,
+    MetricsSettings,
+    MonitorSettings,
+)
+from trainer.monitoring.response import AlertResponse
+
+log = structlog.get_logger(__name__)
+
+QUEUES = (MONITORING_QUEUE,)
+
+
+def main() -> int:
+    """Run until told to stop."""
+    configure_logs(LogSettings(), service="monitor")
+    serve_metrics(MetricsSettings())
+    broker = Broker(BrokerSettings())
+    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    settings = MonitorSettings()
+    response = AlertResponse(unit_of_work, settings)
+
+    def on_drift_detected(alert: DriftDetected) -> None:
+        response.decide(alert.alert_id)
+
+    broker.subscribe(DriftDetected, on_drift_detected)
+    broker.presence("monitor", QUEUES).start()
+    scheduler = BackgroundScheduler(
+        timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
+    )
+    every(scheduler, settings.interval_seconds, response.look)
+    signal.signal(signal.SIGTERM, _leave)
+    scheduler.start()
+    try:
+        return broker.run(QUEUES, threads=1)
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+def every(scheduler: BackgroundScheduler, seconds: float, act: Callable[[], object]) -> None:
+    """Do something every so many seconds; what fails is told of and tried again."""
+
+    def attempt() -> None:
+        try:
+            act()
+        except Unavailable as error:
+            log.warning("monitoring_deferred", error=str(error))
+        except Exception:
+            log.exception("monitoring_failed")
+
+    scheduler.add_job(attempt, "interval", seconds=seconds)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""From an alert to a training, and back: what is decided, and what came of it.
+
+    open ─ decide ─┬─▶ training ─ the run ended ─▶ ended
+                   ├─▶ asking ─ a person allowed it ─▶ open
+                   └─▶ ended: the budget is used up
+
+Everything is read from the rows, so a message that is lost or comes twice changes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.alerts import raise_alert, write_step
+from shared.contracts import DatasetUploaded, TrainingRequested
+from shared.db.datasets import parse
+from shared.db.models import (
+    AlertStatus,
+    DatasetStatus,
+    DatasetVersion,
+    DriftAlert,
+    Job,
+    TrainingRun,
+    TrainingStatus,
+    new_id,
+    now,
+)
+from shared.db.session import UnitOfWork, Work, take_turns
+from shared.logs import new_trace_id
+from shared.settings import MonitorSettings
+
+log = structlog.get_logger(__name__)
+
+#: Who asks for trainings, and writes the steps.
+MONITOR = "monitor"
+WEEK = timedelta(days=7)
+_UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
+#: The details' name of the version that has to be checked before the training.
+AWAITED = "dataset_version_id"
+
+
+class AlertResponse:
+    """Decides about alerts, one at a time.
+
+    Every public method raises `Unavailable` when the database does not answer.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork, settings: MonitorSettings) -> None:
+        self._unit_of_work = unit_of_work
+        self._settings = settings
+
+    def look(self) -> None:
+        """Decide about what is open, and follow what is being trained."""
+        self._ask_by_calendar()
+        for alert_id in self._with_status(AlertStatus.OPEN):
+            self.decide(alert_id)
+        for alert_id in self._with_status(AlertStatus.TRAINING):
+            self._follow(alert_id)
+
+    def decide(self, alert_id: str) -> None:
+        """Train, ask, or leave it; an alert that was decided already stays as it is."""
+        with self._unit_of_work() as work:
+            # Two alerts at once would both find the budget untouched.
+            take_turns(work.session, "alert_response")
+            alert = work.session.get(DriftAlert, alert_id, with_for_update=True)
+            if alert is None or alert.status != AlertStatus.OPEN.value:
+                return
+            self._decide(work, alert)
+            log.info("drift_alert_decided", alert=alert.id, status=alert.status)
+
+    def _decide(self, work: Work, alert: DriftAlert) -> None:
+        is_allowed = "allowed_by" in alert.details
+        run = work.session.scalar(
+            select(TrainingRun).where(TrainingRun.status.in_(_UNFINISHED)).limit(1)
+        )
+        if run is not None:
+            _train(alert, run, f"A training is under way already: run {run.id}")
+        elif not is_allowed and self._settings.response == "ask":
+            alert.status = AlertStatus.ASKING.value
+            self._say(alert, f"Waits for a person: POST /v1/drift-alerts/{alert.id}/train")
+        elif not is_allowed and (spent := self._spent(work.session)):
+            self._end(alert, spent)
+        else:
+            self._begin(work, alert)
+
+    def _spent(self, session: Session) -> str | None:
+        """Why the budget forbids a training; `None` if it does not."""
+        runs = session.scalar(
+            select(func.count())
+            .select_from(TrainingRun)
+            .where(TrainingRun.requested_by == MONITOR, TrainingRun.requested_at > now() - WEEK)
+        )
+        allowed = self._settings.trainings_per_week
+        if (runs or 0) < allowed:
+            return None
+        return (
+            f"Not retrained: {runs} trainings were started within seven days, the budget is "
+            f"{allowed} (RAYON_MONITOR_TRAININGS_PER_WEEK). A person may: POST /v1/training-runs"
+        )
+
+    def _begin(self, work: Work, alert: DriftAlert) -> None:
+        base = self._dataset(work.session)
+        labels = _new_labels(work.session, base) if base is not None else 0
+        if base is None or not labels or _is_being_checked(work.session, base.name):
+            self._request(work, alert, base)
+            return
+        version = DatasetVersion(
+            id=new_id(),
+            name=base.name,
+            version=_last_number(work.session, base.name) + 1,
+            created_by=MONITOR,
+            asked={"base": base.version, "files": [], "remove": [], "corrected": True},
+        )
+        work.session.add(version)
+        work.session.flush()
+        work.publish(DatasetUploaded(trace_id=new_trace_id(), version_id=version.id))
+        alert.status = AlertStatus.TRAINING.value
+        alert.details = {**alert.details, AWAITED: version.id}
+        self._say(alert, f"Takes {labels} new labels into the dataset: {version.reference}")
+
+    def _request(self, work: Work, alert: DriftAlert, dataset: DatasetVersion | None) -> None:
+        reason = f"Drift alert {alert.id}: {alert.summary}"
+        run = TrainingRun(
+            id=new_id(),
+            requested_by=MONITOR,
+            reason=reason,
+            dataset=dataset.reference if dataset is not None else None,
+        )
+        work.session.add(run)
+        work.session.flush()
+        work.publish(
+            TrainingRequested(
+                trace_id=new_trace_id(), run_id=run.id, reason=reason, requested_by=MONITOR
+            )
+        )
+        on = run.dataset or "the trainer's own folder"
+        _train(alert, run, f"Asked for a training on {on}: run {run.id}")
+
+    def _follow(self, alert_id: str) -> None:
+        with self._unit_of_work() as work:
+            alert = work.session.get(DriftAlert, alert_id, with_for_update=True)
+            if alert is None or alert.status != AlertStatus.TRAINING.value:
+                return
+            if alert.training_run_id is None:
+                self._go_on(work, alert)
+                return
+            run = work.session.get_one(TrainingRun, alert.training_run_id)
+            if run.status in _UNFINISHED:
+                return
+            is_done = run.status == TrainingStatus.FINISHED.value
+            said = "Retrained" if is_done else f"The training {run.status}"
+            self._end(alert, f"{said}, run {run.id}. {run.message or ''}".strip())
+
+    def _go_on(self, work: Work, alert: DriftAlert) -> None:
+        """Train when the version with the new labels was checked."""
+        version = work.session.get(DatasetVersion, alert.details.get(AWAITED, ""))
+        if version is not None and version.status == DatasetStatus.CHECKING.value:
+            return
+        if version is not None and version.status == DatasetStatus.READY.value:
+            self._request(work, alert, version)
+            return
+        why = version.message if version is not None else "the version is gone"
+        self._say(alert, f"The new labels could not be taken in: {why}")
+        self._request(work, alert, self._dataset(work.session))
+
+    def _dataset(self, session: Session) -> DatasetVersion | None:
+        """The newest version that is ready, of the dataset that is to be trained on."""
+        ready = select(DatasetVersion).where(DatasetVersion.status == DatasetStatus.READY.value)
+        newest = ready.order_by(DatasetVersion.created_at.desc(), DatasetVersion.id.desc()).limit(1)
+        name = self._settings.dataset or _trained_on_last(session)
+        if name is not None:
+            return session.scalar(newest.where(DatasetVersion.name == name))
+        return session.scalar(newest)
+
+    def _ask_by_calendar(self) -> None:
+        days = self._settings.train_every_days
+        if not days:
+            return
+        with self._unit_of_work() as work:
+            last = work.session.scalar(select(func.max(TrainingRun.requested_at)))
+            if last is not None and last > now() - timedelta(days=days):
+                return
+            raise_alert(
+                work,
+                source=MONITOR,
+                raised_by="calendar",
+                kind="calendar",
+                release=None,
+                summary=f"No training was asked for within {days} days",
+                details={},
+                trace_id=new_trace_id(),
+                fingerprint="calendar",
+            )
+
+    def _with_status(self, status: AlertStatus) -> Sequence[str]:
+        with self._unit_of_work.reading() as session:
+            return session.scalars(
+                select(DriftAlert.id)
+                .where(DriftAlert.status == status.value)
+                .order_by(DriftAlert.id)
+            ).all()
+
+    def _end(self, alert: DriftAlert, text: str) -> None:
+        alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
+        self._say(alert, text)
+        log.info("drift_alert_ended", alert=alert.id, text=text)
+
+    def _say(self, alert: DriftAlert, text: str) -> None:
+        write_step(alert, MONITOR, text)
+
+
+def _train(alert: DriftAlert, run: TrainingRun, text: str) -> None:
+    alert.status, alert.training_run_id = AlertStatus.TRAINING.value, run.id
+    write_step(alert, MONITOR, text)
+
+
+def _trained_on_last(session: Session) -> str | None:
+    reference = session.scalar(
+        select(TrainingRun.dataset)
+        .where(TrainingRun.dataset.is_not(None))
+        .order_by(TrainingRun.id.desc())
+        .limit(1)
+    )
+    return parse(reference)[0] if reference else None
+
+
+def _new_labels(session: Session, base: DatasetVersion) -> int:
+    query = select(func.count()).select_from(Job).where(Job.labelled_at > base.created_at)
+    return session.scalar(query) or 0
+
+
+def _last_number(session: Session, name: str) -> int:
+    # Of versions that failed too, whose numbers are taken.
+    query = select(func.max(DatasetVersion.version)).where(DatasetVersion.name == name)
+    return session.scalar(query) or 0
+
+
+def _is_being_checked(session: Session, name: str) -> bool:
+    query = select(DatasetVersion.id).where(
+        DatasetVersion.name == name, DatasetVersion.status == DatasetStatus.CHECKING.value
+    )
+    return session.scalar(query.limit(1)) is not None
