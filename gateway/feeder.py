@@ -20,14 +20,17 @@ from shared.settings import (
     ProductSettings,
     StorageSettings,
     SweepSettings,
+    TracingSettings,
 )
 from shared.storage import Storage
+from shared.tracing import configure_tracing
 
 
 def main() -> int:
     """Run until told to stop."""
     configure_logs(LogSettings(), service="feeder")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="feeder")
     broker, limits = Broker(BrokerSettings()), ProductSettings()
     feeder = Feeder(
         UnitOfWork(open_engine(DatabaseSettings()), broker),

@@ -61,8 +61,10 @@ from shared.settings import (
     SingleSignOnSettings,
     StorageSettings,
     SweepSettings,
+    TracingSettings,
 )
 from shared.storage import Storage
+from shared.tracing import configure_tracing
 
 #: In the order of the documentation.
 ROUTES = (
@@ -91,6 +93,7 @@ def main() -> int:
     """Serve until told to stop."""
     configure_logs(LogSettings(), service="gateway")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="gateway")
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
     wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
     if settings.production and wrong:

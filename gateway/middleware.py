@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from gateway.errors import of_error
 from shared import metrics
 from shared.errors import TooLarge
 from shared.logs import bound_trace, new_trace_id
+from shared.tracing import request_span
 
 log = structlog.get_logger(__name__)
 
@@ -74,11 +76,13 @@ class Observed:
                 ]
             await send(message)
 
-        with bound_trace(trace_id):
+        with bound_trace(trace_id), request_span(trace_id, _tracing_headers(scope)) as span:
             try:
                 await self._app(scope, receive, send_traced)
             finally:
                 _record(scope, status, time.perf_counter() - started)
+                if span is not None:
+                    _describe(span, scope, status)
 
 
 class LimitedBody:
@@ -145,6 +149,19 @@ def _trace_id(scope: Scope) -> str:
         return given.decode().lower()
     parent = _TRACE_PARENT.match(headers.get(b"traceparent", b""))
     return parent.group(1).decode() if parent else new_trace_id()
+
+
+def _tracing_headers(scope: Scope) -> dict[str, str]:
+    found = dict(scope["headers"]).get(b"traceparent")
+    return {"traceparent": found.decode("latin-1")} if found else {}
+
+
+def _describe(span: Any, scope: Scope, status: int) -> None:
+    route = getattr(scope.get("route"), "path", "unmatched")
+    span.update_name(f"{scope['method']} {route}")
+    span.set_attribute("http.request.method", scope["method"])
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:

@@ -22,7 +22,9 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     SweepSettings,
+    TracingSettings,
 )
+from shared.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ def main() -> int:
     """Run until told to stop."""
     configure_logs(LogSettings(), service="scheduler")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="scheduler")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()

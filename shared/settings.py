@@ -136,6 +136,17 @@ class MetricsSettings(Settings):
     port: int = Field(default=0, ge=0, le=65535)
 
 
+class TracingSettings(Settings):
+    """OpenTelemetry; without an endpoint there is none."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_TRACING_", frozen=True)
+
+    #: OTLP over HTTP, such as `http://collector:4318/v1/traces`.
+    endpoint: str | None = None
+    #: Share of the traces that are kept, where the client has not decided it.
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
 class ProductSettings(Settings):
     """What one product may be, alone or in a catalog."""
 

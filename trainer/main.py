@@ -25,9 +25,11 @@ from shared.settings import (
     MetricsSettings,
     ReleaseSettings,
     StorageSettings,
+    TracingSettings,
     TrainerSettings,
 )
 from shared.storage import Storage
+from shared.tracing import configure_tracing
 from trainer.attempt import Commands
 from trainer.dataset_checks import DatasetChecks
 from trainer.runs import Runs
@@ -43,6 +45,7 @@ def main() -> int:
     """Run until told to stop."""
     configure_logs(LogSettings(), service="trainer")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="trainer")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = TrainerSettings()

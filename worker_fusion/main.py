@@ -15,8 +15,10 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     ReleaseSettings,
+    TracingSettings,
     WorkerSettings,
 )
+from shared.tracing import configure_tracing
 from worker_fusion.dead_letters import DeadLetters
 from worker_fusion.join import Fusions, Join
 
@@ -25,6 +27,7 @@ def main() -> int:
     """Run until told to stop."""
     configure_logs(LogSettings(), service="worker_fusion")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="worker_fusion")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     join = Join(unit_of_work, Fusions(Releases(ReleaseSettings())))

@@ -18,9 +18,11 @@ from shared.settings import (
     MetricsSettings,
     ReleaseSettings,
     StorageSettings,
+    TracingSettings,
     WorkerSettings,
 )
 from shared.storage import Storage
+from shared.tracing import configure_tracing
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
@@ -34,6 +36,7 @@ def main() -> int:
     configure_logs(LogSettings(), service="worker_image")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="worker_image")
     broker = Broker(BrokerSettings())
     releases, storage = Releases(release_settings), Storage(StorageSettings())
     backbones = Backbones(threads=settings.model_threads)

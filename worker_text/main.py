@@ -14,8 +14,10 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     ReleaseSettings,
+    TracingSettings,
     WorkerSettings,
 )
+from shared.tracing import configure_tracing
 from worker_text.handler import TextHandler
 from worker_text.scorer import TextScorer
 
@@ -25,6 +27,7 @@ def main() -> int:
     configure_logs(LogSettings(), service="worker_text")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="worker_text")
     broker = Broker(BrokerSettings())
     pool: ModelPool[str] = ModelPool(
         Releases(release_settings),

@@ -22,6 +22,7 @@ from shared.contracts import Message, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
 from shared.settings import BrokerSettings
+from shared.tracing import message_headers, message_span
 
 M = TypeVar("M", bound=Message)
 
@@ -54,12 +55,13 @@ class Broker:
         Raises:
             Unavailable: Redis does not answer; nothing was sent.
         """
+        links = message.links if isinstance(message, WorkMessage) else ()
         try:
             self._app.send_task(
                 message.topic,
                 args=(message.model_dump(mode="json"),),
                 queue=message.queue,
-                headers={"published_at": time.time()},
+                headers={"published_at": time.time(), **message_headers(message.trace_id, links)},
                 retry=False,
             )
         except (OperationalError, redis.RedisError, OSError) as error:
@@ -123,7 +125,12 @@ class Broker:
         is_again = bool((request.delivery_info or {}).get("redelivered"))
         comebacks = _RedisComebacks(self._redis, request.id) if is_again else None
         links = message.links if isinstance(message, WorkMessage) else ()
-        with bound_trace(message.trace_id, links), self.activity.handling():
+        headers = request.headers or {}
+        with (
+            bound_trace(message.trace_id, links),
+            message_span(message.topic, message.trace_id, headers),
+            self.activity.handling(),
+        ):
             try:
                 self._delivery.deliver(message, handler, comebacks)
             except TryAgain as error:

@@ -18,6 +18,7 @@ from shared.errors import ModalityNotInRelease, RayonError, Unavailable
 from shared.inference.batcher import Batcher
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.scorer import Scorer
+from shared.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +96,8 @@ class ModelPool(Generic[Item]):
         with self._using(version) as batcher:
             if batcher is None:
                 raise ModalityNotInRelease(f"Release {version} has no {self._modality} model")
-            return batcher.submit(items)
+            with span("score", modality=self._modality.value, release=version, items=len(items)):
+                return batcher.submit(items)
 
     def ready(self) -> tuple[str, ...]:
         """The versions that answer at once."""

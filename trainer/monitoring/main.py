@@ -19,7 +19,9 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     MonitorSettings,
+    TracingSettings,
 )
+from shared.tracing import configure_tracing
 from trainer.monitoring.response import AlertResponse
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,7 @@ def main() -> int:
     """Run until told to stop."""
     configure_logs(LogSettings(), service="monitor")
     serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service="monitor")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = MonitorSettings()

@@ -1,0 +1,163 @@
+"""Traces by OpenTelemetry, from request through queue to result; off without an endpoint.
+
+A trace has the id that requests, messages, jobs and log lines carry anyway. Beside it a message
+takes the span that sent it along in its headers (W3C Trace Context), so contracts know nothing of
+this. Where tracing is off nothing is imported and nothing is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from shared.settings import TracingSettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Link, Span, SpanContext
+
+PARENT, LINKS = "traceparent", "tracelinks"
+
+#: The trace that the next root span belongs to.
+_trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+
+
+class Tracing:
+    """What one process tells of its work."""
+
+    def __init__(
+        self, settings: TracingSettings, service: str, exporter: SpanExporter | None = None
+    ) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        class Ids(RandomIdGenerator):
+            def generate_trace_id(self) -> int:
+                known = _trace_id.get()
+                return int(known, 16) if known else super().generate_trace_id()
+
+        if exporter is None:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+            exporter = OTLPSpanExporter(endpoint=settings.endpoint)
+        self._provider = TracerProvider(
+            resource=Resource.create({"service.name": service, "service.namespace": "rayon"}),
+            sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
+            id_generator=Ids(),
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("rayon")
+        #: Requests that are being answered, by trace: one of them may send a message for others.
+        self._requests: dict[str, SpanContext] = {}
+
+    def flush(self) -> None:
+        """Send what has ended by now."""
+        self._provider.force_flush()
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+    @contextmanager
+    def request(self, trace_id: str, headers: Mapping[str, str]) -> Iterator[Span]:
+        """A request, from its first byte to the last one of its answer."""
+        from opentelemetry.trace import SpanKind
+
+        with self._started("request", trace_id, headers, SpanKind.SERVER) as span:
+            self._requests[trace_id] = span.get_span_context()
+            try:
+                yield span
+            finally:
+                self._requests.pop(trace_id, None)
+
+    @contextmanager
+    def message(self, topic: str, trace_id: str, headers: Mapping[str, Any]) -> Iterator[Span]:
+        """A message, from its arrival until it was dealt with."""
+        from opentelemetry.trace import SpanKind
+
+        links = [_link(one) for one in headers.get(LINKS) or ()]
+        attributes = {"messaging.system": "redis", "messaging.operation.type": "process"}
+        with self._started(
+            topic, trace_id, headers, SpanKind.CONSUMER, links=links, attributes=attributes
+        ) as span:
+            yield span
+
+    @contextmanager
+    def part(self, name: str, **attributes: Any) -> Iterator[Span]:
+        """A part of what is being done, such as a model call."""
+        with self._tracer.start_as_current_span(name, attributes=attributes) as span:
+            yield span
+
+    def headers(self, trace_id: str, links: Sequence[str]) -> dict[str, Any]:
+        """What a message takes along: who sends it, and the requests that it answers too."""
+        from opentelemetry.trace import get_current_span
+
+        here = get_current_span().get_span_context()
+        is_here = here.is_valid and f"{here.trace_id:032x}" == trace_id
+        sender = here if is_here else self._requests.get(trace_id)
+        others = [self._requests[one] for one in links if one in self._requests]
+        found: dict[str, Any] = {PARENT: _traceparent(sender)} if sender is not None else {}
+        return found | ({LINKS: [_traceparent(one) for one in others]} if others else {})
+
+    @contextmanager
+    def _started(
+        self, name: str, trace_id: str, headers: Mapping[str, Any], kind: Any, **more: Any
+    ) -> Iterator[Span]:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier = {PARENT: str(headers[PARENT])} if headers.get(PARENT) else {}
+        context = TraceContextTextMapPropagator().extract(carrier)
+        token = _trace_id.set(trace_id)
+        try:
+            with self._tracer.start_as_current_span(name, context, kind, **more) as span:
+                yield span
+        finally:
+            _trace_id.reset(token)
+
+
+_tracing: Tracing | None = None
+
+
+def configure_tracing(settings: TracingSettings, *, service: str) -> None:
+    """Trace this process from now on, if there is an endpoint."""
+    global _tracing
+    _tracing = Tracing(settings, service) if settings.endpoint else None
+
+
+def request_span(trace_id: str, headers: Mapping[str, str]) -> AbstractContextManager[Span | None]:
+    """A request; `None` where tracing is off."""
+    return nullcontext() if _tracing is None else _tracing.request(trace_id, headers)
+
+
+def message_span(
+    topic: str, trace_id: str, headers: Mapping[str, Any]
+) -> AbstractContextManager[Span | None]:
+    """A message that is handled; `None` where tracing is off."""
+    return nullcontext() if _tracing is None else _tracing.message(topic, trace_id, headers)
+
+
+def span(name: str, **attributes: Any) -> AbstractContextManager[Span | None]:
+    """A part of what is being done; `None` where tracing is off."""
+    return nullcontext() if _tracing is None else _tracing.part(name, **attributes)
+
+
+def message_headers(trace_id: str, links: Sequence[str] = ()) -> dict[str, Any]:
+    """What a message takes along; nothing where tracing is off."""
+    return {} if _tracing is None else _tracing.headers(trace_id, links)
+
+
+def _traceparent(context: SpanContext) -> str:
+    flags = int(context.trace_flags)
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
+
+
+def _link(traceparent: str) -> Link:
+    from opentelemetry.trace import Link, SpanContext, TraceFlags
+
+    _, trace_id, span_id, flags = traceparent.split("-")
+    return Link(SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16))))
