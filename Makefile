@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit explore train evaluate bench compare chaos catalogs promotion lock clean
+.PHONY: help run test lint format fuzz audit guesses admission explore train evaluate bench compare chaos catalogs promotion lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,12 @@ fuzz: .venv-security/stamp ## Send what the OpenAPI document allows, as each rol
 audit: .venv-security/stamp ## Look for weaknesses in the code and in what is installed
 	@.venv-security/bin/bandit -q -c pyproject.toml -r gateway shared worker_text worker_image worker_fusion trainer infra
 	@.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
+
+guesses: .venv/dev.stamp ## Guess passwords of a system of its own, and say how far that comes
+	@$(BIN)/python -m tests.bench.guesses
+
+admission: .venv/dev.stamp ## Measure what taking a job costs, beside a bare endpoint that writes a row
+	@$(BIN)/python -m tests.bench.admission
 
 explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
