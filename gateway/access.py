@@ -64,6 +64,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("PATCH", "/v1/users/{username}"): Rule(_ADMINS, Keys.NONE),
     ("DELETE", "/v1/users/{username}"): Rule(_ADMINS, Keys.NONE),
     ("POST", "/v1/users/{username}/reset"): Rule(_ADMINS, Keys.NONE),
+    ("DELETE", "/v1/users/{username}/sessions"): Rule(_ADMINS, Keys.NONE),
     ("GET", "/v1/audit-log"): Rule(_ADMINS, Keys.NONE),
     ("GET", "/v1/audit-log/export"): Rule(_ADMINS, Keys.NONE),
     ("GET", "/v1/jobs"): Rule(_EVERYONE, Scope.JOBS_READ),

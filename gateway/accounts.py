@@ -26,6 +26,9 @@ _NOBODY = _HASHER.hash("nobody has this password")
 _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
 #: In place of a hash, as long as nobody has chosen a password; no password fits it.
 NO_PASSWORD = "none yet"  # noqa: S105  # nosec B105  # the absence of one
+#: What is guessed first here; a password needs as many other characters as `FEWEST_OTHERS`.
+CONTEXT_WORDS = ("rayon", "rakuten", "password", "admin")
+FEWEST_OTHERS = 5
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 
 
@@ -38,8 +41,9 @@ def hash_password(password: str, username: str = "") -> str:
     """Hash a password with argon2id.
 
     Raises:
-        InvalidInput: It has a wrong length, is the account's name, or one of the 30,000 that are
-            found most often where passwords were stolen (the list of zxcvbn).
+        InvalidInput: It has a wrong length, is little more than the account's name or one of
+            `CONTEXT_WORDS`, or one of the 30,000 that are found most often where passwords were
+            stolen (the list of zxcvbn).
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidInput(
@@ -48,13 +52,22 @@ def hash_password(password: str, username: str = "") -> str:
             field=("password",),
         )
     lowered = password.lower()
-    if lowered in _common_passwords() or lowered == username.lower():
+    if lowered in _common_passwords() or _is_of_context(lowered, username.lower()):
         raise InvalidInput(
             "This password is one of the first that are guessed. Choose another",
             field=("password",),
         )
     with _HASHING:
         return _HASHER.hash(password)
+
+
+def _is_of_context(password: str, username: str) -> bool:
+    if password == username:
+        return True
+    rest = password
+    for word in (*CONTEXT_WORDS, username):
+        rest = rest.replace(word, "") if word else rest
+    return rest != password and len(rest) < FEWEST_OTHERS
 
 
 def is_password(user: User | None, password: str) -> bool:

@@ -34,6 +34,7 @@ class Sessions:
         self._guesses = guesses
         self._access = AccessTokens(settings)
         self._lifetime = timedelta(seconds=settings.refresh_token_seconds)
+        self._longest = timedelta(seconds=settings.session_seconds)
         self._leeway = timedelta(seconds=settings.refresh_leeway_seconds)
         self._unit_of_work = unit_of_work
 
@@ -64,7 +65,7 @@ class Sessions:
             id=new_id(),
             user_id=user.id,
             token_hash=digest(secret),
-            expires_at=now() + self._lifetime,
+            expires_at=now() + min(self._lifetime, self._longest),
             address=origin.address,
             agent=origin.agent,
         )
@@ -90,7 +91,7 @@ class Sessions:
             else:
                 login.previous_hash, login.token_hash = login.token_hash, digest(fresh)
                 login.refreshed_at = now()
-                login.expires_at = now() + self._lifetime
+                login.expires_at = min(now() + self._lifetime, login.created_at + self._longest)
         if login is None:
             raise Unauthenticated("The refresh token is not valid")
         return self._pair(login, fresh)

@@ -173,6 +173,8 @@ class GatewaySettings(ProductSettings):
     previous_secret_keys: tuple[SecretStr, ...] = ()
     access_token_seconds: int = Field(default=15 * 60, ge=10)
     refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
+    #: Of a session, however often it is refreshed; then the password is asked for again.
+    session_seconds: int = Field(default=90 * 24 * 3600, ge=60)
     #: A refresh token that was just used is valid for so long: its answer may have been lost.
     refresh_leeway_seconds: int = Field(default=10, ge=0, le=60)
     #: How long somebody has to choose a password.

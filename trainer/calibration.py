@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import minimize
 
 from shared.inference.fusion import SMALLEST_PROBABILITY
 

@@ -93,6 +93,17 @@ def reset_password(
     return code
 
 
+@router.delete("/{username}/sessions", status_code=204)
+def end_sessions(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+) -> Response:
+    """Sign a user out everywhere, at once; API keys go on."""
+    with services.unit_of_work() as work:
+        accounts.end_sessions(work.session, accounts.find(work.session, username))
+        audit.record(work.session, origin, "user.sign_out", actor=admin.username, target=username)
+    return Response(status_code=204)
+
+
 @router.delete("/{username}", status_code=204)
 def delete_user(
     services: ServicesDep,

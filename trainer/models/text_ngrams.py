@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sparse  # type: ignore[import-untyped]
+import scipy.sparse as sparse
 from onnx import TensorProto
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC

@@ -20,7 +20,7 @@ def configuration(home: Path) -> configparser.ConfigParser:
 def test_every_program_is_restarted_and_logged(tmp_path: Path) -> None:
     found = configuration(tmp_path)
     names = [name for name in found.sections() if name.startswith("program:")]
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         assert found[name]["autorestart"] == "True"
         assert Path(found[name]["stdout_logfile"]).parent == tmp_path / "logs"
@@ -58,7 +58,7 @@ def test_all_ports_are_checked_before_the_start(tmp_path: Path) -> None:
             "environment", ""
         ):
             assert int(found[name]["environment"].rsplit('"', 2)[1]) in opened
-    assert len(opened) == 13
+    assert len(opened) == 14
 
 
 def test_no_metrics_port_is_opened_when_they_are_off(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from gateway.accounts import hash_password
 from gateway.deps import ALGORITHM, AccessTokens
-from shared.db.models import LoginSession, Role, User
+from shared.db.models import LoginSession, Role, User, now
 from shared.errors import Unauthenticated
 from tests.unit.gateway.conftest import Api
 
@@ -279,3 +279,18 @@ def test_session_of_somebody_else_is_404(api: Api, ada: User, mine: dict[str, st
     session_id = _sign_in(api).json()["refresh_token"].partition(".")[0]
     assert api.client.delete(f"/v1/sessions/{session_id}", headers=mine).status_code == 404
     assert api.get(LoginSession, session_id) is not None
+
+
+def test_session_ends_however_often_it_is_refreshed(api: Api) -> None:
+    user = api.user(username="ada", password_hash=hash_password(PASSWORD))
+    tokens = api.client.post("/v1/token", data={"username": "ada", "password": PASSWORD}).json()
+    began = now() - timedelta(seconds=api.services.settings.session_seconds - 60)
+    with api.unit_of_work() as work:
+        work.session.query(LoginSession).filter_by(user_id=user.id).update({"created_at": began})
+    refreshed = api.client.post(
+        "/v1/token/refresh", json={"refresh_token": tokens["refresh_token"]}
+    )
+    assert refreshed.status_code == 200
+    with api.unit_of_work.reading() as session:
+        login = session.query(LoginSession).filter_by(user_id=user.id).one()
+    assert login.expires_at <= now() + timedelta(seconds=60)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway.accounts import hash_password
 from shared.db.models import Job, Role, User
+from shared.errors import InvalidInput
 from tests.factories import make_job
 from tests.unit.gateway.conftest import Api
 
@@ -172,3 +174,20 @@ def test_deleted_account_takes_its_jobs_along(api: Api, admin: dict[str, str]) -
     assert api.get(Job, hers.id) is None
     assert api.get(Job, his.id) is not None
     assert api.client.get("/v1/me", headers=headers).status_code == 401
+
+
+def test_admin_signs_somebody_out_everywhere(api: Api, admin: dict[str, str]) -> None:
+    ada = api.user(username="ada")
+    sessions = [api.sign(ada), api.sign(ada)]
+    other = api.sign(api.user())
+    assert api.client.delete("/v1/users/ada/sessions", headers=admin).status_code == 204
+    assert [api.client.get("/v1/me", headers=one).status_code for one in sessions] == [401, 401]
+    assert api.client.get("/v1/me", headers=other).status_code == 200
+    assert api.client.delete("/v1/users/nobody/sessions", headers=admin).status_code == 404
+
+
+@pytest.mark.parametrize("password", ["rayon2026", "RayonAdmin", "passwordada!", "rakuten-1"])
+def test_words_of_this_place_make_no_password(api: Api, password: str) -> None:
+    with pytest.raises(InvalidInput, match="first that are guessed"):
+        hash_password(password, "ada")
+    assert hash_password(f"{password} and some more", "ada")
