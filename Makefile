@@ -7,7 +7,7 @@ URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
 UV := $(BIN)/uv
-LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run
+LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run mlflow
 # The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate

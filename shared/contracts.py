@@ -36,7 +36,9 @@ class Modality(StrEnum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Fields that are not known are passed over: while a new version is rolled out, old workers read
+    # its messages. So a new field has a default, and nothing is lost where it is not read.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Message(_Frozen):

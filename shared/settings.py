@@ -156,13 +156,18 @@ class ProductSettings(Settings):
     max_text_characters: int = Field(default=50_000, ge=1)
 
 
-class GatewaySettings(ProductSettings):
-    """The HTTP front: address, secrets, limits."""
+class GatewayPort(Settings):
+    """Where the gateway listens."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+
+
+class GatewaySettings(ProductSettings, GatewayPort):
+    """The HTTP front: address, secrets, limits."""
+
     #: Signs access tokens; at least 32 characters. No default: the launcher makes one.
     secret_key: SecretStr = Field(min_length=32)
     #: Whether it was made on this machine and not given; so the launcher says.

@@ -6,7 +6,7 @@ import threading
 
 import structlog
 
-from shared.broker import Broker
+from shared.broker import Broker, process_name
 from shared.contracts import (
     DATASETS_QUEUE,
     TRAINING_QUEUE,
@@ -66,7 +66,7 @@ def main() -> int:
 
     broker.subscribe(TrainingRequested, on_training_requested)
     broker.subscribe(DatasetUploaded, on_dataset_uploaded)
-    broker.presence("trainer", QUEUES).start()
+    broker.presence(process_name("trainer"), QUEUES).start()
     following = threading.Thread(target=_follow, args=(runs, wake), name="runs", daemon=True)
     checking = threading.Thread(target=_check, args=(checks, sent), name="datasets", daemon=True)
     # Until the broker listens to signals itself; a run may have begun before.

@@ -5,6 +5,6 @@ The only package that knows Celery and Redis.
 
 from shared.broker.celery_broker import Broker, Publisher
 from shared.broker.depth import QueueDepth, Worker
-from shared.broker.presence import Presence
+from shared.broker.presence import Presence, process_name
 
-__all__ = ["Broker", "Presence", "Publisher", "QueueDepth", "Worker"]
+__all__ = ["Broker", "Presence", "Publisher", "QueueDepth", "Worker", "process_name"]

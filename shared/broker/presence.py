@@ -7,6 +7,7 @@ itself for its supervisor to start it again.
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ BEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 10
 #: Exit code of a worker that found itself deaf (`EX_SOFTWARE` of sysexits.h).
 DEAF_EXIT_CODE = 70
+
+
+def process_name(role: str) -> str:
+    """Name of this process among all, such as `text@host:12`."""
+    return f"{role}@{socket.gethostname()}:{os.getpid()}"
 
 
 class Activity:

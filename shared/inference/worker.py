@@ -1,10 +1,9 @@
 """Runs a worker: the same last steps for all of them."""
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 
-from shared.broker import Broker
+from shared.broker import Broker, process_name
 from shared.contracts import Lane, queue_name
 from shared.settings import WorkerSettings
 
@@ -25,8 +24,7 @@ def run_worker(
     """
     os.nice(settings.niceness)
     queues = lane_queues(station, settings.lanes)
-    name = f"{station}@{socket.gethostname()}:{os.getpid()}"
-    presence = broker.presence(name, queues)
+    presence = broker.presence(process_name(station), queues)
     presence.releases = ready
     presence.start()
     return broker.run(queues, threads=settings.threads)

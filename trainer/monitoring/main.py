@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from shared.broker import Broker
+from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
@@ -43,7 +43,7 @@ def main() -> int:
         response.decide(alert.alert_id)
 
     broker.subscribe(DriftDetected, on_drift_detected)
-    broker.presence("monitor", QUEUES).start()
+    broker.presence(process_name("monitor"), QUEUES).start()
     scheduler = BackgroundScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -102,6 +103,72 @@ def test_score_is_either_probabilities_or_a_failure() -> None:
         ModalityScore(job_id="1", probabilities=(1.0,), failure=failure)
 
 
-def test_unknown_field_is_refused() -> None:
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        ScoreText.model_validate({**MESSAGES[0].model_dump(mode="json"), "surprise": 1})
+def strangers(value: Any) -> Any:
+    """The same payload from a newer version: every object has a field that is not known here."""
+    if isinstance(value, dict):
+        return {name: strangers(one) for name, one in value.items()} | {"a_new_field": 1}
+    return [strangers(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "message",
+    # Of a parked message the payload is kept as it came.
+    [message for message in MESSAGES if not isinstance(message, MessageParked)],
+    ids=lambda message: message.topic,
+)
+def test_message_of_a_newer_version_is_read(message: Message) -> None:
+    newer = strangers(message.model_dump(mode="json"))
+    assert type(message).model_validate(newer) == message
+
+
+#: What the first version sent. A line is added when a message changes; none is ever taken out.
+EARLIER: dict[str, dict[str, Any]] = {
+    "score_text": {
+        "trace_id": TRACE,
+        "lane": "interactive",
+        "release": "3",
+        "items": [{"job_id": "1", "designation": "Piscine", "description": ""}],
+    },
+    "score_image": {
+        "trace_id": TRACE,
+        "lane": "catalog",
+        "release": "3",
+        "items": [{"job_id": "1", "uri": "images/a"}],
+    },
+    "modality_scored": {
+        "trace_id": TRACE,
+        "lane": "interactive",
+        "release": "3",
+        "modality": "image",
+        "items": [
+            {"job_id": "1", "probabilities": [0.25, 0.75], "failure": None},
+            {"job_id": "2", "probabilities": None, "failure": {"code": "x", "message": "y"}},
+        ],
+    },
+    "message_parked": {
+        "trace_id": TRACE,
+        "lane": "catalog",
+        "parked_topic": "score_text",
+        "payload": {},
+        "error": "x",
+        "deliveries": 4,
+        "parked_at": "2026-01-01T00:00:00Z",
+    },
+    "training_requested": {
+        "trace_id": TRACE,
+        "run_id": "r",
+        "reason": "drift",
+        "requested_by": "ada",
+    },
+    "dataset_uploaded": {"trace_id": TRACE, "version_id": "v"},
+    "drift_detected": {"trace_id": TRACE, "alert_id": "a"},
+    "report_requested": {"trace_id": TRACE, "month": "2026-11"},
+}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_message_of_an_earlier_version_is_read(topic: str) -> None:
+    message = TOPICS[topic].model_validate(EARLIER[topic])
+    assert message.trace_id == TRACE
+    known = message.model_dump(mode="json")
+    assert {name: known[name] for name in EARLIER[topic]} == EARLIER[topic]

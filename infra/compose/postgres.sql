@@ -1,0 +1,2 @@
+-- Run once, in an empty volume: the registry's own database beside Rayon's.
+CREATE DATABASE mlflow;

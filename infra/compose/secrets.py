@@ -1,0 +1,51 @@
+"""Makes the secrets of a new installation as files: `python -m infra.compose.secrets FOLDER`.
+
+What is there already stays. Files of one's own, with the same names, do as well.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+
+#: Base64 of so many random bytes: 288 bits.
+STRENGTH = 36
+
+
+def main() -> int:
+    """Write what is missing; returns the exit code."""
+    if len(sys.argv) != 2:
+        print("Expected one folder", file=sys.stderr)  # noqa: T201
+        return 2
+    made = complete(Path(sys.argv[1]))
+    print(f"Made {', '.join(made)}" if made else "All secrets are there")  # noqa: T201
+    return 0
+
+
+def complete(folder: Path) -> list[str]:
+    """Write the secrets that a folder lacks; returns their names."""
+    made = [
+        name
+        for name in ("database_password", "redis_password", "secret_key", "admin_password")
+        if _keep(folder / name, secrets.token_urlsafe(12 if name == "admin_password" else STRENGTH))
+    ]
+    database, redis = ((folder / f"{name}_password").read_text() for name in ("database", "redis"))
+    addresses = {
+        "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon",
+        "mlflow_database_url": f"postgresql://rayon:{database}@postgres/mlflow",
+        "broker_url": f"redis://:{redis}@redis:6379/0",
+        "redis.conf": f"requirepass {redis}\n",
+    }
+    return made + [name for name, text in addresses.items() if _keep(folder / name, text)]
+
+
+def _keep(path: Path, text: str) -> bool:
+    """Write a file unless there is one; whoever mounts the folder reads it."""
+    if path.exists():
+        return False
+    path.write_text(text)
+    path.chmod(0o444)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Whether a worker of this machine consumes: `python -m shared.broker.probe text`, for a container.
+
+A worker announces itself as long as it consumes, and ends itself when it is deaf; so its fresh
+announcement is the proof.
+"""
+
+import socket
+import sys
+
+from shared.broker.celery_broker import Broker
+from shared.broker.depth import Worker
+from shared.errors import Unavailable
+from shared.settings import BrokerSettings
+
+
+def main() -> int:
+    """Look for the announcement; returns the exit code."""
+    if len(sys.argv) != 2:
+        print("Expected one name, such as `text`", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        names = [worker.name for worker in Broker(BrokerSettings()).workers() if _is_mine(worker)]
+    except Unavailable as error:
+        print(error.detail, file=sys.stderr)  # noqa: T201
+        return 1
+    if not names:
+        print(f"No {sys.argv[1]} worker of this machine has announced itself", file=sys.stderr)  # noqa: T201
+    return 0 if names else 1
+
+
+def _is_mine(worker: Worker) -> bool:
+    return worker.name.startswith(f"{sys.argv[1]}@{socket.gethostname()}:")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

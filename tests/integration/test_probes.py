@@ -1,0 +1,45 @@
+"""What a container asks about the process that runs in it."""
+
+import os
+import subprocess
+import sys
+
+from shared.broker import Broker, process_name
+from tests.servers import free_port
+
+
+def ask(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_worker_is_well_while_it_announces_itself(broker: Broker, redis_url: str) -> None:
+    before = ask("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url)
+    assert before.returncode == 1
+    assert "No text worker" in before.stderr
+    broker.presence(process_name("text"), ["text.interactive"]).beat()
+    assert ask("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url).returncode == 0
+    assert ask("shared.broker.probe", "image", RAYON_BROKER_URL=redis_url).returncode == 1
+    # Of another machine.
+    broker.presence("fusion@elsewhere:1", ["fusion.interactive"]).beat()
+    assert ask("shared.broker.probe", "fusion", RAYON_BROKER_URL=redis_url).returncode == 1
+
+
+def test_worker_is_not_well_without_a_queue() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    asked = ask("shared.broker.probe", "text", RAYON_BROKER_URL=url)
+    assert asked.returncode == 1
+    assert "does not answer" in asked.stderr
+    assert ask("shared.broker.probe").returncode == 2
+
+
+def test_gateway_that_is_not_there_is_not_well() -> None:
+    asked = ask("gateway.probe", RAYON_GATEWAY_PORT=str(free_port()))
+    assert asked.returncode == 1
+    assert "/readyz" in asked.stderr
