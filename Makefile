@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission explore train evaluate bench compare chaos catalogs promotion lock clean
+.PHONY: help run test lint format fuzz audit guesses admission explore train evaluate bench compare chaos catalogs promotion survivors images lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,15 @@ catalogs: .venv/dev.stamp ## Break the running system twenty times while it clas
 
 promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
 	@$(BIN)/python -m tests.bench.promotion --url "$(URL)" --data "$(DATA)"
+
+survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
+	@$(BIN)/python -m tests.bench.survivors --url "$(URL)" --data "$(DATA)"
+
+images: ## Build the image of every service: make images VERSION=1.2.3
+	@for name in gateway worker_text worker_image worker_fusion trainer infra/mlflow; do \
+		echo "rayon/$${name##*/}:$(or $(VERSION),latest)"; \
+		docker build --quiet -f $$name/Dockerfile -t "rayon/$${name##*/}:$(or $(VERSION),latest)" . || exit 1; \
+	done
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt

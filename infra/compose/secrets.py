@@ -30,8 +30,8 @@ def complete(folder: Path) -> list[str]:
     ]
     database, redis = ((folder / f"{name}_password").read_text() for name in ("database", "redis"))
     addresses = {
-        "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon",
-        "mlflow_database_url": f"postgresql://rayon:{database}@postgres/mlflow",
+        "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon?client_encoding=utf8",
+        "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",
         "broker_url": f"redis://:{redis}@redis:6379/0",
         "redis.conf": f"requirepass {redis}\n",
     }

@@ -98,7 +98,7 @@ class Chaos:
         found = []
         async with Client(self.url) as client:
             for number, name in enumerate(chosen[:runs], start=1):
-                files = _files(texts, pictures, salt=os.urandom(8))
+                files = files_of(texts, pictures, salt=os.urandom(8))
                 found.append(await self._one(client, files, name, faults[name]))
                 print(f"{number:>2}/{runs}  {found[-1]}", flush=True)
         return {"rows_each": len(texts) + len(pictures), "runs": found, **_sums(found)}
@@ -131,8 +131,8 @@ class Chaos:
         await breaking
         # The same again: it must be the same catalog, whatever broke.
         again = await client.upload(files.form, key)
-        catalog = await _final(client, again["id"])
-        lines = list(csv.DictReader(io.StringIO(await client.text(_results(catalog["id"])))))
+        catalog = await final_catalog(client, again["id"])
+        lines = list(csv.DictReader(io.StringIO(await client.text(results_path(catalog["id"])))))
         return {
             "fault": name,
             "after_seconds": round(moment, 2),
@@ -235,7 +235,8 @@ async def _later(
     await fault(client)
 
 
-async def _final(client: Client, catalog_id: str) -> dict[str, Any]:
+async def final_catalog(client: Client, catalog_id: str) -> dict[str, Any]:
+    """Wait for a catalog's end; one that never ends is returned as it is."""
     deadline = time.perf_counter() + PATIENCE_SECONDS
     while True:
         catalog = await client.get(f"/v1/catalogs/{catalog_id}", wait=10)
@@ -244,11 +245,13 @@ async def _final(client: Client, catalog_id: str) -> dict[str, Any]:
             return catalog
 
 
-def _results(catalog_id: str) -> str:
+def results_path(catalog_id: str) -> str:
+    """Where a catalog's answers are."""
     return f"/v1/catalogs/{catalog_id}/results"
 
 
-def _files(texts: pd.DataFrame, pictures: pd.DataFrame, salt: bytes) -> Files:
+def files_of(texts: pd.DataFrame, pictures: pd.DataFrame, salt: bytes) -> Files:
+    """Rows of texts, then rows with pictures; `salt` makes the pictures new."""
     table, archive = io.StringIO(), io.BytesIO()
     lines = csv.writer(table)
     lines.writerow(["designation", "description", "image"])
