@@ -76,10 +76,8 @@ async def survive(
             done = sum(line["status"] == "done" and not line["degraded"] for line in lines)
             lost = TEXTS + PICTURES - done + sum(one["status"] != "done" for one in answers)
             found.append({"fault": name, "seconds": round(seconds, 1), "lost": lost})
-            print(
-                f"{name:<28}{seconds:6.1f} s   rows {done}, jobs {len(answers)}, lost {lost}",
-                flush=True,
-            )
+            told = f"{name:<28}{seconds:6.1f} s   rows {done}, jobs {len(answers)}, lost {lost}"
+            print(told, flush=True)
             await asyncio.to_thread(healthy)
     return found
 
