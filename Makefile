@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission explore train evaluate bench compare chaos catalogs promotion survivors images lock clean
+.PHONY: help run test lint format fuzz audit guesses admission explore train evaluate bench compare chaos catalogs promotion survivors images manifests lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,18 +84,22 @@ images: ## Build the image of every service: make images VERSION=1.2.3
 		docker build --quiet -f $$name/Dockerfile -t "rayon/$${name##*/}:$(or $(VERSION),latest)" . || exit 1; \
 	done
 
+manifests: .venv-delivery/stamp ## Build the Kubernetes manifests and check them against the API's schemas
+	@.venv-delivery/bin/python -m infra.k8s.manifests
+
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/security.in -o requirements/security.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/delivery.in -o requirements/delivery.txt
 	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
 	@for name in $(LOCKS); do \
 		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## Remove what was built; data in var/ stays
-	rm -rf .venv .venv-bench .venv-bentoml .venv-security .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	rm -rf .venv .venv-bench .venv-bentoml .venv-security .venv-delivery .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
@@ -119,6 +123,11 @@ $(UV): requirements/uv.txt
 .venv-security/stamp: requirements/security.txt $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-security
 	@$(UV) pip install --quiet --python .venv-security/bin/python --require-hashes -r requirements/security.txt
+	@touch $@
+
+.venv-delivery/stamp: requirements/delivery.txt $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-delivery
+	@$(UV) pip install --quiet --python .venv-delivery/bin/python --require-hashes -r requirements/delivery.txt
 	@touch $@
 
 .venv-bench/stamp: requirements/bench.txt requirements/bench-bentoml.txt $(UV)

@@ -1,0 +1,203 @@
+"""The manifests fit the code: same commands, known settings, known queues, no secrets."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.bootstrap import AdminSettings
+from infra.k8s.rules import containers_of, pod_of
+from shared import settings
+from shared.contracts import STATIONS, Lane, all_queues, queue_name
+
+PROJECT = Path(__file__).parents[3]
+K8S = PROJECT / "infra" / "k8s"
+#: What the labels of a pod allow it to reach, and the secrets that are of use only there.
+SECRETS_OF = {
+    "database": {"rayon-database", "rayon-registry"},
+    "queue": {"rayon-broker"},
+    "storage": {"rayon-storage"},
+}
+#: Services of Compose that are the steps of the job `prepare`.
+STEPS = {"migrate", "account", "release"}
+
+
+def documents(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def of_kind(kind: str, folder: str = "base") -> dict[str, dict[str, Any]]:
+    return {
+        one["metadata"]["name"]: one
+        for one in documents(K8S / folder)
+        # A patch of all of a kind says no name.
+        if one.get("kind") == kind and one["metadata"]["name"] != "any"
+    }
+
+
+def compose() -> dict[str, dict[str, Any]]:
+    """Services of Compose that run an image of ours."""
+    services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
+    return {
+        name: service
+        for name, service in services.items()
+        if str(service["image"]).startswith("rayon/") and name != "init"
+    }
+
+
+def plain(environment: list[dict[str, str]]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in environment}
+
+
+def container(name: str) -> dict[str, Any]:
+    """The container that does what a service of Compose does."""
+    if name in STEPS:
+        first, second, last = containers_of(of_kind("Job")["prepare"])
+        return dict({"migrate": first, "account": second, "release": last}[name])
+    return dict(containers_of(of_kind("Deployment")[name])[0])
+
+
+@pytest.mark.parametrize("name", compose())
+def test_service_of_compose_runs_in_the_cluster_by_the_same_command(name: str) -> None:
+    service, found = compose()[name], container(name)
+    assert found["image"] == str(service["image"]).partition(":")[0]
+    assert found.get("command") == service.get("command")
+
+
+@pytest.mark.parametrize("name", sorted(set(compose()) - STEPS - {"trainer"}))
+def test_memory_limit_is_that_of_compose(name: str) -> None:
+    expected = str(compose()[name]["mem_limit"]).replace("g", "Gi")
+    assert container(name)["resources"]["limits"]["memory"] == expected
+
+
+@pytest.mark.parametrize("name", [name for name in compose() if name.startswith("worker-")])
+def test_worker_has_the_lane_of_compose(name: str) -> None:
+    lanes = compose()[name]["environment"]["RAYON_WORKER_LANES"]
+    assert plain(container(name)["env"])["RAYON_WORKER_LANES"] == lanes
+
+
+def known_variables() -> set[str]:
+    groups = [
+        one
+        for one in (*vars(settings).values(), AdminSettings)
+        if isinstance(one, type) and issubclass(one, settings.Settings)
+    ]
+    names = {
+        f"{group.model_config.get('env_prefix', '')}{field}".upper()
+        for group in groups
+        for field in group.model_fields
+    }
+    return names | {f"{name}_FILE" for name in names}
+
+
+def test_every_variable_is_a_setting() -> None:
+    used = {
+        name
+        for path in K8S.rglob("*.yaml")
+        for name in re.findall(r"RAYON_[A-Z_]+[A-Z]", uncommented(path))
+    }
+    assert "RAYON_DATABASE_URL_FILE" in used
+    assert used - known_variables() == set()
+
+
+def uncommented(path: Path) -> str:
+    return "\n".join(line.partition("# ")[0] for line in path.read_text().splitlines())
+
+
+def test_every_lane_has_a_scaler_that_counts_waiting_and_running() -> None:
+    scaled = of_kind("ScaledObject", "components/keda")
+    for station in STATIONS:
+        for lane in Lane:
+            name = f"worker-{station}" + ("-catalog" if lane is Lane.CATALOG else "")
+            trigger = scaled[name]["spec"]["triggers"][0]["metadata"]
+            assert f'queue="{queue_name(station, lane)}"' in trigger["query"]
+            assert 'state=~"waiting|running"' in trigger["query"]
+
+
+def test_scalers_ask_for_queues_that_there_are() -> None:
+    queries = (K8S / "components" / "keda" / "scaled-objects.yaml").read_text()
+    asked = set(re.findall(r'queue="([^"]+)"', queries))
+    assert asked
+    assert asked <= set(all_queues())
+
+
+def test_catalog_workers_never_scale_to_none() -> None:
+    # The feeder feeds as many rows as there are workers for, and would wait for the first one.
+    for one in of_kind("ScaledObject", "components/keda").values():
+        assert one["spec"]["minReplicaCount"] >= 1
+
+
+def test_both_ways_to_scale_have_the_same_targets_and_limits() -> None:
+    def limits(kind: str, folder: str, low: str, high: str) -> dict[str, tuple[int, int]]:
+        return {
+            name: (one["spec"][low], one["spec"][high])
+            for name, one in of_kind(kind, folder).items()
+        }
+
+    keda = limits("ScaledObject", "components/keda", "minReplicaCount", "maxReplicaCount")
+    plain_ones = limits("HorizontalPodAutoscaler", "components/hpa", "minReplicas", "maxReplicas")
+    assert keda == plain_ones
+
+
+def secrets_of(workload: dict[str, Any]) -> set[str]:
+    volumes = {one["name"]: one for one in pod_of(workload)["volumes"]}
+    return {one["secret"]["name"] for one in volumes["secrets"]["projected"]["sources"]}
+
+
+@pytest.mark.parametrize("name", of_kind("Deployment"))
+def test_pod_reaches_what_it_has_secrets_for(name: str) -> None:
+    workload = of_kind("Deployment")[name]
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    for use, secrets in SECRETS_OF.items():
+        assert (labels.get(f"uses-{use}") == "true") == bool(secrets & secrets_of(workload)), use
+
+
+@pytest.mark.parametrize("name", of_kind("Deployment"))
+def test_pod_is_told_of_each_file_that_it_has(name: str) -> None:
+    workload = of_kind("Deployment")[name]
+    files = {
+        Path(one["value"]).name for one in container(name)["env"] if "/run/rayon/" in one["value"]
+    }
+    documented = dict(re.findall(r"^\| `(rayon-\w+)` \| `(\w+)`", readme(), flags=re.MULTILINE))
+    assert files == {documented[secret] for secret in secrets_of(workload)}
+
+
+def readme() -> str:
+    return (K8S / "README.md").read_text()
+
+
+def test_every_secret_is_documented() -> None:
+    used = {
+        name
+        for path in [*(K8S / "base").rglob("*.yaml"), *(K8S / "overlays").rglob("*.yaml")]
+        for name in re.findall(r"secret(?:Name)?: (?:\{name: )?(rayon-[a-z-]+)", path.read_text())
+    }
+    assert "rayon-database" in used
+    for name in used:
+        assert f"`{name}`" in readme(), name
+
+
+def test_no_secret_is_written_down() -> None:
+    for path in K8S.rglob("*.yaml"):
+        text = path.read_text()
+        assert not re.search(r"^kind: Secret$", text, flags=re.MULTILINE), path
+        assert not re.search(r"://[^/\s]*:[^/\s]+@", text), path
+        for one in re.findall(r"name: (\w*(?:PASSWORD|SECRET|KEY|TOKEN)\w*), value", text):
+            assert one.endswith("_FILE"), f"{path}: {one}"
+
+
+@pytest.mark.parametrize("name", of_kind("Deployment"))
+def test_workload_is_probed_as_its_image_is(name: str) -> None:
+    found = container(name)
+    station = {"worker-text": "text", "worker-image": "image", "worker-fusion": "fusion"}
+    expected = station.get(name.removesuffix("-catalog"), name)
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if expected in (*STATIONS, "trainer", "monitor"):
+            command = ["python", "-m", "shared.broker.probe", expected]
+            assert found[probe]["exec"]["command"] == command
+        else:
+            assert found[probe]["httpGet"]["port"] in ("http", "metrics")
