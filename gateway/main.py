@@ -31,6 +31,7 @@ from gateway.routes import (
     drift_alerts,
     health,
     jobs,
+    performance,
     queues,
     releases,
     single_sign_on,
@@ -79,6 +80,7 @@ ROUTES = (
     datasets,
     training,
     drift_alerts,
+    performance,
     queues,
     health,
 )

@@ -313,7 +313,7 @@ class WorkerSettings(Settings):
 
 
 class MonitorSettings(Settings):
-    """What is done about alerts."""
+    """What the monitor measures, and what is done about alerts."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_MONITOR_", frozen=True)
 
@@ -328,6 +328,10 @@ class MonitorSettings(Settings):
     train_every_days: int = Field(default=0, ge=0)
     #: How often it is looked at how trainings went.
     interval_seconds: float = Field(default=10.0, gt=0)
+    #: How often F1 is estimated, and measured where labels came.
+    measure_seconds: float = Field(default=15 * 60.0, gt=0)
+    #: The champion is scored on the test set again after so many days.
+    test_every_days: int = Field(default=7, ge=1)
 
 
 class TrainerSettings(Settings):

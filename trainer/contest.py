@@ -6,6 +6,7 @@ A process of its own, for it loads models and takes minutes: it can be stopped a
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,32 +61,58 @@ def contest(
     return verdict.figures() | {"sentence": verdict.sentence()}
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Probabilities of a release, one frame a modality with the rows' numbers; columns by code.
+
+    Attributes:
+        text: Of the rows with a text.
+        image: Of the rows with a picture that can be read.
+        answered: Of all rows that have an answer, as it is served: text only is answered by the
+            text model, a picture only by the picture model, both by the fusion.
+    """
+
+    text: pd.DataFrame
+    image: pd.DataFrame
+    answered: pd.DataFrame
+
+
+def scores(folder: Path, data: Dataset, part: str = "test") -> Scored:
+    """Score a part of the data with a release. Raises `InvalidInput` if the folder is none."""
+    release = LoadedRelease.load(folder)
+    codes = [category.code for category in release.manifest.categories]
+    texts, pictures = data.part(part, text=True), data.part(part, picture=True)
+    text = image = fused = pd.DataFrame(columns=codes)
+    if release.text:
+        text = pd.DataFrame(release.score_texts(texts), texts.index, codes)
+    if release.image:
+        image = _readable(pd.DataFrame(release.score_pictures(pictures), pictures.index, codes))
+    both = text.index.intersection(image.index)
+    if release.fusion:
+        found = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
+        fused = pd.DataFrame(found, both, codes)
+    alone = [text.drop(index=both), image.drop(index=both)]
+    return Scored(text, image, pd.concat([some for some in (*alone, fused) if len(some)] or [text]))
+
+
 def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
     """What a release answers to each askable row, as it is served; shape `(rows,)`.
 
-    Text only is answered by the text model, a picture only by the picture model, both by the
-    fusion. A picture that cannot be read leaves the text; without a text, `NO_ANSWER`.
+    A picture that cannot be read leaves the text; without a text, `NO_ANSWER`.
 
     Raises:
         InvalidInput: The folder is not a release.
     """
-    release = LoadedRelease.load(folder)
+    found = scores(folder, data, part).answered
+    answered = pd.Series(likeliest(found), index=found.index)
     rows = askable(data, part)
-    texts, pictures = data.part(part, text=True), data.part(part, picture=True)
-    text = image = fused = pd.DataFrame(columns=range(len(release.manifest.categories)))
-    if release.text:
-        text = pd.DataFrame(release.score_texts(texts), index=texts.index)
-    if release.image:
-        image = _readable(pd.DataFrame(release.score_pictures(pictures), index=pictures.index))
-    both = text.index.intersection(image.index)
-    if release.fusion:
-        scores = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
-        fused = pd.DataFrame(scores, index=both)
-    alone = [text.drop(index=both), image.drop(index=both)]
-    found = pd.concat([some for some in (*alone, fused) if len(some)] or [text])
-    codes = np.array([category.code for category in release.manifest.categories], np.int64)
-    answered = pd.Series(codes[_floats(found).argmax(axis=1)], index=found.index)
     return answered.reindex(rows.index, fill_value=NO_ANSWER).to_numpy(np.int64)
+
+
+def likeliest(scored: pd.DataFrame) -> Codes:
+    """The code of each row's highest probability, shape `(rows,)`."""
+    found: Codes = scored.columns.to_numpy(np.int64)[_floats(scored).argmax(axis=1)]
+    return found
 
 
 def askable(data: Dataset, part: str = "test") -> pd.DataFrame:

@@ -560,7 +560,8 @@ class Performance(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     measured_at: Mapped[datetime] = mapped_column(default=now)
-    #: `test` (held-out rows), `labelled` (answers that people labelled), `estimated` (no labels).
+    #: `test` (held-out rows; without an interval what the release says of itself), `labelled`
+    #: (answers drawn for review), `volunteered` (labelled of people's own accord), `estimated`.
     kind: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(32))
     #: `fusion`, `text` or `image`.
@@ -574,7 +575,7 @@ class Performance(Base):
     high: Mapped[float | None]
     #: Of an estimate: how far earlier ones were from the labels, as root of the mean square.
     past_error: Mapped[float | None]
-    #: By code: `f1`, `rows`.
+    #: By code: `f1`, `low`, `high`, `rows`.
     classes: Mapped[dict[str, Any]]
 
 

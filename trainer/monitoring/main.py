@@ -11,6 +11,7 @@ from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
+from shared.inference.releases import Releases
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (
@@ -19,9 +20,12 @@ from shared.settings import (
     LogSettings,
     MetricsSettings,
     MonitorSettings,
+    ReleaseSettings,
     TracingSettings,
+    TrainerSettings,
 )
 from shared.tracing import configure_tracing
+from trainer.monitoring.performance import Performances
 from trainer.monitoring.response import AlertResponse
 
 log = structlog.get_logger(__name__)
@@ -38,6 +42,8 @@ def main() -> int:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = MonitorSettings()
     response = AlertResponse(unit_of_work, settings)
+    registry = Releases(ReleaseSettings())
+    performances = Performances(unit_of_work, registry, settings, TrainerSettings())
 
     def on_drift_detected(alert: DriftDetected) -> None:
         response.decide(alert.alert_id)
@@ -48,11 +54,14 @@ def main() -> int:
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )
     every(scheduler, settings.interval_seconds, response.look)
+    every(scheduler, settings.measure_seconds, performances.measure)
+    every(scheduler, settings.measure_seconds, performances.score_champion)
     signal.signal(signal.SIGTERM, _leave)
     scheduler.start()
     try:
         return broker.run(QUEUES, threads=1)
     finally:
+        performances.stopping.set()
         scheduler.shutdown(wait=False)
 
 

@@ -102,7 +102,7 @@ class AlertResponse:
         )
 
     def _begin(self, work: Work, alert: DriftAlert) -> None:
-        base = self._dataset(work.session)
+        base = latest_dataset(work.session, self._settings.dataset)
         labels = _new_labels(work.session, base) if base is not None else 0
         if base is None or not labels or _is_being_checked(work.session, base.name):
             self._request(work, alert, base)
@@ -164,16 +164,7 @@ class AlertResponse:
             return
         why = version.message if version is not None else "the version is gone"
         self._say(alert, f"The new labels could not be taken in: {why}")
-        self._request(work, alert, self._dataset(work.session))
-
-    def _dataset(self, session: Session) -> DatasetVersion | None:
-        """The newest version that is ready, of the dataset that is to be trained on."""
-        ready = select(DatasetVersion).where(DatasetVersion.status == DatasetStatus.READY.value)
-        newest = ready.order_by(DatasetVersion.created_at.desc(), DatasetVersion.id.desc()).limit(1)
-        name = self._settings.dataset or _trained_on_last(session)
-        if name is not None:
-            return session.scalar(newest.where(DatasetVersion.name == name))
-        return session.scalar(newest)
+        self._request(work, alert, latest_dataset(work.session, self._settings.dataset))
 
     def _ask_by_calendar(self) -> None:
         days = self._settings.train_every_days
@@ -210,6 +201,21 @@ class AlertResponse:
 
     def _say(self, alert: DriftAlert, text: str) -> None:
         write_step(alert, MONITOR, text)
+
+
+def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
+    """The newest version that is ready, of the dataset that is to be trained on.
+
+    Args:
+        session: Reads.
+        name: Of the dataset; else it is the one that was trained on last, else the newest.
+    """
+    ready = select(DatasetVersion).where(DatasetVersion.status == DatasetStatus.READY.value)
+    newest = ready.order_by(DatasetVersion.created_at.desc(), DatasetVersion.id.desc()).limit(1)
+    name = name or _trained_on_last(session)
+    if name is not None:
+        return session.scalar(newest.where(DatasetVersion.name == name))
+    return session.scalar(newest)
 
 
 def _train(alert: DriftAlert, run: TrainingRun, text: str) -> None:

@@ -1,0 +1,120 @@
+"""Jobs that were answered, with their scores, as the workers would have left them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.categories import CategorySet
+from shared.contracts import Failure, Modality
+from shared.db.models import Base, Job, JobStatus, Review, Score, User, new_id
+from shared.inference.fusion import FusionModel
+from tests.factories import make_job, make_manifest, make_user
+from worker_fusion.combine import Evidence, answers
+from worker_fusion.join import PROBABILITY_TYPE
+
+Floats = NDArray[np.float32]
+
+
+def even_fusion(classes: int = 2) -> FusionModel:
+    """A fusion that believes both modalities alike, as the tiny release has it."""
+    even = np.ones(classes, np.float32)
+    return FusionModel(even, even, np.zeros(classes, np.float32))
+
+
+@dataclass
+class AnsweredJobs:
+    """Makes rows of answered jobs, to be added to a database."""
+
+    user: User = field(default_factory=make_user)
+    categories: CategorySet = field(default_factory=lambda: make_manifest().category_set)
+    fusion: FusionModel | None = field(default_factory=even_fusion)
+    release: str = "1"
+
+    def make(
+        self,
+        finished_at: datetime,
+        *,
+        text: list[float] | Floats | None = None,
+        image: list[float] | Floats | None = None,
+        broken: Modality | None = None,
+        seconds: float = 1.0,
+        label: int | None = None,
+        labelled_at: datetime | None = None,
+        reason: str | None = None,
+        chance: float = 1.0,
+        **changes: Any,
+    ) -> list[Base]:
+        """One job with its scores.
+
+        Args:
+            finished_at: When it was answered.
+            text: Probabilities of the text model.
+            image: Of the picture model.
+            broken: A modality that could not be read.
+            seconds: How long it took.
+            label: What a person said.
+            labelled_at: When; a day after the answer if left out.
+            reason: Why it was drawn for review, if it was.
+            chance: How likely it was to be drawn.
+            changes: Other columns of the job.
+        """
+        given = {Modality.TEXT: text, Modality.IMAGE: image}
+        probabilities = {
+            modality: np.array(one, np.float32)
+            for modality, one in given.items()
+            if one is not None
+        }
+        failures = {broken: Failure(code=f"{broken}_unreadable", message="")} if broken else {}
+        evidence = Evidence(probabilities, failures)
+        answer = answers([evidence], self.categories, self.fusion)[0]
+        job = make_job(
+            self.user,
+            **{
+                "id": new_id(),
+                "release": self.release,
+                "status": (JobStatus.FAILED if answer.failure else JobStatus.DONE).value,
+                "created_at": finished_at - timedelta(seconds=seconds),
+                "finished_at": finished_at,
+                "wants_text": text is not None or broken is Modality.TEXT,
+                "wants_image": image is not None or broken is Modality.IMAGE,
+                "prdtypecode": answer.prdtypecode,
+                "confidence": answer.confidence,
+                "result": answer.result,
+                "error_code": answer.failure.code if answer.failure else None,
+                "label": label,
+                "labelled_at": None
+                if label is None
+                else labelled_at or finished_at + timedelta(days=1),
+                "labelled_by": None if label is None else "ada",
+                **changes,
+            },
+        )
+        scores = [self._score(job, modality, one) for modality, one in probabilities.items()]
+        scores += [
+            Score(
+                job_id=job.id,
+                modality=modality.value,
+                release=self.release,
+                error_code=failure.code,
+                error_message=failure.message,
+                scored_at=finished_at,
+            )
+            for modality, failure in failures.items()
+        ]
+        drawn = [] if reason is None else [self._review(job, reason, chance)]
+        return [job, *scores, *drawn]
+
+    def _score(self, job: Job, modality: Modality, probabilities: Floats) -> Score:
+        return Score(
+            job_id=job.id,
+            modality=modality.value,
+            release=self.release,
+            probabilities=probabilities.astype(PROBABILITY_TYPE).tobytes(),
+            scored_at=job.finished_at,
+        )
+
+    def _review(self, job: Job, reason: str, chance: float) -> Review:
+        return Review(job_id=job.id, chosen_at=job.finished_at, reason=reason, chance=chance)

@@ -1,0 +1,310 @@
+"""Figures of performance, on real tables: what they are of, when they are due, what they cost."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from shared.contracts import Modality
+from shared.db.models import Base, DatasetStatus, DatasetVersion, Performance
+from shared.db.session import UnitOfWork
+from shared.settings import MonitorSettings, TrainerSettings
+from tests.answered_jobs import AnsweredJobs, even_fusion
+from tests.fakes import FolderReleases
+from tests.tiny_release import write_tiny_release
+from tests.unit.gateway import conftest as gateway
+from trainer.monitoring.estimation import estimated_f1
+from trainer.monitoring.performance import Performances
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+#: The child's part: it writes what a release is worth, or ends in an error.
+CHILD = """
+import json, sys
+from pathlib import Path
+release, data, _, out, *_ = sys.argv[1:]
+if data == "broken":
+    sys.exit("error: Expected a folder")
+one = {"f1": .8, "low": .7, "high": .9, "rows": 50, "by_class": {"10": {"f1": .8, "rows": 50}}}
+both = {"measured": one, "estimated": one | {"f1": .83}}
+Path(out).write_text(json.dumps({"fusion": both, "text": both}))
+"""
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> FolderReleases:
+    for version in ("1", "2"):
+        write_tiny_release(tmp_path / "releases" / version)
+    return FolderReleases(tmp_path / "releases")
+
+
+@pytest.fixture
+def performances(
+    unit_of_work: UnitOfWork, releases: FolderReleases, tmp_path: Path
+) -> Performances:
+    return Performances(
+        unit_of_work,
+        releases,
+        MonitorSettings(),
+        TrainerSettings(work_folder=tmp_path / "work", data=Path("data")),
+        command=(sys.executable, "-c", CHILD),
+    )
+
+
+@pytest.fixture
+def jobs() -> AnsweredJobs:
+    return AnsweredJobs()
+
+
+@pytest.fixture
+def add(unit_of_work: UnitOfWork, jobs: AnsweredJobs) -> Callable[..., None]:
+    def add(*rows: Base) -> None:
+        with unit_of_work() as work:
+            for row in rows:
+                work.session.add(row)
+                work.session.flush()
+
+    add(jobs.user)
+    return add
+
+
+@pytest.fixture
+def kept(unit_of_work: UnitOfWork) -> Callable[..., list[Performance]]:
+    def kept(**columns: object) -> list[Performance]:
+        with unit_of_work.reading() as session:
+            query = select(Performance).filter_by(**columns)
+            return list(session.scalars(query.order_by(Performance.begins_at, Performance.ends_at)))
+
+    return kept
+
+
+def some(rows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet([0.4, 0.4], rows).astype(np.float32)
+
+
+def test_estimates_are_of_the_answers_as_they_were_given(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    texts, images = some(40, 1), some(40, 2)
+    for text, image in zip(texts[:20], images[:20], strict=True):
+        add(*jobs.make(NOON, text=text, image=image))
+    for text in texts[20:]:
+        add(*jobs.make(NOON, text=text, model="text"))
+    for image in images[20:]:
+        add(*jobs.make(NOON, image=image, broken=Modality.TEXT))
+    performances.measure(NOON)
+    days = {one.modality: one for one in kept(kind="estimated") if one.ends_at == _midnight(21)}
+    fused = np.concatenate([even_fusion().combine(texts[:20], images[:20]), images[20:]])
+    for modality, probabilities in (("fusion", fused), ("text", texts), ("image", images)):
+        expected = estimated_f1(probabilities, codes=(10, 2583))
+        found = days[modality]
+        assert (found.f1, found.low, found.high) == pytest.approx(
+            (expected.f1, expected.low, expected.high)
+        )
+        assert found.rows == 40
+        assert found.classes["10"]["f1"] == pytest.approx(expected.by_class[10].f1)
+
+
+def test_days_and_months_have_figures_of_their_own(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    for back in (0, 1, 30):
+        for text in some(3, back):
+            add(*jobs.make(NOON - back * DAY, text=text))
+    performances.measure(NOON)
+    found = [(one.begins_at, one.ends_at, one.rows) for one in kept(modality="fusion")]
+    october, november, december = (datetime(2026, month, 1, tzinfo=UTC) for month in (10, 11, 12))
+    assert found == [
+        (october, november, 3),
+        (_midnight(20) - 30 * DAY, _midnight(21) - 30 * DAY, 3),
+        (november, december, 6),
+        (_midnight(19), _midnight(20), 3),
+        (_midnight(20), _midnight(21), 3),
+    ]
+
+
+def test_a_day_that_is_not_over_is_measured_again_and_then_no_more(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    def day() -> tuple[datetime, int]:
+        (found,) = [one for one in kept(modality="text") if one.ends_at == _midnight(21)]
+        return found.measured_at, found.rows
+
+    for hours, expected in ((0, (0, 2)), (0.5, (0, 2)), (2, (2, 6)), (13, (13, 8)), (40, (13, 8))):
+        for text in some(2):
+            add(*jobs.make(NOON, text=text))
+        moment = NOON + timedelta(hours=hours)
+        performances.measure(moment)
+        measured, rows = expected
+        assert day() == (NOON + timedelta(hours=measured), rows)
+
+
+def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_apart(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    sure, unsure = [0.99, 0.01], [0.55, 0.45]
+    for _ in range(20):
+        add(*jobs.make(NOON, text=sure, label=10, reason="random", chance=0.1))
+        add(*jobs.make(NOON, text=unsure, label=2583, reason="uncertain", chance=1.0))
+        add(*jobs.make(NOON, text=sure, label=2583))
+    # Drawn, and not yet looked at: the labelled ones stand for these too.
+    for _ in range(20):
+        add(*jobs.make(NOON, text=sure, reason="random", chance=0.1))
+    performances.measure(NOON + DAY)
+    (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
+    # Of 420 answers 400 are right: F1 of 10 is 2 * 400 / (400 + 420), of 2583 it is 0.
+    assert reviewed.f1 == pytest.approx(800 / 820 * 400 / 420)
+    assert (reviewed.rows, reviewed.classes["10"]["rows"]) == (40, 20)
+    (volunteered,) = _months(kept(kind="volunteered", modality="fusion"))
+    assert (volunteered.f1, volunteered.rows) == (0, 20)
+    assert _months(kept(kind="labelled", modality="image")) == []
+
+
+def test_labels_that_come_late_are_added_to_their_day(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    def make(rows: int, labelled: int) -> None:
+        for _ in range(rows):
+            add(
+                *jobs.make(
+                    NOON,
+                    text=[0.9, 0.1],
+                    label=10,
+                    labelled_at=NOON + labelled * DAY,
+                    reason="random",
+                )
+            )
+
+    make(20, labelled=1)
+    performances.measure(NOON + 2 * DAY)
+    assert [one.rows for one in kept(kind="labelled", modality="fusion")] == [20]
+    make(15, labelled=40)
+    performances.measure(NOON + 41 * DAY)
+    # The day has enough of them now; the month's figure was replaced.
+    assert [one.rows for one in kept(kind="labelled", modality="fusion")] == [35, 35]
+
+
+def test_each_estimate_stands_beside_how_far_earlier_ones_were_off(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    for day in (0, 1):
+        for number in range(40):
+            label = 10 if number < 30 else 2583
+            moment = NOON + day * DAY
+            add(*jobs.make(moment, text=[0.9, 0.1], label=label, reason="random"))
+    performances.measure(NOON + 3 * DAY)
+    first, second = (
+        one for one in kept(kind="estimated", modality="fusion") if one not in _months([one])
+    )
+    (labelled,) = [
+        one for one in kept(kind="labelled", modality="fusion") if one.ends_at == _midnight(21)
+    ]
+    assert first.past_error is None
+    assert second.past_error == pytest.approx(abs(first.f1 - labelled.f1))
+
+
+def test_champion_is_scored_by_the_calendar_and_when_it_changes(
+    performances: Performances,
+    releases: FolderReleases,
+    kept: Callable[..., list[Performance]],
+) -> None:
+    performances.score_champion(NOON)
+    performances.score_champion(NOON + 6 * DAY)
+    (found,) = kept(kind="test", modality="fusion")
+    assert (found.f1, found.low, found.high, found.release) == (0.8, 0.7, 0.9, "1")
+    assert found.classes["10"]["f1"] == 0.8
+    performances.score_champion(NOON + 7 * DAY)
+    releases.mark_champion("2")
+    performances.score_champion(NOON + 7 * DAY)
+    scored = [(one.release, one.measured_at) for one in kept(kind="test", modality="fusion")]
+    assert scored == [("1", NOON), ("1", NOON + 7 * DAY), ("2", NOON + 7 * DAY)]
+    # The same rows without their labels: the second estimate knows how far the first one was off.
+    estimates = [one.past_error for one in kept(kind="estimated", modality="fusion")]
+    assert estimates == [None, pytest.approx(0.03), pytest.approx(0.03)]
+
+
+def test_newest_stored_dataset_is_scored_on(
+    performances: Performances,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    performances.trainer = TrainerSettings(data=Path("broken"))
+    fields = {"name": "shop", "created_by": "ada", "asked": {}}
+    add(DatasetVersion(version=3, status=DatasetStatus.READY.value, **fields))
+    performances.score_champion(NOON)
+    assert [one.low for one in kept(kind="test", modality="text")] == [0.7]
+
+
+@pytest.mark.parametrize("data", [None, Path("broken")])
+def test_without_data_the_release_speaks_for_itself(
+    performances: Performances,
+    kept: Callable[..., list[Performance]],
+    data: Path | None,
+    tmp_path: Path,
+) -> None:
+    performances.trainer = TrainerSettings(work_folder=tmp_path / "work", data=data)
+    performances.score_champion(NOON)
+    (found,) = kept()
+    assert (found.kind, found.modality, found.f1) == ("test", "fusion", 0.8)
+    assert (found.low, found.high, found.classes) == (None, None, {})
+    # Data that comes later are scored on the next day.
+    performances.trainer = TrainerSettings(work_folder=tmp_path / "work", data=Path("data"))
+    performances.score_champion(NOON + DAY)
+    assert len(kept(kind="test", modality="fusion")) == 2
+
+
+def test_stopping_ends_the_scoring_within_a_second(performances: Performances) -> None:
+    performances.command = (sys.executable, "-c", "import time; time.sleep(60)")
+    performances.stopping.set()
+    started = datetime.now(UTC)
+    performances.score_champion(NOON)
+    assert datetime.now(UTC) - started < timedelta(seconds=5)
+
+
+def test_classes_are_kept_as_json(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    add(*jobs.make(NOON, text=[0.9, 0.1]))
+    performances.measure(NOON)
+    (found, _) = kept(modality="text")
+    assert set(json.loads(json.dumps(found.classes))["10"]) == {"f1", "low", "high", "rows"}
+
+
+def _midnight(day: int) -> datetime:
+    return datetime(2026, 11, day, tzinfo=UTC)
+
+
+def _months(rows: list[Performance]) -> list[Performance]:
+    return [
+        one
+        for one in rows
+        if one.begins_at and one.ends_at and one.ends_at - one.begins_at > timedelta(days=2)
+    ]

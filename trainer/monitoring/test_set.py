@@ -1,0 +1,116 @@
+"""A release on held-out rows: `python -m trainer.monitoring.test_set RELEASE DATA --out FILE`.
+
+A process of its own, for it loads models and pictures: its memory is given back when it ends. Its
+probabilities are kept, so that the same release on the same rows is scored once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import InvalidInput, RayonError
+from trainer.contest import Scored, askable, likeliest, scores
+from trainer.datasets import Dataset, load
+from trainer.monitoring.estimation import estimated_f1
+from trainer.monitoring.measurement import figures, measured_f1
+from trainer.package import release_digest
+
+#: Single jobs and catalogs go first.
+NICENESS = 15
+PARTS = ("text", "image", "answered")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Score, and write the figures as JSON; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    os.nice(NICENESS)
+    try:
+        found = score(given.release, load(given.data), given.kept)
+    except RayonError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the log of a command
+        return 1
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(found))
+    return 0
+
+
+def score(folder: Path, data: Dataset, kept: Path) -> dict[str, Any]:
+    """Measure a release on the test rows, and estimate the same without looking at their labels.
+
+    Args:
+        folder: The release.
+        data: Its part `test` is scored.
+        kept: Folder of earlier probabilities.
+
+    Returns:
+        By modality `measured` and `estimated`, as `figures` writes them. `fusion` is what would be
+        served: of rows that have only a text or a picture, by that.
+
+    Raises:
+        InvalidInput: The folder is not a release, or no row can be asked.
+    """
+    rows = askable(data)
+    if rows.empty:
+        raise InvalidInput("Expected at least one test row with a text or a picture")
+    found = _kept_scores(folder, data, kept)
+    truth = rows["code"].astype(np.int64)
+    parts = {"fusion": found.answered, "text": found.text, "image": found.image}
+    return {name: _both(truth, scored) for name, scored in parts.items() if len(scored)}
+
+
+def _both(truth: pd.Series, scored: pd.DataFrame) -> dict[str, Any]:
+    codes = [int(code) for code in scored.columns]
+    known = truth.loc[scored.index].to_numpy(np.int64)
+    return {
+        "measured": figures(measured_f1(known, likeliest(scored))),
+        "estimated": figures(estimated_f1(scored.to_numpy(np.float32), codes)),
+    }
+
+
+def _kept_scores(folder: Path, data: Dataset, kept: Path) -> Scored:
+    path = kept / f"{data.fingerprint[:24]}-test-{release_digest(folder)[:24]}.npz"
+    if path.exists():
+        with np.load(path) as there:
+            return Scored(**{name: _frame(there, name) for name in PARTS})
+    found = scores(folder, data)
+    kept.mkdir(parents=True, exist_ok=True)
+    # Written aside and renamed: a process that is killed here leaves no half of it.
+    aside = path.with_suffix(".tmp.npz")
+    np.savez(aside, allow_pickle=False, **_arrays(found))
+    aside.rename(path)
+    return found
+
+
+def _arrays(found: Scored) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in PARTS:
+        frame: pd.DataFrame = getattr(found, name)
+        arrays[name] = frame.to_numpy(np.float32)
+        arrays[f"{name}_rows"] = frame.index.to_numpy(np.int64)
+        arrays[f"{name}_codes"] = frame.columns.to_numpy(np.int64)
+    return arrays
+
+
+def _frame(there: Mapping[str, NDArray[Any]], name: str) -> pd.DataFrame:
+    return pd.DataFrame(there[name], there[f"{name}_rows"], there[f"{name}_codes"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer.monitoring.test_set")
+    parser.add_argument("release", type=Path, help="release folder")
+    parser.add_argument("data", type=Path, help="folder of data, or `name@version`")
+    parser.add_argument("--out", type=Path, required=True, help="the figures, as JSON")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of earlier probabilities")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
