@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from gateway.archive import Archive
 from gateway.catalog_check import Checked
+from gateway.catalogs import failed_rows
 from gateway.jobs import PICTURES, messages_of
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
-from shared.db.models import NOT_DONE, Catalog, Job, JobStatus, Score, now, row_job_id
+from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id
 from shared.db.session import Work
 from shared.errors import ImageUnreadable
 
@@ -110,12 +111,7 @@ def failed_after(session: Session, catalog_id: str, row: int, limit: int) -> Seq
     """The next failed jobs of a catalog behind a row, locked."""
     return session.scalars(
         select(Job)
-        .where(
-            Job.catalog_id == catalog_id,
-            NOT_DONE,
-            Job.status == JobStatus.FAILED.value,
-            Job.id > row_job_id(catalog_id, row),
-        )
+        .where(*failed_rows(catalog_id), Job.id > row_job_id(catalog_id, row))
         .order_by(Job.id)
         .limit(limit)
         .with_for_update()

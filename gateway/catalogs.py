@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.products_file import form_of
 from gateway.schemas import ModelName
 from shared.db.models import (
+    HAS_PRODUCT,
     NOT_DONE,
     Catalog,
     CatalogStatus,
@@ -41,7 +42,8 @@ from shared.storage import PIECE_BYTES, Storage
 log = structlog.get_logger(__name__)
 
 UNFINISHED = (CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value)
-#: Names of the files in a catalog's folder.
+#: Folder of all catalogs in the storage, and the names of the files of one.
+CATALOGS = "catalogs"
 PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
 #: What a client is told to wait while nothing has been measured.
 UNKNOWN_WAIT_SECONDS = 60
@@ -216,7 +218,7 @@ class Catalogs:
 
 def folder_of(catalog_id: str) -> str:
     """Address of a catalog's files."""
-    return f"catalogs/{catalog_id}"
+    return f"{CATALOGS}/{catalog_id}"
 
 
 def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
@@ -286,6 +288,8 @@ def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
         raise Conflict(f"Only a finished catalog runs again; this one is {catalog.status}")
     if not counts(session, [catalog])[catalog_id].failed:
         raise Conflict("No row of this catalog failed")
+    if not session.scalar(select(exists().where(*failed_rows(catalog_id)))):
+        raise Conflict("The products of the rows that failed are no longer kept")
     session.execute(
         update(Catalog)
         .where(Catalog.id == catalog_id, Catalog.status == CatalogStatus.FINISHED.value)
@@ -299,6 +303,16 @@ def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
     )
     session.expire_all()
     return find(session, principal, catalog_id)
+
+
+def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    """The condition of a catalog's rows that can run again."""
+    return (
+        Job.catalog_id == catalog_id,
+        NOT_DONE,
+        Job.status == JobStatus.FAILED.value,
+        HAS_PRODUCT,
+    )
 
 
 def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:

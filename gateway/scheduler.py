@@ -1,4 +1,4 @@
-"""What happens by the clock: lost jobs are sent again, old sessions and keys are forgotten."""
+"""What happens by the clock: lost jobs are sent again, what is old is forgotten."""
 
 import signal
 import sys
@@ -9,6 +9,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from gateway import one_time_codes
 from gateway.queues import record_depths
+from gateway.retention import Retention
 from gateway.sessions import delete_expired
 from gateway.sweep import Sweeper, delete_old_keys
 from shared.broker import Broker
@@ -21,9 +22,12 @@ from shared.settings import (
     DatabaseSettings,
     LogSettings,
     MetricsSettings,
+    RetentionSettings,
+    StorageSettings,
     SweepSettings,
     TracingSettings,
 )
+from shared.storage import Storage
 from shared.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
@@ -41,6 +45,7 @@ def main() -> int:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()
     sweeper = Sweeper(unit_of_work, broker.depth, settings)
+    retention = Retention(unit_of_work, Storage(StorageSettings()), RetentionSettings())
 
     def clean() -> None:
         with unit_of_work() as work:
@@ -54,8 +59,14 @@ def main() -> int:
     every(scheduler, settings.interval_seconds, sweeper.sweep)
     every(scheduler, DEPTH_SECONDS, lambda: record_depths(broker))
     every(scheduler, CLEAN_SECONDS, clean)
+    every(scheduler, retention.settings.interval_seconds, retention.clean)
+
+    def stop(*_: object) -> None:
+        retention.stopping.set()
+        scheduler.shutdown(wait=False)
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: scheduler.shutdown(wait=False))
+        signal.signal(name, stop)
     scheduler.start()
     return 0
 

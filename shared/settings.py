@@ -294,6 +294,23 @@ class SweepSettings(Settings):
     max_attempts: int = Field(default=8, ge=1)
 
 
+class RetentionSettings(Settings):
+    """How long jobs and pictures are kept; 0 days: for ever, as on the embedded default."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_RETENTION_", frozen=True)
+
+    #: Final jobs older than this lose their texts, pictures and scores; catalogs their files.
+    job_days: int = Field(default=0, ge=0)
+    #: Pictures that nobody has sent for so long go earlier.
+    picture_days: int = Field(default=0, ge=0)
+    #: Whether the answer and the label of an old job stay, or the row goes too.
+    keep_results: bool = True
+    interval_seconds: float = Field(default=3600.0, gt=0)
+    #: Jobs of one transaction, and the pause after it: others write meanwhile.
+    batch: int = Field(default=200, ge=1)
+    pause_seconds: float = Field(default=0.05, ge=0)
+
+
 class WorkerSettings(Settings):
     """One worker process: its lanes, its threads, its batches."""
 

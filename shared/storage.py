@@ -4,6 +4,7 @@ import errno
 import hashlib
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from shared.settings import StorageSettings
 
 #: What is held in memory of a large file.
 PIECE_BYTES = 1024 * 1024
+#: What is stored again after this time is as new again; so its age is that of its last use.
+FRESH_SECONDS = 24 * 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,12 +46,13 @@ class Storage:
     """Content-addressed bytes under one root.
 
     The same bytes always have the same address, so nothing is stored twice and writing again
-    changes nothing.
+    changes nothing but the time.
     """
 
     def __init__(self, settings: StorageSettings) -> None:
         self._files: fsspec.AbstractFileSystem
-        self._files, self._root = url_to_fs(settings.url)
+        # Other processes write here too, so a listing that was kept is of no use.
+        self._files, self._root = url_to_fs(settings.url, use_listings_cache=False)
         self._root = self._root.rstrip("/")
 
     def put(self, folder: str, content: bytes) -> str:
@@ -60,7 +64,7 @@ class Storage:
         digest = hashlib.sha256(content).hexdigest()
         uri = f"{folder}/{digest[:2]}/{digest}"
         with _unavailable_if_broken():
-            if not self._files.exists(self._path(uri)):
+            if not self._is_fresh(uri):
                 self._write(uri, content)
         return uri
 
@@ -161,6 +165,19 @@ class Storage:
         with _unavailable_if_broken(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(uri))
 
+    def remove_older(self, uri: str, moment: datetime) -> bool:
+        """Remove a file that was not stored since a moment; returns whether it was removed.
+
+        Raises:
+            Unavailable: The storage does not answer.
+        """
+        with _unavailable_if_broken(), suppress(FileNotFoundError):
+            # Asked now, not when it was listed: it may have been stored again meanwhile.
+            if _modified(self._files.info(self._path(uri))) < moment.timestamp():
+                self._files.rm_file(self._path(uri))
+                return True
+        return False
+
     def remove_folder(self, uri: str) -> None:
         """Remove a folder and all that is in it; nothing happens if it is gone.
 
@@ -173,15 +190,22 @@ class Storage:
     def _entries(self, folder: str) -> list[dict[str, Any]]:
         with _unavailable_if_broken():
             try:
-                # Other processes write here too, so a listing that was kept is of no use.
-                entries: list[dict[str, Any]] = self._files.ls(
-                    self._path(folder), detail=True, refresh=True
-                )
+                entries: list[dict[str, Any]] = self._files.ls(self._path(folder), detail=True)
             except FileNotFoundError:
                 return []
         return entries
 
+    def _is_fresh(self, uri: str) -> bool:
+        try:
+            return time.time() - _modified(self._files.info(self._path(uri))) < FRESH_SECONDS
+        except FileNotFoundError:
+            return False
+
     def _write(self, uri: str, content: bytes) -> None:
+        if not isinstance(self._files, LocalFileSystem):
+            # An object is there whole or not at all; a copy and a removal would be requests more.
+            self._files.pipe_file(self._path(uri), content)
+            return
         with self._aside(uri) as aside:
             self._files.pipe_file(aside, content)
 
@@ -189,8 +213,9 @@ class Storage:
     def _aside(self, uri: str) -> Iterator[str]:
         # Written aside and moved: a reader never sees half a file, and a crash leaves none.
         path, aside = self._path(uri), self._path(f"incoming/{uuid.uuid4().hex}")
-        for folder in (path.rpartition("/")[0], aside.rpartition("/")[0]):
-            self._files.makedirs(folder, exist_ok=True)
+        if isinstance(self._files, LocalFileSystem):
+            for folder in (path.rpartition("/")[0], aside.rpartition("/")[0]):
+                self._files.makedirs(folder, exist_ok=True)
         try:
             yield aside
             self._files.mv(aside, path)

@@ -13,7 +13,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db.datasets import UPLOADS, upload_folder
-from shared.db.models import DatasetStatus, DatasetVersion, Job, now
+from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.storage import Storage
@@ -210,7 +210,8 @@ class _Lease:
 def _labelled_jobs(session: Session) -> list[LabelledJob]:
     query = (
         select(Job.id, Job.designation, Job.description, Job.image_uri, Job.label)
-        .where(Job.label.is_not(None))
+        # Of an old job, which an earlier version has taken in, the product is no longer here.
+        .where(Job.label.is_not(None), HAS_PRODUCT)
         .order_by(Job.id)
     )
     rows = session.execute(query)

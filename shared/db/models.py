@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    or_,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -120,6 +121,12 @@ def row_job_id(catalog_id: str, row: int) -> str:
 def row_of_job(job_id: str) -> int:
     """The row's number in a catalog's job id."""
     return int(job_id[-ROW_DIGITS:], 16)
+
+
+def first_id_of(moment: datetime) -> str:
+    """The least id that can have been made at a moment: ids begin with their milliseconds."""
+    milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-0000-0000-000000000000"
 
 
 def now() -> datetime:
@@ -347,6 +354,8 @@ class Job(Base):
 #: In a query beside the status that is sought: SQLite uses the index of what is not done only where
 #: its condition is repeated, word for word.
 NOT_DONE = text("jobs.status != 'done'")
+#: Of a job whose product is still there; `gateway.retention` takes it away when the job is old.
+HAS_PRODUCT = or_(Job.designation != "", Job.description != "", Job.image_uri.is_not(None))
 
 
 class Score(Base):

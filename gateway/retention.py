@@ -1,0 +1,203 @@
+"""What is old goes: texts, pictures and scores of jobs, files of catalogs, parked messages.
+
+Labelled jobs stay until a version of a dataset has taken them in. A picture that is sent again is
+as new as on its first day (`Storage.put`), so nobody has to ask which jobs share it. Rows go some
+at a time, with a pause between, so that nobody waits long for the database.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import structlog
+from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from gateway.catalogs import CATALOGS, UNFINISHED
+from gateway.jobs import PICTURES
+from shared.db.models import (
+    HAS_PRODUCT,
+    Catalog,
+    DatasetStatus,
+    DatasetVersion,
+    DeadLetter,
+    Job,
+    JobStatus,
+    Review,
+    Score,
+    first_id_of,
+    now,
+)
+from shared.db.session import UnitOfWork
+from shared.settings import RetentionSettings
+from shared.storage import FRESH_SECONDS, Storage
+
+log = structlog.get_logger(__name__)
+
+#: When labels were taken in, where none ever were.
+NEVER = datetime.min.replace(tzinfo=UTC)
+#: The session holds no rows that would have to be told.
+_BLIND = {"synchronize_session": False}
+IS_FINAL = Job.status != JobStatus.QUEUED.value
+
+
+@dataclass
+class Retention:
+    """Removes what is older than the settings allow.
+
+    Attributes:
+        stopping: Set when the service is to end; a run ends after the batch it is at.
+    """
+
+    unit_of_work: UnitOfWork
+    storage: Storage
+    settings: RetentionSettings
+    stopping: Event = field(default_factory=Event)
+    #: Rows of earlier jobs stay and need not be looked at again by this process.
+    _seen_until: str = ""
+
+    def clean(self) -> None:
+        """Remove what is too old now.
+
+        Raises:
+            Unavailable: Database or storage do not answer; what is left goes next time.
+        """
+        removed = {}
+        if days := self.settings.job_days:
+            before = now() - timedelta(days=days)
+            removed["jobs"] = self._clean_jobs(before)
+            removed["catalogs"] = self._clean_catalogs(before)
+            removed["dead_letters"] = self._clean_dead_letters(before)
+        if days := self._picture_days:
+            # A picture may have been used once more without being stored again.
+            removed["pictures"] = self._clean_pictures(
+                now() - timedelta(days=days, seconds=FRESH_SECONDS)
+            )
+        if any(removed.values()):
+            log.info("retention_cleaned", **removed)
+
+    @property
+    def _picture_days(self) -> int:
+        given = (self.settings.job_days, self.settings.picture_days)
+        return min((days for days in given if days), default=0)
+
+    def _clean_jobs(self, before: datetime) -> int:
+        with self.unit_of_work.reading() as session:
+            taken_in = _labels_taken_in(session)
+        count = 0
+        for condition, seen_until in (
+            (Job.label.is_(None), self._seen_until),
+            # They may have been labelled long after they were first seen here.
+            (Job.labelled_at < taken_in, ""),
+        ):
+            for ids in self._old(before, condition, seen_until):
+                count += self._forget(ids)
+        self._seen_until = max(self._seen_until, first_id_of(before))
+        return count
+
+    def _old(
+        self, before: datetime, condition: ColumnElement[bool], seen_until: str
+    ) -> Iterator[Sequence[str]]:
+        """Ids of jobs that are final, too old, and still have what is to go."""
+        query = select(Job.id).where(IS_FINAL, condition, Job.id < first_id_of(before))
+        if self.settings.keep_results:
+            query = query.where(HAS_PRODUCT)
+        last = seen_until
+        while not self.stopping.is_set():
+            with self.unit_of_work.reading() as session:
+                page = query.where(Job.id > last).order_by(Job.id).limit(self.settings.batch)
+                ids = session.scalars(page).all()
+            if not ids:
+                return
+            yield ids
+            last = ids[-1]
+            self.stopping.wait(self.settings.pause_seconds)
+
+    def _forget(self, ids: Sequence[str]) -> int:
+        # A row of a catalog may have been asked for again since.
+        which = Job.id.in_(ids), IS_FINAL
+        with self.unit_of_work() as work:
+            final = work.session.scalars(select(Job.id).where(*which).with_for_update()).all()
+            if self.settings.keep_results:
+                _empty(work.session, final)
+            else:
+                work.session.execute(delete(Job).where(Job.id.in_(final)), execution_options=_BLIND)
+        return len(final)
+
+    def _clean_catalogs(self, before: datetime) -> int:
+        """Remove the files of old catalogs, and of such that have no row."""
+        first = first_id_of(before)
+        folders = {uri.rpartition("/")[2]: uri for uri in self.storage.folders(CATALOGS)}
+        old = [id_ for id_ in folders if id_ < first]
+        with self.unit_of_work.reading() as session:
+            unfinished = set(
+                session.scalars(select(Catalog.id).where(Catalog.status.in_(UNFINISHED)))
+            )
+        gone = [id_ for id_ in old if id_ not in unfinished and not self.stopping.is_set()]
+        for id_ in gone:
+            self.storage.remove_folder(folders[id_])
+        if not self.settings.keep_results:
+            self._delete_empty_catalogs(first)
+        return len(gone)
+
+    def _delete_empty_catalogs(self, first: str) -> None:
+        has_jobs = exists().where(Job.catalog_id == Catalog.id)
+        with self.unit_of_work() as work:
+            work.session.execute(
+                delete(Catalog).where(
+                    Catalog.id < first, Catalog.status.not_in(UNFINISHED), ~has_jobs
+                ),
+                execution_options=_BLIND,
+            )
+
+    def _clean_dead_letters(self, before: datetime) -> int:
+        with self.unit_of_work() as work:
+            old = delete(DeadLetter).where(DeadLetter.parked_at < before)
+            return len(work.session.scalars(old.returning(DeadLetter.id)).all())
+
+    def _clean_pictures(self, before: datetime) -> int:
+        with self.unit_of_work.reading() as session:
+            kept = _pictures_needed(session)
+        count = 0
+        for folder in self.storage.folders(PICTURES):
+            for file in self.storage.files(folder):
+                if self.stopping.is_set():
+                    return count
+                if file.modified < before.timestamp() and file.uri not in kept:
+                    count += self.storage.remove_older(file.uri, before)
+        return count
+
+
+def _empty(session: Session, ids: Sequence[str]) -> None:
+    """Leave of jobs their answers and labels."""
+    session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BLIND)
+    unlabelled = select(Job.id).where(Job.id.in_(ids), Job.label.is_(None))
+    # Nobody can look at them any more.
+    session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BLIND)
+    session.execute(
+        update(Job).where(Job.id.in_(ids)).values(designation="", description="", image_uri=None),
+        execution_options=_BLIND,
+    )
+
+
+def _labels_taken_in(session: Session) -> datetime:
+    """Labels that were given before this moment are in a version of a dataset."""
+    versions = session.execute(
+        select(DatasetVersion.created_at, DatasetVersion.asked).where(
+            DatasetVersion.status == DatasetStatus.READY.value
+        )
+    )
+    return max((at for at, asked in versions if asked.get("corrected")), default=NEVER)
+
+
+def _pictures_needed(session: Session) -> set[str]:
+    """Pictures of jobs that wait for an answer, or to be taken in by a dataset."""
+    query = select(Job.image_uri).where(
+        Job.image_uri.is_not(None),
+        or_(
+            Job.status == JobStatus.QUEUED.value,
+            Job.labelled_at >= _labels_taken_in(session),
+        ),
+    )
+    return {uri for uri in session.scalars(query) if uri is not None}

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Installs what a lock file names into a folder of its own: install.sh requirements/gateway.txt /opt/rayon
+# Left out is what no service runs: pip itself, the packages' own tests, headers for C.
+set -eu
+lock=$1 folder=$2
+python -m venv --without-pip "$folder"
+# The root of a container is read-only, so what is not compiled now would be compiled at every start
+# and at every health check.
+python -m pip --python "$folder/bin/python" install --quiet --no-cache-dir --disable-pip-version-check \
+    --root-user-action ignore --require-hashes --no-compile -r "$lock"
+cd "$folder"/lib/python3*/site-packages
+find . -depth -type d \( -name tests -o -path ./tensorflow/include -o -path ./pyarrow/include \) -exec rm -rf {} +
+find . -name '*.a' -delete
+python -m compileall -q -j 0 . || true
