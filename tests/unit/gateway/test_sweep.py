@@ -112,7 +112,7 @@ def test_queue_of_the_other_lane_does_not_matter(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"leased_until": now() + timedelta(minutes=5)},
+        {"leased_until": now() + timedelta(days=1)},
         {"status": "done"},
         {"status": "failed"},
         {"status": "cancelled"},
