@@ -1,4 +1,7 @@
-"""Creates the first admin: `python -m gateway.bootstrap`, with the account in the environment."""
+"""Creates the first admin, and lets Alertmanager in: `python -m gateway.bootstrap`.
+
+The account and the key are in the environment, or in the files that it names.
+"""
 
 import sys
 
@@ -7,6 +10,8 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy import select
 
 from gateway import accounts
+from gateway.scopes import Scope
+from gateway.service_keys import ALERTMANAGER, AlertmanagerSettings, ensure_key
 from shared.broker import Broker
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork, open_engine
@@ -33,6 +38,9 @@ def main() -> int:
         print(f"The first admin could not be created: {error.detail}", file=sys.stderr)  # noqa: T201
         return 1
     print(message)  # noqa: T201
+    key = AlertmanagerSettings().key
+    if key is not None:
+        print(_let_alertmanager_in(unit_of_work, key.get_secret_value()))  # noqa: T201
     return 0
 
 
@@ -58,6 +66,15 @@ def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
             )
         )
     return f"The admin {settings.username!r} was created."
+
+
+def _let_alertmanager_in(unit_of_work: UnitOfWork, key: str) -> str:
+    try:
+        with unit_of_work() as work:
+            return ensure_key(work.session, ALERTMANAGER, key, Scope.OPERATIONS_WRITE)
+    except RayonError as error:
+        # Jobs are answered without Alertmanager too, so this does not hold up the start.
+        return f"Alertmanager cannot come in: {error.detail}"
 
 
 if __name__ == "__main__":

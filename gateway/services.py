@@ -65,6 +65,9 @@ def _principal(
     token: Annotated[str | None, Depends(_BEARER)],
     api_key: Annotated[str | None, Depends(_API_KEY)],
 ) -> Principal:
+    # Alertmanager and others can send nothing but a bearer token; their key is one.
+    if token is not None and token.startswith(api_keys.PREFIX):
+        api_key, token = token, None
     if token is not None:
         principal = services.sessions.principal(token)
     elif api_key is not None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 #: Base64 of so many random bytes: 288 bits.
 STRENGTH = 36
+#: These are typed by people: 96 bits.
+TYPED = ("admin_password", "grafana_password")
 
 
 def main() -> int:
@@ -25,11 +27,19 @@ def complete(folder: Path) -> list[str]:
     """Write the secrets that a folder lacks; returns their names."""
     made = [
         name
-        for name in ("database_password", "redis_password", "secret_key", "admin_password")
-        if _keep(folder / name, secrets.token_urlsafe(12 if name == "admin_password" else STRENGTH))
+        for name in (
+            "database_password",
+            "redis_password",
+            "secret_key",
+            "admin_password",
+            "grafana_password",
+        )
+        if _keep(folder / name, secrets.token_urlsafe(12 if name in TYPED else STRENGTH))
     ]
     database, redis = ((folder / f"{name}_password").read_text() for name in ("database", "redis"))
     addresses = {
+        # Rayon's keys begin like this (`gateway.api_keys`).
+        "alertmanager_key": f"rayon_{secrets.token_urlsafe(STRENGTH)}",
         "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon?client_encoding=utf8",
         "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",
         "broker_url": f"redis://:{redis}@redis:6379/0",

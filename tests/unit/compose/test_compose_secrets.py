@@ -10,7 +10,7 @@ from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
 
 
 def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:
-    assert len(complete(tmp_path)) == 8
+    assert len(complete(tmp_path)) == 10
     first = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert complete(tmp_path) == []
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == first
