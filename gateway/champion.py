@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy import select
 
+from shared import metrics
 from shared.broker import Worker
 from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
@@ -70,6 +71,7 @@ class ChampionWatch:
         if self._current is None or self._is_everywhere(champion):
             log.info("champion_taken", release=champion, previous=self._current)
             self._current = champion
+            metrics.show(metrics.champion, {(champion,): 1})
 
     def _follow(self) -> None:
         while True:

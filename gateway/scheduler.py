@@ -8,10 +8,12 @@ import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from gateway import one_time_codes
+from gateway.census import Census
 from gateway.queues import record_depths
 from gateway.retention import Retention
 from gateway.sessions import delete_expired
 from gateway.sweep import Sweeper, delete_old_keys
+from shared import metrics
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
@@ -34,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 CLEAN_SECONDS = 3600
 DEPTH_SECONDS = 5
+#: Counting every row is not for each second.
+ALL_SECONDS = 60
 
 
 def main() -> int:
@@ -45,7 +49,9 @@ def main() -> int:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()
     sweeper = Sweeper(unit_of_work, broker.depth, settings)
-    retention = Retention(unit_of_work, Storage(StorageSettings()), RetentionSettings())
+    storage = Storage(StorageSettings())
+    retention = Retention(unit_of_work, storage, RetentionSettings())
+    census = Census(unit_of_work, broker, storage)
 
     def clean() -> None:
         with unit_of_work() as work:
@@ -56,10 +62,14 @@ def main() -> int:
     scheduler = BlockingScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )
-    every(scheduler, settings.interval_seconds, sweeper.sweep)
-    every(scheduler, DEPTH_SECONDS, lambda: record_depths(broker))
-    every(scheduler, CLEAN_SECONDS, clean)
-    every(scheduler, retention.settings.interval_seconds, retention.clean)
+    every(scheduler, settings.interval_seconds, "sweep", sweeper.sweep)
+    every(scheduler, CLEAN_SECONDS, "clean", clean)
+    every(scheduler, DEPTH_SECONDS, "depths", lambda: record_depths(broker))
+    every(scheduler, DEPTH_SECONDS, "unfinished", census.count_unfinished)
+    every(scheduler, DEPTH_SECONDS, "workers", census.count_workers)
+    every(scheduler, DEPTH_SECONDS, "probe", census.probe)
+    every(scheduler, ALL_SECONDS, "all", census.count_all)
+    every(scheduler, retention.settings.interval_seconds, "retention", retention.clean)
 
     def stop(*_: object) -> None:
         retention.stopping.set()
@@ -71,14 +81,17 @@ def main() -> int:
     return 0
 
 
-def every(scheduler: BlockingScheduler, seconds: float, act: Callable[[], object]) -> None:
+def every(
+    scheduler: BlockingScheduler, seconds: float, task: str, act: Callable[[], object]
+) -> None:
     """Do something every so many seconds; a part that is down is not an error, only later."""
 
     def attempt() -> None:
         try:
-            act()
+            with metrics.watched(task):
+                act()
         except Unavailable as error:
-            log.warning("schedule_deferred", error=str(error))
+            log.warning("schedule_deferred", task=task, error=str(error))
 
     scheduler.add_job(attempt, "interval", seconds=seconds)
 

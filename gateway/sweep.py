@@ -62,6 +62,8 @@ class Sweeper:
             self._send(work, again, missing)
         if lost:
             metrics.jobs_swept_total.inc(len(again))
+            metrics.jobs_given_up_total.inc(len(hopeless))
+            metrics.jobs_finished_total.labels(JobStatus.FAILED.value).inc(len(hopeless))
             log.warning("jobs_swept", sent_again=len(again), given_up=len(hopeless))
         return len(again)
 

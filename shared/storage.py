@@ -17,6 +17,7 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 
@@ -234,6 +235,7 @@ def _unavailable_if_broken() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        metrics.dependency_failures_total.labels("storage").inc()
         reason = "is full" if error.errno == errno.ENOSPC else f"does not answer: {error}"
         raise Unavailable(f"The storage {reason}") from error
 

@@ -35,6 +35,11 @@ class FakeBroker:
         head = self.heads.get(queue)
         return QueueDepth(queue, int(head is not None), 0, head)
 
+    def memory_ratio(self) -> float:
+        """A tenth of the memory is used."""
+        self._require_up()
+        return 0.1
+
     def workers(self) -> list[Worker]:
         """The workers that a test put there."""
         self._require_up()

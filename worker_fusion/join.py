@@ -57,6 +57,7 @@ class Fusions:
             if len(manifest.modalities) > 1:
                 fusion = FusionModel.load(self._registry.folder(version) / "fusion")
             self._loaded[version] = (manifest.category_set, fusion)
+            metrics.release_in_service.labels("fusion", version).set(1)
         return self._loaded[version]
 
 
@@ -84,9 +85,8 @@ class Join:
             jobs = _lock_queued(work.session, scored)
             _record(work.session, scored, jobs)
             finished = _complete(work.session, jobs, categories, fusion)
-        for job, status in finished:
-            metrics.jobs_finished_total.labels(status).inc()
-            metrics.job_seconds.labels(job.lane).observe((now() - job.created_at).total_seconds())
+        for job, answer in finished:
+            _measure(job, answer, scored.release)
         log.info(
             "modality_joined",
             modality=scored.modality,
@@ -175,7 +175,7 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 def _complete(
     session: Session, jobs: dict[str, _Queued], categories: CategorySet, fusion: FusionModel | None
-) -> list[tuple[_Queued, str]]:
+) -> list[tuple[_Queued, Answer]]:
     evidence = _evidence(session, list(jobs))
     complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
     found = answers(list(complete.values()), categories, fusion)
@@ -183,7 +183,19 @@ def _complete(
     rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
         session.execute(update(Job), rows)
-    return [(jobs[row["id"]], row["status"]) for row in rows]
+    return [(jobs[id_], one) for id_, one in zip(complete, found, strict=True)]
+
+
+def _measure(job: _Queued, answer: Answer, release: str) -> None:
+    metrics.job_seconds.labels(job.lane).observe((now() - job.created_at).total_seconds())
+    if answer.result is None or answer.confidence is None:
+        metrics.jobs_finished_total.labels(JobStatus.FAILED.value).inc()
+        return
+    metrics.jobs_finished_total.labels(JobStatus.DONE.value).inc()
+    degraded = "yes" if answer.result["degraded"] else "no"
+    metrics.answers_total.labels(job.lane, degraded).inc()
+    metrics.answer_confidence.labels(release).observe(answer.confidence)
+    metrics.categories_answered_total.labels(answer.result["category"]).inc()
 
 
 def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:

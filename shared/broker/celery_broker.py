@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.broker.delivery import Delivery, TryAgain
-from shared.broker.depth import QueueDepth, Worker, queue_depth, workers_present
+from shared.broker.depth import QueueDepth, Worker, memory_ratio, queue_depth, workers_present
 from shared.broker.presence import Activity, Presence
 from shared.contracts import Message, WorkMessage
 from shared.errors import Unavailable
@@ -65,6 +65,7 @@ class Broker:
                 retry=False,
             )
         except (OperationalError, redis.RedisError, OSError) as error:
+            metrics.dependency_failures_total.labels("queue").inc()
             raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
@@ -120,12 +121,24 @@ class Broker:
         """The workers that announced themselves lately. Raises `Unavailable`."""
         return workers_present(self._redis)
 
+    def memory_ratio(self) -> float:
+        """Share of the memory that Redis may use which it uses; 0 without a limit.
+
+        Raises:
+            Unavailable: It does not answer.
+        """
+        return memory_ratio(self._redis)
+
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
         # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
         is_again = bool((request.delivery_info or {}).get("redelivered"))
         comebacks = _RedisComebacks(self._redis, request.id) if is_again else None
         links = message.links if isinstance(message, WorkMessage) else ()
         headers = request.headers or {}
+        # What comes again has waited for its worker to be given up: that says nothing of the queue.
+        if not is_again and (published_at := headers.get("published_at")) is not None:
+            waited = max(0.0, time.time() - float(published_at))
+            metrics.message_wait_seconds.labels(message.topic).observe(waited)
         with (
             bound_trace(message.trace_id, links),
             message_span(message.topic, message.trace_id, headers),

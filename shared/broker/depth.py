@@ -64,6 +64,20 @@ def workers_present(client: redis.Redis) -> list[Worker]:
     return [_worker(json.loads(value)) for value in values if value is not None]
 
 
+def memory_ratio(client: redis.Redis) -> float:
+    """Share of the memory that Redis may use which it uses; 0 without a limit.
+
+    Raises:
+        Unavailable: It does not answer.
+    """
+    try:
+        memory = client.info("memory")
+    except redis.RedisError as error:
+        raise Unavailable(f"The message queue does not answer: {error}") from error
+    limit = int(memory.get("maxmemory", 0))
+    return int(memory["used_memory"]) / limit if limit else 0.0
+
+
 def _published_at(head: bytes | None) -> float | None:
     if head is None:
         return None

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import redis
 import structlog
 
+from shared import metrics
 from shared.broker.depth import PRESENCE_PREFIX
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,7 @@ class Presence(threading.Thread):
                 self.beat()
             except redis.RedisError as error:
                 self._quiet_since = time.monotonic()
+                metrics.dependency_failures_total.labels("queue").inc()
                 log.warning("presence_not_announced", error=str(error))
             time.sleep(BEAT_SECONDS)
 

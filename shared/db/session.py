@@ -95,10 +95,12 @@ def unavailable_if_down() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
+        metrics.dependency_failures_total.labels("database").inc()
         raise Unavailable(f"The database does not answer: {_reason(error)}") from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
+        metrics.dependency_failures_total.labels("database").inc()
         raise Unavailable(f"The database connection broke: {_reason(error)}") from error
 
 

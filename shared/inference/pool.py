@@ -154,7 +154,7 @@ class ModelPool(Generic[Item]):
                 batcher = self._open(version)
                 with self._lock:
                     self._loaded[version] = _Loaded(batcher)
-                metrics.release_in_service.labels(version).set(1)
+                metrics.release_in_service.labels(self._modality.value, version).set(1)
             with self._lock:
                 return _used(self._loaded[version])
 
@@ -196,7 +196,7 @@ class ModelPool(Generic[Item]):
         for version, loaded in dropped:
             if loaded.batcher is not None:
                 loaded.batcher.close()
-            metrics.release_in_service.remove(version)
+            metrics.release_in_service.remove(self._modality.value, version)
             log.info("release_dropped", release=version, modality=self._modality)
 
 

@@ -21,6 +21,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
+from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.settings import ReleaseSettings
@@ -231,6 +232,7 @@ def _unavailable_if_down() -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
+        metrics.dependency_failures_total.labels("registry").inc()
         raise Unavailable(f"The model registry does not answer: {error}") from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from shared import metrics
 from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected
 from shared.db.session import UnitOfWork, open_engine
@@ -25,12 +26,15 @@ from shared.settings import (
     TrainerSettings,
 )
 from shared.tracing import configure_tracing
+from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.response import AlertResponse
 
 log = structlog.get_logger(__name__)
 
 QUEUES = (MONITORING_QUEUE,)
+#: How often the metrics of models, data and trainings are read from the rows.
+GAUGES_SECONDS = 30.0
 
 
 def main() -> int:
@@ -53,9 +57,10 @@ def main() -> int:
     scheduler = BackgroundScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )
-    every(scheduler, settings.interval_seconds, response.look)
     every(scheduler, settings.measure_seconds, performances.measure)
     every(scheduler, settings.measure_seconds, performances.score_champion)
+    every(scheduler, settings.interval_seconds, response.look, "alerts")
+    every(scheduler, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
     signal.signal(signal.SIGTERM, _leave)
     scheduler.start()
     try:
@@ -65,12 +70,25 @@ def main() -> int:
         scheduler.shutdown(wait=False)
 
 
-def every(scheduler: BackgroundScheduler, seconds: float, act: Callable[[], object]) -> None:
-    """Do something every so many seconds; what fails is told of and tried again."""
+def every(
+    scheduler: BackgroundScheduler,
+    seconds: float,
+    act: Callable[[], object],
+    task: str | None = None,
+) -> None:
+    """Do something every so many seconds; what fails is told of and tried again.
+
+    Args:
+        scheduler: Does it.
+        seconds: Between two times.
+        act: What to do.
+        task: Its name in the metrics; without one, the function's.
+    """
 
     def attempt() -> None:
         try:
-            act()
+            with metrics.watched(task or act.__name__):
+                act()
         except Unavailable as error:
             log.warning("monitoring_deferred", error=str(error))
         except Exception:

@@ -1,0 +1,105 @@
+"""Counts what the database holds and who works, by the clock, for the metrics."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared import metrics
+from shared.broker import Broker
+from shared.contracts import Lane, all_queues
+from shared.db.models import NOT_DONE, Catalog, CatalogStatus, DeadLetter, Job, JobStatus, now
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
+from shared.storage import Storage
+
+log = structlog.get_logger(__name__)
+
+
+class Census:
+    """Counts rows and workers.
+
+    Args:
+        unit_of_work: Only read.
+        broker: Knows the workers.
+        storage: Whose room is told.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork, broker: Broker, storage: Storage) -> None:
+        self._unit_of_work = unit_of_work
+        self._broker = broker
+        self._storage = storage
+
+    def count_unfinished(self) -> None:
+        """Count what changes from one second to the next. Raises `Unavailable`."""
+        with self._unit_of_work.reading() as session:
+            _count_queued(session)
+            _count_dead_letters(session)
+
+    def count_all(self) -> None:
+        """Count every job and catalog, which takes a moment. Raises `Unavailable`."""
+        with self._unit_of_work.reading() as session:
+            jobs = {status.value: 0 for status in JobStatus} | _by_status(session, Job)
+            catalogs = {status.value: 0 for status in CatalogStatus} | _by_status(session, Catalog)
+        metrics.show(metrics.jobs, {(status,): count for status, count in jobs.items()})
+        metrics.show(metrics.catalogs, {(status,): count for status, count in catalogs.items()})
+
+    def count_workers(self) -> None:
+        """Count who consumes each queue. Raises `Unavailable`."""
+        consumed = Counter(queue for one in self._broker.workers() for queue in one.queues)
+        metrics.show(metrics.workers, {(queue,): consumed[queue] for queue in all_queues()})
+
+    def probe(self) -> None:
+        """Ask everything that Rayon stands on whether it answers."""
+        _probe("database", self._look_at_database)
+        _probe("queue", self._look_at_queue)
+        _probe("storage", self._look_at_storage)
+
+    def _look_at_database(self) -> None:
+        with self._unit_of_work.reading() as session:
+            session.execute(select(1))
+
+    def _look_at_queue(self) -> None:
+        metrics.redis_memory_ratio.set(self._broker.memory_ratio())
+
+    def _look_at_storage(self) -> None:
+        free = self._storage.free_bytes()
+        if free is not None:
+            metrics.storage_free_bytes.set(free)
+
+
+def _probe(dependency: str, look: Callable[[], None]) -> None:
+    try:
+        look()
+    except Unavailable as error:
+        log.warning("dependency_down", dependency=dependency, error=str(error))
+        metrics.dependency_up.labels(dependency).set(0)
+    else:
+        metrics.dependency_up.labels(dependency).set(1)
+
+
+def _count_queued(session: Session) -> None:
+    query = (
+        select(Job.lane, func.count(), func.min(Job.created_at))
+        .where(NOT_DONE, Job.status == JobStatus.QUEUED.value)
+        .group_by(Job.lane)
+    )
+    rows = {str(lane): (count, oldest) for lane, count, oldest in session.execute(query)}
+    metrics.jobs.labels(JobStatus.QUEUED.value).set(sum(count for count, _ in rows.values()))
+    for lane in Lane:
+        oldest = rows[lane.value][1] if lane.value in rows else None
+        age = (now() - oldest).total_seconds() if oldest is not None else 0.0
+        metrics.jobs_oldest_seconds.labels(lane.value).set(max(0.0, age))
+
+
+def _count_dead_letters(session: Session) -> None:
+    query = select(DeadLetter.topic, func.count()).group_by(DeadLetter.topic)
+    found = {(str(topic),): float(count) for topic, count in session.execute(query)}
+    metrics.show(metrics.dead_letters, found)
+
+
+def _by_status(session: Session, kind: type[Job] | type[Catalog]) -> dict[str, int]:
+    query = select(kind.status, func.count()).group_by(kind.status)
+    return {str(status): count for status, count in session.execute(query)}

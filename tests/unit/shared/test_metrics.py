@@ -1,0 +1,54 @@
+"""The metrics: each is really set somewhere, and gauges forget what no longer holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from shared import metrics
+
+PROJECT = Path(metrics.__file__).resolve().parents[1]
+SERVICES = ("gateway", "worker_text", "worker_image", "worker_fusion", "trainer", "shared")
+DECLARED = {
+    name: value
+    for name, value in vars(metrics).items()
+    if isinstance(value, Counter | Gauge | Histogram)
+}
+
+
+def sources() -> str:
+    files = (path for service in SERVICES for path in (PROJECT / service).rglob("*.py"))
+    return "\n".join(path.read_text() for path in files if path != Path(metrics.__file__))
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_every_declared_metric_is_set_by_a_service(name: str) -> None:
+    is_own = re.search(rf"^ +{name}\.", Path(metrics.__file__).read_text(), re.MULTILINE)
+    assert is_own or re.search(rf"\bmetrics\.{name}\b", sources()), f"nobody sets {name}"
+
+
+def test_every_metric_begins_with_the_name_of_the_system() -> None:
+    names = [next(iter(metric.describe())).name for metric in DECLARED.values()]
+    assert all(name.startswith("rayon_") for name in names)
+    assert len(set(names)) == len(names) > 40
+
+
+def test_shown_gauge_has_exactly_what_holds() -> None:
+    metrics.show(metrics.drift_effect, {("text", "1"): 0.5, ("image", "1"): 0.25})
+    metrics.show(metrics.drift_effect, {("text", "2"): 0.75})
+    assert REGISTRY.get_sample_value("rayon_drift_effect", {"kind": "text", "release": "2"}) == 0.75
+    assert len(next(iter(metrics.drift_effect.collect())).samples) == 1
+    metrics.show(metrics.drift_effect, {})
+    assert next(iter(metrics.drift_effect.collect())).samples == []
+
+
+def test_watched_task_tells_when_it_went_well_and_how_often_not() -> None:
+    labels = {"task": "of a test"}
+    with metrics.watched("of a test"):
+        pass
+    first = REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)
+    with pytest.raises(ValueError, match="broken"), metrics.watched("of a test"):
+        raise ValueError("broken")
+    assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 1
+    assert REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels) == first

@@ -1,0 +1,181 @@
+"""Puts the newest figures of models, data, alerts and trainings from the rows into the metrics."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session, defer
+
+from shared import metrics
+from shared.db.models import (
+    AlertStatus,
+    DriftAlert,
+    DriftWindow,
+    Job,
+    Performance,
+    Promotion,
+    TrainingRun,
+    TrainingStatus,
+    now,
+)
+from shared.db.session import UnitOfWork
+from trainer.monitoring.performance import ESTIMATED
+
+#: Labels of so many days are counted.
+LABELS_DAYS = 7
+#: Figures of a period that ended longer ago say nothing of now.
+FIGURES_DAYS = 62
+#: The kind of drift that is about the data themselves.
+QUALITY = "quality"
+ENDED = (TrainingStatus.FINISHED, TrainingStatus.FAILED, TrainingStatus.CANCELLED)
+
+
+class Gauges:
+    """Reads the rows; writes none."""
+
+    def __init__(self, unit_of_work: UnitOfWork) -> None:
+        self._unit_of_work = unit_of_work
+
+    def refresh(self) -> None:
+        """Show what holds now, and nothing that held before. Raises `Unavailable`."""
+        with self._unit_of_work.reading() as session:
+            serving = _serving(session)
+            _show_performance(_newest_performance(session, serving))
+            _show_drift(_newest_window(session, serving))
+            _show_alerts(session)
+            _show_trainings(session)
+            _show_last_training(session)
+            _show_labels(session)
+            _show_promotion(session)
+
+
+def _serving(session: Session) -> str | None:
+    """The release that the ledger says serves."""
+    return session.scalar(select(Promotion.version).order_by(Promotion.id.desc()).limit(1))
+
+
+def _newest_performance(session: Session, serving: str | None) -> Sequence[Performance]:
+    """The newest row of each kind and modality, of the release that serves.
+
+    Of labels, which are few, that is the month; of estimates the day, for a month hides a change.
+    """
+    since = now() - timedelta(days=FIGURES_DAYS)
+    is_recent = or_(Performance.ends_at.is_(None), Performance.ends_at > since)
+    query = (
+        select(Performance)
+        .where(Performance.release == serving, is_recent)
+        .options(defer(Performance.classes))
+    )
+    found: dict[tuple[str, str], Performance] = {}
+    for row in sorted(session.scalars(query), key=_age_order):
+        found[row.kind, row.modality] = row
+    return list(found.values())
+
+
+def _age_order(row: Performance) -> tuple[datetime, datetime]:
+    """Sorts what is shown last."""
+    end = row.begins_at if row.kind == ESTIMATED else row.ends_at
+    return end or row.measured_at, row.measured_at
+
+
+def _show_performance(rows: Sequence[Performance]) -> None:
+    by_labels = {(row.kind, row.modality, row.release): row for row in rows}
+    metrics.show(metrics.f1, {labels: row.f1 for labels, row in by_labels.items()})
+    metrics.show(metrics.f1_rows, {labels: row.rows for labels, row in by_labels.items()})
+    metrics.show(
+        metrics.f1_timestamp,
+        {labels: row.measured_at.timestamp() for labels, row in by_labels.items()},
+    )
+    for gauge, end in (
+        (metrics.f1_low, "low"),
+        (metrics.f1_high, "high"),
+        (metrics.f1_past_error, "past_error"),
+    ):
+        ends = {labels: getattr(row, end) for labels, row in by_labels.items()}
+        metrics.show(gauge, {labels: value for labels, value in ends.items() if value is not None})
+
+
+def _newest_window(session: Session, serving: str | None) -> DriftWindow | None:
+    return session.scalar(
+        select(DriftWindow)
+        .where(DriftWindow.release == serving)
+        .order_by(DriftWindow.id.desc())
+        .limit(1)
+    )
+
+
+def _show_drift(window: DriftWindow | None) -> None:
+    measured = window.measured if window is not None else {}
+    release = window.release if window is not None else ""
+    moved = window.moved if window is not None else []
+    metrics.show(
+        metrics.drift_effect, {(kind, release): one["effect"] for kind, one in measured.items()}
+    )
+    metrics.show(
+        metrics.drift_threshold,
+        {(kind, release): one["threshold"] for kind, one in measured.items()},
+    )
+    metrics.show(metrics.drift_moved, {(kind, release): float(kind in moved) for kind in measured})
+    metrics.show(
+        metrics.drift_timestamp,
+        {(window.release,): window.measured_at.timestamp()} if window is not None else {},
+    )
+    metrics.show(metrics.drift_rows, {(window.release,): window.rows} if window is not None else {})
+    checks = measured.get(QUALITY, {}).get("features", [])
+    metrics.show(metrics.data_quality, {(one["name"],): one["window"] for one in checks})
+    metrics.show(
+        metrics.data_quality_reference, {(one["name"],): one["reference"] for one in checks}
+    )
+
+
+def _show_alerts(session: Session) -> None:
+    query = select(DriftAlert.status, DriftAlert.source, func.count()).group_by(
+        DriftAlert.status, DriftAlert.source
+    )
+    found = {
+        (str(status), str(source)): float(count) for status, source, count in session.execute(query)
+    }
+    sources = {source for _, source in found} or {"monitor"}
+    every = {(status.value, source): 0.0 for status in AlertStatus for source in sources}
+    metrics.show(metrics.alerts, every | found)
+
+
+def _show_trainings(session: Session) -> None:
+    query = select(TrainingRun.status, func.count()).group_by(TrainingRun.status)
+    found = {(str(status),): float(count) for status, count in session.execute(query)}
+    metrics.show(metrics.training_runs, {(one.value,): 0.0 for one in TrainingStatus} | found)
+    began = session.scalar(
+        select(func.min(TrainingRun.started_at)).where(
+            TrainingRun.status == TrainingStatus.RUNNING.value
+        )
+    )
+    metrics.training_started_timestamp.set(began.timestamp() if began is not None else 0.0)
+
+
+def _show_last_training(session: Session) -> None:
+    ended = (
+        select(TrainingRun)
+        .where(TrainingRun.status.in_([one.value for one in ENDED]))
+        .order_by(TrainingRun.finished_at.desc())
+    )
+    last = session.scalar(ended.limit(1))
+    metrics.show(
+        metrics.training_last,
+        {(one.value,): float(last.status == one.value) for one in ENDED} if last else {},
+    )
+    finished = TrainingRun.status == TrainingStatus.FINISHED.value
+    good = session.scalar(ended.where(finished).limit(1))
+    if good is not None and good.finished_at is not None:
+        metrics.training_success_timestamp.set(good.finished_at.timestamp())
+
+
+def _show_labels(session: Session) -> None:
+    since = now() - timedelta(days=LABELS_DAYS)
+    query = select(func.count()).select_from(Job).where(Job.labelled_at > since)
+    metrics.labels.set(session.scalar(query) or 0)
+
+
+def _show_promotion(session: Session) -> None:
+    promoted = session.scalar(select(Promotion.promoted_at).order_by(Promotion.id.desc()).limit(1))
+    if promoted is not None:
+        metrics.promotion_timestamp.set(promoted.timestamp())
