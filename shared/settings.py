@@ -351,6 +351,28 @@ class MonitorSettings(Settings):
     test_every_days: int = Field(default=7, ge=1)
 
 
+class DriftSettings(Settings):
+    """How answers are compared with the release's reference."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_DRIFT_", frozen=True)
+
+    #: Answers of a window.
+    window_rows: int = Field(default=1_000, ge=100)
+    #: Where fewer come, a window ends after so long, if it has the least number.
+    window_seconds: float = Field(default=24 * 3600.0, gt=0)
+    least_rows: int = Field(default=200, ge=100)
+    #: How often it is looked whether a window is complete.
+    interval_seconds: float = Field(default=15.0, gt=0)
+    #: Nothing is alerted of twice within so long.
+    cooldown_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
+    #: What is far; see `trainer.monitoring.drift.Limits`.
+    content: float = Field(default=0.15, gt=0, le=1)
+    mix: float = Field(default=0.1, gt=0)
+    share: float = Field(default=0.2, gt=0)
+    #: What chance does not explain; in two windows in a row.
+    p_value: float = Field(default=0.001, gt=0, lt=1)
+
+
 class TrainerSettings(Settings):
     """What the trainer service trains on, and where it works."""
 

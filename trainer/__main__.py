@@ -1,4 +1,4 @@
-"""Commands: `python -m trainer check | explore | train | evaluate | bench`."""
+"""Commands: `python -m trainer check | explore | train | evaluate | reference | bench`."""
 
 import argparse
 import sys
@@ -19,7 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "check":
         return run_check(given.data, deep=given.deep)
     try:
-        commands = {"explore": _explore, "train": _train, "evaluate": _evaluate, "bench": _bench}
+        commands = {
+            "explore": _explore,
+            "train": _train,
+            "evaluate": _evaluate,
+            "reference": _refer,
+            "bench": _bench,
+        }
         commands[given.command](given)
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", type=Path)
     evaluate.add_argument("--part", default="test")
     evaluate.add_argument("--seed", type=int, default=0)
+    reference = commands.add_parser("reference", help="give a release what drift is measured by")
+    reference.add_argument("release", type=Path)
+    reference.add_argument("data", type=Path)
     bench = commands.add_parser("bench", help="speed of the fitted models beside TensorFlow")
     bench.add_argument("--work", type=Path, default=Path("var/training"))
     bench.add_argument("--weights", type=Path, help="folder with ImageNet weights")
@@ -116,6 +125,12 @@ def _evaluate(given: argparse.Namespace) -> None:
             f"{name:<12}{figures.rows:>6}{figures.f1_plain:>9.4f}{figures.f1_official:>10.4f}"
             f"{figures.calibration_error:>8.4f}{figures.log_loss:>10.4f}"
         )
+
+
+def _refer(given: argparse.Namespace) -> None:
+    from trainer.assembly import refer
+
+    refer(given.release, load(given.data), given.release)
 
 
 def _bench(given: argparse.Namespace) -> None:

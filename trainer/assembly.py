@@ -20,7 +20,8 @@ from trainer.export import export_image, export_text
 from trainer.fusing import Fused
 from trainer.leaderboard import Entry
 from trainer.modality import Bench, Model
-from trainer.package import release_digest
+from trainer.monitoring.reference import measure_reference
+from trainer.package import LoadedRelease, release_digest
 from trainer.package_test import (
     Budget,
     Golden,
@@ -54,6 +55,13 @@ EVALUATION_CODE = (
     "trainer.calibration",
     "trainer.evaluate",
     "trainer.package",
+)
+REFERENCE_CODE = (
+    *EVALUATION_CODE,
+    "trainer.explore.languages",
+    "trainer.monitoring.descriptors",
+    "trainer.monitoring.reference",
+    "trainer.monitoring.sample",
 )
 TEST_CODE = ("trainer.assembly", "trainer.package_test")
 
@@ -137,6 +145,27 @@ def evaluate(bench: Bench, exported: Step) -> dict[str, float]:
     )
     found: dict[str, float] = json.loads((step.folder / FIGURES).read_text("utf-8"))
     return found
+
+
+def reference(bench: Bench, exported: Step) -> Step:
+    """Describe held-out products, with which answers are compared later; see the monitor."""
+    release = exported.folder / RELEASE
+    return bench.steps.run(
+        "reference",
+        lambda folder: refer(release, bench.data, folder),
+        key={"data": bench.fingerprint, "package": release_digest(release)},
+        code=REFERENCE_CODE,
+        after=(exported,),
+    )
+
+
+def refer(release: Path, data: Dataset, out: Path) -> None:
+    """Write the `reference/` folder of a release into a folder, which may be the release itself.
+
+    Raises:
+        InvalidInput: It is not a release.
+    """
+    measure_reference(LoadedRelease.load(release), data).save(out)
 
 
 def test(bench: Bench, exported: Step, chosen: Chosen, budget: Budget) -> PackageVerdict:

@@ -1,8 +1,9 @@
 """From data to a release: the story on one page.
 
 read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
-will serve ─ test the package ─ describe. Registering, comparing and promoting follow in
-`trainer.runs`. Every step keeps what it computed for the same data and code; see `trainer.steps`.
+will serve ─ keep a reference for drift ─ test the package ─ describe. Registering, comparing and
+promoting follow in `trainer.runs`. Every step keeps what it computed for the same data and code;
+see `trainer.steps`.
 """
 
 import json
@@ -26,6 +27,7 @@ from trainer.leaderboard import as_json, as_markdown, marked
 from trainer.lineup import FUSION, PICTURES, TEXT
 from trainer.modality import Bench, Model
 from trainer.models.fusion import FusionCandidate
+from trainer.monitoring.sample import REFERENCE
 from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures
 from trainer.publishing import Online, publish_features
@@ -34,7 +36,7 @@ from trainer.texts import run_texts
 from trainer.tracking import Tracking
 
 #: Steps of a run with every candidate, for its progress.
-EXPECTED_STEPS = 35
+EXPECTED_STEPS = 36
 RESULT = "result.json"
 
 
@@ -82,12 +84,14 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     chosen = _choose(plan, bench)
     exported = assembly.export(bench, chosen, plan.name)
     figures = assembly.evaluate(bench, exported)
+    reference = assembly.reference(bench, exported)
     verdict = assembly.test(bench, exported, chosen, plan.budget)
     for reason in verdict.reasons:
         tracking.tell(f"the package does not pass: {reason}")
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(exported.folder / assembly.RELEASE, aside)
+    shutil.copytree(reference.folder / REFERENCE.parent, aside / REFERENCE.parent)
     manifest = ReleaseManifest.read(aside).model_copy(
         update={"figures": figures | verdict.figures(), "created_at": datetime.now(UTC)}
     )

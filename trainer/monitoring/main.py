@@ -18,17 +18,21 @@ from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
+    DriftSettings,
     LogSettings,
     MetricsSettings,
     MonitorSettings,
     ReleaseSettings,
+    StorageSettings,
     TracingSettings,
     TrainerSettings,
 )
+from shared.storage import Storage
 from shared.tracing import configure_tracing
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.response import AlertResponse
+from trainer.monitoring.windows import DriftWatch
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +50,10 @@ def main() -> int:
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = MonitorSettings()
     response = AlertResponse(unit_of_work, settings)
-    registry = Releases(ReleaseSettings())
+    registry, storage = Releases(ReleaseSettings()), Storage(StorageSettings())
     performances = Performances(unit_of_work, registry, settings, TrainerSettings())
+    drift_settings = DriftSettings()
+    drift = DriftWatch(unit_of_work, registry, storage, drift_settings)
 
     def on_drift_detected(alert: DriftDetected) -> None:
         response.decide(alert.alert_id)
@@ -61,6 +67,7 @@ def main() -> int:
     every(scheduler, settings.measure_seconds, performances.score_champion)
     every(scheduler, settings.interval_seconds, response.look, "alerts")
     every(scheduler, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
+    every(scheduler, drift_settings.interval_seconds, drift.look, "drift")
     signal.signal(signal.SIGTERM, _leave)
     scheduler.start()
     try:

@@ -1,0 +1,58 @@
+"""Made-up products of two categories, with scores, for tests of drift."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from shared.contracts import Modality
+from trainer.monitoring.descriptors import PICTURE_NAMES, describe_texts
+from trainer.monitoring.sample import Products
+
+FRENCH = ["piscine", "livre", "ronde", "bleue", "pour", "les", "enfants", "avec", "une", "pompe"]
+ENGLISH = ["pool", "book", "round", "blue", "for", "the", "children", "with", "this", "pump"]
+
+
+def make_products(
+    size: int,
+    *,
+    seed: int = 0,
+    words: list[str] = FRENCH,
+    length: int = 8,
+    share: float = 0.5,
+    brightness: float = 160.0,
+    agree: float = 0.9,
+    titled: float = 1.0,
+    pictured: Callable[[int], bool] = lambda place: place % 2 == 0,
+) -> Products:
+    """Products; every second has a picture.
+
+    Args:
+        share: Of answers that are the second category.
+        brightness: Mean of the pictures.
+        agree: Share of the pictures that say what the text says.
+        titled: Share of the products that have a title.
+    """
+    generator = np.random.default_rng(seed)
+    texts = [
+        (" ".join(generator.choice(words, length)) if generator.random() < titled else "", "")
+        for _ in range(size)
+    ]
+    answers = (generator.random(size) < share).astype(np.int64)
+    said = np.where(generator.random(size) < agree, answers, 1 - answers)
+    has_picture = np.array([pictured(place) for place in range(size)])
+    scores = {
+        Modality.TEXT: _scores(answers, generator),
+        Modality.IMAGE: np.where(has_picture[:, None], _scores(said, generator), np.nan),
+    }
+    pictures = {
+        place: np.abs(generator.normal(brightness, 20, len(PICTURE_NAMES)))
+        for place in np.flatnonzero(has_picture).tolist()
+    }
+    return Products(texts, describe_texts(texts), pictures, scores, answers)
+
+
+def _scores(answers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    sure = generator.beta(8, 2, len(answers)) / 2 + 0.5
+    return np.stack(
+        [np.where(answers == 0, sure, 1 - sure), np.where(answers == 0, 1 - sure, sure)], 1
+    )

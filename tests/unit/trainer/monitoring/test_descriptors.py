@@ -1,0 +1,64 @@
+"""Descriptors follow what people would say of a product."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from trainer.monitoring.descriptors import (
+    PICTURE_NAMES,
+    TEXT_NAMES,
+    describe_picture,
+    describe_texts,
+)
+
+FRENCH = ("Piscine gonflable ronde pour les enfants", "Elle est livrée avec une pompe à main")
+ENGLISH = ("Inflatable round pool for the children", "It is delivered with a hand pump")
+
+
+def text(name: str, title: str, body: str = "") -> float:
+    return float(describe_texts([(title, body)]).numbers[0, TEXT_NAMES.index(name)])
+
+
+def picture(name: str, pixels: np.ndarray) -> float:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    found = describe_picture(file.getvalue())
+    assert found is not None
+    return float(found[PICTURE_NAMES.index(name)])
+
+
+def test_languages_are_told() -> None:
+    described = describe_texts([FRENCH, ENGLISH, ("", "")])
+    assert described.languages == ["French", "English", "no text"]
+    french, english = (TEXT_NAMES.index(f"in {name}") for name in ("French", "English"))
+    assert described.numbers[0, french] == described.numbers[1, english] == 1
+    assert described.numbers[0, english] == described.numbers[2, french] == 0
+
+
+def test_a_cut_text_is_shorter_and_a_code_has_more_digits() -> None:
+    assert text("characters", "Piscine") < text("characters", *FRENCH)
+    assert text("share of digits", "AB 1234567") > text("share of digits", *FRENCH)
+    assert text("share of repeated words", "sac sac sac") > text("share of repeated words", "sac")
+
+
+def test_markup_and_capital_letters_make_no_difference() -> None:
+    plain = describe_texts([("sac à dos", "bleu")]).numbers
+    marked = describe_texts([("SAC &agrave; DOS", "<b>Bleu</b>")]).numbers
+    np.testing.assert_array_equal(plain, marked)
+
+
+def test_a_darkened_picture_is_less_bright() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (80, 60, 3))
+    assert picture("brightness", pixels * 0.4) < 0.5 * picture("brightness", pixels)
+    assert picture("sharpness", np.full((80, 60, 3), 90)) == 0
+    assert picture("share of white", np.full((80, 60, 3), 255)) == 1
+    assert picture("saturation", np.full((8, 8, 3), (200, 10, 10))) > 100
+
+
+def test_a_broken_picture_has_no_descriptors() -> None:
+    assert describe_picture(b"no picture") is None
+
+
+def test_no_texts_have_no_rows() -> None:
+    assert describe_texts([]).numbers.shape == (0, len(TEXT_NAMES))

@@ -1,0 +1,254 @@
+"""Windows of answers on real tables, measured against the reference of a release."""
+
+import io
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import select
+
+from shared.contracts import DriftDetected, Modality
+from shared.db.models import DriftAlert, DriftWindow, Job, Score, User, now
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
+from shared.settings import DriftSettings, StorageSettings
+from shared.storage import Storage
+from tests.factories import CODES, make_job, make_user
+from tests.fakes import FakeBroker
+from tests.folder_registry import FolderRegistry
+from tests.tiny_release import write_tiny_release
+from tests.unit.gateway import conftest as gateway
+from tests.unit.trainer.monitoring.products import make_products
+from trainer.monitoring.sample import Products
+from trainer.monitoring.windows import DriftWatch
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+ROWS = 120
+#: Windows lie in the past, where everything has settled.
+BEGIN = now() - timedelta(days=3)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FolderRegistry:
+    """A registry whose champion has a reference."""
+    folder = write_tiny_release(tmp_path / "release")
+    make_products(900).sample().save(folder)
+    registry = FolderRegistry(tmp_path / "registry")
+    registry.mark_champion(registry.register(folder, description="with a reference"))
+    return registry
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(StorageSettings(url=str(tmp_path / "storage")))
+
+
+@pytest.fixture
+def user(unit_of_work: UnitOfWork) -> User:
+    user = make_user()
+    with unit_of_work() as work:
+        work.session.add(user)
+    return user
+
+
+def watch(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, **settings: Any
+) -> DriftWatch:
+    given = {"window_rows": ROWS, "least_rows": 100, **settings}
+    return DriftWatch(unit_of_work, registry, storage, DriftSettings(**given))
+
+
+def answer(
+    unit_of_work: UnitOfWork,
+    user: User,
+    products: Products,
+    *,
+    begin: datetime = BEGIN,
+    release: str = "1",
+    slices: int = 40,
+) -> list[str]:
+    """Answer products in slices, each in one moment; returns the jobs' ids."""
+    jobs, scores = [], []
+    for place, (title, body) in enumerate(products.texts):
+        job = make_job(
+            user,
+            designation=title,
+            description=body,
+            release=release,
+            status="done",
+            finished_at=begin + timedelta(seconds=place // slices),
+            prdtypecode=CODES[products.answers[place]],
+        )
+        row = products.scores[Modality.TEXT][place]
+        jobs.append(job)
+        scores.append(
+            Score(
+                job_id=job.id,
+                modality="text",
+                release=release,
+                probabilities=row.astype("<f4").tobytes(),
+            )
+        )
+    with unit_of_work() as work:
+        work.session.add_all(jobs)
+        work.session.flush()
+        work.session.add_all(scores)
+    return [job.id for job in jobs]
+
+
+def windows(unit_of_work: UnitOfWork) -> list[DriftWindow]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(DriftWindow).order_by(DriftWindow.id)))
+
+
+def alerts(unit_of_work: UnitOfWork) -> list[DriftAlert]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(DriftAlert).order_by(DriftAlert.id)))
+
+
+def test_what_moves_twice_is_told_once_with_examples(
+    unit_of_work: UnitOfWork,
+    registry: FolderRegistry,
+    storage: Storage,
+    user: User,
+    broker: FakeBroker,
+) -> None:
+    # Given answers to cut texts
+    drift = watch(unit_of_work, registry, storage)
+    ids = answer(unit_of_work, user, make_products(ROWS, seed=1, length=2))
+    # When one window is measured, I expect no alert
+    assert drift.look() == 1
+    assert windows(unit_of_work)[0].moved == ["text"]
+    assert alerts(unit_of_work) == []
+    # When the next one moved too, I expect one that names texts and products
+    later = BEGIN + timedelta(hours=1)
+    ids += answer(unit_of_work, user, make_products(ROWS, seed=2, length=2), begin=later)
+    assert drift.look() == 1
+    (alert,) = alerts(unit_of_work)
+    assert (alert.kind, alert.release, alert.source) == ("text", "1", "monitor")
+    assert alert.summary.startswith("Texts differ: ")
+    measured = alert.details["measured"]["text"]
+    assert measured["effect"] > measured["threshold"]
+    assert {one["job_id"] for one in measured["examples"]} <= set(ids[ROWS:])
+    assert measured["examples"][0]["designation"]
+    assert broker.messages == [DriftDetected(trace_id=alert_trace(broker), alert_id=alert.id)]
+    # And when a third one moves, no other: it is being dealt with, or was lately
+    later = BEGIN + timedelta(hours=2)
+    answer(unit_of_work, user, make_products(ROWS, seed=3, length=2), begin=later)
+    assert drift.look() == 1
+    assert len(alerts(unit_of_work)) == 1
+
+
+def alert_trace(broker: FakeBroker) -> str:
+    return broker.messages[0].trace_id
+
+
+def test_one_window_that_moved_between_others_is_chance(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    for number, length in enumerate((2, 8, 2, 8)):
+        begin = BEGIN + timedelta(hours=number)
+        products = make_products(ROWS, seed=number + 1, length=length)
+        answer(unit_of_work, user, products, begin=begin)
+    assert watch(unit_of_work, registry, storage).look() == 4
+    assert [one.moved for one in windows(unit_of_work)] == [["text"], [], ["text"], []]
+    assert alerts(unit_of_work) == []
+
+
+def test_a_window_ends_with_a_slice_and_the_next_begins_after_it(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    # Given slices of 50, whose third is cut by the window's size
+    answer(unit_of_work, user, make_products(300, seed=1), slices=50)
+    assert watch(unit_of_work, registry, storage).look() == 2
+    # Then no answer is in two windows, and none is left out
+    first, second = windows(unit_of_work)
+    assert (first.rows, second.rows) == (150, 150)
+    assert first.ends_at < second.begins_at
+
+
+def test_a_monitor_that_starts_again_goes_on_where_it_was(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(ROWS, seed=1))
+    assert watch(unit_of_work, registry, storage).look() == 1
+    assert watch(unit_of_work, registry, storage).look() == 0
+
+
+def test_few_answers_wait_for_the_end_of_a_day(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(110, seed=1), begin=now() - timedelta(hours=2))
+    assert watch(unit_of_work, registry, storage).look() == 0
+    assert watch(unit_of_work, registry, storage, window_seconds=3600).look() == 1
+
+
+def test_too_few_answers_are_no_window(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(90, seed=1))
+    assert watch(unit_of_work, registry, storage).look() == 0
+
+
+def test_answers_of_another_release_are_not_looked_at(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(ROWS, seed=1), release="2")
+    assert watch(unit_of_work, registry, storage).look() == 0
+
+
+def test_answers_of_this_moment_wait_until_no_other_can_come_before_them(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(ROWS, seed=1), begin=now())
+    assert watch(unit_of_work, registry, storage).look() == 0
+
+
+def test_a_release_without_a_reference_is_not_watched(
+    unit_of_work: UnitOfWork, storage: Storage, user: User, tmp_path: Path
+) -> None:
+    registry = FolderRegistry(tmp_path / "other")
+    folder = write_tiny_release(tmp_path / "plain")
+    registry.mark_champion(registry.register(folder, description="no reference"))
+    answer(unit_of_work, user, make_products(ROWS, seed=1))
+    assert watch(unit_of_work, registry, storage).look() == 0
+
+
+def test_pictures_are_looked_at_and_lost_ones_passed_over(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    # Given answers whose pictures are black, broken or gone
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(file, "PNG")
+    uris = [storage.put("images", file.getvalue()), storage.put("images", b"broken"), "images/no"]
+    ids = answer(unit_of_work, user, make_products(ROWS, seed=1))
+    with unit_of_work() as work:
+        for number, id_ in enumerate(ids):
+            work.session.get_one(Job, id_).image_uri = uris[number % 3]
+            if number % 3 == 0:
+                row = np.array([0.9, 0.1], "<f4").tobytes()
+                score = Score(job_id=id_, modality="image", release="1", probabilities=row)
+                work.session.add(score)
+    # When they are measured
+    watch(unit_of_work, registry, storage).look()
+    # Then one half of those that are there cannot be read
+    (window,) = windows(unit_of_work)
+    quality = {line["name"]: line["window"] for line in window.measured["quality"]["features"]}
+    assert quality["with a picture that cannot be read"] == 0.5
+    assert quality["with a picture that shows nothing"] == 0.5
+
+
+def test_a_registry_that_is_down_delays_the_window(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answer(unit_of_work, user, make_products(ROWS, seed=1))
+    drift = watch(unit_of_work, registry, storage)
+    (registry.root / "down").touch()
+    with pytest.raises(Unavailable):
+        drift.look()
+    (registry.root / "down").unlink()
+    assert drift.look() == 1

@@ -1,0 +1,109 @@
+"""What a product looks like, in a few numbers that people understand.
+
+Content only: what no model sees, such as the size of a file or capital letters, is left out, for it
+may change with a supplier's software and makes no answer worse.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ImageUnreadable
+from shared.inference.image import prepare
+from shared.inference.text import product_text
+from trainer.explore.languages import NO_TEXT, UNSURE, detect
+
+Floats = NDArray[np.float64]
+
+#: Languages of which each has a number of its own; all others share one.
+SPOKEN = ("French", "English", "German", "Spanish", "Italian")
+TEXT_NAMES = (
+    "characters",
+    "words",
+    "letters in a word",
+    "share of digits",
+    "share of accented letters",
+    "share of repeated words",
+    *(f"in {language}" for language in SPOKEN),
+    "in another language",
+)
+PICTURE_NAMES = (
+    "brightness",
+    "contrast",
+    "saturation",
+    "share of white",
+    "share of black",
+    "sharpness",
+)
+#: Side at which pictures are looked at.
+GLANCE_PIXELS = 64
+_WHITE, _BLACK = 245, 10
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Descriptors of texts.
+
+    Attributes:
+        numbers: Shape `(texts, len(TEXT_NAMES))`.
+        languages: As `trainer.explore.languages` names them.
+    """
+
+    numbers: Floats
+    languages: list[str]
+
+
+def describe_texts(products: Iterable[tuple[str, str]]) -> Texts:
+    """Describe titles and descriptions, as the model reads them."""
+    texts = [product_text(title, body) for title, body in products]
+    languages = detect(texts)
+    numbers = [
+        (*_counts(text), *_spoken(language))
+        for text, language in zip(texts, languages, strict=True)
+    ]
+    return Texts(np.array(numbers, np.float64).reshape(len(texts), len(TEXT_NAMES)), languages)
+
+
+def describe_picture(content: bytes) -> Floats | None:
+    """Describe a picture; `None` for one that cannot be read. Shape `(len(PICTURE_NAMES),)`."""
+    try:
+        pixels = prepare(content, GLANCE_PIXELS).astype(np.float64)
+    except ImageUnreadable:
+        return None
+    grey = pixels.mean(axis=2)
+    brightest, darkest = pixels.max(axis=2), pixels.min(axis=2)
+    steps = np.concatenate([np.abs(np.diff(grey, axis=axis)).ravel() for axis in (0, 1)])
+    return np.array(
+        [
+            grey.mean(),
+            grey.std(),
+            (brightest - darkest).mean(),
+            (darkest > _WHITE).mean(),
+            (brightest < _BLACK).mean(),
+            steps.mean(),
+        ]
+    )
+
+
+def _counts(text: str) -> Sequence[float]:
+    words = _WORD.findall(text)
+    size = max(len(text), 1)
+    letters = sum(map(len, words))
+    return (
+        np.log1p(len(text)),
+        np.log1p(len(words)),
+        letters / max(len(words), 1),
+        sum(map(str.isdigit, text)) / size,
+        sum(one.isalpha() and not one.isascii() for one in text) / size,
+        1 - len(set(words)) / max(len(words), 1),
+    )
+
+
+def _spoken(language: str) -> Sequence[float]:
+    known = [float(language == one) for one in SPOKEN]
+    is_other = language not in (*SPOKEN, NO_TEXT, UNSURE)
+    return (*known, float(is_other))
