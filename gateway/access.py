@@ -101,6 +101,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/v1/drift-alerts/{alert_id}/dismiss"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
     ("GET", "/v1/performance"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("GET", "/v1/dead-letters"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
+    ("GET", "/v1/dead-letters/{letter_id}"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
     ("DELETE", "/v1/dead-letters/{letter_id}"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
 }

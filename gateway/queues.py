@@ -1,121 +1,104 @@
-"""What waits, what runs, who works, and what was given up."""
+"""What waits, what runs, and who works."""
 
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from gateway.deps import cursor_after, read_cursor
-from gateway.schemas import QueueList, QueueOut, WorkerOut
+from gateway.catalogs import UNFINISHED
+from gateway.schemas import JobsQueued, QueueList, QueueOut, QueueTotals, WorkerOut
 from shared import metrics
-from shared.broker import Broker, QueueDepth
-from shared.contracts import TOPICS, Message, Modality, ScoreImage, ScoreText, all_queues
-from shared.db.models import DeadLetter, Job, JobStatus, Score, now
-from shared.db.session import Work
-from shared.errors import NotFound
+from shared.broker import Broker, QueueDepth, Worker, WorkerState
+from shared.contracts import Lane, all_queues
+from shared.db.models import Catalog, Job, JobStatus, now
 
 
 def overview(broker: Broker, session: Session) -> QueueList:
-    """Look at every queue. Raises `Unavailable` when Redis does not answer."""
-    depths = [broker.depth(queue) for queue in all_queues()]
-    queued = session.scalar(
-        select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED.value)
-    )
+    """Look at every queue, all at one moment. Raises `Unavailable` when Redis does not answer."""
+    depths = broker.depths(all_queues())
+    workers = broker.workers()
+    jobs = _jobs_queued(session)
     return QueueList(
-        items=[_queue(depth) for depth in depths],
-        jobs_queued=queued or 0,
-        workers=[WorkerOut.model_validate(vars(worker)) for worker in broker.workers()],
+        items=[_queue(depth, workers) for depth in depths.values()],
+        totals=_totals(depths.values(), workers),
+        jobs_queued=sum(one.queued for one in jobs),
+        jobs=jobs,
+        rows_to_feed=_rows_to_feed(session),
+        workers=[_worker(worker) for worker in workers],
     )
 
 
 def record_depths(broker: Broker) -> None:
     """Put the depths into the metrics. Raises `Unavailable` when Redis does not answer."""
-    for queue in all_queues():
-        depth = broker.depth(queue)
+    for queue, depth in broker.depths(all_queues()).items():
         metrics.queue_messages.labels(queue, "waiting").set(depth.waiting)
         metrics.queue_messages.labels(queue, "running").set(depth.running)
         metrics.queue_oldest_seconds.labels(queue).set(_age(depth) or 0.0)
 
 
-def dead_letters(
-    session: Session, cursor: str | None, limit: int
-) -> tuple[Sequence[DeadLetter], str | None]:
-    """Dead letters, newest first, and the cursor of the next page.
-
-    Raises:
-        InvalidInput: The cursor is not one that a page gave.
-    """
-    query = select(DeadLetter).order_by(DeadLetter.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(DeadLetter.id < read_cursor(cursor))
-    found = session.scalars(query).all()
-    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
-
-
-def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
-    """Send a dead letter again; its failed jobs are queued once more, with a new lease.
-
-    Raises:
-        NotFound: No such dead letter.
-    """
-    letter = _find(work.session, letter_id)
-    message = TOPICS[letter.topic].model_validate(letter.payload)
-    failed = _failed_jobs(work.session, message)
-    if isinstance(message, ScoreText | ScoreImage):
-        modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
-        _forget_failures(work.session, failed, modality)
-    until = now() + timedelta(seconds=lease_seconds)
-    for job in failed:
-        job.status, job.attempts = JobStatus.QUEUED.value, 0
-        job.finished_at = job.error_code = job.error_message = None
-        # Without a new lease the sweeper would take the message for lost before it is sent.
-        job.published_at, job.leased_until = now(), until
-    work.session.delete(letter)
-    work.publish(message)
-
-
-def discard(session: Session, letter_id: str) -> None:
-    """Throw a dead letter away. Raises `NotFound`."""
-    session.delete(_find(session, letter_id))
-
-
-def _failed_jobs(session: Session, message: Message) -> Sequence[Job]:
-    ids = [item.job_id for item in getattr(message, "items", ())]
-    return session.scalars(
-        select(Job)
-        .where(Job.id.in_(ids), Job.status == JobStatus.FAILED.value)
-        .order_by(Job.id)
-        .with_for_update()
-    ).all()
-
-
-def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) -> None:
-    # Only of jobs that run again: the answer of a degraded job keeps the reason.
-    session.execute(
-        delete(Score).where(
-            Score.job_id.in_([job.id for job in jobs]),
-            Score.modality == modality.value,
-            Score.probabilities.is_(None),
-        )
-    )
-
-
-def _find(session: Session, letter_id: str) -> DeadLetter:
-    letter = session.get(DeadLetter, letter_id)
-    if letter is None:
-        raise NotFound(f"No dead letter {letter_id!r}")
-    return letter
-
-
-def _queue(depth: QueueDepth) -> QueueOut:
+def _queue(depth: QueueDepth, workers: Sequence[Worker]) -> QueueOut:
+    station, _, lane = depth.queue.partition(".")
+    listening = [worker for worker in workers if depth.queue in worker.queues]
     return QueueOut(
         queue=depth.queue,
+        station=station,
+        lane=Lane(lane) if lane else None,
         waiting=depth.waiting,
         running=depth.running,
         oldest_seconds=_age(depth),
+        messages_per_second=round(depth.handled_per_second, 3),
+        workers=len(listening),
+        workers_proven=sum(_is_proven(worker) for worker in listening),
     )
+
+
+def _totals(depths: Iterable[QueueDepth], workers: Sequence[Worker]) -> QueueTotals:
+    found = list(depths)
+    ages = [age for age in map(_age, found) if age is not None]
+    return QueueTotals(
+        waiting=sum(depth.waiting for depth in found),
+        running=sum(depth.running for depth in found),
+        oldest_seconds=max(ages, default=None),
+        messages_per_second=round(sum(depth.handled_per_second for depth in found), 3),
+        workers=len(workers),
+        workers_proven=sum(map(_is_proven, workers)),
+    )
+
+
+def _worker(worker: Worker) -> WorkerOut:
+    return WorkerOut.model_validate({**vars(worker), "state": worker.state.value})
+
+
+def _is_proven(worker: Worker) -> bool:
+    return worker.state is not WorkerState.DEAF
+
+
+def _jobs_queued(session: Session) -> list[JobsQueued]:
+    """What the database says, whose word counts."""
+    query = (
+        select(Job.lane, func.count(), func.min(Job.created_at))
+        .where(Job.status == JobStatus.QUEUED.value)
+        .group_by(Job.lane)
+    )
+    found = {lane: (count, oldest) for lane, count, oldest in session.execute(query)}
+    return [
+        JobsQueued(
+            lane=lane,
+            queued=found[lane][0] if lane in found else 0,
+            oldest_seconds=max(0.0, (now() - found[lane][1]).total_seconds())
+            if lane in found
+            else None,
+        )
+        for lane in Lane
+    ]
+
+
+def _rows_to_feed(session: Session) -> int:
+    query = select(func.sum(Catalog.rows - Catalog.rejected - Catalog.fed)).where(
+        Catalog.status.in_(UNFINISHED), Catalog.dry_run.is_(False)
+    )
+    return max(0, session.scalar(query) or 0)
 
 
 def _age(depth: QueueDepth) -> float | None:

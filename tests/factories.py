@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.categories import Category
-from shared.db.models import Job, User, new_id, now
+from shared.db.models import Catalog, Job, User, new_catalog_id, new_id, now
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 
 #: The codes of every manifest made here.
@@ -56,3 +56,25 @@ def make_job(user: User, **changes: Any) -> Job:
         "attempts": 0,
     }
     return Job(**{**fields, **changes})
+
+
+def make_catalog(user: User, **changes: Any) -> Catalog:
+    """A finished catalog of three rows."""
+    fields: dict[str, Any] = {
+        "id": new_catalog_id(),
+        "user_id": user.id,
+        "trace_id": "0" * 31 + "1",
+        "name": "products.csv",
+        "model": "fusion",
+        "release": "1",
+        "dry_run": False,
+        "fingerprint": "0" * 64,
+        "size": 100,
+        "has_images": False,
+        "status": "finished",
+        "rows": 3,
+        "fed": 3,
+        "fed_until": 3,
+        "report": {"columns": ["designation"], "delimiter": ",", "has_bom": False},
+    }
+    return Catalog(**{**fields, **changes})

@@ -1,5 +1,6 @@
 """Fakes with the signatures of what they stand for; no mocks."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class FakeBroker:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.heads: dict[str, float] = {}
+        self.running: dict[str, int] = {}
         self.present: list[Worker] = []
         self.is_down = False
 
@@ -31,9 +33,16 @@ class FakeBroker:
 
     def depth(self, queue: str) -> QueueDepth:
         """One message waits where there is a head, none where not."""
+        return self.depths([queue])[queue]
+
+    def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
+        """The same of many queues."""
         self._require_up()
-        head = self.heads.get(queue)
-        return QueueDepth(queue, int(head is not None), 0, head)
+        heads = {queue: self.heads.get(queue) for queue in queues}
+        return {
+            queue: QueueDepth(queue, int(head is not None), self.running.get(queue, 0), head)
+            for queue, head in heads.items()
+        }
 
     def memory_ratio(self) -> float:
         """A tenth of the memory is used."""

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import audit, queues
-from gateway.schemas import DeadLetterList, DeadLetterOut, QueueList
+from gateway import audit, dead_letters, queues
+from gateway.schemas import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])
@@ -22,16 +22,31 @@ def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
 def list_dead_letters(
     services: ServicesDep,
     _operator: SignedIn,
+    topic: Annotated[str | None, Query(max_length=64, description="Only these.")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLetterList:
     """Messages that were given up, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = queues.dead_letters(session, cursor, limit)
-        return DeadLetterList(
-            items=[DeadLetterOut.model_validate(one, from_attributes=True) for one in found],
-            next_cursor=following,
-        )
+        found, following = dead_letters.page(session, cursor, limit, topic)
+        about = dead_letters.references(session, found)
+        items = [
+            DeadLetterOut.model_validate(vars(one) | vars(reference))
+            for one, reference in zip(found, about, strict=True)
+        ]
+    return DeadLetterList(items=items, next_cursor=following)
+
+
+@router.get("/dead-letters/{letter_id}")
+def show_dead_letter(
+    services: ServicesDep, _operator: SignedIn, letter_id: str
+) -> DeadLetterReport:
+    """A message that was given up, and what became of its jobs."""
+    with services.unit_of_work.reading() as session:
+        letter = dead_letters.find(session, letter_id)
+        (reference,) = dead_letters.references(session, [letter])
+        jobs = dead_letters.statuses(session, reference.job_ids)
+        return DeadLetterReport.model_validate(vars(letter) | vars(reference) | {"jobs": jobs})
 
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202, response_class=Response)
@@ -40,7 +55,7 @@ def replay(
 ) -> Response:
     """Send a dead letter again; its failed jobs are queued once more."""
     with services.unit_of_work() as work:
-        queues.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
+        dead_letters.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
         audit.record(
             work.session, origin, "dead_letter.replay", actor=operator.username, target=letter_id
         )
@@ -53,7 +68,7 @@ def discard(
 ) -> Response:
     """Throw a dead letter away."""
     with services.unit_of_work() as work:
-        queues.discard(work.session, letter_id)
+        dead_letters.discard(work.session, letter_id)
         audit.record(
             work.session, origin, "dead_letter.discard", actor=operator.username, target=letter_id
         )

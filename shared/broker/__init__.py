@@ -4,7 +4,7 @@ The only package that knows Celery and Redis.
 """
 
 from shared.broker.celery_broker import Broker, Publisher
-from shared.broker.depth import QueueDepth, Worker
+from shared.broker.depth import QueueDepth, Worker, WorkerState
 from shared.broker.presence import Presence, process_name
 
-__all__ = ["Broker", "Presence", "Publisher", "QueueDepth", "Worker", "process_name"]
+__all__ = ["Broker", "Presence", "Publisher", "QueueDepth", "Worker", "WorkerState", "process_name"]

@@ -16,8 +16,15 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.broker.delivery import Delivery, TryAgain
-from shared.broker.depth import QueueDepth, Worker, memory_ratio, queue_depth, workers_present
+from shared.broker.depth import (
+    QueueDepth,
+    Worker,
+    memory_ratio,
+    queue_depths,
+    workers_present,
+)
 from shared.broker.presence import Activity, Presence
+from shared.broker.transport import Transport
 from shared.contracts import Message, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
@@ -42,12 +49,12 @@ class Broker:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
-        self._app = _celery_app(settings)
+        self.activity = Activity()
+        self._app = _celery_app(settings, self.activity)
         self._redis = redis.Redis.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=2
         )
         self._delivery = Delivery(settings, self.publish)
-        self.activity = Activity()
 
     def publish(self, message: Message) -> None:
         """Send one message to its queue.
@@ -115,7 +122,11 @@ class Broker:
 
     def depth(self, queue: str) -> QueueDepth:
         """What waits in a queue and what its workers hold. Raises `Unavailable`."""
-        return queue_depth(self._redis, queue)
+        return self.depths([queue])[queue]
+
+    def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
+        """The same of many queues, all at one moment. Raises `Unavailable`."""
+        return queue_depths(self._redis, tuple(queues))
 
     def workers(self) -> list[Worker]:
         """The workers that announced themselves lately. Raises `Unavailable`."""
@@ -174,9 +185,10 @@ class _RedisComebacks:
             self._redis.delete(self._key)
 
 
-def _celery_app(settings: BrokerSettings) -> Celery:
+def _celery_app(settings: BrokerSettings, activity: Activity) -> Celery:
     app = Celery("rayon", broker=settings.url.get_secret_value(), set_as_current=False)
     app.conf.update(
+        broker_transport=Transport,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
@@ -207,6 +219,7 @@ def _celery_app(settings: BrokerSettings) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "global_keyprefix": "",
+            "on_asked": activity.ask,
         },
     )
     return app

@@ -41,6 +41,11 @@ class Activity:
         self.running = 0
         self.handled = 0
         self.last_consumed: float | None = None
+        self.last_asked: float | None = None
+
+    def ask(self) -> None:
+        """Note that Redis has just answered this worker what there is to do."""
+        self.last_asked = time.monotonic()
 
     @contextmanager
     def handling(self) -> Iterator[None]:
@@ -102,7 +107,7 @@ class Presence(threading.Thread):
             self._on_deaf()
 
     def _announcement(self) -> str:
-        last = self._activity.last_consumed
+        consumed, asked = self._activity.last_consumed, self._activity.last_asked
         return json.dumps(
             {
                 "name": self._worker_name,
@@ -110,7 +115,8 @@ class Presence(threading.Thread):
                 "releases": self.releases(),
                 "running": self._activity.running,
                 "handled": self._activity.handled,
-                "seconds_since_consumed": None if last is None else time.monotonic() - last,
+                "seconds_since_consumed": _seconds_since(consumed),
+                "seconds_since_asked": _seconds_since(asked),
             }
         )
 
@@ -121,3 +127,7 @@ class Presence(threading.Thread):
             self._quiet_since = now
         heard = max(self._quiet_since, self._activity.last_consumed or 0.0)
         return now - heard > self._deaf_after_seconds
+
+
+def _seconds_since(moment: float | None) -> float | None:
+    return None if moment is None else time.monotonic() - moment

@@ -2,7 +2,7 @@
 
 It counts every try of a job in the Redis hash `probe:tries` and every finished one in `probe:done`.
 The title `die once` kills the process at the first try, `die` at each; `break` raises,
-`slow` takes its time.
+`slow` takes its time, `brief` less of it.
 """
 
 import os
@@ -18,7 +18,7 @@ from shared.logs import configure_logs
 from shared.settings import BrokerSettings, LogSettings, WorkerSettings
 
 #: Long enough to be at work when a neighbour kills the process.
-SLOW_SECONDS = 0.5
+SLOW_SECONDS, BRIEF_SECONDS = 0.5, 0.02
 DONE, TRIES, PARKED = "probe:done", "probe:tries", "probe:parked"
 
 
@@ -46,6 +46,8 @@ class Probe:
             os.kill(os.getpid(), signal.SIGKILL)
         if item.designation == "slow":
             time.sleep(SLOW_SECONDS)
+        if item.designation == "brief":
+            time.sleep(BRIEF_SECONDS)
         if item.designation == "break":
             raise ArithmeticError("as asked")
 

@@ -1,13 +1,24 @@
 """What operators see and do: queues, dead letters, training, health."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.broker import Worker
 from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
-from shared.db.models import DeadLetter, Job, Role, Score, TrainingRun, User, new_id, now
-from tests.factories import make_job
+from shared.db.models import (
+    DeadLetter,
+    Job,
+    Role,
+    Score,
+    TrainingRun,
+    User,
+    new_id,
+    now,
+    row_job_id,
+)
+from tests.factories import make_catalog, make_job
 from tests.unit.gateway.conftest import LEASE_SECONDS, Api
 
 
@@ -22,6 +33,7 @@ def operator(api: Api) -> dict[str, str]:
     [
         ("GET", "/v1/queues"),
         ("GET", "/v1/dead-letters"),
+        ("GET", "/v1/dead-letters/none"),
         ("POST", "/v1/dead-letters/none/replay"),
         ("DELETE", "/v1/dead-letters/none"),
         ("GET", "/v1/training-runs"),
@@ -50,6 +62,39 @@ def test_queues_workers_and_queued_jobs_are_shown(api: Api, operator: dict[str, 
     assert shown["jobs_queued"] == 1
     assert shown["workers"][0]["releases"] == ["1"]
     assert shown["workers"][0]["seconds_since_consumed"] == 0.5
+
+
+def test_queue_tells_its_station_lane_and_workers(api: Api, operator: dict[str, str]) -> None:
+    api.broker.running = {"text.catalog": 3, "training": 1}
+    api.broker.heads = {"text.catalog": now().timestamp() - 60}
+    api.broker.present = [
+        Worker("text@a", ("text.interactive", "text.catalog"), (), 3, 7, 0.5, 0.5),
+        Worker("text@b", ("text.catalog",), (), 0, 7, 500.0, 400.0),
+    ]
+    shown = api.client.get("/v1/queues", headers=operator).json()
+    by_name = {queue["queue"]: queue for queue in shown["items"]}
+    catalog, training = by_name["text.catalog"], by_name["training"]
+    assert (catalog["station"], catalog["lane"]) == ("text", "catalog")
+    assert (catalog["workers"], catalog["workers_proven"]) == (2, 1)
+    assert (training["station"], training["lane"], training["workers"]) == ("training", None, 0)
+    totals = shown["totals"]
+    assert (totals["waiting"], totals["running"], totals["workers_proven"]) == (1, 4, 1)
+    assert totals["oldest_seconds"] == pytest.approx(60, abs=30)
+    assert [worker["state"] for worker in shown["workers"]] == ["working", "deaf"]
+
+
+def test_database_says_what_is_queued_in_each_lane(api: Api, operator: dict[str, str]) -> None:
+    ada = api.user()
+    early = now() - timedelta(minutes=10)
+    api.add(make_job(ada), make_job(ada, created_at=early), make_job(ada, status="cancelled"))
+    api.add(make_catalog(ada, status="running", rows=100, rejected=10, fed=30))
+    api.add(make_catalog(ada, status="finished", rows=5, fed=4))
+    shown = api.client.get("/v1/queues", headers=operator).json()
+    interactive, catalog = shown["jobs"]
+    assert (interactive["lane"], interactive["queued"]) == ("interactive", 2)
+    assert interactive["oldest_seconds"] == pytest.approx(600, abs=60)
+    assert (catalog["lane"], catalog["queued"], catalog["oldest_seconds"]) == ("catalog", 0, None)
+    assert (shown["jobs_queued"], shown["rows_to_feed"]) == (2, 60)
 
 
 def test_queues_are_503_while_redis_is_down(api: Api, operator: dict[str, str]) -> None:
@@ -147,6 +192,43 @@ def test_pages_give_every_dead_letter_once(api: Api, operator: dict[str, str]) -
     ids = [letter["id"] for letter in (*first["items"], *rest["items"])]
     assert ids == sorted(set(ids), reverse=True)
     assert (len(ids), rest["next_cursor"]) == (3, None)
+
+
+def test_dead_letters_of_one_topic_are_listed(api: Api, operator: dict[str, str]) -> None:
+    other = _letter(number=1)
+    other.topic = "modality_scored"
+    other.payload = {**other.payload, "modality": "text"}
+    api.add(_letter(number=2), other)
+    query = {"topic": "modality_scored"}
+    found = api.client.get("/v1/dead-letters", params=query, headers=operator).json()["items"]
+    assert [letter["id"] for letter in found] == [other.id]
+
+
+def test_dead_letter_says_which_jobs_of_which_catalog_it_is_about(
+    api: Api, operator: dict[str, str]
+) -> None:
+    ada = api.user()
+    catalog = make_catalog(ada)
+    api.add(catalog)
+    jobs = [
+        make_job(ada, id=row_job_id(catalog.id, row), catalog_id=catalog.id, status=status)
+        for row, status in enumerate(("failed", "failed", "done"), start=1)
+    ]
+    api.add(*jobs)
+    letter, single = _letter(*jobs), _letter(make_job(ada), number=1)
+    api.add(letter, single)
+    shown = api.client.get(f"/v1/dead-letters/{letter.id}", headers=operator).json()
+    assert shown["job_ids"] == [job.id for job in jobs]
+    assert (shown["catalog_id"], shown["release"]) == (catalog.id, "1")
+    assert (shown["lane"], shown["deliveries"]) == ("interactive", 4)
+    assert shown["jobs"] == {"failed": 2, "done": 1}
+    assert shown["payload"] == letter.payload
+    listed = api.client.get("/v1/dead-letters", headers=operator).json()["items"]
+    assert {one["id"]: one["catalog_id"] for one in listed} == {
+        letter.id: catalog.id,
+        single.id: None,
+    }
+    assert api.client.get("/v1/dead-letters/none", headers=operator).status_code == 404
 
 
 def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) -> None:

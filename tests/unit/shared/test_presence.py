@@ -4,6 +4,7 @@ from typing import cast
 import pytest
 import redis
 
+from shared.broker import Worker
 from shared.broker.presence import Activity, Presence
 
 
@@ -92,3 +93,27 @@ def test_worker_that_consumes_is_not_deaf_however_much_waits(scene: Scene) -> No
             pass
         scene.later(30)
     assert not scene.ends
+
+
+def test_announcement_says_when_the_worker_last_asked_for_messages(scene: Scene) -> None:
+    scene.later(0)
+    assert json.loads(scene.redis.announced)["seconds_since_asked"] is None
+    scene.activity.ask()
+    scene.later(3)
+    assert json.loads(scene.redis.announced)["seconds_since_asked"] == 3
+
+
+@pytest.mark.parametrize(
+    ("running", "consumed", "asked", "state"),
+    [
+        (1, 500.0, 500.0, "working"),
+        (0, 500.0, 0.4, "ready"),
+        (0, 0.4, None, "ready"),
+        (0, 500.0, 400.0, "deaf"),
+        (0, None, None, "deaf"),
+    ],
+)
+def test_worker_is_proven_by_what_it_asks_and_does(
+    running: int, consumed: float | None, asked: float | None, state: str
+) -> None:
+    assert Worker("text@a", (), (), running, 7, consumed, asked).state == state

@@ -1,0 +1,139 @@
+"""Messages that were given up: listed, replayed, thrown away."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from gateway.deps import cursor_after, read_cursor
+from shared.contracts import (
+    TOPICS,
+    LaneMessage,
+    Message,
+    Modality,
+    ScoreImage,
+    ScoreText,
+    WorkMessage,
+)
+from shared.db.models import DeadLetter, Job, JobStatus, Score, now
+from shared.db.session import Work
+from shared.errors import NotFound
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a dead letter is about.
+
+    Attributes:
+        catalog_id: Whose rows its jobs are; `None` for single jobs, and for jobs that are gone.
+    """
+
+    job_ids: tuple[str, ...]
+    catalog_id: str | None
+    release: str | None
+    lane: str | None
+
+
+def page(
+    session: Session, cursor: str | None, limit: int, topic: str | None = None
+) -> tuple[Sequence[DeadLetter], str | None]:
+    """Dead letters, of one topic or all, newest first, and the cursor of the next page.
+
+    Raises:
+        InvalidInput: The cursor is not one that a page gave.
+    """
+    query = select(DeadLetter).order_by(DeadLetter.id.desc()).limit(limit + 1)
+    if topic is not None:
+        query = query.where(DeadLetter.topic == topic)
+    if cursor is not None:
+        query = query.where(DeadLetter.id < read_cursor(cursor))
+    found = session.scalars(query).all()
+    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+
+
+def find(session: Session, letter_id: str) -> DeadLetter:
+    """Look a dead letter up. Raises `NotFound`."""
+    letter = session.get(DeadLetter, letter_id)
+    if letter is None:
+        raise NotFound(f"No dead letter {letter_id!r}")
+    return letter
+
+
+def references(session: Session, letters: Sequence[DeadLetter]) -> Iterator[Reference]:
+    """What dead letters are about, in their order."""
+    messages = [_message_of(letter) for letter in letters]
+    # A message is of one catalog or of none, so its first job tells.
+    firsts = [ids[0] for ids in map(_job_ids, messages) if ids]
+    query = select(Job.id, Job.catalog_id).where(Job.id.in_(firsts))
+    catalogs = {row.id: row.catalog_id for row in session.execute(query)}
+    for message in messages:
+        ids = _job_ids(message)
+        yield Reference(
+            job_ids=ids,
+            catalog_id=catalogs.get(ids[0]) if ids else None,
+            release=message.release if isinstance(message, WorkMessage) else None,
+            lane=message.lane.value if isinstance(message, LaneMessage) else None,
+        )
+
+
+def statuses(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """How many of some jobs stand how; those that are gone are not counted."""
+    query = select(Job.status, func.count().label("jobs")).where(Job.id.in_(job_ids))
+    return {row.status: row.jobs for row in session.execute(query.group_by(Job.status))}
+
+
+def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
+    """Send a dead letter again; its failed jobs are queued once more, with a new lease.
+
+    Raises:
+        NotFound: No such dead letter.
+    """
+    letter = find(work.session, letter_id)
+    message = _message_of(letter)
+    failed = _failed_jobs(work.session, message)
+    if isinstance(message, ScoreText | ScoreImage):
+        modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
+        _forget_failures(work.session, failed, modality)
+    until = now() + timedelta(seconds=lease_seconds)
+    for job in failed:
+        job.status, job.attempts = JobStatus.QUEUED.value, 0
+        job.finished_at = job.error_code = job.error_message = None
+        # Without a new lease the sweeper would take the message for lost before it is sent.
+        job.published_at, job.leased_until = now(), until
+    work.session.delete(letter)
+    work.publish(message)
+
+
+def discard(session: Session, letter_id: str) -> None:
+    """Throw a dead letter away. Raises `NotFound`."""
+    session.delete(find(session, letter_id))
+
+
+def _failed_jobs(session: Session, message: Message) -> Sequence[Job]:
+    return session.scalars(
+        select(Job)
+        .where(Job.id.in_(_job_ids(message)), Job.status == JobStatus.FAILED.value)
+        .order_by(Job.id)
+        .with_for_update()
+    ).all()
+
+
+def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) -> None:
+    # Only of jobs that run again: the answer of a degraded job keeps the reason.
+    session.execute(
+        delete(Score).where(
+            Score.job_id.in_([job.id for job in jobs]),
+            Score.modality == modality.value,
+            Score.probabilities.is_(None),
+        )
+    )
+
+
+def _message_of(letter: DeadLetter) -> Message:
+    return TOPICS[letter.topic].model_validate(letter.payload)
+
+
+def _job_ids(message: Message) -> tuple[str, ...]:
+    return tuple(item.job_id for item in getattr(message, "items", ()))

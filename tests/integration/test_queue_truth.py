@@ -1,0 +1,106 @@
+"""Queue figures beside the truth, with a real Redis and real Celery workers."""
+
+import time
+
+import pytest
+import redis
+
+from shared.broker import Broker, WorkerState
+from tests.integration.conftest import VISIBILITY_SECONDS, Workers
+from tests.integration.probe_worker import DONE
+from tests.integration.queue_truth import QUEUE, park, sample, truth
+from tests.servers import until
+
+WORKER = "tests.integration.probe_worker"
+JOBS = 1_000
+START_SECONDS = 30
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url)
+
+
+def test_every_job_is_counted_once_at_every_moment(
+    workers: Workers, broker: Broker, client: redis.Redis
+) -> None:
+    # Given a thousand jobs that wait
+    ids = park(broker, JOBS)
+    parked = sample(broker, client, ids, lambda: True)
+    assert broker.depth(QUEUE).waiting == JOBS
+
+    # When two workers take them, and one of them is killed halfway and comes again
+    probe, _ = workers.start(WORKER), workers.start(WORKER)
+    early = sample(broker, client, ids, lambda: client.hlen(DONE) > JOBS // 3)
+    probe.kill()
+    probe.start()
+    late = sample(broker, client, ids, lambda: client.hlen(DONE) == JOBS)
+
+    # I expect no moment at which a job was missing from the figures, or counted twice
+    for samples in (parked, early, late):
+        assert (samples.error, samples.hidden, samples.twice) == (0, 0, 0)
+    assert early.count + late.count > 30
+    assert early.running > 2
+    until(lambda: truth(client).left == 0, 4 * VISIBILITY_SECONDS, "all is acknowledged")
+    depth = broker.depth(QUEUE)
+    assert (depth.waiting, depth.running) == (0, 0)
+
+
+def test_job_that_a_killed_worker_had_taken_is_still_counted(
+    workers: Workers, broker: Broker, client: redis.Redis
+) -> None:
+    probe = workers.start(WORKER)
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    ids = park(broker, 20, "slow")
+    until(lambda: broker.depth(QUEUE).running == 4, START_SECONDS, "each thread has one")
+    probe.kill()
+    left = truth(client)
+    depth = broker.depth(QUEUE)
+    assert depth.waiting + depth.running == left.left
+    assert left.waiting | left.held | left.done == ids
+
+
+def test_rate_counts_what_all_workers_have_handled(
+    workers: Workers, broker: Broker, client: redis.Redis
+) -> None:
+    workers.start(WORKER)
+    workers.start(WORKER)
+    park(broker, 120, "fine")
+    until(lambda: truth(client).left == 0 == broker.depth(QUEUE).waiting, 60, "all is handled")
+    # Counted in pieces of five seconds; the last one counts when it is over.
+    until(lambda: broker.depth(QUEUE).handled_per_second == 120 / 60, 10, "the rate is right")
+
+
+def test_idle_worker_is_proven_by_asking(workers: Workers, broker: Broker) -> None:
+    workers.start(WORKER)
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+
+    def is_ready() -> bool:
+        (worker,) = broker.workers()
+        return worker.state is WorkerState.READY
+
+    until(is_ready, START_SECONDS, "it asks")
+    time.sleep(3)
+    (worker,) = broker.workers()
+    assert worker.seconds_since_consumed is None
+    assert worker.seconds_since_asked is not None
+    assert worker.seconds_since_asked < 3
+
+
+def test_waiting_worker_takes_what_comes_at_once(
+    workers: Workers, broker: Broker, client: redis.Redis
+) -> None:
+    workers.start(WORKER)
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    seconds = []
+    for _ in range(5):
+        time.sleep(0.3)
+        client.delete(DONE)
+        started = time.perf_counter()
+        park(broker, 1, "fine")
+        while not client.hlen(DONE):
+            assert time.perf_counter() - started < 10
+            time.sleep(0.001)
+        seconds.append(time.perf_counter() - started)
+    # A worker that only looked once a second would be later each time.
+    assert sorted(seconds)[2] < 0.3
