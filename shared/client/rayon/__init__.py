@@ -6,7 +6,7 @@ with Rayon("https://rayon.example.com", key) as rayon:
     print(rayon.classify("Piscine gonflable ronde").category)
 """
 
-from rayon.answers import Account, Answer, Category, Choice, Job, Queue, Queues, Release, Vote
+from rayon.answers import Account, Answer, Category, Choice, Job, Release, Vote
 from rayon.catalogs import Catalog, Counts, Progress
 from rayon.client import Rayon
 from rayon.errors import (
@@ -19,6 +19,7 @@ from rayon.errors import (
     Unfinished,
     Unreachable,
 )
+from rayon.operations import DeadLetter, Queue, Queues, Worker
 
 __all__ = [
     "Account",
@@ -27,6 +28,7 @@ __all__ = [
     "Category",
     "Choice",
     "Counts",
+    "DeadLetter",
     "Failed",
     "FieldError",
     "Job",
@@ -42,4 +44,5 @@ __all__ = [
     "Unfinished",
     "Unreachable",
     "Vote",
+    "Worker",
 ]

@@ -166,39 +166,6 @@ class Release:
         )
 
 
-@dataclass(frozen=True)
-class Queue:
-    """One queue, counted in messages."""
-
-    queue: str
-    waiting: int
-    running: int
-    oldest_seconds: float | None
-
-
-@dataclass(frozen=True)
-class Queues:
-    """What waits and runs, and how many jobs are unfinished."""
-
-    items: tuple[Queue, ...]
-    jobs_queued: int
-    workers: tuple[str, ...]
-    raw: JsonObject = field(repr=False, compare=False)
-
-    @classmethod
-    def read(cls, said: JsonObject) -> "Queues":
-        """Take the queues out of what the service said."""
-        return cls(
-            items=tuple(
-                Queue(one["queue"], one["waiting"], one["running"], one.get("oldest_seconds"))
-                for one in said["items"]
-            ),
-            jobs_queued=said.get("jobs_queued", 0),
-            workers=tuple(worker["name"] for worker in said.get("workers", ())),
-            raw=said,
-        )
-
-
 def moment(text: str | None) -> datetime | None:
     """Read a point in time, where there is one."""
     return datetime.fromisoformat(text) if text else None

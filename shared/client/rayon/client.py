@@ -19,13 +19,13 @@ from rayon.answers import (
     JobStatus,
     JsonObject,
     ModelName,
-    Queues,
     Release,
 )
 from rayon.catalogs import Catalog, OnProgress
 from rayon.connection import Connection, OnPause
 from rayon.errors import Failed, RayonError, SignedOut, Unfinished
 from rayon.headers import once
+from rayon.operations import DeadLetter, Queues
 from rayon.sign_in import SIGN_IN_AGAIN, ApiKey, Bearer, Saved, SavedSignIns
 from rayon.uploads import SentCatalogs, Upload, send_again, send_once
 
@@ -220,6 +220,23 @@ class Rayon:
         """What waits and what runs; for operators."""
         return Queues.read(self._connection.json("GET", "/v1/queues"))
 
+    def dead_letters(self, *, topic: str | None = None) -> Iterator[DeadLetter]:
+        """Messages that were given up, newest first, page by page; for operators."""
+        for said in self._pages("/v1/dead-letters", {"topic": topic}):
+            yield DeadLetter.read(said)
+
+    def dead_letter(self, letter_id: str) -> DeadLetter:
+        """A message that was given up, and what became of its jobs."""
+        return DeadLetter.read(self._connection.json("GET", _letter_path(letter_id)))
+
+    def replay(self, letter_id: str) -> None:
+        """Send a dead letter again; its failed jobs are queued once more."""
+        self._connection.send("POST", f"{_letter_path(letter_id)}/replay")
+
+    def discard(self, letter_id: str) -> None:
+        """Throw a dead letter away."""
+        self._connection.send("DELETE", _letter_path(letter_id))
+
     def whoami(self) -> Account:
         """Who is signed in."""
         said = self._connection.json("GET", "/v1/me")
@@ -259,6 +276,10 @@ def credentials(url: str, key: str | None, token: str | None, saved: SavedSignIn
     if sign_in is None:
         raise SignedOut(f"Nobody is signed in at {url}. {SIGN_IN_AGAIN}")
     return ApiKey(sign_in.api_key) if sign_in.api_key else Saved(saved, url)
+
+
+def _letter_path(letter_id: str) -> str:
+    return f"/v1/dead-letters/{quote(letter_id, safe='')}"
 
 
 def _picture(image: Image, opened: ExitStack) -> tuple[str, IO[bytes] | bytes]:

@@ -24,6 +24,8 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from gateway.errors import problem
 from gateway.schemas import (
     CategoryList,
+    DeadLetterList,
+    DeadLetterReport,
     JobOut,
     JobPage,
     QueueList,
@@ -47,6 +49,45 @@ RESULT = {
     ],
     "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.95}},
     "degraded": None,
+}
+
+
+_COUNTS = {"waiting": 2, "running": 1, "oldest_seconds": 65.0, "messages_per_second": 3.25}
+QUEUES = {
+    "items": [
+        {
+            "queue": "text.interactive",
+            "station": "text",
+            "lane": "interactive",
+            **_COUNTS,
+            "workers": 2,
+            "workers_proven": 1,
+        },
+        {
+            "queue": "training",
+            "station": "training",
+            "lane": None,
+            **dict.fromkeys(("waiting", "running", "messages_per_second"), 0),
+            "oldest_seconds": None,
+            **dict.fromkeys(("workers", "workers_proven"), 0),
+        },
+    ],
+    "totals": {**_COUNTS, "workers": 2, "workers_proven": 1},
+    "jobs_queued": 3,
+    "jobs": [],
+    "rows_to_feed": 40,
+    "workers": [
+        {
+            "name": "text@a:1",
+            "queues": ["text.interactive"],
+            "releases": ["3"],
+            "running": 0,
+            "handled": 7,
+            "seconds_since_consumed": 90.0,
+            "seconds_since_asked": 80.0,
+            "state": "deaf",
+        }
+    ],
 }
 
 
@@ -89,6 +130,8 @@ class FakeService:
     forms: list[dict[str, str]] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    letters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    looks: int = 0
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def asked(self, method: str, path: str) -> list[dict[str, str]]:
@@ -147,6 +190,23 @@ class FakeService:
         shown = JobOut.model_validate(job | changes).model_dump(mode="json")
         self.jobs[shown["id"]] = shown
         return shown
+
+    def add_letter(self, letter_id: str, **changes: Any) -> dict[str, Any]:
+        """Keep a dead letter as the gateway shows it."""
+        letter: dict[str, Any] = {
+            "id": letter_id,
+            "topic": "score_text",
+            "error": "given up after 4 deliveries",
+            "deliveries": 4,
+            "parked_at": NOW,
+            "job_ids": ["job-1", "job-2"],
+            "catalog_id": "catalog-1",
+            "release": "3",
+            "lane": "catalog",
+            "payload": {"items": [{"job_id": "job-1"}, {"job_id": "job-2"}]},
+        }
+        self.letters[letter_id] = letter | changes
+        return self.letters[letter_id]
 
     def add_catalog(self, **changes: Any) -> dict[str, Any]:
         """Keep a catalog as the gateway shows it."""
@@ -227,6 +287,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_uploads(app, service)
     _add_catalogs(app, service)
     _add_lists(app, service)
+    _add_operations(app, service)
 
     @app.middleware("http")
     async def meet(request: Request, answer: Any) -> Any:
@@ -385,10 +446,29 @@ def _add_lists(app: FastAPI, service: FakeService) -> None:
         }
         return ReleaseList.model_validate({"items": [one], "ledger": []})
 
+
+def _add_operations(app: FastAPI, service: FakeService) -> None:
     @app.get("/v1/queues")
     async def queues() -> QueueList:
-        one = {"queue": "text.interactive", "waiting": 2, "running": 1, "oldest_seconds": 65.0}
-        return QueueList.model_validate({"items": [one], "jobs_queued": 3, "workers": []})
+        service.looks += 1
+        return QueueList.model_validate(QUEUES)
+
+    @app.get("/v1/dead-letters")
+    async def letters(topic: str | None = None) -> DeadLetterList:
+        found = [one for one in service.letters.values() if topic in (None, one["topic"])]
+        return DeadLetterList.model_validate({"items": found, "next_cursor": None})
+
+    @app.get("/v1/dead-letters/{letter_id}")
+    async def letter(letter_id: str) -> DeadLetterReport:
+        found = _found(service.letters, letter_id)
+        return DeadLetterReport.model_validate({**found, "jobs": {"failed": 2}})
+
+    @app.post("/v1/dead-letters/{letter_id}/replay", status_code=202)
+    @app.delete("/v1/dead-letters/{letter_id}", status_code=204)
+    async def end(letter_id: str) -> Response:
+        _found(service.letters, letter_id)
+        del service.letters[letter_id]
+        return Response(status_code=202)
 
 
 def cut_short() -> Response:

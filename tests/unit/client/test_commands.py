@@ -158,7 +158,10 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, service: FakeService) -> 
     ("command", "line"),
     [
         ("categories", "2583\tPiscine et accessoires"),
-        ("queues", "text.interactive\t2\t1\t1 min 5 s"),
+        (
+            "queues",
+            "text.interactive\t2\t1\t1 min 5 s\t3.2\t2, 1 deaf\ntraining\t0\t0\t\t0.0\tmissing",
+        ),
     ],
 )
 def test_lists_are_lines_for_a_pipe(run: Run, command: str, line: str) -> None:
@@ -175,6 +178,83 @@ def test_releases_show_what_serves(run: Run) -> None:
         "fusion_f1 0.821",
         "Better on shoes",
     )
+
+
+# Operations
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_queues_mark_what_needs_a_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = run("queues").stdout
+    assert "2, 1 deaf" in shown
+    assert "missing" in shown
+    assert "text@a:1 is deaf: it does not ask for work" in shown
+    assert "3 jobs unfinished, 40 rows to feed, 1 workers" in shown
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_queues_are_watched_until_ctrl_c(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    def third_time(seconds: float) -> None:
+        assert seconds == 0.5
+        if service.looks == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("rayon.cli.operations.time.sleep", third_time)
+    if terminal:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    ended = run("queues --watch 0.5")
+    assert ended.exit_code == 130
+    assert service.looks == 3
+    # A pipe gets every look; a terminal is drawn over, and once more at the end.
+    assert ended.stdout.count("text.interactive") == (4 if terminal else 3)
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_watched_queues_as_json_are_nothing_but_json(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def second_time(_seconds: float) -> None:
+        if service.looks == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("rayon.cli.operations.time.sleep", second_time)
+    said = run("queues --watch --json").stdout
+    first, end = json.JSONDecoder().raw_decode(said)
+    assert first["totals"]["waiting"] == 2
+    assert json.loads(said[end:]) == first
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_dead_letters_are_listed_and_shown(run: Run, service: FakeService) -> None:
+    service.add_letter("one")
+    service.add_letter("two", topic="modality_scored", catalog_id=None)
+    for command in ("dead-letters", "dead-letters list"):
+        lines = run(command).stdout.splitlines()
+        assert [line.split("\t")[0] for line in lines] == ["one", "two"]
+    assert lines[0].split("\t")[4:] == ["2", "catalog-1", "given up after 4 deliveries"]
+    (only,) = json.loads(run("dead-letters list --topic modality_scored --json").stdout)
+    assert only["id"] == "two"
+    shown = run("dead-letters show one").stdout
+    assert "jobs\t2 failed" in shown
+    assert '"job_id": "job-1"' in shown
+    assert json.loads(run("dead-letters show one --json").stdout)["release"] == "3"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_dead_letters_are_replayed_and_discarded(run: Run, service: FakeService) -> None:
+    for name in ("one", "two", "three"):
+        service.add_letter(name)
+    assert run("dead-letters replay one two").stdout == (
+        "one was sent again.\ntwo was sent again.\n"
+    )
+    assert run("dead-letters discard three").stdout == "three was thrown away.\n"
+    assert not service.letters
+    assert run("dead-letters replay one").exit_code == 4
 
 
 # Catalogs
@@ -338,6 +418,8 @@ def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: ob
         "classify Piscine --image nowhere.jpg",
         "classify Piscine --model best",
         "jobs --url nonsense",
+        "queues 5",
+        "dead-letters replay",
         "sing",
     ],
 )

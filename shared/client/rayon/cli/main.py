@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rayon.cli import accounts, catalog, interrupts, operations, products
+from rayon.cli import accounts, catalog, interrupts, models, operations, products
 from rayon.cli.exits import EPILOG, Commands
 
 
@@ -36,11 +36,12 @@ def build_app() -> typer.Typer:
         catalog.catalogs,
         products.jobs,
         products.cancel,
+        models.categories,
+        models.releases,
         operations.queues,
-        operations.categories,
-        operations.releases,
     ):
         app.command(epilog=EPILOG)(command)
+    app.add_typer(operations.dead_letters_app())
     return app
 
 

@@ -1,80 +1,214 @@
-"""`rayon queues`, `categories`, `releases`."""
+"""`rayon queues` and `rayon dead-letters`, for operators."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from typing import Annotated
 
-from typer import Option
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from typer import Argument, BadParameter, Context, Option, Typer
 
-from rayon.answers import Queues, Release
-from rayon.cli.options import AsJson, ReleaseName, Url, connected
-from rayon.cli.screen import Screen, duration
+from rayon.cli import interrupts
+from rayon.cli.exits import EPILOG
+from rayon.cli.options import AsJson, Url, connected
+from rayon.cli.screen import Screen, duration, printable
+from rayon.operations import DeadLetter, Queue, Queues
 
 WATCH_SECONDS = 2.0
+COLUMNS = ("queue", "waiting", "running", "oldest", "per second", "workers")
 
 
 def queues(
+    seconds: Annotated[
+        float | None,
+        Argument(min=0.1, metavar="[SECONDS]", help="With --watch: between two looks; else 2."),
+    ] = None,
     watch: Annotated[bool, Option("--watch", "-w", help="Show it anew until Ctrl-C.")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show what waits, what runs and who works; for operators."""
+    """Show what waits, what runs and who works.
+
+    All messages are counted at one moment. A worker is marked that announces itself and does not
+    ask for work, and a queue that nobody works for.
+    """
+    if seconds is not None and not watch:
+        raise BadParameter("SECONDS is for --watch.")
     screen = Screen()
     with connected(url, screen) as client:
-        while True:
-            found = client.queues()
-            if watch and screen.out.is_terminal:
-                screen.out.clear()
-            if as_json:
-                screen.json(found.raw)
-            else:
-                _show(found, screen)
-            if not watch:
-                return
-            time.sleep(WATCH_SECONDS)
+        if not watch:
+            _give(client.queues(), screen, as_json=as_json)
+            return
+        with _board(screen, as_json=as_json) as board:
+            while True:
+                found = client.queues()
+                interrupts.require_none()
+                if board is None:
+                    _give(found, screen, as_json=as_json)
+                else:
+                    board.update(drawn(found), refresh=True)
+                time.sleep(seconds or WATCH_SECONDS)
 
 
-def categories(release: ReleaseName = "champion", as_json: AsJson = False, url: Url = None) -> None:
-    """List what can be predicted."""
+def dead_letters_app() -> Typer:
+    """The commands about dead letters; without one they are listed."""
+    app = Typer(
+        name="dead-letters",
+        help="List, show, replay or discard messages that were given up.",
+        epilog=EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_list_without_command)
+    for name, command in (
+        ("list", list_dead_letters),
+        ("show", show_dead_letter),
+        ("replay", replay_dead_letters),
+        ("discard", discard_dead_letters),
+    ):
+        app.command(name, epilog=EPILOG)(command)
+    return app
+
+
+def list_dead_letters(
+    topic: Annotated[str | None, Option("--topic", help="Only these, such as score_text.")] = None,
+    limit: Annotated[int, Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """List messages that were given up, newest first."""
     screen = Screen()
     with connected(url, screen) as client:
-        found = client.categories(release)
-    if as_json:
-        screen.json([vars(one) for one in found])
-    else:
-        screen.table(("code", "category"), ((one.prdtypecode, one.category) for one in found))
-
-
-def releases(as_json: AsJson = False, url: Url = None) -> None:
-    """List the releases of the models, newest first."""
-    screen = Screen()
-    with connected(url, screen) as client:
-        found = client.releases()
+        found = list(islice(client.dead_letters(topic=topic), limit))
     if as_json:
         screen.json([one.raw for one in found])
         return
-    screen.table(("version", "serves as", "created", "figures", "description"), map(_row, found))
-
-
-def _show(found: Queues, screen: Screen) -> None:
-    rows = (
-        (
-            one.queue,
-            one.waiting,
-            one.running,
-            duration(one.oldest_seconds) if one.oldest_seconds is not None else "",
-        )
-        for one in found.items
+    screen.table(
+        ("id", "topic", "parked", "deliveries", "jobs", "catalog", "error"), map(_letter_row, found)
     )
-    screen.table(("queue", "waiting", "running", "oldest"), rows)
-    screen.say(f"{found.jobs_queued:,} jobs unfinished, {len(found.workers)} workers")
 
 
-def _row(release: Release) -> tuple[object, ...]:
-    figures = ", ".join(f"{name} {value:.3g}" for name, value in sorted(release.figures.items()))
+LetterId = Annotated[str, Argument(help="A dead letter.", metavar="ID")]
+LetterIds = Annotated[list[str], Argument(help="Dead letters.", metavar="ID...")]
+
+
+def show_dead_letter(letter_id: LetterId, as_json: AsJson = False, url: Url = None) -> None:
+    """Show a message that was given up, with what it carried."""
+    screen = Screen()
+    with connected(url, screen) as client:
+        found = client.dead_letter(letter_id)
+    if as_json:
+        screen.json(found.raw)
+        return
+    jobs = ", ".join(f"{count} {status}" for status, count in sorted(found.jobs.items()))
+    facts = {
+        "id": found.id,
+        "topic": found.topic,
+        "parked": found.parked_at,
+        "error": found.error,
+        "deliveries": found.deliveries,
+        "release": found.release,
+        "catalog": found.catalog_id,
+        "jobs": jobs or f"{len(found.job_ids)}, which are gone",
+    }
+    screen.table(("what", ""), facts.items())
+    screen.json(found.raw["payload"])
+
+
+def replay_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
+    """Send messages again; their failed jobs are queued once more."""
+    screen = Screen()
+    with connected(url, screen) as client:
+        for letter_id in letter_ids:
+            client.replay(letter_id)
+            screen.answer(f"{letter_id} was sent again.")
+
+
+def discard_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
+    """Throw messages away; their jobs stay as they are."""
+    screen = Screen()
+    with connected(url, screen) as client:
+        for letter_id in letter_ids:
+            client.discard(letter_id)
+            screen.answer(f"{letter_id} was thrown away.")
+
+
+def drawn(found: Queues) -> Group:
+    """What waits and who works, for a terminal; what needs a person is red."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=True, justify="left" if column == "queue" else "right")
+    for one in (*found.items, found.totals):
+        *cells, workers = _queue_row(one)
+        style = "bold" if one is found.totals else "red" if _needs_help(one) else ""
+        table.add_row(*(Text(printable(str(cell))) for cell in (*cells, workers)), style=style)
+    deaf = [
+        Text(f"{printable(one.name)} is deaf: it does not ask for work", style="red")
+        for one in found.workers
+        if one.state == "deaf"
+    ]
+    return Group(table, Text(_sentence(found), style="dim"), *deaf)
+
+
+def _list_without_command(context: Context, url: Url = None) -> None:
+    if context.invoked_subcommand is None:
+        list_dead_letters(url=url)
+
+
+@contextmanager
+def _board(screen: Screen, *, as_json: bool) -> Iterator[Live | None]:
+    """A part of the terminal that is drawn anew; none where the output goes elsewhere."""
+    if as_json or not screen.out.is_terminal:
+        yield None
+        return
+    with Live(console=screen.out, auto_refresh=False) as live:
+        yield live
+
+
+def _give(found: Queues, screen: Screen, *, as_json: bool) -> None:
+    if as_json:
+        screen.json(found.raw)
+        return
+    if screen.out.is_terminal:
+        screen.out.print(drawn(found))
+        return
+    screen.table(COLUMNS, map(_queue_row, found.items))
+    screen.say(_sentence(found))
+
+
+def _sentence(found: Queues) -> str:
+    rows = f", {found.rows_to_feed:,} rows to feed" if found.rows_to_feed else ""
+    return f"{found.jobs_queued:,} jobs unfinished{rows}, {len(found.workers)} workers"
+
+
+def _queue_row(one: Queue) -> tuple[object, ...]:
+    oldest = duration(one.oldest_seconds) if one.oldest_seconds is not None else ""
+    rate = f"{one.messages_per_second:.1f}"
+    return (one.queue, one.waiting, one.running, oldest, rate, _workers(one))
+
+
+def _workers(one: Queue) -> str:
+    """Such as `2`, `2, 1 deaf` or `missing`."""
+    deaf = one.workers - one.workers_proven
+    if deaf:
+        return f"{one.workers}, {deaf} deaf"
+    return str(one.workers) if one.workers else "missing"
+
+
+def _needs_help(one: Queue) -> bool:
+    return not one.workers_proven or one.workers_proven < one.workers
+
+
+def _letter_row(one: DeadLetter) -> tuple[object, ...]:
     return (
-        release.version,
-        "rejected" if release.rejected else ", ".join(release.aliases),
-        release.created_at,
-        figures,
-        release.rejected or release.description,
+        one.id,
+        one.topic,
+        one.parked_at,
+        one.deliveries,
+        len(one.job_ids),
+        one.catalog_id,
+        one.error,
     )
