@@ -204,7 +204,7 @@ def test_queues_are_watched_until_ctrl_c(
         if service.looks == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("rayon.cli.operations.time.sleep", third_time)
+    monkeypatch.setattr("rayon.cli.operations.sleep", third_time)
     if terminal:
         monkeypatch.setenv("TTY_COMPATIBLE", "1")
     ended = run("queues --watch 0.5")
@@ -222,7 +222,7 @@ def test_watched_queues_as_json_are_nothing_but_json(
         if service.looks == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("rayon.cli.operations.time.sleep", second_time)
+    monkeypatch.setattr("rayon.cli.operations.sleep", second_time)
     said = run("queues --watch --json").stdout
     first, end = json.JSONDecoder().raw_decode(said)
     assert first["totals"]["waiting"] == 2

@@ -1,9 +1,9 @@
 """`rayon queues` and `rayon dead-letters`, for operators."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from time import sleep
 from typing import Annotated
 
 from rich.console import Group
@@ -51,7 +51,7 @@ def queues(
                     _give(found, screen, as_json=as_json)
                 else:
                     board.update(drawn(found), refresh=True)
-                time.sleep(seconds or WATCH_SECONDS)
+                sleep(seconds or WATCH_SECONDS)
 
 
 def dead_letters_app() -> Typer:
