@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission queues explore train evaluate bench compare chaos catalogs promotion survivors images manifests lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards queues explore train evaluate bench compare chaos catalogs promotion survivors images manifests lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ admission: .venv/dev.stamp ## Measure what taking a job costs, beside a bare end
 
 queues: .venv/dev.stamp ## Count 1,000 jobs in queues and workers beside the truth, at every moment
 	@$(BIN)/python -m tests.bench.queue_truth
+
+boards: .venv/run.stamp ## Write Grafana's boards from infra/grafana/boards.py
+	@$(BIN)/python -m infra.grafana
 
 explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"

@@ -87,6 +87,9 @@ class Broker:
         def task(celery_task: Any, payload: dict[str, Any]) -> None:
             self._deliver(celery_task.request, kind.model_validate(payload), handler)
 
+        # From the start, so that the first failure is an increase and not a beginning.
+        for counter in (metrics.messages_failed_total, metrics.messages_parked_total):
+            counter.labels(kind.topic)
         self._app.task(name=kind.topic, bind=True)(task)
 
     def run(self, queues: Iterable[str], *, threads: int) -> int:

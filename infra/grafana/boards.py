@@ -1,0 +1,389 @@
+"""The three boards: queues for who keeps Rayon running, models, and what the business gets."""
+
+from infra.grafana.panels import Board, Panel, figure
+
+
+def _p95(histogram: str, by: str = "", where: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile(0.95, sum by ({labels}) (rate({histogram}_bucket{where}[5m])))"
+
+
+def _mean(histogram: str, by: str) -> str:
+    return (
+        f"sum by ({by}) (rate({histogram}_sum[5m])) / sum by ({by}) (rate({histogram}_count[5m]))"
+    )
+
+
+_DAY = 'increase(rayon_jobs_finished_total{status="done"}[24h])'
+_UNSURE = (
+    'sum by (release) (rate(rayon_answer_confidence_bucket{le="%s"}[1h])) '
+    "/ sum by (release) (rate(rayon_answer_confidence_count[1h]))"
+)
+
+QUEUES = Board(
+    name="queues",
+    title="Queues",
+    description="What waits, what runs, who works, what broke.",
+    rows={
+        "Now": [
+            figure("Jobs without an answer", 'max(rayon_jobs{status="queued"})'),
+            figure(
+                "Oldest single job", 'max(rayon_jobs_oldest_seconds{lane="interactive"})', "s", 60
+            ),
+            figure("Oldest message", "max(rayon_queue_oldest_seconds)", "s", 120),
+            figure("Queues without a worker", "count(rayon_workers == 0) or vector(0)", alarm=1),
+            figure("Dead letters", "sum(rayon_dead_letters) or vector(0)", alarm=1),
+            figure(
+                "Alerts",
+                'count(ALERTS{alertstate="firing",severity=~"page|warning"}) or vector(0)',
+                alarm=1,
+            ),
+        ],
+        "Queues": [
+            Panel("Waiting", {"{{queue}}": 'rayon_queue_messages{state="waiting"}'}),
+            Panel("Running", {"{{queue}}": 'rayon_queue_messages{state="running"}'}),
+            Panel("Age of the head", {"{{queue}}": "rayon_queue_oldest_seconds"}, unit="s"),
+            Panel(
+                "Sent and not taken for (p95)",
+                {"{{topic}}": _p95("rayon_message_wait_seconds", "topic")},
+                unit="s",
+            ),
+            Panel(
+                "Worked on for (p95)",
+                {"{{topic}}": _p95("rayon_message_seconds", "topic")},
+                unit="s",
+            ),
+            Panel(
+                "Messages a second",
+                {
+                    "{{topic}}": "sum by (topic) (rate(rayon_messages_handled_total[5m]))",
+                    "{{topic}}, sent": "sum by (topic) (rate(rayon_messages_published_total[5m]))",
+                },
+                unit="cps",
+            ),
+        ],
+        "Workers": [
+            Panel("Workers", {"{{queue}}": "rayon_workers"}),
+            Panel(
+                "Products in a model call", {"{{modality}}": _mean("rayon_batch_items", "modality")}
+            ),
+            Panel(
+                "Time of a model call (p95)",
+                {
+                    "{{modality}}, release {{release}}": _p95(
+                        "rayon_model_seconds", "modality, release"
+                    )
+                },
+                unit="s",
+            ),
+            Panel(
+                "Processes that tell nothing",
+                {"{{job}} {{instance}}": "up == 0"},
+            ),
+            Panel(
+                "Pictures that were known",
+                {
+                    "{{outcome}}": "sum by (outcome) (rate(rayon_image_features_total[5m])) "
+                    "/ on () group_left () sum(rate(rayon_image_features_total[5m]))"
+                },
+                unit="percentunit",
+            ),
+            Panel(
+                "Releases that are loaded",
+                {
+                    "{{modality}}, release {{release}}": "count by (modality, release) "
+                    "(rayon_release_in_service == 1)"
+                },
+            ),
+        ],
+        "What broke": [
+            Panel(
+                "Failed and tried again, a minute",
+                {"{{topic}}": "sum by (topic) (rate(rayon_messages_failed_total[5m])) * 60"},
+            ),
+            Panel(
+                "Dead letters",
+                {
+                    "there are, {{topic}}": "sum by (topic) (rayon_dead_letters)",
+                    "parked in an hour, {{topic}}": "sum by (topic) "
+                    "(increase(rayon_messages_parked_total[1h]))",
+                },
+            ),
+            Panel(
+                "Jobs sent again, a minute",
+                {
+                    "sent again": "sum(rate(rayon_jobs_swept_total[5m])) * 60",
+                    "given up": "sum(rate(rayon_jobs_given_up_total[5m])) * 60",
+                    "left to the sweeper": "sum(rate(rayon_messages_deferred_total[5m])) * 60",
+                },
+            ),
+            Panel(
+                "What answers",
+                {"{{dependency}}": "min by (dependency) (rayon_dependency_up)"},
+                description="1: it answers the scheduler.",
+            ),
+            Panel(
+                "Asked in vain, a minute",
+                {
+                    "{{job}}: {{dependency}}": "sum by (job, dependency) "
+                    "(rate(rayon_dependency_failures_total[5m])) * 60"
+                },
+            ),
+            Panel(
+                "Since it last went well",
+                {"{{task}}": "time() - max by (task) (rayon_task_success_timestamp_seconds)"},
+                unit="s",
+                description="What the scheduler and the monitor do by the clock.",
+            ),
+            Panel(
+                "By the clock and failed, a minute",
+                {"{{task}}": "sum by (task) (rate(rayon_task_failures_total[5m])) * 60"},
+            ),
+            Panel("Memory of Redis", {"used": "max(rayon_redis_memory_ratio)"}, unit="percentunit"),
+            Panel("Room for pictures", {"free": "min(rayon_storage_free_bytes)"}, unit="bytes"),
+        ],
+    },
+)
+
+MODELS = Board(
+    name="models",
+    title="Models",
+    description="How good the models are, whether what is sent has changed, what is done about it.",
+    since="now-30d",
+    rows={
+        "Now": [
+            figure(
+                "F1 on the test set", 'max(rayon_f1{kind="test",modality="fusion"})', "percentunit"
+            ),
+            figure(
+                "F1 by labels", 'max(rayon_f1{kind="labelled",modality="fusion"})', "percentunit"
+            ),
+            figure(
+                "F1, estimated", 'max(rayon_f1{kind="estimated",modality="fusion"})', "percentunit"
+            ),
+            figure("Kinds of drift", "sum(rayon_drift_moved) or vector(0)", alarm=1),
+            figure(
+                "Last promotion",
+                "max(rayon_promotion_timestamp_seconds) * 1000",
+                "dateTimeFromNow",
+            ),
+            figure(
+                "Last training",
+                "max(rayon_training_success_timestamp_seconds) * 1000",
+                "dateTimeFromNow",
+            ),
+        ],
+        "How good": [
+            Panel(
+                "F1 of answers",
+                {"{{kind}}, release {{release}}": 'rayon_f1{modality="fusion"}'},
+                unit="percentunit",
+                description="Of labels: the month so far. Estimated without labels: the day.",
+            ),
+            Panel(
+                "By labels, and the interval",
+                {
+                    "low": 'rayon_f1_low{kind="labelled",modality="fusion"}',
+                    "F1": 'rayon_f1{kind="labelled",modality="fusion"}',
+                    "high": 'rayon_f1_high{kind="labelled",modality="fusion"}',
+                    "test set": 'rayon_f1{kind="test",modality="fusion"}',
+                },
+                unit="percentunit",
+            ),
+            Panel(
+                "F1 by modality",
+                {"{{modality}}, {{kind}}": 'rayon_f1{modality!="fusion"}'},
+                unit="percentunit",
+            ),
+            Panel(
+                "Estimated, and how far estimates were off",
+                {
+                    "estimated, {{modality}}": 'rayon_f1{kind="estimated"}',
+                    "off by, {{modality}}": 'rayon_f1_past_error{kind="estimated"}',
+                },
+                unit="percentunit",
+            ),
+            Panel("Rows behind the figures", {"{{kind}}, {{modality}}": "rayon_f1_rows"}),
+            Panel(
+                "Age of the figures",
+                {
+                    "{{kind}}": "time() - max by (kind) (rayon_f1_timestamp_seconds)",
+                    "drift": "time() - max(rayon_drift_timestamp_seconds)",
+                },
+                unit="s",
+            ),
+        ],
+        "What is sent": [
+            Panel(
+                "Drift, as a share of what matters",
+                {"{{kind}}": "rayon_drift_effect / (rayon_drift_threshold > 0)"},
+                unit="percentunit",
+                description="From 100 % on it matters, if it is beyond chance too.",
+            ),
+            Panel("Moved beyond chance", {"{{kind}}": "rayon_drift_moved"}),
+            Panel("Answers in a window", {"release {{release}}": "rayon_drift_rows"}),
+            Panel(
+                "Quality of the data, and the reference",
+                {
+                    "{{check}}": "rayon_data_quality",
+                    "{{check}} of the reference": "rayon_data_quality_reference",
+                },
+            ),
+            Panel(
+                "Answers below .5 and .8",
+                {
+                    "below .5, release {{release}}": _UNSURE % "0.5",
+                    "below .8, release {{release}}": _UNSURE % "0.8",
+                },
+                unit="percentunit",
+            ),
+            Panel(
+                "Answers that lack a modality",
+                {
+                    "{{lane}}": 'sum by (lane) (rate(rayon_answers_total{degraded="yes"}[1h])) '
+                    "/ sum by (lane) (rate(rayon_answers_total[1h]))"
+                },
+                unit="percentunit",
+            ),
+        ],
+        "What is done about it": [
+            Panel(
+                "Alerts",
+                {
+                    "{{status}}, by {{source}}": 'rayon_alerts{status!="ended"}',
+                    "ended": 'sum(rayon_alerts{status="ended"})',
+                },
+            ),
+            Panel("Trainings", {"{{status}}": "rayon_training_runs"}),
+            Panel("How the last one ended", {"{{status}}": "rayon_training_last"}),
+            Panel(
+                "A training runs for",
+                {"so far": "time() - (rayon_training_started_timestamp_seconds > 0)"},
+                unit="s",
+            ),
+            Panel(
+                "What gateways give to jobs",
+                {"release {{release}}": "count by (release) (rayon_champion == 1)"},
+            ),
+            Panel("Labels of a week", {"labels": "rayon_labels"}),
+        ],
+    },
+)
+
+BUSINESS = Board(
+    name="business",
+    title="Business",
+    description="What is classified, how fast, how surely.",
+    since="now-7d",
+    rows={
+        "Today": [
+            figure("Products in 24 hours", f"sum({_DAY})"),
+            figure(
+                "Answered within 5 s",
+                'sum(increase(rayon_job_seconds_bucket{lane="interactive",le="5.0"}[24h])) '
+                '/ sum(increase(rayon_job_seconds_count{lane="interactive"}[24h]))',
+                "percentunit",
+            ),
+            figure(
+                "Answers of .8 and more",
+                '1 - sum(increase(rayon_answer_confidence_bucket{le="0.8"}[24h])) '
+                "/ sum(increase(rayon_answer_confidence_count[24h]))",
+                "percentunit",
+            ),
+            figure(
+                "Jobs that failed",
+                'sum(increase(rayon_jobs_finished_total{status="failed"}[24h])) '
+                "/ sum(increase(rayon_jobs_finished_total[24h]))",
+                "percentunit",
+                0.05,
+            ),
+            figure(
+                "Requests that went well",
+                '1 - sum(increase(rayon_http_requests_total{status=~"5.."}[24h])) '
+                "/ sum(increase(rayon_http_requests_total[24h])) or vector(1)",
+                "percentunit",
+            ),
+            figure(
+                "F1 now",
+                'max(rayon_f1{kind=~"labelled|estimated",modality="fusion"})',
+                "percentunit",
+            ),
+        ],
+        "Products": [
+            Panel(
+                "Products an hour",
+                {"{{lane}}": "sum by (lane) (rate(rayon_answers_total[15m])) * 3600"},
+            ),
+            Panel(
+                "Asked for, an hour",
+                {"{{model}}": "sum by (model) (rate(rayon_jobs_submitted_total[15m])) * 3600"},
+            ),
+            Panel(
+                "Categories of 24 hours",
+                {
+                    "{{category}}": "topk(15, sum by (category) "
+                    "(increase(rayon_categories_answered_total[24h])))"
+                },
+                kind="bargauge",
+            ),
+            Panel("Jobs in the database", {"{{status}}": "rayon_jobs"}),
+            Panel("Catalogs", {"{{status}}": "rayon_catalogs"}),
+            Panel(
+                "Jobs that failed, an hour",
+                {"failed": 'sum(rate(rayon_jobs_finished_total{status="failed"}[15m])) * 3600'},
+            ),
+        ],
+        "How fast": [
+            Panel(
+                "From a product to its answer, one in two",
+                {
+                    "{{lane}}": "histogram_quantile(0.5, sum by (le, lane) "
+                    "(rate(rayon_job_seconds_bucket[15m])))"
+                },
+                unit="s",
+            ),
+            Panel(
+                "From a product to its answer, one in twenty",
+                {
+                    "{{lane}}": "histogram_quantile(0.95, sum by (le, lane) "
+                    "(rate(rayon_job_seconds_bucket[15m])))"
+                },
+                unit="s",
+            ),
+            Panel(
+                "Time to take a product (p95)",
+                {
+                    "single": _p95(
+                        "rayon_http_request_seconds", where='{method="POST",route="/v1/jobs"}'
+                    )
+                },
+                unit="s",
+            ),
+        ],
+        "Requests": [
+            Panel(
+                "Requests a second",
+                {
+                    "{{method}} {{route}}": "sum by (method, route) "
+                    "(rate(rayon_http_requests_total[5m]))"
+                },
+                unit="reqps",
+            ),
+            Panel(
+                "Refused and failed, a second",
+                {
+                    "{{status}}": "sum by (status) "
+                    '(rate(rayon_http_requests_total{status=~"[45].."}[5m]))'
+                },
+                unit="reqps",
+            ),
+            Panel(
+                "How sure answers are",
+                {"release {{release}}": _mean("rayon_answer_confidence", "release")},
+                unit="percentunit",
+            ),
+        ],
+    },
+)
+
+BOARDS = (QUEUES, MODELS, BUSINESS)

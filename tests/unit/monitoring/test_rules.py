@@ -1,0 +1,146 @@
+"""Alerts: each says what to do, is tried out, and asks for what exists."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import access
+from gateway.routes import drift_alerts
+from gateway.service_keys import ALERTMANAGER
+from infra.embedded.settings import PROJECT
+from tests.promql import asked, complaints, known
+
+PROMETHEUS = PROJECT / "infra" / "prometheus"
+RUNBOOK = PROJECT / "infra" / "runbook.md"
+SEVERITIES = {"page", "warning", "info", "none"}
+AREAS = {"ops", "model", "drift", "trace"}
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def rules() -> list[dict[str, Any]]:
+    files = sorted((PROMETHEUS / "rules").glob("*.yml"))
+    return [rule for path in files for group in read(path)["groups"] for rule in group["rules"]]
+
+
+def trials() -> list[dict[str, Any]]:
+    """What the tests of promtool ask, one by one."""
+    files = sorted((PROMETHEUS / "tests").glob("*.yml"))
+    groups = [group for path in files for group in read(path)["tests"]]
+    return [one for group in groups for one in group["promql_expr_test"]]
+
+
+RULES = {rule["alert"]: rule for rule in rules()}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_alert_says_what_is_wrong_and_what_to_do(name: str) -> None:
+    rule = RULES[name]
+    notes = rule["annotations"]
+    assert rule["labels"]["severity"] in SEVERITIES
+    assert rule["labels"]["area"] in AREAS
+    assert len(notes["description"]) > len(notes["summary"]) > 15
+    assert notes["runbook"] == f"infra/runbook.md#{name.lower()}"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_alert_is_tried_out_quiet_and_firing(name: str) -> None:
+    mine = [one for one in trials() if f'alertname="{name}"' in one["expr"]]
+    assert any(one["exp_samples"] for one in mine), "no test in which it fires"
+    assert any(not one["exp_samples"] for one in mine), "no test in which it is quiet"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_alert_asks_for_metrics_and_labels_that_exist(name: str) -> None:
+    assert complaints(RULES[name]["expr"]) == []
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_texts_name_labels_that_the_alert_has(name: str) -> None:
+    rule = RULES[name]
+    text = " ".join(rule["annotations"].values())
+    there = asked(rule["expr"])
+    of_all = set().union(*(known()[one] for one in there.metrics))
+    assert set(re.findall(r"\$labels\.(\w+)", text)) <= of_all
+
+
+def test_texts_of_promtool_name_no_alert_that_is_gone() -> None:
+    tried = {match for one in trials() for match in re.findall(r'alertname="(\w+)"', one["expr"])}
+    assert tried == set(RULES)
+
+
+def test_tasks_that_are_watched_exist() -> None:
+    watched = set(re.findall(r'task="(\w+)"', " ".join(rule["expr"] for rule in RULES.values())))
+    code = "".join(
+        (PROJECT / path).read_text()
+        for path in ("gateway/scheduler.py", "trainer/monitoring/main.py")
+    )
+    assert watched
+    assert all(f'"{task}"' in code for task in watched)
+
+
+def test_runbook_has_a_section_for_every_alert() -> None:
+    if not RUNBOOK.exists():
+        pytest.skip("infra/runbook.md is not there")
+    sections = re.findall(r"^#+ +(.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in sections}
+    assert {name.lower() for name in RULES} <= anchors
+
+
+def test_only_alerts_about_models_reach_rayon() -> None:
+    routing = read(PROJECT / "infra/alertmanager/alertmanager.yml")
+    receivers = {one["name"]: one for one in routing["receivers"]}
+    to_rayon = [one for one in routing["route"]["routes"] if one["receiver"] == "rayon"]
+    assert [one["matchers"] for one in to_rayon] == [['area="model"']]
+    assert to_rayon[0]["continue"], "people are told too"
+    (webhook,) = receivers["rayon"]["webhook_configs"]
+    assert webhook["url"].endswith(drift_alerts.PREFIX)
+    assert ("POST", drift_alerts.PREFIX) in access.RULES
+    key = webhook["http_config"]["authorization"]["credentials_file"]
+    assert key.endswith(f"/{ALERTMANAGER}_key")
+
+
+def test_drift_that_rayon_measures_does_not_come_back_to_it() -> None:
+    echoes = [
+        name
+        for name, rule in RULES.items()
+        if rule["labels"]["area"] == "model"
+        and any(metric.startswith("rayon_drift") for metric in asked(rule["expr"]).metrics)
+    ]
+    assert echoes == []
+
+
+def test_every_service_of_compose_is_watched() -> None:
+    compose = read(PROJECT / "docker-compose.yml")["services"]
+    jobs = {one["job_name"] for one in read(PROMETHEUS / "prometheus.yml")["scrape_configs"]}
+    ours = {
+        name
+        for name, one in compose.items()
+        if str(one.get("image", "")).startswith("rayon/") and one.get("restart") == "unless-stopped"
+    }
+    assert len(ours) > 5
+    assert ours - {"mlflow"} <= jobs
+
+
+@pytest.mark.parametrize(
+    ("expression", "wrong"),
+    [
+        ("sum by (queue) (rayon_workers)", []),
+        ('rate(rayon_job_seconds_bucket{lane="catalog"}[5m]) > 0.5', []),
+        ("rayon_invented > 1", ["no metric rayon_invented"]),
+        ('rayon_workers{lane="x"}', ["no label lane of rayon_workers"]),
+        ("sum by (lane) (rayon_workers)", ["no label lane of any of its metrics"]),
+        ("rayon_workers_total", ["no metric rayon_workers_total"]),
+        (
+            "sum(rate(rayon_job_seconds[5m])) by (le)",
+            ["no metric rayon_job_seconds", "no label le of any of its metrics"],
+        ),
+    ],
+)
+def test_expressions_are_read(expression: str, wrong: list[str]) -> None:
+    assert complaints(expression) == wrong
