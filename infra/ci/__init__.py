@@ -1,0 +1,1 @@
+"""What the delivery does: the steps of the workflows, runnable on a laptop."""

@@ -1,0 +1,162 @@
+"""A deployment, with an `ssh` that runs here and a `docker` that writes down what it is asked."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+DIGEST = "registry.example.org/shop/rayon/gateway@sha256:" + "a" * 64
+#: Runs the command on this machine, in the folder of whoever is signed in there.
+SSH = """#!/usr/bin/env bash
+echo "ssh $1" >>"$CALLS"
+cd "$MACHINE" && exec bash -c "$2"
+"""
+#: Fails to start the versions that BROKEN names.
+DOCKER = """#!/usr/bin/env bash
+echo "docker $*" >>"$CALLS"
+if [ "$1" = compose ]; then
+  grep '^RAYON_VERSION=' .env >>"$CALLS"
+  ! grep -qxE "RAYON_VERSION=($BROKEN)" .env
+fi
+"""
+
+
+class Machine:
+    """A machine that is deployed to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self._tools, self._calls = folder / "tools", folder / "calls"
+        for made in (self.home, self._tools):
+            made.mkdir()
+        for name, text in (("ssh", SSH), ("docker", DOCKER)):
+            (self._tools / name).write_text(text)
+            (self._tools / name).chmod(0o755)
+
+    def deploy(self, version: str, **settings: str) -> int:
+        """Deploy a version; returns the exit code."""
+        self._calls.write_text("")
+        environment = {
+            "PATH": f"{self._tools}:{os.environ['PATH']}",
+            "MACHINE": str(self.home),
+            "CALLS": str(self._calls),
+            "BROKEN": "none",
+            "HOST": "rayon@vm",
+            "URL": "http://rayon.test",
+            "SSH": "ssh",
+            "SMOKE": "true",
+        }
+        ended = subprocess.run(
+            ["bash", "infra/ci/deploy.sh"],
+            cwd=PROJECT,
+            env=environment | settings | {"VERSION": version},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        self.said = ended.stderr
+        return ended.returncode
+
+    @property
+    def calls(self) -> list[str]:
+        """What was asked of ssh and docker, and the version that Compose was told."""
+        return self._calls.read_text().splitlines()
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that Compose was told to start, in their order."""
+        return [call.partition("=")[2] for call in self.calls if call.startswith("RAYON_VERSION=")]
+
+    def version(self, folder: str = "app") -> str:
+        """The version whose files are there."""
+        return (self.home / "rayon" / folder / "version").read_text().strip()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    if shutil.which("tar") is None:
+        pytest.skip("tar is not installed")
+    return Machine(tmp_path)
+
+
+def test_first_version_is_sent_and_started(machine: Machine) -> None:
+    assert machine.deploy("1.0.0") == 0
+    assert machine.version() == "1.0.0"
+    assert machine.versions == ["1.0.0"]
+    compose = next(call for call in machine.calls if call.startswith("docker compose"))
+    assert "up --detach --no-build" in compose
+    assert "--wait" in compose
+    assert (machine.home / "rayon/app/docker-compose.yml").exists()
+    assert (machine.home / "rayon/app/infra/compose/postgres.sql").exists()
+    assert not (machine.home / "rayon/app/infra/starter_release").exists()
+
+
+def test_settings_of_the_machine_stay(machine: Machine) -> None:
+    (machine.home / "rayon").mkdir()
+    settings = machine.home / "rayon" / "settings.env"
+    settings.write_text("TEXT_WORKERS=3")
+    assert machine.deploy("1.0.0") == 0
+    assert settings.read_text() == "TEXT_WORKERS=3"
+    found = (machine.home / "rayon/app/.env").read_text().split()
+    assert found == ["TEXT_WORKERS=3", "RAYON_VERSION=1.0.0"]
+
+
+def test_next_version_keeps_the_one_before(machine: Machine) -> None:
+    machine.deploy("1.0.0")
+    assert machine.deploy("1.1.0") == 0
+    assert machine.version() == "1.1.0"
+    assert machine.version("previous") == "1.0.0"
+
+
+def test_version_that_fails_its_smoke_test_is_taken_back(machine: Machine) -> None:
+    machine.deploy("1.0.0")
+    smoke = machine.home / "smoke"
+    smoke.write_text('#!/usr/bin/env bash\n[ "$(cat "$MACHINE"/rayon/app/version)" != 1.1.0 ]\n')
+    smoke.chmod(0o755)
+    assert machine.deploy("1.1.0", SMOKE=str(smoke)) == 1
+    assert machine.versions == ["1.1.0", "1.0.0"]
+    assert machine.version() == "1.0.0"
+    assert "1.1.0 does not work; going back" in machine.said
+
+
+def test_version_that_does_not_start_is_taken_back(machine: Machine) -> None:
+    machine.deploy("1.0.0")
+    assert machine.deploy("1.1.0", BROKEN="1.1.0") == 1
+    assert machine.versions == ["1.1.0", "1.0.0"]
+    assert machine.version() == "1.0.0"
+
+
+def test_machine_that_cannot_be_taken_back_is_told_apart(machine: Machine) -> None:
+    machine.deploy("1.0.0")
+    assert machine.deploy("1.1.0", SMOKE="false") == 3
+
+
+def test_first_version_that_fails_has_nothing_to_go_back_to(machine: Machine) -> None:
+    assert machine.deploy("1.0.0", SMOKE="false") == 1
+    assert machine.versions == ["1.0.0"]
+    assert "there is no version before" in machine.said
+
+
+def test_images_are_pulled_by_digest(machine: Machine, tmp_path: Path) -> None:
+    digests = tmp_path / "digests.txt"
+    digests.write_text(f"gateway {DIGEST}\n")
+    assert machine.deploy("1.0.0", DIGESTS=str(digests)) == 0
+    assert f"docker pull --quiet {DIGEST}" in machine.calls
+    assert f"docker tag {DIGEST} rayon/gateway:1.0.0" in machine.calls
+
+
+@pytest.mark.parametrize("line", ["gateway registry/rayon/gateway:latest", f"gate;way {DIGEST}"])
+def test_image_without_a_digest_is_refused(machine: Machine, tmp_path: Path, line: str) -> None:
+    digests = tmp_path / "digests.txt"
+    digests.write_text(f"{line}\n")
+    assert machine.deploy("1.0.0", DIGESTS=str(digests)) == 2
+    assert machine.versions == []
+
+
+@pytest.mark.parametrize("version", ["1.0.0; reboot", "$(reboot)", "../1", ""])
+def test_version_that_is_no_tag_is_refused(machine: Machine, version: str) -> None:
+    assert machine.deploy(version) != 0
+    assert machine.calls == []
