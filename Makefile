@@ -14,7 +14,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards queues explore train evaluate bench compare chaos catalogs promotion limits survivors images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues explore train evaluate bench compare chaos catalogs promotion limits survivors images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ guesses: .venv/dev.stamp ## Guess passwords of a system of its own, and say how 
 
 admission: .venv/dev.stamp ## Measure what taking a job costs, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.admission
+
+metricscost: .venv/dev.stamp ## Measure requests a second with metrics and without
+	@$(BIN)/python -m tests.bench.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
 
 queues: .venv/dev.stamp ## Count 1,000 jobs in queues and workers beside the truth, at every moment
 	@$(BIN)/python -m tests.bench.queue_truth

@@ -62,12 +62,12 @@ class Census:
             session.execute(select(1))
 
     def _look_at_queue(self) -> None:
-        metrics.redis_memory_ratio.set(self._broker.memory_ratio())
+        metrics.memory_ratio.labels("queue").set(self._broker.memory_ratio())
 
     def _look_at_storage(self) -> None:
         free = self._storage.free_bytes()
         if free is not None:
-            metrics.storage_free_bytes.set(free)
+            metrics.free_bytes.labels("storage").set(free)
 
 
 def _probe(dependency: str, look: Callable[[], None]) -> None:

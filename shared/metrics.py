@@ -2,7 +2,8 @@
 
 Counters and histograms are kept where things happen. Gauges of what the database and Redis hold
 are set by the scheduler (`gateway.census`, `gateway.queues`), those of models, data and trainings
-by the monitor (`trainer.monitoring.gauges`): one process each, so that no sum counts twice.
+by the monitor (`trainer.monitoring.gauges`): one process each, so that no sum counts twice. Every
+gauge has a label: without one, each process would show a nought that nobody has set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -127,7 +128,7 @@ data_quality = Gauge(
 data_quality_reference = Gauge(
     "rayon_data_quality_reference", "The same check of the release's reference.", ("check",)
 )
-labels = Gauge("rayon_labels", "Answers that people labelled within seven days.")
+labels = Gauge("rayon_labels", "Answers that people labelled of late.", ("days",))
 alerts = Gauge("rayon_alerts", "Drift alerts by what becomes of them.", ("status", "source"))
 
 # Trainings and promotions.
@@ -135,14 +136,13 @@ training_runs = Gauge("rayon_training_runs", "Training runs.", ("status",))
 training_last = Gauge(
     "rayon_training_last", "1 for how the run that ended last ended.", ("status",)
 )
-training_success_timestamp = Gauge(
-    "rayon_training_success_timestamp_seconds", "When a training last came to its end."
-)
-training_started_timestamp = Gauge(
-    "rayon_training_started_timestamp_seconds", "When the training that runs began; 0: none runs."
+training_timestamp = Gauge(
+    "rayon_training_timestamp_seconds",
+    "When a training last came to its end (succeeded), and the one that runs began (began).",
+    ("moment",),
 )
 promotion_timestamp = Gauge(
-    "rayon_promotion_timestamp_seconds", "When a release last began to serve."
+    "rayon_promotion_timestamp_seconds", "When the release that serves began to.", ("release",)
 )
 
 # The parts that Rayon stands on.
@@ -154,11 +154,11 @@ dependency_failures_total = Counter(
     "Calls of a part that this process needs which it did not answer.",
     ("dependency",),
 )
-storage_free_bytes = Gauge(
-    "rayon_storage_free_bytes", "Room that is left for pictures, if they are in a folder."
+free_bytes = Gauge(
+    "rayon_free_bytes", "Room that is left; of the storage, if it is a folder.", ("dependency",)
 )
-redis_memory_ratio = Gauge(
-    "rayon_redis_memory_ratio", "Share of the memory that Redis may use which it uses."
+memory_ratio = Gauge(
+    "rayon_memory_ratio", "Used share of the memory that it may use, of Redis.", ("dependency",)
 )
 task_success_timestamp = Gauge(
     "rayon_task_success_timestamp_seconds",

@@ -32,7 +32,9 @@ QUEUES = Board(
             ),
             figure("Oldest message", "max(rayon_queue_oldest_seconds)", "s", 120),
             figure("Queues without a worker", "count(rayon_workers == 0) or vector(0)", alarm=1),
-            figure("Dead letters", "sum(rayon_dead_letters) or vector(0)", alarm=1),
+            figure(
+                "Dead letters", "sum(max by (topic) (rayon_dead_letters)) or vector(0)", alarm=1
+            ),
             figure(
                 "Alerts",
                 'count(ALERTS{alertstate="firing",severity=~"page|warning"}) or vector(0)',
@@ -104,7 +106,7 @@ QUEUES = Board(
             Panel(
                 "Dead letters",
                 {
-                    "there are, {{topic}}": "sum by (topic) (rayon_dead_letters)",
+                    "there are, {{topic}}": "max by (topic) (rayon_dead_letters)",
                     "parked in an hour, {{topic}}": "sum by (topic) "
                     "(increase(rayon_messages_parked_total[1h]))",
                 },
@@ -139,8 +141,16 @@ QUEUES = Board(
                 "By the clock and failed, a minute",
                 {"{{task}}": "sum by (task) (rate(rayon_task_failures_total[5m])) * 60"},
             ),
-            Panel("Memory of Redis", {"used": "max(rayon_redis_memory_ratio)"}, unit="percentunit"),
-            Panel("Room for pictures", {"free": "min(rayon_storage_free_bytes)"}, unit="bytes"),
+            Panel(
+                "Memory of Redis",
+                {"used": "max by (dependency) (rayon_memory_ratio)"},
+                unit="percentunit",
+            ),
+            Panel(
+                "Room for pictures",
+                {"free": "min by (dependency) (rayon_free_bytes)"},
+                unit="bytes",
+            ),
         ],
     },
 )
@@ -169,7 +179,7 @@ MODELS = Board(
             ),
             figure(
                 "Last training",
-                "max(rayon_training_success_timestamp_seconds) * 1000",
+                'max(rayon_training_timestamp_seconds{moment="succeeded"}) * 1000',
                 "dateTimeFromNow",
             ),
         ],
@@ -251,14 +261,14 @@ MODELS = Board(
                 "Alerts",
                 {
                     "{{status}}, by {{source}}": 'rayon_alerts{status!="ended"}',
-                    "ended": 'sum(rayon_alerts{status="ended"})',
+                    "ended": 'sum(max by (source) (rayon_alerts{status="ended"}))',
                 },
             ),
             Panel("Trainings", {"{{status}}": "rayon_training_runs"}),
             Panel("How the last one ended", {"{{status}}": "rayon_training_last"}),
             Panel(
                 "A training runs for",
-                {"so far": "time() - (rayon_training_started_timestamp_seconds > 0)"},
+                {"so far": 'time() - max(rayon_training_timestamp_seconds{moment="began"})'},
                 unit="s",
             ),
             Panel(

@@ -81,8 +81,8 @@ def _promotions() -> dict[str, Any]:
         "datasource": SOURCE,
         "enable": True,
         "iconColor": "purple",
-        "expr": "changes(rayon_promotion_timestamp_seconds[2m]) > 0",
-        "titleFormat": "Another release serves",
+        "expr": "rayon_promotion_timestamp_seconds > time() - 120",
+        "titleFormat": "Release {{release}} serves",
     }
 
 

@@ -55,8 +55,9 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
 
 
-def test_prometheus_takes_its_configuration_and_rules() -> None:
-    checked = run(tool("promtool"), "check", "config", PROMETHEUS / "prometheus.yml")
+@pytest.mark.parametrize("name", ["prometheus", "embedded", "kubernetes"])
+def test_prometheus_takes_its_configuration_and_rules(name: str) -> None:
+    checked = run(tool("promtool"), "check", "config", PROMETHEUS / f"{name}.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

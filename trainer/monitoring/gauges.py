@@ -149,7 +149,11 @@ def _show_trainings(session: Session) -> None:
             TrainingRun.status == TrainingStatus.RUNNING.value
         )
     )
-    metrics.training_started_timestamp.set(began.timestamp() if began is not None else 0.0)
+    moments = {"began": began, "succeeded": _succeeded(session)}
+    metrics.show(
+        metrics.training_timestamp,
+        {(name,): moment.timestamp() for name, moment in moments.items() if moment is not None},
+    )
 
 
 def _show_last_training(session: Session) -> None:
@@ -163,19 +167,25 @@ def _show_last_training(session: Session) -> None:
         metrics.training_last,
         {(one.value,): float(last.status == one.value) for one in ENDED} if last else {},
     )
-    finished = TrainingRun.status == TrainingStatus.FINISHED.value
-    good = session.scalar(ended.where(finished).limit(1))
-    if good is not None and good.finished_at is not None:
-        metrics.training_success_timestamp.set(good.finished_at.timestamp())
+
+
+def _succeeded(session: Session) -> datetime | None:
+    return session.scalar(
+        select(func.max(TrainingRun.finished_at)).where(
+            TrainingRun.status == TrainingStatus.FINISHED.value
+        )
+    )
 
 
 def _show_labels(session: Session) -> None:
     since = now() - timedelta(days=LABELS_DAYS)
     query = select(func.count()).select_from(Job).where(Job.labelled_at > since)
-    metrics.labels.set(session.scalar(query) or 0)
+    metrics.labels.labels(str(LABELS_DAYS)).set(session.scalar(query) or 0)
 
 
 def _show_promotion(session: Session) -> None:
-    promoted = session.scalar(select(Promotion.promoted_at).order_by(Promotion.id.desc()).limit(1))
-    if promoted is not None:
-        metrics.promotion_timestamp.set(promoted.timestamp())
+    last = session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
+    metrics.show(
+        metrics.promotion_timestamp,
+        {(last.version,): last.promoted_at.timestamp()} if last is not None else {},
+    )

@@ -118,7 +118,7 @@ def test_what_does_not_answer_is_down_until_it_does(census: Census, broker: Fake
     broker.is_down = False
     census.probe()
     assert value("rayon_dependency_up", dependency="queue") == 1
-    assert (value("rayon_storage_free_bytes") or 0) > 0
+    assert (value("rayon_free_bytes", dependency="storage") or 0) > 0
 
 
 def test_workers_are_unknown_while_the_queue_is_down(census: Census, broker: FakeBroker) -> None:

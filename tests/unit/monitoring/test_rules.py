@@ -10,7 +10,8 @@ import yaml
 from gateway import access
 from gateway.routes import drift_alerts
 from gateway.service_keys import ALERTMANAGER
-from infra.embedded.settings import PROJECT
+from infra.embedded.programs import programs
+from infra.embedded.settings import PROJECT, EmbeddedSettings
 from tests.promql import asked, complaints, known
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
@@ -125,6 +126,23 @@ def test_every_service_of_compose_is_watched() -> None:
     }
     assert len(ours) > 5
     assert ours - {"mlflow"} <= jobs
+
+
+def test_embedded_processes_have_the_ports_that_prometheus_asks(tmp_path: Path) -> None:
+    embedded = EmbeddedSettings(home=tmp_path)
+    ports = {
+        one.name: int(one.environment["RAYON_METRICS_PORT"])
+        for one in programs(embedded, tmp_path, tmp_path)
+        if "RAYON_METRICS_PORT" in one.environment
+    }
+    asked_for = {
+        one["job_name"].removeprefix("worker-"): one["static_configs"][0]["targets"]
+        for one in read(PROMETHEUS / "embedded.yml")["scrape_configs"]
+    }
+    expected = {
+        name.removesuffix("-interactive"): [f"127.0.0.1:{port}"] for name, port in ports.items()
+    }
+    assert asked_for == expected
 
 
 @pytest.mark.parametrize(

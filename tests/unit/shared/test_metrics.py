@@ -34,6 +34,15 @@ def test_every_metric_begins_with_the_name_of_the_system() -> None:
     assert len(set(names)) == len(names) > 40
 
 
+def test_every_gauge_has_a_label() -> None:
+    without = [
+        name
+        for name, metric in DECLARED.items()
+        if isinstance(metric, Gauge) and not metric._labelnames
+    ]
+    assert without == [], "every process would show a nought for it"
+
+
 def test_shown_gauge_has_exactly_what_holds() -> None:
     metrics.show(metrics.drift_effect, {("text", "1"): 0.5, ("image", "1"): 0.25})
     metrics.show(metrics.drift_effect, {("text", "2"): 0.75})

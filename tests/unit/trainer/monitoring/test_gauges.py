@@ -148,10 +148,11 @@ def test_last_training_says_how_it_ended(gauges: Gauges, unit_of_work: UnitOfWor
     gauges.refresh()
     assert value("rayon_training_last", status="failed") == 1
     assert value("rayon_training_last", status="finished") == 0
-    success = value("rayon_training_success_timestamp_seconds")
+    success = value("rayon_training_timestamp_seconds", moment="succeeded")
     assert success == pytest.approx(yesterday.timestamp())
     assert value("rayon_training_runs", status="running") == 1
-    assert value("rayon_training_started_timestamp_seconds") == pytest.approx(moment.timestamp())
+    began = value("rayon_training_timestamp_seconds", moment="began")
+    assert began == pytest.approx(moment.timestamp())
 
 
 def test_labels_of_a_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
@@ -160,7 +161,7 @@ def test_labels_of_a_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) 
     add(unit_of_work, make_job(user, label=10, labelled_at=now() - timedelta(days=1)))
     add(unit_of_work, make_job(user, label=10, labelled_at=now() - timedelta(days=8)))
     gauges.refresh()
-    assert value("rayon_labels") == 1
+    assert value("rayon_labels", days="7") == 1
 
 
 def test_nothing_measured_yet_shows_nothing(unit_of_work: UnitOfWork) -> None:
