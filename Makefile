@@ -4,6 +4,8 @@ PYTHON ?= python3
 DATA ?= ../shared/data/rakuten
 OUT ?= explore.html
 comma := ,
+# What every image is built on; name a digest to build the same again.
+BASE ?= python:3.11-slim
 URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
@@ -14,7 +16,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues explore train evaluate bench compare chaos catalogs promotion limits survivors images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues explore train evaluate bench compare chaos catalogs promotion limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -91,14 +93,18 @@ limits: .venv/dev.stamp ## Measure what each part costs, and compute what 10, 10
 survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
 	@$(BIN)/python -m tests.bench.survivors --url "$(URL)" --data "$(DATA)"
 
-images: ## Build the image of every service: make images VERSION=1.2.3 CACHE=folder
+rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
+	@$(BIN)/python -m tests.bench.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")
+
+images: ## Build the image of every service: make images VERSION=1.2.3 BASE=python:3.11-slim@sha256:…
 	@for name in gateway worker_text worker_image worker_fusion trainer infra/mlflow; do \
 		short=$${name##*/}; echo "rayon/$$short:$(or $(VERSION),latest)"; \
 		docker $(if $(CACHE),buildx build --load --cache-from "type=local$(comma)src=$(CACHE)/$$short" \
 			--cache-to "type=local$(comma)dest=$(CACHE).new/$$short$(comma)mode=max",build) \
-			--quiet -f $$name/Dockerfile -t "rayon/$$short:$(or $(VERSION),latest)" . || exit 1; \
+			--quiet --build-arg PYTHON="$(BASE)" -f $$name/Dockerfile -t "rayon/$$short:$(or $(VERSION),latest)" . || exit 1; \
 	done
 	@$(if $(CACHE),rm -rf "$(CACHE)" && mv "$(CACHE).new" "$(CACHE)",true)
+	@docker image ls --filter "reference=rayon/*:$(or $(VERSION),latest)" --format 'table {{.Repository}}:{{.Tag}}\t{{.Size}}'
 
 scan: ## Look the images through with trivy, and write what is in them: make scan VERSION=1.2.3 INTO=sbom
 	@bash infra/ci/scan.sh "$(or $(VERSION),latest)" "$(or $(INTO),sbom)"

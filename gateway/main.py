@@ -15,6 +15,7 @@ from gateway import audit, errors
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
+from gateway.draining import Draining
 from gateway.errors import problems_of
 from gateway.guesses import Guesses
 from gateway.jobs import Jobs, finished
@@ -115,21 +116,31 @@ def main() -> int:
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    Server(config, on_exit=services.waiting.close).run()
+    Server(config, services.draining, on_exit=services.waiting.close).run()
     return 0
 
 
 class Server(uvicorn.Server):
-    """Lets waiting clients go when it is told to stop; each would hold it up for its whole wait."""
+    """Is taken out of service before it stops.
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    Then it lets waiting clients go; each would hold it up for its whole wait.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, draining: Draining, on_exit: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._draining = draining
         self._on_exit = on_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
-        self._on_exit()
-        super().handle_exit(sig, frame)
+
+        def stop() -> None:
+            self._on_exit()
+            super(Server, self).handle_exit(sig, frame)
+
+        self._draining.begin(stop)
 
 
 def build_services(settings: GatewaySettings) -> Services:
@@ -162,6 +173,7 @@ def build_services(settings: GatewaySettings) -> Services:
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
+        draining=Draining(settings.drain_seconds),
     )
 
 
@@ -216,7 +228,9 @@ def build_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
             expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
         )
-    app.add_middleware(Observed, is_production=services.settings.production)
+    app.add_middleware(
+        Observed, draining=services.draining, is_production=services.settings.production
+    )
     return app
 
 

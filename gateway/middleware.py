@@ -9,6 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.draining import Draining
 from gateway.errors import of_error
 from shared import metrics
 from shared.errors import TooLarge
@@ -49,11 +50,13 @@ class Observed:
 
     Args:
         app: What answers.
+        draining: Once it has begun, each connection is closed after its answer.
         is_production: Browsers are told to come by TLS alone.
     """
 
-    def __init__(self, app: ASGIApp, *, is_production: bool = False) -> None:
+    def __init__(self, app: ASGIApp, draining: Draining, *, is_production: bool = False) -> None:
         self._app = app
+        self._draining = draining
         self._is_production = is_production
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +76,7 @@ class Observed:
                     *message["headers"],
                     (TRACE_HEADER, trace_id.encode()),
                     *_secured(scope, self._is_production),
+                    *([(b"connection", b"close")] if self._draining.has_begun else ()),
                 ]
             await send(message)
 

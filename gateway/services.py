@@ -1,6 +1,6 @@
 """What the routes work with, and who is asking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -11,6 +11,7 @@ from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import Origin, Principal
+from gateway.draining import Draining
 from gateway.jobs import Jobs
 from gateway.quotas import Quotas
 from gateway.rates import Rate, Rates
@@ -50,6 +51,7 @@ class Services:
     datasets: Datasets
     storage: Storage
     waiting: Waiting
+    draining: Draining = field(default_factory=Draining)
 
 
 def _services(request: Request) -> Services:

@@ -188,6 +188,8 @@ class GatewaySettings(ProductSettings, GatewayPort):
     cors_origins: tuple[str, ...] = ()
     #: Addresses or networks of proxies whose `X-Forwarded-For` is believed; none by default.
     trusted_proxies: tuple[str, ...] = ()
+    #: Between saying on `/readyz` that it stops and stopping, so that proxies send nothing more.
+    drain_seconds: float = Field(default=0.0, ge=0, le=300)
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)

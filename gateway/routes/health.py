@@ -19,6 +19,8 @@ def live() -> Health:
 def ready(services: ServicesDep, response: Response) -> Health:
     """Whether jobs can be taken."""
     health = readiness(services.unit_of_work, services.broker, services.champion)
+    if services.draining.has_begun:
+        health = Health(status="unavailable", checks={**health.checks, "gateway": "is stopping"})
     if health.status != "ok":
         response.status_code = 503
         response.headers["Retry-After"] = "1"

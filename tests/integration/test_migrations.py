@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Engine, MetaData, func, inspect, select
 
-from shared.db.migrations.upgrade import downgrade, upgrade
+from shared.db.migrations.__main__ import main
+from shared.db.migrations.upgrade import downgrade, is_of_a_newer_version, upgrade
 from shared.db.models import Base, now
 from shared.db.session import open_engine
 from shared.settings import DatabaseSettings
@@ -80,3 +81,16 @@ def test_migrating_twice_changes_nothing(database_url: str, engine: Engine) -> N
     before = tables(engine)
     upgrade(database_url)
     assert tables(engine) == before
+
+
+def test_an_older_version_leaves_the_tables_of_a_newer_one(
+    database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(database_url)
+    assert not is_of_a_newer_version(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert is_of_a_newer_version(database_url)
+    monkeypatch.setenv("RAYON_DATABASE_URL", database_url)
+    assert main() == 0
+    assert tables(engine) == set(Base.metadata.tables)

@@ -4,14 +4,19 @@ import sys
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.db.migrations.upgrade import upgrade
+from shared.db.migrations.upgrade import is_of_a_newer_version, upgrade
 from shared.settings import DatabaseSettings
 
 
 def main() -> int:
     """Upgrade, or say in one line why not."""
+    url = DatabaseSettings().url.get_secret_value()
     try:
-        upgrade(DatabaseSettings().url.get_secret_value())
+        if is_of_a_newer_version(url):
+            # It was rolled back. The tables stay, for a newer version is to come back.
+            print("The database is of a newer version and stays as it is")
+            return 0
+        upgrade(url)
     except SQLAlchemyError as error:
         print(f"The database could not be migrated: {error}", file=sys.stderr)
         return 1

@@ -1,9 +1,13 @@
 """Move a database between revisions."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 
 
 def alembic_config(url: str) -> Config:
@@ -18,6 +22,24 @@ def alembic_config(url: str) -> Config:
 def upgrade(url: str, revision: str = "head") -> None:
     """Apply the revisions up to one."""
     command.upgrade(alembic_config(url), revision)
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """The revisions that this version of Rayon knows, newest first."""
+    script = ScriptDirectory.from_config(alembic_config(""))
+    return tuple(one.revision for one in script.walk_revisions())
+
+
+def is_of_a_newer_version(url: str) -> bool:
+    """Whether a database was migrated further than is known here; this version works on it too."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    return found is not None and found not in revisions()
 
 
 def downgrade(url: str, revision: str = "base") -> None:

@@ -1,10 +1,12 @@
 """What operators see and do: queues, dead letters, training, health."""
 
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
 
+from gateway.draining import Draining
 from shared.broker import Worker
 from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
 from shared.db.models import (
@@ -299,12 +301,52 @@ def test_ready_while_redis_is_down_but_says_so(api: Api) -> None:
     assert answer.json()["checks"]["queue"] != "ok"
 
 
-def test_not_ready_on_an_older_migration(api: Api) -> None:
+def migrate_to(api: Api, revision: str) -> None:
     with api.unit_of_work() as work:
-        work.session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = 'old'")
+        work.session.connection().exec_driver_sql(
+            f"UPDATE alembic_version SET version_num = '{revision}'"
+        )
+
+
+def test_not_ready_on_an_older_migration(api: Api) -> None:
+    migrate_to(api, "0001")
     answer = api.client.get("/readyz")
     assert answer.status_code == 503
-    assert "old" in answer.json()["checks"]["database"]
+    assert "0001" in answer.json()["checks"]["database"]
+
+
+def test_ready_on_the_migration_of_a_newer_version_that_is_rolled_out(api: Api) -> None:
+    migrate_to(api, "9999")
+    assert api.client.get("/readyz").status_code == 200
+
+
+def test_gateway_that_will_stop_says_so_and_answers_all_the_same(
+    api: Api, mine: dict[str, str]
+) -> None:
+    stopped: list[bool] = []
+    api.services.draining.seconds = 60
+    api.services.draining.begin(lambda: stopped.append(True))
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["gateway"] == "is stopping"
+    answer = api.client.get("/v1/jobs", headers=mine)
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close"
+    assert stopped == []
+
+
+def test_gateway_that_is_told_twice_stops_at_once() -> None:
+    stopped: list[bool] = []
+    draining = Draining(seconds=60)
+    draining.begin(lambda: stopped.append(True))
+    draining.begin(lambda: stopped.append(True))
+    assert stopped == [True]
+
+
+def test_gateway_stops_when_its_time_has_come() -> None:
+    stopped = Event()
+    Draining(seconds=0.01).begin(stopped.set)
+    assert stopped.wait(10)
 
 
 def test_not_ready_without_any_migration(api: Api) -> None:
