@@ -85,6 +85,8 @@ class BrokerSettings(Settings):
     retry_delay_seconds: float = Field(default=1.0, gt=0)
     #: A worker that takes nothing for this long while messages wait is deaf, and ends itself.
     deaf_after_seconds: float = Field(default=60.0, gt=0)
+    #: Touched every two seconds by a worker that consumes: a health check that costs nothing.
+    beat_file: Path | None = None
 
 
 class StorageSettings(Settings):

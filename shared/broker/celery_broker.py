@@ -114,6 +114,7 @@ class Broker:
             queues=tuple(queues),
             activity=self.activity,
             deaf_after_seconds=self._settings.deaf_after_seconds,
+            beat_file=self._settings.beat_file,
         )
 
     def is_alive(self) -> bool:

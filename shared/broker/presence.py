@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 import structlog
@@ -72,6 +73,7 @@ class Presence(threading.Thread):
         queues: tuple[str, ...],
         activity: Activity,
         deaf_after_seconds: float,
+        beat_file: Path | None = None,
         releases: Callable[[], tuple[str, ...]] = tuple,
         on_deaf: Callable[[], None] = lambda: os._exit(DEAF_EXIT_CODE),
     ) -> None:
@@ -81,6 +83,7 @@ class Presence(threading.Thread):
         self._queues = queues
         self._activity = activity
         self._deaf_after_seconds = deaf_after_seconds
+        self._beat_file = beat_file
         self._on_deaf = on_deaf
         self._quiet_since = time.monotonic()
         #: Names the releases that the worker has ready.
@@ -91,7 +94,7 @@ class Presence(threading.Thread):
         while True:
             try:
                 self.beat()
-            except redis.RedisError as error:
+            except (redis.RedisError, OSError) as error:
                 self._quiet_since = time.monotonic()
                 metrics.dependency_failures_total.labels("queue").inc()
                 log.warning("presence_not_announced", error=str(error))
@@ -105,6 +108,8 @@ class Presence(threading.Thread):
         if self._is_deaf():
             log.critical("worker_deaf", queues=self._queues, seconds=self._deaf_after_seconds)
             self._on_deaf()
+        elif self._beat_file is not None:
+            self._beat_file.touch()
 
     def _announcement(self) -> str:
         consumed, asked = self._activity.last_consumed, self._activity.last_asked

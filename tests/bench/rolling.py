@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,11 @@ def main() -> int:
     parser.add_argument("--url", default="https://localhost")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--version")
+    parser.add_argument("--rate", type=float, default=JOBS_PER_SECOND, help="jobs a second")
     given = parser.parse_args()
     version = given.version or label_images(f"rolled-{int(time.time())}")
     products = products_to_send(given.data)
-    found = asyncio.run(_run(given.url, products, version))
+    found = asyncio.run(_run(given.url, products, version, given.rate))
     save("rolling", found)
     return 0 if not found["roll_exit"] and not found["failed"] and not found["lost"] else 1
 
@@ -91,27 +92,30 @@ def products_to_send(folder: Path) -> list[Product]:
     ]
 
 
-async def _run(url: str, products: Sequence[Product], version: str) -> dict[str, Any]:
+async def _run(url: str, products: Sequence[Product], version: str, rate: float) -> dict[str, Any]:
     seen = Seen()
     async with _client(url) as http:
         headers = {"Authorization": f"Bearer {await _token(http)}"}
         rolling = asyncio.create_task(_roll(version))
-        jobs = await _send(http, headers, products, seen, rolling)
+        jobs = await _send(http, headers, products, rate, seen, rolling)
     exit_code, seconds = rolling.result()
     figures = {
         "version": version,
         "roll_exit": exit_code,
         "roll_seconds": round(seconds, 1),
         "jobs": jobs,
+        "jobs_per_second": rate,
         "lost": jobs - seen.statuses["done"],
-        **asdict(seen),
+        "requests": seen.requests,
+        "failed": Counter(seen.failed),
+        "statuses": seen.statuses,
         "seconds": {
             name: round(float(np.quantile(seen.seconds, share)), 3)
             for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
         },
     }
     print(
-        f"{jobs} jobs at {JOBS_PER_SECOND}/s, {seen.requests} requests, {len(seen.failed)} failed; "
+        f"{jobs} jobs at {rate:g}/s, {seen.requests} requests, {len(seen.failed)} failed; "
         f"answers {dict(seen.statuses)}, lost {figures['lost']}; rolled in {seconds:.0f} s"
     )
     for line, count in Counter(seen.failed).most_common(5):
@@ -160,6 +164,7 @@ async def _send(
     http: httpx.AsyncClient,
     headers: dict[str, str],
     products: Sequence[Product],
+    rate: float,
     seen: Seen,
     rolling: asyncio.Task[tuple[int, float]],
 ) -> int:
@@ -167,7 +172,7 @@ async def _send(
     started, number, calm_until = time.perf_counter(), 0, None
     sending: list[asyncio.Task[None]] = []
     while calm_until is None or time.perf_counter() < calm_until:
-        await asyncio.sleep(started + number / JOBS_PER_SECOND - time.perf_counter())
+        await asyncio.sleep(started + number / rate - time.perf_counter())
         product = products[number % len(products)]
         sending.append(asyncio.create_task(_classify(http, headers, product, seen)))
         number += 1

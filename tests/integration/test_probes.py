@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 from shared.broker import Broker, process_name
+from shared.settings import BrokerSettings
 from tests.servers import free_port
 
 
@@ -37,6 +40,25 @@ def test_worker_is_not_well_without_a_queue() -> None:
     assert asked.returncode == 1
     assert "does not answer" in asked.stderr
     assert ask("shared.broker.probe").returncode == 2
+
+
+def test_container_is_well_while_its_worker_consumes(
+    broker_settings: BrokerSettings, tmp_path: Path
+) -> None:
+    file = tmp_path / "consumes"
+
+    def consumes() -> bool:
+        environment = {**os.environ, "RAYON_BROKER_BEAT_FILE": str(file)}
+        check = ["sh", "infra/images/consumes.sh"]
+        return subprocess.run(check, env=environment, check=False, timeout=60).returncode == 0
+
+    broker = Broker(broker_settings.model_copy(update={"beat_file": file}))
+    assert not consumes()
+    broker.presence(process_name("text"), ["text.interactive"]).beat()
+    assert consumes()
+    silent_since = time.time() - 16
+    os.utime(file, (silent_since, silent_since))
+    assert not consumes()
 
 
 def test_gateway_that_is_not_there_is_not_well() -> None:
