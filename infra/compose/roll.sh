@@ -28,6 +28,11 @@ await_healthy() { # CONTAINER
     done
 }
 
+is_behind_the_proxy() {
+    [ -n "$(compose ps -q proxy 2>/dev/null)" ] &&
+        compose config --environment | grep -qx 'RAYON_GATEWAY_PORT='
+}
+
 newest() { # SERVICE, and the containers there were before
     for container in $(compose ps -q "$1"); do
         case " $2 " in *" $container "*) ;; *) echo "$container" ;; esac
@@ -52,22 +57,15 @@ replace() { # SERVICE: one container after the other
     done
 }
 
-recreate() { # SERVICES of which there is one, and whose work waits or is taken up again
-    compose up -d --no-build --no-deps --wait --wait-timeout "$patience" "$@"
-    echo "$*: version $version"
-}
-
 compose run --rm --no-deps -T migrate
 for service in worker-fusion worker-fusion-catalog worker-text worker-text-catalog \
     worker-image worker-image-catalog; do
     replace "$service"
 done
-if [ -n "$(compose ps -q proxy 2>/dev/null)" ] && [ -z "$(compose config --environment | sed -n 's/^RAYON_GATEWAY_PORT=//p')" ]; then
-    replace gateway
-else
-    recreate gateway
-fi
-recreate scheduler feeder trainer monitor mlflow
+if is_behind_the_proxy; then replace gateway; fi
+# The others are one each; their work waits, or is taken up again.
+compose up -d --no-build --remove-orphans --wait --wait-timeout "$patience"
+echo "version $version runs"
 
 # So that the next `docker compose up` is of this version too.
 touch .env
