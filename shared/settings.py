@@ -353,6 +353,10 @@ class MonitorSettings(Settings):
     measure_seconds: float = Field(default=15 * 60.0, gt=0)
     #: The champion is scored on the test set again after so many days.
     test_every_days: int = Field(default=7, ge=1)
+    #: Answers of each day that people are asked to look at, on average: drawn at random, and more
+    #: likely the less sure they are.
+    reviews_random: int = Field(default=50, ge=0)
+    reviews_uncertain: int = Field(default=50, ge=0)
 
 
 class DriftSettings(Settings):

@@ -32,6 +32,7 @@ from shared.tracing import configure_tracing
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.response import AlertResponse
+from trainer.monitoring.reviews import Reviews
 from trainer.monitoring.windows import DriftWatch
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ def main() -> int:
     every(scheduler, settings.interval_seconds, response.look, "alerts")
     every(scheduler, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
     every(scheduler, drift_settings.interval_seconds, drift.look, "drift")
+    every(scheduler, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
     signal.signal(signal.SIGTERM, _leave)
     scheduler.start()
     try:
