@@ -19,6 +19,7 @@ from gateway.draining import Draining
 from gateway.errors import problems_of
 from gateway.guesses import Guesses
 from gateway.jobs import Jobs, finished
+from gateway.labels import LabelFiles
 from gateway.middleware import LimitedBody, Observed
 from gateway.production import complaints
 from gateway.quotas import Quotas
@@ -35,6 +36,7 @@ from gateway.routes import (
     performance,
     queues,
     releases,
+    reviews,
     single_sign_on,
     token,
     training,
@@ -82,6 +84,7 @@ ROUTES = (
     training,
     drift_alerts,
     performance,
+    reviews,
     queues,
     health,
 )
@@ -170,6 +173,7 @@ def build_services(settings: GatewaySettings) -> Services:
         jobs=Jobs(unit_of_work, storage, SweepSettings().lease_seconds),
         catalogs=Catalogs(unit_of_work, storage, CatalogSettings()),
         results=Results(unit_of_work, storage),
+        labels=LabelFiles(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         waiting=Waiting(lambda ids: finished(unit_of_work, ids)),

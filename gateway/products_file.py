@@ -6,7 +6,7 @@ One bad row never stops the others, and no row is held in memory longer than it 
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -22,6 +22,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 #: The columns that mean something; every other one is only given back.
 _TEXTS = ("designation", "description")
 _CHALLENGE_IMAGE = ("imageid", "productid")
+PRODUCT_COLUMNS = frozenset({*_TEXTS, "image", *_CHALLENGE_IMAGE})
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,36 @@ class Form:
 
 
 def form_of(stream: BinaryIO) -> Form:
-    """Look at the beginning of a file.
+    """Look at the beginning of a file of products.
 
     Raises:
         InvalidInput: It is empty, no text, or has none of the columns that are needed.
     """
-    has_bom, first = _first_line(stream)
-    if first.lstrip().startswith("{"):
-        columns = tuple(_object_of(first, 1))
-        form = Form(columns, None, has_bom)
-    else:
-        form = Form(*_header_of(first), has_bom)
+    form = table_form(stream, PRODUCT_COLUMNS, "products")
     _require_columns(form)
+    return form
+
+
+def table_form(stream: BinaryIO, known: Collection[str], field: str) -> Form:
+    """Look at the beginning of any table.
+
+    Args:
+        stream: The file.
+        known: Columns by which the right delimiter is told, in lower case.
+        field: Of the request, which a problem names.
+
+    Raises:
+        InvalidInput: It is empty, no text, or has one of the known columns twice.
+    """
+    has_bom, first = _first_line(stream, field)
+    if first.lstrip().startswith("{"):
+        form = Form(tuple(_object_of(first, 1, field)), None, has_bom)
+    else:
+        form = Form(*_header_of(first, known, field), has_bom)
+    names = [column.strip().casefold() for column in form.columns]
+    twice = sorted(name for name in set(names) & {*known} if names.count(name) > 1)
+    if twice:
+        raise InvalidInput(f"Expected the column `{twice[0]}` once", field=(field, twice[0]))
     return form
 
 
@@ -275,54 +294,45 @@ def _challenge_image(image: str, product: str) -> Callable[[dict[str, str]], str
     return name
 
 
-def _first_line(stream: BinaryIO) -> tuple[bool, str]:
+def _first_line(stream: BinaryIO, field: str) -> tuple[bool, str]:
     stream.seek(0)
     raw = stream.readline(MAX_ROW_BYTES)
     if raw.startswith(_UTF16):
         raise InvalidInput(
             "Expected UTF-8 or Latin-1. Received: UTF-16; save the file as `CSV UTF-8`",
-            field=("products",),
+            field=(field,),
         )
     if b"\x00" in raw or raw.startswith(b"PK\x03\x04"):
         raise InvalidInput(
-            "Expected a CSV file or JSON Lines. Received: a binary file", field=("products",)
+            "Expected a CSV file or JSON Lines. Received: a binary file", field=(field,)
         )
     if len(raw) == MAX_ROW_BYTES:
         raise InvalidInput(
             "Expected a header in the first line. Received: a line of more than 1 MiB",
-            field=("products",),
+            field=(field,),
         )
     has_bom = raw.startswith(_BOM)
     line = _decoded(raw[len(_BOM) :] if has_bom else raw)
     if not line.strip():
-        raise InvalidInput(
-            "Expected a header in the first line. Received: nothing", field=("products",)
-        )
+        raise InvalidInput("Expected a header in the first line. Received: nothing", field=(field,))
     return has_bom, line
 
 
-def _header_of(line: str) -> tuple[tuple[str, ...], str]:
+def _header_of(line: str, known: Collection[str], field: str) -> tuple[tuple[str, ...], str]:
     try:
         splits = {one: next(csv.reader([line], delimiter=one)) for one in _DELIMITERS}
     except csv.Error as error:
         raise InvalidInput(
-            f"Expected a header in the first line. Received: {error}", field=("products",)
+            f"Expected a header in the first line. Received: {error}", field=(field,)
         ) from error
     # The right one finds names that we know, and cuts the line into most cells.
-    delimiter = max(splits, key=lambda one: (len(_known(splits[one])), len(splits[one])))
+    names = {one: {column.strip().casefold() for column in splits[one]} for one in splits}
+    delimiter = max(splits, key=lambda one: (len(names[one] & {*known}), len(splits[one])))
     return tuple(splits[delimiter]), delimiter
-
-
-def _known(columns: list[str]) -> set[str]:
-    names = {column.strip().casefold() for column in columns}
-    return names & {*_TEXTS, "image", *_CHALLENGE_IMAGE}
 
 
 def _require_columns(form: Form) -> None:
     names = [column.strip().casefold() for column in form.columns]
-    twice = sorted({name for name in _known(list(form.columns)) if names.count(name) > 1})
-    if twice:
-        raise InvalidInput(f"Expected the column `{twice[0]}` once", field=("products", twice[0]))
     if not form.names_images and not {*_TEXTS} & {*names}:
         shown = ", ".join(form.columns)[:300]
         raise InvalidInput(
@@ -332,17 +342,17 @@ def _require_columns(form: Form) -> None:
         )
 
 
-def _object_of(line: str, number: int) -> dict[str, str]:
+def _object_of(line: str, number: int, field: str = "products") -> dict[str, str]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"Expected a JSON object in line {number}. Received: {error}", field=("products",)
+            f"Expected a JSON object in line {number}. Received: {error}", field=(field,)
         ) from error
     if not isinstance(found, dict):
         raise InvalidInput(
             f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
-            field=("products",),
+            field=(field,),
         )
     return {str(key): _text(value) for key, value in found.items()}
 

@@ -13,6 +13,7 @@ from gateway.datasets import Datasets
 from gateway.deps import Origin, Principal
 from gateway.draining import Draining
 from gateway.jobs import Jobs
+from gateway.labels import LabelFiles
 from gateway.quotas import Quotas
 from gateway.rates import Rate, Rates
 from gateway.results import Results
@@ -48,6 +49,7 @@ class Services:
     jobs: Jobs
     catalogs: Catalogs
     results: Results
+    labels: LabelFiles
     datasets: Datasets
     storage: Storage
     waiting: Waiting

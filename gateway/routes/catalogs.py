@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, BinaryIO, Literal, cast, get_args
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,17 +16,27 @@ from gateway import catalogs
 from gateway.catalogs import ERRORS, UNFINISHED, Counts, Upload, folder_of
 from gateway.deps import Principal
 from gateway.forms import read_form
+from gateway.labels import LabelReport
 from gateway.releases import resolve
-from gateway.schemas import CatalogCounts, CatalogOut, CatalogPage, JobError, ModelName
+from gateway.schemas import (
+    CatalogCounts,
+    CatalogOut,
+    CatalogPage,
+    JobError,
+    LabelReportOut,
+    ModelName,
+)
 from gateway.services import Services, ServicesDep, SignedIn
 from shared.db.models import Catalog
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
 from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
 #: Longest time a client may wait in one request, in seconds; and how often is looked meanwhile.
 LONGEST_WAIT = 30
 LOOK_SECONDS = 0.5
+#: A million labels have some 20 MB.
+MAX_LABELS_BYTES = 128 * 1024 * 1024
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
     "requestBody": {
@@ -41,6 +51,21 @@ _FORM = {
                         "model": {"type": "string", "enum": list(get_args(ModelName))},
                         "release": {"type": "string", "description": "An alias or a version."},
                         "dry_run": {"type": "boolean", "description": "Only check the rows."},
+                    },
+                }
+            }
+        }
+    }
+}
+_LABELS_FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["labels"],
+                    "properties": {
+                        "labels": {**_FILE, "description": "CSV of any kind, or JSON Lines."}
                     },
                 }
             }
@@ -153,6 +178,29 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Strea
     return _file(iter(partial(file.read, PIECE_BYTES), b""), catalog, "errors", "csv")
 
 
+@router.post("/{catalog_id}/labels", openapi_extra=_LABELS_FORM)
+async def label(
+    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: str
+) -> LabelReportOut:
+    """Tell the true categories of rows: `prdtypecode`, and `row`, `productid` or `job_id`.
+
+    Labels that are right are taken, the others listed with the reason; rows without a code are
+    skipped. The same file again changes nothing.
+    """
+    catalog = await run_in_threadpool(_found, services, principal, catalog_id)
+    async with read_form(request, max_files=1) as form:
+        file = form.get("labels")
+        if not isinstance(file, UploadFile):
+            raise InvalidInput("Expected a CSV file. Received: none", field=("labels",))
+        if (file.size or 0) > MAX_LABELS_BYTES:
+            raise TooLarge(
+                f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}",
+                field=("labels",),
+            )
+        report = await run_in_threadpool(_label, services, principal, catalog, file.file)
+    return LabelReportOut.model_validate(report, from_attributes=True)
+
+
 def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
     """Show a catalog as the interface has it."""
     report = catalog.report
@@ -224,6 +272,13 @@ def _take(
         idempotency_key=key,
         trace_id=trace_id,
     )
+
+
+def _label(
+    services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
+) -> LabelReport:
+    known = services.releases.manifest(catalog.release).category_set
+    return services.labels.take(catalog, file, principal.username, known)
 
 
 def _found(services: Services, principal: Principal, catalog_id: str) -> Catalog:

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from gateway import jobs
+from gateway import audit, jobs, labels
 from gateway.releases import resolve
 from gateway.schemas import JobError, JobOut, JobPage, LabelIn, ModelName, Result
-from gateway.services import Services, ServicesDep, SignedIn
-from shared.db.models import Job, JobStatus, now
+from gateway.services import OriginDep, Services, ServicesDep, SignedIn
+from shared.db.models import Job, JobStatus
 from shared.errors import InvalidInput, TooLarge
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -90,16 +90,29 @@ def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
 
 
 @router.put("/{job_id}/label")
-def label(services: ServicesDep, principal: SignedIn, job_id: str, true: LabelIn) -> JobOut:
-    """Tell the true category."""
+def label(
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: str, true: LabelIn
+) -> JobOut:
+    """Tell the true category, or take a wrong one back with `null`.
+
+    Of one's own jobs; operators of those, too, that were chosen for review.
+    """
     with services.unit_of_work() as work:
-        job = jobs.find(work.session, principal, job_id)
-        if true.prdtypecode not in services.releases.manifest(job.release).category_set:
-            raise InvalidInput(
-                f"Expected a code that release {job.release} knows. Received: {true.prdtypecode}",
-                field=("prdtypecode",),
+        job = labels.find(work.session, principal, job_id)
+        if true.prdtypecode is None:
+            labels.forget(job)
+        else:
+            known = services.releases.manifest(job.release).category_set
+            labels.write(job, true.prdtypecode, principal.username, known)
+        if job.user_id != principal.id:
+            audit.record(
+                work.session,
+                origin,
+                "job.label",
+                actor=principal.username,
+                target=job_id,
+                prdtypecode=true.prdtypecode,
             )
-        job.label, job.labelled_at, job.labelled_by = true.prdtypecode, now(), principal.username
     return job_out(job)
 
 

@@ -20,6 +20,7 @@ from gateway.datasets import Datasets
 from gateway.deps import AccessTokens, Claims
 from gateway.feeding import Feeder
 from gateway.jobs import Jobs, finished
+from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
 from gateway.quotas import Quotas
 from gateway.rates import Rates
@@ -180,6 +181,7 @@ def api(
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
         catalogs=Catalogs(unit_of_work, storage, catalog_settings),
         results=Results(unit_of_work, storage),
+        labels=LabelFiles(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         waiting=Waiting(ask),

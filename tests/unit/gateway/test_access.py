@@ -179,7 +179,7 @@ def test_objects_of_another_user_are_404(api: Api, role: Role) -> None:
             if status != 404:
                 wrong[(method, path)] = status
     assert wrong == {}
-    assert count == 10
+    assert count == 11
 
 
 def test_route_that_is_not_in_the_table_does_not_answer(

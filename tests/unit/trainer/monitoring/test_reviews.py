@@ -141,7 +141,7 @@ def test_chosen_rows_weighted_by_their_chance_give_the_true_accuracy(answers: Fl
         naive.append(hits.mean())
         sizes.append(len(rows))
 
-    # I expect the weighted mean to be the truth within its error, and the naive one far outside of it
+    # I expect the weighted mean to be the truth within its error, and the naive one far outside
     error, naive_error = (np.std(one) / np.sqrt(len(one)) for one in (weighted, naive))
     assert np.mean(weighted) == pytest.approx(truth, abs=3 * error)
     assert 3 * error < 0.02

@@ -1,0 +1,56 @@
+"""Answers that were chosen for people to look at; `trainer.monitoring.reviews` chooses them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from gateway.deps import cursor_after, read_cursor
+from shared.db.models import Job, Review
+from shared.errors import NotFound
+
+Reason = Literal["random", "uncertain"]
+
+
+def page(
+    session: Session,
+    *,
+    labelled: bool | None,
+    reason: Reason | None,
+    cursor: str | None,
+    limit: int,
+) -> tuple[Sequence[Row[Review, Job]], str | None]:
+    """Chosen answers, the newest jobs first, and the cursor of the next page.
+
+    Raises:
+        InvalidInput: The cursor is not one that a page gave.
+    """
+    query = (
+        select(Review, Job)
+        .join(Job, Job.id == Review.job_id)
+        .order_by(Review.job_id.desc())
+        .limit(limit + 1)
+    )
+    if labelled is not None:
+        query = query.where(Job.label.is_not(None) if labelled else Job.label.is_(None))
+    if reason is not None:
+        query = query.where(Review.reason == reason)
+    if cursor is not None:
+        query = query.where(Review.job_id < read_cursor(cursor))
+    found = session.execute(query).all()
+    more = len(found) > limit
+    return found[:limit], cursor_after(found[limit - 1].Review.job_id) if more else None
+
+
+def picture_uri(session: Session, job_id: str) -> str:
+    """Where the picture of a chosen answer is.
+
+    Raises:
+        NotFound: It was not chosen, or has no picture.
+    """
+    query = select(Job.image_uri).join(Review, Review.job_id == Job.id).where(Job.id == job_id)
+    uri = session.scalar(query)
+    if uri is None:
+        raise NotFound(f"No review of {job_id!r} with a picture")
+    return uri

@@ -1,0 +1,73 @@
+"""Answers that were chosen for people to look at, for operators."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from gateway import reviews
+from gateway.reviews import Reason
+from gateway.routes.jobs import job_out
+from gateway.schemas import ReviewOut, ReviewPage
+from gateway.services import ServicesDep, SignedIn
+from shared.db.models import Job, Review
+
+PREFIX = "/v1/reviews"
+#: How files of a kind begin. What is none of these is not shown by a browser.
+_KINDS = {
+    b"\xff\xd8\xff": "image/jpeg",
+    b"\x89PNG\r\n": "image/png",
+    b"GIF8": "image/gif",
+    b"RIFF": "image/webp",
+}
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+router = APIRouter(prefix=PREFIX, tags=["operations"])
+
+
+@router.get("")
+def list_reviews(
+    services: ServicesDep,
+    _operator: SignedIn,
+    labelled: Annotated[bool | None, Query(description="Whether somebody has told.")] = None,
+    reason: Reason | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ReviewPage:
+    """Answers that people are asked to look at; tell the truth by `PUT /v1/jobs/{id}/label`."""
+    with services.unit_of_work.reading() as session:
+        found, following = reviews.page(
+            session, labelled=labelled, reason=reason, cursor=cursor, limit=limit
+        )
+        items = [review_out(row.Review, row.Job) for row in found]
+    return ReviewPage(items=items, next_cursor=following)
+
+
+@router.get("/{review_id}/image", response_class=Response, responses=_PICTURE)
+def picture(services: ServicesDep, _operator: SignedIn, review_id: str) -> Response:
+    """The product's picture as it was sent."""
+    with services.unit_of_work.reading() as session:
+        uri = reviews.picture_uri(session, review_id)
+    content = services.storage.get(uri)
+    kinds = (kind for begin, kind in _KINDS.items() if content.startswith(begin))
+    return Response(content, media_type=next(kinds, "application/octet-stream"))
+
+
+def review_out(review: Review, job: Job) -> ReviewOut:
+    """Show a review as the interface has it."""
+    return ReviewOut(
+        job_id=job.id,
+        chosen_at=review.chosen_at,
+        reason=review.reason,
+        chance=review.chance,
+        designation=job.designation,
+        description=job.description,
+        image=f"{PREFIX}/{job.id}/image" if job.image_uri else None,
+        result=job_out(job).result,
+        release=job.release,
+        catalog_id=job.catalog_id,
+        label=job.label,
+        labelled_at=job.labelled_at,
+        labelled_by=job.labelled_by,
+    )

@@ -1,0 +1,202 @@
+"""Labels: of one job, taken back, of a catalog's rows from a file."""
+
+from typing import Any
+
+import pytest
+
+from shared.db.models import AuditEntry, Job, Review, Role, User, row_job_id
+from tests.factories import make_job
+from tests.unit.gateway.catalog_system import Feeders, send, step_until_checked, table
+from tests.unit.gateway.conftest import Api
+
+HEADER = "designation,productid,imageid"
+
+
+@pytest.fixture
+def ada(api: Api) -> User:
+    return api.user(username="ada")
+
+
+@pytest.fixture
+def hers(api: Api, ada: User) -> dict[str, str]:
+    return api.sign(ada)
+
+
+@pytest.fixture
+def catalog(api: Api, hers: dict[str, str], feeder: Feeders) -> str:
+    """A catalog of four jobs; two of its products have the same id."""
+    rows = (["Piscine", "71", "1"], ["Livre", "72", "2"], ["Console", "73", "3"])
+    products = table(*rows, ["Console bleue", "73", "4"], header=HEADER)
+    catalog_id: str = send(api, hers, products)["id"]
+    works = feeder()
+    step_until_checked(api, works, catalog_id)
+    works.step()
+    assert labels(api, catalog_id) == [None] * 4
+    return catalog_id
+
+
+def labels(api: Api, catalog_id: str) -> list[int | None]:
+    """The labels of the catalog's rows."""
+    jobs = [api.get(Job, row_job_id(catalog_id, row)) for row in range(1, 5)]
+    return [job.label for job in jobs if job is not None]
+
+
+def label(
+    api: Api, headers: dict[str, str], catalog_id: str, content: str, status: int = 200
+) -> dict[str, Any]:
+    """Send a label file."""
+    answer = api.client.post(
+        f"/v1/catalogs/{catalog_id}/labels",
+        headers=headers,
+        files={"labels": ("labels.csv", content.encode())},
+    )
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+# One job
+
+
+def test_wrong_label_is_taken_back(api: Api, ada: User, hers: dict[str, str]) -> None:
+    job = make_job(ada)
+    api.add(job)
+    path = f"/v1/jobs/{job.id}/label"
+    assert api.client.put(path, headers=hers, json={"prdtypecode": 10}).json()["label"] == 10
+    assert api.client.put(path, headers=hers, json={"prdtypecode": None}).json()["label"] is None
+    kept = api.get(Job, job.id)
+    assert kept is not None
+    assert (kept.label, kept.labelled_at, kept.labelled_by) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("role", "is_chosen", "status"),
+    [
+        (Role.OPERATOR, True, 200),
+        (Role.OPERATOR, False, 404),
+        (Role.CLIENT, True, 404),
+        (Role.ADMIN, False, 200),
+    ],
+)
+def test_operator_labels_what_was_chosen_for_review(
+    api: Api, ada: User, role: Role, is_chosen: bool, status: int
+) -> None:
+    job = make_job(ada, status="done")
+    api.add(job)
+    if is_chosen:
+        api.add(Review(job_id=job.id, reason="random", chance=0.1))
+    other = api.user(role, username="otto")
+    answer = api.client.put(
+        f"/v1/jobs/{job.id}/label", headers=api.sign(other), json={"prdtypecode": 10}
+    )
+    assert answer.status_code == status
+    kept, entry = api.get(Job, job.id), api.get(AuditEntry, 1)
+    assert kept is not None
+    assert kept.labelled_by == ("otto" if status == 200 else None)
+    assert (entry is not None) == (status == 200)
+    if entry is not None:
+        assert (entry.action, entry.target, entry.actor) == ("job.label", job.id, "otto")
+
+
+# A file
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "row,prdtypecode\n1,2583\n2,10\n",
+        "productid;PRDTYPECODE\n71;2583\n72;10\n",
+        "\ufeffrow\tnote\tprdtypecode\n2\tx\t10\n1\ty\t2583\n",
+        '{"row": 1, "prdtypecode": 2583}\n{"prdtypecode": "10", "row": "2"}\n',
+    ],
+)
+def test_rows_are_labelled_by_number_or_product(
+    api: Api, hers: dict[str, str], catalog: str, content: str
+) -> None:
+    report = label(api, hers, catalog, content)
+    assert report == {"rows": 2, "taken": 2, "skipped": 0, "rejected": 0, "problems": []}
+    assert labels(api, catalog) == [2583, 10, None, None]
+    job = api.get(Job, row_job_id(catalog, 1))
+    assert job is not None
+    assert (job.labelled_by, job.labelled_at is not None) == ("ada", True)
+    assert label(api, hers, catalog, content) == report
+
+
+def test_rows_are_labelled_by_job(api: Api, hers: dict[str, str], catalog: str) -> None:
+    # The row's number is another one in a file that was sorted.
+    content = f"row,job_id,prdtypecode\n9,{row_job_id(catalog, 3)},10\n"
+    assert label(api, hers, catalog, content)["taken"] == 1
+    assert labels(api, catalog) == [None, None, 10, None]
+
+
+def test_valid_labels_are_taken_and_the_others_told_of(
+    api: Api, hers: dict[str, str], catalog: str
+) -> None:
+    report = label(
+        api,
+        hers,
+        catalog,
+        "row,prdtypecode\n1,2583\n2,\n3,11\n4,books\n9,10\nx,10\n1,10\n0,10\n4,10,10\n4,10\n",
+    )
+    counts = {name: report[name] for name in ("rows", "taken", "skipped", "rejected")}
+    assert counts == {"rows": 10, "taken": 2, "skipped": 1, "rejected": 7}
+    assert labels(api, catalog) == [2583, None, None, 10]
+    found = {(one["row"], one["line"], one["column"], one["value"]) for one in report["problems"]}
+    assert found == {
+        (3, 4, "prdtypecode", "11"),
+        (4, 5, "prdtypecode", "books"),
+        (5, 6, "row", "9"),
+        (6, 7, "row", "x"),
+        (7, 8, "prdtypecode", "10"),
+        (8, 9, "row", "0"),
+        (9, 10, None, "4,10,10"),
+    }
+    reasons = {one["row"]: one["reason"] for one in report["problems"]}
+    assert reasons[7] == "Expected one label for row 1. Received: 2583 before"
+    assert reasons[5] == "Expected a row of the catalog that is a job. Received: row 9"
+    assert reasons[9] == "Expected 2 cells. Received: 3"
+
+
+def test_product_of_two_rows_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:
+    report = label(api, hers, catalog, "productid,prdtypecode\n73,10\n99,10\n71,10\n")
+    assert (report["taken"], report["rejected"]) == (1, 2)
+    reasons = [one["reason"] for one in report["problems"]]
+    assert "2 rows with '73'" in reasons[0]
+    assert "no row with '99'" in reasons[1]
+
+
+def test_job_of_another_catalog_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:
+    other = row_job_id(catalog.replace(catalog[:4], "0000"), 1)
+    report = label(api, hers, catalog, f"job_id,prdtypecode\n{other},10\nnonsense,10\n")
+    assert (report["taken"], report["rejected"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "row,code\n1,10\n", "prdtypecode\n10\n", "row,row,prdtypecode\n1,1,10\n"]
+)
+def test_file_without_the_columns_is_422(
+    api: Api, hers: dict[str, str], catalog: str, content: str
+) -> None:
+    said = label(api, hers, catalog, content, 422)
+    assert said["errors"][0]["field"].startswith("labels")
+
+
+def test_request_without_a_file_is_422(api: Api, hers: dict[str, str], catalog: str) -> None:
+    answer = api.client.post(f"/v1/catalogs/{catalog}/labels", headers=hers)
+    assert answer.status_code == 422
+
+
+def test_catalog_without_answers_conflicts(api: Api, hers: dict[str, str]) -> None:
+    catalog_id = send(api, hers, table(["A", "1", "1"], header=HEADER), dry_run="true")["id"]
+    label(api, hers, catalog_id, "row,prdtypecode\n1,10\n", 409)
+    checking = send(api, hers, table(["B", "1", "1"], header=HEADER))["id"]
+    label(api, hers, checking, "row,prdtypecode\n1,10\n", 409)
+
+
+def test_products_cannot_be_told_apart_once_the_file_is_gone(
+    api: Api, hers: dict[str, str], catalog: str
+) -> None:
+    api.services.storage.remove(f"catalogs/{catalog}/products")
+    said = label(api, hers, catalog, "productid,prdtypecode\n71,10\n", 409)
+    assert "`row`" in said["detail"]
+    assert label(api, hers, catalog, "row,prdtypecode\n1,10\n")["taken"] == 1
