@@ -7,7 +7,7 @@ with Rayon("https://rayon.example.com", key) as rayon:
 """
 
 from rayon.answers import Account, Answer, Category, Choice, Job, Release, Vote
-from rayon.catalogs import Catalog, Counts, Progress
+from rayon.catalogs import Catalog, Counts, LabelReport, Progress, RejectedLabel
 from rayon.client import Rayon
 from rayon.errors import (
     Failed,
@@ -19,7 +19,7 @@ from rayon.errors import (
     Unfinished,
     Unreachable,
 )
-from rayon.operations import DeadLetter, Queue, Queues, Worker
+from rayon.operations import DeadLetter, Queue, Queues, Review, Worker
 
 __all__ = [
     "Account",
@@ -32,6 +32,7 @@ __all__ = [
     "Failed",
     "FieldError",
     "Job",
+    "LabelReport",
     "Limited",
     "Progress",
     "Queue",
@@ -39,7 +40,9 @@ __all__ = [
     "Rayon",
     "RayonError",
     "Refused",
+    "RejectedLabel",
     "Release",
+    "Review",
     "SignedOut",
     "Unfinished",
     "Unreachable",

@@ -56,6 +56,49 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class RejectedLabel:
+    """Why a row of a label file was not taken; `row` and `line` are those of that file."""
+
+    row: int
+    line: int
+    column: str | None
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What became of the rows of a label file.
+
+    Attributes:
+        skipped: Rows without a code.
+        problems: The first thousand rejected rows.
+    """
+
+    rows: int
+    taken: int
+    skipped: int
+    rejected: int
+    problems: tuple[RejectedLabel, ...]
+    raw: JsonObject = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, said: JsonObject) -> "LabelReport":
+        """Take a report out of what the service said."""
+        return cls(
+            rows=said["rows"],
+            taken=said["taken"],
+            skipped=said["skipped"],
+            rejected=said["rejected"],
+            problems=tuple(
+                RejectedLabel(one["row"], one["line"], one["column"], one["value"], one["reason"])
+                for one in said["problems"]
+            ),
+            raw=said,
+        )
+
+
+@dataclass(frozen=True)
 class Catalog:
     """A catalog as it was when it was last asked for; `wait` and `refresh` give it anew.
 
@@ -135,6 +178,22 @@ class Catalog:
     def cancel(self) -> "Catalog":
         """Stop it; answers that exist stay."""
         return self._act("DELETE", "")
+
+    def label(self, labels: str | Path) -> LabelReport:
+        """Tell the true categories of rows; the same file again changes nothing.
+
+        Args:
+            labels: A table with `prdtypecode`, and `row`, `productid` or `job_id`.
+        """
+        path = Path(labels)
+        with path.open("rb") as file:
+            said = self.connection.json(
+                "POST",
+                f"/v1/catalogs/{self.id}/labels",
+                files={"labels": (path.name, file)},
+                headers=once(),
+            )
+        return LabelReport.read(said)
 
     def _act(self, method: str, path: str) -> "Catalog":
         self.connection.send(method, f"/v1/catalogs/{self.id}{path}", headers=once())

@@ -25,7 +25,7 @@ from rayon.catalogs import Catalog, OnProgress
 from rayon.connection import Connection, OnPause
 from rayon.errors import Failed, RayonError, SignedOut, Unfinished
 from rayon.headers import once
-from rayon.operations import DeadLetter, Queues
+from rayon.operations import DeadLetter, Queues, Review
 from rayon.sign_in import SIGN_IN_AGAIN, ApiKey, Bearer, Saved, SavedSignIns
 from rayon.uploads import SentCatalogs, Upload, send_again, send_once
 
@@ -169,6 +169,11 @@ class Rayon:
         """Cancel a job; one that is final stays as it is."""
         return Job.read(self._connection.json("DELETE", f"/v1/jobs/{quote(job_id, safe='')}"))
 
+    def label(self, job_id: str, prdtypecode: int | None) -> Job:
+        """Tell a job's true category; `None` takes a wrong label back."""
+        path = f"/v1/jobs/{quote(job_id, safe='')}/label"
+        return Job.read(self._connection.json("PUT", path, json={"prdtypecode": prdtypecode}))
+
     def catalog(
         self,
         products: str | Path,
@@ -236,6 +241,19 @@ class Rayon:
     def discard(self, letter_id: str) -> None:
         """Throw a dead letter away."""
         self._connection.send("DELETE", _letter_path(letter_id))
+
+    def reviews(
+        self, *, labelled: bool | None = None, reason: str | None = None
+    ) -> Iterator[Review]:
+        """Answers that people are asked to look at, page by page; for operators."""
+        told = None if labelled is None else str(labelled).lower()
+        for said in self._pages("/v1/reviews", {"labelled": told, "reason": reason}):
+            yield Review.read(said)
+
+    def review_picture(self, job_id: str, to: str | Path) -> Path:
+        """Write the picture of a review to a file."""
+        self._connection.download(f"/v1/reviews/{quote(job_id, safe='')}/image", Path(to))
+        return Path(to)
 
     def whoami(self) -> Account:
         """Who is signed in."""

@@ -1,7 +1,7 @@
 """One connection to the service: JSON in, JSON or a file out, and what is safe is tried again.
 
-Safe are requests that may reach the service twice: reading, deleting, and posting with an
-Idempotency-Key, which every post of ours has.
+Safe are requests that may reach the service twice: reading, putting, deleting, and posting with an
+Idempotency-Key.
 """
 
 import importlib.metadata
@@ -126,7 +126,7 @@ class Connection:
 
     @staticmethod
     def _is_safe(method: str, parts: dict[str, Any]) -> bool:
-        return method in ("GET", "DELETE") or "Idempotency-Key" in parts.get("headers", {})
+        return method in ("GET", "PUT", "DELETE") or "Idempotency-Key" in parts.get("headers", {})
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,10 +1,10 @@
-"""What operators see, as frozen records: queues, workers, dead letters."""
+"""What operators see, as frozen records: queues, workers, dead letters, reviews."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rayon.answers import JsonObject
+from rayon.answers import Answer, JsonObject
 
 
 @dataclass(frozen=True)
@@ -122,5 +122,43 @@ class DeadLetter:
             catalog_id=said.get("catalog_id"),
             release=said.get("release"),
             jobs=said.get("jobs", {}),
+            raw=said,
+        )
+
+
+@dataclass(frozen=True)
+class Review:
+    """An answer that a person is asked to look at.
+
+    Attributes:
+        reason: `random`, or `uncertain`: the models doubted.
+        chance: How likely it was to be chosen, by either reason.
+        image: Where the service has its picture, if there is one.
+        label: The true category, once somebody has told it.
+    """
+
+    job_id: str
+    reason: str
+    chance: float
+    designation: str
+    description: str
+    image: str | None
+    answer: Answer | None
+    label: int | None
+    raw: JsonObject = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, said: JsonObject) -> "Review":
+        """Take a review out of what the service said."""
+        result = said.get("result")
+        return cls(
+            job_id=said["job_id"],
+            reason=said["reason"],
+            chance=said["chance"],
+            designation=said.get("designation", ""),
+            description=said.get("description", ""),
+            image=said.get("image"),
+            answer=Answer.read(result, said["job_id"]) if result else None,
+            label=said.get("label"),
             raw=said,
         )

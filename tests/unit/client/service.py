@@ -28,8 +28,11 @@ from gateway.schemas import (
     DeadLetterReport,
     JobOut,
     JobPage,
+    LabelIn,
+    LabelReportOut,
     QueueList,
     ReleaseList,
+    ReviewPage,
     TokenPair,
     UserOut,
 )
@@ -52,6 +55,7 @@ RESULT = {
 }
 
 
+LABELS = {"rows": 3, "taken": 3, "skipped": 0, "rejected": 0, "problems": []}
 _COUNTS = {"waiting": 2, "running": 1, "oldest_seconds": 65.0, "messages_per_second": 3.25}
 QUEUES = {
     "items": [
@@ -132,6 +136,8 @@ class FakeService:
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     letters: dict[str, dict[str, Any]] = field(default_factory=dict)
     looks: int = 0
+    reviews: dict[str, dict[str, Any]] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=lambda: dict(LABELS))
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def asked(self, method: str, path: str) -> list[dict[str, str]]:
@@ -190,6 +196,26 @@ class FakeService:
         shown = JobOut.model_validate(job | changes).model_dump(mode="json")
         self.jobs[shown["id"]] = shown
         return shown
+
+    def add_review(self, job_id: str, **changes: Any) -> dict[str, Any]:
+        """Keep a review as the gateway shows it."""
+        review: dict[str, Any] = {
+            "job_id": job_id,
+            "chosen_at": NOW,
+            "reason": "random",
+            "chance": 0.025,
+            "designation": "Piscine gonflable",
+            "description": "Pour enfants",
+            "image": f"/v1/reviews/{job_id}/image",
+            "result": RESULT,
+            "release": "3",
+            "catalog_id": None,
+            "label": None,
+            "labelled_at": None,
+            "labelled_by": None,
+        }
+        self.reviews[job_id] = review | changes
+        return self.reviews[job_id]
 
     def add_letter(self, letter_id: str, **changes: Any) -> dict[str, Any]:
         """Keep a dead letter as the gateway shows it."""
@@ -288,6 +314,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_catalogs(app, service)
     _add_lists(app, service)
     _add_operations(app, service)
+    _add_labels(app, service)
 
     @app.middleware("http")
     async def meet(request: Request, answer: Any) -> Any:
@@ -469,6 +496,40 @@ def _add_operations(app: FastAPI, service: FakeService) -> None:
         _found(service.letters, letter_id)
         del service.letters[letter_id]
         return Response(status_code=202)
+
+
+def _add_labels(app: FastAPI, service: FakeService) -> None:
+    @app.get("/v1/reviews")
+    async def reviews(labelled: bool | None = None, reason: str | None = None) -> ReviewPage:
+        found = [
+            one
+            for one in service.reviews.values()
+            if labelled in (None, one["label"] is not None) and reason in (None, one["reason"])
+        ]
+        return ReviewPage.model_validate({"items": found, "next_cursor": None})
+
+    @app.get("/v1/reviews/{job_id}/image")
+    async def picture(job_id: str) -> Response:
+        _found(service.reviews, job_id)
+        return Response(b"\xff\xd8\xff", media_type="image/jpeg")
+
+    @app.put("/v1/jobs/{job_id}/label")
+    async def label(job_id: str, said: LabelIn) -> Any:
+        if said.prdtypecode not in (None, 2583, 1280):
+            return problem(422, "Invalid input", f"No such code: {said.prdtypecode}")
+        if job_id in service.reviews:
+            service.reviews[job_id]["label"] = said.prdtypecode
+            return service.add_job(id=job_id, label=said.prdtypecode)
+        job = _found(service.jobs, job_id)
+        job["label"] = said.prdtypecode
+        return job
+
+    @app.post("/v1/catalogs/{catalog_id}/labels")
+    async def labels(catalog_id: str, request: Request) -> LabelReportOut:
+        _found(service.catalogs, catalog_id)
+        async with request.form() as form:
+            await _note(service, form)
+        return LabelReportOut.model_validate(service.labels)
 
 
 def cut_short() -> Response:

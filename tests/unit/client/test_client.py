@@ -197,3 +197,16 @@ def test_address_must_be_one(url: str) -> None:
 def test_nobody_signed_in_says_what_to_do(service: FakeService) -> None:
     with pytest.raises(SignedOut, match="rayon login"):
         Rayon(service.url)
+
+
+def test_label_is_told_and_taken_back(client: Rayon, service: FakeService) -> None:
+    job_id = service.add_job()["id"]
+    assert client.label(job_id, 2583).label == 2583
+    assert client.label(job_id, None).label is None
+
+
+def test_label_is_sent_again_when_the_service_was_busy(client: Rayon, service: FakeService) -> None:
+    job_id = service.add_job()["id"]
+    client.whoami()
+    service.faults.append(busy(0))
+    assert client.label(job_id, 2583).label == 2583

@@ -1,5 +1,6 @@
 """The command line: what it answers, where, and how it ends."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from rayon.cli import accounts
 from rayon.cli.main import build_app
 from rayon.sign_in import SavedSignIns
 from tests.servers import free_port
-from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, busy
+from tests.unit.client.service import KEY, PASSWORD, RESULT, USERNAME, FakeService, busy
 
 Run = Callable[..., Result]
 
@@ -257,6 +258,87 @@ def test_dead_letters_are_replayed_and_discarded(run: Run, service: FakeService)
     assert run("dead-letters replay one").exit_code == 4
 
 
+# Labels
+
+
+@pytest.fixture
+def label_file(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text("row,prdtypecode\n1,2583\n2,10\n3,1280\n")
+    return path
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_labels_of_a_catalog_are_sent(run: Run, service: FakeService, label_file: Path) -> None:
+    service.add_catalog(id="shop", status="finished")
+    ended = run(f"labels {label_file} --catalog shop")
+    assert (ended.exit_code, ended.stdout) == (0, "3 rows, 3 labels taken, 0 rejected\n")
+    assert service.bodies == [hashlib.sha256(label_file.read_bytes()).hexdigest()]
+    assert json.loads(run(f"labels {label_file} --catalog shop --json").stdout)["taken"] == 3
+    assert run(f"labels {label_file} --catalog nowhere").exit_code == 4
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_rejected_labels_are_told_with_the_reason(
+    run: Run, service: FakeService, label_file: Path
+) -> None:
+    service.add_catalog(id="shop", status="finished")
+    problem_ = {"row": 2, "line": 3, "column": "prdtypecode", "value": "10", "reason": "No code"}
+    service.labels |= {"taken": 1, "skipped": 1, "rejected": 7, "problems": [problem_] * 7}
+    ended = run(f"labels {label_file} --catalog shop")
+    assert ended.exit_code == 1
+    assert "1 labels taken, 7 rejected, 1 without a code" in ended.stdout
+    assert ended.stdout.count("row 2, prdtypecode: No code") == 5
+    assert "and 2 more" in ended.stdout
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_reviews_are_listed(run: Run, service: FakeService) -> None:
+    service.add_review("one")
+    service.add_review("two", reason="uncertain", result=None)
+    service.add_review("three", label=1280)
+    lines = [line.split("\t") for line in run("reviews").stdout.splitlines()]
+    assert lines[0][:6] == ["one", "random", "0.025", "2583", "Piscine et accessoires", "0.97"]
+    assert [line[0] for line in lines] == ["one", "two"]
+    assert len(json.loads(run("reviews --all --json").stdout)) == 3
+    assert [one["job_id"] for one in json.loads(run("reviews --reason uncertain --json").stdout)]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_truth_is_asked_for_one_review_after_the_other(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "is_terminal", lambda: True)
+    for name in ("by number", "by code", "skipped", "wrong first", "never seen"):
+        service.add_review(name)
+    ended = run("reviews --label", "2\n2583\n\nbooks\n77\np\n1\nq\n")
+    assert ended.exit_code == 0
+    labels = {name: review["label"] for name, review in service.reviews.items()}
+    assert labels == {
+        "by number": 1280,
+        "by code": 2583,
+        "skipped": None,
+        "wrong first": 2583,
+        "never seen": None,
+    }
+    assert "Jouets (1280), 2 %" in ended.stdout
+    assert "Received: 'books'" in ended.stderr
+    assert "No such code: 77" in ended.stderr
+    assert "3 labelled." in ended.stderr
+    picture = next(line for line in ended.stderr.splitlines() if "Picture: " in line)
+    assert Path(picture.partition("Picture: ")[2]).read_bytes() == b"\xff\xd8\xff"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_code_as_small_as_a_number_of_the_list_is_a_code(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "is_terminal", lambda: True)
+    top = [{"prdtypecode": code, "category": "", "probability": 0.5} for code in (2583, 1)]
+    service.add_review("one", result={**RESULT, "top": top})
+    assert "No such code: 1" in run("reviews --label", "1\nq\n").stderr
+
+
 # Catalogs
 
 
@@ -419,6 +501,10 @@ def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: ob
         "classify Piscine --model best",
         "jobs --url nonsense",
         "queues 5",
+        "labels pyproject.toml",
+        "labels nowhere.csv --catalog x",
+        "reviews --label",
+        "reviews --label --json",
         "dead-letters replay",
         "sing",
     ],

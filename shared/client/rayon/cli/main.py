@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rayon.cli import accounts, catalog, interrupts, models, operations, products
+from rayon.cli import accounts, catalog, interrupts, labels, models, operations, products
 from rayon.cli.exits import EPILOG, Commands
 
 
@@ -36,6 +36,8 @@ def build_app() -> typer.Typer:
         catalog.catalogs,
         products.jobs,
         products.cancel,
+        labels.labels,
+        labels.reviews,
         models.categories,
         models.releases,
         operations.queues,
