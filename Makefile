@@ -19,7 +19,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 .PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues explore train evaluate bench compare chaos catalogs promotion limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m infra.embedded

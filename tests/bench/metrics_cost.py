@@ -92,8 +92,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         system = System(Path(folder))
-        system.start()
         try:
+            system.start()
             with (
                 gateway(system, Path(folder), is_measured=True) as measured,
                 gateway(system, Path(folder), is_measured=False) as bare,
