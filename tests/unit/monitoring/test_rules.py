@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from gateway import access
@@ -12,11 +13,14 @@ from gateway.routes import drift_alerts
 from gateway.service_keys import ALERTMANAGER
 from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
+from rayon.cli.main import build_app
+from shared import settings
 from tests.promql import asked, complaints, known
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
 RUNBOOK = PROJECT / "infra" / "runbook.md"
 SEVERITIES = {"page", "warning", "info", "none"}
+COMMANDS = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
 AREAS = {"ops", "model", "drift", "trace"}
 
 
@@ -68,6 +72,33 @@ def test_texts_name_labels_that_the_alert_has(name: str) -> None:
     there = asked(rule["expr"])
     of_all = set().union(*(known()[one] for one in there.metrics))
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= of_all
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_an_alert_says_to_do_can_be_done(name: str) -> None:
+    said = RULES[name]["annotations"]["description"]
+    paths = {(method, re.sub(r"{\w+}", "{}", path)) for method, path in access.RULES}
+    for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/v1/[\w/{}-]+)", said):
+        assert (method, re.sub(r"{\w+}", "{}", path)) in paths
+    for command in re.findall(r"`rayon ([\w-]+)", said):
+        assert command in COMMANDS
+    for variable in re.findall(r"\b(RAYON_\w+|\w+_WORKERS)=?", said):
+        assert _is_known(variable)
+    for service in re.findall(r"docker compose (?:restart|up|up -d|ps) ([a-z][\w-]*\w)`", said):
+        assert service in read(PROJECT / "docker-compose.yml")["services"]
+
+
+def _is_known(variable: str) -> bool:
+    """Whether a service or Compose reads it."""
+    if f"${{{variable}" in (PROJECT / "docker-compose.yml").read_text():
+        return True
+    groups = [one for one in vars(settings).values() if isinstance(one, type)]
+    return variable in {
+        f"{one.model_config.get('env_prefix', '')}{field}".upper()
+        for one in groups
+        if issubclass(one, settings.Settings)
+        for field in one.model_fields
+    }
 
 
 def test_texts_of_promtool_name_no_alert_that_is_gone() -> None:
