@@ -16,7 +16,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues explore train evaluate bench compare chaos catalogs promotion limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,6 +61,12 @@ queues: .venv/dev.stamp ## Count 1,000 jobs in queues and workers beside the tru
 
 boards: .venv/run.stamp ## Write Grafana's boards from infra/grafana/boards.py
 	@$(BIN)/python -m infra.grafana
+
+alarms: .venv/dev.stamp ## Count false alarms and due ones, and compare F1 without labels with the true one
+	@$(BIN)/python -W ignore -m tests.bench.alarms --data "$(DATA)"
+
+drill: .venv/dev.stamp ## Change what a running system gets, and see that it says so and retrains
+	@$(BIN)/python -m tests.bench.drill --data "$(DATA)"
 
 explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"

@@ -97,6 +97,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/v1/queues"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("GET", "/v1/reviews"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("GET", "/v1/reviews/{review_id}/image"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
+    ("GET", "/v1/drift-windows"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("GET", "/v1/drift-alerts"): Rule(_OPERATORS, Scope.OPERATIONS_READ),
     ("POST", "/v1/drift-alerts"): Rule(_OPERATORS, Scope.OPERATIONS_WRITE),
     ("GET", "/v1/drift-alerts/{alert_id}"): Rule(_OPERATORS, Scope.OPERATIONS_READ),

@@ -10,7 +10,7 @@ from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.schemas import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
 from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected
-from shared.db.models import AlertStatus, DriftAlert, now
+from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import Work
 from shared.errors import Conflict, NotFound
 
@@ -90,6 +90,21 @@ def page(
         query = query.where(DriftAlert.id < read_cursor(cursor))
     if status is not None:
         query = query.where(DriftAlert.status == status.value)
+    found = session.scalars(query).all()
+    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+
+
+def windows(
+    session: Session, cursor: str | None, limit: int
+) -> tuple[Sequence[DriftWindow], str | None]:
+    """What was measured, newest first, and the cursor of the next page.
+
+    Raises:
+        InvalidInput: The cursor is not one that a page gave.
+    """
+    query = select(DriftWindow).order_by(DriftWindow.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(DriftWindow.id < read_cursor(cursor))
     found = session.scalars(query).all()
     return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
 

@@ -593,6 +593,31 @@ class DriftAlertOut(BaseModel):
     ended_at: datetime | None
 
 
+class DriftWindowOut(BaseModel):
+    """Some answers that came one after another, compared with the release's reference.
+
+    `measured` has, by kind (`text`, `image`, `prediction`, `quality`), effect and threshold,
+    p-value, a sentence, what moved most, categories and example jobs; `moved` names the kinds that
+    are beyond both.
+    """
+
+    id: str
+    measured_at: datetime
+    release: str
+    rows: int
+    begins_at: datetime
+    ends_at: datetime
+    moved: list[str]
+    measured: dict[str, Any]
+
+
+class DriftWindowList(BaseModel):
+    """Windows, newest first."""
+
+    items: list[DriftWindowOut]
+    next_cursor: str | None = None
+
+
 class DriftAlertList(BaseModel):
     """Alerts, newest first."""
 

@@ -11,16 +11,19 @@ from gateway.schemas import (
     DriftAlertIn,
     DriftAlertList,
     DriftAlertOut,
+    DriftWindowList,
+    DriftWindowOut,
 )
 from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import AlertStatus, DriftAlert
 
 PREFIX = "/v1/drift-alerts"
+WINDOWS = "/v1/drift-windows"
 
-router = APIRouter(prefix=PREFIX, tags=["monitoring"])
+router = APIRouter(tags=["monitoring"])
 
 
-@router.get("")
+@router.get(PREFIX)
 def list_alerts(
     services: ServicesDep,
     _operator: SignedIn,
@@ -34,7 +37,7 @@ def list_alerts(
         return DriftAlertList(items=[_out(one) for one in found], next_cursor=following)
 
 
-@router.post("", status_code=202)
+@router.post(PREFIX, status_code=202)
 def raise_alerts(
     services: ServicesDep,
     operator: SignedIn,
@@ -62,14 +65,14 @@ def raise_alerts(
         return DriftAlertList(items=[_out(one) for one in raised])
 
 
-@router.get("/{alert_id}")
+@router.get(PREFIX + "/{alert_id}")
 def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
     """One alert."""
     with services.unit_of_work.reading() as session:
         return _out(alerts.find(session, alert_id))
 
 
-@router.post("/{alert_id}/train", status_code=202)
+@router.post(PREFIX + "/{alert_id}/train", status_code=202)
 def train(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: str
 ) -> DriftAlertOut:
@@ -82,7 +85,7 @@ def train(
     return _out(alert)
 
 
-@router.post("/{alert_id}/dismiss")
+@router.post(PREFIX + "/{alert_id}/dismiss")
 def dismiss(
     services: ServicesDep,
     operator: SignedIn,
@@ -102,6 +105,22 @@ def dismiss(
             reason=request.reason,
         )
     return _out(alert)
+
+
+@router.get(WINDOWS)
+def list_windows(
+    services: ServicesDep,
+    _operator: SignedIn,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DriftWindowList:
+    """What was measured of the answers, window by window, newest first."""
+    with services.unit_of_work.reading() as session:
+        found, following = alerts.windows(session, cursor, limit)
+        return DriftWindowList(
+            items=[DriftWindowOut.model_validate(one, from_attributes=True) for one in found],
+            next_cursor=following,
+        )
 
 
 def _out(alert: DriftAlert) -> DriftAlertOut:

@@ -138,6 +138,15 @@ class Client:
         catalog: dict[str, Any] = answer.json()
         return catalog
 
+    async def send(
+        self, path: str, files: dict[str, tuple[str, bytes]], **fields: str
+    ) -> dict[str, Any]:
+        """Send files as a form, and read what is answered."""
+        answer = await self._request("POST", path, files=files, data=fields)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
     @property
     def bearer(self) -> dict[str, str]:
         """The header of whoever is signed in."""
@@ -149,6 +158,10 @@ class Client:
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+    async def put(self, path: str, body: dict[str, Any]) -> None:
+        """Send a JSON object to be kept."""
+        (await self._request("PUT", path, json=body)).raise_for_status()
 
     async def _request(
         self, method: str, path: str, headers: dict[str, str] | None = None, **parts: Any

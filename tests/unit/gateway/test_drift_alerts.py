@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.contracts import DriftDetected
-from shared.db.models import DriftAlert, Role
+from shared.db.models import DriftAlert, DriftWindow, Role, now
 from tests.unit.gateway.conftest import Api
 
 Headers = dict[str, str]
@@ -132,3 +132,24 @@ def test_pages_and_filter(api: Api, operator: Headers) -> None:
     ended = api.client.get(PATH, headers=operator, params={"status": "ended"}).json()["items"]
     assert [one["kind"] for one in ended] == ["image"]
     assert api.client.get(PATH, headers=operator, params={"status": "x"}).status_code == 422
+
+
+def test_windows_are_listed_newest_first(api: Api, operator: Headers) -> None:
+    with api.services.unit_of_work() as work:
+        for rows in (1_000, 1_040, 200):
+            window = DriftWindow(
+                release="1",
+                rows=rows,
+                begins_at=now(),
+                ends_at=now(),
+                moved=["text"],
+                measured={"text": {"effect": 0.4, "sentence": "Texts differ"}},
+            )
+            work.session.add(window)
+            work.session.flush()
+    page = api.client.get("/v1/drift-windows", headers=operator, params={"limit": 2}).json()
+    assert [one["rows"] for one in page["items"]] == [200, 1_040]
+    assert page["items"][0]["measured"]["text"]["sentence"] == "Texts differ"
+    cursor = {"cursor": page["next_cursor"]}
+    rest = api.client.get("/v1/drift-windows", headers=operator, params=cursor).json()
+    assert [one["rows"] for one in rest["items"]] == [1_000]

@@ -1,0 +1,103 @@
+"""Ways in which products change: of the classes, the texts, the pictures."""
+
+import io
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+#: Share of a window's rows that come from the classes that have become popular.
+POPULAR_SHARE = 0.5
+CUT_CHARACTERS = 15
+DARKER = 0.35
+#: The commonest words of French catalogs, as a shop that translates by machine would put them.
+GLOSSARY = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "de:of la:the le:the les:the des:of du:of et:and à:to en:in pour:for avec:with sur:on un:a "
+        "une:a dans:in par:by est:is vous:you votre:your ou:or au:at plus:more ce:this cette:this "
+        "pas:not qui:who que:that sans:without tout:all tous:all très:very bien:well être:be "
+        "peut:can sont:are aux:to son:its ses:its nous:we notre:our comme:as couleur:color "
+        "taille:size noir:black noire:black blanc:white blanche:white bleu:blue bleue:blue "
+        "rouge:red vert:green verte:green rose:pink gris:grey grise:grey jaune:yellow bois:wood "
+        "métal:metal acier:steel coton:cotton tissu:fabric verre:glass enfant:child "
+        "enfants:children bébé:baby jeu:game jeux:games jouet:toy jouets:toys livre:book "
+        "livres:books maison:house jardin:garden piscine:pool table:table chaise:chair lit:bed "
+        "coussin:cushion housse:cover lampe:lamp lot:set pièces:pieces neuf:new nouveau:new "
+        "nouvelle:new grand:large grande:large petit:small petite:small haute:high "
+        "qualité:quality facile:easy idéal:ideal idéale:ideal parfait:perfect cadeau:gift "
+        "décoration:decoration matériel:material matière:material dimensions:dimensions "
+        "hauteur:height largeur:width longueur:length poids:weight eau:water air:air "
+        "filtre:filter pompe:pump protection:protection sac:bag carte:card cartes:cards "
+        "figurine:figure console:console manette:controller papier:paper stylo:pen "
+        "revue:magazine journal:newspaper année:year édition:edition auteur:author chien:dog "
+        "chat:cat chiens:dogs chats:cats animaux:animals produit:product article:item "
+        "livraison:delivery emballage:package contenu:content comprend:includes "
+        "compatible:compatible convient:suits mètre:meter jour:day nuit:night fille:girl "
+        "garçon:boy femme:woman homme:man",
+    )
+)
+_WORD = re.compile(r"\w+")
+
+
+def translated(rows: pd.DataFrame) -> pd.DataFrame:
+    """Word by word into English; words that the glossary lacks stay."""
+
+    def into_english(text: str) -> str:
+        return _WORD.sub(lambda word: GLOSSARY.get(word[0].lower(), word[0]), text)
+
+    return _with_texts(rows, into_english)
+
+
+def cut(rows: pd.DataFrame) -> pd.DataFrame:
+    """Only the beginnings of the titles are left."""
+    titles = rows["designation"].str[:CUT_CHARACTERS]
+    return rows.assign(designation=titles, description="", has_text=titles.str.strip() != "")
+
+
+def mixed(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
+    """Rows drawn again, half of them from three classes that have become popular."""
+    generator = np.random.default_rng(seed)
+    popular = sorted(rows["code"].unique())[5::9][:3]
+    of_popular = rows["code"].isin(popular).to_numpy()
+    chance = np.where(
+        of_popular,
+        POPULAR_SHARE / max(of_popular.sum(), 1),
+        (1 - POPULAR_SHARE) / max((~of_popular).sum(), 1),
+    )
+    return rows.iloc[generator.choice(len(rows), size, replace=False, p=chance)]
+
+
+def darkened(content: bytes) -> bytes:
+    """A picture taken without light."""
+    with Image.open(io.BytesIO(content)) as picture:
+        pixels = np.asarray(picture.convert("RGB"), np.float32) * DARKER
+    return _jpeg(Image.fromarray(pixels.astype(np.uint8)))
+
+
+def replaced(_content: bytes) -> bytes:
+    """What a shop shows whose picture server is down."""
+    picture = Image.new("RGB", (320, 320), (230, 230, 230))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((60, 60, 260, 260), outline=(150, 150, 150), width=8)
+    draw.line((60, 260, 260, 60), fill=(150, 150, 150), width=8)
+    return _jpeg(picture)
+
+
+#: By name: what becomes of texts, and of pictures.
+OF_TEXTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"translated": translated, "cut": cut}
+OF_PICTURES: dict[str, Callable[[bytes], bytes]] = {"darkened": darkened, "replaced": replaced}
+
+
+def _with_texts(rows: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    return rows.assign(
+        designation=rows["designation"].map(change), description=rows["description"].map(change)
+    )
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue()
