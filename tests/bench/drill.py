@@ -79,9 +79,9 @@ def main() -> int:
         system = System(Path(folder))
         system.environment |= SETTINGS
         system.environment["RAYON_DRIFT_WINDOW_ROWS"] = str(max(int(WINDOW * given.part), 200))
-        system.start()
-        os.environ["RAYON_ADMIN_PASSWORD"] = system.password
         try:
+            system.start()
+            os.environ["RAYON_ADMIN_PASSWORD"] = system.password
             found = asyncio.run(drill(system.address, data, given.part))
         finally:
             system.stop()
