@@ -68,12 +68,14 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Forget a message that was handled, and count it."""
-        queue = self._delivered[delivery_tag].delivery_info["routing_key"]
+        # After a broken connection it was given back already, and is acknowledged all the same.
+        message = self._delivered.get(delivery_tag)
         counted = handled_key(time())
         with self.pipe_or_acquire() as pipe:
             self._remove_from_indices(delivery_tag, pipe)
-            pipe.hincrby(counted, queue, 1)
-            pipe.expire(counted, HANDLED_EXPIRY_SECONDS)
+            if message is not None:
+                pipe.hincrby(counted, message.delivery_info["routing_key"], 1)
+                pipe.expire(counted, HANDLED_EXPIRY_SECONDS)
             pipe.execute()
         InMemoryQoS.ack(self, delivery_tag)
 

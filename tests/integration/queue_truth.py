@@ -9,15 +9,16 @@ added meanwhile, right figures lie between the two.
 import json
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import cache
+from typing import cast
 
 import redis
 
 from shared.broker import Broker
 from shared.broker.depth import UNACKED_KEY
-from shared.contracts import Lane, ScoreText, TextItem, queue_name
+from shared.contracts import Lane, ScoreText, TextItem, all_queues, queue_name
 from tests.integration.probe_worker import DONE
 
 QUEUE = queue_name("text", Lane.INTERACTIVE)
@@ -81,7 +82,7 @@ def sample(
     while not until():
         before = truth(client)
         started = time.perf_counter()
-        depth = broker.depth(QUEUE)
+        depth = broker.depths(all_queues())[QUEUE]
         samples.seconds.append(time.perf_counter() - started)
         after = truth(client)
         _note(samples, ids, before, depth.waiting + depth.running, after)
@@ -98,8 +99,8 @@ def truth(client: redis.Redis) -> Truth:
         pipe.hkeys(DONE)
         waiting, held, done = cast(list[list[bytes]], pipe.execute())
     return Truth(
-        frozenset(_jobs(json.loads(one) for one in waiting)),
-        frozenset(_jobs(json.loads(one)[0] for one in held)),
+        frozenset().union(*map(_jobs, waiting)),
+        frozenset().union(*map(_jobs, held)),
         frozenset(one.decode() for one in done),
     )
 
@@ -117,7 +118,10 @@ def _note(samples: Samples, ids: frozenset[str], before: Truth, shown: int, afte
     samples.wrong_moments += bool(error or any(hidden) or twice)
 
 
-def _jobs(messages: Iterable[dict[str, Any]]) -> Iterable[str]:
-    for message in messages:
-        payload = json.loads(b64decode(message["body"]))[0][0]
-        yield from (item["job_id"] for item in payload["items"])
+@cache
+def _jobs(raw: bytes) -> frozenset[str]:
+    """The jobs of a message, as it waits, or as it stands in `unacked`."""
+    found = json.loads(raw)
+    message = found if isinstance(found, dict) else found[0]
+    payload = json.loads(b64decode(message["body"]))[0][0]
+    return frozenset(item["job_id"] for item in payload["items"])

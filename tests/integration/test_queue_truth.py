@@ -1,11 +1,17 @@
 """Queue figures beside the truth, with a real Redis and real Celery workers."""
 
 import time
+from contextlib import suppress
+from queue import Empty
+from typing import Any
 
 import pytest
 import redis
+from kombu import Connection
 
 from shared.broker import Broker, WorkerState
+from shared.broker.transport import Transport
+from shared.settings import BrokerSettings
 from tests.integration.conftest import VISIBILITY_SECONDS, Workers
 from tests.integration.probe_worker import DONE
 from tests.integration.queue_truth import QUEUE, park, sample, truth
@@ -104,3 +110,24 @@ def test_waiting_worker_takes_what_comes_at_once(
         seconds.append(time.perf_counter() - started)
     # A worker that only looked once a second would be later each time.
     assert sorted(seconds)[2] < 0.3
+
+
+def test_message_that_was_given_back_meanwhile_can_be_acknowledged(
+    broker_settings: BrokerSettings, client: redis.Redis
+) -> None:
+    # Given a message that a channel took, and gave back when its connection broke
+    with Connection(broker_settings.url.get_secret_value(), transport=Transport) as connection:
+        channel = connection.channel()
+        channel.basic_publish(
+            channel.prepare_message("x"), exchange="", routing_key="text.interactive"
+        )
+        channel.queue_declare("text.interactive")
+        taken: list[Any] = []
+        channel.basic_consume("text.interactive", False, taken.append, "tag")
+        while not taken:
+            with suppress(Empty):
+                connection.drain_events(timeout=1)
+        channel.qos.restore_unacked()
+        # When its handler ends, I expect no complaint, and the message to be there once
+        taken[0].ack()
+        assert (client.llen("text.interactive"), client.hlen("unacked")) == (1, 0)
