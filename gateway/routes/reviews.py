@@ -19,8 +19,14 @@ _KINDS = {
     b"GIF8": "image/gif",
     b"RIFF": "image/webp",
 }
+_OTHER_KIND = "application/octet-stream"
 _PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in (*_KINDS.values(), _OTHER_KIND)
+        }
+    }
 }
 
 router = APIRouter(prefix=PREFIX, tags=["operations"])
@@ -51,7 +57,7 @@ def picture(services: ServicesDep, _operator: SignedIn, review_id: str) -> Respo
         uri = reviews.picture_uri(session, review_id)
     content = services.storage.get(uri)
     kinds = (kind for begin, kind in _KINDS.items() if content.startswith(begin))
-    return Response(content, media_type=next(kinds, "application/octet-stream"))
+    return Response(content, media_type=next(kinds, _OTHER_KIND))
 
 
 def review_out(review: Review, job: Job) -> ReviewOut:

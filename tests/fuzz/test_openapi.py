@@ -23,6 +23,7 @@ from shared.db.models import (
     Catalog,
     DatasetVersion,
     DeadLetter,
+    Review,
     Role,
     TrainingRun,
     User,
@@ -64,7 +65,8 @@ class Visitor:
 
     def _things(self, owner: User) -> dict[str, str]:
         # Final, for a client of one that waits would wait.
-        job = make_job(owner, status="failed", error_code="x", error_message="x")
+        picture = self.api.services.storage.put("pictures", b"\xff\xd8\xff")
+        job = make_job(owner, status="failed", error_code="x", error_message="x", image_uri=picture)
         catalog = Catalog(
             user_id=owner.id,
             trace_id="0" * 32,
@@ -76,6 +78,7 @@ class Visitor:
             size=1,
             has_images=False,
             status="finished",
+            report={"columns": ["productid"], "delimiter": ",", "has_bom": False},
         )
         letter = DeadLetter(
             id=new_id(),
@@ -91,8 +94,10 @@ class Visitor:
             name=f"data-{new_id()}", version=1, created_by="ada", asked={}, status="ready"
         )
         self.api.add(job, catalog, letter, run, version)
+        self.api.add(Review(job_id=job.id, reason="random", chance=0.5))
         return {
             "job_id": job.id,
+            "review_id": job.id,
             "catalog_id": catalog.id,
             "letter_id": letter.id,
             "run_id": run.id,
