@@ -302,7 +302,7 @@ BUSINESS = Board(
             ),
             figure(
                 "Jobs that failed",
-                'sum(increase(rayon_jobs_finished_total{status="failed"}[24h])) '
+                '(sum(increase(rayon_jobs_finished_total{status="failed"}[24h])) or vector(0)) '
                 "/ sum(increase(rayon_jobs_finished_total[24h]))",
                 "percentunit",
                 0.05,
