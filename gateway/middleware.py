@@ -41,6 +41,12 @@ _DOCS_POLICY = (
     b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
     b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; frame-ancestors 'none'"
 )
+#: A report is one page without scripts; it has a style and nothing else.
+_REPORT_POLICY = (
+    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'none'; sandbox"
+)
+_REPORTS = "/v1/reports/"
 #: Asked every few seconds by machines; logged they would hide the rest.
 _QUIET = ("/livez", "/readyz")
 
@@ -134,12 +140,17 @@ class LimitedBody:
 
 
 def _secured(scope: Scope, is_production: bool) -> list[tuple[bytes, bytes]]:
-    policy = _DOCS_POLICY if scope["path"] == "/docs" else _POLICY
-    found = [*_HEADERS, (b"content-security-policy", policy)]
+    found = [*_HEADERS, (b"content-security-policy", _policy(scope["path"]))]
     if is_production:
         found.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
     of_rates: dict[str, str] = scope["state"].get("headers", {})
     return [*found, *((name.lower().encode(), value.encode()) for name, value in of_rates.items())]
+
+
+def _policy(path: str) -> bytes:
+    if path == "/docs":
+        return _DOCS_POLICY
+    return _REPORT_POLICY if path.startswith(_REPORTS) else _POLICY
 
 
 def _too_large(limit: int, received: int) -> TooLarge:

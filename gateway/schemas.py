@@ -647,7 +647,9 @@ class PerformanceOut(BaseModel):
     past_error: float | None = Field(
         description="Of an estimate: how far earlier ones were off, as root of the mean square."
     )
-    classes: dict[str, dict[str, float]] = Field(description="By code: `f1 low high rows`.")
+    classes: dict[str, dict[str, Any]] = Field(
+        description="By code: `f1 low high rows`, and `taken_for`, rows by the wrong answer."
+    )
 
 
 class PerformanceList(BaseModel):
@@ -655,6 +657,34 @@ class PerformanceList(BaseModel):
 
     items: list[PerformanceOut]
     next_cursor: str | None = None
+
+
+class ReportRequest(_Body):
+    """The month that a report is wanted of."""
+
+    month: Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")] = Field(
+        examples=["2026-11"]
+    )
+
+
+class ReportSummary(BaseModel):
+    """A month and its verdict."""
+
+    month: str
+    made_at: datetime
+    verdict: Literal["healthy", "watch", "retrain"]
+
+
+class ReportOut(ReportSummary):
+    """A month's report: everything that its page shows."""
+
+    document: dict[str, Any]
+
+
+class ReportList(BaseModel):
+    """Reports, the newest month first."""
+
+    items: list[ReportSummary]
 
 
 class DatasetVersionOut(BaseModel):

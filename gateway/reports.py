@@ -1,0 +1,41 @@
+"""Monthly reports: asked for here, made by the monitor."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from shared.contracts import ReportRequested
+from shared.db.models import Report, now
+from shared.db.session import Work
+from shared.errors import InvalidInput, NotFound
+
+
+def request(work: Work, month: str, trace_id: str) -> None:
+    """Ask the monitor for a month's report, once the transaction is committed.
+
+    Raises:
+        InvalidInput: The month has not begun.
+    """
+    present = f"{now():%Y-%m}"
+    if month > present:
+        raise InvalidInput(
+            f"Expected this month, {present}, or an earlier one. Received: {month!r}",
+            field=("month",),
+        )
+    work.publish(ReportRequested(trace_id=trace_id, month=month))
+
+
+def newest(session: Session, limit: int) -> Sequence[Row[str, datetime, str]]:
+    """Month, moment and verdict of each report, the newest month first."""
+    columns = (Report.month, Report.made_at, Report.verdict)
+    return session.execute(select(*columns).order_by(Report.month.desc()).limit(limit)).all()
+
+
+def find(session: Session, month: str) -> Report:
+    """Look a report up. Raises `NotFound`."""
+    report = session.get(Report, month)
+    if report is None:
+        raise NotFound(f'No report of {month}; POST /v1/reports {{"month": "{month}"}} makes one')
+    return report

@@ -1,0 +1,65 @@
+"""The monthly report: is it still good?"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import HTMLResponse
+
+from gateway import audit, reports
+from gateway.schemas import ReportList, ReportOut, ReportRequest, ReportSummary
+from gateway.services import OriginDep, ServicesDep, SignedIn
+
+PREFIX = "/v1/reports"
+
+router = APIRouter(prefix=PREFIX, tags=["monitoring"])
+
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("")
+def list_reports(
+    services: ServicesDep,
+    _operator: SignedIn,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ReportList:
+    """Months and their verdicts, newest first."""
+    with services.unit_of_work.reading() as session:
+        found = reports.newest(session, limit)
+    return ReportList(
+        items=[ReportSummary.model_validate(one, from_attributes=True) for one in found]
+    )
+
+
+@router.post("", status_code=202)
+def request_report(
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    wanted: ReportRequest,
+    response: Response,
+) -> ReportRequest:
+    """Have a report made, of a month that is over or of this one so far; it takes a moment."""
+    with services.unit_of_work() as work:
+        reports.request(work, wanted.month, origin.trace_id)
+        audit.record(
+            work.session, origin, "report.request", actor=operator.username, target=wanted.month
+        )
+    response.headers["Location"] = f"{PREFIX}/{wanted.month}"
+    return wanted
+
+
+@router.get("/{month}", response_model=ReportOut, responses=_PAGE)
+def show_report(
+    services: ServicesDep,
+    _operator: SignedIn,
+    month: Annotated[str, Path(max_length=7)],
+    format: Literal["json", "html"] = "json",  # noqa: A002 - the name in the interface
+) -> Any:
+    """One month: its figures, or with `format=html` the page, complete in itself."""
+    with services.unit_of_work.reading() as session:
+        report = reports.find(session, month)
+    if format == "html":
+        return HTMLResponse(report.page)
+    return ReportOut.model_validate(report, from_attributes=True)
