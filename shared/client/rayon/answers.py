@@ -169,3 +169,26 @@ class Release:
 def moment(text: str | None) -> datetime | None:
     """Read a point in time, where there is one."""
     return datetime.fromisoformat(text) if text else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A month's report: the verdict, and everything that its page shows in `raw["document"]`."""
+
+    month: str
+    made_at: datetime
+    verdict: str
+    sentence: str
+    raw: JsonObject = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, said: JsonObject) -> "Report":
+        """Take a report out of what the service said; a list tells no sentences."""
+        verdict = said.get("document", {}).get("verdict", {})
+        return cls(
+            month=said["month"],
+            made_at=datetime.fromisoformat(said["made_at"]),
+            verdict=said["verdict"],
+            sentence=verdict.get("sentence", ""),
+            raw=said,
+        )

@@ -20,6 +20,7 @@ from rayon.answers import (
     JsonObject,
     ModelName,
     Release,
+    Report,
 )
 from rayon.catalogs import Catalog, OnProgress
 from rayon.connection import Connection, OnPause
@@ -254,6 +255,23 @@ class Rayon:
         """Write the picture of a review to a file."""
         self._connection.download(f"/v1/reviews/{quote(job_id, safe='')}/image", Path(to))
         return Path(to)
+
+    def reports(self) -> list[Report]:
+        """Months with a report and their verdicts, newest first; for operators."""
+        return [Report.read(one) for one in self._connection.json("GET", "/v1/reports")["items"]]
+
+    def report(self, month: str) -> Report:
+        """The report of a month, such as `2026-11`."""
+        return Report.read(self._connection.json("GET", f"/v1/reports/{quote(month, safe='')}"))
+
+    def download_report(self, month: str, to: str | Path) -> None:
+        """Write a month's page, which needs no other file."""
+        path = f"/v1/reports/{quote(month, safe='')}?format=html"
+        self._connection.download(path, Path(to))
+
+    def request_report(self, month: str) -> None:
+        """Have a month's report made, or made again; it takes a moment."""
+        self._connection.json("POST", "/v1/reports", json={"month": month})
 
     def whoami(self) -> Account:
         """Who is signed in."""

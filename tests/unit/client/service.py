@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
 from gateway.errors import problem
 from gateway.schemas import (
@@ -32,6 +32,9 @@ from gateway.schemas import (
     LabelReportOut,
     QueueList,
     ReleaseList,
+    ReportList,
+    ReportOut,
+    ReportRequest,
     ReviewPage,
     TokenPair,
     UserOut,
@@ -315,6 +318,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_lists(app, service)
     _add_operations(app, service)
     _add_labels(app, service)
+    _add_reports(app)
 
     @app.middleware("http")
     async def meet(request: Request, answer: Any) -> Any:
@@ -530,6 +534,27 @@ def _add_labels(app: FastAPI, service: FakeService) -> None:
         async with request.form() as form:
             await _note(service, form)
         return LabelReportOut.model_validate(service.labels)
+
+
+def _add_reports(app: FastAPI) -> None:
+    rules = [{"fired": True, "level": "watch", "found": "1 alert raised."}]
+    document = {"verdict": {"sentence": "1 alert raised.", "rules": rules}}
+    kept = {"month": "2026-10", "made_at": NOW, "verdict": "watch", "document": document}
+
+    @app.get("/v1/reports")
+    async def reports() -> ReportList:
+        return ReportList.model_validate({"items": [kept]})
+
+    @app.post("/v1/reports", status_code=202)
+    async def request(wanted: ReportRequest) -> ReportRequest:
+        return wanted
+
+    @app.get("/v1/reports/{month}", response_model=None)
+    async def report(month: str, format: str = "json") -> ReportOut | HTMLResponse:  # noqa: A002
+        found = _found({"2026-10": kept}, month)
+        if format == "html":
+            return HTMLResponse("<!doctype html>")
+        return ReportOut.model_validate(found)
 
 
 def cut_short() -> Response:

@@ -231,6 +231,27 @@ def test_watched_queues_as_json_are_nothing_but_json(
 
 
 @pytest.mark.usefixtures("signed_in")
+def test_report_is_the_newest_or_the_one_that_is_named(run: Run, tmp_path: Path) -> None:
+    for command in ("report", "report 2026-10"):
+        lines = run(command).stdout.splitlines()
+        assert lines[0] == "2026-10: watch. 1 alert raised."
+        assert lines[1].split("\t") == ["fires", "watch", "1 alert raised."]
+    assert json.loads(run("report --json").stdout)["month"] == "2026-10"
+    page = tmp_path / "october.html"
+    assert run(f"report 2026-10 --out {page}").exit_code == 0
+    assert page.read_text() == "<!doctype html>"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_report_is_asked_for(run: Run, service: FakeService) -> None:
+    ended = run("report 2026-09 --make")
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "being made" in ended.stderr
+    assert ("POST", "/v1/reports") in [one[:2] for one in service.requests]
+    assert run("report 2026-09").exit_code == 4
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_dead_letters_are_listed_and_shown(run: Run, service: FakeService) -> None:
     service.add_letter("one")
     service.add_letter("two", topic="modality_scored", catalog_id=None)
@@ -505,6 +526,7 @@ def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: ob
         "labels nowhere.csv --catalog x",
         "reviews --label",
         "reviews --label --json",
+        "report --make",
         "dead-letters replay",
         "sing",
     ],

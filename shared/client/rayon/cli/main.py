@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from rayon.cli import accounts, catalog, interrupts, labels, models, operations, products
+from rayon.cli import (
+    accounts,
+    catalog,
+    interrupts,
+    labels,
+    models,
+    operations,
+    products,
+    reports,
+)
 from rayon.cli.exits import EPILOG, Commands
 
 
@@ -41,6 +50,7 @@ def build_app() -> typer.Typer:
         models.categories,
         models.releases,
         operations.queues,
+        reports.report,
     ):
         app.command(epilog=EPILOG)(command)
     app.add_typer(operations.dead_letters_app())
