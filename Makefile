@@ -16,7 +16,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion quarter limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -146,6 +146,9 @@ workflows: .venv-delivery/stamp ## Lint the workflows of GitHub Actions, and the
 	@.venv-delivery/bin/actionlint -shellcheck .venv-delivery/bin/shellcheck -pyflakes= .github/workflows/*.yml
 	@.venv-delivery/bin/zizmor --offline --quiet .github/workflows
 	@.venv-delivery/bin/shellcheck .ci/run $(wildcard infra/ci/*.sh infra/k8s/overlays/*/*.sh)
+
+quarter: .venv/dev.stamp ## Live through three months of DATA, write their reports: make quarter PAGES=folder
+	@$(BIN)/python -m tests.bench.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt

@@ -584,7 +584,7 @@ class Performance(Base):
     high: Mapped[float | None]
     #: Of an estimate: how far earlier ones were from the labels, as root of the mean square.
     past_error: Mapped[float | None]
-    #: By code: `f1`, `low`, `high`, `rows`.
+    #: By code: `f1`, `low`, `high`, `rows`; and `taken_for`, rows by the code of the wrong answer.
     classes: Mapped[dict[str, Any]]
 
 

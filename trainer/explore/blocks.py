@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from trainer.explore.charts import Chart
+from trainer.drawing import Chart
 from trainer.explore.figures import figure, heading
 
 #: A table with more lines is cut.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from trainer.drawing import Chart
 from trainer.explore import charts, duplicates, languages, measure, pictures, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
-from trainer.explore.charts import Chart
 from trainer.explore.figures import figure
 from trainer.explore.material import UNSPLIT, Material
 from trainer.explore.pictures import Looks

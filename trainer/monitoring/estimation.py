@@ -163,6 +163,16 @@ class Expectation:
             },
         )
 
+    def by_truth(self, codes: Sequence[int]) -> dict[int, dict[int, float]]:
+        """Rows expected by true code, and by the code that they were answered with."""
+        return {
+            code: {
+                answer: float(rows)
+                for answer, rows in zip(codes, self.confusions[:, column], strict=True)
+            }
+            for column, code in enumerate(codes)
+        }
+
     def _variance(self, total: Floats) -> float:
         """Of the weighted F1, `sum(support * 2 right / (support + claimed)) / rows`."""
         by_right = _ratio(2 * self.support, total) / self.rows

@@ -9,7 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from shared import metrics
 from shared.broker import Broker, process_name
-from shared.contracts import MONITORING_QUEUE, DriftDetected
+from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.inference.releases import Releases
@@ -31,6 +31,7 @@ from shared.storage import Storage
 from shared.tracing import configure_tracing
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance import Performances
+from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.response import AlertResponse
 from trainer.monitoring.reviews import Reviews
 from trainer.monitoring.windows import DriftWatch
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 QUEUES = (MONITORING_QUEUE,)
 #: How often the metrics of models, data and trainings are read from the rows.
 GAUGES_SECONDS = 30.0
+#: How often it is looked whether a month is over.
+REPORT_SECONDS = 600.0
 
 
 def main() -> int:
@@ -56,17 +59,26 @@ def main() -> int:
     drift_settings = DriftSettings()
     drift = DriftWatch(unit_of_work, registry, storage, drift_settings)
 
-    def on_drift_detected(alert: DriftDetected) -> None:
-        response.decide(alert.alert_id)
-
-    broker.subscribe(DriftDetected, on_drift_detected)
-    broker.presence(process_name("monitor"), QUEUES).start()
+    reports = Reports(unit_of_work, registry, performances)
     scheduler = BackgroundScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )
+
+    def on_drift_detected(alert: DriftDetected) -> None:
+        response.decide(alert.alert_id)
+
+    def on_report_requested(request: ReportRequested) -> None:
+        # The message is done with at once: a month of a million jobs takes minutes, and alerts wait
+        # behind it. Whoever asked finds the report, or asks again.
+        once(scheduler, f"report {request.month}", lambda: reports.make(request.month), "report")
+
+    broker.subscribe(DriftDetected, on_drift_detected)
+    broker.subscribe(ReportRequested, on_report_requested)
+    broker.presence(process_name("monitor"), QUEUES).start()
     every(scheduler, settings.measure_seconds, performances.measure)
     every(scheduler, settings.measure_seconds, performances.score_champion)
     every(scheduler, settings.interval_seconds, response.look, "alerts")
+    every(scheduler, REPORT_SECONDS, reports.make_due, "report")
     every(scheduler, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
     every(scheduler, drift_settings.interval_seconds, drift.look, "drift")
     every(scheduler, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
@@ -93,17 +105,25 @@ def every(
         act: What to do.
         task: Its name in the metrics; without one, the function's.
     """
+    scheduler.add_job(_attempt(act, task or act.__name__), "interval", seconds=seconds)
 
+
+def once(scheduler: BackgroundScheduler, name: str, act: Callable[[], object], task: str) -> None:
+    """Do something soon, once however often it is asked for before it begins."""
+    scheduler.add_job(_attempt(act, task), id=name, replace_existing=True)
+
+
+def _attempt(act: Callable[[], object], task: str) -> Callable[[], None]:
     def attempt() -> None:
         try:
-            with metrics.watched(task or act.__name__):
+            with metrics.watched(task):
                 act()
         except Unavailable as error:
             log.warning("monitoring_deferred", error=str(error))
         except Exception:
             log.exception("monitoring_failed")
 
-    scheduler.add_job(attempt, "interval", seconds=seconds)
+    return attempt
 
 
 def _leave(_signal: int, _frame: object) -> None:

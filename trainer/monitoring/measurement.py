@@ -18,6 +18,11 @@ RESAMPLES = 2_000
 #: Resamples computed at once, which bounds the memory.
 AT_ONCE = 200
 TAILS = (0.025, 0.975)
+#: Wrong answers of a category that are kept.
+MOST_CONFUSED = 3
+
+#: Rows by true code, and by the code that they were answered with.
+Confusions = dict[int, dict[int, float]]
 
 
 def measured_f1(
@@ -79,10 +84,31 @@ def measured_f1(
     )
 
 
-def figures(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as it is kept: JSON has only texts as names."""
-    found = asdict(estimate)
-    return found | {"by_class": {str(code): one for code, one in found["by_class"].items()}}
+def by_code(estimate: Estimate, confused: Confusions | None = None) -> dict[str, Any]:
+    """The categories of an estimate as they are kept: JSON has only texts as names.
+
+    Args:
+        estimate: Of all of them.
+        confused: Rows by true code and by the code that they were answered with; the most frequent
+            wrong ones are kept as `taken_for`.
+    """
+    found = {str(code): asdict(one) for code, one in estimate.by_class.items()}
+    for code, answers in (confused or {}).items():
+        wrong = {answer: rows for answer, rows in answers.items() if answer != code and rows > 0}
+        most = sorted(wrong, key=lambda answer: -wrong[answer])[:MOST_CONFUSED]
+        if str(code) in found and most:
+            kept = {str(answer): round(wrong[answer], 2) for answer in most}
+            found[str(code)]["taken_for"] = kept
+    return found
+
+
+def confusions(truth: Codes, answered: Codes) -> Confusions:
+    """How many rows of each code were answered with each code."""
+    pairs, counts = np.unique(np.stack([truth, answered], axis=1), axis=0, return_counts=True)
+    found: Confusions = {}
+    for (code, answer), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        found.setdefault(code, {})[answer] = float(count)
+    return found
 
 
 def _f1(cells: Floats, classes: Floats, drawn: NDArray[np.int64]) -> tuple[Floats, Floats]:

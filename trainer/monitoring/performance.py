@@ -34,7 +34,7 @@ from trainer.child import Workbench
 from trainer.monitoring import answered
 from trainer.monitoring.answered import MODALITIES, Fusing, Labelled, Registry
 from trainer.monitoring.estimation import Estimate
-from trainer.monitoring.measurement import figures, measured_f1
+from trainer.monitoring.measurement import Confusions, by_code, measured_f1
 from trainer.monitoring.periods import DAY, Period
 from trainer.monitoring.response import latest_dataset
 
@@ -45,6 +45,8 @@ TEST, LABELLED, VOLUNTEERED, ESTIMATED = "test", "labelled", "volunteered", "est
 DAYS_BACK = 35
 #: A day with fewer reviewed answers has no figure of its own; its month has.
 LEAST_LABELS = 30
+#: The truth that an estimate is held against; fewer labels are mostly chance.
+LEAST_TRUTH = 100
 #: A period that is not over is measured again after this long.
 AGAIN = {True: timedelta(hours=1), False: timedelta(days=1)}
 COMMAND = (sys.executable, "-m", "trainer.monitoring.test_set")
@@ -64,7 +66,8 @@ class Figure:
     release: str
     modality: str
     estimate: Estimate
-    period: Period | None = None
+    period: Period
+    confused: Confusions | None = None
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Performances:
         for period in self._periods(moment):
             if self.stopping.is_set():
                 return
-            self._estimate(period, moment)
+            self.estimate(period, moment)
 
     def measure_labels(self, moment: datetime) -> None:
         """Measure the days and months that have labels which came since the last time."""
@@ -171,7 +174,8 @@ class Performances:
                             **{name: said[name] for name in ("rows", "f1", "low", "high")},
                         )
                     )
-        log.info("champion_scored", release=champion, f1=found.get("fusion", {}).get("measured"))
+        f1 = {modality: round(both["measured"]["f1"], 4) for modality, both in found.items()}
+        log.info("champion_scored", release=champion, **f1)
 
     def _keep_said(self, champion: str, moment: datetime) -> None:
         """Keep what the release says of itself: no interval, no classes."""
@@ -199,7 +203,8 @@ class Performances:
         month = Period.month_of(moment)
         return [*days, month.before(), month]
 
-    def _estimate(self, period: Period, moment: datetime) -> None:
+    def estimate(self, period: Period, moment: datetime) -> None:
+        """Estimate F1 of a period without labels, if that is due."""
         with self.unit_of_work.reading() as session:
             last = session.scalar(
                 select(func.max(Performance.measured_at)).where(
@@ -209,7 +214,14 @@ class Performances:
             if not _is_due(period, last, moment):
                 return
             found = [
-                Figure(ESTIMATED, release, modality, one.estimate(fusing.codes), period)
+                Figure(
+                    ESTIMATED,
+                    release,
+                    modality,
+                    one.estimate(fusing.codes),
+                    period,
+                    one.by_truth(fusing.codes),
+                )
                 for release in answered.releases_of(session, period)
                 if (fusing := self._fusing(release)) is not None
                 for modality, one in answered.expectations(session, period, release, fusing).items()
@@ -228,44 +240,43 @@ class Performances:
         """Keep figures in the place of those that were measured earlier of the same."""
         with self.unit_of_work() as work:
             for one in found:
-                if one.period is not None:
-                    work.session.execute(
-                        delete(Performance).where(
-                            Performance.kind == one.kind,
-                            Performance.release == one.release,
-                            Performance.modality == one.modality,
-                            *_is_of(one.period),
-                        )
+                work.session.execute(
+                    delete(Performance).where(
+                        Performance.kind == one.kind,
+                        Performance.release == one.release,
+                        Performance.modality == one.modality,
+                        *_is_of(one.period),
                     )
+                )
                 work.session.add(self._row(work.session, one, moment))
-        log.info("performance_measured", figures=len(found))
+        log.debug("performance_measured", figures=len(found))
 
     def _row(self, session: Session, one: Figure, moment: datetime) -> Performance:
-        begins = one.period.begins_at if one.period else None
         past = None
         if one.kind == ESTIMATED:
-            past = past_error(session, one.modality, begins or moment)
+            past = past_error(session, one.modality, one.period.begins_at)
         return Performance(
             measured_at=moment,
             kind=one.kind,
             release=one.release,
             modality=one.modality,
-            begins_at=begins,
-            ends_at=one.period.ends_at if one.period else None,
+            begins_at=one.period.begins_at,
+            ends_at=one.period.ends_at,
             rows=one.estimate.rows,
             f1=one.estimate.f1,
             low=one.estimate.low,
             high=one.estimate.high,
             past_error=past,
-            classes=figures(one.estimate)["by_class"],
+            classes=by_code(one.estimate, one.confused),
         )
 
 
 def past_error(session: Session, modality: str, before: datetime) -> float | None:
     """How far earlier estimates were from the truth, as root of the mean square.
 
-    Each estimate whose period had ended is held against the labels of the same period, and each of
-    the test set against its labels. What chance does to a small sample of labels is in it.
+    Each estimate whose period had ended is held against the labels of the same period, where there
+    are at least `LEAST_TRUTH`, and each of the test set against its labels. What chance does to the
+    labels is in it.
 
     Returns:
         `None` if no estimate has met a truth yet.
@@ -282,6 +293,7 @@ def past_error(session: Session, modality: str, before: datetime) -> float | Non
             Performance.modality == modality,
             Performance.kind.in_((TEST, LABELLED, ESTIMATED)),
             Performance.low.is_not(None),
+            (Performance.kind != LABELLED) | (Performance.rows >= LEAST_TRUTH),
             func.coalesce(Performance.ends_at, Performance.measured_at) <= before,
         )
     ).all()

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from shared.errors import InvalidInput, RayonError
 from trainer.contest import Scored, askable, likeliest, scores
 from trainer.datasets import Dataset, load
 from trainer.monitoring.estimation import estimated_f1
-from trainer.monitoring.measurement import figures, measured_f1
+from trainer.monitoring.measurement import by_code, confusions, measured_f1
 from trainer.package import release_digest
 
 #: Single jobs and catalogs go first.
@@ -51,8 +52,8 @@ def score(folder: Path, data: Dataset, kept: Path) -> dict[str, Any]:
         kept: Folder of earlier probabilities.
 
     Returns:
-        By modality `measured` and `estimated`, as `figures` writes them. `fusion` is what would be
-        served: of rows that have only a text or a picture, by that.
+        By modality `measured` and `estimated`, each an `Estimate` as JSON has it. `fusion` is what
+        would be served: of rows that have only a text or a picture, by that.
 
     Raises:
         InvalidInput: The folder is not a release, or no row can be asked.
@@ -69,9 +70,12 @@ def score(folder: Path, data: Dataset, kept: Path) -> dict[str, Any]:
 def _both(truth: pd.Series, scored: pd.DataFrame) -> dict[str, Any]:
     codes = [int(code) for code in scored.columns]
     known = truth.loc[scored.index].to_numpy(np.int64)
+    answers = likeliest(scored)
+    measured = measured_f1(known, answers)
+    estimated = estimated_f1(scored.to_numpy(np.float32), codes)
     return {
-        "measured": figures(measured_f1(known, likeliest(scored))),
-        "estimated": figures(estimated_f1(scored.to_numpy(np.float32), codes)),
+        "measured": asdict(measured) | {"by_class": by_code(measured, confusions(known, answers))},
+        "estimated": asdict(estimated) | {"by_class": by_code(estimated)},
     }
 
 

@@ -213,8 +213,8 @@ def test_each_estimate_stands_beside_how_far_earlier_ones_were_off(
     kept: Callable[..., list[Performance]],
 ) -> None:
     for day in (0, 1):
-        for number in range(40):
-            label = 10 if number < 30 else 2583
+        for number in range(100):
+            label = 10 if number < 75 else 2583
             moment = NOON + day * DAY
             add(*jobs.make(moment, text=[0.9, 0.1], label=label, reason="random"))
     performances.measure(NOON + 3 * DAY)

@@ -1,0 +1,458 @@
+"""A month's report, on real tables: what it counts, what it shows, what it starts."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from sqlalchemy import select
+
+from shared.alerts import raise_alert
+from shared.contracts import DriftDetected, Modality
+from shared.db.models import (
+    Base,
+    Catalog,
+    DriftAlert,
+    DriftWindow,
+    Performance,
+    Promotion,
+    Report,
+    TrainingRun,
+)
+from shared.db.session import UnitOfWork
+from shared.errors import InvalidInput
+from shared.settings import MonitorSettings, TrainerSettings
+from tests.answered_jobs import AnsweredJobs
+from tests.fakes import FakeBroker, FolderReleases
+from tests.tiny_release import write_tiny_release
+from tests.unit.gateway import conftest as gateway
+from trainer.monitoring.performance import Performances
+from trainer.monitoring.report.reports import Reports
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
+MIDDLE = OCTOBER + timedelta(days=14, hours=12)
+AFTER = datetime(2026, 11, 1, 6, tzinfo=UTC)
+DAY = timedelta(days=1)
+Add = Callable[..., None]
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def reports(unit_of_work: UnitOfWork, tmp_path: Path) -> Reports:
+    for version in ("1", "2"):
+        write_tiny_release(tmp_path / "releases" / version)
+    releases = FolderReleases(tmp_path / "releases")
+    settings = TrainerSettings(work_folder=tmp_path / "work")
+    performances = Performances(unit_of_work, releases, MonitorSettings(), settings)
+    return Reports(unit_of_work, releases, performances)
+
+
+@pytest.fixture
+def jobs() -> AnsweredJobs:
+    return AnsweredJobs()
+
+
+@pytest.fixture
+def add(unit_of_work: UnitOfWork, jobs: AnsweredJobs) -> Add:
+    def add(*rows: Base) -> None:
+        with unit_of_work() as work:
+            for row in rows:
+                work.session.add(row)
+                work.session.flush()
+
+    add(jobs.user)
+    return add
+
+
+@pytest.fixture
+def make(reports: Reports, unit_of_work: UnitOfWork) -> Make:
+    def make(month: str = "2026-10", moment: datetime = AFTER) -> dict[str, Any]:
+        reports.make(month, moment)
+        with unit_of_work.reading() as session:
+            return session.get_one(Report, month).document
+
+    return make
+
+
+@pytest.fixture
+def page(make: Make, unit_of_work: UnitOfWork) -> Callable[[], str]:
+    def page() -> str:
+        make()
+        with unit_of_work.reading() as session:
+            return session.get_one(Report, "2026-10").page
+
+    return page
+
+
+class Elements(HTMLParser):
+    """What is in a page, and what it refers to."""
+
+    EMPTY = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.addresses: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.addresses |= {value or "" for name, value in attrs if name in ("href", "src")}
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def reviewed(jobs: AnsweredJobs, right: int, wrong: int, moment: datetime) -> list[Base]:
+    """Answers with 10 of which so many are labelled with 10, and so many with 2583."""
+    rows: list[Base] = []
+    for number in range(right + wrong):
+        label = 10 if number < right else 2583
+        title = f"Produit {number}"
+        rows += jobs.make(moment, text=[0.9, 0.1], label=label, reason="random", designation=title)
+    return rows
+
+
+def test_volume_is_counted_by_day_lane_model_and_release(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    for day in (0, 0, 30):
+        add(*jobs.make(OCTOBER + day * DAY, text=[0.9, 0.1]))
+    add(*jobs.make(OCTOBER, text=[0.9, 0.1], lane="catalog", model="text", release="2"))
+    add(*jobs.make(OCTOBER + 31 * DAY, text=[0.9, 0.1]))
+    add(*jobs.make(OCTOBER - DAY, text=[0.9, 0.1]))
+    add(_catalog(jobs, OCTOBER + DAY, rows=40), _catalog(jobs, OCTOBER - DAY, rows=7))
+    found = make()
+    volume = found["volume"]
+    assert (volume["jobs"], found["volume_before"]) == (4, 1)
+    assert volume["catalogs"] == {"catalogs": 1, "rows": 40}
+    assert len(volume["by_day"]) == 31
+    assert volume["by_day"][0] == {"day": "2026-10-01", "interactive": 2, "catalog": 1}
+    assert volume["by_day"][30] == {"day": "2026-10-31", "interactive": 1}
+    assert {"lane": "catalog", "model": "text", "jobs": 1} in volume["by_kind"]
+    assert volume["by_release"] == {"1": 3, "2": 1}
+
+
+def test_latency_errors_and_degraded_answers(jobs: AnsweredJobs, add: Add, make: Make) -> None:
+    for seconds in range(1, 101):
+        add(*jobs.make(MIDDLE, text=[0.9, 0.1], seconds=seconds / 10))
+    add(*jobs.make(MIDDLE, text=[0.9, 0.1], seconds=90, lane="catalog"))
+    add(*jobs.make(MIDDLE, broken=Modality.IMAGE))
+    add(*jobs.make(MIDDLE, text=[0.9, 0.1], broken=Modality.IMAGE, lane="catalog", seconds=90))
+    found = make()
+    catalog, single = found["latency"]
+    assert (single["lane"], single["jobs"]) == ("interactive", 100)
+    assert (single["p50"], single["p95"], single["p99"]) == pytest.approx(
+        (5.05, 9.505, 9.901), abs=0.01
+    )
+    assert catalog["p99"] == pytest.approx(90, abs=0.01)
+    assert found["errors"] == [{"code": "image_unreadable", "jobs": 1}]
+    assert found["degraded"] == [{"reason": "image_unreadable", "jobs": 1}]
+
+
+def test_coverage_falls_as_precision_rises(jobs: AnsweredJobs, add: Add, make: Make) -> None:
+    for number in range(30):
+        sure = [0.97, 0.03] if number < 20 else [0.6, 0.4]
+        label = 10 if number < 22 else 2583
+        add(*jobs.make(MIDDLE, text=sure, label=label, reason="random", chance=0.5))
+    lines = {line["threshold"]: line for line in make()["coverage"]}
+    assert (lines[0.0]["answers"], lines[0.0]["share"]) == (30, 1)
+    assert (lines[0.9]["answers"], lines[0.9]["share"]) == (20, pytest.approx(2 / 3))
+    assert lines[0.9]["estimated"] == pytest.approx(0.97)
+    assert lines[0.0]["labelled"]["precision"] == pytest.approx(22 / 30)
+    assert lines[0.9]["labelled"]["precision"] == 1
+    assert 0.8 < lines[0.9]["labelled"]["low"] < 0.9
+    assert lines[0.99]["labelled"] is None
+
+
+def test_f1_is_shown_beside_last_months_and_by_category(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    add(*reviewed(jobs, 90, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 60, 40, MIDDLE))
+    found = make()
+    fusion, text, image = found["quality"]["modalities"]
+    assert fusion["labelled"]["f1"] == pytest.approx(2 * 60 / 160 * 0.6)
+    assert fusion["before"]["labelled"]["f1"] == pytest.approx(2 * 90 / 190 * 0.9)
+    assert fusion["estimated"]["rows"] == text["labelled"]["rows"] == 100
+    assert image["labelled"] is None
+    (books, pools) = found["quality"]["classes"]
+    assert (books["name"], books["answered"]) == ("Livres", 100)
+    assert books["now"]["labelled"]["f1"] == pytest.approx(0.75)
+    assert pools["now"]["labelled"]["rows"] == 40
+    assert [day["day"] for day in found["quality"]["days"]] == ["2026-10-15"]
+
+
+def test_confusions_are_of_labels_where_there_are_enough(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    add(*reviewed(jobs, 10, 20, MIDDLE))
+    found = make()["confusions"]
+    assert found["source"] == "labels"
+    (pair,) = found["pairs"]
+    assert (pair["truth_name"], pair["answer_name"], pair["rows"]) == (
+        "Piscine et accessoires",
+        "Livres",
+        20,
+    )
+    assert len({example["designation"] for example in pair["examples"]}) == 3
+
+
+def test_confusions_are_expected_ones_where_nobody_labelled(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    for _ in range(10):
+        add(*jobs.make(MIDDLE, text=[0.55, 0.45], designation="Bassin"))
+    found = make()["confusions"]
+    assert found["source"] == "estimated"
+    (pair,) = found["pairs"]
+    assert (pair["truth"], pair["answer"], pair["rows"]) == (2583, 10, pytest.approx(4.5))
+    assert [example["designation"] for example in pair["examples"]] == ["Bassin"]
+
+
+def test_releases_trainings_drift_and_alerts_of_the_month(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    for version, day in (("1", -40), ("2", 14), ("3", 40)):
+        add(_promotion(version, OCTOBER + day * DAY))
+    add(*jobs.make(MIDDLE + DAY, text=[0.9, 0.1], release="2"))
+    for day, effect in ((1, 0.05), (2, 0.4), (40, 0.9)):
+        add(_window(OCTOBER + day * DAY, effect))
+    add(
+        DriftAlert(
+            raised_at=MIDDLE,
+            source="monitor",
+            raised_by="drift",
+            kind="text",
+            fingerprint="text",
+            summary="Titles are shorter",
+            details={},
+            steps=[{"at": MIDDLE.isoformat(), "by": "monitor", "text": "Raised"}],
+        ),
+        TrainingRun(requested_at=MIDDLE, requested_by="monitor", reason="Titles", message="Better"),
+    )
+    found = make()
+    served = [(one["version"], one["ends_at"], one["jobs"]) for one in found["releases"]]
+    switched = (OCTOBER + 14 * DAY).isoformat()
+    assert served == [("1", switched, 0), ("2", None, 1)]
+    drift = found["drift"]
+    assert (drift["windows"], drift["moved"]) == (2, 1)
+    (text,) = drift["kinds"]
+    assert (text["windows"], text["moved"], text["largest"]["effect"]) == (2, 1, 0.4)
+    assert [one["summary"] for one in found["alerts"]] == ["Titles are shorter"]
+    assert [one["message"] for one in found["trainings"]] == ["Better"]
+    assert found["verdict"]["verdict"] == "watch"
+
+
+def test_figures_of_two_releases_are_one_by_their_rows(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    for number in range(30):
+        sure = [0.95, 0.05] if number < 10 else [0.8, 0.2]
+        add(*jobs.make(MIDDLE, text=sure, release="1" if number < 10 else "2"))
+    found = make()["quality"]["modalities"][0]["estimated"]
+    # F1 of one category alone, of which p are right: 2p / (1 + p), weighted by p.
+    one, two = (2 * p / (1 + p) * p for p in (0.95, 0.8))
+    assert found["f1"] == pytest.approx((10 * one + 20 * two) / 30, abs=1e-6)
+    assert (found["rows"], found["low"] < found["f1"] < found["high"]) == (30, True)
+
+
+def test_retrain_asks_for_a_training_once(
+    jobs: AnsweredJobs,
+    add: Add,
+    make: Make,
+    broker: FakeBroker,
+    unit_of_work: UnitOfWork,
+) -> None:
+    add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, MIDDLE))
+    found = make()
+    assert found["verdict"]["verdict"] == "retrain"
+    assert "F1 of reviewed answers" in found["verdict"]["sentence"]
+    make()
+    with unit_of_work() as work:
+        (alert,) = work.session.scalars(select(DriftAlert)).all()
+        assert (alert.source, alert.kind, alert.fingerprint) == (
+            "report",
+            "report",
+            "report:2026-10",
+        )
+        assert alert.summary.startswith("Report of 2026-10: F1 of reviewed answers")
+        alert.ended_at = AFTER
+    make()
+    assert [type(one) for one in broker.messages] == [DriftDetected]
+    # What the report itself raised is no reason for its next verdict.
+    assert make()["verdict"]["rules"][5]["fired"] is None
+
+
+def test_verdict_of_a_month_long_gone_starts_nothing(
+    jobs: AnsweredJobs, add: Add, make: Make, broker: FakeBroker
+) -> None:
+    add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, MIDDLE))
+    assert make(moment=AFTER + 60 * DAY)["verdict"]["verdict"] == "retrain"
+    assert broker.messages == []
+
+
+def test_month_before_is_made_once_when_it_is_over(
+    reports: Reports, jobs: AnsweredJobs, add: Add, unit_of_work: UnitOfWork
+) -> None:
+    def made() -> list[tuple[str, datetime]]:
+        with unit_of_work.reading() as session:
+            columns = select(Report.month, Report.made_at).order_by(Report.month)
+            return [(row.month, row.made_at) for row in session.execute(columns)]
+
+    reports.make_due(AFTER)
+    assert made() == []
+    add(*jobs.make(MIDDLE, text=[0.9, 0.1]))
+    reports.make("2026-10", MIDDLE + DAY)
+    reports.make_due(AFTER - DAY)
+    assert made() == [("2026-10", MIDDLE + DAY)]
+    # One that was made while the month went on is made again.
+    for hours in (0, 5):
+        reports.make_due(AFTER + timedelta(hours=hours))
+    assert made() == [("2026-10", AFTER)]
+
+
+def test_month_that_has_not_begun_has_no_report(reports: Reports) -> None:
+    assert reports.make("2027-01", AFTER) is None
+    with pytest.raises(InvalidInput, match="such as `2026-11`"):
+        reports.make("January", AFTER)
+
+
+def test_empty_month_says_so_in_words(page: Callable[[], str]) -> None:
+    html = page()
+    for words in (
+        "Nothing was answered, so nothing can be said about it.",
+        "No day was measured.",
+        "Nothing was measured.",
+        "No category was measured.",
+        "Nothing is known about what is taken for what",
+        "No product came in.",
+        "No window was compared",
+        "No alert was raised.",
+        "No release served.",
+        "No training was asked for.",
+        "No answer was drawn for review.",
+    ):
+        assert words in html
+    assert "<svg" not in html
+
+
+def test_page_is_complete_in_itself_and_takes_products_for_text(
+    jobs: AnsweredJobs, add: Add, page: Callable[[], str], unit_of_work: UnitOfWork
+) -> None:
+    bad = '<script>alert(1)</script><img src="http://evil.example/x.png">'
+    for number in range(30):
+        title = f"{bad} \x07 {number}"
+        add(*jobs.make(MIDDLE, text=[0.9, 0.1], label=2583, reason="random", designation=title))
+    add(_window(MIDDLE, 0.4, bad), _promotion("1", OCTOBER, bad))
+    with unit_of_work() as work:
+        raise_alert(
+            work,
+            source="person",
+            raised_by=bad[:60],
+            kind="text",
+            release="1",
+            summary=bad,
+            details={},
+            trace_id="0" * 32,
+            fingerprint="x",
+        )
+        work.session.flush()
+        work.session.scalars(select(DriftAlert)).one().raised_at = MIDDLE
+    html = page()
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "<img" not in html
+    elements = Elements()
+    elements.feed(html)
+    assert elements.open == []
+    assert not elements.names & {"script", "img", "link", "iframe", "object", "form"}
+    assert {address[0] for address in elements.addresses} == {"#"}
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+    for drawn in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(drawn)
+    assert html.count("<svg") >= 5
+    targets = set(re.findall(r'href="#(\w+)"', html))
+    assert targets <= set(re.findall(r'id="(\w+)"', html))
+
+
+def test_page_of_a_release_that_speaks_for_itself_says_so(
+    jobs: AnsweredJobs, add: Add, page: Callable[[], str]
+) -> None:
+    add(*jobs.make(MIDDLE, text=[0.9, 0.1]), _promotion("1", OCTOBER))
+    add(
+        Performance(
+            measured_at=MIDDLE,
+            kind="test",
+            release="1",
+            modality="fusion",
+            rows=50,
+            f1=0.8,
+            classes={},
+        )
+    )
+    assert "as the release says" in page()
+
+
+def test_document_is_json_to_the_last_figure(jobs: AnsweredJobs, add: Add, make: Make) -> None:
+    add(*reviewed(jobs, 30, 30, MIDDLE))
+    found = make()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def _catalog(jobs: AnsweredJobs, created_at: datetime, rows: int) -> Catalog:
+    return Catalog(
+        user_id=jobs.user.id,
+        trace_id="0" * 32,
+        name="shop.csv",
+        model="fusion",
+        release="1",
+        dry_run=False,
+        fingerprint="x",
+        size=1,
+        has_images=False,
+        created_at=created_at,
+        rows=rows,
+    )
+
+
+def _promotion(version: str, moment: datetime, reason: str = "better") -> Promotion:
+    return Promotion(
+        promoted_at=moment, version=version, promoted_by="ada", reason=reason, figures={}
+    )
+
+
+def _window(ends_at: datetime, effect: float, title: str = "Piscine") -> DriftWindow:
+    return DriftWindow(
+        measured_at=ends_at,
+        release="1",
+        rows=500,
+        begins_at=ends_at - DAY,
+        ends_at=ends_at,
+        moved=["text"] if effect > 0.2 else [],
+        measured={
+            "text": {
+                "effect": effect,
+                "threshold": 0.2,
+                "p_value": 1e-5,
+                "rows": 500,
+                "sentence": "Titles are shorter",
+                "features": [],
+                "classes": [{"code": 10, "reference": 0.5, "window": 0.7}],
+                "examples": [{"job_id": "1", "designation": title, "unlikeness": 0.9}],
+            }
+        },
+    )

@@ -1,0 +1,1 @@
+"""A month on one page: is it still good, and why?"""
