@@ -21,6 +21,8 @@ LEAST_ANSWERS = 200
 FAILED_SHARE, DEGRADED_SHARE = 0.02, 0.05
 #: Of the windows of drift; one that moved alone may be a single large catalog.
 MOVED_SHARE = 0.25
+#: Characters of an alert's summary that a rule repeats; the page has the whole of it.
+LONGEST = 120
 #: Of single jobs, 95 of 100 in so many seconds.
 SLOW_SECONDS = 5.0
 
@@ -185,7 +187,7 @@ def drift(evidence: Evidence) -> Finding:
     found = f"{evidence.moved} of {_count(evidence.windows, 'window')} had moved"
     if evidence.alerts:
         raised = _count(len(evidence.alerts), "alert")
-        found += f", {raised} raised: {evidence.alerts[0].rstrip('.')}"
+        found += f", {raised} raised: {_short(evidence.alerts[0])}"
     often = evidence.moved >= 2 and evidence.moved >= MOVED_SHARE * evidence.windows
     return Finding(rule, Level.WATCH, bool(evidence.alerts) or often, f"{found}.")
 
@@ -278,6 +280,11 @@ def _told(one: Measured) -> str:
     if one.low is None or one.high is None:
         return f"{one.f1:.3f}"
     return f"{one.f1:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _short(summary: str) -> str:
+    first = summary.rstrip(".")
+    return first if len(first) <= LONGEST else f"{first[: LONGEST - 1].rstrip(' ,')}…"
 
 
 def _count(number: int, what: str) -> str:
