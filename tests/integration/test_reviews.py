@@ -1,0 +1,32 @@
+"""The day's answers are chosen once, on SQLite and on PostgreSQL, also by two monitors at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from shared.db.models import Review, User
+from shared.db.session import UnitOfWork
+from shared.settings import MonitorSettings
+from tests.factories import make_job
+from trainer.monitoring.periods import Period
+from trainer.monitoring.reviews import Reviews
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ANSWERS = 200
+
+
+def test_two_monitors_choose_a_day_once(unit_of_work: UnitOfWork, user: User) -> None:
+    jobs = [
+        make_job(user, status="done", finished_at=NOON, confidence=number / ANSWERS)
+        for number in range(ANSWERS)
+    ]
+    with unit_of_work() as work:
+        work.session.add_all(jobs)
+    settings = MonitorSettings(reviews_random=20, reviews_uncertain=20)
+    day = Period.day(NOON)
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda _: Reviews(unit_of_work, settings).choose_of(day), range(2)))
+    with unit_of_work.reading() as session:
+        kept = session.query(Review).all()
+    assert sorted(counts) == [0, len(kept)]
+    assert 15 < len(kept) < 70
+    assert all(0 < one.chance <= 1 for one in kept)
