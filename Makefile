@@ -16,7 +16,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --univ
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion quarter limits survivors rolling images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion quarter limits survivors rolling backup restore images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -98,6 +98,12 @@ limits: .venv/dev.stamp ## Measure what each part costs, and compute what 10, 10
 
 survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
 	@$(BIN)/python -m tests.bench.survivors --url "$(URL)" --data "$(DATA)"
+
+backup: $(if $(COMPOSE),,.venv/run.stamp) ## Save the whole system, while it runs: make backup TO=folder; COMPOSE=1 for that of Compose
+	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) save "$(TO)"
+
+restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore it into an empty one: make restore FROM=folder; REPLACE=1 empties it first
+	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
 
 rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
 	@$(BIN)/python -m tests.bench.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")

@@ -23,6 +23,8 @@ from shared.settings import StorageSettings
 
 #: What is held in memory of a large file.
 PIECE_BYTES = 1024 * 1024
+#: Where a file is until it is whole.
+INCOMING = "incoming"
 #: What is stored again after this time is as new again; so its age is that of its last use.
 FRESH_SECONDS = 24 * 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -151,7 +153,7 @@ class Storage:
             Unavailable: The storage does not answer.
         """
         return [
-            StoredFile(f"{folder}/{_name(entry)}", int(entry["size"] or 0), _modified(entry))
+            StoredFile(_join(folder, entry), int(entry["size"] or 0), _modified(entry))
             for entry in self._entries(folder)
             if entry["type"] == "file"
         ]
@@ -159,7 +161,15 @@ class Storage:
     def folders(self, folder: str) -> list[str]:
         """List the addresses of a folder's folders. Raises `Unavailable`."""
         entries = self._entries(folder)
-        return [f"{folder}/{_name(entry)}" for entry in entries if entry["type"] == "directory"]
+        return [_join(folder, entry) for entry in entries if entry["type"] == "directory"]
+
+    def everything(self) -> Iterator[StoredFile]:
+        """List all files, folder by folder. Raises `Unavailable`."""
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            yield from self.files(folder)
+            folders += [one for one in self.folders(folder) if one != INCOMING]
 
     def remove(self, uri: str) -> None:
         """Remove a file; nothing happens if it is gone. Raises `Unavailable`."""
@@ -213,7 +223,7 @@ class Storage:
     @contextmanager
     def _aside(self, uri: str) -> Iterator[str]:
         # Written aside and moved: a reader never sees half a file, and a crash leaves none.
-        path, aside = self._path(uri), self._path(f"incoming/{uuid.uuid4().hex}")
+        path, aside = self._path(uri), self._path(f"{INCOMING}/{uuid.uuid4().hex}")
         if isinstance(self._files, LocalFileSystem):
             for folder in (path.rpartition("/")[0], aside.rpartition("/")[0]):
                 self._files.makedirs(folder, exist_ok=True)
@@ -227,7 +237,7 @@ class Storage:
     def _path(self, uri: str) -> str:
         if uri.startswith("/") or ".." in uri.split("/"):
             raise InvalidInput(f"Expected an address inside the storage. Received: {uri!r}")
-        return f"{self._root}/{uri}"
+        return f"{self._root}/{uri}" if uri else self._root
 
 
 @contextmanager
@@ -238,6 +248,10 @@ def _unavailable_if_broken() -> Iterator[None]:
         metrics.dependency_failures_total.labels("storage").inc()
         reason = "is full" if error.errno == errno.ENOSPC else f"does not answer: {error}"
         raise Unavailable(f"The storage {reason}") from error
+
+
+def _join(folder: str, entry: dict[str, Any]) -> str:
+    return f"{folder}/{_name(entry)}" if folder else _name(entry)
 
 
 def _name(entry: dict[str, Any]) -> str:

@@ -1,20 +1,17 @@
 """Start everything, say how to use it, and stop everything: `make run`."""
 
-import os
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from infra.embedded import preflight
 from infra.embedded.instance import Instance
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import ports
-from infra.embedded.settings import PROJECT, EmbeddedSettings
+from infra.embedded.settings import PROJECT, EmbeddedSettings, read_dotenv
 
 
 def main() -> int:
@@ -23,7 +20,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _read_dotenv(PROJECT / ".env")
+        read_dotenv(PROJECT / ".env")
         given = EmbeddedSettings()
         settings = given.model_copy(update={"home": given.home.resolve()})
         with preflight.locked_home(settings.home):
@@ -60,13 +57,6 @@ def _run(instance: Instance) -> int:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _read_dotenv(path: Path) -> None:
-    # What is set in the shell wins over the file.
-    for name, value in dotenv_values(path).items():
-        if value is not None:
-            os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

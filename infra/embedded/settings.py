@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -39,6 +40,13 @@ class EmbeddedSettings(BaseSettings):
     def mlflow_url(self) -> str:
         """Where the registry answers."""
         return f"http://127.0.0.1:{self.mlflow_port}"
+
+
+def read_dotenv(path: Path) -> None:
+    """Complete the environment from a file; what is set in the shell wins."""
+    for name, value in dotenv_values(path).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
 
 
 def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str) -> dict[str, str]:

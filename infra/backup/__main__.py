@@ -1,0 +1,100 @@
+"""Saves or restores a whole system.
+
+    python -m infra.backup save FOLDER             # the embedded system, while it runs
+    python -m infra.backup restore FOLDER          # into an empty one
+    python -m infra.backup --compose save FOLDER   # that of docker-compose.yml
+
+A backup holds the secrets too, for without them nobody could sign in: keep it as safe as those.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.backup.manifest import BackupError, Manifest
+from infra.backup.system import System
+
+
+def main() -> int:
+    """Save or restore, and say what; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=["save", "restore"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--compose", action="store_true", help="the system of docker-compose.yml")
+    parser.add_argument("--replace", action="store_true", help="remove what is there first")
+    given = parser.parse_args()
+    try:
+        system = _compose() if given.compose else _embedded()
+        if given.action == "save":
+            save(system, given.folder)
+        else:
+            restore(system, given.folder, replace=given.replace)
+    except BackupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def save(system: System, folder: Path) -> None:
+    """Save a system into a new folder, which is there whole or not at all."""
+    if folder.exists():
+        raise BackupError(f"Expected a new folder. Received: {folder}, which is there")
+    made_at, incoming = datetime.now(UTC), folder.with_name(f".{folder.name}.incoming")
+    # Nobody else may read the secrets.
+    incoming.mkdir(mode=0o700, parents=True)
+    try:
+        counts = system.save(incoming)
+        Manifest.of(incoming, made_at, system.name, counts)
+        incoming.rename(folder)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    size = sum(one.stat().st_size for one in folder.iterdir())
+    print(f"Saved {counts['rayon.jobs']} jobs and all else in {folder}, {size / 1e6:.1f} MB")
+
+
+def restore(system: System, folder: Path, *, replace: bool) -> None:
+    """Restore a system from a folder, and compare what is there then with what was saved."""
+    manifest = Manifest.read(folder)
+    if manifest.system != system.name:
+        raise BackupError(f"Expected a backup of {system.name}. Received: of {manifest.system}")
+    if not system.is_empty():
+        if not replace:
+            raise BackupError(
+                "The system is not empty; --replace (REPLACE=1) removes what is there"
+            )
+        system.clear()
+    system.restore(folder)
+    found = system.counts()
+    wrong = [
+        f"{name}: {said} saved, {found.get(name)} restored"
+        for name, said in manifest.counts.items()
+        if found.get(name) != said
+    ]
+    if wrong:
+        raise BackupError(f"Not all came back: {', '.join(wrong)}")
+    print(f"Restored {found['rayon.jobs']} jobs and all else of {manifest.made_at}.")
+    print(f"Start it: {system.start_command()}")
+
+
+def _compose() -> System:
+    from infra.backup.compose import ComposeSystem
+
+    return ComposeSystem()
+
+
+def _embedded() -> System:
+    # Not at the top: a machine that has the containers alone has nothing to import here.
+    from infra.backup.embedded import EmbeddedSystem
+    from infra.embedded.settings import PROJECT, EmbeddedSettings, read_dotenv
+
+    read_dotenv(PROJECT / ".env")
+    return EmbeddedSystem(EmbeddedSettings().home.resolve(), os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

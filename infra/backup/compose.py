@@ -1,0 +1,128 @@
+"""The system of `docker-compose.yml`. Standard library alone: the machine may have no more."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.backup.manifest import BackupError
+from infra.backup.postgres import Postgres
+from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted
+
+_SECRETS = ["tar", "-C", "/run/rayon"]
+_ARTIFACTS = ["tar", "-C", "/var/lib/mlflow"]
+_STORED = ["python", "-m", "infra.backup.stored"]
+
+
+class ComposeSystem:
+    """Saves while it runs; restores into a project without volumes."""
+
+    name = "compose"
+
+    def __init__(self) -> None:
+        self._config: dict[str, Any] = json.loads(_compose("config", "--format", "json"))
+        self._rayon = _postgres("rayon", RAYON_TABLES)
+        self._registry = _postgres("mlflow", REGISTRY_TABLES)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        counts = {
+            **counted("rayon", self._rayon.save(folder / "rayon.dump")),
+            **counted("registry", self._registry.save(folder / "registry.dump")),
+        }
+        self._save_artifacts(folder / "artifacts.tar")
+        _one_off(["scheduler", *_STORED, "save"], out=folder / "storage.tar")
+        _one_off(["init", *_SECRETS, "-cf", "-", "."], out=folder / "secrets.tar")
+        return counts
+
+    def is_empty(self) -> bool:
+        """Whether the project has no volumes. Raises `BackupError`."""
+        return not self._volumes()
+
+    def clear(self) -> None:
+        """Remove containers and volumes. Raises `BackupError`."""
+        _compose("down", "--volumes", "--remove-orphans")
+
+    def restore(self, folder: Path) -> None:
+        """Put everything into empty volumes. Raises `BackupError`."""
+        # The database is made with the password that is among the secrets.
+        _one_off(["init", *_SECRETS, "-xf", "-"], given=folder / "secrets.tar")
+        _compose("up", "--detach", "--no-build", "--wait", "postgres")
+        self._rayon.restore(folder / "rayon.dump")
+        self._registry.restore(folder / "registry.dump")
+        self._restore_artifacts(folder / "artifacts.tar")
+        _one_off(["scheduler", *_STORED, "restore"], given=folder / "storage.tar")
+
+    def counts(self) -> dict[str, Any]:
+        """Count the rows now. Raises `BackupError`."""
+        return {
+            **counted("rayon", self._rayon.counts()),
+            **counted("registry", self._registry.counts()),
+        }
+
+    def start_command(self) -> str:
+        """How it is started."""
+        return "docker compose up -d --wait"
+
+    def _save_artifacts(self, path: Path) -> None:
+        bucket = self._artifacts_bucket()
+        if bucket:
+            _one_off([*_in(bucket), *_STORED, "save"], out=path)
+        else:
+            _one_off(["mlflow", *_ARTIFACTS, "-cf", "-", "artifacts"], out=path)
+
+    def _restore_artifacts(self, path: Path) -> None:
+        bucket = self._artifacts_bucket()
+        if bucket:
+            _one_off([*_in(bucket), *_STORED, "restore"], given=path)
+        else:
+            _one_off(["mlflow", *_ARTIFACTS, "-xf", "-"], given=path)
+
+    def _artifacts_bucket(self) -> str | None:
+        """Where the registry keeps its files, if not in a volume."""
+        place = str(self._config["services"]["mlflow"]["environment"]["MLFLOW_ARTIFACTS"])
+        return place if "://" in place else None
+
+    def _volumes(self) -> list[str]:
+        label = f"label=com.docker.compose.project={self._config['name']}"
+        return _run(["docker", "volume", "ls", "--quiet", "--filter", label]).split()
+
+
+def _postgres(database: str, tables: Sequence[str]) -> Postgres:
+    return Postgres(
+        tables,
+        prefix=["docker", "compose", "exec", "-T", "postgres"],
+        # Inside its container the socket asks for no password.
+        variables={"PGUSER": "rayon", "PGDATABASE": database},
+    )
+
+
+def _in(bucket: str) -> list[str]:
+    return ["--env", f"RAYON_STORAGE_URL={bucket}", "scheduler"]
+
+
+def _one_off(command: Sequence[str], *, given: Path | None = None, out: Path | None = None) -> None:
+    """Run a command in a container of its own, fed from a file or written to one."""
+    running = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T"]
+    with (
+        (given or Path("/dev/null")).open("rb") as source,
+        (out or Path("/dev/null")).open("wb") as sink,
+    ):
+        ended = subprocess.run(
+            [*running, *command], stdin=source, stdout=sink, stderr=subprocess.PIPE, check=False
+        )
+    if ended.returncode:
+        told = ended.stderr.decode(errors="replace").strip()[-600:]
+        raise BackupError(f"{' '.join(command)} failed: {told}")
+
+
+def _compose(*arguments: str) -> str:
+    return _run(["docker", "compose", "--progress", "quiet", *arguments])
+
+
+def _run(command: Sequence[str]) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise BackupError(f"{' '.join(command)} failed: {ended.stderr.strip()[-600:]}")
+    return ended.stdout

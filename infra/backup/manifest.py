@@ -1,0 +1,67 @@
+"""What a backup holds: counts of rows, and a checksum of each file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+_PIECE_BYTES = 1024 * 1024
+
+
+class BackupError(Exception):
+    """Why nothing was saved or restored."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The first thing to read of a backup.
+
+    Attributes:
+        made_at: When it was begun, ISO 8601.
+        system: `embedded` or `compose`; one is not restored into the other.
+        counts: Rows by database and table, as `rayon.jobs`; `rayon.migration` is a name.
+        files: Size and SHA-256 of every other file.
+    """
+
+    made_at: str
+    system: str
+    counts: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, folder: Path, made_at: datetime, system: str, counts: Mapping[str, Any]) -> None:
+        """Look at what was saved, and write it down beside it."""
+        files = {
+            str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        found = cls(made_at.astimezone(UTC).isoformat(), system, dict(counts), files)
+        (folder / NAME).write_text(json.dumps(asdict(found), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read a backup's manifest, and check every file against it. Raises `BackupError`."""
+        try:
+            found = cls(**json.loads((folder / NAME).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise BackupError(f"{folder} is no backup: {error}") from error
+        for name, said in found.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise BackupError(f"{path} is missing")
+            if _digest(path) != said["sha256"]:
+                raise BackupError(f"{path} is not what was saved: its checksum is another one")
+        return found
+
+
+def _digest(path: Path) -> str:
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            content.update(piece)
+    return content.hexdigest()

@@ -1,0 +1,50 @@
+"""What a system must be able to do to be saved and restored, and what of it is counted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+RAYON_TABLES = (
+    "users",
+    "api_keys",
+    "jobs",
+    "scores",
+    "catalogs",
+    "promotions",
+    "dataset_versions",
+    "training_runs",
+    "reviews",
+    "drift_alerts",
+    "reports",
+    "audit_log",
+)
+REGISTRY_TABLES = ("registered_models", "model_versions", "registered_model_aliases")
+
+
+class System(Protocol):
+    """A whole Rayon: the embedded one, or that of Compose."""
+
+    name: str
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write everything into a folder; returns the counts. Raises `BackupError`."""
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a restore would lose. Raises `BackupError`."""
+
+    def clear(self) -> None:
+        """Remove everything. Raises `BackupError`."""
+
+    def restore(self, folder: Path) -> None:
+        """Put everything into an empty system. Raises `BackupError`."""
+
+    def counts(self) -> dict[str, Any]:
+        """Count the rows now. Raises `BackupError`."""
+
+    def start_command(self) -> str:
+        """How it is started."""
+
+
+def counted(database: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts under the name of their database."""
+    return {f"{database}.{table}": count for table, count in counts.items()}

