@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.bootstrap import AdminSettings
+from gateway.service_keys import AlertmanagerSettings
 from infra.k8s.rules import containers_of, pod_of
 from shared import settings
 from shared.contracts import STATIONS, Lane, all_queues, queue_name
@@ -21,6 +22,8 @@ SECRETS_OF = {
     "queue": {"rayon-broker"},
     "storage": {"rayon-storage"},
 }
+#: Empty unless somebody sets it; and each pod has processor time of its own.
+NOT_IN_A_CLUSTER = {"RAYON_TRACING_ENDPOINT", "RAYON_WORKER_NICENESS"}
 #: Services of Compose that are the steps of the job `prepare`.
 STEPS = {"migrate", "account", "release"}
 
@@ -80,10 +83,26 @@ def test_worker_has_the_lane_of_compose(name: str) -> None:
     assert plain(container(name)["env"])["RAYON_WORKER_LANES"] == lanes
 
 
+def shared_settings() -> dict[str, str]:
+    """What all pods are told."""
+    base = yaml.safe_load((K8S / "base" / "kustomization.yaml").read_text())
+    (found,) = base["configMapGenerator"]
+    return dict(line.split("=", 1) for line in found["literals"])
+
+
+@pytest.mark.parametrize("name", compose())
+def test_service_is_told_what_compose_tells_it(name: str) -> None:
+    told = {one for one in compose()[name].get("environment", {}) if one not in NOT_IN_A_CLUSTER}
+    if name in ("worker-text", "worker-text-catalog", "worker-image", "worker-image-catalog"):
+        # It has no database; in Compose all services have the same volume of secrets.
+        told -= {"RAYON_DATABASE_URL_FILE"}
+    assert told - plain(container(name)["env"]).keys() - shared_settings().keys() == set()
+
+
 def known_variables() -> set[str]:
     groups = [
         one
-        for one in (*vars(settings).values(), AdminSettings)
+        for one in (*vars(settings).values(), AdminSettings, AlertmanagerSettings)
         if isinstance(one, type) and issubclass(one, settings.Settings)
     ]
     names = {

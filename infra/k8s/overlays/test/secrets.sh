@@ -28,5 +28,6 @@ secret rayon-registry mlflow_database_url
 secret rayon-broker broker_url
 secret rayon-gateway secret_key
 secret rayon-admin admin_password
+secret rayon-alertmanager alertmanager_key
 secret rayon-storage storage_credentials
 secret rayon-test-servers database_password redis_password redis.conf storage_user storage_password
