@@ -75,12 +75,14 @@ take_back() {
     $(up)" </dev/null && try
 }
 
-# Brings up what is in app/, with the settings of the machine.
+# Brings up what is in app/, with the settings of the machine: what runs is replaced one by one, the
+# rest is started.
 up() {
   cat <<'REMOTE'
     touch settings.env
     { cat settings.env; echo; echo "RAYON_VERSION=$(cat app/version)"; } >app/.env
     cd app
+    if [ -n "$(docker compose ps --quiet gateway)" ]; then sh infra/compose/roll.sh "$(cat version)"; fi
 REMOTE
   printf '    docker compose up --detach --no-build --remove-orphans --wait --wait-timeout %q\n' "$WAIT_SECONDS"
 }

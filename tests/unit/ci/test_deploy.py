@@ -14,13 +14,22 @@ SSH = """#!/usr/bin/env bash
 echo "ssh $1" >>"$CALLS"
 cd "$MACHINE" && exec bash -c "$2"
 """
-#: Fails to start the versions that BROKEN names.
+#: Fails to start the versions that BROKEN names; says that a gateway runs once it was started.
 DOCKER = """#!/usr/bin/env bash
 echo "docker $*" >>"$CALLS"
-if [ "$1" = compose ]; then
+case "$*" in
+*" ps "*) [ ! -e "$MACHINE/runs" ] || echo c1 ;;
+*" up "*)
   grep '^RAYON_VERSION=' .env >>"$CALLS"
+  touch "$MACHINE/runs"
   ! grep -qxE "RAYON_VERSION=($BROKEN)" .env
-fi
+  ;;
+esac
+"""
+#: In place of `sh`, which deploys by `infra/compose/roll.sh` where something runs.
+SHELL = """#!/usr/bin/env bash
+echo "sh $*" >>"$CALLS"
+[ "$2" != "$STUCK" ]
 """
 
 
@@ -32,7 +41,7 @@ class Machine:
         self._tools, self._calls = folder / "tools", folder / "calls"
         for made in (self.home, self._tools):
             made.mkdir()
-        for name, text in (("ssh", SSH), ("docker", DOCKER)):
+        for name, text in (("ssh", SSH), ("docker", DOCKER), ("sh", SHELL)):
             (self._tools / name).write_text(text)
             (self._tools / name).chmod(0o755)
 
@@ -44,6 +53,7 @@ class Machine:
             "MACHINE": str(self.home),
             "CALLS": str(self._calls),
             "BROKEN": "none",
+            "STUCK": "none",
             "HOST": "rayon@vm",
             "URL": "http://rayon.test",
             "SSH": "ssh",
@@ -86,9 +96,10 @@ def test_first_version_is_sent_and_started(machine: Machine) -> None:
     assert machine.deploy("1.0.0") == 0
     assert machine.version() == "1.0.0"
     assert machine.versions == ["1.0.0"]
-    compose = next(call for call in machine.calls if call.startswith("docker compose"))
-    assert "up --detach --no-build" in compose
+    compose = next(call for call in machine.calls if call.startswith("docker compose up"))
+    assert "--detach --no-build" in compose
     assert "--wait" in compose
+    assert "sh infra/compose/roll.sh 1.0.0" not in machine.calls
     assert (machine.home / "rayon/app/docker-compose.yml").exists()
     assert (machine.home / "rayon/app/infra/compose/postgres.sql").exists()
     assert not (machine.home / "rayon/app/infra/starter_release").exists()
@@ -109,6 +120,7 @@ def test_next_version_keeps_the_one_before(machine: Machine) -> None:
     assert machine.deploy("1.1.0") == 0
     assert machine.version() == "1.1.0"
     assert machine.version("previous") == "1.0.0"
+    assert "sh infra/compose/roll.sh 1.1.0" in machine.calls
 
 
 def test_version_that_fails_its_smoke_test_is_taken_back(machine: Machine) -> None:
@@ -127,6 +139,15 @@ def test_version_that_does_not_start_is_taken_back(machine: Machine) -> None:
     assert machine.deploy("1.1.0", BROKEN="1.1.0") == 1
     assert machine.versions == ["1.1.0", "1.0.0"]
     assert machine.version() == "1.0.0"
+
+
+def test_version_that_cannot_be_rolled_out_is_taken_back(machine: Machine) -> None:
+    machine.deploy("1.0.0")
+    assert machine.deploy("1.1.0", STUCK="1.1.0") == 1
+    assert machine.version() == "1.0.0"
+    assert machine.calls.index("sh infra/compose/roll.sh 1.1.0") < machine.calls.index(
+        "sh infra/compose/roll.sh 1.0.0"
+    )
 
 
 def test_machine_that_cannot_be_taken_back_is_told_apart(machine: Machine) -> None:
