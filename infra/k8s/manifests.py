@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from infra.k8s.rules import Manifest, complaints
 
 OVERLAYS = Path(__file__).parent / "overlays"
-#: The oldest release that has what is used here (a pause before a container ends), and the newest.
-VERSIONS = ("1.30.0", "1.37.0")
+#: The oldest release that has what is used here (spread by `matchLabelKeys`), and the newest.
+VERSIONS = ("1.27.0", "1.37.0")
 
 
 def main() -> int:

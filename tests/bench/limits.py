@@ -127,11 +127,18 @@ def main() -> int:
     for name, size in sizes.items():
         print(f"{name:<54}{size:>12.0f}")
     plans = [plan(costs, sizes, given.per_second * times) for times in (1, 10, 100, 1000)]
+    size = sizing(costs, sizes)
+    print("\nSize: what one core does if it does everything, and what is kept")
+    for name, figure in size.items():
+        print(f"{name:<54}{figure:>12,.2f}")
     show(plans)
     figures = {
         name: vars(cost) | {"per_core": cost.rows_per_core_second} for name, cost in costs.items()
     }
-    save("limits", {"cores": os.cpu_count(), "costs": figures, "sizes": sizes, "plans": plans})
+    save(
+        "limits",
+        {"cores": os.cpu_count(), "costs": figures, "sizes": sizes, "size": size, "plans": plans},
+    )
     return 0
 
 
@@ -426,6 +433,29 @@ def spent(
 
 
 # The plan
+
+
+def sizing(costs: dict[str, Cost], sizes: dict[str, float]) -> dict[str, float]:
+    """Rows a day that one core does from upload to answer, and what a million of them leave."""
+
+    def seconds(*names: str) -> float:
+        return sum(1 / costs[name].rows_per_core_second for name in names)
+
+    queue = seconds("publish, catalogs", "consume, catalogs", "Redis, catalogs")
+    answer = seconds("fusion worker, answers", "PostgreSQL, fusion worker, answers")
+    fed = seconds("insert catalog rows", "PostgreSQL, insert catalog rows")
+    # To the station and from there to fusion.
+    text_row = fed + 2 * queue + seconds("text worker") + answer
+    picture = seconds("store a picture (a folder)", "picture worker") + 2 * queue + answer
+    return {
+        "texts a day, millions": 0.0864 / text_row,
+        "texts with a new picture a day, millions": 0.0864 / (text_row + picture),
+        "GB of PostgreSQL a million jobs": sizes["bytes of PostgreSQL a job that is done"] / 1e3,
+        "GB of its log a million jobs (kept for a while)": sizes["bytes of its log a job"] / 1e3,
+        "GB of pictures a million": sizes["bytes of a picture"] / 1e3,
+        "GB of Redis a million rows that wait": sizes["bytes of Redis a row that waits, catalogs"]
+        / 1e3,
+    }
 
 
 def plan(costs: dict[str, Cost], sizes: dict[str, float], per_second: float) -> dict[str, float]:

@@ -209,14 +209,21 @@ def test_no_secret_is_written_down() -> None:
             assert one.endswith("_FILE"), f"{path}: {one}"
 
 
+def health_check(image: str) -> list[str]:
+    """The command by which an image says whether it is well."""
+    folder = image.removeprefix("rayon/").replace("mlflow", "infra/mlflow")
+    found = re.search(
+        r"HEALTHCHECK .*\\\n +CMD (\[.+\])", (PROJECT / folder / "Dockerfile").read_text()
+    )
+    assert found is not None
+    return list(yaml.safe_load(found[1]))
+
+
 @pytest.mark.parametrize("name", of_kind("Deployment"))
 def test_workload_is_probed_as_its_image_is(name: str) -> None:
     found = container(name)
-    station = {"worker-text": "text", "worker-image": "image", "worker-fusion": "fusion"}
-    expected = station.get(name.removesuffix("-catalog"), name)
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        if expected in (*STATIONS, "trainer", "monitor"):
-            command = ["python", "-m", "shared.broker.probe", expected]
-            assert found[probe]["exec"]["command"] == command
-        else:
+        if name in ("gateway", "scheduler", "feeder", "mlflow"):
             assert found[probe]["httpGet"]["port"] in ("http", "metrics")
+        else:
+            assert found[probe]["exec"]["command"] == health_check(found["image"])
