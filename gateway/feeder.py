@@ -47,10 +47,10 @@ def main() -> int:
     return 0
 
 
-def catalog_workers(broker: Broker) -> int:
-    """How many workers of the rarer kind consume the catalog lane. Raises `Unavailable`."""
+def catalog_workers(broker: Broker) -> dict[Modality, int]:
+    """How many workers of each kind consume the catalog lane. Raises `Unavailable`."""
     consumed = [queue for worker in broker.workers() for queue in worker.queues]
-    return min(consumed.count(queue_name(modality, Lane.CATALOG)) for modality in Modality)
+    return {modality: consumed.count(queue_name(modality, Lane.CATALOG)) for modality in Modality}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ by slice, so that another feeder goes on where one was killed.
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from gateway.catalog_leases import CatalogLeases, LeaseLost
 from gateway.catalogs import UNFINISHED, counts
 from gateway.products_file import form_of
 from shared import metrics
-from shared.contracts import Lane
+from shared.contracts import Lane, Modality
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, now, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, RayonError, Unavailable
@@ -76,7 +76,7 @@ class Feeder:
         settings: Slices, windows, limits.
         max_characters: Of a title, and of a description.
         job_lease_seconds: When the sweeper looks at a job first.
-        workers: How many workers consume the catalog lane. Raises `Unavailable`.
+        workers: How many workers of each kind consume the catalog lane. Raises `Unavailable`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Feeder:
         *,
         max_characters: int,
         job_lease_seconds: float,
-        workers: Callable[[], int],
+        workers: Callable[[], Mapping[Modality, int]],
     ) -> None:
         self._unit_of_work = unit_of_work
         self._files = files
@@ -99,7 +99,8 @@ class Feeder:
         self._courses: dict[str, _Course] = {}
         # One file is checked at a time, while the rows of others are fed.
         self._checks = ThreadPoolExecutor(1, thread_name_prefix="check")
-        self._known_workers, self._asked_workers = 1, float("-inf")
+        self._known_workers: Mapping[Modality, int] = {}
+        self._asked_workers = float("-inf")
         self._turn = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -245,8 +246,10 @@ class Feeder:
 
     def _share(self, texts: int, pictures: int) -> float:
         """The part of a user's window that some rows take."""
-        window = texts / self._settings.text_window + pictures / self._settings.image_window
-        return window / self._lane_workers()
+        # By the workers of its own kind: where texts have more of them, texts are fed for all.
+        text_window = self._settings.text_window * self._lane_workers(Modality.TEXT)
+        image_window = self._settings.image_window * self._lane_workers(Modality.IMAGE)
+        return texts / text_window + pictures / image_window
 
     def _fed(self, catalog: Catalog) -> tuple[int, int] | None:
         """Feed a slice, if there is one; returns its rows without a picture, and with one."""
@@ -305,14 +308,15 @@ class Feeder:
         rows = checked_rows(products, form_of(products), course.archive, self._terms(catalog))
         return islice(rows, catalog.fed_until, None)
 
-    def _lane_workers(self) -> int:
+    def _lane_workers(self, modality: Modality) -> int:
         if time.monotonic() - self._asked_workers > WORKERS_SECONDS:
             self._asked_workers = time.monotonic()
             try:
-                self._known_workers = max(1, self._workers())
+                self._known_workers = self._workers()
             except Unavailable as error:
                 log.warning("workers_unknown", error=error.detail)
-        return self._known_workers
+        # Without any, a few rows wait for the first one.
+        return max(1, self._known_workers.get(modality, 0))
 
     # Telling and ending
 

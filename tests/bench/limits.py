@@ -127,9 +127,9 @@ def main() -> int:
     for name, size in sizes.items():
         print(f"{name:<54}{size:>12.0f}")
     plans = [plan(costs, sizes, given.per_second * times) for times in (1, 10, 100, 1000)]
-    size = sizing(costs, sizes)
+    day = sizing(costs, sizes)
     print("\nSize: what one core does if it does everything, and what is kept")
-    for name, figure in size.items():
+    for name, figure in day.items():
         print(f"{name:<54}{figure:>12,.2f}")
     show(plans)
     figures = {
@@ -137,7 +137,7 @@ def main() -> int:
     }
     save(
         "limits",
-        {"cores": os.cpu_count(), "costs": figures, "sizes": sizes, "size": size, "plans": plans},
+        {"cores": os.cpu_count(), "costs": figures, "sizes": sizes, "size": day, "plans": plans},
     )
     return 0
 

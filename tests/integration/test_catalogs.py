@@ -13,7 +13,7 @@ from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs, Upload
 from gateway.deps import Principal
 from gateway.feeding import Feeder
-from shared.contracts import Lane
+from shared.contracts import Lane, Modality
 from shared.db.models import Catalog, Job, Role, User, row_of_job
 from shared.db.session import UnitOfWork
 from shared.settings import CatalogSettings, StorageSettings
@@ -55,7 +55,7 @@ def feeder(unit_of_work: UnitOfWork, storage: Storage, owner: str) -> Feeder:
         CatalogSettings(text_slice=7, text_window=100_000, lease_seconds=1.0),
         max_characters=100,
         job_lease_seconds=30.0,
-        workers=lambda: 1,
+        workers=lambda: dict.fromkeys(Modality, 1),
     )
     object.__setattr__(made._leases, "owner", owner)
     return made

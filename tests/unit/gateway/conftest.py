@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
 from shared.broker import Broker
+from shared.contracts import Modality
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Base, LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork, open_engine
@@ -204,10 +205,10 @@ def admin(api: Api) -> dict[str, str]:
 
 @pytest.fixture
 def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
-    """Makes feeders on the database and storage of the gateway."""
+    """Makes feeders on the database and storage of the gateway, for a worker of each kind."""
     made: list[Feeder] = []
 
-    def make(**settings: Any) -> Feeder:
+    def make(workers: Mapping[Modality, int] | None = None, **settings: Any) -> Feeder:
         made.append(
             Feeder(
                 api.unit_of_work,
@@ -215,7 +216,7 @@ def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
                 CatalogSettings(**settings),
                 max_characters=1_000,
                 job_lease_seconds=LEASE_SECONDS,
-                workers=lambda: 1,
+                workers=lambda: workers or {},
             )
         )
         return made[-1]

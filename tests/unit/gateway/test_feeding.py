@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from gateway.catalog_jobs import MISSING_PICTURE
+from shared.contracts import Modality
 from shared.db.models import Catalog, User, now
 from shared.errors import Unavailable
 from shared.storage import Storage
@@ -80,6 +81,20 @@ def test_only_a_window_of_rows_is_at_work(api: Api, mine: dict[str, str], feeder
     assert fed(api, catalog["id"]) == titles[:4]
     answer_all(api, catalog["id"])
     works.step()
+    assert fed(api, catalog["id"]) == titles[:8]
+
+
+def test_window_grows_with_the_workers_of_its_kind(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    titles = [f"title {n}" for n in range(10)]
+    catalog = send(api, mine, table(*([title, "", ""] for title in titles)))
+    many = {Modality.TEXT: 2, Modality.IMAGE: 1}
+    works = feeder(many, text_slice=2, text_window=4)
+    step_until_checked(api, works, catalog["id"])
+    for _ in range(3):
+        works.step()
+    # More workers of texts, as a scaler starts them, get more texts, however few have pictures.
     assert fed(api, catalog["id"]) == titles[:8]
 
 
