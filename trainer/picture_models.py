@@ -28,6 +28,7 @@ from trainer.modality import (
     temperature,
     uncalibrated,
 )
+from trainer.models.imagenet import WeightsMissing
 from trainer.row_pictures import RowPictures, readable
 from trainer.steps import Step, parameters
 
@@ -69,8 +70,19 @@ def run_pictures(
     missing = [Entry(name, "image", note=why) for name, why in reasons.items() if why]
     for entry in missing:
         bench.workshop.tell(f"{entry.name} is not tried: {entry.note}")
-    models = [_run(bench, one, given) for one in candidates if not reasons[one.name]]
+    tried = [_tried(bench, one, given) for one in candidates if not reasons[one.name]]
+    models = [one for one in tried if isinstance(one, Model)]
+    missing += [one for one in tried if isinstance(one, Entry)]
     return chosen_first(models, budget_ms) if models else [], missing
+
+
+def _tried(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model | Entry:
+    """The model, or why there is none: one network without weights must not end the training."""
+    try:
+        return _run(bench, candidate, given)
+    except WeightsMissing as error:
+        bench.workshop.tell(f"{candidate.name} is not tried: {error.detail}")
+        return Entry(candidate.name, "image", note=error.detail)
 
 
 def _run(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model:

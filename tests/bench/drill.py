@@ -88,7 +88,9 @@ def main() -> int:
     save("drill", found)
     missed = [phase["name"] for phase in found["phases"] if not phase["as_expected"]]
     print(f"missed: {', '.join(missed)}" if missed else "everything was seen, and nothing else")
-    return 1 if missed or not found["trained"] else 0
+    run = found["trained"]
+    print(f"training: {run['status']}. {run['message']}" if run else "nothing was trained")
+    return 0 if run and run["status"] == "finished" and not missed else 1
 
 
 async def drill(url: str, data: Dataset, part: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from tests.model.test_text_candidates import WORDS
 from trainer import assembly, pipeline
 from trainer.datasets import Dataset, load
 from trainer.models.fusion import LogLinear, WeightedMean
+from trainer.models.imagenet import with_weights
 from trainer.models.text_ngrams import TextNgrams
 from trainer.package import LoadedRelease
 from trainer.package_test import Budget, PackageVerdict
@@ -40,10 +42,21 @@ class MissingPicture(Small):
         return "Expected weights. Received: none"
 
 
+@dataclass(frozen=True)
+class NotFetched(Small):
+    name: str = "picture_not_fetched"
+
+    def build(self, weights: Path | None) -> keras.Model:
+        def fetch(_weights: str | None) -> keras.Model:
+            raise Exception("URL fetch failure on https://example.org/w.h5: None -- no network")
+
+        return with_weights(fetch, None, "none.npz")
+
+
 @pytest.fixture(autouse=True)
 def lineup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "TEXT", (TextNgrams(),))
-    monkeypatch.setattr(pipeline, "PICTURES", (Small(), MissingPicture()))
+    monkeypatch.setattr(pipeline, "PICTURES", (NotFetched(), Small(), MissingPicture()))
     monkeypatch.setattr(pipeline, "FUSION", (WeightedMean(), LogLinear()))
 
 
@@ -105,6 +118,7 @@ def test_run_ends_with_a_release_that_passed_its_test(data: Dataset, tmp_path: P
     board = (out.parent / "leaderboard.md").read_text()
     assert "**text_ngrams**" in board
     assert "Expected weights" in board
+    assert "Expected a folder of weights with none.npz, or a network to fetch them by" in board
     card = (out / "MODEL_CARD.md").read_text()
     assert "Expected weights" in card
     # Of the data it was given, and of no other
@@ -158,7 +172,7 @@ def test_run_killed_in_any_step_goes_on(
             break
         except KeyboardInterrupt:
             assert not (tmp_path / "run" / "release").exists()
-    assert len(died) == 15
+    assert len(died) == 17
     assert result(out)["status"] == "ready"
     assert manifest.figures["text_f1_plain"] > 0.9
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import layers
 
+from trainer.models.imagenet import with_weights
 from trainer.models.picture_head import FrozenBackbone
 
 #: Mean colour of ImageNet, blue first: what the weights were trained with.
@@ -27,15 +27,14 @@ class ResNet50(FrozenBackbone):
 
     def build(self, weights: Path | None) -> keras.Model:
         """Pixels 0 to 255, `(batch, 224, 224, 3)`, in; `(batch, 2048)` out."""
-        network = keras.applications.ResNet50(
-            weights="imagenet" if weights is None else None,
-            include_top=False,
-            pooling="avg",
-            input_shape=(self.size, self.size, 3),
-        )
-        if weights is not None:
-            with np.load(weights) as arrays:
-                network.set_weights([arrays[name].astype("float32") for name in arrays.files])
+
+        def build(fetched: str | None) -> keras.Model:
+            shape = (self.size, self.size, 3)
+            return keras.applications.ResNet50(
+                weights=fetched, include_top=False, pooling="avg", input_shape=shape
+            )
+
+        network = with_weights(build, weights, self.weights_file)
         pixels = keras.Input((self.size, self.size, 3), dtype="float32", name="pictures")
         centred = layers.Rescaling(1.0, offset=[-value for value in MEAN_COLOUR])(pixels[..., ::-1])
         return keras.Model(pixels, network(centred))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trainer.candidates import Floats, Labels, Maps, Pictures, Workshop
 from trainer.graph import Graph
+from trainer.models.imagenet import with_weights
 from trainer.models.picture_head import (
     BACKBONE,
     HEAD,
@@ -29,7 +30,11 @@ from trainer.models.picture_head import (
 
 SIZE = 299
 WEIGHTS = "xception_imagenet_notop_fp16.npz"
-CODE = ("trainer.models.picture_xception", "trainer.models.picture_head")
+CODE = (
+    "trainer.models.imagenet",
+    "trainer.models.picture_xception",
+    "trainer.models.picture_head",
+)
 #: Everything before the last block.
 TRUNK = "trunk.onnx"
 #: The last block.
@@ -157,17 +162,17 @@ def build_network(weights: Path | None) -> keras.Model:
 
     Args:
         weights: A file of arrays in `get_weights()` order; `None` fetches Keras's own.
+
+    Raises:
+        WeightsMissing: Keras cannot fetch them.
     """
-    network = keras.applications.Xception(
-        weights="imagenet" if weights is None else None,
-        include_top=False,
-        pooling="avg",
-        input_shape=(SIZE, SIZE, 3),
-    )
-    if weights is not None:
-        with np.load(weights) as arrays:
-            network.set_weights([arrays[name].astype("float32") for name in arrays.files])
-    return network
+
+    def build(fetched: str | None) -> keras.Model:
+        return keras.applications.Xception(
+            weights=fetched, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3)
+        )
+
+    return with_weights(build, weights, WEIGHTS)
 
 
 def build_backbone(weights: Path | None) -> keras.Model:
