@@ -23,6 +23,7 @@ from shared.db.models import (
     Catalog,
     DatasetVersion,
     DeadLetter,
+    Report,
     Review,
     Role,
     TrainingRun,
@@ -49,6 +50,10 @@ unit_of_work, guess_settings = gateway.unit_of_work, gateway.guess_settings
 rate_settings, settings = gateway.rate_settings, gateway.settings
 
 seen: Counter[tuple[str, int]] = Counter()
+
+
+#: Of the report that there is.
+MONTH = "2026-10"
 
 
 class Visitor:
@@ -95,7 +100,12 @@ class Visitor:
         )
         self.api.add(job, catalog, letter, run, version)
         self.api.add(Review(job_id=job.id, reason="random", chance=0.5))
+        with self.api.unit_of_work() as work:
+            work.session.merge(
+                Report(month=MONTH, verdict="watch", document={}, page="<!doctype html>")
+            )
         return {
+            "month": MONTH,
             "job_id": job.id,
             "review_id": job.id,
             "catalog_id": catalog.id,

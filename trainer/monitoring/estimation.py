@@ -22,6 +22,8 @@ Columns = NDArray[np.int64]
 
 #: Half the width of a 95 % interval, in standard deviations.
 NORMAL_95 = 1.959964
+#: A category that nothing was answered with, and that fewer rows are expected of, has no F1.
+LEAST_ROWS = 1.0
 #: Float32 probabilities that were rounded add up to one within this.
 SUM_TOLERANCE = 1e-2
 
@@ -159,7 +161,7 @@ class Expectation:
             by_class={
                 code: ClassF1(float(f1[column]), *ends[column], float(self.support[column]))
                 for column, code in enumerate(codes or range(len(f1)))
-                if total[column] > 0
+                if self.claimed[column] or self.support[column] >= LEAST_ROWS
             },
         )
 

@@ -268,6 +268,7 @@ def _kept_pairs(figure: Json | None) -> list[Json]:
         }
         for code, one in (figure["classes"] if figure else {}).items()
         for answer, rows in one.get("taken_for", {}).items()
+        if rows >= 1
     ]
     return sorted(pairs, key=lambda pair: -float(pair["rows"] or 0))[:PAIRS]
 

@@ -77,6 +77,12 @@ def test_sure_answers_are_all_right() -> None:
     assert estimate.by_class[1].rows == 2
 
 
+def test_category_that_is_hardly_there_has_no_figure() -> None:
+    estimate = estimated_f1(np.array([[0.98, 0.01, 0.01]] * 30 + [[0.1, 0.8, 0.1]]))
+    assert sorted(estimate.by_class) == [0, 1]
+    assert 2 in estimated_f1(np.array([[0.9, 0.05, 0.05]] * 30)).by_class
+
+
 def test_one_category_is_always_right() -> None:
     estimate = estimated_f1(np.ones((7, 1)), codes=[2583])
     assert (estimate.f1, estimate.low, estimate.high, estimate.rows) == (1, 1, 1, 7)
