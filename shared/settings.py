@@ -85,6 +85,10 @@ class BrokerSettings(Settings):
     retry_delay_seconds: float = Field(default=1.0, gt=0)
     #: A worker that takes nothing for this long while messages wait is deaf, and ends itself.
     deaf_after_seconds: float = Field(default=60.0, gt=0)
+    #: A message of an unknown kind is given back after this pause, and parked after so many tries:
+    #: for ten minutes another version may be on its way.
+    unknown_pause_seconds: float = Field(default=5.0, gt=0)
+    unknown_tries: int = Field(default=120, ge=1)
     #: Touched every two seconds by a worker that consumes: a health check that costs nothing.
     beat_file: Path | None = None
 

@@ -42,7 +42,8 @@ class ComposeSystem:
 
     def clear(self) -> None:
         """Remove containers and volumes. Raises `BackupError`."""
-        _compose("down", "--volumes", "--remove-orphans")
+        # Of every profile: what still runs would keep its volumes.
+        _compose("--profile", "*", "down", "--volumes", "--remove-orphans")
 
     def restore(self, folder: Path) -> None:
         """Put everything into empty volumes. Raises `BackupError`."""

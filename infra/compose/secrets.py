@@ -33,10 +33,13 @@ def complete(folder: Path) -> list[str]:
             "secret_key",
             "admin_password",
             "grafana_password",
+            "s3_password",
         )
         if _keep(folder / name, secrets.token_urlsafe(12 if name in TYPED else STRENGTH))
     ]
-    database, redis = ((folder / f"{name}_password").read_text() for name in ("database", "redis"))
+    database, redis, s3 = (
+        (folder / f"{name}_password").read_text() for name in ("database", "redis", "s3")
+    )
     addresses = {
         # Rayon's keys begin like this (`gateway.api_keys`).
         "alertmanager_key": f"rayon_{secrets.token_urlsafe(STRENGTH)}",
@@ -44,6 +47,9 @@ def complete(folder: Path) -> list[str]:
         "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",
         "broker_url": f"redis://:{redis}@redis:6379/0",
         "redis.conf": f"requirepass {redis}\n",
+        # Of the object store's own account; for a bucket elsewhere, put its keys into the second.
+        "s3_root": f"ROOT_ACCESS_KEY=rayon\nROOT_SECRET_KEY={s3}\n",
+        "s3_credentials": f"[default]\naws_access_key_id=rayon\naws_secret_access_key={s3}\n",
     }
     return made + [name for name, text in addresses.items() if _keep(folder / name, text)]
 

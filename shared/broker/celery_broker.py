@@ -4,12 +4,15 @@ Celery's results, chords and retries are not used: the rows in the database are 
 a message that fails goes back to its queue until `max_deliveries`, then it is parked.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import redis
+import structlog
 from celery import Celery
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
@@ -25,16 +28,19 @@ from shared.broker.depth import (
 )
 from shared.broker.presence import Activity, Presence
 from shared.broker.transport import Transport
-from shared.contracts import Message, WorkMessage
+from shared.contracts import Lane, Message, MessageParked, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
 from shared.settings import BrokerSettings
 from shared.tracing import message_headers, message_span
 
+log = structlog.get_logger(__name__)
+
 M = TypeVar("M", bound=Message)
 
 #: Redeliveries are counted for this long; a message that comes back later starts anew.
 COUNT_SECONDS = 24 * 3600
+NO_TRACE = "0" * 32
 
 
 class Publisher(Protocol):
@@ -51,6 +57,7 @@ class Broker:
         self._settings = settings
         self.activity = Activity()
         self._app = _celery_app(settings, self.activity)
+        self._app.on_stranger = self._put_off
         self._redis = redis.Redis.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=2
         )
@@ -144,6 +151,27 @@ class Broker:
         """
         return memory_ratio(self._redis)
 
+    def _put_off(self, message: Any) -> None:
+        """Give a message back later, for a newer worker may know it."""
+        log.warning("message_unknown", topic=message.headers["task"])
+        timer = threading.Timer(
+            self._settings.unknown_pause_seconds, self._give_back, args=(message,)
+        )
+        timer.daemon = True
+        timer.start()
+
+    def _give_back(self, message: Any) -> None:
+        comebacks = _RedisComebacks(self._redis, message.headers["id"])
+        tries = comebacks.count()
+        # What fails here stays taken, and comes again after the visibility timeout.
+        with suppress(OperationalError, redis.RedisError, OSError, Unavailable):
+            if tries < self._settings.unknown_tries:
+                message.requeue()
+                return
+            self.publish(_parked(message, tries))
+            message.ack()
+            comebacks.forget()
+
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
         # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
         is_again = bool((request.delivery_info or {}).get("redelivered"))
@@ -164,6 +192,21 @@ class Broker:
             except TryAgain as error:
                 raise Reject(str(error), requeue=True) from error
         metrics.messages_handled_total.labels(message.topic).inc()
+
+
+def _parked(message: Any, tries: int) -> MessageParked:
+    """A message that no worker knew, as a dead letter."""
+    (payload, *_), *_ = message.payload
+    lane = payload.get("lane")
+    return MessageParked(
+        trace_id=payload.get("trace_id", NO_TRACE),
+        lane=Lane(lane) if lane in list(Lane) else Lane.INTERACTIVE,
+        parked_topic=message.headers["task"],
+        payload=payload,
+        error=f"no worker knew it in {tries} tries",
+        deliveries=tries,
+        parked_at=datetime.now(UTC),
+    )
 
 
 class _RedisComebacks:
@@ -194,6 +237,7 @@ def _celery_app(settings: BrokerSettings, activity: Activity) -> Celery:
     app.conf.update(
         broker_transport=Transport,
         task_ignore_result=True,
+        worker_consumer="shared.broker.consumer:PatientConsumer",
         task_serializer="json",
         accept_content=["json"],
         task_acks_late=True,
