@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-#: Share of a window's rows that come from the classes that have become popular.
-POPULAR_SHARE = 0.5
+#: Share of the rows that are of the classes that have become popular.
+POPULAR_SHARE = 0.6
 CUT_CHARACTERS = 15
 DARKER = 0.35
 #: The commonest words of French catalogs, as a shop that translates by machine would put them.
@@ -58,16 +58,16 @@ def cut(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def mixed(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
-    """Rows drawn again, half of them from three classes that have become popular."""
-    generator = np.random.default_rng(seed)
-    popular = sorted(rows["code"].unique())[5::9][:3]
-    of_popular = rows["code"].isin(popular).to_numpy()
-    chance = np.where(
-        of_popular,
-        POPULAR_SHARE / max(of_popular.sum(), 1),
-        (1 - POPULAR_SHARE) / max((~of_popular).sum(), 1),
+    """Other rows of the same products: three fifths of a third of the classes."""
+    popular = rows["code"].isin(sorted(rows["code"].unique())[::3])
+    of_popular = round(size * POPULAR_SHARE)
+    drawn = pd.concat(
+        [
+            rows[popular].sample(of_popular, random_state=seed),
+            rows[~popular].sample(size - of_popular, random_state=seed),
+        ]
     )
-    return rows.iloc[generator.choice(len(rows), size, replace=False, p=chance)]
+    return drawn.sample(frac=1.0, random_state=seed)
 
 
 def darkened(content: bytes) -> bytes:
