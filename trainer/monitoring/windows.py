@@ -22,9 +22,9 @@ from shared.inference.manifest import ReleaseManifest
 from shared.logs import new_trace_id
 from shared.settings import DriftSettings
 from shared.storage import Storage
-from trainer.monitoring.window_products import Answered, next_answers, products_of
 from trainer.monitoring.drift import Limits, Measured, measure
 from trainer.monitoring.sample import Sample
+from trainer.monitoring.window_products import Answered, next_answers, products_of
 
 log = structlog.get_logger(__name__)
 
