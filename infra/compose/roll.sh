@@ -17,6 +17,8 @@ export RAYON_VERSION="$version"
 
 compose() { docker compose --progress quiet "$@"; }
 
+short() { echo "$1" | cut -c 1-12; }
+
 health() { docker inspect -f '{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$1"; }
 
 await_healthy() { # CONTAINER
@@ -31,6 +33,11 @@ await_healthy() { # CONTAINER
 is_behind_the_proxy() {
     [ -n "$(compose ps -q proxy 2>/dev/null)" ] &&
         compose config --environment | grep -qx 'RAYON_GATEWAY_PORT='
+}
+
+send_to() { # HOST: what the proxy asks from now on; what it has begun it ends
+    compose exec -T -e "RAYON_UPSTREAM_HOST=$1" proxy \
+        caddy reload --config /etc/caddy/Caddyfile --adapter caddyfile >/dev/null 2>&1
 }
 
 newest() { # SERVICE, and the containers there were before
@@ -51,9 +58,12 @@ replace() { # SERVICE: one container after the other
             echo "$1 of version $version did not get healthy within $patience s; the old one goes on" >&2
             exit 1
         fi
+        # Taken out of service first: a name that is gone is remembered for a moment.
+        if [ "$1" = gateway ]; then send_to "$(short "$new")"; fi
         docker stop "$old" >/dev/null
         docker rm "$old" >/dev/null
-        echo "$1: ${new%"${new#????????????}"} of $version in place of ${old%"${old#????????????}"}"
+        if [ "$1" = gateway ]; then send_to gateway; fi
+        echo "$1: $(short "$new") of $version in place of $(short "$old")"
     done
 }
 
