@@ -119,6 +119,9 @@ def main() -> int:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
+        # Longer than a proxy keeps an idle connection (`infra/proxy/Caddyfile`): whoever closes it
+        # first must be the one who sends, or a request meets a door that is just being closed.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
     Server(config, services.draining, on_exit=services.waiting.close).run()

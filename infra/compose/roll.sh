@@ -36,8 +36,11 @@ is_behind_the_proxy() {
 }
 
 send_to() { # HOST: what the proxy asks from now on; what it has begun it ends
-    compose exec -T -e "RAYON_UPSTREAM_HOST=$1" proxy \
-        caddy reload --config /etc/caddy/Caddyfile --adapter caddyfile >/dev/null 2>&1
+    if ! told=$(compose exec -T -e "RAYON_UPSTREAM_HOST=$1" proxy \
+        caddy reload --config /etc/caddy/Caddyfile --adapter caddyfile 2>&1); then
+        echo "The proxy cannot be sent to $1: $told" >&2
+        return 1
+    fi
 }
 
 newest() { # SERVICE, and the containers there were before
@@ -49,16 +52,19 @@ newest() { # SERVICE, and the containers there were before
 replace() { # SERVICE: one container after the other
     for old in $(compose ps -q "$1"); do
         before=$(compose ps -q "$1" | tr '\n' ' ')
+        # The name leads to a new one as soon as it starts, long before it listens.
+        if [ "$1" = gateway ]; then send_to "$(short "$old")"; fi
         count=$(($(echo "$before" | wc -w) + 1))
         compose up -d --no-build --no-deps --no-recreate --scale "$1=$count" "$1"
         new=$(newest "$1" "$before")
         if ! await_healthy "$new"; then
             docker logs --tail 20 "$new" >&2 || true
             docker rm -f "$new" >/dev/null
+            if [ "$1" = gateway ]; then send_to gateway; fi
             echo "$1 of version $version did not get healthy within $patience s; the old one goes on" >&2
             exit 1
         fi
-        # Taken out of service first: a name that is gone is remembered for a moment.
+        # Taken out of service before it stops: a name that is gone is remembered for a moment.
         if [ "$1" = gateway ]; then send_to "$(short "$new")"; fi
         docker stop "$old" >/dev/null
         docker rm "$old" >/dev/null
