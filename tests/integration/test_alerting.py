@@ -58,6 +58,8 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", ["prometheus", "embedded", "kubernetes"])
 def test_prometheus_takes_its_configuration_and_rules(name: str) -> None:
     checked = run(tool("promtool"), "check", "config", PROMETHEUS / f"{name}.yml")
+    if "field kubernetes_sd_configs not found" in checked.stderr:
+        pytest.skip("This promtool was built without Kubernetes, as Debian's is")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

@@ -26,6 +26,11 @@ SECRETS_OF = {
 NOT_IN_A_CLUSTER = {"RAYON_TRACING_ENDPOINT", "RAYON_WORKER_NICENESS"}
 #: Services of Compose that are the steps of the job `prepare`.
 STEPS = {"migrate", "account", "release"}
+#: They read and write no pictures; in Compose all services are told the same of the storage.
+WITHOUT_STORAGE = {
+    *STEPS,
+    *(f"worker-{m}{lane}" for m in ("text", "fusion") for lane in ("", "-catalog")),
+}
 
 
 def documents(folder: Path) -> Iterator[dict[str, Any]]:
@@ -43,12 +48,12 @@ def of_kind(kind: str, folder: str = "base") -> dict[str, dict[str, Any]]:
 
 
 def compose() -> dict[str, dict[str, Any]]:
-    """Services of Compose that run an image of ours."""
+    """Services of Compose that run an image of ours, but those that make secrets and a bucket."""
     services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     return {
         name: service
         for name, service in services.items()
-        if str(service["image"]).startswith("rayon/") and name != "init"
+        if str(service["image"]).startswith("rayon/") and name not in ("init", "bucket")
     }
 
 
@@ -83,10 +88,10 @@ def test_worker_has_the_lane_of_compose(name: str) -> None:
     assert plain(container(name)["env"])["RAYON_WORKER_LANES"] == lanes
 
 
-def shared_settings() -> dict[str, str]:
+def shared_settings(folder: str = "base") -> dict[str, str]:
     """What all pods are told."""
-    base = yaml.safe_load((K8S / "base" / "kustomization.yaml").read_text())
-    (found,) = base["configMapGenerator"]
+    said = yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())
+    (found,) = (one for one in said["configMapGenerator"] if one["name"] == "rayon")
     return dict(line.split("=", 1) for line in found["literals"])
 
 
@@ -96,7 +101,11 @@ def test_service_is_told_what_compose_tells_it(name: str) -> None:
     if name in ("worker-text", "worker-text-catalog", "worker-image", "worker-image-catalog"):
         # It has no database; in Compose all services have the same volume of secrets.
         told -= {"RAYON_DATABASE_URL_FILE"}
-    assert told - plain(container(name)["env"]).keys() - shared_settings().keys() == set()
+    if name in WITHOUT_STORAGE:
+        told -= {"AWS_SHARED_CREDENTIALS_FILE"}
+    # Which object store it is, an overlay says.
+    shared = shared_settings() | shared_settings("overlays/test")
+    assert told - plain(container(name)["env"]).keys() - shared.keys() == set()
 
 
 def known_variables() -> set[str]:
