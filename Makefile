@@ -105,6 +105,9 @@ backup: $(if $(COMPOSE),,.venv/run.stamp) ## Save the whole system, while it run
 restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore it into an empty one: make restore FROM=folder; REPLACE=1 empties it first
 	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
 
+replicas: .venv/dev.stamp ## Measure two picture workers of the Compose system beside one
+	@$(BIN)/python -m tests.bench.replicas --url "$(URL)" --data "$(DATA)"
+
 rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
 	@$(BIN)/python -m tests.bench.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")
 
