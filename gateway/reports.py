@@ -1,5 +1,6 @@
 """Monthly reports: asked for here, made by the monitor."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,13 +12,16 @@ from shared.db.models import Report, now
 from shared.db.session import Work
 from shared.errors import InvalidInput, NotFound
 
+MONTH = r"^20\d\d-(0[1-9]|1[0-2])$"
+
 
 def request(work: Work, month: str, trace_id: str) -> None:
     """Ask the monitor for a month's report, once the transaction is committed.
 
     Raises:
-        InvalidInput: The month has not begun.
+        InvalidInput: It is no month, or has not begun.
     """
+    _require_month(month)
     present = f"{now():%Y-%m}"
     if month > present:
         raise InvalidInput(
@@ -34,8 +38,21 @@ def newest(session: Session, limit: int) -> Sequence[Row[str, datetime, str]]:
 
 
 def find(session: Session, month: str) -> Report:
-    """Look a report up. Raises `NotFound`."""
+    """Look a report up.
+
+    Raises:
+        InvalidInput: It is no month.
+        NotFound: There is none of it.
+    """
+    _require_month(month)
     report = session.get(Report, month)
     if report is None:
         raise NotFound(f'No report of {month}; POST /v1/reports {{"month": "{month}"}} makes one')
     return report
+
+
+def _require_month(month: str) -> None:
+    if not re.match(MONTH, month):
+        raise InvalidInput(
+            f"Expected a month such as `2026-11`. Received: {month!r}", field=("month",)
+        )

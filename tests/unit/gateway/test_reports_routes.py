@@ -84,3 +84,11 @@ def test_what_is_no_month_or_has_not_begun_is_refused(
 ) -> None:
     assert api.client.post(PATH, json={"month": month}, headers=operator).status_code == 422
     assert api.broker.messages == []
+
+
+def test_what_is_no_month_is_told_so_and_not_how_to_ask_for_it(api: Api, operator: Headers) -> None:
+    shown = api.client.get(f"{PATH}/2026-13", headers=operator)
+    asked = api.client.post(PATH, json={"month": "2026-13"}, headers=operator)
+    for answer in (shown, asked):
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == "Expected a month such as `2026-11`. Received: '2026-13'"
