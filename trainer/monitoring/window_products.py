@@ -15,13 +15,12 @@ from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Score, now
 from shared.errors import NotFound
 from shared.storage import Storage
+from trainer.monitoring.answered import PROBABILITY_TYPE
 from trainer.monitoring.descriptors import describe_picture, describe_texts
 from trainer.monitoring.sample import Products
 
 Floats = NDArray[np.float64]
 
-#: How scores are stored; `worker_fusion.join` writes them.
-STORED = np.dtype("<f4")
 #: An answer whose transaction takes longer than this would be passed over.
 SETTLED = timedelta(seconds=5)
 #: Rows of one question; both databases take more.
@@ -114,7 +113,7 @@ def _scores(session: Session, answered: Sequence[Answered], classes: int) -> dic
     place = {one.id: number for number, one in enumerate(answered)}
     scores = {modality: np.full((len(answered), classes), np.nan) for modality in Modality}
     for job_id, modality, kept in _stored_scores(session, list(place)):
-        row = np.frombuffer(kept, STORED)
+        row = np.frombuffer(kept, PROBABILITY_TYPE)
         if len(row) == classes:
             scores[Modality(modality)][place[job_id]] = row
     return scores
