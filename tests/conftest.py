@@ -7,6 +7,16 @@ import pytest
 pytest_plugins = ("tests.servers",)
 
 LEVELS = ("unit", "integration", "model", "e2e")
+LONG = 32
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long bytes are named by their argument.
+
+    They are files made on the spot: an archive holds the time of its making, and each process
+    that runs tests in parallel would give the test another name.
+    """
+    return argname if isinstance(val, bytes) and len(val) > LONG else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

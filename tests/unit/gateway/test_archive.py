@@ -133,7 +133,14 @@ def test_entry_that_lies_about_its_size_is_read_no_further() -> None:
         found(opened(bytes(content)), "a.jpg")
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", zipped(("a.jpg", b"x" * 99))[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"no archive", id="a text"),
+        pytest.param(zipped(("a.jpg", b"x" * 99))[:-30], id="cut short"),
+    ],
+)
 def test_what_is_no_archive_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="Expected a ZIP archive"):
         opened(content)
