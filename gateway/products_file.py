@@ -14,8 +14,13 @@ from shared.errors import InvalidInput
 
 #: A longer row is a mistake: a description has a few kilobytes. The reader holds this much of one.
 MAX_ROW_BYTES = 1024 * 1024
+#: Bytes that may be read again for each byte of the file, while rows with open quotes are told from
+#: those after them. Without a bound, a file in which every line opens a quote takes hours.
+READ_AGAIN = 8
 #: Of a cell that a report shows.
 SHOWN_CHARACTERS = 100
+TOO_LONG = "Expected a row of at most 1 MiB. Received: a longer one"
+NOT_CLOSED = "Expected a quote at the cell's end. Received: none"
 _DELIMITERS = ",;\t|"
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -125,13 +130,22 @@ class _TooLong(Exception):
     """A line, or the lines of a row, are longer than `MAX_ROW_BYTES`."""
 
 
+class _NotClosed(Exception):
+    """A quote is open at the line's end, and the lines after it were read again often enough."""
+
+
 class _Lines:
-    """The lines of a file as text; those that belong to one row are remembered and can go back."""
+    """The lines of a file as text; those that belong to one row are remembered and can go back.
+
+    Lines that went back are read again, each once as the beginning of a row; beyond that, no more
+    than `READ_AGAIN` allows.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._back: deque[str] = deque()
         self._last = 0
+        self._again = 0
         #: Of the row that is being read.
         self.taken: list[str] = []
         self.size = 0
@@ -141,6 +155,10 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
+        if self._back and self.taken:
+            if len(self._back[0]) > self._again:
+                raise _NotClosed
+            self._again -= len(self._back[0])
         line = self._back.popleft() if self._back else self._read()
         self._last += 1
         self.taken.append(line)
@@ -169,6 +187,7 @@ class _Lines:
             # The reader asks for more only inside of quotes.
             self.is_cut = bool(self.taken)
             raise StopIteration
+        self._again += READ_AGAIN * len(raw)
         if len(raw) > MAX_ROW_BYTES:
             while raw and not raw.endswith(b"\n"):
                 raw = self._stream.readline(MAX_ROW_BYTES)
@@ -191,9 +210,9 @@ def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
             cells = next(reader)
         except StopIteration:
             return
-        except (_TooLong, csv.Error):
+        except (_TooLong, _NotClosed, csv.Error) as error:
             number += 1
-            yield _whole(number, lines, "Expected a row of at most 1 MiB. Received: a longer one")
+            yield _whole(number, lines, _reason(error))
             lines.give_back()
             reader = csv.reader(lines, delimiter=form.delimiter or ",")
             continue
@@ -201,8 +220,7 @@ def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
             continue
         number += 1
         if lines.is_cut:
-            reason = "Expected a quote at the cell's end. Received: none"
-            yield _whole(number, lines, reason, form)
+            yield _whole(number, lines, NOT_CLOSED, form)
         elif len(cells) != len(form.columns):
             reason = f"Expected {len(form.columns)} cells. Received: {len(cells)}"
             yield _whole(number, lines, reason, form)
@@ -226,7 +244,7 @@ def _json_rows(stream: BinaryIO) -> Iterator[Row]:
             return
         except _TooLong:
             number += 1
-            yield _whole(number, lines, "Expected a row of at most 1 MiB. Received: a longer one")
+            yield _whole(number, lines, TOO_LONG)
             continue
         if not line.strip():
             continue
@@ -254,6 +272,12 @@ def _row(
         description=found.get("description", ""),
         image=found.get("image", ""),
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, csv.Error):
+        return f"Expected a row of CSV. Received: {error}"
+    return NOT_CLOSED if isinstance(error, _NotClosed) else TOO_LONG
 
 
 def _whole(number: int, lines: _Lines, reason: str, form: Form | None = None) -> Row:

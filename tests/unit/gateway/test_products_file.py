@@ -3,14 +3,14 @@
 import csv
 import io
 import tracemalloc
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.products_file import MAX_ROW_BYTES, Row, form_of, rows_of
+from gateway.products_file import MAX_ROW_BYTES, READ_AGAIN, Row, form_of, rows_of
 from shared.errors import InvalidInput
 
 
@@ -80,11 +80,47 @@ def test_quote_that_is_not_closed_costs_one_row(rows: bytes, expected: list[str 
     assert titles(b"designation,description\n" + rows) == expected
 
 
-@pytest.mark.parametrize("inside", [b"x" * 10_000_000, b'"' + b"x\n" * 5_000_000 + b'"'])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        pytest.param(b"x" * 10_000_000, id="one line"),
+        pytest.param(b'"' + (b"x" * 99 + b"\n") * 100_000 + b'"', id="many lines"),
+    ],
+)
 def test_row_of_ten_megabytes_is_rejected_alone(inside: bytes) -> None:
     found = titles(b"designation,description\nA,\nB," + inside + b"\nC,\n")
     assert found[:2] == ["A", None]
     assert found[-1] == "C"
+
+
+def test_file_in_which_every_line_opens_a_quote_is_not_read_again_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+    original = csv.reader
+
+    def counting(lines: Iterable[str], **how: Any) -> Any:
+        def counted() -> Iterator[str]:
+            nonlocal looked_at
+            for line in lines:
+                looked_at += 1
+                yield line
+
+        return original(counted(), **how)
+
+    monkeypatch.setattr(csv, "reader", counting)
+    # A quote that is open stays open in the next line, and that line alone would open one too.
+    found = titles(b"designation,description\n" + b'x","y\n' * 5_000 + b"B,\n")
+    assert found == [None] * 5_000 + ["B"]
+    # Each as the beginning of a row, in the report, and as often as it may be read again
+    assert looked_at < (READ_AGAIN + 3) * 5_000
+
+
+def test_what_is_no_csv_is_rejected_for_what_it_is() -> None:
+    rows = read(b"designation,description\nA,\nB\rC,\nD,\n")
+    assert [row.designation for row in rows if not row.problem] == ["A", "D"]
+    assert rows[1].problem
+    assert "new-line character" in rows[1].problem.reason
 
 
 def test_memory_stays_flat() -> None:
