@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from gateway.deps import Principal
-from gateway.schemas import UserPatch
+from gateway.schemas.accounts import UserPatch
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
 

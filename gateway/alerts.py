@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.deps import Principal, cursor_after, read_cursor
-from gateway.schemas import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
+from gateway.schemas.drift import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
 from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now

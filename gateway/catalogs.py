@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.products_file import form_of
-from gateway.schemas import ModelName
+from gateway.schemas.jobs import ModelName
 from shared.db.models import (
     HAS_PRODUCT,
     NOT_DONE,

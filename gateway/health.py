@@ -3,7 +3,7 @@
 from alembic.runtime.migration import MigrationContext
 
 from gateway.champion import STATIONS, ChampionWatch
-from gateway.schemas import Health
+from gateway.schemas.health import Health
 from shared.broker import Broker
 from shared.contracts import STATIONS as ALL_STATIONS
 from shared.contracts import Lane, queue_name

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.group_commit import GroupCommit
-from gateway.schemas import ModelName
+from gateway.schemas.jobs import ModelName
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import (

@@ -43,7 +43,7 @@ from gateway.routes import (
     training,
     users,
 )
-from gateway.schemas import Problem
+from gateway.schemas.problem import Problem
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.single_sign_on import SingleSignOn

@@ -16,7 +16,7 @@ from gateway import audit
 from gateway.accounts import is_password
 from gateway.deps import AccessTokens, Claims, Origin, Principal, digest, new_secret
 from gateway.guesses import Guesses
-from gateway.schemas import TokenPair
+from gateway.schemas.sessions import TokenPair
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound, Unauthenticated

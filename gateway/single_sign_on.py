@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from gateway import accounts, audit
 from gateway.deps import Origin, digest
-from gateway.schemas import TokenPair, Username
+from gateway.schemas.accounts import Username
+from gateway.schemas.sessions import TokenPair
 from gateway.sessions import Sessions
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway import api_keys, audit
-from gateway.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
+from gateway.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from gateway import audit
-from gateway.schemas import AuditEntryOut, AuditPage
+from gateway.schemas.audit import AuditEntryOut, AuditPage
 from gateway.services import ServicesDep, SignedIn
 from shared.errors import InvalidInput
 

@@ -18,14 +18,9 @@ from gateway.deps import Principal
 from gateway.forms import read_form
 from gateway.labels import LabelReport
 from gateway.releases import resolve
-from gateway.schemas import (
-    CatalogCounts,
-    CatalogOut,
-    CatalogPage,
-    JobError,
-    LabelReportOut,
-    ModelName,
-)
+from gateway.schemas.catalogs import CatalogCounts, CatalogOut, CatalogPage
+from gateway.schemas.jobs import JobError, ModelName
+from gateway.schemas.labels import LabelReportOut
 from gateway.services import Services, ServicesDep, SignedIn
 from shared.db.models import Catalog
 from shared.errors import Conflict, InvalidInput, NotFound, TooLarge

@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from gateway import datasets
 from gateway.datasets import FILES, Change
 from gateway.forms import read_form
-from gateway.schemas import (
+from gateway.schemas.datasets import (
     DatasetList,
     DatasetOut,
     DatasetReportOut,

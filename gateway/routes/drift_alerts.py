@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from gateway import alerts, audit
-from gateway.schemas import (
+from gateway.schemas.drift import (
     AlertmanagerWebhook,
     DismissRequest,
     DriftAlertIn,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.health import readiness
-from gateway.schemas import Health
+from gateway.schemas.health import Health
 from gateway.services import ServicesDep
 
 router = APIRouter(tags=["health"])

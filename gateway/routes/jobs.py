@@ -7,7 +7,8 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway import audit, jobs, labels
 from gateway.releases import resolve
-from gateway.schemas import JobError, JobOut, JobPage, LabelIn, ModelName, Result
+from gateway.schemas.jobs import JobError, JobOut, JobPage, ModelName, Result
+from gateway.schemas.labels import LabelIn
 from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Job, JobStatus
 from shared.errors import InvalidInput, TooLarge

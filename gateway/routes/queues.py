@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from gateway import audit, dead_letters, queues
-from gateway.schemas import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
+from gateway.schemas.queues import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from gateway import audit
 from gateway.deps import Origin, Principal
 from gateway.releases import resolve
-from gateway.schemas import (
+from gateway.schemas.releases import (
     CategoryList,
     CategoryOut,
     PromoteRequest,

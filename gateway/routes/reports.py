@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
 from gateway import audit, reports
-from gateway.schemas import ReportList, ReportOut, ReportRequest, ReportSummary
+from gateway.schemas.reports import ReportList, ReportOut, ReportRequest, ReportSummary
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 PREFIX = "/v1/reports"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from gateway import reviews
 from gateway.reviews import Reason
 from gateway.routes.jobs import job_out
-from gateway.schemas import ReviewOut, ReviewPage
+from gateway.schemas.labels import ReviewOut, ReviewPage
 from gateway.services import ServicesDep, SignedIn
 from shared.db.models import Job, Review
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from gateway.schemas import TokenPair
+from gateway.schemas.sessions import TokenPair
 from gateway.services import OriginDep, Services, ServicesDep
 from gateway.single_sign_on import SingleSignOn
 from shared.errors import NotFound

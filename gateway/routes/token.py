@@ -6,15 +6,8 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from gateway import accounts, audit, one_time_codes
-from gateway.schemas import (
-    PasswordChange,
-    PasswordChoice,
-    RefreshRequest,
-    SessionList,
-    SessionOut,
-    TokenPair,
-    UserOut,
-)
+from gateway.schemas.accounts import PasswordChange, PasswordChoice, UserOut
+from gateway.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["sign in"])

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from gateway import audit, training
-from gateway.schemas import TrainingRequest, TrainingRunList, TrainingRunOut
+from gateway.schemas.training import TrainingRequest, TrainingRunList, TrainingRunOut
 from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import TrainingRun
 

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 
 from gateway import accounts, audit, one_time_codes
-from gateway.schemas import OneTimeCodeOut, UserCreate, UserCreated, UserOut, UserPage, UserPatch
+from gateway.schemas.accounts import (
+    OneTimeCodeOut,
+    UserCreate,
+    UserCreated,
+    UserOut,
+    UserPage,
+    UserPatch,
+)
 from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import User
 from shared.db.session import Work

@@ -22,23 +22,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
 from gateway.errors import problem
-from gateway.schemas import (
-    CategoryList,
-    DeadLetterList,
-    DeadLetterReport,
-    JobOut,
-    JobPage,
-    LabelIn,
-    LabelReportOut,
-    QueueList,
-    ReleaseList,
-    ReportList,
-    ReportOut,
-    ReportRequest,
-    ReviewPage,
-    TokenPair,
-    UserOut,
-)
+from gateway.schemas.accounts import UserOut
+from gateway.schemas.jobs import JobOut, JobPage
+from gateway.schemas.labels import LabelIn, LabelReportOut, ReviewPage
+from gateway.schemas.queues import DeadLetterList, DeadLetterReport, QueueList
+from gateway.schemas.releases import CategoryList, ReleaseList
+from gateway.schemas.reports import ReportList, ReportOut, ReportRequest
+from gateway.schemas.sessions import TokenPair
 
 USERNAME, PASSWORD, KEY = "amelie", "correct horse battery", "rayon_key"
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)

@@ -1,0 +1,34 @@
+"""Monthly reports."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.schemas.body import Body
+
+
+class ReportRequest(Body):
+    """The month that a report is wanted of."""
+
+    month: str = Field(max_length=16, examples=["2026-11"])
+
+
+class ReportSummary(BaseModel):
+    """A month and its verdict."""
+
+    month: str
+    made_at: datetime
+    verdict: Literal["healthy", "watch", "retrain"]
+
+
+class ReportOut(ReportSummary):
+    """A month's report: everything that its page shows."""
+
+    document: dict[str, Any]
+
+
+class ReportList(BaseModel):
+    """Reports, the newest month first."""
+
+    items: list[ReportSummary]
