@@ -1,0 +1,95 @@
+"""The tables, each in the module of its noun. All come in here: whoever imports one knows all."""
+
+from shared.db.models.accounts import (
+    ApiKey,
+    LoginSession,
+    OneTimeCode,
+    Role,
+    User,
+)
+from shared.db.models.audit import (
+    AuditEntry,
+)
+from shared.db.models.base import (
+    ID,
+    Base,
+    UtcDateTime,
+    first_id_of,
+    new_id,
+    now,
+)
+from shared.db.models.catalogs import (
+    ROW_DIGITS,
+    Catalog,
+    CatalogStatus,
+    new_catalog_id,
+    row_job_id,
+    row_of_job,
+)
+from shared.db.models.datasets import (
+    DatasetStatus,
+    DatasetVersion,
+)
+from shared.db.models.jobs import (
+    HAS_PRODUCT,
+    NOT_DONE,
+    IdempotencyKey,
+    Job,
+    JobStatus,
+    Review,
+    Score,
+)
+from shared.db.models.messages import (
+    DeadLetter,
+)
+from shared.db.models.monitoring import (
+    AlertStatus,
+    DriftAlert,
+    DriftWindow,
+    Performance,
+    Report,
+)
+from shared.db.models.training import (
+    Promotion,
+    TrainingRun,
+    TrainingStatus,
+)
+
+__all__ = [
+    "HAS_PRODUCT",
+    "ID",
+    "NOT_DONE",
+    "ROW_DIGITS",
+    "AlertStatus",
+    "ApiKey",
+    "AuditEntry",
+    "Base",
+    "Catalog",
+    "CatalogStatus",
+    "DatasetStatus",
+    "DatasetVersion",
+    "DeadLetter",
+    "DriftAlert",
+    "DriftWindow",
+    "IdempotencyKey",
+    "Job",
+    "JobStatus",
+    "LoginSession",
+    "OneTimeCode",
+    "Performance",
+    "Promotion",
+    "Report",
+    "Review",
+    "Role",
+    "Score",
+    "TrainingRun",
+    "TrainingStatus",
+    "User",
+    "UtcDateTime",
+    "first_id_of",
+    "new_catalog_id",
+    "new_id",
+    "now",
+    "row_job_id",
+    "row_of_job",
+]
