@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, default=Path("var/training/release"))
     train.add_argument("--work", type=Path, default=Path("var/training"))
     train.add_argument("--weights", type=Path, help="folder with ImageNet weights")
+    train.add_argument("--champion", type=Path, help="release whose network of pictures is tried")
     train.add_argument("--mlflow", help="address of the MLflow that keeps the run")
     train.add_argument(
         "--publish",
@@ -88,6 +89,7 @@ def _train(given: argparse.Namespace) -> None:
     plan = Plan(
         work=given.work,
         weights=given.weights,
+        champion=given.champion,
         name=given.name,
         seed=given.seed,
         storage=given.storage,

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from shared.db.models import now
-from shared.errors import Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.settings import TrainerSettings
 from trainer.child import Workbench
 from trainer.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.heart import Heart
 from trainer.leases import Claim, Leases
+
+log = structlog.get_logger(__name__)
 
 Found = TypeVar("Found")
 
@@ -106,6 +110,7 @@ class Attempt:
 
     def _train(self) -> Trained:
         data = self._data()
+        self._folder.mkdir(parents=True, exist_ok=True)
         # Half a release of an attempt that was killed.
         shutil.rmtree(self._out, ignore_errors=True)
         command = [*self._commands.train, data, "--out", str(self._out)]
@@ -113,6 +118,8 @@ class Attempt:
         command += ["--progress", str(self._progress_path)]
         if self._settings.weights is not None:
             command += ["--weights", str(self._settings.weights)]
+        if (champion := self._champion_folder()) is not None:
+            command += ["--champion", str(champion)]
         self._run_child("training", command)
         trained = Trained.read(self._folder)
         if trained is None:
@@ -144,6 +151,16 @@ class Attempt:
         verdict: dict[str, Any] = {**json.loads(out.read_text()), "champion": champion}
         self._leases.note(self._claim, verdict=verdict)
         return verdict
+
+    def _champion_folder(self) -> Path | None:
+        """Of the release that serves: its network is tried too, and one can do without it."""
+        self._tell("champion")
+        try:
+            champion = self._patiently(self._delivery.registry.champion)
+            return None if champion is None else self._folder_of(champion)
+        except (NotFound, Unavailable) as error:
+            log.warning("champion_not_reached", error=error.detail)
+            return None
 
     def _folder_of(self, version: str) -> Path:
         return self._patiently(lambda: self._delivery.registry.folder(version))

@@ -127,6 +127,10 @@ class PictureCandidate(Protocol):
     def size(self) -> int:
         """Edge of the pictures that it reads, in pixels."""
 
+    @property
+    def network(self) -> str:
+        """What the features of its backbone are kept under."""
+
     def missing(self, workshop: Workshop) -> str | None:
         """Why it cannot be tried here, if so."""
 

@@ -18,6 +18,7 @@ MODELS = {
     "picture_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
     "picture_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
     "picture_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
+    "picture_champion": "network of the release that served before, with a head fitted anew",
     "fusion_mean": "weighted mean of both models' probabilities",
     "fusion_log_linear": "weighted sum of both models' log-probabilities",
     "fusion_stacking": "multinomial regression on both models' log-probabilities",

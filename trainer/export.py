@@ -79,7 +79,7 @@ def export_image(parts: Sequence[Part], folder: Path, storage: Storage) -> Image
     return ImagePart(
         preparation=IMAGE_PREPARATION,
         size=part.candidate.size,
-        extractor=extractor_id(part.candidate.name, folder / "backbone.onnx"),
+        extractor=extractor_id(part.candidate.network, folder / "backbone.onnx"),
         features=features_of(folder / "backbone.onnx"),
     )
 

@@ -71,7 +71,7 @@ class _Given:
         part = self.image.parts[0]
         pictures = RowPictures(self.rows, self.bench.work / "features", self.bench.workshop.tell)
         features = pictures.features(
-            part.candidate.name, part.folder / "backbone.onnx", part.candidate.size
+            part.candidate.network, part.folder / "backbone.onnx", part.candidate.size
         )
         return Evidence(
             text=getattr(self.texts[0], self.name).loc[index].to_numpy(np.float32),

@@ -27,6 +27,7 @@ from trainer.leaderboard import as_json, as_markdown, marked
 from trainer.lineup import FUSION, PICTURES, TEXT
 from trainer.modality import Bench, Model
 from trainer.models.fusion import FusionCandidate
+from trainer.models.picture_champion import champion_backbone
 from trainer.monitoring.sample import REFERENCE
 from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures
@@ -36,7 +37,7 @@ from trainer.texts import run_texts
 from trainer.tracking import Tracking
 
 #: Steps of a run with every candidate, for its progress.
-EXPECTED_STEPS = 36
+EXPECTED_STEPS = 39
 RESULT = "result.json"
 
 
@@ -47,6 +48,7 @@ class Plan:
     Attributes:
         work: Steps, features and other things worth keeping between runs.
         weights: Folder with ImageNet weights; `None` fetches Keras's own.
+        champion: Folder of the release that serves; its network of pictures is tried too.
         storage: How weights are kept in the release.
         weak_weight: How much a weakly labelled row counts beside an officially labelled one.
         budget: Most milliseconds of one product; part of the choice and of the package test.
@@ -56,6 +58,7 @@ class Plan:
 
     work: Path
     weights: Path | None = None
+    champion: Path | None = None
     name: str = "rayon"
     seed: int = 0
     storage: Storage = "int8"
@@ -97,7 +100,7 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     )
     manifest.write(aside)
     has_weak_labels = bool(len(data.part("weak")))
-    card = model_card(manifest, chosen.board, _settings(), has_weak_labels=has_weak_labels)
+    card = model_card(manifest, chosen.board, _settings(plan), has_weak_labels=has_weak_labels)
     (aside / "MODEL_CARD.md").write_text(card, "utf-8")
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
@@ -111,7 +114,7 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
 
 def _choose(plan: Plan, bench: Bench) -> Chosen:
     texts = run_texts(bench, TEXT, plan.budget.text_ms)
-    images, missing = run_pictures(bench, PICTURES, plan.budget.image_ms)
+    images, missing = run_pictures(bench, _pictures(plan), plan.budget.image_ms)
     if not texts and not images:
         raise InvalidInput("Expected products with texts or readable pictures. Received: neither")
     fused, entries = run_fusion(bench, FUSION, texts, images) if texts and images else (None, [])
@@ -174,13 +177,18 @@ def _parameters(plan: Plan, bench: Bench) -> dict[str, object]:
         "weak_weight": plan.weak_weight,
         "budget": vars(plan.budget),
     }
-    return found | _settings()
+    return found | _settings(plan)
 
 
-def _settings() -> dict[str, dict[str, object]]:
+def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     candidates: tuple[TextCandidate | PictureCandidate | FusionCandidate, ...] = (
         *TEXT,
-        *PICTURES,
+        *_pictures(plan),
         *FUSION,
     )
     return {one.name: parameters(one.settings) for one in candidates}
+
+
+def _pictures(plan: Plan) -> tuple[PictureCandidate, ...]:
+    # Last: where a network that is named is as good, its name tells more.
+    return (*PICTURES, *champion_backbone(plan.champion))

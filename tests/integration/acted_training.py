@@ -24,7 +24,9 @@ def main() -> int:
     parser.add_argument("data")
     for name in ("--out", "--work", "--progress"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--champion", type=Path)
     given = parser.parse_args()
+    print(f"champion {given.champion}", flush=True)
     kept = given.work / "kept"
     kept.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(STEPS):

@@ -120,6 +120,29 @@ def following(runs: Runs) -> threading.Thread:
     return thread
 
 
+# Training
+
+
+def test_training_is_given_the_release_that_serves(
+    runs: Runs, registry: FolderRegistry, unit_of_work: UnitOfWork, settings: TrainerSettings
+) -> None:
+    id_ = add(unit_of_work)
+    runs.work_off()
+    log = (settings.work_folder / "runs" / id_ / "training.log").read_text()
+    assert f"champion {registry.folder('1')}\n" in log
+
+
+def test_training_does_without_a_registry_that_does_not_answer(
+    runs: Runs, registry: FolderRegistry, unit_of_work: UnitOfWork, settings: TrainerSettings
+) -> None:
+    (registry.root / "down").touch()
+    id_ = add(unit_of_work)
+    runs.work_off()
+    log = (settings.work_folder / "runs" / id_ / "training.log").read_text()
+    assert "champion None\n" in log
+    assert steps_done(settings) == [*STEPS]
+
+
 # Promotion
 
 
@@ -408,6 +431,7 @@ def test_trainer_process_gives_its_run_back_when_it_is_told_to_stop(
         RAYON_TRAINER_DATA=str(data),
         RAYON_TRAINER_WORK_FOLDER=str(tmp_path / "training"),
         RAYON_TRAINER_STOP_GRACE_SECONDS="2",
+        RAYON_TRAINER_REGISTRY_PATIENCE_SECONDS="1",
         RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
     )
     id_ = add(unit_of_work, None)
@@ -445,7 +469,7 @@ def test_registry_that_comes_back_in_time_costs_only_patience(
     (registry.root / "down").touch()
     id_ = add(runs.unit_of_work)
     thread = following(changed(runs, registry_patience_seconds=SECONDS))
-    until(lambda: is_at(runs.unit_of_work, id_, "register"), SECONDS, "it wants to register")
+    until(lambda: is_at(runs.unit_of_work, id_, "champion"), SECONDS, "it asks what serves")
     (registry.root / "down").unlink()
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)

@@ -142,6 +142,39 @@ def test_workers_know_the_pictures_of_a_release_that_passed(data: Dataset, tmp_p
 
 
 @pytest.mark.usefixtures("delivered")
+def test_network_of_the_champion_does_where_no_weights_are(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a release that serves, and a machine where no network has weights
+    before, out = run(data, tmp_path)
+    champion = out.rename(tmp_path / "champion")
+    monkeypatch.setattr(pipeline, "PICTURES", (NotFetched(), MissingPicture()))
+    network = before.image_part.extractor
+    known = sorted((tmp_path / "work/features").rglob("*.parquet"))
+    # When a release is trained in its light
+    manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
+    # Then it answers pictures, by the same network and another head
+    assert manifest.figures["image_f1_plain"] > 0.9
+    assert manifest.image_part.extractor == network
+    assert (out / "image/backbone.onnx").read_bytes() == (
+        champion / "image/backbone.onnx"
+    ).read_bytes()
+    assert "**picture_champion**" in (out.parent / "leaderboard.md").read_text()
+    # And no picture went through the network again
+    assert sorted((tmp_path / "work/features").rglob("*.parquet")) == known
+
+
+@pytest.mark.usefixtures("delivered")
+def test_champion_without_pictures_gives_no_network(tmp_path: Path) -> None:
+    _, out = run(load(products(tmp_path / "texts", pictures=False)), tmp_path)
+    champion = out.rename(tmp_path / "champion")
+    data = load(products(tmp_path / "data"))
+    manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
+    assert manifest.figures["image_f1_plain"] > 0.9
+    assert "picture_champion" not in (out.parent / "leaderboard.md").read_text()
+
+
+@pytest.mark.usefixtures("delivered")
 def test_second_run_on_the_same_data_computes_nothing(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,11 @@ class FrozenBackbone:
     settings: HeadSettings = field(default_factory=HeadSettings)
     code: tuple[str, ...] = ("trainer.models.picture_head",)
 
+    @property
+    def network(self) -> str:
+        """What its features are kept under."""
+        return self.name
+
     def build(self, weights: Path | None) -> keras.Model:
         """Build the backbone: pixels 0 to 255 in, features `(batch, features)` out."""
         raise NotImplementedError
@@ -57,19 +62,23 @@ class FrozenBackbone:
 
     def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
         """Compute the features that are not known yet, and fit the head."""
-        file = None if workshop.weights is None else workshop.weights / self.weights_file
         if not (folder / BACKBONE).exists():
-            export_backbone(self.build(file), self.size, folder / BACKBONE, workshop.storage)
-        features = pictures.features(self.name, folder / BACKBONE, self.size)
+            self.place(folder / BACKBONE, workshop)
+        features = pictures.features(self.network, folder / BACKBONE, self.size)
         fit_head(self.name, features, labels, self.settings, workshop).save(folder / HEAD)
 
     def predict(self, pictures: Pictures, folder: Path) -> Floats:
         """Logits, shape `(len(pictures), classes)`."""
-        return predict_logits(folder, pictures.features(self.name, folder / BACKBONE, self.size))
+        return predict_logits(folder, pictures.features(self.network, folder / BACKBONE, self.size))
 
     def export(self, graph: Graph, folder: Path) -> str:
         """Add the head."""
         return export_head(graph, folder)
+
+    def place(self, path: Path, workshop: Workshop) -> None:
+        """Write the backbone as it serves."""
+        file = None if workshop.weights is None else workshop.weights / self.weights_file
+        export_backbone(self.build(file), self.size, path, workshop.storage)
 
 
 def export_backbone(

@@ -88,6 +88,11 @@ class XceptionTuned:
     settings: TuningSettings = field(default_factory=TuningSettings)
     code: tuple[str, ...] = CODE
 
+    @property
+    def network(self) -> str:
+        """What its features are kept under."""
+        return self.name
+
     def missing(self, workshop: Workshop) -> str | None:
         """Say which file of weights is not there."""
         return XceptionFrozen().missing(workshop)
@@ -119,7 +124,7 @@ class XceptionTuned:
 
     def predict(self, pictures: Pictures, folder: Path) -> Floats:
         """Logits, shape `(len(pictures), classes)`."""
-        return predict_logits(folder, pictures.features(self.name, folder / BACKBONE, SIZE))
+        return predict_logits(folder, pictures.features(self.network, folder / BACKBONE, SIZE))
 
     def export(self, graph: Graph, folder: Path) -> str:
         """Add the head."""
