@@ -8,16 +8,18 @@ work off what was taken. The ways take turns, so that a noisy moment meets all o
 """
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 
 from infra.embedded.settings import PROJECT
 from tests.bench.client import Connections, in_flight
@@ -122,13 +124,37 @@ def waiting(admin: httpx.Client) -> int:
 def resting(system: System) -> Iterator[None]:
     """Workers and everything else that takes no requests stand still."""
     idle = [one for name, one in system.processes().items() if name not in AWAKE]
-    for process in idle:
-        process.suspend()
+    _stop(idle)
     try:
+        # Who stands still within a transaction lets nobody else write.
+        while not _is_free(system.home / "rayon.db"):
+            _go_on(idle)
+            time.sleep(0.1)
+            _stop(idle)
         yield
     finally:
-        for process in idle:
-            process.resume()
+        _go_on(idle)
+
+
+def _stop(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        process.suspend()
+
+
+def _go_on(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        process.resume()
+
+
+def _is_free(database: Path) -> bool:
+    """Whether somebody can write to a SQLite database."""
+    with closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 @contextmanager
