@@ -1,0 +1,1 @@
+"""What each part of the system costs; see `__main__`."""

@@ -1,0 +1,69 @@
+"""What it costs to score, by the workers' own handlers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.contracts import Modality, ModalityScored
+from shared.inference.features import NoFeatures
+from shared.inference.pool import ModelPool
+from shared.settings import StorageSettings
+from shared.storage import Storage
+from tests.bench.limits.products import (
+    IMAGE_SLICE,
+    TEXT_SLICE,
+    Product,
+    image_message,
+    slices,
+    text_message,
+)
+from tests.bench.limits.stopwatch import Cost, Stopwatch
+from tests.fakes import FakeBroker, FolderReleases
+from worker_image.handler import ImageHandler
+from worker_image.scorer import Backbones, Heads, ImageScorer
+from worker_text.handler import TextHandler
+from worker_text.scorer import TextScorer
+
+
+def texts(
+    registry: FolderReleases, products: Sequence[Product]
+) -> tuple[dict[str, Cost], list[ModalityScored]]:
+    """Score texts as the worker does, in one thread a call; returns what it would send, too."""
+    pool: ModelPool[str] = ModelPool(
+        registry,
+        lambda folder, manifest: TextScorer(folder, manifest, threads=1),
+        modality=Modality.TEXT,
+        max_batch=256,
+        max_wait_seconds=0.0,
+    )
+    told = FakeBroker()
+    handler = TextHandler(pool, told)
+    handler.score_text(text_message(products[:1]))
+    told.messages.clear()
+    watch = Stopwatch.here()
+    for part in slices(products, TEXT_SLICE):
+        handler.score_text(text_message(part))
+    cost = watch.cost(len(products))
+    return {"text worker": cost}, [one for one in told.messages if isinstance(one, ModalityScored)]
+
+
+def images(registry: FolderReleases, folder: Path, pictures: Sequence[bytes]) -> dict[str, Cost]:
+    """Read, decode and score pictures as the worker does, in one thread a call."""
+    storage = Storage(StorageSettings(url=str(folder / "storage")))
+    backbones = Backbones(threads=1)
+    pool: ModelPool[Any] = ModelPool(
+        registry,
+        lambda place, manifest: ImageScorer(place, manifest, backbones),
+        modality=Modality.IMAGE,
+        max_batch=1,
+        max_wait_seconds=0.0,
+    )
+    handler = ImageHandler(pool, Heads(registry), NoFeatures(), FakeBroker(), storage)
+    watch = Stopwatch.here()
+    uris = [storage.put("pictures", picture) for picture in pictures]
+    storing = watch.cost(len(pictures))
+    handler.score_image(image_message(uris[:1]))
+    watch = Stopwatch.here()
+    for part in slices(uris, IMAGE_SLICE):
+        handler.score_image(image_message(part))
+    return {"store a picture (a folder)": storing, "picture worker": watch.cost(len(pictures))}
