@@ -45,6 +45,7 @@ class AnsweredJobs:
         labelled_at: datetime | None = None,
         reason: str | None = None,
         chance: float = 1.0,
+        random_chance: float | None = None,
         **changes: Any,
     ) -> list[Base]:
         """One job with its scores.
@@ -59,6 +60,7 @@ class AnsweredJobs:
             labelled_at: When; a day after the answer if left out.
             reason: Why it was drawn for review, if it was.
             chance: How likely it was to be drawn.
+            random_chance: By the random part; if left out, the part that drew it is the only one.
             changes: Other columns of the job.
         """
         given = {Modality.TEXT: text, Modality.IMAGE: image}
@@ -104,7 +106,7 @@ class AnsweredJobs:
             )
             for modality, failure in failures.items()
         ]
-        drawn = [] if reason is None else [self._review(job, reason, chance)]
+        drawn = [] if reason is None else [self._review(job, reason, chance, random_chance)]
         return [job, *scores, *drawn]
 
     def _score(self, job: Job, modality: Modality, probabilities: Floats) -> Score:
@@ -116,5 +118,13 @@ class AnsweredJobs:
             scored_at=job.finished_at,
         )
 
-    def _review(self, job: Job, reason: str, chance: float) -> Review:
-        return Review(job_id=job.id, chosen_at=job.finished_at, reason=reason, chance=chance)
+    def _review(self, job: Job, reason: str, chance: float, random_chance: float | None) -> Review:
+        if random_chance is None:
+            random_chance = chance if reason == "random" else 0.0
+        return Review(
+            job_id=job.id,
+            chosen_at=job.finished_at,
+            reason=reason,
+            chance=chance,
+            random_chance=random_chance,
+        )

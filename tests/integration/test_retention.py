@@ -203,7 +203,7 @@ def test_reviews_of_what_nobody_can_see_go_and_labelled_ones_stay(cleaned: Clean
     answered = cleaned.job(JOB_DAYS + 1, label=10, labelled_at=now() - timedelta(days=80))
     cleaned.add(taken_in(now()))
     for job in (asked, answered):
-        cleaned.add(Review(job_id=job.id, reason="chance", chance=0.1))
+        cleaned.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
     cleaned.clean()
     with cleaned.unit_of_work.reading() as session:
         assert session.get(Review, asked.id) is None

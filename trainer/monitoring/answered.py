@@ -15,8 +15,9 @@ from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
 from shared.inference.fusion import FusionModel
 from shared.inference.manifest import ReleaseManifest
-from trainer.monitoring.estimation import Expectation
+from trainer.monitoring.estimation import Expectation, is_distribution
 from trainer.monitoring.periods import Period
+from trainer.monitoring.reviews import RANDOM, UNCERTAIN
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -129,14 +130,23 @@ def expectations(
 def reviewed(session: Session, period: Period, release: str | None = None) -> Labelled:
     """Answers that were drawn for review and labelled; they stand for all answers.
 
-    The weight is one over the chance of being drawn (Horvitz & Thompson 1952), times those drawn
-    for each one that was labelled, by the reason of drawing: who labels does not always get to the
-    end, and uncertain answers come first.
+    The weight is one over the chance of being drawn and labelled (Horvitz & Thompson 1952). Who
+    labels does not always get to the end, or looks at one part of the sample only. So of either
+    part the share that is labelled counts as the chance of being labelled (Särndal, Swensson and
+    Wretman 1992, chapter 15.6: response homogeneity groups).
     """
     drawn = _drawn(session, period, release)
     rows = [row for row in _labelled(session, period, release) if row.chance]
     done = Counter(row.reason for row in rows)
-    weights = [max(drawn[row.reason] / done[row.reason], 1) / row.chance for row in rows]
+    share = {reason: done[reason] / drawn[reason] for reason in done}
+    weights = [
+        1
+        / (
+            row.random_chance * share.get(RANDOM, 0.0)
+            + (row.chance - row.random_chance) * share.get(UNCERTAIN, 0.0)
+        )
+        for row in rows
+    ]
     return _columns(rows, weights)
 
 
@@ -161,10 +171,11 @@ def _scores(session: Session, period: Period, release: str) -> Iterator[Sequence
 
 
 def _stacked(scores: Sequence[bytes | None], classes: int) -> Floats:
-    """Probabilities `(rows, classes)`; not a number where there are none."""
+    """Probabilities `(rows, classes)`; not a number where none are kept, or something else."""
     missing = np.full(classes, np.nan, PROBABILITY_TYPE).tobytes()
     joined = b"".join(one if one and len(one) == len(missing) else missing for one in scores)
-    return np.frombuffer(joined, PROBABILITY_TYPE).reshape(-1, classes)
+    rows = np.frombuffer(joined, PROBABILITY_TYPE).reshape(-1, classes)
+    return np.where(is_distribution(rows)[:, None], rows, np.float32(np.nan))
 
 
 def _labelled(session: Session, period: Period, release: str | None) -> Sequence[Row[Any]]:
@@ -177,6 +188,7 @@ def _labelled(session: Session, period: Period, release: str | None) -> Sequence
             Job.result,
             Job.label,
             Review.chance,
+            Review.random_chance,
             Review.reason,
         )
         .outerjoin(Review, Review.job_id == Job.id)

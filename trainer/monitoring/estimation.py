@@ -213,12 +213,18 @@ def _checked(probabilities: NDArray[np.floating], classes: int) -> Floats:
             f"Expected probabilities of the shape (rows, {classes or 'classes'}). "
             f"Received: {np.shape(probabilities)}"
         )
-    sums = found.sum(axis=1)
-    # Written so that a NaN is refused too.
-    if not (np.all(found >= 0) and np.all(np.abs(sums - 1) <= SUM_TOLERANCE)):
+    if not is_distribution(found).all():
         raise InvalidInput("Expected rows of probabilities that add up to 1")
-    scaled: Floats = found / sums[:, None]
+    scaled: Floats = found / found.sum(axis=1)[:, None]
     return scaled
+
+
+def is_distribution(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which rows `(rows, classes)` are probabilities that add up to 1; none with a NaN is."""
+    found: NDArray[np.bool_] = np.all(rows >= 0, axis=1) & (
+        np.abs(rows.sum(axis=1) - 1) <= SUM_TOLERANCE
+    )
+    return found
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -45,6 +45,8 @@ TEST, LABELLED, VOLUNTEERED, ESTIMATED = "test", "labelled", "volunteered", "est
 DAYS_BACK = 35
 #: A day with fewer reviewed answers has no figure of its own; its month has.
 LEAST_LABELS = 30
+#: After a scoring that failed.
+TRY_AGAIN = timedelta(days=1)
 #: The truth that an estimate is held against; fewer labels are mostly chance.
 LEAST_TRUTH = 100
 #: A period that is not over is measured again after this long.
@@ -84,6 +86,8 @@ class Performances:
     command: Sequence[str] = COMMAND
     #: Set it to end a scoring that runs.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: When a release that has figures could not be scored again.
+    _failed_at: dict[str, datetime] = field(default_factory=dict)
 
     def measure(self, moment: datetime | None = None) -> None:
         """Bring labelled and estimated figures up to date."""
@@ -121,12 +125,18 @@ class Performances:
             reference = str(data if isinstance(data, Path) else data.reference)
             self._keep_test(champion, self._scored(champion, reference), moment)
         except (TestSetFailed, RayonError) as error:
+            if self.stopping.is_set():
+                return
             log.warning("champion_not_scored", release=champion, error=str(error))
+            self._failed_at[champion] = moment
             self._keep_said(champion, moment)
 
     def _is_test_due(
         self, session: Session, champion: str, moment: datetime, *, has_data: bool
     ) -> bool:
+        failed_at = self._failed_at.get(champion)
+        if failed_at is not None and failed_at > moment - TRY_AGAIN:
+            return False
         last = session.scalar(
             select(Performance)
             .where(Performance.kind == TEST, Performance.release == champion)
@@ -136,8 +146,8 @@ class Performances:
         if last is None:
             return True
         is_measured = last.low is not None
-        days = self.settings.test_every_days if is_measured or not has_data else 1
-        return last.measured_at <= moment - timedelta(days=days)
+        every = timedelta(days=self.settings.test_every_days)
+        return last.measured_at <= moment - (every if is_measured or not has_data else TRY_AGAIN)
 
     def _scored(self, champion: str, data: str) -> dict[str, Any]:
         folder = self.trainer.work_folder / "scoring"
@@ -178,9 +188,14 @@ class Performances:
         log.info("champion_scored", release=champion, **f1)
 
     def _keep_said(self, champion: str, moment: datetime) -> None:
-        """Keep what the release says of itself: no interval, no classes."""
+        """Keep what the release says of itself, unless it was measured here before.
+
+        It has no interval and no classes.
+        """
         said = self.registry.manifest(champion).figures
         with self.unit_of_work() as work:
+            if _is_measured(work.session, champion):
+                return
             for modality in MODALITIES:
                 f1 = said.get(f"{modality}_f1_plain")
                 if f1 is not None:
@@ -269,6 +284,13 @@ class Performances:
             past_error=past,
             classes=by_code(one.estimate, one.confused),
         )
+
+
+def _is_measured(session: Session, release: str) -> bool:
+    measured = select(Performance.id).where(
+        Performance.kind == TEST, Performance.release == release, Performance.low.is_not(None)
+    )
+    return session.scalar(measured.limit(1)) is not None
 
 
 def past_error(session: Session, modality: str, before: datetime) -> float | None:

@@ -8,7 +8,8 @@ Two parts, drawn apart (Poisson sampling: each answer by itself, with its own ch
 
 An answer may be chosen by either, so the chance that is kept with it is `1 - (1 - p) * (1 - q)`. It
 is above 0 for every answer, and `1 / chance` is the number of answers that a label stands for: sums
-over chosen rows with these weights have the day's true sums as their expectation.
+over chosen rows with these weights have the day's true sums as their expectation. `p` is kept too:
+people seldom label all, and not as much of either part.
 
 Source: Horvitz and Thompson, A Generalization of Sampling Without Replacement From a Finite
 Universe, 1952; Särndal, Swensson and Wretman, Model Assisted Survey Sampling, 1992, chapters 2.8
@@ -127,7 +128,12 @@ def chosen(
         elif lot(UNCERTAIN, day, id_) < by_doubt:
             reason = UNCERTAIN
         if reason:
-            yield {"job_id": id_, "reason": reason, "chance": float(chance)}
+            yield {
+                "job_id": id_,
+                "reason": reason,
+                "chance": float(chance),
+                "random_chance": plan_.random,
+            }
 
 
 @dataclass(frozen=True)

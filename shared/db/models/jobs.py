@@ -35,8 +35,23 @@ class Job(Base):
         ),
         # The sweeper's question: what is unfinished and past its lease?
         Index("ix_jobs_status_leased_until", "status", "leased_until"),
-        # What was answered lately, for windows and reports; and what people have labelled.
-        Index("ix_jobs_finished_at", "finished_at"),
+        # What was answered lately, for reports and reviews, and by a release, for windows. With the
+        # status before: SQLite would rather read all that is done than a span of time.
+        Index(
+            "ix_jobs_status_finished_at",
+            "status",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_release_finished_at",
+            "release",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        # What people have labelled.
         Index(
             "ix_jobs_labelled_at",
             "labelled_at",
@@ -125,5 +140,8 @@ class Review(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     chosen_at: Mapped[datetime] = mapped_column(default=now, index=True)
     reason: Mapped[str] = mapped_column(String(16))
-    #: How likely it was to be chosen; a label counts for `1 / chance` answers.
+    #: How likely it was to be chosen by either part of the sample.
     chance: Mapped[float]
+    #: By the random part alone. Where people label more of one part than of the other, both are
+    #: needed to tell for how many answers a label stands.
+    random_chance: Mapped[float]

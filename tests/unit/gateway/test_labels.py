@@ -84,7 +84,7 @@ def test_operator_labels_what_was_chosen_for_review(
     job = make_job(ada, status="done")
     api.add(job)
     if is_chosen:
-        api.add(Review(job_id=job.id, reason="random", chance=0.1))
+        api.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
     other = api.user(role, username="otto")
     answer = api.client.put(
         f"/v1/jobs/{job.id}/label", headers=api.sign(other), json={"prdtypecode": 10}

@@ -32,7 +32,7 @@ def jobs(api: Api) -> list[Job]:
     made = [make_job(ada, **answer, label=label) for label in (None, None, 10, None)]
     api.add(*made)
     for job, reason in zip(made[:3], ("random", "uncertain", "random"), strict=True):
-        api.add(Review(job_id=job.id, reason=reason, chance=0.25))
+        api.add(Review(job_id=job.id, reason=reason, chance=0.25, random_chance=0.1))
     return made
 
 

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select
 
 from shared.contracts import Modality
-from shared.db.models import Base, DatasetStatus, DatasetVersion, Performance
+from shared.db.models import Base, DatasetStatus, DatasetVersion, Performance, Score
 from shared.db.session import UnitOfWork
 from shared.settings import MonitorSettings, TrainerSettings
 from tests.answered_jobs import AnsweredJobs, even_fusion
@@ -179,6 +180,32 @@ def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_apart(
     assert _months(kept(kind="labelled", modality="image")) == []
 
 
+@pytest.mark.parametrize("uncertain_labelled", [0, 9, 18])
+def test_figure_is_the_same_whichever_part_of_the_sample_is_labelled(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+    uncertain_labelled: int,
+) -> None:
+    # Of 200 answers that are sure and 40 that are not the random part draws each tenth, and the
+    # uncertain part half of the rest of the 40.
+    sure: dict[str, Any] = {"text": [0.99, 0.01], "chance": 0.1}
+    unsure: dict[str, Any] = {"text": [0.55, 0.45], "chance": 0.1 + 0.9 * 0.5}
+    for _ in range(20):
+        add(*jobs.make(NOON, label=10, reason="random", random_chance=0.1, **sure))
+    for _ in range(4):
+        add(*jobs.make(NOON, label=2583, reason="random", random_chance=0.1, **unsure))
+    for number in range(18):
+        label = 2583 if number < uncertain_labelled else None
+        add(*jobs.make(NOON, label=label, reason="uncertain", random_chance=0.1, **unsure))
+    performances.measure(NOON + DAY)
+    (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
+    assert reviewed.rows == 24 + uncertain_labelled
+    # All were taken for 10: its F1 is 2 * 200 / (200 + 240), of 2583 it is 0.
+    assert reviewed.f1 == pytest.approx(400 / 440 * 200 / 240)
+
+
 def test_labels_that_come_late_are_added_to_their_day(
     performances: Performances,
     jobs: AnsweredJobs,
@@ -276,6 +303,49 @@ def test_without_data_the_release_speaks_for_itself(
     performances.trainer = TrainerSettings(work_folder=tmp_path / "work", data=Path("data"))
     performances.score_champion(NOON + DAY)
     assert len(kept(kind="test", modality="fusion")) == 2
+
+
+def test_scoring_that_fails_leaves_the_measured_figure_and_is_tried_the_next_day(
+    performances: Performances, kept: Callable[..., list[Performance]], tmp_path: Path
+) -> None:
+    # Given a release that was scored a week ago, and data that cannot be read now
+    performances.score_champion(NOON)
+    works = performances.command
+    tried = tmp_path / "tried"
+    performances.command = (sys.executable, "-c", f"open({str(tried)!r}, 'a').write('x'); exit(3)")
+    for hours in (0, 1, 25):
+        performances.score_champion(NOON + 7 * DAY + timedelta(hours=hours))
+    # Then it was tried once a day, and the figure that was measured still stands
+    assert tried.read_text() == "xx"
+    assert [one.low for one in kept(kind="test", modality="fusion")] == [0.7]
+    performances.command = works
+    performances.score_champion(NOON + 9 * DAY + timedelta(hours=2))
+    assert [one.low for one in kept(kind="test", modality="fusion")] == [0.7, 0.7]
+
+
+def test_scoring_that_is_stopped_says_nothing_of_the_release(
+    performances: Performances, kept: Callable[..., list[Performance]]
+) -> None:
+    performances.stopping.set()
+    performances.score_champion(NOON)
+    assert kept(kind="test", modality="fusion") == []
+
+
+def test_scores_that_are_no_probabilities_are_left_out_of_the_estimate(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    for text in some(100):
+        add(*jobs.make(NOON, text=text))
+    broken = jobs.make(NOON, text=[0.9, 0.1])
+    for score in broken:
+        if isinstance(score, Score):
+            score.probabilities = np.array([0.9, 0.9], "<f4").tobytes()
+    add(*broken)
+    performances.measure(NOON + DAY)
+    assert {one.rows for one in kept(kind="estimated", modality="text")} == {100}
 
 
 def test_stopping_ends_the_scoring_within_a_second(performances: Performances) -> None:

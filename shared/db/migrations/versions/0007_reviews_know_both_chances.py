@@ -1,0 +1,48 @@
+"""Reviews know the chance of each part of the sample; answers are found by time without a scan."""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+revision = '0007'
+down_revision = '0006'
+branch_labels = None
+depends_on = None
+
+IS_FINISHED = sa.text('finished_at IS NOT NULL')
+
+
+def upgrade() -> None:
+    """Apply."""
+    with op.batch_alter_table('reviews', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('random_chance', sa.Double(), nullable=True))
+    # All answers of a day have the same chance in the random part, and one that no model doubted has
+    # no other: the least of the day is it, or a little above.
+    op.execute(
+        'UPDATE reviews SET random_chance = (SELECT min(other.chance) FROM reviews AS other '
+        'WHERE other.chosen_at = reviews.chosen_at)'
+    )
+    with op.batch_alter_table('reviews', schema=None) as batch_op:
+        batch_op.alter_column('random_chance', existing_type=sa.Double(), nullable=False)
+
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.drop_index('ix_jobs_finished_at')
+        for column in ('release', 'status'):
+            batch_op.create_index(
+                f'ix_jobs_{column}_finished_at',
+                [column, 'finished_at'],
+                unique=False,
+                sqlite_where=IS_FINISHED,
+                postgresql_where=IS_FINISHED,
+            )
+
+
+def downgrade() -> None:
+    """Take back."""
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        for column in ('release', 'status'):
+            batch_op.drop_index(f'ix_jobs_{column}_finished_at')
+        batch_op.create_index('ix_jobs_finished_at', ['finished_at'], unique=False)
+
+    with op.batch_alter_table('reviews', schema=None) as batch_op:
+        batch_op.drop_column('random_chance')

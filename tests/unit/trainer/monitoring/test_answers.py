@@ -1,0 +1,63 @@
+"""What the monitor asks of the jobs' table is found without reading the table."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from shared.db.session import UnitOfWork
+from tests.unit.gateway import conftest as gateway
+from trainer.monitoring import answered, reviews, window_products
+from trainer.monitoring.periods import Period
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
+DAY = Period.day(NOON)
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        pytest.param(
+            lambda session: window_products.next_answers(session, "1", None, 10),
+            "ix_jobs_release_finished_at (release=? AND finished_at<?)",
+            id="first window",
+        ),
+        pytest.param(
+            lambda session: window_products.next_answers(session, "1", NOON, 10),
+            "ix_jobs_release_finished_at (release=? AND finished_at>? AND finished_at<?)",
+            id="next window",
+        ),
+        pytest.param(
+            lambda session: reviews._confidences(session, DAY),
+            "ix_jobs_status_finished_at (status=? AND finished_at>? AND finished_at<?)",
+            id="a day's answers",
+        ),
+        pytest.param(
+            lambda session: answered.releases_of(session, DAY),
+            "ix_jobs_status_finished_at (status=? AND finished_at>? AND finished_at<?)",
+            id="a day's releases",
+        ),
+    ],
+)
+def test_answers_of_a_span_are_found_by_an_index(
+    unit_of_work: UnitOfWork, ask: Callable[[Session], Any], index: str
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: Any) -> None:
+        asked.append((statement, parameters))
+
+    engine = unit_of_work.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+    with unit_of_work.reading() as session:
+        ask(session)
+    sqlalchemy.event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        statement, parameters = next(one for one in asked if "jobs" in one[0])
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        assert any(index in str(row) for row in plan)
