@@ -73,11 +73,12 @@ class AlertResponse:
 
     def _decide(self, work: Work, alert: DriftAlert) -> None:
         is_allowed = "allowed_by" in alert.details
-        run = work.session.scalar(
-            select(TrainingRun).where(TrainingRun.status.in_(_UNFINISHED)).limit(1)
-        )
-        if run is not None:
+        if (run := _unfinished_run(work.session)) is not None:
             _train(alert, run, f"A training is under way already: run {run.id}")
+        elif (other := _waiting_for_labels(work.session)) is not None:
+            alert.status = AlertStatus.TRAINING.value
+            alert.details = {**alert.details, AWAITED: other.details[AWAITED]}
+            self._say(alert, f"A training begins once new labels are taken in: alert {other.id}")
         elif not is_allowed and self._settings.response == "ask":
             alert.status = AlertStatus.ASKING.value
             self._say(alert, f"Waits for a person: POST /v1/drift-alerts/{alert.id}/train")
@@ -141,6 +142,8 @@ class AlertResponse:
 
     def _follow(self, alert_id: str) -> None:
         with self._unit_of_work() as work:
+            # It may start a training, as `decide` may.
+            take_turns(work.session, "alert_response")
             alert = work.session.get(DriftAlert, alert_id, with_for_update=True)
             if alert is None or alert.status != AlertStatus.TRAINING.value:
                 return
@@ -155,9 +158,14 @@ class AlertResponse:
             self._end(alert, f"{said}, run {run.id}. {run.message or ''}".strip())
 
     def _go_on(self, work: Work, alert: DriftAlert) -> None:
-        """Train when the version with the new labels was checked."""
-        version = work.session.get(DatasetVersion, alert.details.get(AWAITED, ""))
+        """Train when the version with the new labels was checked, once for all who wait for it."""
+        awaited = alert.details.get(AWAITED, "")
+        version = work.session.get(DatasetVersion, awaited)
         if version is not None and version.status == DatasetStatus.CHECKING.value:
+            return
+        run = _unfinished_run(work.session) or _run_after(work.session, awaited)
+        if run is not None:
+            _train(alert, run, f"Shares a training: run {run.id}")
             return
         if version is not None and version.status == DatasetStatus.READY.value:
             self._request(work, alert, version)
@@ -216,6 +224,34 @@ def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
     if name is not None:
         return session.scalar(newest.where(DatasetVersion.name == name))
     return session.scalar(newest)
+
+
+def _unfinished_run(session: Session) -> TrainingRun | None:
+    return session.scalar(select(TrainingRun).where(TrainingRun.status.in_(_UNFINISHED)).limit(1))
+
+
+def _waiting_for_labels(session: Session) -> DriftAlert | None:
+    """An alert whose training begins when a version with new labels was checked."""
+    return session.scalar(
+        select(DriftAlert)
+        .where(
+            DriftAlert.status == AlertStatus.TRAINING.value,
+            DriftAlert.training_run_id.is_(None),
+            DriftAlert.details[AWAITED].as_string() != "",
+        )
+        .order_by(DriftAlert.id)
+        .limit(1)
+    )
+
+
+def _run_after(session: Session, version_id: str) -> TrainingRun | None:
+    """The run that an alert got which waited for the same version, also one that has ended."""
+    return session.scalar(
+        select(TrainingRun)
+        .join(DriftAlert, DriftAlert.training_run_id == TrainingRun.id)
+        .where(DriftAlert.details[AWAITED].as_string() == version_id)
+        .limit(1)
+    )
 
 
 def _train(alert: DriftAlert, run: TrainingRun, text: str) -> None:

@@ -66,6 +66,21 @@ def end_run(unit_of_work: UnitOfWork, message: str, status: str = "finished") ->
         run.status, run.message, run.finished_at = status, message, now()
 
 
+def set_status_of_newest(unit_of_work: UnitOfWork, status: str) -> None:
+    """End the check of the newest version."""
+    with unit_of_work() as work:
+        query = select(DatasetVersion).order_by(DatasetVersion.version.desc())
+        version = work.session.scalars(query).first()
+        assert version is not None
+        version.status = status
+
+
+def dismiss(unit_of_work: UnitOfWork, alert_id: str) -> None:
+    with unit_of_work() as work:
+        alert = work.session.get_one(DriftAlert, alert_id)
+        alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
+
+
 def respond(unit_of_work: UnitOfWork, **settings: Any) -> AlertResponse:
     return AlertResponse(unit_of_work, MonitorSettings(**settings))
 
@@ -221,6 +236,78 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     response.look()
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@3"
+
+
+def test_alerts_share_the_training_that_waits_for_labels(unit_of_work: UnitOfWork) -> None:
+    # Given a budget of one training, and a label that no version has
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work, trainings_per_week=1)
+    ids = [alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")]
+    # When two alerts are decided while the label is taken in, I expect no run on the old data
+    response.look()
+    assert runs(unit_of_work) == []
+    assert {show(unit_of_work, one).status for one in ids} == {AlertStatus.TRAINING.value}
+    assert ids[0] in show(unit_of_work, ids[1]).steps[-1]["text"]
+    # When it was taken in, I expect one run for both
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@2"
+    assert {show(unit_of_work, one).training_run_id for one in ids} == {run.id}
+
+
+def test_an_alert_goes_on_alone_when_the_one_it_waits_with_is_dismissed(
+    unit_of_work: UnitOfWork,
+) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work, trainings_per_week=1)
+    first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
+    response.look()
+    dismiss(unit_of_work, first)
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@2"
+    assert show(unit_of_work, second).training_run_id == run.id
+    assert show(unit_of_work, first).training_run_id is None
+
+
+def test_an_alert_joins_a_run_that_a_person_asked_for_meanwhile(unit_of_work: UnitOfWork) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.look()
+    add(unit_of_work, TrainingRun(requested_by="olga", reason="mine", dataset="shop@1"))
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert show(unit_of_work, alert_id).training_run_id == run.id
+
+
+def test_an_alert_that_waited_shares_a_run_that_has_ended_already(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given two alerts that wait for the same version, of which one was followed alone
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work)
+    first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
+    response.look()
+    run = TrainingRun(requested_by="monitor", reason="x", status="failed", finished_at=now())
+    add(unit_of_work, run)
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, first).training_run_id = runs(unit_of_work)[0].id
+    set_status_of_newest(unit_of_work, "ready")
+    # When the other one is followed, I expect no second run
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+    assert show(unit_of_work, second).training_run_id == runs(unit_of_work)[0].id
 
 
 def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
