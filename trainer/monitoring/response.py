@@ -8,7 +8,7 @@ Everything is read from the rows, so a message that is lost or comes twice chang
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import func, select
@@ -40,6 +40,10 @@ WEEK = timedelta(days=7)
 _UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
 #: The details' name of the version that has to be checked before the training.
 AWAITED = "dataset_version_id"
+#: The details' name of what says that the budget refused the training.
+OVER_BUDGET = "over_budget"
+#: What the calendar's alerts are raised by, their kind and their fingerprint.
+CALENDAR = "calendar"
 
 
 class AlertResponse:
@@ -83,6 +87,7 @@ class AlertResponse:
             alert.status = AlertStatus.ASKING.value
             self._say(alert, f"Waits for a person: POST /v1/drift-alerts/{alert.id}/train")
         elif not is_allowed and (spent := self._spent(work.session)):
+            alert.details = {**alert.details, OVER_BUDGET: True}
             self._end(alert, spent)
         else:
             self._begin(work, alert)
@@ -180,19 +185,41 @@ class AlertResponse:
             return
         with self._unit_of_work() as work:
             last = work.session.scalar(select(func.max(TrainingRun.requested_at)))
-            if last is not None and last > now() - timedelta(days=days):
+            since = now() - timedelta(days=days)
+            if (last is not None and last > since) or self._is_calendar_quiet(work.session, since):
                 return
             raise_alert(
                 work,
                 source=MONITOR,
-                raised_by="calendar",
-                kind="calendar",
+                raised_by=CALENDAR,
+                kind=CALENDAR,
                 release=None,
                 summary=f"No training was asked for within {days} days",
                 details={},
                 trace_id=new_trace_id(),
-                fingerprint="calendar",
+                fingerprint=CALENDAR,
             )
+
+    def _is_calendar_quiet(self, session: Session, since: datetime) -> bool:
+        """Whether the calendar asked lately, and nothing came of it that would change by asking.
+
+        What the budget refused is asked again as soon as the budget has room. A person who
+        dismissed an alert has decided for all of the calendar's days.
+        """
+        last = session.scalar(
+            select(DriftAlert)
+            .where(
+                DriftAlert.source == MONITOR,
+                DriftAlert.kind == CALENDAR,
+                DriftAlert.training_run_id.is_(None),
+                DriftAlert.ended_at > since,
+            )
+            .order_by(DriftAlert.ended_at.desc())
+            .limit(1)
+        )
+        if last is None:
+            return False
+        return OVER_BUDGET not in last.details or self._spent(session) is not None
 
     def _with_status(self, status: AlertStatus) -> Sequence[str]:
         with self._unit_of_work.reading() as session:

@@ -54,6 +54,11 @@ def show(unit_of_work: UnitOfWork, alert_id: str) -> DriftAlert:
         return session.get_one(DriftAlert, alert_id)
 
 
+def alerts(unit_of_work: UnitOfWork) -> list[DriftAlert]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(DriftAlert).order_by(DriftAlert.id)))
+
+
 def runs(unit_of_work: UnitOfWork) -> list[TrainingRun]:
     with unit_of_work.reading() as session:
         return list(session.scalars(select(TrainingRun).order_by(TrainingRun.id)))
@@ -211,7 +216,8 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
     user = make_user()
-    add(unit_of_work, user, dataset(1), dataset(2, status="failed"), dataset(1, "older"))
+    first = dataset(1, asked={"corrected": True})
+    add(unit_of_work, user, first, dataset(2, status="failed"), dataset(1, "older"))
     with unit_of_work() as work:
         work.session.query(DatasetVersion).filter_by(name="older").update(
             {"created_at": now() - timedelta(days=9)}
@@ -355,5 +361,52 @@ def test_the_calendar_asks_when_nobody_else_did(unit_of_work: UnitOfWork) -> Non
     with unit_of_work() as work:
         for run in work.session.scalars(select(TrainingRun)):
             run.requested_at = now() - timedelta(days=31)
+    response.look()
+    assert len(runs(unit_of_work)) == 2
+
+
+def test_the_calendar_waits_for_the_budget_after_a_refusal(unit_of_work: UnitOfWork) -> None:
+    # Given a run of four days ago that used up the week's budget
+    response = respond(unit_of_work, train_every_days=3, trainings_per_week=1)
+    before = TrainingRun(requested_by="monitor", reason="old", status="finished")
+    before.requested_at = now() - timedelta(days=4)
+    add(unit_of_work, before)
+    # When the calendar asks, I expect one refusal and not one each time
+    for _ in range(3):
+        response.look()
+    (refused,) = alerts(unit_of_work)
+    assert "the budget is 1" in refused.steps[-1]["text"]
+    # When the run is older than a week, I expect that the calendar asks again, at once
+    with unit_of_work() as work:
+        work.session.get_one(TrainingRun, before.id).requested_at = now() - timedelta(days=8)
+    response.look()
+    assert len(runs(unit_of_work)) == 2
+
+
+def test_a_person_who_dismisses_the_calendar_has_peace_for_its_days(
+    unit_of_work: UnitOfWork,
+) -> None:
+    response = respond(unit_of_work, train_every_days=3, response="ask")
+    response.look()
+    (asked,) = alerts(unit_of_work)
+    dismiss(unit_of_work, asked.id)
+    response.look()
+    assert len(alerts(unit_of_work)) == 1
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=3)
+    response.look()
+    assert len(alerts(unit_of_work)) == 2
+
+
+def test_the_calendar_counts_from_a_run_and_not_from_the_end_of_its_alert(
+    unit_of_work: UnitOfWork,
+) -> None:
+    response = respond(unit_of_work, train_every_days=3)
+    response.look()
+    end_run(unit_of_work, "out of memory", status="failed")
+    response.look()
+    with unit_of_work() as work:
+        run = work.session.scalars(select(TrainingRun)).one()
+        run.requested_at = now() - timedelta(days=3)
     response.look()
     assert len(runs(unit_of_work)) == 2
