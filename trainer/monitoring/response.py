@@ -8,7 +8,7 @@ Everything is read from the rows, so a message that is lost or comes twice chang
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import func, select
@@ -18,6 +18,7 @@ from shared.alerts import raise_alert, write_step
 from shared.contracts import DatasetUploaded, TrainingRequested
 from shared.db.datasets import parse
 from shared.db.models import (
+    HAS_PRODUCT,
     AlertStatus,
     DatasetStatus,
     DatasetVersion,
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 #: Who asks for trainings, and writes the steps.
 MONITOR = "monitor"
 WEEK = timedelta(days=7)
+#: When labels were taken in, where none ever were.
+NEVER = datetime.min.replace(tzinfo=UTC)
 _UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
 #: The details' name of the version that has to be checked before the training.
 AWAITED = "dataset_version_id"
@@ -109,7 +112,7 @@ class AlertResponse:
 
     def _begin(self, work: Work, alert: DriftAlert) -> None:
         base = latest_dataset(work.session, self._settings.dataset)
-        labels = _new_labels(work.session, base) if base is not None else 0
+        labels = _new_labels(work.session, base.name) if base is not None else 0
         if base is None or not labels or _is_being_checked(work.session, base.name):
             self._request(work, alert, base)
             return
@@ -296,9 +299,24 @@ def _trained_on_last(session: Session) -> str | None:
     return parse(reference)[0] if reference else None
 
 
-def _new_labels(session: Session, base: DatasetVersion) -> int:
-    query = select(func.count()).select_from(Job).where(Job.labelled_at > base.created_at)
+def _new_labels(session: Session, name: str) -> int:
+    """Labels that no version of a dataset has taken in, of products that are still there."""
+    query = (
+        select(func.count())
+        .select_from(Job)
+        .where(Job.labelled_at > _labels_taken_in(session, name), HAS_PRODUCT)
+    )
     return session.scalar(query) or 0
+
+
+def _labels_taken_in(session: Session, name: str) -> datetime:
+    """Labels that were given before this moment are in a version, and in all that follow it."""
+    versions = session.execute(
+        select(DatasetVersion.created_at, DatasetVersion.asked).where(
+            DatasetVersion.name == name, DatasetVersion.status == DatasetStatus.READY.value
+        )
+    )
+    return max((at for at, asked in versions if asked.get("corrected")), default=NEVER)
 
 
 def _last_number(session: Session, name: str) -> int:

@@ -410,3 +410,33 @@ def test_the_calendar_counts_from_a_run_and_not_from_the_end_of_its_alert(
         run.requested_at = now() - timedelta(days=3)
     response.look()
     assert len(runs(unit_of_work)) == 2
+
+
+def test_labels_from_before_a_plain_upload_are_new_until_a_version_takes_them(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given a label that is younger than the labels' last version, and a plain upload after it
+    user, day = make_user(), timedelta(days=1)
+    add(
+        unit_of_work,
+        user,
+        dataset(1, asked={"corrected": True}, created_at=now() - 3 * day),
+        dataset(1, "other", asked={"corrected": True}, created_at=now() - day),
+        dataset(2, status="failed", asked={"corrected": True}, created_at=now() - day),
+        dataset(3, asked={"corrected": False}),
+        make_job(user, label=10, labelled_at=now() - 4 * day, labelled_by="ada"),
+        make_job(user, label=10, labelled_at=now() - 2 * day, labelled_by="ada"),
+    )
+    response, alert_id = respond(unit_of_work, dataset="shop"), alert_of(unit_of_work)
+    response.decide(alert_id)
+    assert "Takes 1 new labels" in show(unit_of_work, alert_id).steps[-1]["text"]
+
+
+def test_labels_whose_products_are_gone_are_not_taken_in(unit_of_work: UnitOfWork) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    gone = make_job(user, label=10, labelled_at=now(), labelled_by="ada", designation="")
+    add(unit_of_work, gone)
+    respond(unit_of_work).decide(alert_of(unit_of_work))
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@1"
