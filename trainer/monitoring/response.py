@@ -2,6 +2,7 @@
 
     open ─ decide ─┬─▶ training ─ the run ended ─▶ ended
                    ├─▶ asking ─ a person allowed it ─▶ open
+                   │          └ products are no longer worse ─▶ ended
                    └─▶ ended: the budget is used up
 
 Everything is read from the rows, so a message that is lost or comes twice changes nothing.
@@ -32,6 +33,7 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.logs import new_trace_id
 from shared.settings import MonitorSettings
+from trainer.monitoring.windows import QUALITY
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,10 @@ class AlertResponse:
 
     def _decide(self, work: Work, alert: DriftAlert) -> None:
         is_allowed = "allowed_by" in alert.details
-        if (run := _unfinished_run(work.session)) is not None:
+        if not is_allowed and _is_about_quality(alert):
+            # Nor does a training under way answer it, whose end would be the alert's.
+            self._leave_to_people(alert)
+        elif (run := _unfinished_run(work.session)) is not None:
             _train(alert, run, f"A training is under way already: run {run.id}")
         elif (other := _waiting_for_labels(work.session)) is not None:
             alert.status = AlertStatus.TRAINING.value
@@ -94,6 +99,16 @@ class AlertResponse:
             self._end(alert, spent)
         else:
             self._begin(work, alert)
+
+    def _leave_to_people(self, alert: DriftAlert) -> None:
+        alert.status = AlertStatus.ASKING.value
+        path = f"/v1/drift-alerts/{alert.id}"
+        self._say(
+            alert,
+            "Not retrained: a training does not mend what is sent, so ask who sends it. This ends "
+            f"once products are as they were, or by a person: POST {path}/dismiss, or "
+            f"POST {path}/train where they will stay so",
+        )
 
     def _spent(self, session: Session) -> str | None:
         """Why the budget forbids a training; `None` if it does not."""
@@ -282,6 +297,11 @@ def _run_after(session: Session, version_id: str) -> TrainingRun | None:
         .where(DriftAlert.details[AWAITED].as_string() == version_id)
         .limit(1)
     )
+
+
+def _is_about_quality(alert: DriftAlert) -> bool:
+    """Whether products are worse, as the monitor measured, and nothing else moved."""
+    return alert.source == MONITOR and alert.kind == QUALITY
 
 
 def _train(alert: DriftAlert, run: TrainingRun, text: str) -> None:

@@ -1,5 +1,8 @@
 """Measures drift, window by window, and raises an alert when something moved twice in a row.
 
+What moved together is one alert, but for the quality of the products: a training does not mend it.
+Its alert is for people, and ends when quality has not moved in two windows in a row.
+
 A window is the next thousand answers of the champion, or those of a day if they are at least two
 hundred. Each is a row of `drift_windows`, whether something moved or not; the rows alone decide
 about alerts, so a monitor that starts again goes on where it was.
@@ -15,8 +18,8 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.alerts import raise_alert
-from shared.db.models import DriftAlert, DriftWindow, now
+from shared.alerts import raise_alert, write_step
+from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.inference.manifest import ReleaseManifest
 from shared.logs import new_trace_id
@@ -29,6 +32,8 @@ from trainer.monitoring.window_products import Answered, next_answers, products_
 log = structlog.get_logger(__name__)
 
 SOURCE = "monitor"
+#: The kind that is about the products themselves; no training mends it.
+QUALITY = "quality"
 #: Letters of a title in an alert.
 TITLE = 120
 
@@ -166,9 +171,14 @@ class DriftWatch:
         moved: Sequence[str],
         told: Mapping[str, dict[str, Any]],
     ) -> None:
-        """Raise what moved in both windows."""
+        """Raise what moved in both windows, and end what is over."""
         news = [kind for kind in moved if kind in before and self._is_news(work, kind)]
-        self._alert(work, release, news, told)
+        # Worse products have an alert of their own: it is not over when a training for the others
+        # has ended.
+        self._alert(work, release, [kind for kind in news if kind != QUALITY], told)
+        self._alert(work, release, [kind for kind in news if kind == QUALITY], told)
+        if QUALITY not in (*before, *moved):
+            _end_quality_alerts(work.session)
 
     def _is_news(self, work: Work, kind: str) -> bool:
         """Whether no alert was raised about it within the cool-down."""
@@ -200,6 +210,23 @@ class DriftWatch:
 def _latest(session: Session, release: str) -> DriftWindow | None:
     newest = select(DriftWindow).where(DriftWindow.release == release)
     return session.scalar(newest.order_by(DriftWindow.ends_at.desc()).limit(1))
+
+
+def _end_quality_alerts(session: Session) -> None:
+    """End what waits for better products, also what was raised for the release before."""
+    waiting = (
+        select(DriftAlert)
+        .where(
+            DriftAlert.source == SOURCE,
+            DriftAlert.kind == QUALITY,
+            DriftAlert.status == AlertStatus.ASKING.value,
+        )
+        .order_by(DriftAlert.id)
+        .with_for_update()
+    )
+    for alert in session.scalars(waiting):
+        alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
+        write_step(alert, SOURCE, "Products were no worse than the release knows, in two windows")
 
 
 def _named(found: Measured, answered: Sequence[Answered]) -> dict[str, Any]:

@@ -440,3 +440,32 @@ def test_labels_whose_products_are_gone_are_not_taken_in(unit_of_work: UnitOfWor
     respond(unit_of_work).decide(alert_of(unit_of_work))
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@1"
+
+
+def test_worse_products_are_shown_to_people_and_start_no_training(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given a training under way, which has nothing to do with it
+    add(unit_of_work, TrainingRun(requested_by="olga", reason="mine"))
+    alert_id = alert_of(unit_of_work, "quality")
+    respond(unit_of_work).look()
+    alert = show(unit_of_work, alert_id)
+    assert (alert.status, alert.training_run_id) == (AlertStatus.ASKING.value, None)
+    assert "a training does not mend" in alert.steps[-1]["text"]
+    assert f"POST /v1/drift-alerts/{alert_id}/dismiss" in alert.steps[-1]["text"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"details": {"allowed_by": "olga"}},
+        {"kind": "text+quality"},
+        {"source": "person", "raised_by": "olga"},
+    ],
+    ids=["a person allowed it", "texts moved as well", "a person raised it"],
+)
+def test_quality_leads_to_a_training_where_more_speaks_for_it(
+    unit_of_work: UnitOfWork, changes: dict[str, Any]
+) -> None:
+    respond(unit_of_work).decide(alert_of(unit_of_work, **{"kind": "quality", **changes}))
+    assert len(runs(unit_of_work)) == 1
