@@ -11,7 +11,7 @@ from gateway.schemas.drift import AlertmanagerAlert, AlertmanagerWebhook, DriftA
 from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
-from shared.db.session import Work
+from shared.db.session import Work, take_turns
 from shared.errors import Conflict, NotFound
 
 ALERTMANAGER = "alertmanager"
@@ -43,6 +43,9 @@ def report(work: Work, principal: Principal, seen: DriftAlertIn, trace_id: str) 
 
 def hear(work: Work, webhook: AlertmanagerWebhook, trace_id: str) -> list[DriftAlert]:
     """Raise what Alertmanager sends; it repeats itself, and what is known is not raised again."""
+    # Two that lock the same alerts in another order would deadlock. The turn is that of
+    # `raise_alert`, so that nobody who raises one waits for another who holds a row.
+    take_turns(work.session, DriftAlert.__tablename__)
     return [
         alert for sent in webhook.alerts if (alert := _hear_one(work, sent, trace_id)) is not None
     ]
@@ -142,10 +145,11 @@ def dismiss(session: Session, principal: Principal, alert_id: str, reason: str) 
 
 
 def _unfinished(session: Session, fingerprint: str) -> DriftAlert | None:
+    """What is being dealt with, locked: its steps are written as a whole list."""
     return session.scalar(
-        select(DriftAlert).where(
-            DriftAlert.fingerprint == fingerprint, DriftAlert.ended_at.is_(None)
-        )
+        select(DriftAlert)
+        .where(DriftAlert.fingerprint == fingerprint, DriftAlert.ended_at.is_(None))
+        .with_for_update()
     )
 
 

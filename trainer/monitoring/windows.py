@@ -1,5 +1,8 @@
 """Measures drift, window by window, and raises an alert when something moved twice in a row.
 
+What moved together is one alert, but for the quality of the products: a training does not mend it.
+Its alert is for people, and ends when quality has not moved in two windows in a row.
+
 A window is the next thousand answers of the champion, or those of a day if they are at least two
 hundred. Each is a row of `drift_windows`, whether something moved or not; the rows alone decide
 about alerts, so a monitor that starts again goes on where it was.
@@ -15,9 +18,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.alerts import raise_alert
-from shared.db.models import DriftAlert, DriftWindow, now
-from shared.db.session import UnitOfWork, Work
+from shared.alerts import raise_alert, write_step
+from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
+from shared.db.session import UnitOfWork, Work, take_turns
 from shared.inference.manifest import ReleaseManifest
 from shared.logs import new_trace_id
 from shared.settings import DriftSettings
@@ -29,6 +32,8 @@ from trainer.monitoring.window_products import Answered, next_answers, products_
 log = structlog.get_logger(__name__)
 
 SOURCE = "monitor"
+#: The kind that is about the products themselves; no training mends it.
+QUALITY = "quality"
 #: Letters of a title in an alert.
 TITLE = 120
 
@@ -78,7 +83,7 @@ class DriftWatch:
         self._without: str | None = None
 
     def look(self) -> int:
-        """Measure every window that is complete; returns how many were.
+        """Measure every window that is complete; returns how many were kept.
 
         Raises:
             Unavailable: Database, storage or registry do not answer; the window is measured later.
@@ -86,8 +91,7 @@ class DriftWatch:
         watched = self._release()
         measured = 0
         while watched is not None and (answered := self._window(watched.version)):
-            self._measure(watched, answered)
-            measured += 1
+            measured += self._measure(watched, answered)
         return measured
 
     def _release(self) -> _Watched | None:
@@ -107,8 +111,8 @@ class DriftWatch:
     def _window(self, version: str) -> Sequence[Answered]:
         """Answers of the next window, or none while it is not complete."""
         with self._unit_of_work.reading() as session:
-            before = _latest(session, version, 1)
-            after = before[0].ends_at if before else None
+            before = _latest(session, version)
+            after = before.ends_at if before is not None else None
             found = next_answers(session, version, after, self._settings.window_rows)
         if len(found) >= self._settings.window_rows:
             return found
@@ -118,29 +122,63 @@ class DriftWatch:
     def _is_late(self, since: datetime) -> bool:
         return now() - since > timedelta(seconds=self._settings.window_seconds)
 
-    def _measure(self, watched: _Watched, answered: Sequence[Answered]) -> None:
+    def _measure(self, watched: _Watched, answered: Sequence[Answered]) -> bool:
         categories = watched.manifest.category_set
         with self._unit_of_work.reading() as session:
             products = products_of(session, self._storage, answered, categories)
         found = measure(watched.reference, products.sample(), categories, self._limits)
         told = {kind: _named(one, answered) for kind, one in found.items()}
         moved = [kind for kind, one in found.items() if one.has_moved(self._limits)]
+        kept = self._keep(watched.version, answered, moved, told)
+        if kept:
+            log.info("drift_measured", release=watched.version, rows=len(answered), moved=moved)
+        return kept
+
+    def _keep(
+        self,
+        release: str,
+        answered: Sequence[Answered],
+        moved: Sequence[str],
+        told: Mapping[str, dict[str, Any]],
+    ) -> bool:
+        """Write a window down, with what follows from it, unless its answers are in one already."""
         with self._unit_of_work() as work:
-            twice = [kind for kind in moved if kind in _moved_before(work.session, watched.version)]
+            # Two monitors, as while one is replaced, measure the same answers, and the second would
+            # take the first's window for the one before.
+            take_turns(work.session, DriftWindow.__tablename__)
+            before = _latest(work.session, release)
+            if before is not None and before.ends_at >= answered[0].finished_at:
+                return False
             work.session.add(
                 DriftWindow(
-                    release=watched.version,
+                    release=release,
                     rows=len(answered),
                     begins_at=answered[0].finished_at,
                     ends_at=answered[-1].finished_at,
-                    moved=moved,
-                    measured=told,
+                    moved=list(moved),
+                    measured=dict(told),
                 )
             )
-            self._alert(
-                work, watched.version, [one for one in twice if self._is_news(work, one)], told
-            )
-        log.info("drift_measured", release=watched.version, rows=len(answered), moved=moved)
+            if before is not None:
+                self._compare(work, release, before.moved, moved, told)
+        return True
+
+    def _compare(
+        self,
+        work: Work,
+        release: str,
+        before: Sequence[str],
+        moved: Sequence[str],
+        told: Mapping[str, dict[str, Any]],
+    ) -> None:
+        """Raise what moved in both windows, and end what is over."""
+        news = [kind for kind in moved if kind in before and self._is_news(work, kind)]
+        # Worse products have an alert of their own: it is not over when a training for the others
+        # has ended.
+        self._alert(work, release, [kind for kind in news if kind != QUALITY], told)
+        self._alert(work, release, [kind for kind in news if kind == QUALITY], told)
+        if QUALITY not in (*before, *moved):
+            _end_quality_alerts(work.session)
 
     def _is_news(self, work: Work, kind: str) -> bool:
         """Whether no alert was raised about it within the cool-down."""
@@ -169,15 +207,26 @@ class DriftWatch:
         )
 
 
-def _latest(session: Session, release: str, most: int) -> Sequence[DriftWindow]:
+def _latest(session: Session, release: str) -> DriftWindow | None:
     newest = select(DriftWindow).where(DriftWindow.release == release)
-    return session.scalars(newest.order_by(DriftWindow.ends_at.desc()).limit(most)).all()
+    return session.scalar(newest.order_by(DriftWindow.ends_at.desc()).limit(1))
 
 
-def _moved_before(session: Session, release: str) -> Sequence[str]:
-    """What had moved in the window before."""
-    before = _latest(session, release, 1)
-    return [str(kind) for kind in before[0].moved] if before else ()
+def _end_quality_alerts(session: Session) -> None:
+    """End what waits for better products, also what was raised for the release before."""
+    waiting = (
+        select(DriftAlert)
+        .where(
+            DriftAlert.source == SOURCE,
+            DriftAlert.kind == QUALITY,
+            DriftAlert.status == AlertStatus.ASKING.value,
+        )
+        .order_by(DriftAlert.id)
+        .with_for_update()
+    )
+    for alert in session.scalars(waiting):
+        alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
+        write_step(alert, SOURCE, "Products were no worse than the release knows, in two windows")
 
 
 def _named(found: Measured, answered: Sequence[Answered]) -> dict[str, Any]:

@@ -54,6 +54,11 @@ def show(unit_of_work: UnitOfWork, alert_id: str) -> DriftAlert:
         return session.get_one(DriftAlert, alert_id)
 
 
+def alerts(unit_of_work: UnitOfWork) -> list[DriftAlert]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(DriftAlert).order_by(DriftAlert.id)))
+
+
 def runs(unit_of_work: UnitOfWork) -> list[TrainingRun]:
     with unit_of_work.reading() as session:
         return list(session.scalars(select(TrainingRun).order_by(TrainingRun.id)))
@@ -64,6 +69,21 @@ def end_run(unit_of_work: UnitOfWork, message: str, status: str = "finished") ->
         run = work.session.scalars(select(TrainingRun).order_by(TrainingRun.id.desc())).first()
         assert run is not None
         run.status, run.message, run.finished_at = status, message, now()
+
+
+def set_status_of_newest(unit_of_work: UnitOfWork, status: str) -> None:
+    """End the check of the newest version."""
+    with unit_of_work() as work:
+        query = select(DatasetVersion).order_by(DatasetVersion.version.desc())
+        version = work.session.scalars(query).first()
+        assert version is not None
+        version.status = status
+
+
+def dismiss(unit_of_work: UnitOfWork, alert_id: str) -> None:
+    with unit_of_work() as work:
+        alert = work.session.get_one(DriftAlert, alert_id)
+        alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
 
 
 def respond(unit_of_work: UnitOfWork, **settings: Any) -> AlertResponse:
@@ -196,7 +216,8 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
     user = make_user()
-    add(unit_of_work, user, dataset(1), dataset(2, status="failed"), dataset(1, "older"))
+    first = dataset(1, asked={"corrected": True})
+    add(unit_of_work, user, first, dataset(2, status="failed"), dataset(1, "older"))
     with unit_of_work() as work:
         work.session.query(DatasetVersion).filter_by(name="older").update(
             {"created_at": now() - timedelta(days=9)}
@@ -221,6 +242,78 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     response.look()
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@3"
+
+
+def test_alerts_share_the_training_that_waits_for_labels(unit_of_work: UnitOfWork) -> None:
+    # Given a budget of one training, and a label that no version has
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work, trainings_per_week=1)
+    ids = [alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")]
+    # When two alerts are decided while the label is taken in, I expect no run on the old data
+    response.look()
+    assert runs(unit_of_work) == []
+    assert {show(unit_of_work, one).status for one in ids} == {AlertStatus.TRAINING.value}
+    assert ids[0] in show(unit_of_work, ids[1]).steps[-1]["text"]
+    # When it was taken in, I expect one run for both
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@2"
+    assert {show(unit_of_work, one).training_run_id for one in ids} == {run.id}
+
+
+def test_an_alert_goes_on_alone_when_the_one_it_waits_with_is_dismissed(
+    unit_of_work: UnitOfWork,
+) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work, trainings_per_week=1)
+    first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
+    response.look()
+    dismiss(unit_of_work, first)
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@2"
+    assert show(unit_of_work, second).training_run_id == run.id
+    assert show(unit_of_work, first).training_run_id is None
+
+
+def test_an_alert_joins_a_run_that_a_person_asked_for_meanwhile(unit_of_work: UnitOfWork) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.look()
+    add(unit_of_work, TrainingRun(requested_by="olga", reason="mine", dataset="shop@1"))
+    set_status_of_newest(unit_of_work, "ready")
+    response.look()
+    (run,) = runs(unit_of_work)
+    assert show(unit_of_work, alert_id).training_run_id == run.id
+
+
+def test_an_alert_that_waited_shares_a_run_that_has_ended_already(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given two alerts that wait for the same version, of which one was followed alone
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    response = respond(unit_of_work)
+    first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
+    response.look()
+    run = TrainingRun(requested_by="monitor", reason="x", status="failed", finished_at=now())
+    add(unit_of_work, run)
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, first).training_run_id = runs(unit_of_work)[0].id
+    set_status_of_newest(unit_of_work, "ready")
+    # When the other one is followed, I expect no second run
+    response.look()
+    assert len(runs(unit_of_work)) == 1
+    assert show(unit_of_work, second).training_run_id == runs(unit_of_work)[0].id
 
 
 def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
@@ -270,3 +363,109 @@ def test_the_calendar_asks_when_nobody_else_did(unit_of_work: UnitOfWork) -> Non
             run.requested_at = now() - timedelta(days=31)
     response.look()
     assert len(runs(unit_of_work)) == 2
+
+
+def test_the_calendar_waits_for_the_budget_after_a_refusal(unit_of_work: UnitOfWork) -> None:
+    # Given a run of four days ago that used up the week's budget
+    response = respond(unit_of_work, train_every_days=3, trainings_per_week=1)
+    before = TrainingRun(requested_by="monitor", reason="old", status="finished")
+    before.requested_at = now() - timedelta(days=4)
+    add(unit_of_work, before)
+    # When the calendar asks, I expect one refusal and not one each time
+    for _ in range(3):
+        response.look()
+    (refused,) = alerts(unit_of_work)
+    assert "the budget is 1" in refused.steps[-1]["text"]
+    # When the run is older than a week, I expect that the calendar asks again, at once
+    with unit_of_work() as work:
+        work.session.get_one(TrainingRun, before.id).requested_at = now() - timedelta(days=8)
+    response.look()
+    assert len(runs(unit_of_work)) == 2
+
+
+def test_a_person_who_dismisses_the_calendar_has_peace_for_its_days(
+    unit_of_work: UnitOfWork,
+) -> None:
+    response = respond(unit_of_work, train_every_days=3, response="ask")
+    response.look()
+    (asked,) = alerts(unit_of_work)
+    dismiss(unit_of_work, asked.id)
+    response.look()
+    assert len(alerts(unit_of_work)) == 1
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=3)
+    response.look()
+    assert len(alerts(unit_of_work)) == 2
+
+
+def test_the_calendar_counts_from_a_run_and_not_from_the_end_of_its_alert(
+    unit_of_work: UnitOfWork,
+) -> None:
+    response = respond(unit_of_work, train_every_days=3)
+    response.look()
+    end_run(unit_of_work, "out of memory", status="failed")
+    response.look()
+    with unit_of_work() as work:
+        run = work.session.scalars(select(TrainingRun)).one()
+        run.requested_at = now() - timedelta(days=3)
+    response.look()
+    assert len(runs(unit_of_work)) == 2
+
+
+def test_labels_from_before_a_plain_upload_are_new_until_a_version_takes_them(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given a label that is younger than the labels' last version, and a plain upload after it
+    user, day = make_user(), timedelta(days=1)
+    add(
+        unit_of_work,
+        user,
+        dataset(1, asked={"corrected": True}, created_at=now() - 3 * day),
+        dataset(1, "other", asked={"corrected": True}, created_at=now() - day),
+        dataset(2, status="failed", asked={"corrected": True}, created_at=now() - day),
+        dataset(3, asked={"corrected": False}),
+        make_job(user, label=10, labelled_at=now() - 4 * day, labelled_by="ada"),
+        make_job(user, label=10, labelled_at=now() - 2 * day, labelled_by="ada"),
+    )
+    response, alert_id = respond(unit_of_work, dataset="shop"), alert_of(unit_of_work)
+    response.decide(alert_id)
+    assert "Takes 1 new labels" in show(unit_of_work, alert_id).steps[-1]["text"]
+
+
+def test_labels_whose_products_are_gone_are_not_taken_in(unit_of_work: UnitOfWork) -> None:
+    user = make_user()
+    add(unit_of_work, user, dataset(1))
+    gone = make_job(user, label=10, labelled_at=now(), labelled_by="ada", designation="")
+    add(unit_of_work, gone)
+    respond(unit_of_work).decide(alert_of(unit_of_work))
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@1"
+
+
+def test_worse_products_are_shown_to_people_and_start_no_training(
+    unit_of_work: UnitOfWork,
+) -> None:
+    # Given a training under way, which has nothing to do with it
+    add(unit_of_work, TrainingRun(requested_by="olga", reason="mine"))
+    alert_id = alert_of(unit_of_work, "quality")
+    respond(unit_of_work).look()
+    alert = show(unit_of_work, alert_id)
+    assert (alert.status, alert.training_run_id) == (AlertStatus.ASKING.value, None)
+    assert "a training does not mend" in alert.steps[-1]["text"]
+    assert f"POST /v1/drift-alerts/{alert_id}/dismiss" in alert.steps[-1]["text"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"details": {"allowed_by": "olga"}},
+        {"kind": "text+quality"},
+        {"source": "person", "raised_by": "olga"},
+    ],
+    ids=["a person allowed it", "texts moved as well", "a person raised it"],
+)
+def test_quality_leads_to_a_training_where_more_speaks_for_it(
+    unit_of_work: UnitOfWork, changes: dict[str, Any]
+) -> None:
+    respond(unit_of_work).decide(alert_of(unit_of_work, **{"kind": "quality", **changes}))
+    assert len(runs(unit_of_work)) == 1

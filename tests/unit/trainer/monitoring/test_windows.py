@@ -14,7 +14,7 @@ from shared.contracts import DriftDetected, Modality
 from shared.db.models import DriftAlert, DriftWindow, Job, Score, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
-from shared.settings import DriftSettings, StorageSettings
+from shared.settings import DriftSettings, MonitorSettings, StorageSettings
 from shared.storage import Storage
 from tests.factories import CODES, make_job, make_user
 from tests.fakes import FakeBroker
@@ -22,6 +22,7 @@ from tests.folder_registry import FolderRegistry
 from tests.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from tests.unit.trainer.monitoring.products import make_products
+from trainer.monitoring.response import AlertResponse
 from trainer.monitoring.sample import Products
 from trainer.monitoring.windows import DriftWatch
 
@@ -252,3 +253,55 @@ def test_a_registry_that_is_down_delays_the_window(
         drift.look()
     (registry.root / "down").unlink()
     assert drift.look() == 1
+
+
+def send(unit_of_work: UnitOfWork, user: User, hour: int, **products: Any) -> None:
+    """Answer as many products as a window has, in an hour of their own."""
+    begin = BEGIN + timedelta(hours=hour)
+    answer(unit_of_work, user, make_products(ROWS, seed=hour + 1, **products), begin=begin)
+
+
+def test_worse_products_have_an_alert_of_their_own_until_they_are_as_before(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    # Given products that lost titles, so that texts moved too
+    drift = watch(unit_of_work, registry, storage, cooldown_seconds=0)
+    response = AlertResponse(unit_of_work, MonitorSettings())
+    for hour in range(2):
+        send(unit_of_work, user, hour, titled=0.6)
+    drift.look()
+    assert [one.moved for one in windows(unit_of_work)] == [["text", "quality"]] * 2
+    assert {one.kind: one.release for one in alerts(unit_of_work)} == {"text": "1", "quality": "1"}
+    # When both are decided, I expect that quality waits for people, and is not raised again
+    response.look()
+    send(unit_of_work, user, 2, titled=0.6)
+    drift.look()
+    waits = [one for one in alerts(unit_of_work) if one.kind == "quality"]
+    assert [one.status for one in waits] == ["asking"]
+    # When one window is as before, I expect no end yet; it may be chance
+    send(unit_of_work, user, 3)
+    drift.look()
+    assert [one.status for one in alerts(unit_of_work)] == ["training", "asking"]
+    # When a second one is, I expect its end, and that the training for the texts goes on
+    send(unit_of_work, user, 4)
+    drift.look()
+    text, quality = alerts(unit_of_work)
+    assert (text.status, quality.status) == ("training", "ended")
+    assert quality.ended_at is not None
+    assert "no worse" in quality.steps[-1]["text"]
+
+
+def test_quality_that_a_person_lets_train_is_not_ended_by_better_products(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    drift = watch(unit_of_work, registry, storage)
+    for hour in range(2):
+        send(unit_of_work, user, hour, titled=0.6)
+    drift.look()
+    with unit_of_work() as work:
+        for alert in work.session.scalars(select(DriftAlert)):
+            alert.status = "training"
+    for hour in range(2, 4):
+        send(unit_of_work, user, hour)
+    drift.look()
+    assert {one.status for one in alerts(unit_of_work)} == {"training"}
