@@ -82,7 +82,7 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
 
 
 def write(job: Job, code: int, username: str, known: CategorySet) -> None:
-    """Keep a job's true category.
+    """Keep a job's true category; one that is known already stays as it was said first.
 
     Args:
         job: Whose it is.
@@ -97,7 +97,8 @@ def write(job: Job, code: int, username: str, known: CategorySet) -> None:
         raise InvalidInput(
             f"Expected a code that release {job.release} knows. Received: {code}", field=(CODE,)
         )
-    job.label, job.labelled_at, job.labelled_by = code, now(), username
+    if job.label != code:
+        job.label, job.labelled_at, job.labelled_by = code, now(), username
 
 
 def forget(job: Job) -> None:
@@ -185,9 +186,16 @@ class LabelFiles:
     ) -> None:
         ids = {number: row_job_id(catalog.id, number) for _, number, _ in batch}
         with self.unit_of_work() as work:
-            query = select(Job.id).where(Job.id.in_(ids.values()), Job.catalog_id == catalog.id)
-            there = set(work.session.scalars(query))
-            labels = {ids[number]: code for _, number, code in batch if ids[number] in there}
+            query = select(Job.id, Job.label).where(
+                Job.id.in_(ids.values()), Job.catalog_id == catalog.id
+            )
+            there = {row.id: row.label for row in work.session.execute(query)}
+            # What is known already is no new label: a training takes in the new ones.
+            labels = {
+                ids[number]: code
+                for _, number, code in batch
+                if ids[number] in there and there[ids[number]] != code
+            }
             if labels:
                 same = {"labelled_at": now(), "labelled_by": username}
                 work.session.execute(

@@ -122,6 +122,22 @@ def test_rows_are_labelled_by_number_or_product(
     assert label(api, hers, catalog, content) == report
 
 
+def test_label_that_is_known_is_no_new_one(api: Api, hers: dict[str, str], catalog: str) -> None:
+    def at(row: int) -> object:
+        job = api.get(Job, row_job_id(catalog, row))
+        assert job is not None
+        return job.labelled_at
+
+    label(api, hers, catalog, "row,prdtypecode\n1,2583\n2,10\n")
+    before = at(1), at(2)
+    path = f"/v1/jobs/{row_job_id(catalog, 2)}/label"
+    api.client.put(path, headers=hers, json={"prdtypecode": 10})
+    assert label(api, hers, catalog, "row,prdtypecode\n1,10\n2,10\n")["taken"] == 2
+    assert at(1) != before[0]
+    assert at(2) == before[1]
+    assert labels(api, catalog)[:2] == [10, 10]
+
+
 def test_rows_are_labelled_by_job(api: Api, hers: dict[str, str], catalog: str) -> None:
     # The row's number is another one in a file that was sorted.
     content = f"row,job_id,prdtypecode\n9,{row_job_id(catalog, 3)},10\n"
