@@ -91,7 +91,7 @@ def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
     work.session.execute(insert(Job), jobs)
     envelope = {"trace_id": catalog.trace_id, "lane": Lane.CATALOG, "release": catalog.release}
     texts = tuple(
-        TextItem(job_id=job["id"], designation=job["designation"], description=job["description"])
+        TextItem.of(job["id"], job["designation"], job["description"])
         for job in jobs
         if job["wants_text"]
     )

@@ -16,6 +16,7 @@ from gateway.schemas.jobs import ModelName
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import (
+    NOT_DONE,
     ROW_DIGITS,
     IdempotencyKey,
     Job,
@@ -229,7 +230,7 @@ def messages_of(
         "release": first.release,
     }
     texts = tuple(
-        TextItem(job_id=job.id, designation=job.designation, description=job.description)
+        TextItem.of(job.id, job.designation, job.description)
         for job in jobs
         if Modality.TEXT in asked[job.id]
     )
@@ -275,6 +276,8 @@ def page(
         query = query.where(Job.id.between(first, last), Job.catalog_id == catalog_id)
     if status is not None:
         query = query.where(Job.status == status)
+        if status != JobStatus.DONE.value:
+            query = query.where(NOT_DONE)
     if cursor is not None:
         query = query.where(Job.id < read_cursor(cursor))
     found = session.scalars(query).all()

@@ -80,12 +80,25 @@ class WorkMessage(LaneMessage):
         return [self.model_copy(update={"items": (item,)}) for item in self.items]
 
 
+#: Of a title or a description no more is read by any model; so no more travels.
+MAX_TEXT_CHARACTERS = 4_000
+
+
 class TextItem(_Frozen):
     """The text of one product."""
 
     job_id: str
     designation: str
     description: str
+
+    @classmethod
+    def of(cls, job_id: str, designation: str, description: str) -> Self:
+        """Cut texts to what is read: queues hold their messages in memory."""
+        return cls(
+            job_id=job_id,
+            designation=designation[:MAX_TEXT_CHARACTERS],
+            description=description[:MAX_TEXT_CHARACTERS],
+        )
 
 
 class ScoreText(WorkMessage):

@@ -1,7 +1,9 @@
 """The one preparation of pictures, for trainer and worker; its version is in the release."""
 
 import io
+import threading
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,15 @@ from shared.errors import ImageUnreadable
 IMAGE_PREPARATION = "image-1"
 #: A few kilobytes can unpack to gigabytes; this is judged by the header, before decoding.
 MAX_PIXELS = 50_000_000
+#: Pictures above this are decoded one at a time in a process: with transparency 20 bytes are needed
+#: for a pixel, and a worker reads many messages at once.
+LARGE_PIXELS = 8_000_000
+#: A progressive JPEG has about ten. Each is a pass over the whole picture, for as few as 14 bytes.
+MAX_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
 #: Formats that shops use. Others may have slow or unsafe decoders.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_large = threading.Lock()
 
 
 def prepare(content: bytes, size: int) -> NDArray[np.uint8]:
@@ -26,7 +35,8 @@ def prepare(content: bytes, size: int) -> NDArray[np.uint8]:
         Pixels, shape `(size, size, 3)`, 0 to 255.
 
     Raises:
-        ImageUnreadable: Not a picture, cut off, or larger than `MAX_PIXELS`.
+        ImageUnreadable: Not a picture, cut off, larger than `MAX_PIXELS`, or a JPEG of more than
+            `MAX_SCANS`.
     """
     try:
         with warnings.catch_warnings():
@@ -51,11 +61,23 @@ def _decoded(content: bytes, size: int) -> NDArray[np.uint8]:
             raise ImageUnreadable(
                 f"Expected at most {MAX_PIXELS} pixels. Received: {width} x {height}"
             )
+        # These two bytes stand nowhere else in what is encoded.
+        if picture.format == "JPEG" and content.count(_START_OF_SCAN) > MAX_SCANS:
+            raise ImageUnreadable(
+                f"Expected a JPEG of at most {MAX_SCANS} scans. "
+                f"Received: {content.count(_START_OF_SCAN)}"
+            )
         # A JPEG can be decoded at a half or a quarter of its size for a fraction of the time.
         picture.draft("RGB", (size, size))
-        upright = ImageOps.exif_transpose(picture)
-        small = _rgb(upright).resize((size, size), Image.Resampling.BILINEAR)
+        with _turn(picture):
+            upright = ImageOps.exif_transpose(picture)
+            small = _rgb(upright).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(small, dtype=np.uint8)
+
+
+def _turn(picture: Image.Image) -> AbstractContextManager[object]:
+    width, height = picture.size
+    return _large if width * height > LARGE_PIXELS else nullcontext()
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from shared.contracts import MAX_TEXT_CHARACTERS
 from shared.errors import InvalidInput
 from shared.inference.manifest import Ngrams, TextPart
 from shared.inference.ngrams import character_ids, counted, word_ids
 
 #: Changes whenever the same product would give other tokens.
 TEXT_PREPARATION = "text-1"
-#: Longer texts are cut before cleaning; the model reads far less.
-MAX_CHARACTERS = 4_000
 PADDING, UNKNOWN = 0, 1
 
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,300}>")
@@ -40,8 +39,11 @@ def product_text(designation: str, description: str) -> str:
 
 
 def clean(raw: str) -> str:
-    """Undo entities, tags and broken encodings; lowercase; single spaces."""
-    text = raw[:MAX_CHARACTERS]
+    """Undo entities, tags and broken encodings; lowercase; single spaces.
+
+    Longer texts are cut before; the models read far less.
+    """
+    text = raw[:MAX_TEXT_CHARACTERS]
     if "&" in text:
         # Shops escape twice: `&amp;eacute;`.
         text = html.unescape(html.unescape(text))

@@ -25,11 +25,21 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_user_id_id", "user_id", "id"),
-        # A catalog's rows that are not done are few; so counting them stays quick.
+        # Rows that are not done are few; so counting them stays quick, and so does going through
+        # them in their order.
+        Index(
+            "ix_jobs_user_id_status",
+            "user_id",
+            "status",
+            "id",
+            sqlite_where=text("status != 'done'"),
+            postgresql_where=text("status != 'done'"),
+        ),
         Index(
             "ix_jobs_catalog_id_status",
             "catalog_id",
             "status",
+            "id",
             sqlite_where=text("status != 'done'"),
             postgresql_where=text("status != 'done'"),
         ),

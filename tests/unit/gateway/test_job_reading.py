@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from shared.db.models import Job, User, now
 from tests.factories import make_job
@@ -232,3 +233,23 @@ def test_lease_begins_at_submission(api: Api, mine: dict[str, str]) -> None:
     assert job is not None
     assert job.leased_until - job.published_at == timedelta(seconds=30)
     assert abs(now() - job.published_at) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("status", ["queued", "failed", "cancelled"])
+def test_few_among_many_jobs_are_found_by_an_index(
+    api: Api, ada: User, hers: dict[str, str], status: str
+) -> None:
+    asked: list[tuple[str, Any]] = []
+    engine = api.unit_of_work.engine
+
+    def note(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: Any) -> None:
+        asked.append((statement, parameters))
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+    api.client.get(f"/v1/jobs?status={status}", headers=hers)
+    sqlalchemy.event.remove(engine, "before_cursor_execute", note)
+    statement, parameters = next(one for one in asked if "FROM jobs" in one[0])
+    with engine.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+    assert "ix_jobs_user_id_status (user_id=? AND status=?)" in plan
+    assert "TEMP B-TREE" not in plan

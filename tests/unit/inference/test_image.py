@@ -1,4 +1,7 @@
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from PIL import Image
 
 from shared.errors import ImageUnreadable
 from shared.inference import image
-from shared.inference.image import prepare
+from shared.inference.image import MAX_SCANS, prepare
 
 SIZE = 299
 
@@ -61,3 +64,39 @@ def test_pixel_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("was decoded"))
     with pytest.raises(ImageUnreadable, match="200 x 200"):
         prepare(content, SIZE)
+
+
+def test_jpeg_that_asks_for_thousands_of_passes_is_refused_before_decoding() -> None:
+    file = io.BytesIO()
+    Image.new("L", (16, 16)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    assert prepare(content, 8).shape == (8, 8, 3)
+    # The last scan again and again, as a decoder allows it
+    last = content[content.rindex(b"\xff\xda") : content.rindex(b"\xff\xd9")]
+    many = content[:-2] + last * MAX_SCANS + content[-2:]
+    with pytest.raises(ImageUnreadable, match=r"at most 100 scans\. Received: 1\d\d"):
+        prepare(many, 8)
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "LARGE_PIXELS", 100)
+    decoding, most, met = 0, 0, threading.Barrier(2)
+    original = image._rgb
+
+    def slowly(picture: Image.Image) -> Image.Image:
+        nonlocal decoding, most
+        if picture.width > 10:
+            decoding += 1
+            most = max(most, decoding)
+        # Long enough for another one to come in.
+        with suppress(threading.BrokenBarrierError):
+            met.wait(0.5)
+        decoding -= picture.width > 10
+        return original(picture)
+
+    monkeypatch.setattr(image, "_rgb", slowly)
+    contents = [encoded(Image.new("RGB", (width, width))) for width in (20, 20, 10)]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda content: prepare(content, 4), contents))
+    assert [one.shape for one in found] == [(4, 4, 3)] * 3
+    assert most == 1

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.contracts import (
+    MAX_TEXT_CHARACTERS,
     TOPICS,
     DatasetUploaded,
     DriftDetected,
@@ -23,6 +24,7 @@ from shared.contracts import (
     TrainingRequested,
     all_queues,
 )
+from shared.inference.text import product_text
 
 TRACE = "a" * 32
 MESSAGES: list[Message] = [
@@ -172,3 +174,10 @@ def test_message_of_an_earlier_version_is_read(topic: str) -> None:
     assert message.trace_id == TRACE
     known = message.model_dump(mode="json")
     assert {name: known[name] for name in EARLIER[topic]} == EARLIER[topic]
+
+
+def test_texts_travel_as_far_as_they_are_read() -> None:
+    item = TextItem.of("1", "é" * 50_000, "short")
+    assert item == TextItem(job_id="1", designation="é" * MAX_TEXT_CHARACTERS, description="short")
+    whole = product_text("é" * 50_000, "short")
+    assert product_text(item.designation, item.description) == whole

@@ -1,4 +1,4 @@
-"""Reviews know the chance of each part of the sample; answers are found by time without a scan."""
+"""Reviews know the chance of each part of the sample; jobs are found in their order by an index."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = '0006'
 branch_labels = None
 depends_on = None
 
+IS_NOT_DONE = sa.text("status != 'done'")
 IS_FINISHED = sa.text('finished_at IS NOT NULL')
 
 
@@ -35,11 +36,29 @@ def upgrade() -> None:
                 sqlite_where=IS_FINISHED,
                 postgresql_where=IS_FINISHED,
             )
+        batch_op.drop_index('ix_jobs_catalog_id_status')
+        for column in ('catalog_id', 'user_id'):
+            batch_op.create_index(
+                f'ix_jobs_{column}_status',
+                [column, 'status', 'id'],
+                unique=False,
+                sqlite_where=IS_NOT_DONE,
+                postgresql_where=IS_NOT_DONE,
+            )
 
 
 def downgrade() -> None:
     """Take back."""
     with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.drop_index('ix_jobs_user_id_status')
+        batch_op.drop_index('ix_jobs_catalog_id_status')
+        batch_op.create_index(
+            'ix_jobs_catalog_id_status',
+            ['catalog_id', 'status'],
+            unique=False,
+            sqlite_where=IS_NOT_DONE,
+            postgresql_where=IS_NOT_DONE,
+        )
         for column in ('release', 'status'):
             batch_op.drop_index(f'ix_jobs_{column}_finished_at')
         batch_op.create_index('ix_jobs_finished_at', ['finished_at'], unique=False)
