@@ -105,7 +105,9 @@ def every(
         act: What to do.
         task: Its name in the metrics; without one, the function's.
     """
-    scheduler.add_job(_attempt(act, task or act.__name__), "interval", seconds=seconds)
+    task = task or act.__name__
+    metrics.expect(task, seconds)
+    scheduler.add_job(_attempt(act, task), "interval", seconds=seconds)
 
 
 def once(scheduler: BackgroundScheduler, name: str, act: Callable[[], object], task: str) -> None:
