@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -19,12 +20,12 @@ from shared.contracts import (
 )
 from shared.db.models import DeadLetter, Job, JobStatus, Score, now
 from shared.db.session import Work
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a dead letter is about.
+    """What a dead letter is about; nothing, if this version cannot read it.
 
     Attributes:
         catalog_id: Whose rows its jobs are; `None` for single jobs, and for jobs that are gone.
@@ -89,9 +90,12 @@ def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
 
     Raises:
         NotFound: No such dead letter.
+        Conflict: This version cannot read it.
     """
     letter = find(work.session, letter_id)
     message = _message_of(letter)
+    if message is None:
+        raise Conflict(f"{_why_unreadable(letter)}, so it cannot be sent again, only discarded")
     failed = _failed_jobs(work.session, message)
     if isinstance(message, ScoreText | ScoreImage):
         modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
@@ -131,9 +135,19 @@ def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) 
     )
 
 
-def _message_of(letter: DeadLetter) -> Message:
-    return TOPICS[letter.topic].model_validate(letter.payload)
+def _message_of(letter: DeadLetter) -> Message | None:
+    """Read a letter; another version may have sent what this one cannot."""
+    try:
+        return TOPICS[letter.topic].model_validate(letter.payload)
+    except (KeyError, ValidationError):
+        return None
 
 
-def _job_ids(message: Message) -> tuple[str, ...]:
+def _why_unreadable(letter: DeadLetter) -> str:
+    if letter.topic not in TOPICS:
+        return f"This version knows no messages of the topic {letter.topic!r}"
+    return f"Its content is not what this version expects of the topic {letter.topic!r}"
+
+
+def _job_ids(message: Message | None) -> tuple[str, ...]:
     return tuple(item.job_id for item in getattr(message, "items", ()))

@@ -93,6 +93,7 @@ def every(
         except Unavailable as error:
             log.warning("schedule_deferred", task=task, error=str(error))
 
+    metrics.expect(task, seconds)
     scheduler.add_job(attempt, "interval", seconds=seconds)
 
 

@@ -162,8 +162,11 @@ memory_ratio = Gauge(
 )
 task_success_timestamp = Gauge(
     "rayon_task_success_timestamp_seconds",
-    "When something that is done by the clock last went well.",
+    "When something that is done by the clock last went well; at first, since when it is done.",
     ("task",),
+)
+task_interval = Gauge(
+    "rayon_task_interval_seconds", "How often something is done by the clock.", ("task",)
 )
 task_failures_total = Counter(
     "rayon_task_failures_total", "Attempts at things done by the clock that failed.", ("task",)
@@ -174,6 +177,17 @@ def serve_metrics(settings: MetricsSettings) -> None:
     """Serve `/metrics` on its own port, unless the port is 0."""
     if settings.port:
         start_http_server(settings.port, addr=settings.host)
+
+
+def expect(task: str, interval_seconds: float) -> None:
+    """Show that something is done by the clock from now on.
+
+    What never goes well is missed by that as well, and its first failure is seen as one: a counter
+    that is born as 1 has not risen.
+    """
+    task_interval.labels(task).set(interval_seconds)
+    task_success_timestamp.labels(task).set_to_current_time()
+    task_failures_total.labels(task)
 
 
 @contextmanager

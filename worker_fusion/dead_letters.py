@@ -5,11 +5,13 @@ import json
 from dataclasses import dataclass
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from shared.contracts import (
     TOPICS,
     Failure,
+    Message,
     MessageParked,
     Modality,
     ModalityScore,
@@ -38,11 +40,14 @@ class DeadLetters:
     def on_message_parked(self, parked: MessageParked) -> None:
         """Keep the message; its jobs go on with their other modality, or fail with the reason.
 
+        Of a message that this version cannot read nothing more is done: whose jobs it is about
+        is not known.
+
         Raises:
             Unavailable: The database or the registry does not answer.
         """
         self._keep(parked)
-        message = TOPICS[parked.parked_topic].model_validate(parked.payload)
+        message = _message_of(parked)
         if isinstance(message, ScoreText | ScoreImage):
             modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
             self.join.on_modality_scored(_failures(message, modality, parked.error))
@@ -69,6 +74,15 @@ class DeadLetters:
                 )
             )
         log.error("dead_letter_kept", topic=parked.parked_topic, error=parked.error)
+
+
+def _message_of(parked: MessageParked) -> Message | None:
+    # An error here would park the parked message itself, as a second letter.
+    try:
+        return TOPICS[parked.parked_topic].model_validate(parked.payload)
+    except (KeyError, ValidationError):
+        log.warning("dead_letter_unreadable", topic=parked.parked_topic)
+        return None
 
 
 def _failures(message: WorkMessage, modality: Modality, error: str) -> ModalityScored:

@@ -138,6 +138,14 @@ QUEUES = Board(
                 description="What the scheduler and the monitor do by the clock.",
             ),
             Panel(
+                "The same in intervals",
+                {
+                    "{{task}}": "(time() - max by (task) (rayon_task_success_timestamp_seconds))"
+                    " / max by (task) (rayon_task_interval_seconds)"
+                },
+                description="What should be done each hour stands at 2 after two hours.",
+            ),
+            Panel(
                 "By the clock and failed, a minute",
                 {"{{task}}": "sum by (task) (rate(rayon_task_failures_total[5m])) * 60"},
             ),

@@ -58,12 +58,15 @@ def _newest_performance(session: Session, serving: str | None) -> Sequence[Perfo
     """The newest row of each kind and modality, of the release that serves.
 
     Of labels, which are few, that is the month; of estimates the day, for a month hides a change.
+    The estimate of the test set has no period: it is there to learn how far estimates are off, and
+    says nothing of what is answered now.
     """
     since = now() - timedelta(days=FIGURES_DAYS)
     is_recent = or_(Performance.ends_at.is_(None), Performance.ends_at > since)
+    is_of_answers = or_(Performance.kind != ESTIMATED, Performance.begins_at.is_not(None))
     query = (
         select(Performance)
-        .where(Performance.release == serving, is_recent)
+        .where(Performance.release == serving, is_recent, is_of_answers)
         .options(defer(Performance.classes))
     )
     found: dict[tuple[str, str], Performance] = {}

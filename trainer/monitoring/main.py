@@ -2,16 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Callable
 
-import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
-
-from shared import metrics
 from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
-from shared.errors import Unavailable
 from shared.inference.releases import Releases
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
@@ -29,14 +23,13 @@ from shared.settings import (
 )
 from shared.storage import Storage
 from shared.tracing import configure_tracing
+from trainer.monitoring.clock import REPORTS, Requests, build_clock, every
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.response import AlertResponse
 from trainer.monitoring.reviews import Reviews
 from trainer.monitoring.windows import DriftWatch
-
-log = structlog.get_logger(__name__)
 
 QUEUES = (MONITORING_QUEUE,)
 #: How often the metrics of models, data and trainings are read from the rows.
@@ -60,9 +53,8 @@ def main() -> int:
     drift = DriftWatch(unit_of_work, registry, storage, drift_settings)
 
     reports = Reports(unit_of_work, registry, performances)
-    scheduler = BackgroundScheduler(
-        timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
-    )
+    clock = build_clock()
+    months = Requests(clock, reports.make, "report", performances.stopping)
 
     def on_drift_detected(alert: DriftDetected) -> None:
         response.decide(alert.alert_id)
@@ -70,60 +62,25 @@ def main() -> int:
     def on_report_requested(request: ReportRequested) -> None:
         # The message is done with at once: a month of a million jobs takes minutes, and alerts wait
         # behind it. Whoever asked finds the report, or asks again.
-        once(scheduler, f"report {request.month}", lambda: reports.make(request.month), "report")
+        months.ask(request.month)
 
     broker.subscribe(DriftDetected, on_drift_detected)
     broker.subscribe(ReportRequested, on_report_requested)
     broker.presence(process_name("monitor"), QUEUES).start()
-    every(scheduler, settings.measure_seconds, performances.measure)
-    every(scheduler, settings.measure_seconds, performances.score_champion)
-    every(scheduler, settings.interval_seconds, response.look, "alerts")
-    every(scheduler, REPORT_SECONDS, reports.make_due, "report")
-    every(scheduler, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
-    every(scheduler, drift_settings.interval_seconds, drift.look, "drift")
-    every(scheduler, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
+    every(clock, settings.measure_seconds, performances.measure)
+    every(clock, settings.measure_seconds, performances.score_champion)
+    every(clock, settings.interval_seconds, response.look, "alerts")
+    every(clock, REPORT_SECONDS, reports.make_due, "report", executor=REPORTS)
+    every(clock, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
+    every(clock, drift_settings.interval_seconds, drift.look, "drift")
+    every(clock, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
     signal.signal(signal.SIGTERM, _leave)
-    scheduler.start()
+    clock.start()
     try:
         return broker.run(QUEUES, threads=1)
     finally:
         performances.stopping.set()
-        scheduler.shutdown(wait=False)
-
-
-def every(
-    scheduler: BackgroundScheduler,
-    seconds: float,
-    act: Callable[[], object],
-    task: str | None = None,
-) -> None:
-    """Do something every so many seconds; what fails is told of and tried again.
-
-    Args:
-        scheduler: Does it.
-        seconds: Between two times.
-        act: What to do.
-        task: Its name in the metrics; without one, the function's.
-    """
-    scheduler.add_job(_attempt(act, task or act.__name__), "interval", seconds=seconds)
-
-
-def once(scheduler: BackgroundScheduler, name: str, act: Callable[[], object], task: str) -> None:
-    """Do something soon, once however often it is asked for before it begins."""
-    scheduler.add_job(_attempt(act, task), id=name, replace_existing=True)
-
-
-def _attempt(act: Callable[[], object], task: str) -> Callable[[], None]:
-    def attempt() -> None:
-        try:
-            with metrics.watched(task):
-                act()
-        except Unavailable as error:
-            log.warning("monitoring_deferred", error=str(error))
-        except Exception:
-            log.exception("monitoring_failed")
-
-    return attempt
+        clock.shutdown(wait=False)
 
 
 def _leave(_signal: int, _frame: object) -> None:

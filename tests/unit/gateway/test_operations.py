@@ -233,6 +233,35 @@ def test_dead_letter_says_which_jobs_of_which_catalog_it_is_about(
     assert api.client.get("/v1/dead-letters/none", headers=operator).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("score_sound", "This version knows no messages of the topic 'score_sound'"),
+        ("score_text", "Its content is not what this version expects of the topic 'score_text'"),
+    ],
+)
+def test_dead_letter_that_nobody_can_read_is_shown_beside_others_and_discarded(
+    api: Api, operator: dict[str, str], topic: str, why: str
+) -> None:
+    job = make_job(api.user())
+    letter, unread = _letter(job), _letter(number=1)
+    unread.topic, unread.payload = topic, {"is": "of another version"}
+    api.add(job, letter, unread)
+    path = f"/v1/dead-letters/{unread.id}"
+    listed = api.client.get("/v1/dead-letters", headers=operator).json()["items"]
+    assert {one["id"]: one["job_ids"] for one in listed} == {letter.id: [job.id], unread.id: []}
+    shown = api.client.get(path, headers=operator).json()
+    assert (shown["topic"], shown["payload"], shown["jobs"]) == (topic, unread.payload, {})
+    assert (shown["catalog_id"], shown["release"], shown["lane"]) == (None, None, None)
+    refused = api.client.post(f"{path}/replay", headers=operator)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        f"{why}, so it cannot be sent again, only discarded",
+    )
+    assert api.broker.messages == []
+    assert api.client.delete(path, headers=operator).status_code == 204
+
+
 def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) -> None:
     answer = api.client.post("/v1/training-runs", headers=operator, json={"reason": "drift"})
     assert answer.status_code == 202

@@ -1,6 +1,7 @@
 """The metrics: each is really set somewhere, and gauges forget what no longer holds."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,15 @@ def test_watched_task_tells_when_it_went_well_and_how_often_not() -> None:
         raise ValueError("broken")
     assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 1
     assert REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels) == first
+
+
+def test_task_that_never_went_well_shows_since_when_and_how_often_it_is_waited_for() -> None:
+    labels = {"task": "of a beginning"}
+    before = time.time()
+    metrics.expect("of a beginning", 900)
+    since = REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)
+    assert since is not None
+    assert before <= since <= time.time()
+    assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 900
+    # A counter that is born with its first failure hides it: nothing has risen.
+    assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 0

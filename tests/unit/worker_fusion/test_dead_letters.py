@@ -1,3 +1,4 @@
+import pytest
 from sqlalchemy import select
 
 from shared.contracts import (
@@ -87,3 +88,15 @@ def test_parked_training_request_is_kept(scene: Scene) -> None:
     request = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
     scene.dead_letters.on_message_parked(park(request))
     assert [letter.topic for letter in letters(scene)] == ["training_requested"]
+
+
+@pytest.mark.parametrize("topic", ["score_sound", "score_text"])
+def test_parked_message_that_nobody_can_read_is_kept_once_and_done_with(
+    scene: Scene, topic: str
+) -> None:
+    message = park(score_text("j"))
+    payload = {"is": "of another version"}
+    unread = message.model_copy(update={"parked_topic": topic, "payload": payload})
+    for _ in range(2):
+        scene.dead_letters.on_message_parked(unread)
+    assert [(letter.topic, letter.payload) for letter in letters(scene)] == [(topic, payload)]

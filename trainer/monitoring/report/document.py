@@ -34,7 +34,7 @@ def gather(session: Session, registry: Registry, period: Period, moment: datetim
     """
     volume = traffic.volume(session, period)
     served = events.releases(session, period, volume["by_release"])
-    last = served[-1]["version"] if served else None
+    last = events.last_served(served)
     names = _names(registry, [*volume["by_release"], *([last] if last else [])])
     now = quality.figures(session, period, last)
     before = quality.figures(session, period.before(), last)
@@ -65,11 +65,11 @@ def gather(session: Session, registry: Registry, period: Period, moment: datetim
         "labels": events.labels(session, period),
         "names": {str(code): name for code, name in names.items()},
     }
-    return found | {"verdict": _written(judge(evidence_of(found, period)))}
+    return found | {"verdict": _written(judge(evidence_of(found, period, moment)))}
 
 
-def evidence_of(found: Json, period: Period) -> Evidence:
-    """What the rules of the verdict look at."""
+def evidence_of(found: Json, period: Period, moment: datetime) -> Evidence:
+    """What the rules of the verdict look at, at some moment."""
     fusion = next(one for one in found["quality"]["modalities"] if one["modality"] == FUSION)
     by_status = found["volume"]["by_status"]
     single = [one for one in found["latency"] if one["lane"] == Lane.INTERACTIVE.value]
@@ -87,10 +87,9 @@ def evidence_of(found: Json, period: Period) -> Evidence:
         classes=_labelled_classes(found["quality"]["classes"]),
         windows=found["drift"]["windows"],
         moved=found["drift"]["moved"],
-        # What a report raised is what came of a verdict, and no reason for the next one.
-        alerts=[one["summary"] for one in found["alerts"] if one["source"] != "report"],
+        alerts=[one["summary"] for one in found["alerts"] if _is_about_drift(one)],
         slow_seconds=single[0]["p95"] if single else None,
-        promoted=_promoted(found["releases"], period),
+        promoted=_promoted(found["releases"], min(moment, period.ends_at)),
     )
 
 
@@ -133,9 +132,18 @@ def _measured(figure: Json | None) -> Measured | None:
     return Measured(figure["f1"], figure["low"], figure["high"], int(figure["rows"]))
 
 
-def _promoted(served: Iterable[Json], period: Period) -> str | None:
-    """A release that took over lately, as half a sentence."""
-    lately = (period.ends_at - NEW_FOR).isoformat()
+def _is_about_drift(alert: Json) -> bool:
+    """Whether it tells that something moved.
+
+    What a report raised is what came of a verdict, and no reason for the next one. The calendar
+    asks for trainings whatever comes in.
+    """
+    return not (alert["source"] == "report" or alert["kind"] == "calendar")
+
+
+def _promoted(served: Iterable[Json], end: datetime) -> str | None:
+    """A release that took over shortly before the end, as half a sentence."""
+    lately = (end - NEW_FOR).isoformat()
     new = [one for one in served if one["begins_at"] and one["begins_at"] >= lately]
     if not new:
         return None

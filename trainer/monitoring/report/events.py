@@ -1,6 +1,6 @@
 """What happened in a month: drift, alerts, releases, trainings, labels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -65,7 +65,10 @@ def alerts(session: Session, period: Period) -> list[Json]:
 
 
 def releases(session: Session, period: Period, jobs: dict[str, int]) -> list[Json]:
-    """Which release served from when to when, and who decided it why."""
+    """Which release served from when to when, and who decided it why.
+
+    Releases that only answered jobs which asked for them are at the end, without a time.
+    """
     ledger = session.scalars(
         select(Promotion)
         .where(Promotion.promoted_at < period.ends_at)
@@ -93,6 +96,12 @@ def releases(session: Session, period: Period, jobs: dict[str, int]) -> list[Jso
         if version not in known and count
     ]
     return [*served, *unknown]
+
+
+def last_served(releases: Sequence[Json]) -> str | None:
+    """The version that served at the end; one that was only asked for by version never did."""
+    served = [one["version"] for one in releases if one["begins_at"]]
+    return served[-1] if served else None
 
 
 def trainings(session: Session, period: Period) -> list[Json]:

@@ -16,6 +16,7 @@ from trainer.monitoring.answered import Registry
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.periods import Period
 from trainer.monitoring.report.document import gather
+from trainer.monitoring.report.events import last_served
 from trainer.monitoring.report.page import render
 from trainer.monitoring.report.verdict import Level
 
@@ -73,7 +74,10 @@ class Reports:
             verdict = Level(document["verdict"]["verdict"])
             with self.unit_of_work() as work:
                 self._keep(work, document, page, moment)
-                if verdict is Level.RETRAIN and moment - period.ends_at < YOUNG:
+                # A month that goes on is judged once more when it is over: asking for a training
+                # now would leave the final verdict without one.
+                is_over_lately = period.ends_at <= moment < period.ends_at + YOUNG
+                if verdict is Level.RETRAIN and is_over_lately:
                     _ask_for_training(work, document)
         log.info("report_made", month=month, verdict=verdict, bytes=len(page))
         return verdict
@@ -109,7 +113,7 @@ def _ask_for_training(work: Work, document: dict[str, Any]) -> None:
         source=SOURCE,
         raised_by="monitor",
         kind=SOURCE,
-        release=document["releases"][-1]["version"] if document["releases"] else None,
+        release=last_served(document["releases"]),
         summary=f"Report of {month}: {document['verdict']['sentence']}"[:500],
         details={"rules": document["verdict"]["rules"]},
         trace_id=new_trace_id(),

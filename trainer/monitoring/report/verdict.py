@@ -61,7 +61,7 @@ class Evidence:
         past_error: How far earlier estimates were off.
         classes: By name, the labelled figures of the month before and of this one.
         windows: How many windows of answers were compared with the reference, how many had moved.
-        alerts: What was raised and what it said.
+        alerts: What was raised about what comes in, and what it said.
         promoted: Since when a release serves that took over in the last two weeks.
     """
 

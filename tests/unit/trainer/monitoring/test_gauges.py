@@ -75,7 +75,8 @@ def alert(status: str, **changes: Any) -> DriftAlert:
 
 def test_newest_f1_is_shown_with_its_interval(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     add(unit_of_work, performance(0.7), performance(0.8, low=0.75, high=0.85))
-    add(unit_of_work, performance(0.9, kind="estimated", modality="text"))
+    day = {"begins_at": now() - timedelta(days=1), "ends_at": now()}
+    add(unit_of_work, performance(0.9, kind="estimated", modality="text", **day))
     gauges.refresh()
     labels = {"kind": "test", "modality": "fusion", "release": "1"}
     assert value("rayon_f1", **labels) == 0.8
@@ -105,6 +106,23 @@ def test_labels_are_shown_of_the_month_and_estimates_of_the_day(
     assert value("rayon_f1", kind="estimated", **of) == 0.6
     assert value("rayon_f1_past_error", kind="estimated", **of) == 0.01
     assert value("rayon_f1_past_error", kind="labelled", **of) is None
+
+
+def test_estimate_of_the_test_set_does_not_take_the_place_of_the_days(
+    gauges: Gauges, unit_of_work: UnitOfWork
+) -> None:
+    begins = now().replace(hour=0)
+    ends = begins + timedelta(days=1)
+    add(
+        unit_of_work,
+        performance(0.6, kind="estimated", begins_at=begins, ends_at=ends, measured_at=begins),
+        performance(0.8, kind="estimated"),
+        performance(0.8, kind="test"),
+    )
+    gauges.refresh()
+    of = {"modality": "fusion", "release": "1"}
+    assert value("rayon_f1", kind="estimated", **of) == 0.6
+    assert value("rayon_f1", kind="test", **of) == 0.8
 
 
 def test_figures_of_a_release_go_when_another_serves(

@@ -115,13 +115,15 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def reviewed(jobs: AnsweredJobs, right: int, wrong: int, moment: datetime) -> list[Base]:
+def reviewed(
+    jobs: AnsweredJobs, right: int, wrong: int, moment: datetime, release: str = "1"
+) -> list[Base]:
     """Answers with 10 of which so many are labelled with 10, and so many with 2583."""
     rows: list[Base] = []
     for number in range(right + wrong):
         label = 10 if number < right else 2583
-        title = f"Produit {number}"
-        rows += jobs.make(moment, text=[0.9, 0.1], label=label, reason="random", designation=title)
+        about: dict[str, Any] = {"designation": f"Produit {number}", "release": release}
+        rows += jobs.make(moment, text=[0.9, 0.1], label=label, reason="random", **about)
     return rows
 
 
@@ -255,6 +257,42 @@ def test_releases_trainings_drift_and_alerts_of_the_month(
     assert found["verdict"]["verdict"] == "watch"
 
 
+def test_job_of_an_old_release_does_not_change_which_release_is_judged(
+    jobs: AnsweredJobs, add: Add, make: Make, unit_of_work: UnitOfWork
+) -> None:
+    add(_promotion("2", OCTOBER - 40 * DAY), _test_figure("1", 0.3), _test_figure("2", 0.8))
+    add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY, release="2"))
+    add(*reviewed(jobs, 100, 100, MIDDLE, release="2"))
+    add(*jobs.make(MIDDLE, text=[0.9, 0.1], release="1"))
+    found = make()
+    assert [one["version"] for one in found["releases"]] == ["2", "1"]
+    assert found["quality"]["modalities"][0]["test"]["release"] == "2"
+    with unit_of_work.reading() as session:
+        assert session.scalars(select(DriftAlert.release)).all() == ["2"]
+
+
+def test_alert_of_the_calendar_is_told_and_is_no_drift(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
+    for _ in range(200):
+        add(*jobs.make(MIDDLE, text=[0.9, 0.1]))
+    add(
+        DriftAlert(
+            raised_at=MIDDLE,
+            source="monitor",
+            raised_by="calendar",
+            kind="calendar",
+            fingerprint="calendar",
+            summary="No training was asked for within 30 days",
+            details={},
+            steps=[],
+        )
+    )
+    found = make()
+    assert [one["kind"] for one in found["alerts"]] == ["calendar"]
+    assert found["verdict"]["verdict"] == "healthy"
+
+
 def test_figures_of_two_releases_are_one_by_their_rows(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
@@ -293,6 +331,35 @@ def test_retrain_asks_for_a_training_once(
     assert [type(one) for one in broker.messages] == [DriftDetected]
     # What the report itself raised is no reason for its next verdict.
     assert make()["verdict"]["rules"][5]["fired"] is None
+
+
+def test_report_of_an_unfinished_month_leaves_the_training_to_the_final_one(
+    jobs: AnsweredJobs, add: Add, make: Make, broker: FakeBroker
+) -> None:
+    add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, MIDDLE))
+    assert make(moment=MIDDLE + DAY)["verdict"]["verdict"] == "retrain"
+    assert broker.messages == []
+    # The very moment in which the month is over is late enough.
+    assert make(moment=OCTOBER + 31 * DAY)["verdict"]["verdict"] == "retrain"
+    assert [type(one) for one in broker.messages] == [DriftDetected]
+
+
+@pytest.mark.parametrize(
+    ("promoted", "made", "verdict"),
+    [
+        (OCTOBER + 5 * DAY, MIDDLE + DAY, "watch"),
+        (OCTOBER + 5 * DAY, AFTER, "retrain"),
+        (OCTOBER + 20 * DAY, AFTER, "watch"),
+        (OCTOBER + 20 * DAY, AFTER + 30 * DAY, "watch"),
+        (OCTOBER - 5 * DAY, OCTOBER + 5 * DAY, "watch"),
+    ],
+)
+def test_release_is_new_for_two_weeks_before_the_month_ends_or_the_report_is_made(
+    jobs: AnsweredJobs, add: Add, make: Make, promoted: datetime, made: datetime, verdict: str
+) -> None:
+    add(_promotion("1", promoted))
+    add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, OCTOBER))
+    assert make(moment=made)["verdict"]["verdict"] == verdict
 
 
 def test_verdict_of_a_month_long_gone_starts_nothing(
@@ -393,17 +460,7 @@ def test_page_of_a_release_that_speaks_for_itself_says_so(
     jobs: AnsweredJobs, add: Add, page: Callable[[], str]
 ) -> None:
     add(*jobs.make(MIDDLE, text=[0.9, 0.1]), _promotion("1", OCTOBER))
-    add(
-        Performance(
-            measured_at=MIDDLE,
-            kind="test",
-            release="1",
-            modality="fusion",
-            rows=50,
-            f1=0.8,
-            classes={},
-        )
-    )
+    add(_test_figure("1", 0.8))
     assert "as the release says" in page()
 
 
@@ -433,6 +490,11 @@ def _promotion(version: str, moment: datetime, reason: str = "better") -> Promot
     return Promotion(
         promoted_at=moment, version=version, promoted_by="ada", reason=reason, figures={}
     )
+
+
+def _test_figure(release: str, f1: float) -> Performance:
+    fields = {"kind": "test", "modality": "fusion", "rows": 50, "classes": {}}
+    return Performance(measured_at=MIDDLE, release=release, f1=f1, **fields)
 
 
 def _window(ends_at: datetime, effect: float, title: str = "Piscine") -> DriftWindow:

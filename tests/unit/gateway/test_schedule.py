@@ -1,0 +1,14 @@
+"""What the scheduler does by the clock."""
+
+from apscheduler.schedulers.blocking import BlockingScheduler
+from prometheus_client import REGISTRY
+
+from gateway.scheduler import every
+
+
+def test_task_is_missed_from_the_start_of_the_scheduler_on() -> None:
+    every(BlockingScheduler(timezone="UTC"), 3600, "of the scheduler", lambda: None)
+    labels = {"task": "of the scheduler"}
+    assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 3600
+    assert REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)
+    assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 0
