@@ -129,7 +129,11 @@ data_quality_reference = Gauge(
     "rayon_data_quality_reference", "The same check of the release's reference.", ("check",)
 )
 labels = Gauge("rayon_labels", "Answers that people labelled of late.", ("days",))
-alerts = Gauge("rayon_alerts", "Drift alerts by what becomes of them.", ("status", "source"))
+alerts = Gauge(
+    "rayon_alerts",
+    "Drift alerts by what becomes of them, about `models`, or the quality of `products`.",
+    ("status", "source", "about"),
+)
 
 # Trainings and promotions.
 training_runs = Gauge("rayon_training_runs", "Training runs.", ("status",))

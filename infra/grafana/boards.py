@@ -268,7 +268,7 @@ MODELS = Board(
             Panel(
                 "Alerts",
                 {
-                    "{{status}}, by {{source}}": 'rayon_alerts{status!="ended"}',
+                    "{{status}}, by {{source}}, {{about}}": 'rayon_alerts{status!="ended"}',
                     "ended": 'sum(max by (source) (rayon_alerts{status="ended"}))',
                 },
             ),

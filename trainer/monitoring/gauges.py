@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from shared import metrics
@@ -20,13 +20,12 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from trainer.monitoring.performance import ESTIMATED
+from trainer.monitoring.windows import QUALITY
 
 #: Labels of so many days are counted.
 LABELS_DAYS = 7
 #: Figures of a period that ended longer ago say nothing of now.
 FIGURES_DAYS = 62
-#: The kind of drift that is about the data themselves.
-QUALITY = "quality"
 ENDED = (TrainingStatus.FINISHED, TrainingStatus.FAILED, TrainingStatus.CANCELLED)
 
 
@@ -132,14 +131,16 @@ def _show_drift(window: DriftWindow | None) -> None:
 
 
 def _show_alerts(session: Session) -> None:
-    query = select(DriftAlert.status, DriftAlert.source, func.count()).group_by(
-        DriftAlert.status, DriftAlert.source
+    about = case((DriftAlert.kind == QUALITY, "products"), else_="models")
+    query = select(DriftAlert.status, DriftAlert.source, about, func.count()).group_by(
+        DriftAlert.status, DriftAlert.source, about
     )
     found = {
-        (str(status), str(source)): float(count) for status, source, count in session.execute(query)
+        (str(status), str(source), str(what)): float(count)
+        for status, source, what, count in session.execute(query)
     }
-    sources = {source for _, source in found} or {"monitor"}
-    every = {(status.value, source): 0.0 for status in AlertStatus for source in sources}
+    kinds = {(source, what) for _, source, what in found} or {("monitor", "models")}
+    every = {(status.value, *kind): 0.0 for status in AlertStatus for kind in kinds}
     metrics.show(metrics.alerts, every | found)
 
 

@@ -153,10 +153,12 @@ def test_newest_window_says_what_moved(gauges: Gauges, unit_of_work: UnitOfWork)
 
 def test_alerts_are_counted_by_status_and_source(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     add(unit_of_work, alert("asking"), alert("open", source="alertmanager"))
+    add(unit_of_work, alert("asking", kind="quality", fingerprint="quality"))
     gauges.refresh()
-    assert value("rayon_alerts", status="asking", source="monitor") == 1
-    assert value("rayon_alerts", status="asking", source="alertmanager") == 0
-    assert value("rayon_alerts", status="open", source="alertmanager") == 1
+    assert value("rayon_alerts", status="asking", source="monitor", about="products") == 1
+    assert value("rayon_alerts", status="asking", source="monitor", about="models") == 1
+    assert value("rayon_alerts", status="asking", source="alertmanager", about="models") == 0
+    assert value("rayon_alerts", status="open", source="alertmanager", about="models") == 1
 
 
 def test_last_training_says_how_it_ended(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
@@ -185,4 +187,4 @@ def test_labels_of_a_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) 
 def test_nothing_measured_yet_shows_nothing(unit_of_work: UnitOfWork) -> None:
     Gauges(unit_of_work).refresh()
     assert value("rayon_f1", kind="test", modality="fusion", release="1") is None
-    assert value("rayon_alerts", status="open", source="monitor") == 0
+    assert value("rayon_alerts", status="open", source="monitor", about="models") == 0
