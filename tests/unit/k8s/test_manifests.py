@@ -22,8 +22,8 @@ SECRETS_OF = {
     "queue": {"rayon-broker"},
     "storage": {"rayon-storage"},
 }
-#: Empty unless somebody sets it; and each pod has processor time of its own.
-NOT_IN_A_CLUSTER = {"RAYON_TRACING_ENDPOINT", "RAYON_WORKER_NICENESS"}
+#: Empty unless somebody sets it; each pod has processor time of its own; its /tmp is a disk.
+NOT_IN_A_CLUSTER = {"RAYON_TRACING_ENDPOINT", "RAYON_WORKER_NICENESS", "TMPDIR"}
 #: Services of Compose that are the steps of the job `prepare`.
 STEPS = {"migrate", "account", "release"}
 #: They read and write no pictures; in Compose all services are told the same of the storage.
