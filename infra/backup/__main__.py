@@ -62,6 +62,7 @@ def restore(system: System, folder: Path, *, replace: bool) -> None:
     manifest = Manifest.read(folder)
     if manifest.system != system.name:
         raise BackupError(f"Expected a backup of {system.name}. Received: of {manifest.system}")
+    system.check(folder)
     if not system.is_empty():
         if not replace:
             raise BackupError(

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted
 _SECRETS = ["tar", "-C", "/run/rayon"]
 _ARTIFACTS = ["tar", "-C", "/var/lib/mlflow"]
 _STORED = ["python", "-m", "infra.backup.stored"]
+#: What a restore replaces: what a backup holds, and the queue, whose messages are of jobs that go.
+#: Certificates, figures and what Grafana was taught are in no backup, and stay.
+_REPLACED = ("secrets", "postgres", "redis", "mlflow", "objects", "storage")
 
 
 class ComposeSystem:
@@ -37,19 +41,41 @@ class ComposeSystem:
         return counts
 
     def is_empty(self) -> bool:
-        """Whether the project has no volumes. Raises `BackupError`."""
+        """Whether the project has no volume that a restore replaces. Raises `BackupError`."""
         return not self._volumes()
 
+    def check(self, folder: Path) -> None:
+        """See that the secrets can be put back. Raises `BackupError`."""
+        place = self._secrets_folder()
+        if place is None:
+            return
+        with tarfile.open(folder / "secrets.tar") as archive:
+            kept = {Path(one.name).name for one in archive if one.isfile()}
+        there = {one.name for one in place.iterdir()} if place.is_dir() else set()
+        if kept - there:
+            raise BackupError(
+                f"{place} is a folder of yours, which is left as it is, and lacks "
+                f"{', '.join(sorted(kept - there))}: take them from {folder / 'secrets.tar'} first"
+            )
+
     def clear(self) -> None:
-        """Remove containers and volumes. Raises `BackupError`."""
+        """Remove containers, and the volumes that a restore replaces. Raises `BackupError`."""
         # Of every profile: what still runs would keep its volumes.
-        _compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+        every = ["--profile", "*"]
+        _compose(*every, "rm", "--stop", "--force", "--volumes")
+        _compose(*every, "down", "--remove-orphans")
+        volumes = self._volumes()
+        if volumes:
+            _run(["docker", "volume", "rm", *volumes])
 
     def restore(self, folder: Path) -> None:
         """Put everything into empty volumes. Raises `BackupError`."""
         # The database is made with the password that is among the secrets.
-        _one_off(["init", *_SECRETS, "-xf", "-"], given=folder / "secrets.tar")
+        self._restore_secrets(folder / "secrets.tar")
         _compose("up", "--detach", "--no-build", "--wait", "postgres")
+        if self._has_own_objects():
+            _compose("up", "--detach", "--no-build", "objects")
+            _one_off(["bucket"])
         self._rayon.restore(folder / "rayon.dump")
         self._registry.restore(folder / "registry.dump")
         self._restore_artifacts(folder / "artifacts.tar")
@@ -65,6 +91,13 @@ class ComposeSystem:
     def start_command(self) -> str:
         """How it is started."""
         return "docker compose up -d --wait"
+
+    def _restore_secrets(self, path: Path) -> None:
+        place = self._secrets_folder()
+        if place is not None:
+            print(f"{place} is a folder of yours: left as it is.")  # noqa: T201
+        else:
+            _one_off(["init", *_SECRETS, "-xf", "-"], given=path)
 
     def _save_artifacts(self, path: Path) -> None:
         bucket = self._artifacts_bucket()
@@ -85,9 +118,28 @@ class ComposeSystem:
         place = str(self._config["services"]["mlflow"]["environment"]["MLFLOW_ARTIFACTS"])
         return place if "://" in place else None
 
+    def _secrets_folder(self) -> Path | None:
+        """Where the secrets are, if not in a volume (`RAYON_SECRETS`)."""
+        (place,) = (
+            one
+            for one in self._config["services"]["init"]["volumes"]
+            if one["target"] == _SECRETS[-1]
+        )
+        return Path(place["source"]) if place["type"] == "bind" else None
+
+    def _has_own_objects(self) -> bool:
+        """Whether files are in the object store of the profile `s3`, whoever named the profile."""
+        services = self._config["services"]
+        endpoint = services["scheduler"]["environment"].get("AWS_ENDPOINT_URL") or ""
+        return "objects" in services or "//objects:" in endpoint
+
     def _volumes(self) -> list[str]:
+        """The names of the project's volumes that a restore replaces."""
         label = f"label=com.docker.compose.project={self._config['name']}"
-        return _run(["docker", "volume", "ls", "--quiet", "--filter", label]).split()
+        told = '{{.Label "com.docker.compose.volume"}} {{.Name}}'
+        lines = _run(["docker", "volume", "ls", "--filter", label, "--format", told]).splitlines()
+        pairs = (line.split() for line in lines)
+        return [name for volume, name in pairs if volume in _REPLACED]
 
 
 def _postgres(database: str, tables: Sequence[str]) -> Postgres:

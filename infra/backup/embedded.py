@@ -61,6 +61,10 @@ class EmbeddedSystem:
         """Whether there is no database and no registry."""
         return self._rayon.is_empty() and self._registry.is_empty()
 
+    def check(self, folder: Path) -> None:  # noqa: ARG002  # any backup goes here
+        """See that nothing runs. Raises `BackupError` if it does."""
+        self._at_rest().close()
+
     def clear(self) -> None:
         """Remove databases, registry, storage and secrets. Raises `BackupError`."""
         with self._at_rest():

@@ -32,8 +32,15 @@ class System(Protocol):
     def is_empty(self) -> bool:
         """Whether there is nothing that a restore would lose. Raises `BackupError`."""
 
+    def check(self, folder: Path) -> None:
+        """See that a backup could be restored here, before anything is removed.
+
+        Raises:
+            BackupError: It could not.
+        """
+
     def clear(self) -> None:
-        """Remove everything. Raises `BackupError`."""
+        """Remove what a restore replaces. Raises `BackupError`."""
 
     def restore(self, folder: Path) -> None:
         """Put everything into an empty system. Raises `BackupError`."""

@@ -1,10 +1,15 @@
 """Makes the bucket that `RAYON_STORAGE_URL` names: `python -m infra.compose.bucket`."""
 
 import sys
+import time
 
 from fsspec.core import url_to_fs
 
 from shared.settings import StorageSettings
+
+#: An object store that was started just now answers within this time.
+PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 1.0
 
 
 def main() -> int:
@@ -13,11 +18,26 @@ def main() -> int:
     if not url.startswith("s3://"):
         print(f"Expected RAYON_STORAGE_URL=s3://…. Received: {url}", file=sys.stderr)  # noqa: T201
         return 0
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            make(url)
+        except Exception as error:
+            # What a store that is not there raises is of three libraries.
+            if time.monotonic() > deadline:
+                print(f"The object store does not answer: {error}", file=sys.stderr)  # noqa: T201
+                return 1
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return 0
+
+
+def make(url: str) -> None:
+    """Make the bucket of an address unless it is there."""
     files, path = url_to_fs(url)
     bucket = path.partition("/")[0]
     if not files.exists(bucket):
         files.mkdir(bucket)
-    return 0
 
 
 if __name__ == "__main__":
