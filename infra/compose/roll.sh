@@ -59,7 +59,7 @@ replace() { # SERVICE: one container after the other
         new=$(newest "$1" "$before")
         if ! await_healthy "$new"; then
             docker logs --tail 20 "$new" >&2 || true
-            docker rm -f "$new" >/dev/null
+            docker rm -fv "$new" >/dev/null
             if [ "$1" = gateway ]; then send_to gateway; fi
             echo "$1 of version $version did not get healthy within $patience s; the old one goes on" >&2
             exit 1
@@ -67,7 +67,8 @@ replace() { # SERVICE: one container after the other
         # Taken out of service before it stops: a name that is gone is remembered for a moment.
         if [ "$1" = gateway ]; then send_to "$(short "$new")"; fi
         docker stop "$old" >/dev/null
-        docker rm "$old" >/dev/null
+        # With the volume that is its own: nobody else would ever remove it.
+        docker rm -v "$old" >/dev/null
         if [ "$1" = gateway ]; then send_to gateway; fi
         echo "$1: $(short "$new") of $version in place of $(short "$old")"
     done

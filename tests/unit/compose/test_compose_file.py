@@ -1,5 +1,6 @@
 """What `docker-compose.yml` promises without being started."""
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,3 +39,30 @@ def test_memory_that_looks_like_a_disk_has_a_size() -> None:
     assert found
     assert all("size=" in mount for mount in found)
     assert all(PurePosixPath(mount.partition(":")[0]).is_absolute() for mount in found)
+
+
+def runs_to_its_end(service: dict[str, Any]) -> bool:
+    """Whether a service is not to be kept running."""
+    return service.get("restart", "no") in ("no", "on-failure")
+
+
+@pytest.mark.parametrize("name", [name for name, one in SERVICES.items() if runs_to_its_end(one)])
+def test_somebody_waits_for_the_end_of_what_ends(name: str) -> None:
+    """Without that `docker compose up --wait` fails (docker/compose#10596)."""
+    waiting = [
+        one
+        for one in SERVICES.values()
+        if one.get("depends_on", {}).get(name, {}).get("condition")
+        == "service_completed_successfully"
+    ]
+    assert waiting
+    is_optional = "profiles" in SERVICES[name]
+    for one in waiting:
+        assert one["depends_on"][name].get("required", True) != is_optional
+
+
+def test_container_that_is_replaced_leaves_no_volume_behind() -> None:
+    roll = (PROJECT / "infra" / "compose" / "roll.sh").read_text()
+    removals = re.findall(r"docker rm (.*?)\"", roll)
+    assert len(removals) == 2
+    assert all("v" in flags for flags in removals)
