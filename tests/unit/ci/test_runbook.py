@@ -50,17 +50,40 @@ def test_commands_are_targets_of_make_and_files_of_the_project() -> None:
         assert list(PROJECT.rglob(path)) or (PROJECT / path).exists(), path
 
 
+def variables() -> set[str]:
+    """Those that the runbook names; `RAYON_RETENTION_*` stands for several."""
+    return set(re.findall(r"RAYON_[A-Z_]+[A-Z]", RUNBOOK)) - {"RAYON_RETENTION"}
+
+
+def known_settings() -> set[str]:
+    """Every variable of `shared/settings.py`."""
+    groups = [one for one in vars(settings).values() if hasattr(one, "model_fields")]
+    return {
+        f"{group.model_config.get('env_prefix', '')}{field}".upper()
+        for group in groups
+        for field in group.model_fields
+    }
+
+
 def test_variables_are_known_to_the_project() -> None:
     """Each is a setting, or one of Compose, of the examples, or of the workflows."""
     places = [PROJECT / "docker-compose.yml", PROJECT / ".env.example"]
     told = "".join(
         path.read_text() for path in (*places, *(PROJECT / ".github/workflows").glob("*.yml"))
     )
-    groups = [one for one in vars(settings).values() if hasattr(one, "model_fields")]
-    known = {
-        f"{group.model_config.get('env_prefix', '')}{field}".upper()
-        for group in groups
-        for field in group.model_fields
+    for name in variables():
+        assert name in known_settings() or name in told, name
+
+
+def test_settings_that_are_to_be_changed_reach_the_containers() -> None:
+    """By `.env` where Compose names them, else by the file of settings that all of ours get."""
+    text = (PROJECT / "docker-compose.yml").read_text()
+    own = {
+        name: one
+        for name, one in yaml.safe_load(text)["services"].items()
+        if re.match(r"rayon/(?!mlflow)", str(one["image"])) and name != "init"
     }
-    for name in set(re.findall(r"RAYON_[A-Z_]+[A-Z]", RUNBOOK)) - {"RAYON_RETENTION"}:
-        assert name in known or name in told, name
+    assert all("rayon.env" in one["env_file"][0]["path"] for one in own.values())
+    fixed = {variable for one in own.values() for variable in one.get("environment", {})}
+    for name in variables() & known_settings():
+        assert f"${{{name}" in text or name not in fixed, name
