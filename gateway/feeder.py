@@ -6,6 +6,7 @@ import threading
 
 from gateway.catalog_files import CatalogFiles
 from gateway.feeding import Feeder
+from gateway.heartbeat import Heartbeat
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
@@ -31,8 +32,9 @@ def main() -> int:
     configure_logs(LogSettings(), service="feeder")
     serve_metrics(MetricsSettings())
     configure_tracing(TracingSettings(), service="feeder")
-    broker, limits = Broker(BrokerSettings()), ProductSettings()
-    feeder = Feeder(
+    queue, limits = BrokerSettings(), ProductSettings()
+    broker = Broker(queue)
+    feeder = BeatingFeeder(
         UnitOfWork(open_engine(DatabaseSettings()), broker),
         CatalogFiles(Storage(StorageSettings()), limits.max_image_bytes),
         CatalogSettings(),
@@ -43,8 +45,22 @@ def main() -> int:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    feeder.heart = Heartbeat(queue.beat_file)
+    # The first step may begin by copying an archive.
+    feeder.heart.beat()
     feeder.run(stop)
     return 0
+
+
+class BeatingFeeder(Feeder):
+    """A feeder that shows that it goes on, after each step."""
+
+    heart = Heartbeat(None)
+
+    def step(self) -> bool:
+        """Look at every catalog once, and beat. Raises `Unavailable`."""
+        with self.heart.after():
+            return super().step()
 
 
 def catalog_workers(broker: Broker) -> dict[Modality, int]:

@@ -9,6 +9,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from gateway import one_time_codes
 from gateway.census import Census
+from gateway.heartbeat import Heartbeat
 from gateway.queues import record_depths
 from gateway.retention import Retention
 from gateway.sessions import delete_expired
@@ -45,13 +46,18 @@ def main() -> int:
     configure_logs(LogSettings(), service="scheduler")
     serve_metrics(MetricsSettings())
     configure_tracing(TracingSettings(), service="scheduler")
-    broker = Broker(BrokerSettings())
+    queue = BrokerSettings()
+    broker, heart = Broker(queue), Heartbeat(queue.beat_file)
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()
     sweeper = Sweeper(unit_of_work, broker.depth, settings)
     storage = Storage(StorageSettings())
     retention = Retention(unit_of_work, storage, RetentionSettings())
     census = Census(unit_of_work, broker, storage)
+
+    def sweep() -> None:
+        with heart.after():
+            sweeper.sweep()
 
     def clean() -> None:
         with unit_of_work() as work:
@@ -62,7 +68,7 @@ def main() -> int:
     scheduler = BlockingScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
     )
-    every(scheduler, settings.interval_seconds, "sweep", sweeper.sweep)
+    every(scheduler, settings.interval_seconds, "sweep", sweep)
     every(scheduler, CLEAN_SECONDS, "clean", clean)
     every(scheduler, DEPTH_SECONDS, "depths", lambda: record_depths(broker))
     every(scheduler, DEPTH_SECONDS, "unfinished", census.count_unfinished)

@@ -66,3 +66,9 @@ def test_container_that_is_replaced_leaves_no_volume_behind() -> None:
     removals = re.findall(r"docker rm (.*?)\"", roll)
     assert len(removals) == 2
     assert all("v" in flags for flags in removals)
+
+
+@pytest.mark.parametrize("name", ["scheduler", "feeder"])
+def test_service_that_hangs_is_not_called_healthy(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][1:3] == ["sh", "/consumes.sh"]
+    assert "RAYON_BROKER_BEAT_FILE=" in (PROJECT / "gateway" / "Dockerfile").read_text()

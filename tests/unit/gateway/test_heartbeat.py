@@ -1,0 +1,56 @@
+"""A process that goes on touches a file."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.feeder import BeatingFeeder
+from gateway.heartbeat import Heartbeat
+from shared.errors import Unavailable
+
+
+def test_what_has_ended_is_shown(tmp_path: Path) -> None:
+    heart = Heartbeat(tmp_path / "beat")
+    with heart.after():
+        assert not (tmp_path / "beat").exists()
+    assert (tmp_path / "beat").exists()
+
+
+def test_part_that_does_not_answer_is_no_reason_to_start_anew(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable), Heartbeat(tmp_path / "beat").after():
+        raise Unavailable("The database does not answer")
+    assert (tmp_path / "beat").exists()
+
+
+def test_fault_of_ours_is_not_shown_as_going_on(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Heartbeat(tmp_path / "beat").after():
+        raise ZeroDivisionError
+    assert not (tmp_path / "beat").exists()
+
+
+def test_without_a_file_nothing_is_touched() -> None:
+    Heartbeat(None).beat()
+
+
+def test_feeder_beats_after_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.feeding.Feeder.step", lambda _: True)
+    feeder = BeatingFeeder.__new__(BeatingFeeder)
+    feeder.heart = Heartbeat(tmp_path / "beat")
+    assert feeder.step()
+    assert (tmp_path / "beat").exists()
+
+
+@pytest.mark.parametrize(("seconds", "is_well"), [("60", True), ("20", False)])
+def test_container_is_asked_with_an_age_of_its_own(
+    tmp_path: Path, seconds: str, is_well: bool
+) -> None:
+    file = tmp_path / "beat"
+    file.touch()
+    silent_since = time.time() - 40
+    os.utime(file, (silent_since, silent_since))
+    environment = {**os.environ, "RAYON_BROKER_BEAT_FILE": str(file)}
+    check = ["sh", "infra/images/consumes.sh", seconds]
+    assert (subprocess.run(check, env=environment, check=False).returncode == 0) == is_well
