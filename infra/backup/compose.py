@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.backup.manifest import BackupError
 from infra.backup.postgres import Postgres
-from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted
+from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted, stored_in
 
 _SECRETS = ["tar", "-C", "/run/rayon"]
 _ARTIFACTS = ["tar", "-C", "/var/lib/mlflow"]
@@ -31,6 +31,7 @@ class ComposeSystem:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        _one_off(["scheduler", *_STORED, "save-unfinished"], out=folder / "unfinished.tar")
         counts = {
             **counted("rayon", self._rayon.save(folder / "rayon.dump")),
             **counted("registry", self._registry.save(folder / "registry.dump")),
@@ -79,7 +80,8 @@ class ComposeSystem:
         self._rayon.restore(folder / "rayon.dump")
         self._registry.restore(folder / "registry.dump")
         self._restore_artifacts(folder / "artifacts.tar")
-        _one_off(["scheduler", *_STORED, "restore"], given=folder / "storage.tar")
+        for name in stored_in(folder):
+            _one_off(["scheduler", *_STORED, "restore"], given=folder / name)
 
     def counts(self) -> dict[str, Any]:
         """Count the rows now. Raises `BackupError`."""

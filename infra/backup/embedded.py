@@ -2,10 +2,10 @@
 
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import make_url
 
@@ -13,7 +13,7 @@ from infra.backup import stored
 from infra.backup.manifest import BackupError
 from infra.backup.postgres import Postgres
 from infra.backup.sqlite import Sqlite
-from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted
+from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted, stored_in
 from infra.embedded import preflight
 from shared.errors import RayonError
 from shared.settings import StorageSettings
@@ -44,17 +44,14 @@ class EmbeddedSystem:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        self._save_stored(stored.save_unfinished, folder / "unfinished.tar")
         counts = {
             **counted("rayon", self._rayon.save(folder / f"rayon.{self._end}")),
             **counted("registry", self._registry.save(folder / "registry.db")),
         }
         _pack(self._home / "mlflow", folder / "artifacts.tar", without=_DATABASE_FILES)
         _pack(self._home / "secrets", folder / "secrets.tar")
-        try:
-            with (folder / "storage.tar").open("wb") as out:
-                stored.save(self._storage, out)
-        except RayonError as error:
-            raise BackupError(error.detail) from error
+        self._save_stored(stored.save, folder / "storage.tar")
         return counts
 
     def is_empty(self) -> bool:
@@ -82,8 +79,9 @@ class EmbeddedSystem:
             _unpack(folder / "artifacts.tar", self._home / "mlflow")
             _unpack(folder / "secrets.tar", self._home / "secrets")
             (self._home / "secrets").chmod(0o700)
-            with (folder / "storage.tar").open("rb") as archive:
-                stored.restore(self._storage, archive)
+            for name in stored_in(folder):
+                with (folder / name).open("rb") as archive:
+                    stored.restore(self._storage, archive)
 
     def counts(self) -> dict[str, Any]:
         """Count the rows now. Raises `BackupError`."""
@@ -95,6 +93,13 @@ class EmbeddedSystem:
     def start_command(self) -> str:
         """How it is started."""
         return "make run"
+
+    def _save_stored(self, save: Callable[[Storage, BinaryIO], int], path: Path) -> None:
+        try:
+            with path.open("wb") as out:
+                save(self._storage, out)
+        except RayonError as error:
+            raise BackupError(error.detail) from error
 
     def _at_rest(self) -> ExitStack:
         """Keep the system from being started meanwhile. Raises `BackupError` if it runs."""

@@ -1,6 +1,7 @@
 """All files of a storage as one tar archive, through a pipe: where a service runs, there this does.
 
     python -m infra.backup.stored save > storage.tar
+    python -m infra.backup.stored save-unfinished > unfinished.tar
     python -m infra.backup.stored restore < storage.tar
 
 Which storage, the settings say (`RAYON_STORAGE_URL`): a folder or a bucket.
@@ -9,13 +10,17 @@ Which storage, the settings say (`RAYON_STORAGE_URL`): a folder or a bucket.
 import os
 import sys
 import tarfile
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
+from shared.db.datasets import UPLOADS
 from shared.errors import NotFound
 from shared.settings import StorageSettings
-from shared.storage import Storage
+from shared.storage import Storage, StoredFile
 
-_USAGE = "Expected `save` or `restore`"
+#: Where the gateway keeps a catalog's pictures until the last row has its own (`gateway.catalogs`).
+CATALOGS, IMAGES = "catalogs", "images.zip"
+_USAGE = "Expected `save`, `save-unfinished` or `restore`"
 
 
 def main() -> int:
@@ -23,6 +28,8 @@ def main() -> int:
     storage = Storage(StorageSettings())
     if sys.argv[1:] == ["save"]:
         save(storage, sys.stdout.buffer)
+    elif sys.argv[1:] == ["save-unfinished"]:
+        save_unfinished(storage, sys.stdout.buffer)
     elif sys.argv[1:] == ["restore"]:
         restore(storage, sys.stdin.buffer)
     else:
@@ -33,16 +40,44 @@ def main() -> int:
 
 def save(storage: Storage, out: BinaryIO) -> int:
     """Write all files; returns how many. Raises `Unavailable`."""
+    return _write(storage, _most_hasty_first(storage), out)
+
+
+def save_unfinished(storage: Storage, out: BinaryIO) -> int:
+    """Write the files that go when they have served; returns how many. Raises `Unavailable`."""
+    return _write(storage, unfinished(storage), out)
+
+
+def unfinished(storage: Storage) -> Iterator[StoredFile]:
+    """Files that rows name and that go soon: of catalogs and datasets that are worked on.
+
+    Raises:
+        Unavailable: The storage does not answer.
+    """
+    for folder in storage.folders(CATALOGS):
+        yield from (file for file in storage.files(folder) if file.uri.endswith(f"/{IMAGES}"))
+    for folder in storage.folders(UPLOADS):
+        yield from storage.files(folder)
+
+
+def _most_hasty_first(storage: Storage) -> Iterator[StoredFile]:
+    hasty = list(unfinished(storage))
+    yield from hasty
+    known = {file.uri for file in hasty}
+    yield from (file for file in storage.everything() if file.uri not in known)
+
+
+def _write(storage: Storage, wanted: Iterable[StoredFile], out: BinaryIO) -> int:
     count = 0
     with tarfile.open(fileobj=out, mode="w|") as archive:
-        for file in storage.everything():
+        for file in wanted:
             entry = tarfile.TarInfo(file.uri)
             entry.size, entry.mtime = file.size, int(file.modified)
             try:
                 with storage.open(file.uri) as content:
                     archive.addfile(entry, content)
             except NotFound:
-                # Removed since it was listed, because it was too old.
+                # Removed since it was listed: it was too old, or has served.
                 continue
             count += 1
     return count

@@ -55,3 +55,8 @@ class System(Protocol):
 def counted(database: str, counts: Mapping[str, Any]) -> dict[str, Any]:
     """Counts under the name of their database."""
     return {f"{database}.{table}": count for table, count in counts.items()}
+
+
+def stored_in(folder: Path) -> list[str]:
+    """A backup's archives of stored files, the older first; backups of old versions have one."""
+    return [name for name in ("unfinished.tar", "storage.tar") if (folder / name).exists()]

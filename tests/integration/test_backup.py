@@ -13,6 +13,8 @@ import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from gateway import catalogs
+from infra.backup import stored
 from infra.backup.__main__ import restore, save
 from infra.backup.embedded import EmbeddedSystem
 from infra.backup.manifest import BackupError
@@ -140,6 +142,39 @@ def test_everything_comes_back_in_an_empty_system(
     assert (new.home / "secrets" / "gateway_secret_key").read_text() == "s" * 32
     assert (new.home / "mlflow" / "artifacts" / "1" / "release.json").read_text() == "{}"
     assert new.system.counts()["registry.model_versions"] == 1
+
+
+def test_catalog_that_ends_while_it_is_saved_comes_back_with_its_pictures(
+    new_place: Callable[[], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a catalog and a dataset that are worked on
+    old = new_place()
+    old.fill()
+    files = {"catalogs/1/products": b"rows", "catalogs/1/images.zip": b"pictures",
+             "uploads/2/products.csv": b"sent"}  # fmt: skip
+    for uri, content in files.items():
+        old.storage.put_at(uri, content)
+    # When both end after their rows were read, and before their files are
+    database = old.system._rayon
+
+    class Hasty:
+        def save(self, path: Path) -> dict[str, Any]:
+            counts = database.save(path)
+            old.storage.remove("catalogs/1/images.zip")
+            old.storage.remove_folder("uploads/2")
+            return counts
+
+    monkeypatch.setattr(old.system, "_rayon", Hasty())
+    save(old.system, tmp_path / "backup")
+    empty(old)
+    new = new_place()
+    restore(new.system, tmp_path / "backup", replace=False)
+    # I expect what the rows wait for
+    assert {uri: new.storage.get(uri) for uri in files} == files
+
+
+def test_pictures_of_catalogs_are_where_the_gateway_puts_them() -> None:
+    assert (stored.CATALOGS, stored.IMAGES) == (catalogs.CATALOGS, catalogs.IMAGES)
 
 
 def test_manifest_tells_counts_and_checksums(

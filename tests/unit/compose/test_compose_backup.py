@@ -16,6 +16,7 @@ from infra.backup.manifest import BackupError
 DOCKER = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
 case "$*" in
+*" psql "*) echo dumped >&2 ;;
 *" config "*) cat "$CONFIG" ;;
 "volume ls "*) cat "$VOLUMES" ;;
 esac
@@ -138,3 +139,18 @@ def test_folder_of_ones_own_that_lacks_a_secret_is_told_before_anything_is_remov
     machine.secrets = {"type": "bind", "source": str(own)}
     with pytest.raises(BackupError, match=r"lacks database_password.*secrets\.tar"):
         machine.system().check(backup)
+
+
+def test_files_that_go_soon_are_saved_before_the_rows_that_name_them(
+    machine: Machine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    machine.system().save(folder)
+    saved = [
+        one for one in machine.calls if "psql" in one or "scheduler python -m infra.backup" in one
+    ]
+    assert saved[0].endswith("stored save-unfinished")
+    assert "psql" in saved[1]
+    assert saved[-1].endswith("stored save")
+    assert (folder / "unfinished.tar").exists()
