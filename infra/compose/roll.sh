@@ -74,6 +74,8 @@ replace() { # SERVICE: one container after the other
     done
 }
 
+# What this version has secrets for may be new.
+compose run --rm --no-deps -T init
 compose run --rm --no-deps -T migrate
 for service in worker-fusion worker-fusion-catalog worker-text worker-text-catalog \
     worker-image worker-image-catalog; do

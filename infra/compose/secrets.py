@@ -1,6 +1,10 @@
-"""Makes the secrets of a new installation as files: `python -m infra.compose.secrets FOLDER`.
+"""Makes the secrets of a new installation as files.
 
-What is there already stays. Files of one's own, with the same names, do as well.
+    python -m infra.compose.secrets FOLDER [ROLES]
+
+What is there already stays. Files of one's own, with the same names, do as well. Each role has a
+folder in ROLES, a volume of its own, with copies of what it needs, so that no service can read what
+is for another; a secret that was changed is copied again.
 """
 
 import secrets
@@ -9,32 +13,57 @@ from pathlib import Path
 
 #: Base64 of so many random bytes: 288 bits.
 STRENGTH = 36
+PASSWORDS = (
+    "database_password",
+    "redis_password",
+    "secret_key",
+    "admin_password",
+    "grafana_password",
+    "s3_password",
+)
 #: These are typed by people: 96 bits.
 TYPED = ("admin_password", "grafana_password")
+#: What the services of a role need. `worker` scores texts or pictures, and has no database.
+ROLES = {
+    "gateway": (
+        "database_url", "broker_url", "s3_credentials", "secret_key", "admin_password",
+        "alertmanager_key",
+    ),
+    "service": ("database_url", "broker_url", "s3_credentials"),
+    "worker": ("broker_url", "s3_credentials"),
+    "postgres": ("database_password",),
+    "redis": ("redis.conf", "redis_password"),
+    "mlflow": ("mlflow_database_url", "s3_credentials"),
+    "objects": ("s3_root",),
+    "alertmanager": ("alertmanager_key", "ops_webhook"),
+    "grafana": ("grafana_password",),
+}  # fmt: skip
+#: Nobody can make these; without them something is not done.
+OPTIONAL = ("ops_webhook",)
 
 
 def main() -> int:
-    """Write what is missing; returns the exit code."""
-    if len(sys.argv) != 2:
-        print("Expected one folder", file=sys.stderr)  # noqa: T201
+    """Write what is missing, and give each role its own; returns the exit code."""
+    if len(sys.argv) not in (2, 3):
+        print("Expected one folder, and one for the roles", file=sys.stderr)  # noqa: T201
         return 2
-    made = complete(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    try:
+        made = complete(folder)
+        if len(sys.argv) == 3:
+            share(folder, Path(sys.argv[2]))
+    except OSError as error:
+        print(_complaint(folder, error), file=sys.stderr)  # noqa: T201
+        return 1
     print(f"Made {', '.join(made)}" if made else "All secrets are there")  # noqa: T201
     return 0
 
 
 def complete(folder: Path) -> list[str]:
-    """Write the secrets that a folder lacks; returns their names."""
+    """Write the secrets that a folder lacks; returns their names. Raises `OSError`."""
     made = [
         name
-        for name in (
-            "database_password",
-            "redis_password",
-            "secret_key",
-            "admin_password",
-            "grafana_password",
-            "s3_password",
-        )
+        for name in PASSWORDS
         if _keep(folder / name, secrets.token_urlsafe(12 if name in TYPED else STRENGTH))
     ]
     database, redis, s3 = (
@@ -54,13 +83,53 @@ def complete(folder: Path) -> list[str]:
     return made + [name for name, text in addresses.items() if _keep(folder / name, text)]
 
 
+def share(folder: Path, roles: Path) -> None:
+    """Give each role copies of its secrets, as they are now. Raises `OSError`."""
+    for role, names in ROLES.items():
+        for name in names:
+            if (folder / name).exists() or name not in OPTIONAL:
+                _copy(folder / name, roles / role / name)
+            else:
+                (roles / role / name).unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    if target.exists() and target.read_bytes() == content:
+        return
+    # Who reads it meanwhile reads the old one or the new one.
+    aside = target.with_name(f".{target.name}")
+    aside.unlink(missing_ok=True)
+    _write(aside, content)
+    aside.replace(target)
+
+
 def _keep(path: Path, text: str) -> bool:
-    """Write a file unless there is one; whoever mounts the folder reads it."""
+    """Write a file unless there is one."""
     if path.exists():
         return False
-    path.write_text(text)
-    path.chmod(0o444)
+    _write(path, text.encode())
     return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that whoever mounts its folder reads."""
+    path.write_bytes(content)
+    path.chmod(0o444)
+
+
+def _complaint(folder: Path, error: OSError) -> str:
+    names = dict.fromkeys(name for role in ROLES.values() for name in role)
+    lacks = [
+        name
+        for name in (*PASSWORDS, *(names.keys() - {*PASSWORDS, *OPTIONAL}))
+        if not (folder / name).exists()
+    ]
+    return (
+        f"{error.filename}: {error.strerror}. A folder of your own (RAYON_SECRETS) holds files that"
+        f" user 10001 can read, and all of them unless that user can write there. It lacks"
+        f" {', '.join(sorted(lacks)) or 'none'}."
+    )
 
 
 if __name__ == "__main__":

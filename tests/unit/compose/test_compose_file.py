@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.compose.secrets import OPTIONAL, ROLES, complete
+
 PROJECT = Path(__file__).parents[3]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())[
     "services"
@@ -72,3 +74,53 @@ def test_container_that_is_replaced_leaves_no_volume_behind() -> None:
 def test_service_that_hangs_is_not_called_healthy(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][1:3] == ["sh", "/consumes.sh"]
     assert "RAYON_BROKER_BEAT_FILE=" in (PROJECT / "gateway" / "Dockerfile").read_text()
+
+
+def role_of(service: str) -> str | None:
+    """Whose secrets a service is shown; `None` if it has none."""
+    mounts = [str(one) for one in SERVICES[service].get("volumes", []) if ":/run/rayon" in str(one)]
+    assert len(mounts) <= 1
+    return mounts[0].partition(":")[0].removeprefix("secrets-") if mounts else None
+
+
+def files_of(service: str) -> set[str]:
+    """The secrets that a service reads, by what it is told."""
+    told = {key: one for key, one in SERVICES[service].items() if key != "volumes"}
+    text = yaml.safe_dump(told, width=1_000_000)
+    if service == "alertmanager":
+        text += (PROJECT / "infra/alertmanager/alertmanager.yml").read_text()
+    return set(re.findall(r"/run/rayon/([\w.]+)", text))
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"init"}))
+def test_service_has_the_secrets_that_it_reads(name: str) -> None:
+    role = role_of(name)
+    assert files_of(name) <= (set(ROLES[role]) if role else set())
+
+
+def test_no_role_has_a_secret_that_none_of_its_services_reads() -> None:
+    for role, names in ROLES.items():
+        read = {file for name in SERVICES if role_of(name) == role for file in files_of(name)}
+        assert set(names) == read, role
+
+
+def test_all_secrets_are_for_those_who_make_them_alone() -> None:
+    everything = [
+        name
+        for name, one in SERVICES.items()
+        if any(str(mount).startswith("${RAYON_SECRETS") for mount in one.get("volumes", []))
+    ]
+    assert everything == ["init"]
+
+
+def test_every_role_has_its_volume_and_its_folder_in_the_image(tmp_path: Path) -> None:
+    mounted_roles = {
+        str(one).rpartition("/run/roles/")[2]
+        for one in SERVICES["init"]["volumes"]
+        if "/run/roles/" in str(one)
+    }
+    made = re.findall(r"/run/roles/(\w+)", (PROJECT / "gateway" / "Dockerfile").read_text())
+    assert ROLES.keys() == mounted_roles == set(made)
+    complete(tmp_path)
+    needed = {name for names in ROLES.values() for name in names}
+    assert needed - {one.name for one in tmp_path.iterdir()} == set(OPTIONAL)

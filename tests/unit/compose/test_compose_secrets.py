@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.production import complaints
-from infra.compose.secrets import complete, main
+from infra.compose.secrets import ROLES, complete, main, share
 from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
 
 
@@ -43,3 +43,65 @@ def test_a_folder_is_asked_for(
     monkeypatch.setattr("sys.argv", ["secrets"])
     assert main() == 2
     assert "Expected one folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def roles(tmp_path: Path) -> Path:
+    """Where the volumes of the roles are."""
+    for role in ROLES:
+        (tmp_path / "roles" / role).mkdir(parents=True)
+    return tmp_path / "roles"
+
+
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, roles: Path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setattr("sys.argv", ["secrets", str(folder), str(roles)])
+    return folder
+
+
+def test_each_role_has_its_own_secrets_and_no_others(
+    tmp_path: Path, roles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = given(monkeypatch, tmp_path, roles)
+    assert main() == 0
+    assert {one.name for one in (roles / "worker").iterdir()} == {"broker_url", "s3_credentials"}
+    assert {one.name for one in (roles / "grafana").iterdir()} == {"grafana_password"}
+    for one in roles.glob("*/*"):
+        assert one.read_text() == (folder / one.name).read_text()
+        assert one.stat().st_mode & 0o777 == 0o444
+
+
+def test_secret_that_was_changed_is_given_again(
+    tmp_path: Path, roles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = given(monkeypatch, tmp_path, roles)
+    main()
+    (folder / "secret_key").unlink()
+    (folder / "ops_webhook").write_text("https://chat.example.org/1")
+    main()
+    assert (roles / "gateway" / "secret_key").read_text() == (folder / "secret_key").read_text()
+    assert (roles / "alertmanager" / "ops_webhook").exists()
+    (folder / "ops_webhook").unlink()
+    share(folder, roles)
+    assert not (roles / "alertmanager" / "ops_webhook").exists()
+
+
+def test_folder_of_ones_own_that_cannot_be_completed_is_told_what_it_lacks(
+    tmp_path: Path,
+    roles: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = given(monkeypatch, tmp_path, roles)
+    complete(folder)
+    (folder / "secret_key").unlink()
+
+    def refuse(path: Path, _: bytes) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert main() == 1
+    told = capsys.readouterr().err
+    assert "secret_key: Permission denied" in told
+    assert told.endswith("It lacks secret_key.\n")

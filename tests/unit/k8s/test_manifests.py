@@ -98,9 +98,6 @@ def shared_settings(folder: str = "base") -> dict[str, str]:
 @pytest.mark.parametrize("name", compose())
 def test_service_is_told_what_compose_tells_it(name: str) -> None:
     told = {one for one in compose()[name].get("environment", {}) if one not in NOT_IN_A_CLUSTER}
-    if name in ("worker-text", "worker-text-catalog", "worker-image", "worker-image-catalog"):
-        # It has no database; in Compose all services have the same volume of secrets.
-        told -= {"RAYON_DATABASE_URL_FILE"}
     if name in WITHOUT_STORAGE:
         told -= {"AWS_SHARED_CREDENTIALS_FILE"}
     # Which object store it is, an overlay says.
