@@ -124,3 +124,8 @@ def test_every_role_has_its_volume_and_its_folder_in_the_image(tmp_path: Path) -
     complete(tmp_path)
     needed = {name for names in ROLES.values() for name in names}
     assert needed - {one.name for one in tmp_path.iterdir()} == set(OPTIONAL)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_takes_all_the_memory_of_the_machine(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]|\$\{\w+:-\d+g\}", str(SERVICES[name].get("mem_limit")))
