@@ -198,6 +198,17 @@ def readme() -> str:
     return (K8S / "README.md").read_text()
 
 
+def test_secret_that_is_to_be_deleted_is_not_waited_for() -> None:
+    to_delete = re.findall(r"^\| `(rayon-\w+)` .*\bdelete it", readme(), flags=re.MULTILINE)
+    assert to_delete == ["rayon-admin"]
+    sources = {
+        one["secret"]["name"]: one["secret"]
+        for volume in pod_of(of_kind("Job")["prepare"])["volumes"]
+        for one in volume["projected"]["sources"]
+    }
+    assert {name for name, one in sources.items() if one.get("optional")} == set(to_delete)
+
+
 def test_every_secret_is_documented() -> None:
     used = {
         name
