@@ -4,6 +4,7 @@ The account and the key are in the environment, or in the files that it names.
 """
 
 import sys
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -16,7 +17,7 @@ from shared.broker import Broker
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError
-from shared.settings import BrokerSettings, DatabaseSettings, Settings
+from shared.settings import BrokerSettings, DatabaseSettings, MayBeMissing, Settings
 
 
 class AdminSettings(Settings):
@@ -25,7 +26,8 @@ class AdminSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="RAYON_ADMIN_", frozen=True)
 
     username: str = Field(default="admin", min_length=1, max_length=64)
-    password: SecretStr | None = None
+    #: Its file is taken away after the first start; `ensure_admin` asks for it where it is needed.
+    password: Annotated[SecretStr | None, MayBeMissing()] = None
 
 
 def main() -> int:

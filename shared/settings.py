@@ -22,10 +22,14 @@ from pydantic_settings import (
 from shared.contracts import Lane
 
 
+class MayBeMissing:
+    """Marks a setting whose file may be gone; it is then as if none were named."""
+
+
 class _Files(PydanticBaseSettingsSource):
     """Reads a setting from the file that `<VARIABLE>_FILE` names, as Docker's secrets come."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:  # noqa: ARG002  # as the base has it
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         """The file's content without the line's end, the field's name, and that it is no JSON."""
         variable = f"{self.config.get('env_prefix', '')}{field_name}_file".upper()
         path = os.environ.get(variable)
@@ -34,6 +38,9 @@ class _Files(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text().rstrip("\r\n"), field_name, False
         except OSError as error:
+            may_be_missing = any(isinstance(one, MayBeMissing) for one in field.metadata)
+            if may_be_missing and isinstance(error, FileNotFoundError):
+                return None, field_name, False
             raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from error
 
     def __call__(self) -> dict[str, Any]:

@@ -37,8 +37,9 @@ def _of_one(one: Manifest) -> Iterator[str]:
         yield f"{name}: secrets are named here, and never written"
     if one["kind"] in WORKLOADS:
         yield from (f"{name}: {line}" for line in _of_pod(pod_of(one)))
+        lasting = pod_of(one)["containers"] if one["kind"] == "Deployment" else ()
         for container in containers_of(one):
-            lines = _of_container(container, is_service=one["kind"] == "Deployment")
+            lines = _of_container(container, is_service=container in lasting)
             yield from (f"{name}, container {container['name']}: {line}" for line in lines)
 
 

@@ -1,4 +1,6 @@
 # The address of the database has a password, so it comes in a file.
+set -eu
+python /upgrade.py
 exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 \
     --backend-store-uri "$(cat "${MLFLOW_DATABASE_URL_FILE:?}")" \
     --artifacts-destination "${MLFLOW_ARTIFACTS:-/var/lib/mlflow/artifacts}" --serve-artifacts \

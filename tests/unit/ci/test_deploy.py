@@ -7,22 +7,40 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import until
+
 PROJECT = Path(__file__).parents[3]
 DIGEST = "registry.example.org/shop/rayon/gateway@sha256:" + "a" * 64
-#: Runs the command on this machine, in the folder of whoever is signed in there.
+#: Runs the command on this machine, in the folder of whoever is signed in there. Cannot reach it
+#: for commands that have REFUSED in them; for those with CUT the connection breaks once there is
+#: another version, and the command goes on there. Ends with 255 then, as ssh does.
 SSH = """#!/usr/bin/env bash
 echo "ssh $1" >>"$CALLS"
-cd "$MACHINE" && exec bash -c "$2"
+cd "$MACHINE" || exit
+case "$2" in
+*"$REFUSED"*) exit 255 ;;
+*"$CUT"*)
+  bash -c "$2" </dev/null >/dev/null 2>&1 &
+  until grep -qx "$VERSION" rayon/app/version && [ -e rayon/app/.env ]; do sleep 0.02; done
+  exit 255
+  ;;
+esac
+exec bash -c "$2"
 """
-#: Fails to start the versions that BROKEN names; says that a gateway runs once it was started.
+#: What there is only in the command that replaces a version, and in the one that goes back.
+REPLACE, GO_BACK = "mv incoming app", "mv previous app"
+#: Fails to start the versions that BROKEN names, and takes its time for SLOW; says that a gateway
+#: runs once it was started.
 DOCKER = """#!/usr/bin/env bash
 echo "docker $*" >>"$CALLS"
 case "$*" in
+"pull --quiet $GONE") exit 1 ;;
 *" ps "*) [ ! -e "$MACHINE/runs" ] || echo c1 ;;
 *" up "*)
   grep '^RAYON_VERSION=' .env >>"$CALLS"
   touch "$MACHINE/runs"
-  ! grep -qxE "RAYON_VERSION=($BROKEN)" .env
+  if grep -qx "RAYON_VERSION=$SLOW" .env; then sleep 1; echo "$SLOW is up" >>"$CALLS"; fi
+  ! grep -qxE "RAYON_VERSION=($BROKEN)" .env || exit "$BROKEN_CODE"
   ;;
 esac
 """
@@ -53,7 +71,12 @@ class Machine:
             "MACHINE": str(self.home),
             "CALLS": str(self._calls),
             "BROKEN": "none",
+            "BROKEN_CODE": "1",
+            "GONE": "none",
             "STUCK": "none",
+            "SLOW": "none",
+            "REFUSED": "nothing of that kind",
+            "CUT": "nothing of that kind",
             "HOST": "rayon@vm",
             "URL": "http://rayon.test",
             "SSH": "ssh",
@@ -159,6 +182,102 @@ def test_first_version_that_fails_has_nothing_to_go_back_to(machine: Machine) ->
     assert machine.deploy("1.0.0", SMOKE="false") == 1
     assert machine.versions == ["1.0.0"]
     assert "there is no version before" in machine.said
+
+
+def with_two_versions(machine: Machine) -> Machine:
+    machine.deploy("1.0.0")
+    machine.deploy("1.1.0")
+    return machine
+
+
+def test_version_that_was_not_replaced_is_left_and_not_the_one_before_it(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.2.0", REFUSED=REPLACE) == 1
+    assert machine.version() == "1.1.0"
+    assert machine.version("previous") == "1.0.0"
+    assert machine.versions == []
+    assert "the version before was not replaced" in machine.said
+
+
+def test_same_version_that_was_not_replaced_by_itself_is_left(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.1.0", REFUSED=REPLACE) == 1
+    assert machine.version() == "1.1.0"
+    assert machine.versions == []
+
+
+@pytest.mark.parametrize("command", ["rm -rf incoming", "docker pull"])
+def test_machine_that_is_away_from_the_start_is_told_apart(
+    machine: Machine, tmp_path: Path, command: str
+) -> None:
+    with_two_versions(machine)
+    digests = tmp_path / "digests.txt"
+    digests.write_text(f"gateway {DIGEST}\n")
+    assert machine.deploy("1.2.0", REFUSED=command, DIGESTS=str(digests)) == 3
+    assert machine.version() == "1.1.0"
+    assert "rayon@vm cannot be reached" in machine.said
+
+
+def test_machine_that_stays_away_is_not_said_to_have_gone_back(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.2.0", BROKEN="1.2.0", REFUSED=GO_BACK) == 3
+    assert "rayon@vm cannot be reached" in machine.said
+    assert "no version before" not in machine.said
+
+
+def test_going_back_waits_for_what_goes_on_after_the_connection_broke(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.2.0", CUT=REPLACE, SLOW="1.2.0") == 1
+    assert machine.calls.index("1.2.0 is up") < machine.calls.index("RAYON_VERSION=1.1.0")
+    assert machine.version() == "1.1.0"
+    assert machine.version("failed") == "1.2.0"
+
+
+def test_deployment_that_does_not_end_is_waited_for_no_longer_than_said(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.2.0", CUT=REPLACE, SLOW="1.2.0", LOCK_SECONDS="0.1") == 3
+    assert "Another deployment does not end" in machine.said
+    until(lambda: "1.2.0 is up" in machine.calls, 10, "the broken one ends")
+
+
+def test_image_that_cannot_be_pulled_replaces_nothing(machine: Machine, tmp_path: Path) -> None:
+    with_two_versions(machine)
+    digests = tmp_path / "digests.txt"
+    digests.write_text(f"gateway {DIGEST}\n")
+    assert machine.deploy("1.2.0", DIGESTS=str(digests), GONE=DIGEST) == 1
+    assert machine.version() == "1.1.0"
+    assert "nothing was replaced" in machine.said
+
+
+def test_failure_there_that_looks_like_one_of_ssh_is_none(machine: Machine) -> None:
+    with_two_versions(machine)
+    assert machine.deploy("1.2.0", BROKEN="1.2.0", BROKEN_CODE="255") == 1
+    assert machine.version() == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        # Broken off before the new one was in its place, and after that.
+        (
+            {"previous.new": "1.1.0", "previous": "1.0.0"},
+            {"app": "1.1.0", "previous": "1.0.0"},
+        ),
+        (
+            {"app": "1.2.0", "previous.new": "1.1.0", "previous": "1.0.0"},
+            {"app": "1.2.0", "previous": "1.1.0"},
+        ),
+    ],
+)
+def test_replacement_that_was_broken_off_loses_no_version(
+    machine: Machine, found: dict[str, str], left: dict[str, str]
+) -> None:
+    for name, version in found.items():
+        (machine.home / "rayon" / name).mkdir(parents=True)
+        (machine.home / "rayon" / name / "version").write_text(f"{version}\n")
+    assert machine.deploy("1.3.0", REFUSED=REPLACE) == 1
+    assert {name: machine.version(name) for name in left} == left
+    assert not (machine.home / "rayon" / "previous.new").exists()
 
 
 def test_images_are_pulled_by_digest(machine: Machine, tmp_path: Path) -> None:

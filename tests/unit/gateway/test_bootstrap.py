@@ -1,7 +1,10 @@
 """The first admin."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
+from pydantic_settings import SettingsError
 from sqlalchemy import select
 
 from gateway.bootstrap import AdminSettings, ensure_admin
@@ -42,3 +45,35 @@ def test_no_password_is_needed_once_there_are_accounts(unit_of_work: UnitOfWork)
     ensure_admin(unit_of_work, _settings(None))
     with unit_of_work.reading() as session:
         assert session.scalars(select(User.username)).all() == ["ada"]
+
+
+def test_password_whose_file_was_taken_away_is_no_longer_needed(
+    unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "admin_password"
+    monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", str(file))
+    # Given a system that was started with the file
+    file.write_text("correct horse\n")
+    ensure_admin(unit_of_work, AdminSettings())
+    # When it is started again without
+    file.unlink()
+    ensure_admin(unit_of_work, AdminSettings())
+    # Then I expect the same account
+    with unit_of_work.reading() as session:
+        assert session.scalars(select(User.username)).all() == ["admin"]
+
+
+def test_system_without_accounts_asks_for_the_file(
+    unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", "/nowhere/admin_password")
+    with pytest.raises(InvalidInput):
+        ensure_admin(unit_of_work, AdminSettings())
+
+
+def test_password_that_is_there_and_cannot_be_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", str(tmp_path))
+    with pytest.raises(SettingsError, match="Is a directory"):
+        AdminSettings()

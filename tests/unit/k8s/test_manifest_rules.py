@@ -110,3 +110,13 @@ def test_network_without_a_closed_door_is_found() -> None:
 
 def test_scaler_without_its_deployment_is_found() -> None:
     assert "no deployment gateway" in complaints([CLOSED, SCALER])[0]
+
+
+def test_first_step_needs_no_probe_and_keeps_to_the_rest() -> None:
+    first = {name: CONTAINER[name] for name in ("securityContext", "resources")}
+    stepped = changed(f"{POD}.initContainers", [first | {"name": "tables"}])
+    assert complaints([stepped, CLOSED, SCALER]) == []
+    open_ = changed(f"{POD}.initContainers", [{"name": "tables"}])
+    found = complaints([open_, CLOSED, SCALER])
+    assert found
+    assert all("container tables: " in line for line in found)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ WITHOUT_STORAGE = {
 
 def documents(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.yaml")):
-        yield from yaml.safe_load_all(path.read_text())
+        yield from documents_of(path)
+
+
+def documents_of(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text()))
 
 
 def of_kind(kind: str, folder: str = "base") -> dict[str, dict[str, Any]]:
@@ -66,7 +71,8 @@ def container(name: str) -> dict[str, Any]:
     if name in STEPS:
         first, second, last = containers_of(of_kind("Job")["prepare"])
         return dict({"migrate": first, "account": second, "release": last}[name])
-    return dict(containers_of(of_kind("Deployment")[name])[0])
+    (found,) = pod_of(of_kind("Deployment")[name])["containers"]
+    return dict(found)
 
 
 @pytest.mark.parametrize("name", compose())
@@ -191,8 +197,35 @@ def test_pod_is_told_of_each_file_that_it_has(name: str) -> None:
     assert files == {documented[secret] for secret in secrets_of(workload)}
 
 
+@pytest.mark.parametrize("name", of_kind("Deployment"))
+def test_pod_with_the_database_begins_once_its_tables_are_there(name: str) -> None:
+    workload = of_kind("Deployment")[name]
+    first = pod_of(workload).get("initContainers", [])
+    if "rayon-database" not in secrets_of(workload):
+        assert first == []
+        return
+    # The patch adds the rest, and only for the names that it knows.
+    assert first == [{"name": "tables", "image": container(name)["image"]}]
+    said = yaml.safe_load((K8S / "base" / "kustomization.yaml").read_text())["patches"]
+    (target,) = (one["target"] for one in said if one["path"] == "patches/tables.yaml")
+    assert re.fullmatch(target["name"], name)
+    (patch,) = pod_of(*documents_of(K8S / "base" / "patches" / "tables.yaml"))["initContainers"]
+    assert find_spec(patch["command"][-1]) is not None
+
+
 def readme() -> str:
     return (K8S / "README.md").read_text()
+
+
+def test_secret_that_is_to_be_deleted_is_not_waited_for() -> None:
+    to_delete = re.findall(r"^\| `(rayon-\w+)` .*\bdelete it", readme(), flags=re.MULTILINE)
+    assert to_delete == ["rayon-admin"]
+    sources = {
+        one["secret"]["name"]: one["secret"]
+        for volume in pod_of(of_kind("Job")["prepare"])["volumes"]
+        for one in volume["projected"]["sources"]
+    }
+    assert {name for name, one in sources.items() if one.get("optional")} == set(to_delete)
 
 
 def test_every_secret_is_documented() -> None:

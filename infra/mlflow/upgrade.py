@@ -1,0 +1,41 @@
+"""Brings the registry's tables to those of the MLflow beside it: `python upgrade.py`.
+
+MLflow's server makes tables that are missing, but where one is to be changed it only says so and
+ends. What was changed has no way back but a restore: an older MLflow refuses newer tables.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, func, select
+
+
+def main() -> int:
+    """Upgrade what the file of MLFLOW_DATABASE_URL_FILE names; returns the exit code."""
+    url = Path(os.environ["MLFLOW_DATABASE_URL_FILE"]).read_text().strip()
+    with turn(url):
+        # An empty database is given its tables; one that is up to date stays as it is.
+        return subprocess.run(["mlflow", "db", "upgrade", url], check=False).returncode
+
+
+@contextmanager
+def turn(url: str) -> Iterator[None]:
+    """Wait until nobody else upgrades: two start at once where one replaces the other."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                name = func.hashtextextended("mlflow", 0)
+                connection.execute(select(func.pg_advisory_lock(name)))
+            yield
+    finally:
+        # The connection ends, and its lock with it.
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
