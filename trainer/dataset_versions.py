@@ -71,7 +71,7 @@ class Wanted:
         base: The version before, whose rows stay unless they are replaced or removed.
         files: Which of `products`, `labels`, `images`, `categories` were sent.
         remove: Ids of rows to leave out.
-        jobs: To be added with the labels that people gave.
+        jobs: To be added with the labels that people gave, each with an id of its own.
         attempt: How often it was begun.
     """
 
@@ -81,7 +81,7 @@ class Wanted:
     base: int | None = None
     files: Sequence[str] = ()
     remove: Sequence[str] = ()
-    jobs: Sequence[LabelledJob] = ()
+    jobs: Iterable[LabelledJob] = ()
     attempt: int = 1
 
 
@@ -185,12 +185,11 @@ class _Builder:
         rows = []
         for job in self.wanted.jobs:
             self.tell()
-            rows.append((f"job-{job.id}", job.designation, job.description, job.code))
-        found = pd.DataFrame(rows, columns=["id", "designation", "description", "prdtypecode"])
-        return found.assign(picture=[self._picture_of(job) for job in self.wanted.jobs], split="")
+            texts = job.designation, job.description
+            rows.append((f"job-{job.id}", *texts, self._picture_of(job), job.code, ""))
+        return pd.DataFrame(rows, columns=COLUMNS)
 
     def _picture_of(self, job: LabelledJob) -> str:
-        self.tell()
         if job.image_uri is None:
             return ""
         try:
