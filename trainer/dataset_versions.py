@@ -33,7 +33,7 @@ from shared.storage import Storage
 from trainer.dataset_check import picture_findings, row_findings
 from trainer.dataset_report import DatasetReport, Finding, error, warning
 from trainer.dataset_split import hashed_parts
-from trainer.dataset_tables import category_names, labelled
+from trainer.dataset_tables import category_names, labelled, too_many
 from trainer.datasets import Dataset, tables, with_pictures
 from trainer.pictures import is_readable, pictures_in, read_picture
 
@@ -127,6 +127,8 @@ class _Builder:
                     f"{len(rows)} rows of {rows['prdtypecode'].nunique()}",
                 )
             )
+        if not _errors(self.findings):
+            self.findings += too_many(rows["prdtypecode"])
         fingerprint = None
         if not _errors(self.findings):
             rows["split"] = _splits(rows)

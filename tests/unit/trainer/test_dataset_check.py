@@ -130,6 +130,16 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
     assert [one.code for one in report.errors] == ["too_few_classes"]
 
 
+def test_more_classes_than_anybody_means_are_an_error(tmp_path: Path) -> None:
+    lines = [f"produit {number},{number}" for number in range(5_001)]
+    report = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines])))
+    [fault] = report.errors
+    assert fault.code == "too_many_classes"
+    assert "Received: 5001 in 5001 rows. Is `prdtypecode` the product's id?" in fault.message
+    fewer = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines[1:]])))
+    assert fewer.is_trainable
+
+
 def test_two_classes_are_enough(tmp_path: Path) -> None:
     assert check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).is_trainable
 

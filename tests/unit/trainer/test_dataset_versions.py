@@ -12,6 +12,7 @@ from shared.db.datasets import pictures_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
+from trainer import dataset_tables
 from trainer.dataset_versions import Built, LabelledJob, Wanted, build, load_version
 from trainer.datasets import load
 
@@ -178,6 +179,15 @@ def test_data_that_cannot_be_trained_on_becomes_no_version(
     assert [one.code for one in built.report.errors] == [code]
     with pytest.raises(NotFound):
         rows_of(storage, 1)
+
+
+def test_versions_have_no_more_classes_together_than_one_may(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_tables, "MAX_CODES", 3)
+    assert make(1, {"products": table(range(4), (10, 20))}).fingerprint
+    built = make(2, {"products": table(range(4, 8), (30, 40))}, base=1)
+    assert [one.code for one in built.report.errors] == ["too_many_classes"]
 
 
 def test_removing_all_but_one_class_is_refused(make: Make, storage: Storage) -> None:
