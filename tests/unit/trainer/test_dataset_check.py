@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from shared.errors import InvalidInput
 from tests.unit.trainer.test_datasets import write_data, write_simple, write_weak
 from trainer.dataset_check import check, run_check
 from trainer.dataset_report import DatasetReport
@@ -224,3 +225,15 @@ def test_names_of_an_archive_are_listed_without_what_a_mac_adds(tmp_path: Path) 
         for name in ("photos/", "photos/a.png", "__MACOSX/photos/._a.png"):
             archive.writestr(name, b"x" if not name.endswith("/") else b"")
     assert [*ZipPictures(tmp_path / "images.zip")] == ["photos/a.png"]
+
+
+def test_too_many_pictures_are_refused_before_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{number}.png", b"x")
+    monkeypatch.setattr("trainer.pictures.MAX_MEMBERS", 3)
+    monkeypatch.delattr(zipfile, "ZipInfo")
+    with pytest.raises(InvalidInput, match=r"at most 3 files in images\.zip"):
+        ZipPictures(tmp_path / "images.zip")
