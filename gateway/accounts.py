@@ -7,12 +7,11 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from gateway.deps import Principal
 from gateway.schemas.accounts import UserPatch
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
@@ -103,6 +102,7 @@ def page(
 
 def create(session: Session, username: str, role: Role, password: str | None) -> User:
     """Add an account. Raises `Conflict` if the name is taken, `InvalidInput` for a bad password."""
+    # Hashed before anything is asked or written, so that no writer waits for it.
     user = User(
         username=username,
         password_hash=hash_password(password, username) if password else NO_PASSWORD,
@@ -168,22 +168,35 @@ def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
     user.deleted_at = now()
 
 
-def choose_password(session: Session, user: User, password: str) -> None:
-    """Give an account a new password; every session ends."""
-    user.password_hash = hash_password(password, user.username)
+def choose_password(session: Session, user: User, password_hash: str) -> None:
+    """Give an account a new password; every session ends.
+
+    It is hashed before the transaction: that is slow on purpose, and other writers would wait.
+    """
+    user.password_hash = password_hash
     end_sessions(session, user)
 
 
-def change_password(session: Session, principal: Principal, current: str, new: str) -> None:
-    """Change one's own password; every session ends, this one too.
+def change_password(session: Session, verified: User, password_hash: str) -> None:
+    """Give an account a new password in place of the one that was shown; every session ends.
+
+    Args:
+        session: Its transaction changes the account.
+        verified: As it was when the current password was found to be right.
+        password_hash: Of the new one.
 
     Raises:
-        InvalidInput: The current password is not right, or the new one is a bad one.
+        Conflict: It has another password meanwhile, or none.
     """
-    user = find(session, principal.username)
-    if not is_password(user, current):
-        raise InvalidInput("The current password is not right", field=("current_password",))
-    choose_password(session, user, new)
+    changed = session.execute(
+        update(User)
+        .where(User.id == verified.id, User.password_hash == verified.password_hash)
+        .values(password_hash=password_hash)
+        .returning(User.id)
+    )
+    if changed.one_or_none() is None:
+        raise Conflict("The password was changed meanwhile. Sign in with the new one")
+    end_sessions(session, verified)
 
 
 def end_access(session: Session, user: User) -> None:

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 PROBLEM = "application/problem+json"
 #: A client that was told 503 may ask again after this many seconds.
 RETRY_AFTER_SECONDS = 5
+#: Of fields at fault that are named; a body may have very many that nobody knows.
+MAX_ERRORS = 100
 
 
 def problem(
@@ -112,12 +114,15 @@ async def _on_rayon_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
+    found = error.errors()
     errors = [
         # The first part says where the field was sought: body, query, path.
-        {"field": _field(found), "message": found["msg"]}
-        for found in error.errors()
+        {"field": _field(one), "message": one["msg"]}
+        for one in found[:MAX_ERRORS]
     ]
-    detail = "; ".join(f"`{found['field']}`: {found['message']}" for found in errors)
+    detail = "; ".join(f"`{one['field']}`: {one['message']}" for one in errors)
+    if len(found) > MAX_ERRORS:
+        detail = f"{detail}; and {len(found) - MAX_ERRORS} more"
     return problem(422, InvalidInput.title, detail, code=InvalidInput.code, errors=errors)
 
 

@@ -213,10 +213,13 @@ def build_app(services: Services) -> FastAPI:
     # The last one added is the outermost: refused bodies are logged and counted too.
     app.add_middleware(
         LimitedBody,
-        max_bytes=services.settings.max_body_bytes,
-        larger={
+        max_bytes=services.settings.max_plain_bytes,
+        others={
             datasets.PREFIX: services.settings.max_dataset_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
+            # A job comes with its picture; what is said of it later does not.
+            f"{jobs.PREFIX}/": services.settings.max_plain_bytes,
+            jobs.PREFIX: services.settings.max_body_bytes,
         },
     )
     if services.single_sign_on is not None:

@@ -101,15 +101,15 @@ class LimitedBody:
     Args:
         app: What answers.
         max_bytes: Of most requests.
-        larger: Other sizes, by what a path begins with.
+        others: Other sizes, by what a path begins with; the first that fits counts.
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None
+        self, app: ASGIApp, max_bytes: int, others: Mapping[str, int] | None = None
     ) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._larger = larger or {}
+        self._others = others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -135,7 +135,7 @@ class LimitedBody:
         await self._app(scope, receive_limited, send)
 
     def _limit(self, path: str) -> int:
-        sizes = (size for prefix, size in self._larger.items() if path.startswith(prefix))
+        sizes = (size for prefix, size in self._others.items() if path.startswith(prefix))
         return next(sizes, self._max_bytes)
 
 

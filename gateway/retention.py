@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 NEVER = datetime.min.replace(tzinfo=UTC)
 #: The session holds no rows that would have to be told.
 _BLIND = {"synchronize_session": False}
+#: What was not written to for so long is written by nobody any more.
+ABANDONED = timedelta(days=1)
 IS_FINAL = Job.status != JobStatus.QUEUED.value
 
 
@@ -74,6 +76,7 @@ class Retention:
             removed["pictures"] = self._clean_pictures(
                 now() - timedelta(days=days, seconds=FRESH_SECONDS)
             )
+        removed["abandoned"] = self.storage.remove_abandoned(now() - ABANDONED)
         if any(removed.values()):
             log.info("retention_cleaned", **removed)
 

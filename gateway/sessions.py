@@ -12,14 +12,13 @@ import structlog
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from gateway import audit
-from gateway.accounts import is_password
+from gateway import accounts, audit
 from gateway.deps import AccessTokens, Claims, Origin, Principal, digest, new_secret
 from gateway.guesses import Guesses
 from gateway.schemas.sessions import TokenPair
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
-from shared.errors import NotFound, Unauthenticated
+from shared.errors import InvalidInput, NotFound, Unauthenticated
 from shared.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
@@ -49,7 +48,7 @@ class Sessions:
         with self._unit_of_work.reading() as session:
             user = session.scalar(select(User).where(User.username == username))
         # Checked outside of a transaction: the hash is slow on purpose, and writers would wait.
-        if not is_password(user, password) or user is None or not user.is_active:
+        if not accounts.is_password(user, password) or user is None or not user.is_active:
             self._guesses.failed(username, origin)
             with self._unit_of_work() as work:
                 audit.record(work.session, origin, "session.refuse", actor=username[:64])
@@ -57,6 +56,29 @@ class Sessions:
         self._guesses.succeeded(username, origin)
         with self._unit_of_work() as work:
             return self.start(work.session, user, origin)
+
+    def change_password(self, principal: Principal, current: str, new: str, origin: Origin) -> None:
+        """Change one's own password; every session ends, this one too.
+
+        Raises:
+            InvalidInput: The current password is not right, or the new one is a bad one.
+            Conflict: Somebody else changed it meanwhile.
+            Limited: Too many attempts have failed, here or at signing in.
+        """
+        self._guesses.require_patience(principal.username, origin)
+        with self._unit_of_work.reading() as session:
+            user = accounts.find(session, principal.username)
+        # Checked and hashed outside of a transaction, as above.
+        if not accounts.is_password(user, current):
+            self._guesses.failed(user.username, origin)
+            with self._unit_of_work() as work:
+                audit.record(work.session, origin, "password.refuse", actor=user.username)
+            raise InvalidInput("The current password is not right", field=("current_password",))
+        self._guesses.succeeded(user.username, origin)
+        hashed = accounts.hash_password(new, user.username)
+        with self._unit_of_work() as work:
+            accounts.change_password(work.session, user, hashed)
+            audit.record(work.session, origin, "password.change", actor=user.username)
 
     def start(self, session: Session, user: User, origin: Origin, **details: Any) -> TokenPair:
         """Start a session of somebody who has shown who they are; `details` go into the audit."""

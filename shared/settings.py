@@ -203,7 +203,11 @@ class GatewaySettings(ProductSettings, GatewayPort):
     trusted_proxies: tuple[str, ...] = ()
     #: Between saying on `/readyz` that it stops and stopping, so that proxies send nothing more.
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
+    #: Of a request that sends a product with its picture.
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
+    #: Of every other request that sends no file. JSON is read before anybody knows who sends it,
+    #: and each unknown field of it costs more than its bytes.
+    max_plain_bytes: int = Field(default=256 * 1024, ge=1024)
     #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
 

@@ -23,7 +23,7 @@ from shared.settings import StorageSettings
 
 #: What is held in memory of a large file.
 PIECE_BYTES = 1024 * 1024
-#: Where a file is until it is whole.
+#: Where a file is until it is whole; `Storage.remove_abandoned` takes away what stays there.
 INCOMING = "incoming"
 #: What is stored again after this time is as new again; so its age is that of its last use.
 FRESH_SECONDS = 24 * 3600.0
@@ -188,6 +188,16 @@ class Storage:
                 self._files.rm_file(self._path(uri))
                 return True
         return False
+
+    def remove_abandoned(self, moment: datetime) -> int:
+        """Remove what was not finished, and not written to since a moment; returns how many.
+
+        A process that was killed leaves what it was writing, which may be gigabytes.
+
+        Raises:
+            Unavailable: The storage does not answer.
+        """
+        return sum(self.remove_older(file.uri, moment) for file in self.files(INCOMING))
 
     def remove_folder(self, uri: str) -> None:
         """Remove a folder and all that is in it; nothing happens if it is gone.

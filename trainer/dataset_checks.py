@@ -4,6 +4,7 @@ import errno
 import shutil
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,8 @@ RENEW_SECONDS = 10.0
 MAX_ATTEMPTS = 5
 #: Files that were sent for a version that was never written down are removed after this long.
 ORPHAN_SECONDS = 24 * 3600.0
+#: Labelled jobs that are read at once.
+SLICE = 500
 NO_END = f"The check did not come to an end in {MAX_ATTEMPTS} attempts; memory may be short"
 
 
@@ -86,7 +89,6 @@ class DatasetChecks:
                 return None
             version.attempts += 1
             version.leased_until = now() + LEASE
-            jobs = _labelled_jobs(work.session) if version.asked["corrected"] else []
             return Wanted(
                 id=version.id,
                 name=version.name,
@@ -94,7 +96,7 @@ class DatasetChecks:
                 base=version.asked["base"],
                 files=version.asked["files"],
                 remove=version.asked["remove"],
-                jobs=jobs,
+                jobs=LabelledJobs(self.unit_of_work) if version.asked["corrected"] else (),
                 attempt=version.attempts,
             )
 
@@ -190,6 +192,28 @@ class DatasetChecks:
             )
 
 
+@dataclass(frozen=True)
+class LabelledJobs:
+    """The jobs that people have labelled, in the order of their ids, read when they are needed.
+
+    They are read a slice at a time, each in a transaction of its own that only reads: there may be
+    a million of them, and pictures are copied meanwhile.
+    """
+
+    unit_of_work: UnitOfWork
+
+    def __iter__(self) -> Iterator[LabelledJob]:
+        """Read them anew. Raises `Unavailable`."""
+        with self.unit_of_work.reading() as session:
+            # Sorted here: asked to, SQLite reads all jobs in the order of their ids instead of
+            # those that the index of labels has.
+            ids = sorted(session.scalars(select(Job.id).where(Job.labelled_at.is_not(None))))
+        for start in range(0, len(ids), SLICE):
+            with self.unit_of_work.reading() as session:
+                found = _labelled_jobs(session, ids[start : start + SLICE])
+            yield from found
+
+
 @dataclass
 class _Lease:
     """Called at every picture; renews now and then, and ends the check when the service ends."""
@@ -207,17 +231,16 @@ class _Lease:
         self.checks.renew(self.id)
 
 
-def _labelled_jobs(session: Session) -> list[LabelledJob]:
+def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
     query = (
         select(Job.id, Job.designation, Job.description, Job.image_uri, Job.label)
         # Of an old job, which an earlier version has taken in, the product is no longer here.
-        .where(Job.label.is_not(None), HAS_PRODUCT)
+        .where(Job.id.in_(ids), Job.label.is_not(None), HAS_PRODUCT)
         .order_by(Job.id)
     )
-    rows = session.execute(query)
     return [
         LabelledJob(id_, title, text, uri, label)
-        for id_, title, text, uri, label in rows
+        for id_, title, text, uri, label in session.execute(query)
         if label is not None
     ]
 

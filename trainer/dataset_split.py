@@ -88,11 +88,10 @@ def _require_some(
     """Move one title to an empty part, if its categories keep another one to train on."""
     if (parts == part).any():
         return
+    keys = keys[parts[keys.index] == "train"]
     codes = codes[keys.index]
-    trained = parts[keys.index] == "train"
-    titles = keys[trained].groupby(codes[trained]).nunique()
-    for key in order:
-        mine = trained & (keys == key)
-        if mine.any() and (titles[codes[mine].unique()] > 1).all():
-            parts[mine.index[mine]] = part
-            return
+    has_others = keys.groupby(codes).transform("nunique") > 1
+    can_be_spared = has_others.groupby(keys).all()
+    spared = order[order.isin(can_be_spared.index[can_be_spared])]
+    if len(spared):
+        parts[keys.index[keys == spared[0]]] = part

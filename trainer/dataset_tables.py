@@ -14,6 +14,8 @@ from trainer.dataset_report import Finding, error
 INDEX_NAMES = ("", "index")
 #: Whole numbers that fit the database, also as a spreadsheet writes them: `10.0`.
 _WHOLE = r"\s*[+-]?\d{1,9}(?:\.0*)?\s*"
+#: Categories that can be told apart by rows as a shop has them; a network has a column for each.
+MAX_CODES = 5_000
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,16 @@ def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[
         )
     rows = rows[whole.to_numpy()].copy()
     rows["code"] = codes[whole].str.strip().str.replace(r"\.0*$", "", regex=True).astype("int64")
-    return rows, findings
+    return rows, findings + too_many(rows["code"])
+
+
+def too_many(codes: pd.Series) -> list[Finding]:
+    """An error if there are more categories than anybody means; else none."""
+    count = codes.nunique()
+    if count <= MAX_CODES:
+        return []
+    text = f"Expected at most {MAX_CODES} categories. Received: {count} in {len(codes)} rows"
+    return [error("too_many_classes", f"{text}. Is `prdtypecode` the product's id?")]
 
 
 def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:

@@ -33,7 +33,7 @@ from shared.storage import Storage
 from trainer.dataset_check import picture_findings, row_findings
 from trainer.dataset_report import DatasetReport, Finding, error, warning
 from trainer.dataset_split import hashed_parts
-from trainer.dataset_tables import category_names, labelled
+from trainer.dataset_tables import category_names, labelled, too_many
 from trainer.datasets import Dataset, tables, with_pictures
 from trainer.pictures import is_readable, pictures_in, read_picture
 
@@ -71,7 +71,7 @@ class Wanted:
         base: The version before, whose rows stay unless they are replaced or removed.
         files: Which of `products`, `labels`, `images`, `categories` were sent.
         remove: Ids of rows to leave out.
-        jobs: To be added with the labels that people gave.
+        jobs: To be added with the labels that people gave, each with an id of its own.
         attempt: How often it was begun.
     """
 
@@ -81,7 +81,7 @@ class Wanted:
     base: int | None = None
     files: Sequence[str] = ()
     remove: Sequence[str] = ()
-    jobs: Sequence[LabelledJob] = ()
+    jobs: Iterable[LabelledJob] = ()
     attempt: int = 1
 
 
@@ -127,6 +127,8 @@ class _Builder:
                     f"{len(rows)} rows of {rows['prdtypecode'].nunique()}",
                 )
             )
+        if not _errors(self.findings):
+            self.findings += too_many(rows["prdtypecode"])
         fingerprint = None
         if not _errors(self.findings):
             rows["split"] = _splits(rows)
@@ -153,23 +155,26 @@ class _Builder:
         return _columns(self._ids(rows), rows, hashes), names
 
     def _store_pictures(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
-        hashes, broken = [], []
-        folder = pictures_folder(self.wanted.name)
-        for number, reference in zip(rows.index, rows["picture"], strict=True):
+        # A picture that many rows name is read and stored once.
+        stored = {"": ""}
+        for reference in rows["picture"]:
             self.tell()
-            hashes.append("")
-            if not reference:
-                continue
-            try:
-                is_picture = is_readable(reference)
-                content = read_picture(reference) if is_picture else b""
-            except (NotFound, InvalidInput):
-                is_picture = False
-            if is_picture:
-                hashes[-1] = self.storage.put(folder, content).rpartition("/")[2]
-            else:
-                broken.append(number)
-        return hashes, pd.Index(broken)
+            if reference not in stored:
+                stored[reference] = self._store(reference)
+        hashes = [stored[reference] for reference in rows["picture"]]
+        is_broken = (rows["picture"] != "") & (pd.Series(hashes, rows.index, dtype=object) == "")
+        return hashes, rows.index[is_broken]
+
+    def _store(self, reference: str) -> str:
+        """Store a picture of the files that were sent; nothing if it cannot be read."""
+        try:
+            content = read_picture(reference) if is_readable(reference) else None
+        except (NotFound, InvalidInput):
+            content = None
+        return "" if content is None else self._keep_picture(content)
+
+    def _keep_picture(self, content: bytes) -> str:
+        return self.storage.put(pictures_folder(self.wanted.name), content).rpartition("/")[2]
 
     def _ids(self, rows: pd.DataFrame) -> list[str]:
         """The products' own ids; else the version and the row's number, which nobody else has."""
@@ -183,21 +188,21 @@ class _Builder:
 
     def _of_jobs(self) -> pd.DataFrame:
         rows = []
+        stored: dict[str | None, str] = {None: ""}
         for job in self.wanted.jobs:
             self.tell()
-            rows.append((f"job-{job.id}", job.designation, job.description, job.code))
-        found = pd.DataFrame(rows, columns=["id", "designation", "description", "prdtypecode"])
-        return found.assign(picture=[self._picture_of(job) for job in self.wanted.jobs], split="")
+            if job.image_uri is not None and job.image_uri not in stored:
+                stored[job.image_uri] = self._copied(job.image_uri)
+            texts = job.designation, job.description
+            rows.append((f"job-{job.id}", *texts, stored[job.image_uri], job.code, ""))
+        return pd.DataFrame(rows, columns=COLUMNS)
 
-    def _picture_of(self, job: LabelledJob) -> str:
-        self.tell()
-        if job.image_uri is None:
-            return ""
+    def _copied(self, uri: str) -> str:
+        """Keep a job's picture with the dataset's; nothing if it is gone."""
         try:
-            content = self.storage.get(job.image_uri)
+            return self._keep_picture(self.storage.get(uri))
         except NotFound:
             return ""
-        return self.storage.put(pictures_folder(self.wanted.name), content).rpartition("/")[2]
 
     def _left_of(self, base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         unknown = sorted(set(self.wanted.remove) - set(base["id"]))

@@ -13,6 +13,7 @@ from typing import IO, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
+from shared.archives import open_archive
 from shared.errors import InvalidInput, NotFound
 from shared.inference.image import FORMATS, MAX_PIXELS
 
@@ -196,17 +197,13 @@ def _archive(path: str) -> zipfile.ZipFile:
 
 def _members(path: Path) -> list[zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, open_archive(file, MAX_MEMBERS, path.name) as archive:
             return archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except OSError as error:
         raise InvalidInput(f"Expected a ZIP archive as {path.name}. Received: {error}") from error
 
 
 def _require_safe(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    if len(members) > MAX_MEMBERS:
-        raise InvalidInput(
-            f"Expected at most {MAX_MEMBERS} files in {path.name}. Received: {len(members)}"
-        )
     unpacked = sum(one.file_size for one in members)
     if unpacked > MAX_UNPACKED:
         raise InvalidInput(

@@ -13,7 +13,8 @@ from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Job, JobStatus
 from shared.errors import InvalidInput, TooLarge
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+PREFIX = "/v1/jobs"
+router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 #: Longest time a client may wait in one request, in seconds.
 LONGEST_WAIT = 30

@@ -49,20 +49,22 @@ def change_password(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, change: PasswordChange
 ) -> Response:
     """Change one's password; every session ends."""
-    with services.unit_of_work() as work:
-        accounts.change_password(
-            work.session, principal, change.current_password, change.new_password
-        )
-        audit.record(work.session, origin, "password.change", actor=principal.username)
+    services.sessions.change_password(
+        principal, change.current_password, change.new_password, origin
+    )
     return Response(status_code=204)
 
 
 @router.post("/password", status_code=204)
 def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordChoice) -> Response:
     """Choose a password with a one-time code; every session ends."""
+    with services.unit_of_work.reading() as session:
+        user = one_time_codes.find(session, choice.code)
+    # Hashed outside of a transaction: it is slow on purpose, and writers would wait.
+    hashed = accounts.hash_password(choice.new_password, user.username)
     with services.unit_of_work() as work:
         user = one_time_codes.redeem(work.session, choice.code)
-        accounts.choose_password(work.session, user, choice.new_password)
+        accounts.choose_password(work.session, user, hashed)
         audit.record(work.session, origin, "password.choose", actor=user.username)
     return Response(status_code=204)
 

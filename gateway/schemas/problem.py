@@ -11,5 +11,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[dict[str, str]] = Field(
-        default=[], description="`field` and `message` of each field at fault."
+        default=[],
+        description="`field` and `message` of each field at fault, of the first hundred if there "
+        "are more; `detail` says how many more.",
     )

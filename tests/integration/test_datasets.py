@@ -3,12 +3,14 @@
 import io
 import threading
 import zipfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import event
 
 from gateway.datasets import Change, Datasets
 from gateway.deps import Origin, Principal
@@ -18,7 +20,8 @@ from shared.errors import Conflict, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.factories import make_job
-from trainer.dataset_checks import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks
+from trainer import dataset_checks
+from trainer.dataset_checks import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks, LabelledJobs
 from trainer.dataset_versions import load_version
 
 ORIGIN = Origin(None, None, "0" * 32)
@@ -94,7 +97,10 @@ def test_rows_and_labels_of_people_make_the_next_version(
 ) -> None:
     upload(datasets)
     checks.work_off()
-    unlabelled, labelled = make_job(user), make_job(user, designation="Bouée", label=10)
+    unlabelled, labelled = (
+        make_job(user),
+        make_job(user, designation="Bouée", label=10, labelled_at=now()),
+    )
     with checks.unit_of_work() as work:
         work.session.add_all([unlabelled, labelled])
     change = Change({}, remove=["p0"], corrected=True)
@@ -107,6 +113,79 @@ def test_rows_and_labels_of_people_make_the_next_version(
     assert f"job-{labelled.id}" in ids
     assert not {"p0", f"job-{unlabelled.id}"} & ids
     assert "p0" in set(load_version(storage, "shop", 1, tmp_path).rows["id"])
+
+
+@pytest.fixture
+def asked(unit_of_work: UnitOfWork) -> Iterator[list[tuple[str, bool]]]:
+    """Every statement from now on, and whether its transaction only reads."""
+    found: list[tuple[str, bool]] = []
+
+    def note(connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        options = connection.get_execution_options()
+        found.append((statement, options.get("rayon_read_only", False)))
+
+    event.listen(unit_of_work.engine, "before_cursor_execute", note)
+    yield found
+    event.remove(unit_of_work.engine, "before_cursor_execute", note)
+
+
+def labelled_jobs(unit_of_work: UnitOfWork, user: User, count: int) -> list[str]:
+    made = [make_job(user, designation=f"Bouée {n}", label=10) for n in range(count)]
+    ids = [one.id for one in made]
+    with unit_of_work() as work:
+        for number, one in enumerate(made):
+            # The last one is the first that was labelled.
+            one.labelled_at = now() - timedelta(seconds=number)
+        work.session.add_all(made)
+    return sorted(ids)
+
+
+def test_labelled_jobs_are_read_while_others_write(
+    datasets: Datasets, checks: DatasetChecks, user: User, asked: list[tuple[str, bool]]
+) -> None:
+    labelled_jobs(checks.unit_of_work, user, 1)
+    upload(datasets)
+    checks.work_off()
+    datasets.add(OLGA, "shop", Change({}, corrected=True), ORIGIN)
+    asked.clear()
+    checks.work_off()
+    assert show(checks.unit_of_work, 2).rows == 31
+    of_jobs = [only_reads for statement, only_reads in asked if "FROM jobs" in statement]
+    assert of_jobs
+    assert all(of_jobs)
+
+
+def test_labelled_jobs_are_read_in_order_a_slice_at_a_time(
+    unit_of_work: UnitOfWork,
+    user: User,
+    asked: list[tuple[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataset_checks, "SLICE", 2)
+    ids = labelled_jobs(unit_of_work, user, 5)
+    asked.clear()
+    assert [job.id for job in LabelledJobs(unit_of_work)] == ids
+    assert sum("designation" in statement for statement, _ in asked) == 3
+
+
+def test_labelled_jobs_are_found_by_the_index_of_labels(
+    unit_of_work: UnitOfWork, user: User, asked: list[tuple[str, bool]]
+) -> None:
+    if unit_of_work.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by how many rows there are")
+    labelled_jobs(unit_of_work, user, 1)
+    asked.clear()
+    [*LabelledJobs(unit_of_work)]
+    questions = [statement for statement, _ in asked if "FROM jobs" in statement]
+    with unit_of_work.engine.connect() as connection:
+        plans = [
+            connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {question}", ("x",) * question.count("?")
+            ).one()[3]
+            for question in questions
+        ]
+    assert "USING INDEX ix_jobs_labelled_at" in plans[0].replace("COVERING ", "")
+    assert all(plan.startswith("SEARCH") for plan in plans)
 
 
 def test_data_that_cannot_be_trained_on_fails_with_its_report(

@@ -32,7 +32,7 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
 from shared.settings import RetentionSettings, StorageSettings
-from shared.storage import Storage
+from shared.storage import INCOMING, Storage
 from tests.factories import make_job
 
 JOB_DAYS, PICTURE_DAYS = 90, 30
@@ -145,6 +145,15 @@ def test_nothing_goes_by_default(cleaned: Cleaned) -> None:
     assert left is not None
     assert left.designation == "Piscine gonflable"
     assert cleaned.has_picture(picture)
+
+
+def test_file_that_a_killed_process_left_half_written_goes_after_a_day(cleaned: Cleaned) -> None:
+    for name, hours in (("left", 25), ("being-written", 23)):
+        cleaned.storage.put_at(f"{INCOMING}/{name}", b"half of it")
+        moment = (now() - timedelta(hours=hours)).timestamp()
+        os.utime(str(cleaned.storage.local(f"{INCOMING}/{name}")), (moment, moment))
+    Retention(cleaned.unit_of_work, cleaned.storage, RetentionSettings()).clean()
+    assert [file.uri for file in cleaned.storage.files(INCOMING)] == [f"{INCOMING}/being-written"]
 
 
 def test_unfinished_job_stays_however_old(cleaned: Cleaned) -> None:

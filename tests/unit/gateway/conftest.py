@@ -125,6 +125,7 @@ def settings() -> GatewaySettings:
     return GatewaySettings(
         secret_key=SecretStr("s" * 32),
         max_body_bytes=40_000,
+        max_plain_bytes=30_000,
         max_image_bytes=20_000,
         max_dataset_bytes=80_000,
         max_text_characters=2_000,

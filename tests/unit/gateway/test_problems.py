@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
 from gateway.jobs import Jobs
 from shared.db.models import Job
 from shared.db.session import UnitOfWork
+from shared.settings import GatewaySettings
 from tests.unit.gateway.conftest import Api
 
 
@@ -99,6 +101,39 @@ def test_json_over_the_limit_is_413_too(api: Api, admin: dict[str, str]) -> None
     headers = {**admin, "Content-Type": "application/json"}
     for content in (b"x" * 41_000, _chunks(41_000)):
         assert api.client.post("/v1/users", headers=headers, content=content).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/token/refresh"), ("POST", "/v1/password"), ("PUT", "/v1/jobs/one/label")],
+)
+def test_what_takes_no_picture_takes_no_more_than_a_small_body(
+    api: Api, method: str, path: str
+) -> None:
+    answer = api.client.request(method, path, json={"x" * 31_000: 1})
+    assert answer.status_code == 413
+    assert "a body of at most 30000 bytes" in answer.json()["detail"]
+
+
+def test_small_bodies_are_small_where_nothing_else_is_said() -> None:
+    settings = GatewaySettings(secret_key=SecretStr("s" * 32))
+    assert settings.max_plain_bytes == 256 * 1024
+    assert settings.max_body_bytes > settings.max_image_bytes
+
+
+def test_problem_names_a_hundred_fields_and_says_how_many_more_there_are(api: Api) -> None:
+    body = {f"unknown{number}": 1 for number in range(250)}
+    answer = api.client.post("/v1/token/refresh", json={"refresh_token": "x", **body})
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 100
+    assert answer.json()["detail"].count("`unknown") == 100
+    assert answer.json()["detail"].endswith("; and 150 more")
+
+
+def test_problem_with_few_fields_says_nothing_of_more(api: Api) -> None:
+    answer = api.client.post("/v1/token/refresh", json={"refresh_token": "x", "one": 1, "two": 2})
+    assert [error["field"] for error in answer.json()["errors"]] == ["one", "two"]
+    assert "more" not in answer.json()["detail"]
 
 
 def test_broken_multipart_is_400_and_not_a_crash(api: Api, mine: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from shared.errors import InvalidInput
 from tests.unit.trainer.test_datasets import write_data, write_simple, write_weak
 from trainer.dataset_check import check, run_check
 from trainer.dataset_report import DatasetReport
@@ -130,6 +131,16 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
     assert [one.code for one in report.errors] == ["too_few_classes"]
 
 
+def test_more_classes_than_anybody_means_are_an_error(tmp_path: Path) -> None:
+    lines = [f"produit {number},{number}" for number in range(5_001)]
+    report = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines])))
+    [fault] = report.errors
+    assert fault.code == "too_many_classes"
+    assert "Received: 5001 in 5001 rows. Is `prdtypecode` the product's id?" in fault.message
+    fewer = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines[1:]])))
+    assert fewer.is_trainable
+
+
 def test_two_classes_are_enough(tmp_path: Path) -> None:
     assert check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).is_trainable
 
@@ -214,3 +225,15 @@ def test_names_of_an_archive_are_listed_without_what_a_mac_adds(tmp_path: Path) 
         for name in ("photos/", "photos/a.png", "__MACOSX/photos/._a.png"):
             archive.writestr(name, b"x" if not name.endswith("/") else b"")
     assert [*ZipPictures(tmp_path / "images.zip")] == ["photos/a.png"]
+
+
+def test_too_many_pictures_are_refused_before_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{number}.png", b"x")
+    monkeypatch.setattr("trainer.pictures.MAX_MEMBERS", 3)
+    monkeypatch.delattr(zipfile, "ZipInfo")
+    with pytest.raises(InvalidInput, match=r"at most 3 files in images\.zip"):
+        ZipPictures(tmp_path / "images.zip")

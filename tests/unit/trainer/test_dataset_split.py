@@ -1,4 +1,7 @@
+import time
+
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +43,22 @@ def test_rows_stay_where_they_are_when_others_come() -> None:
 def test_three_titles_of_a_category_are_enough_to_measure() -> None:
     parts = hashed_parts(frame([(title, code) for title in "abc" for code in (10,)]))
     assert sorted(parts) == ["test", "train", "validation"]
+
+
+def test_title_is_spared_only_if_each_of_its_categories_has_another() -> None:
+    rows = frame([("a", 10), ("b", 10), ("a", 20)])
+    assert hashed_parts(rows).tolist() == ["train", "test", "train"]
+
+
+@pytest.mark.parametrize("second_titles", [0, 2])
+def test_as_many_categories_as_rows_are_split_soon(second_titles: int) -> None:
+    rows = [(f"produit {number}", number) for number in range(50_000)]
+    rows += [(f"encore {number}", number) for number in range(second_titles)]
+    started = time.monotonic()
+    parts = hashed_parts(frame(rows))
+    # Comparing each title with all rows takes minutes.
+    assert time.monotonic() - started < 20
+    assert (parts != "train").sum() <= second_titles
 
 
 def test_case_accents_and_punctuation_make_no_difference() -> None:

@@ -12,8 +12,10 @@ from shared.db.datasets import pictures_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
+from trainer import dataset_tables, dataset_versions
 from trainer.dataset_versions import Built, LabelledJob, Wanted, build, load_version
 from trainer.datasets import load
+from trainer.pictures import read_picture
 
 Make = Callable[..., Built]
 
@@ -144,6 +146,47 @@ def test_labels_of_people_come_in_with_their_products(make: Make, storage: Stora
     assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
 
 
+def test_picture_that_many_rows_name_is_read_once(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def note(reference: str) -> bytes:
+        read.append(reference.rpartition("/")[2])
+        return read_picture(reference)
+
+    monkeypatch.setattr(dataset_versions, "read_picture", note)
+    lines = [f"{n},produit {n},{'ab'[n % 2]}.png,{10 + n % 2}" for n in range(20)]
+    products = "\n".join(["id,designation,image,prdtypecode", *lines, "x,rien,c.png,10"])
+    pictures = packed(a=picture("red"), b=picture("blue"), c=b"no picture")
+    report = make(1, {"products": products.encode(), "images": pictures}).report
+    assert sorted(read) == ["a.png", "b.png"]
+    assert report.pictures == 20
+    [broken] = report.findings
+    assert (broken.code, broken.rows) == ("unreadable_pictures", (20,))
+    names = rows_of(storage, 1)["picture"].map(lambda path: Path(path).name)
+    assert names["0"] == names["2"] != names["1"]
+    assert names["x"] == ""
+
+
+def test_picture_of_many_jobs_is_copied_once(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = storage.put("pictures", picture("red"))
+    jobs = [LabelledJob(str(n), "a", "", uri, 10 + n % 2) for n in range(5)]
+    gone = LabelledJob("gone", "b", "", "pictures/00/gone", 10)
+    read: list[str] = []
+    get = storage.get
+
+    def note(uri: str) -> bytes:
+        read.append(uri)
+        return get(uri)
+
+    monkeypatch.setattr(storage, "get", note)
+    assert make(1, {}, jobs=[*jobs, gone, gone]).report.pictures == 5
+    assert read == [uri, "pictures/00/gone"]
+
+
 def test_products_without_ids_get_ones_that_nobody_has(make: Make, storage: Storage) -> None:
     plain = b"designation,prdtypecode\na,1\nb,2\n"
     make(1, {"products": plain})
@@ -178,6 +221,15 @@ def test_data_that_cannot_be_trained_on_becomes_no_version(
     assert [one.code for one in built.report.errors] == [code]
     with pytest.raises(NotFound):
         rows_of(storage, 1)
+
+
+def test_versions_have_no_more_classes_together_than_one_may(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_tables, "MAX_CODES", 3)
+    assert make(1, {"products": table(range(4), (10, 20))}).fingerprint
+    built = make(2, {"products": table(range(4, 8), (30, 40))}, base=1)
+    assert [one.code for one in built.report.errors] == ["too_many_classes"]
 
 
 def test_removing_all_but_one_class_is_refused(make: Make, storage: Storage) -> None:
