@@ -26,6 +26,11 @@ def upgrade() -> None:
     with op.batch_alter_table('reviews', schema=None) as batch_op:
         batch_op.alter_column('random_chance', existing_type=sa.Double(), nullable=False)
 
+    # Labels are found by when they were given, which was not kept of the first ones.
+    op.execute(
+        'UPDATE jobs SET labelled_at = coalesce(finished_at, created_at) '
+        'WHERE label IS NOT NULL AND labelled_at IS NULL'
+    )
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_index('ix_jobs_finished_at')
         for column in ('release', 'status'):
