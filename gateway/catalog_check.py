@@ -88,7 +88,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
         InvalidInput: It has no row, or too many.
     """
     form = form_of(products)
-    columns = dict.fromkeys(form.columns)
+    columns = dict.fromkeys(form.columns if form.kind == "jsonl" else ())
     table = csv.writer(errors)
     table.writerow([*ERROR_COLUMNS, *form.columns])
     rows = rejected = warnings = 0
@@ -122,6 +122,7 @@ def _report(
         unused.add(name)
     refused = archive.refused() if archive else []
     return {
+        # Of JSON Lines; the header of CSV is read again, and may be long.
         "columns": list(columns),
         "delimiter": form.delimiter,
         "has_bom": form.has_bom,
@@ -169,7 +170,7 @@ def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
 
 def _error_line(found: Checked, form: Form) -> list[object]:
     row, problem = found.row, found.problem or Problem(None, "", "")
-    cells = [safe_cell(row.cells.get(column, "")) for column in form.columns]
+    cells = [safe_cell(value) for value in row.values_of(form)]
     shown = safe_cell(problem.value)
     return [row.number, row.line, problem.column or "", shown, problem.reason, *cells]
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from gateway import jobs
 from gateway.catalogs import PRODUCTS, folder_of
 from gateway.deps import Principal
-from gateway.products_file import SHOWN_CHARACTERS, Form, Row, rows_of, table_form
+from gateway.products_file import SHOWN_CHARACTERS, Form, Row, form_kept, rows_of, table_form
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,
@@ -156,25 +156,14 @@ class LabelFiles:
 
     def _products(self, catalog: Catalog) -> dict[str, list[int]]:
         """The rows of each `productid` of a catalog."""
-        report = catalog.report
-        form = Form(tuple(report["columns"]), report["delimiter"], report["has_bom"])
-        column = next((one for one in form.columns if one.strip().casefold() == PRODUCT), None)
-        if column is None:
-            raise InvalidInput(
-                f"The catalog has no column `{PRODUCT}`; name its rows by `{ROW}`",
-                field=("labels",),
-            )
-        found: dict[str, list[int]] = {}
         try:
             with self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}") as products:
-                for row in rows_of(products, form):
-                    found.setdefault(row.cells.get(column, "").strip(), []).append(row.number)
+                return _rows_by_product(products, form_kept(products, catalog.report))
         except NotFound as error:
             raise Conflict(
                 f"The catalog's file is gone, and with it each `{PRODUCT}`; "
                 f"name its rows by `{ROW}`"
             ) from error
-        return found
 
     def _keep(
         self,
@@ -208,6 +197,18 @@ class LabelFiles:
             else:
                 reason = f"Expected a row of the catalog that is a job. Received: row {number}"
                 report.reject(row, key, _cell(row, key), reason)
+
+
+def _rows_by_product(products: BinaryIO, form: Form) -> dict[str, list[int]]:
+    column = next((one for one in form.columns if one.strip().casefold() == PRODUCT), None)
+    if column is None:
+        raise InvalidInput(
+            f"The catalog has no column `{PRODUCT}`; name its rows by `{ROW}`", field=("labels",)
+        )
+    found: dict[str, list[int]] = {}
+    for row in rows_of(products, form):
+        found.setdefault(row.cells.get(column, "").strip(), []).append(row.number)
+    return found
 
 
 def _read(

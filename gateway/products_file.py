@@ -6,7 +6,7 @@ One bad row never stops the others, and no row is held in memory longer than it 
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -47,6 +47,7 @@ class Row:
         number: From 1, without the header and without empty lines.
         line: Of the file, where the row begins; from 1.
         cells: As they were sent, by column.
+        values: The same of CSV, in the order of the columns: two of them may have one name.
         image: Name of its picture; empty if it names none.
         problem: Why it cannot be read.
     """
@@ -58,6 +59,16 @@ class Row:
     description: str = ""
     image: str = ""
     problem: Problem | None = None
+    values: Sequence[str] = ()
+
+    def values_of(self, form: "Form") -> list[str]:
+        """The cells in the order of the file's columns, up to the last one that the row has."""
+        if form.kind == "csv":
+            return list(self.values)
+        found = [self.cells.get(column) for column in form.columns]
+        while found and found[-1] is None:
+            found.pop()
+        return [cell or "" for cell in found]
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,22 @@ def table_form(stream: BinaryIO, known: Collection[str], field: str) -> Form:
     if twice:
         raise InvalidInput(f"Expected the column `{twice[0]}` once", field=(field, twice[0]))
     return form
+
+
+def form_kept(stream: BinaryIO, report: Mapping[str, Any]) -> Form:
+    """How a file of products is written whose check left a report.
+
+    The header of CSV is read again: only the file itself has every column, also those that are
+    there twice or have no name.
+
+    Raises:
+        InvalidInput: The file is another one.
+    """
+    delimiter, has_bom = report["delimiter"], report["has_bom"]
+    if delimiter is None:
+        return Form(tuple(report["columns"]), None, has_bom)
+    _, line = _first_line(stream, "products")
+    return Form(_split(line, delimiter), delimiter, has_bom)
 
 
 def rows_of(stream: BinaryIO, form: Form) -> Iterator[Row]:
@@ -198,7 +225,7 @@ class _Lines:
 
 
 def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
-    csv.field_size_limit(2 * MAX_ROW_BYTES)
+    _allow_long_cells()
     lines = _Lines(stream)
     next(lines)
     fields = _fields(form.columns)
@@ -225,7 +252,8 @@ def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
             reason = f"Expected {len(form.columns)} cells. Received: {len(cells)}"
             yield _whole(number, lines, reason, form)
         else:
-            yield _row(number, lines.line, dict(zip(form.columns, cells, strict=True)), fields)
+            by_column = dict(zip(form.columns, cells, strict=True))
+            yield _row(number, lines.line, by_column, fields, cells)
             continue
         if len(lines.taken) > 1:
             # A quote that is not closed swallows the rows after it; they are read on their own.
@@ -262,6 +290,7 @@ def _row(
     line: int,
     cells: dict[str, str],
     fields: dict[str, Callable[[dict[str, str]], str]],
+    values: Sequence[str] = (),
 ) -> Row:
     found = {name: read(cells) for name, read in fields.items()}
     return Row(
@@ -271,6 +300,7 @@ def _row(
         designation=found.get("designation", ""),
         description=found.get("description", ""),
         image=found.get("image", ""),
+        values=values,
     )
 
 
@@ -282,13 +312,24 @@ def _reason(error: Exception) -> str:
 
 def _whole(number: int, lines: _Lines, reason: str, form: Form | None = None) -> Row:
     """A row that is rejected as a whole, with the cells that its first line shows."""
-    first = "".join(lines.taken[:1]).strip()
-    problem = Problem(None, first[:SHOWN_CHARACTERS], reason)
-    cells: dict[str, str] = {}
-    if form is not None and form.delimiter is not None:
-        found = next(csv.reader([first], delimiter=form.delimiter), [])
-        cells = dict(zip(form.columns, found, strict=False))
-    return Row(number, lines.line, cells, problem=problem)
+    first = "".join(lines.taken[:1])
+    problem = Problem(None, first.strip()[:SHOWN_CHARACTERS], reason)
+    if form is None or form.delimiter is None:
+        return Row(number, lines.line, {}, problem=problem)
+    values = _split(first, form.delimiter)[: len(form.columns)]
+    cells = dict(zip(form.columns, values, strict=False))
+    return Row(number, lines.line, cells, problem=problem, values=values)
+
+
+def _split(line: str, delimiter: str) -> tuple[str, ...]:
+    """The cells of one line. Raises `csv.Error`."""
+    _allow_long_cells()
+    return tuple(next(csv.reader([line], delimiter=delimiter), ()))
+
+
+def _allow_long_cells() -> None:
+    # The library's own limit is less than a row may have, and holds for the whole process.
+    csv.field_size_limit(2 * MAX_ROW_BYTES)
 
 
 def _fields(columns: tuple[str, ...]) -> dict[str, Callable[[dict[str, str]], str]]:
@@ -344,7 +385,7 @@ def _first_line(stream: BinaryIO, field: str) -> tuple[bool, str]:
 
 def _header_of(line: str, known: Collection[str], field: str) -> tuple[tuple[str, ...], str]:
     try:
-        splits = {one: next(csv.reader([line], delimiter=one)) for one in _DELIMITERS}
+        splits = {one: _split(line, one) for one in _DELIMITERS}
     except csv.Error as error:
         raise InvalidInput(
             f"Expected a header in the first line. Received: {error}", field=(field,)
@@ -352,7 +393,7 @@ def _header_of(line: str, known: Collection[str], field: str) -> tuple[tuple[str
     # The right one finds names that we know, and cuts the line into most cells.
     names = {one: {column.strip().casefold() for column in splits[one]} for one in splits}
     delimiter = max(splits, key=lambda one: (len(names[one] & {*known}), len(splits[one])))
-    return tuple(splits[delimiter]), delimiter
+    return splits[delimiter], delimiter
 
 
 def _require_columns(form: Form) -> None:

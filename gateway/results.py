@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, select
 
 from gateway.catalog_check import safe_cell
 from gateway.catalogs import PRODUCTS, UNFINISHED, folder_of
-from gateway.products_file import Form, Row, rows_of
+from gateway.products_file import Form, Row, form_kept, rows_of
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
@@ -64,11 +64,9 @@ class Results:
             Unavailable: The storage does not answer.
         """
         _require_results(catalog)
-        report = catalog.report
-        columns = tuple(report["columns"])
-        form = Form(columns, report["delimiter"], report["has_bom"])
-        names = answer_names(columns)
         file = self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}")
+        form = form_kept(file, catalog.report)
+        names = answer_names(form.columns)
         pages = self._pages(catalog, file, form)
         if kind == "jsonl":
             return _json_lines(pages, names)
@@ -148,8 +146,9 @@ def _csv_lines(
     cell = str if raw else safe_cell
     for page in pages:
         for row, answer in page:
-            uploaded = [cell(row.cells.get(column, "")) for column in form.columns]
-            table.writerow([*uploaded, *(answer.get(name) for name in names)])
+            uploaded = [cell(value) for value in row.values_of(form)]
+            missing = [""] * (len(form.columns) - len(uploaded))
+            table.writerow([*uploaded, *missing, *(answer.get(name) for name in names)])
         yield text.getvalue().encode()
         text.seek(0)
         text.truncate()

@@ -1,6 +1,8 @@
 """Catalogs as a client meets them."""
 
+import csv
 import errno
+import io
 from typing import Any
 
 import pytest
@@ -169,6 +171,16 @@ def test_dry_run_only_checks(api: Api, mine: dict[str, str], feeder: Feeders) ->
     errors = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine).text
     assert errors.splitlines()[0] == "row,line,column,value,reason,designation,description,image"
     assert errors.splitlines()[1].startswith(f"2,3,designation,{'x' * 100},Expected at most 1000")
+
+
+def test_rejected_row_keeps_its_own_cells(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    catalog = send(api, mine, b"designation\tx\tx\tlast\n\tone\ttwo\nA\t1\t2\t3\n")
+    step_until_checked(api, feeder(), catalog["id"])
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine)
+    header, *rows = csv.reader(io.StringIO(answer.text))
+    assert header[5:] == ["designation", "x", "x", "last"]
+    # It ends where the row does: with a thousand columns, an empty cell for each would be long.
+    assert [row[5:] for row in rows] == [["", "one", "two"]]
 
 
 def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> None:

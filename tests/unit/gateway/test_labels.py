@@ -173,6 +173,19 @@ def test_valid_labels_are_taken_and_the_others_told_of(
     assert reasons[9] == "Expected 2 cells. Received: 3"
 
 
+def test_products_are_found_where_a_column_is_there_twice(
+    api: Api, hers: dict[str, str], feeder: Feeders
+) -> None:
+    rows = (["A", "two\nlines", "71", "", ""], ["B", "", "72", "", ""], ["C", "", "73", "", ""])
+    catalog_id = send(api, hers, table(*rows, header="designation,description,productid,x,x"))["id"]
+    works = feeder()
+    step_until_checked(api, works, catalog_id)
+    works.step()
+    report = label(api, hers, catalog_id, "productid,prdtypecode\n71,10\n73,2583\n")
+    assert (report["taken"], report["problems"]) == (2, [])
+    assert labels(api, catalog_id) == [10, None, 2583]
+
+
 def test_product_of_two_rows_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:
     report = label(api, hers, catalog, "productid,prdtypecode\n73,10\n99,10\n71,10\n")
     assert (report["taken"], report["rejected"]) == (1, 2)

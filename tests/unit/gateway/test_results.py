@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from shared.db.models import Catalog, Job, row_job_id
 from tests.unit.gateway.catalog_system import (
     Feeders,
     answer_all,
@@ -39,6 +40,14 @@ def results(
     return answer.content.decode()
 
 
+def keep_columns(api: Api, catalog_id: str, columns: list[str]) -> None:
+    """Make the report one of an earlier version."""
+    with api.unit_of_work() as work:
+        catalog = work.session.get(Catalog, catalog_id)
+        assert catalog is not None
+        catalog.report = {**catalog.report, "columns": columns}
+
+
 def test_uploaded_columns_stay_and_the_answer_follows(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
@@ -64,6 +73,29 @@ def test_columns_of_the_same_name_are_told_apart(
     [row] = csv.DictReader(io.StringIO(text))
     assert (row["Status"], row["prdtypecode"]) == ("new", "60")
     assert (row["rayon_status"], row["rayon_prdtypecode"]) == ("done", "10")
+
+
+@pytest.mark.parametrize("header", ["designation,description,x,x", "designation,description,,"])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_columns_twice_or_without_a_name_shift_no_answer(
+    api: Api, mine: dict[str, str], feeder: Feeders, header: str, is_old: bool
+) -> None:
+    rows = (["A", "two\nlines", "1", "2"], ["B", "", "3", "4"], ["C", "", "5", "6"])
+    catalog = send(api, mine, table(*rows, header=header))
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    if is_old:
+        # An earlier version kept each column's name once.
+        keep_columns(api, catalog["id"], list(dict.fromkeys(header.split(","))))
+    for row, code in enumerate((10, 40, 50), start=1):
+        answer_all(api, catalog["id"], Job.id == row_job_id(catalog["id"], row), prdtypecode=code)
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results", headers=mine)
+    shown, *found = csv.reader(io.StringIO(answer.text, newline=""))
+    assert ",".join(shown) == f"{header},{ANSWER}"
+    assert [tuple(row[:5]) for row in found] == [
+        (*cells, code) for cells, code in zip(rows, ("10", "40", "50"), strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
