@@ -370,9 +370,17 @@ class _Load:
     wait_seconds: int
 
 
-def _load_of(session: Session, *conditions: object) -> _Load:
-    query = select(Catalog).where(Catalog.status.in_(UNFINISHED), *conditions)  # type: ignore[arg-type]
-    found = session.scalars(query).all()
+def _load_of(session: Session, *conditions: ColumnElement[bool]) -> _Load:
+    # Not the reports: they may be long, and this is asked at each upload.
+    query = select(
+        Catalog.id,
+        Catalog.rows,
+        Catalog.rejected,
+        Catalog.fed,
+        Catalog.size,
+        Catalog.rows_per_second,
+    ).where(Catalog.status.in_(UNFINISHED), *conditions)
+    found = session.execute(query).all()
     left = {one.id: max(0, one.rows - one.rejected - one.fed) for one in found}
     waits = [left[one.id] / one.rows_per_second for one in found if one.rows_per_second]
     seconds = math.ceil(min(waits, default=UNKNOWN_WAIT_SECONDS))

@@ -14,6 +14,8 @@ from shared.errors import InvalidInput
 
 #: A longer row is a mistake: a description has a few kilobytes. The reader holds this much of one.
 MAX_ROW_BYTES = 1024 * 1024
+#: More are a mistake: a row of results and of rejected ones has a cell for each.
+MAX_COLUMNS = 1_000
 #: Bytes that may be read again for each byte of the file, while rows with open quotes are told from
 #: those after them. Without a bound, a file in which every line opens a quote takes hours.
 READ_AGAIN = 8
@@ -117,13 +119,17 @@ def table_form(stream: BinaryIO, known: Collection[str], field: str) -> Form:
         field: Of the request, which a problem names.
 
     Raises:
-        InvalidInput: It is empty, no text, or has one of the known columns twice.
+        InvalidInput: It is empty, no text, or has too many columns, or one of the known ones twice.
     """
     has_bom, first = _first_line(stream, field)
     if first.lstrip().startswith("{"):
         form = Form(tuple(_object_of(first, 1, field)), None, has_bom)
     else:
         form = Form(*_header_of(first, known, field), has_bom)
+    if len(form.columns) > MAX_COLUMNS:
+        raise InvalidInput(
+            f"Expected at most {MAX_COLUMNS} columns. Received: {len(form.columns)}", field=(field,)
+        )
     names = [column.strip().casefold() for column in form.columns]
     twice = sorted(name for name in set(names) & {*known} if names.count(name) > 1)
     if twice:

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import RowMapping, select
@@ -29,8 +28,11 @@ ANSWER_COLUMNS = (
     "status",
     "error_code",
 )
-#: Rows read from the database at once.
+#: Rows read from the database at once, fewer where they are long.
 PAGE = 1_000
+PAGE_CHARACTERS = 8_000_000
+#: Of a CSV file, sent at once: a row has a cell for each column, however short it came.
+PIECE_CHARACTERS = 1_000_000
 _COLUMNS = (
     Job.id,
     Job.status,
@@ -77,7 +79,7 @@ class Results:
     ) -> Iterator[list[tuple[Row, dict[str, Any]]]]:
         with file:
             rows = rows_of(file, form)
-            while page := list(islice(rows, PAGE)):
+            while page := _page(rows):
                 jobs = self._jobs(catalog.id, page[0].number, page[-1].number)
                 yield [(row, _answer(row, jobs.get(row.number), catalog)) for row in page]
 
@@ -86,6 +88,17 @@ class Results:
         query = select(*_COLUMNS).where(Job.id.between(*ids), Job.catalog_id == catalog_id)
         with self.unit_of_work.reading() as session:
             return {row_of_job(row["id"]): row for row in session.execute(query).mappings()}
+
+
+def _page(rows: Iterator[Row]) -> list[Row]:
+    found: list[Row] = []
+    characters = 0
+    for row in rows:
+        found.append(row)
+        characters += sum(map(len, row.cells.values()))
+        if len(found) >= PAGE or characters >= PAGE_CHARACTERS:
+            break
+    return found
 
 
 def answer_names(columns: Iterable[str]) -> dict[str, str]:
@@ -149,10 +162,17 @@ def _csv_lines(
             uploaded = [cell(value) for value in row.values_of(form)]
             missing = [""] * (len(form.columns) - len(uploaded))
             table.writerow([*uploaded, *missing, *(answer.get(name) for name in names)])
-        yield text.getvalue().encode()
-        text.seek(0)
-        text.truncate()
-    yield text.getvalue().encode()
+            if text.tell() > PIECE_CHARACTERS:
+                yield _taken_from(text)
+        yield _taken_from(text)
+    yield _taken_from(text)
+
+
+def _taken_from(text: io.StringIO) -> bytes:
+    content = text.getvalue().encode()
+    text.seek(0)
+    text.truncate()
+    return content
 
 
 def _json_lines(

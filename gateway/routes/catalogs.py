@@ -208,6 +208,7 @@ def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
             "counts": CatalogCounts(**vars(counted)),
             "eta_seconds": catalogs.eta_seconds(catalog, counted),
             "warnings": report.get("warnings", 0),
+            "omits_columns": report.get("omits_columns", False),
             **{
                 f"{kind}_{what}": report.get(f"{kind}_{what}", nothing)
                 for kind in ("unmatched", "unused", "refused")

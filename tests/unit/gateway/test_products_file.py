@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -10,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.products_file import MAX_ROW_BYTES, READ_AGAIN, Row, form_of, rows_of
+from gateway.products_file import (
+    MAX_COLUMNS,
+    MAX_ROW_BYTES,
+    READ_AGAIN,
+    Row,
+    form_of,
+    rows_of,
+)
 from shared.errors import InvalidInput
 
 
@@ -175,6 +183,20 @@ def test_file_that_is_no_catalog_is_refused(content: bytes, expected: str) -> No
     with pytest.raises(InvalidInput, match=f"Expected {expected}") as raised:
         form_of(io.BytesIO(content))
     assert raised.value.field[0] == "products"
+
+
+@pytest.mark.parametrize("delimiter", [b",", b"\t"])
+def test_thousand_columns_are_enough(delimiter: bytes) -> None:
+    header = b"designation" + delimiter * (MAX_COLUMNS - 1)
+    assert len(form_of(io.BytesIO(header + b"\n")).columns) == MAX_COLUMNS
+    with pytest.raises(InvalidInput, match="at most 1000 columns"):
+        form_of(io.BytesIO(header + delimiter + b"\n"))
+
+
+def test_first_json_object_has_at_most_a_thousand_keys() -> None:
+    keys = {"designation": "A", **{f"k{n}": n for n in range(MAX_COLUMNS)}}
+    with pytest.raises(InvalidInput, match="at most 1000 columns"):
+        form_of(io.BytesIO(json.dumps(keys).encode()))
 
 
 def _cells() -> st.SearchStrategy[list[tuple[str, str]]]:

@@ -6,11 +6,14 @@ import json
 
 import pytest
 
+from gateway.products_file import MAX_COLUMNS, Form, Row
+from gateway.results import ANSWER_COLUMNS, _csv_lines, _page
 from shared.db.models import Catalog, Job, row_job_id
 from tests.unit.gateway.catalog_system import (
     Feeders,
     answer_all,
     send,
+    show,
     step_until_checked,
     table,
 )
@@ -134,6 +137,39 @@ def test_json_lines_come_back_as_they_were(api: Api, mine: dict[str, str], feede
     assert (second["c"], second["status"]) == ("2", "done")
     [header, *_] = results(api, mine, feeder, products).splitlines()
     assert header == f"designation,b,c,{ANSWER}"
+
+
+@pytest.mark.parametrize(
+    ("names", "count"), [("k{}", 1_005), ("k" * 1_000 + "{}", 200)], ids=["many", "long"]
+)
+def test_keys_beyond_a_tables_columns_are_in_the_json_lines_alone(
+    api: Api, mine: dict[str, str], feeder: Feeders, names: str, count: int
+) -> None:
+    rows = [{"designation": "A", names.format(n): str(n)} for n in range(count)]
+    products = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    catalog = send(api, mine, products)
+    step_until_checked(api, feeder(), catalog["id"])
+    assert show(api, mine, catalog["id"])["omits_columns"] is True
+    address = f"/v1/catalogs/{catalog['id']}/results"
+    [header, *_] = api.client.get(address, headers=mine).text.splitlines()
+    assert len(header) < 110_000
+    assert header.count(",") < MAX_COLUMNS + len(ANSWER_COLUMNS)
+    lines = api.client.get(f"{address}?format=jsonl", headers=mine).text.splitlines()
+    shown = [json.loads(line) for line in lines]
+    assert [{key: line[key] for key in row} for line, row in zip(shown, rows, strict=True)] == rows
+
+
+def test_wide_table_is_sent_in_pieces() -> None:
+    form = Form(("designation", *[""] * 999), ",", has_bom=False)
+    row = Row(1, 2, {"designation": "a"}, values=("a",))
+    pieces = list(_csv_lines([[(row, {})] * 3_000], form, {}, raw=True))
+    assert max(map(len, pieces)) < 1_100_000
+    assert sum(map(len, pieces)) > 3_000_000
+
+
+def test_page_of_long_rows_is_short() -> None:
+    rows = (Row(n, n, {"description": "x" * 1_000_000}) for n in range(100))
+    assert len(_page(rows)) == 8
 
 
 def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
