@@ -5,6 +5,7 @@ One bad row never stops the others, and no row is held in memory longer than it 
 
 import csv
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SHOWN_CHARACTERS = 100
 TOO_LONG = "Expected a row of at most 1 MiB. Received: a longer one"
 NOT_CLOSED = "Expected a quote at the cell's end. Received: none"
 _DELIMITERS = ",;\t|"
+_HALF = re.compile("[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 #: The columns that mean something; every other one is only given back.
@@ -322,7 +324,10 @@ def _whole(number: int, lines: _Lines, reason: str, form: Form | None = None) ->
     problem = Problem(None, first.strip()[:SHOWN_CHARACTERS], reason)
     if form is None or form.delimiter is None:
         return Row(number, lines.line, {}, problem=problem)
-    values = _split(first, form.delimiter)[: len(form.columns)]
+    try:
+        values = _split(first, form.delimiter)[: len(form.columns)]
+    except csv.Error:
+        values = ()
     cells = dict(zip(form.columns, values, strict=False))
     return Row(number, lines.line, cells, problem=problem, values=values)
 
@@ -416,22 +421,27 @@ def _require_columns(form: Form) -> None:
 def _object_of(line: str, number: int, field: str = "products") -> dict[str, str]:
     try:
         found = json.loads(line)
+        if isinstance(found, dict):
+            return {_encodable(key): _text(value) for key, value in found.items()}
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
             f"Expected a JSON object in line {number}. Received: {error}", field=(field,)
         ) from error
-    if not isinstance(found, dict):
-        raise InvalidInput(
-            f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
-            field=(field,),
-        )
-    return {str(key): _text(value) for key, value in found.items()}
+    raise InvalidInput(
+        f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
+        field=(field,),
+    )
 
 
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _encodable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _encodable(text: str) -> str:
+    # JSON can escape half a character, which no file, message or database can hold.
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
 
 
 def _decoded(raw: bytes) -> str:

@@ -1,5 +1,6 @@
 """Files as shops export them; one bad row never stops the others."""
 
+import contextlib
 import csv
 import io
 import json
@@ -129,6 +130,33 @@ def test_what_is_no_csv_is_rejected_for_what_it_is() -> None:
     assert [row.designation for row in rows if not row.problem] == ["A", "D"]
     assert rows[1].problem
     assert "new-line character" in rows[1].problem.reason
+
+
+def test_line_that_is_csv_only_in_part_is_rejected_alone() -> None:
+    rows = read(b'designation,description,note\nA,,\n\t"a,"b\rc"\nB,,\n')
+    assert [row.designation for row in rows if not row.problem] == ["A", "B"]
+    assert [row.number for row in rows if row.problem] == [2]
+
+
+def test_deep_json_is_rejected_alone() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"designation": "B", "note": ' + b"[" * depth + b"]" * depth + b"}\n"
+
+    # Some of these can be read and not written again: it takes a few frames more.
+    rows = b"".join(nested(depth) for depth in range(800, 1_010))
+    found = titles(b'{"designation": "A"}\n' + rows + b'{"designation": "C"}\n')
+    assert [*dict.fromkeys(found)] == ["A", "B", None, "C"]
+    for depth in range(800, 1_010):
+        with contextlib.suppress(InvalidInput):
+            form_of(io.BytesIO(nested(depth)))
+
+
+def test_half_characters_of_json_are_replaced() -> None:
+    line = rb'{"designation": "a\ud800b", "k\udfff": ["\udc00"], "pair": "\ud83d\ude00"}'
+    [row] = read(line + b"\n")
+    assert row.designation == "a�b"
+    assert row.cells == {"designation": "a�b", "k�": '["�"]', "pair": "😀"}
+    assert form_of(io.BytesIO(line)).columns == ("designation", "k�", "pair")
 
 
 def test_memory_stays_flat() -> None:
