@@ -8,9 +8,10 @@ import errno
 import lzma
 import stat
 import struct
+import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
@@ -39,6 +40,10 @@ _BROKEN = (
     RuntimeError,
     ValueError,
 )
+#: Pictures of which is known where they are stored, and for how long: a picture that nobody stores
+#: again is removed some day.
+_REMEMBERED = 50_000
+_REMEMBERED_SECONDS = 3600.0
 _SMALL_BYTES = 1024 * 1024
 #: Of an entry's name with its path.
 _NAME_CHARACTERS = 1_000
@@ -84,6 +89,7 @@ class Archive:
         _require_sane(entries)
         self._found: dict[str, zipfile.ZipInfo | Refused] = {}
         self._used: set[int] = set()
+        self._stored: dict[int, tuple[str, float]] = {}
         self._entries = entries
         for entry in entries:
             self._take(entry)
@@ -113,6 +119,16 @@ class Archive:
                 f"Expected at most {self._max_image_bytes} bytes. Received: more than it says"
             )
         return content
+
+    def stored(self, entry: zipfile.ZipInfo, store: Callable[[zipfile.ZipInfo], str]) -> str:
+        """Where a picture is stored; one that many rows name is unpacked and stored once."""
+        uri, until = self._stored.pop(entry.header_offset, ("", 0.0))
+        if time.monotonic() >= until:
+            uri, until = store(entry), time.monotonic() + _REMEMBERED_SECONDS
+        self._stored[entry.header_offset] = uri, until
+        if len(self._stored) > _REMEMBERED:
+            del self._stored[next(iter(self._stored))]
+        return uri
 
     def refused(self) -> list[Refused]:
         """What is not read, and why; an entry once."""

@@ -203,6 +203,30 @@ def test_bomb_is_refused_as_a_whole(
         opened(zipped(("a.jpg", b"x"), ("b.jpg", b"x")))
 
 
+def test_only_the_last_pictures_are_remembered_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = opened(zipped(*((f"{n}.jpg", b"x") for n in range(4))))
+    stored: list[str] = []
+
+    def store(entry: zipfile.ZipInfo) -> str:
+        stored.append(entry.filename)
+        return f"at {entry.filename}"
+
+    def ask(*numbers: int) -> None:
+        for n in numbers:
+            entry = archive.find(f"{n}.jpg")
+            assert isinstance(entry, zipfile.ZipInfo)
+            assert archive.stored(entry, store) == f"at {n}.jpg"
+
+    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    ask(0, 1, 0, 2, 0, 1)
+    assert stored == ["0.jpg", "1.jpg", "2.jpg", "1.jpg"]
+    monkeypatch.setattr(module, "_REMEMBERED_SECONDS", 0.0)
+    ask(3, 3)
+    assert stored[4:] == ["3.jpg", "3.jpg"]
+
+
 def test_long_list_of_entries_is_refused_before_it_is_taken_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zipfile import ZipInfo
 
 import pytest
 from sqlalchemy import update
 
 from gateway import catalog_jobs, feeding
+from gateway.archive import Archive
 from gateway.catalog_check import Checked
 from gateway.catalog_files import CatalogFiles
 from gateway.catalog_jobs import MISSING_PICTURE
@@ -147,6 +149,26 @@ def test_slices_with_pictures_are_smaller(api: Api, mine: dict[str, str], feeder
     assert [len(message) for message in pictures_sent(api)] == [2, 2, 1]
 
 
+def test_picture_of_many_rows_is_unpacked_once(
+    api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, original = [], Archive.read
+
+    def counting(of: Archive, entry: ZipInfo) -> bytes:
+        read.append(entry.filename)
+        return original(of, entry)
+
+    monkeypatch.setattr(Archive, "read", counting)
+    rows = table(*(["A", "", name] for name in ("a.jpg", "b.jpg", "A.jpg", "a.jpg") * 5))
+    catalog = send(api, mine, rows, archive(a=b"a picture", b=b"another"))
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    kept = [api.services.storage.get(job.image_uri or "") for job in jobs_of(api, catalog["id"])]
+    assert kept == [b"a picture", b"another", b"a picture", b"a picture"] * 5
+    assert read == ["a.jpg", "b.jpg"]
+
+
 def test_cancelled_catalog_is_fed_no_more(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
     catalog = send(api, mine, TEN)
     works = feeder(text_slice=2, text_window=4)
@@ -218,7 +240,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> l
     def failing(catalog: Catalog, checked: Sequence[Checked], *rest: Any) -> list[dict[str, Any]]:
         if any(one.row.designation == title for one in checked):
             tries.append(catalog.id)
-            raise error
+            raise type(error)(*error.args)
         return original(catalog, checked, *rest)
 
     monkeypatch.setattr(catalog_jobs, "job_rows", failing)
