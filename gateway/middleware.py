@@ -101,7 +101,7 @@ class LimitedBody:
     Args:
         app: What answers.
         max_bytes: Of most requests.
-        larger: Other sizes, by what a path begins with.
+        larger: Other sizes, by what a path begins with; the first that fits counts.
     """
 
     def __init__(
