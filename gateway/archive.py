@@ -4,13 +4,17 @@ Nothing is unpacked to a path of the archive's choice: a picture is read by its 
 number of bytes, and stored by its content.
 """
 
+import errno
+import lzma
 import stat
+import struct
+import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from shared.errors import ImageUnreadable, InvalidInput
 
@@ -20,7 +24,29 @@ MAX_ENTRIES = 1_000_000
 MAX_UNPACKED_BYTES = 64 * 1024**3
 #: A picture is compressed already, so an entry that unpacks to far more is no picture.
 MAX_RATIO = 100
+#: Of the list of entries, which is read at once.
+MAX_DIRECTORY_BYTES = 128 * 1024 * 1024
+#: What begins each entry of that list.
+_ENTRY_MARK = b"PK\x01\x02"
+#: What the library raises for an archive, or an entry of one, that is broken or made to break it.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+#: Pictures of which is known where they are stored, and for how long: a picture that nobody stores
+#: again is removed some day.
+_REMEMBERED = 50_000
+_REMEMBERED_SECONDS = 3600.0
 _SMALL_BYTES = 1024 * 1024
+#: Of an entry's name with its path.
+_NAME_CHARACTERS = 1_000
 _ENCRYPTED = 0x1
 _SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -54,8 +80,8 @@ class Archive:
     def __init__(self, file: BinaryIO, *, max_image_bytes: int) -> None:
         self._max_image_bytes = max_image_bytes
         try:
-            self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            self._zip = zipfile.ZipFile(cast(BinaryIO, _Bounded(file)))
+        except (*_BROKEN, OSError) as error:
             raise InvalidInput(
                 f"Expected a ZIP archive. Received: {error}", field=("images",)
             ) from error
@@ -63,6 +89,7 @@ class Archive:
         _require_sane(entries)
         self._found: dict[str, zipfile.ZipInfo | Refused] = {}
         self._used: set[int] = set()
+        self._stored: dict[int, tuple[str, float]] = {}
         self._entries = entries
         for entry in entries:
             self._take(entry)
@@ -79,20 +106,29 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 content = file.read(self._max_image_bytes + 1)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
+        except (*_BROKEN, MemoryError) as error:
+            # One that is packed with LZMA may ask for four gigabytes.
+            raise ImageUnreadable(f"The archive's entry is broken: {error}") from error
+        except OSError as error:
+            # BZIP2 and a place before the file's beginning; another one is of the disk.
+            if error.errno not in (None, errno.EINVAL):
+                raise
             raise ImageUnreadable(f"The archive's entry is broken: {error}") from error
         if len(content) > self._max_image_bytes:
             raise ImageUnreadable(
                 f"Expected at most {self._max_image_bytes} bytes. Received: more than it says"
             )
         return content
+
+    def stored(self, entry: zipfile.ZipInfo, store: Callable[[zipfile.ZipInfo], str]) -> str:
+        """Where a picture is stored; one that many rows name is unpacked and stored once."""
+        uri, until = self._stored.pop(entry.header_offset, ("", 0.0))
+        if time.monotonic() >= until:
+            uri, until = store(entry), time.monotonic() + _REMEMBERED_SECONDS
+        self._stored[entry.header_offset] = uri, until
+        if len(self._stored) > _REMEMBERED:
+            del self._stored[next(iter(self._stored))]
+        return uri
 
     def refused(self) -> list[Refused]:
         """What is not read, and why; an entry once."""
@@ -111,6 +147,10 @@ class Archive:
     def _take(self, entry: zipfile.ZipInfo) -> None:
         reason = self._fault(entry)
         found = Refused(entry.filename, reason) if reason else entry
+        if len(entry.filename) > _NAME_CHARACTERS:
+            # Its beginning, which is longer than any name that is taken.
+            self._add(_key(entry.filename[: _NAME_CHARACTERS + 1]), found)
+            return
         path, name = _key(entry.filename), _key(_path(entry).name)
         self._add(path, found)
         if name != path:
@@ -127,6 +167,8 @@ class Archive:
 
     def _fault(self, entry: zipfile.ZipInfo) -> str | None:
         """Why an entry is not read; `None` if nothing is wrong with it."""
+        if len(entry.filename) > _NAME_CHARACTERS:
+            return f"Expected a name of at most {_NAME_CHARACTERS} characters"
         path = _path(entry)
         if path.is_absolute() or ".." in path.parts:
             return "Expected a path inside of the archive"
@@ -145,11 +187,34 @@ class Archive:
         return None
 
 
+class _Bounded:
+    """A file whose list of entries is looked at before the library makes an object of each.
+
+    It reads the list at once, and believes what the archive says of its size.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Read a part, as files do. Raises `InvalidInput` for too long a list of entries."""
+        if size > MAX_DIRECTORY_BYTES:
+            raise InvalidInput(
+                f"Expected a list of entries of at most {MAX_DIRECTORY_BYTES} bytes. "
+                f"Received: one of {size}",
+                field=("images",),
+            )
+        content = self._file.read(size)
+        count = content.count(_ENTRY_MARK)
+        if count > MAX_ENTRIES:
+            raise InvalidInput(
+                f"Expected at most {MAX_ENTRIES} entries. Received: {count}", field=("images",)
+            )
+        return content
+
+
 def _require_sane(entries: list[zipfile.ZipInfo]) -> None:
-    if len(entries) > MAX_ENTRIES:
-        raise InvalidInput(
-            f"Expected at most {MAX_ENTRIES} entries. Received: {len(entries)}", field=("images",)
-        )
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_UNPACKED_BYTES:
         raise InvalidInput(

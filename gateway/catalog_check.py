@@ -7,11 +7,21 @@ from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
 from gateway.archive import Archive, Refused
-from gateway.products_file import SHOWN_CHARACTERS, Form, Problem, Row, form_of, rows_of
+from gateway.products_file import (
+    MAX_COLUMNS,
+    SHOWN_CHARACTERS,
+    Form,
+    Problem,
+    Row,
+    form_of,
+    rows_of,
+)
 from shared.errors import InvalidInput
 
 #: Names that a report lists; the rest is counted.
 LISTED = 1_000
+#: Of the names of all columns of JSON Lines together; the report keeps them.
+MAX_NAMES_CHARACTERS = 100_000
 #: What the file of rejected rows begins with; the uploaded columns follow.
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
@@ -65,6 +75,27 @@ class _Names:
             self.listed.append(name[:255])
 
 
+class _Columns:
+    """The keys of JSON Lines that are the columns of results as CSV, in the order they were met."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, None] = {}
+        self.omits_some = False
+        self._characters = 0
+
+    def add(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.kept:
+                self._add(name)
+
+    def _add(self, name: str) -> None:
+        self._characters += len(name)
+        if len(self.kept) < MAX_COLUMNS and self._characters <= MAX_NAMES_CHARACTERS:
+            self.kept[name] = None
+        else:
+            self.omits_some = True
+
+
 @dataclass(frozen=True)
 class Finding:
     """What checking a whole catalog found."""
@@ -88,7 +119,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
         InvalidInput: It has no row, or too many.
     """
     form = form_of(products)
-    columns = dict.fromkeys(form.columns)
+    columns = _Columns()
     table = csv.writer(errors)
     table.writerow([*ERROR_COLUMNS, *form.columns])
     rows = rejected = warnings = 0
@@ -98,7 +129,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
         if rows > terms.max_rows:
             raise InvalidInput(f"Expected at most {terms.max_rows} rows. Received: more")
         if form.kind == "jsonl":
-            columns.update(dict.fromkeys(found.row.cells))
+            columns.add(found.row.cells)
         if found.problem is not None:
             rejected += 1
             table.writerow(_error_line(found, form))
@@ -112,7 +143,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
 
 def _report(
     form: Form,
-    columns: Iterable[str],
+    columns: _Columns,
     warnings: int,
     unmatched: _Names,
     archive: Archive | None,
@@ -122,7 +153,9 @@ def _report(
         unused.add(name)
     refused = archive.refused() if archive else []
     return {
-        "columns": list(columns),
+        # Of JSON Lines; the header of CSV is read again, and may be long.
+        "columns": list(columns.kept),
+        "omits_columns": columns.omits_some,
         "delimiter": form.delimiter,
         "has_bom": form.has_bom,
         "warnings": warnings,
@@ -169,7 +202,7 @@ def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
 
 def _error_line(found: Checked, form: Form) -> list[object]:
     row, problem = found.row, found.problem or Problem(None, "", "")
-    cells = [safe_cell(row.cells.get(column, "")) for column in form.columns]
+    cells = [safe_cell(value) for value in row.values_of(form)]
     shown = safe_cell(problem.value)
     return [row.number, row.line, problem.column or "", shown, problem.reason, *cells]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
+from zipfile import ZipInfo
 
 import structlog
 from sqlalchemy import delete, insert, select
@@ -139,10 +140,14 @@ def _picture(one: Checked, archive: Archive | None, pictures: Pictures) -> str |
         return MISSING_PICTURE
     if one.picture is None or archive is None:
         return None
-    try:
-        content = archive.read(one.picture)
-    except ImageUnreadable as error:
-        # The picture worker finds no picture in these bytes either, and says so.
-        log.info("picture_broken", row=one.row.number, error=error.detail)
-        content = b""
-    return pictures.put(PICTURES, content)
+
+    def store(entry: ZipInfo) -> str:
+        try:
+            content = archive.read(entry)
+        except ImageUnreadable as error:
+            # The picture worker finds no picture in these bytes either, and says so.
+            log.info("picture_broken", row=one.row.number, error=error.detail)
+            content = b""
+        return pictures.put(PICTURES, content)
+
+    return archive.stored(one.picture, store)

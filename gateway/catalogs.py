@@ -4,7 +4,7 @@ import hashlib
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import structlog
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from gateway.deps import Principal, cursor_after, read_cursor
 from gateway.products_file import form_of
 from gateway.schemas.jobs import ModelName
+from gateway.uploads import Uploads
 from shared.db.models import (
     HAS_PRODUCT,
     NOT_DONE,
@@ -81,6 +82,7 @@ class Catalogs:
     unit_of_work: UnitOfWork
     storage: Storage
     settings: CatalogSettings
+    uploads: Uploads = field(default_factory=Uploads)
 
     def require_room(self, principal: Principal, size: int) -> None:
         """Check what is unfinished before gigabytes are read.
@@ -370,9 +372,17 @@ class _Load:
     wait_seconds: int
 
 
-def _load_of(session: Session, *conditions: object) -> _Load:
-    query = select(Catalog).where(Catalog.status.in_(UNFINISHED), *conditions)  # type: ignore[arg-type]
-    found = session.scalars(query).all()
+def _load_of(session: Session, *conditions: ColumnElement[bool]) -> _Load:
+    # Not the reports: they may be long, and this is asked at each upload.
+    query = select(
+        Catalog.id,
+        Catalog.rows,
+        Catalog.rejected,
+        Catalog.fed,
+        Catalog.size,
+        Catalog.rows_per_second,
+    ).where(Catalog.status.in_(UNFINISHED), *conditions)
+    found = session.execute(query).all()
     left = {one.id: max(0, one.rows - one.rejected - one.fed) for one in found}
     waits = [left[one.id] / one.rows_per_second for one in found if one.rows_per_second]
     seconds = math.ceil(min(waits, default=UNKNOWN_WAIT_SECONDS))
@@ -407,8 +417,8 @@ def _is_zip(file: BinaryIO) -> bool:
 def _fingerprint(upload: Upload) -> str:
     content = hashlib.sha256()
     asked = (upload.model, upload.release, str(upload.dry_run))
-    for field in asked:
-        content.update(len(field).to_bytes(8, "big") + field.encode())
+    for one in asked:
+        content.update(len(one).to_bytes(8, "big") + one.encode())
     for file in (upload.products, upload.images):
         content.update((_size(file) if file else 0).to_bytes(8, "big"))
         if file is not None:

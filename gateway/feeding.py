@@ -37,8 +37,13 @@ log = structlog.get_logger(__name__)
 #: The rate is measured over these last seconds, and written down this often.
 RATE_SECONDS = 15.0
 TELL_SECONDS = 1.0
-#: A catalog whose storage or database failed is taken up again after this long.
+#: A catalog whose storage or database failed is taken up again after this long, and after this
+#: many times as long as it takes to come to its next row again: other catalogs wait meanwhile.
 DEFER_SECONDS = 3.0
+DEFER_FACTOR = 10
+#: A catalog that was taken up again so often at the same row, for what is no fault of the storage
+#: or the database, ends there.
+MAX_DEFERRALS = 5
 #: How often a feeder looks for a new catalog while it has none.
 IDLE_SECONDS = 0.25
 #: How often a feeder asks who works.
@@ -58,6 +63,11 @@ class _Course:
     told: float = 0.0
     #: After something failed that may work later.
     not_before: float = 0.0
+    #: Where it failed last by itself, and how often there.
+    fault: tuple[object, ...] = ()
+    faults: int = 0
+    #: How long it took to open the files and to pass over the rows that are fed.
+    passing_seconds: float = 0.0
     #: Moments, and how many rows were answered by then.
     answered: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -65,6 +75,12 @@ class _Course:
         """Let go of the files; the next slice begins from what the database says."""
         self.rows = self.archive = None
         self.files.close()
+
+    def count(self, *place: object) -> int:
+        """How often it has failed here."""
+        self.faults = self.faults + 1 if place == self.fault else 1
+        self.fault = place
+        return self.faults
 
 
 class Feeder:
@@ -176,8 +192,9 @@ class Feeder:
         for id_ in ids & self._courses.keys():
             self._courses.pop(id_).close()
 
-    def _defer(self, course: _Course, error: BaseException) -> None:
-        course.not_before = time.monotonic() + DEFER_SECONDS
+    def _defer(self, catalog: Catalog, course: _Course, error: BaseException) -> None:
+        passing = DEFER_FACTOR * course.passing_seconds
+        course.not_before = time.monotonic() + max(DEFER_SECONDS, passing)
         course.close()
         log.warning(
             "catalog_deferred",
@@ -185,6 +202,34 @@ class Feeder:
             error=f"{type(error).__name__}: {error}",
             exc_info=None if isinstance(error, RayonError | LeaseLost) else error,
         )
+        # A disk or a database that is away says nothing of the catalog.
+        if isinstance(error, Unavailable | OSError | LeaseLost):
+            return
+        times = course.count(catalog.status, catalog.fed_until, catalog.retried_until)
+        if times > MAX_DEFERRALS:
+            self._fail(catalog, error)
+
+    def _fail(self, catalog: Catalog, error: BaseException) -> None:
+        """End a catalog that would fail again and again; the answers that are there stay."""
+        if not isinstance(error, RayonError):
+            error = RayonError("something went wrong that the service's log tells of")
+        values = {
+            "status": CatalogStatus.FAILED.value,
+            "finished_at": now(),
+            "retried_until": None,
+            "error_code": error.code,
+            "error_message": f"It cannot be read beyond row {catalog.fed_until}: {error.detail}",
+        }
+        try:
+            with self._unit_of_work() as work:
+                status = CatalogStatus(catalog.status)
+                self._leases.change(work.session, catalog.id, status, values)
+        except LeaseLost:
+            self._drop({catalog.id})
+            return
+        self._drop({catalog.id})
+        log.error("catalog_failed", catalog=catalog.id, row=catalog.fed_until)
+        self._files.remove_images(catalog.id)
 
     # Checking
 
@@ -194,7 +239,7 @@ class Feeder:
                 course.check = self._checks.submit(self._check_now, catalog)
         elif course.check.done() and (error := course.check.exception()) is not None:
             course.check = None
-            self._defer(course, error)
+            self._defer(catalog, course, error)
 
     def _check_now(self, catalog: Catalog) -> None:
         moment = now()
@@ -264,7 +309,7 @@ class Feeder:
             self._drop({catalog.id})
         except Exception as error:
             # Of one catalog alone, such as a full disk: the others go on.
-            self._defer(course, error)
+            self._defer(catalog, course, error)
         return None
 
     def _is_fed(self, catalog: Catalog) -> bool:
@@ -303,10 +348,13 @@ class Feeder:
         self._leases.change(session, catalog.id, CatalogStatus.RUNNING, values)
 
     def _rows_behind(self, catalog: Catalog, course: _Course) -> Iterator[Checked]:
+        began = time.monotonic()
         products = self._files.products(catalog, course.files)
         course.archive = self._files.archive(catalog, course.files)
         rows = checked_rows(products, form_of(products), course.archive, self._terms(catalog))
-        return islice(rows, catalog.fed_until, None)
+        next(islice(rows, catalog.fed_until, catalog.fed_until), None)
+        course.passing_seconds = time.monotonic() - began
+        return rows
 
     def _lane_workers(self, modality: Modality) -> int:
         if time.monotonic() - self._asked_workers > WORKERS_SECONDS:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from gateway import jobs
 from gateway.catalogs import PRODUCTS, folder_of
 from gateway.deps import Principal
-from gateway.products_file import SHOWN_CHARACTERS, Form, Row, rows_of, table_form
+from gateway.products_file import SHOWN_CHARACTERS, Form, Row, form_kept, rows_of, table_form
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,
@@ -35,6 +35,9 @@ _KEYS = (JOB, ROW, PRODUCT)
 SLICE = 1_000
 #: Problems that a report lists; all are counted.
 LISTED = 1_000
+#: A longer cell is no `productid`: all of a catalog's are held in memory.
+PRODUCT_CHARACTERS = 255
+_NO_JOB = "Expected a row of the catalog that is a job. Received: row {}"
 
 
 @dataclass(frozen=True)
@@ -152,29 +155,18 @@ class LabelFiles:
             )
         if key == PRODUCT:
             return key, _by_product(self._products(catalog))
-        return key, _by_row if key == ROW else _by_job(catalog.id)
+        return key, _by_row(catalog.rows) if key == ROW else _by_job(catalog)
 
     def _products(self, catalog: Catalog) -> dict[str, list[int]]:
         """The rows of each `productid` of a catalog."""
-        report = catalog.report
-        form = Form(tuple(report["columns"]), report["delimiter"], report["has_bom"])
-        column = next((one for one in form.columns if one.strip().casefold() == PRODUCT), None)
-        if column is None:
-            raise InvalidInput(
-                f"The catalog has no column `{PRODUCT}`; name its rows by `{ROW}`",
-                field=("labels",),
-            )
-        found: dict[str, list[int]] = {}
         try:
             with self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}") as products:
-                for row in rows_of(products, form):
-                    found.setdefault(row.cells.get(column, "").strip(), []).append(row.number)
+                return _rows_by_product(products, form_kept(products, catalog.report))
         except NotFound as error:
             raise Conflict(
                 f"The catalog's file is gone, and with it each `{PRODUCT}`; "
                 f"name its rows by `{ROW}`"
             ) from error
-        return found
 
     def _keep(
         self,
@@ -206,8 +198,21 @@ class LabelFiles:
             if ids[number] in there:
                 report.taken += 1
             else:
-                reason = f"Expected a row of the catalog that is a job. Received: row {number}"
-                report.reject(row, key, _cell(row, key), reason)
+                report.reject(row, key, _cell(row, key), _NO_JOB.format(number))
+
+
+def _rows_by_product(products: BinaryIO, form: Form) -> dict[str, list[int]]:
+    column = next((one for one in form.columns if one.strip().casefold() == PRODUCT), None)
+    if column is None:
+        raise InvalidInput(
+            f"The catalog has no column `{PRODUCT}`; name its rows by `{ROW}`", field=("labels",)
+        )
+    found: dict[str, list[int]] = {}
+    for row in rows_of(products, form):
+        product = row.cells.get(column, "").strip()
+        if len(product) <= PRODUCT_CHARACTERS:
+            found.setdefault(product, []).append(row.number)
+    return found
 
 
 def _read(
@@ -249,21 +254,31 @@ def _cell(row: Row, name: str) -> str:
     return next(found, "").strip()
 
 
-def _by_row(cell: str) -> int:
-    if not cell.isdecimal() or not 0 < (number := int(cell[:20])) < 16**ROW_DIGITS:
-        raise InvalidInput(f"Expected a row's number, from 1. Received: {cell[:40]!r}")
+def _by_row(rows: int) -> Callable[[str], int]:
+    def read(cell: str) -> int:
+        if not cell.isdecimal() or not 0 < (number := int(cell[:20])) < 16**ROW_DIGITS:
+            raise InvalidInput(f"Expected a row's number, from 1. Received: {cell[:40]!r}")
+        return _existing(number, rows)
+
+    return read
+
+
+def _existing(number: int, rows: int) -> int:
+    # Each row that is labelled is remembered, so there must not be more than the catalog has.
+    if number > rows:
+        raise InvalidInput(_NO_JOB.format(number))
     return number
 
 
-def _by_job(catalog_id: str) -> Callable[[str], int]:
+def _by_job(catalog: Catalog) -> Callable[[str], int]:
     def read(cell: str) -> int:
         try:
             number = row_of_job(cell)
         except ValueError:
             number = 0
-        if not number or row_job_id(catalog_id, number) != cell:
-            raise InvalidInput(f"Expected a job of this catalog. Received: {cell[:40]!r}")
-        return number
+        if number and row_job_id(catalog.id, number) == cell:
+            return _existing(number, catalog.rows)
+        raise InvalidInput(f"Expected a job of this catalog. Received: {cell[:40]!r}")
 
     return read
 

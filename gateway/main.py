@@ -216,6 +216,8 @@ def build_app(services: Services) -> FastAPI:
         max_bytes=services.settings.max_plain_bytes,
         others={
             datasets.PREFIX: services.settings.max_dataset_bytes,
+            # Below one catalog there are only label files.
+            f"{catalogs.PREFIX}/": catalogs.MAX_LABELS_BYTES + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
             # A job comes with its picture; what is said of it later does not.
             f"{jobs.PREFIX}/": services.settings.max_plain_bytes,

@@ -5,8 +5,9 @@ One bad row never stops the others, and no row is held in memory longer than it 
 
 import csv
 import json
+import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -14,6 +15,8 @@ from shared.errors import InvalidInput
 
 #: A longer row is a mistake: a description has a few kilobytes. The reader holds this much of one.
 MAX_ROW_BYTES = 1024 * 1024
+#: More are a mistake: a row of results and of rejected ones has a cell for each.
+MAX_COLUMNS = 1_000
 #: Bytes that may be read again for each byte of the file, while rows with open quotes are told from
 #: those after them. Without a bound, a file in which every line opens a quote takes hours.
 READ_AGAIN = 8
@@ -22,6 +25,7 @@ SHOWN_CHARACTERS = 100
 TOO_LONG = "Expected a row of at most 1 MiB. Received: a longer one"
 NOT_CLOSED = "Expected a quote at the cell's end. Received: none"
 _DELIMITERS = ",;\t|"
+_HALF = re.compile("[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 #: The columns that mean something; every other one is only given back.
@@ -47,6 +51,7 @@ class Row:
         number: From 1, without the header and without empty lines.
         line: Of the file, where the row begins; from 1.
         cells: As they were sent, by column.
+        values: The same of CSV, in the order of the columns: two of them may have one name.
         image: Name of its picture; empty if it names none.
         problem: Why it cannot be read.
     """
@@ -58,6 +63,16 @@ class Row:
     description: str = ""
     image: str = ""
     problem: Problem | None = None
+    values: Sequence[str] = ()
+
+    def values_of(self, form: "Form") -> list[str]:
+        """The cells in the order of the file's columns, up to the last one that the row has."""
+        if form.kind == "csv":
+            return list(self.values)
+        found = [self.cells.get(column) for column in form.columns]
+        while found and found[-1] is None:
+            found.pop()
+        return [cell or "" for cell in found]
 
 
 @dataclass(frozen=True)
@@ -106,18 +121,38 @@ def table_form(stream: BinaryIO, known: Collection[str], field: str) -> Form:
         field: Of the request, which a problem names.
 
     Raises:
-        InvalidInput: It is empty, no text, or has one of the known columns twice.
+        InvalidInput: It is empty, no text, or has too many columns, or one of the known ones twice.
     """
     has_bom, first = _first_line(stream, field)
     if first.lstrip().startswith("{"):
         form = Form(tuple(_object_of(first, 1, field)), None, has_bom)
     else:
         form = Form(*_header_of(first, known, field), has_bom)
+    if len(form.columns) > MAX_COLUMNS:
+        raise InvalidInput(
+            f"Expected at most {MAX_COLUMNS} columns. Received: {len(form.columns)}", field=(field,)
+        )
     names = [column.strip().casefold() for column in form.columns]
     twice = sorted(name for name in set(names) & {*known} if names.count(name) > 1)
     if twice:
         raise InvalidInput(f"Expected the column `{twice[0]}` once", field=(field, twice[0]))
     return form
+
+
+def form_kept(stream: BinaryIO, report: Mapping[str, Any]) -> Form:
+    """How a file of products is written whose check left a report.
+
+    The header of CSV is read again: only the file itself has every column, also those that are
+    there twice or have no name.
+
+    Raises:
+        InvalidInput: The file is another one.
+    """
+    delimiter, has_bom = report["delimiter"], report["has_bom"]
+    if delimiter is None:
+        return Form(tuple(report["columns"]), None, has_bom)
+    _, line = _first_line(stream, "products")
+    return Form(_split(line, delimiter), delimiter, has_bom)
 
 
 def rows_of(stream: BinaryIO, form: Form) -> Iterator[Row]:
@@ -198,7 +233,7 @@ class _Lines:
 
 
 def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
-    csv.field_size_limit(2 * MAX_ROW_BYTES)
+    _allow_long_cells()
     lines = _Lines(stream)
     next(lines)
     fields = _fields(form.columns)
@@ -225,7 +260,8 @@ def _csv_rows(stream: BinaryIO, form: Form) -> Iterator[Row]:
             reason = f"Expected {len(form.columns)} cells. Received: {len(cells)}"
             yield _whole(number, lines, reason, form)
         else:
-            yield _row(number, lines.line, dict(zip(form.columns, cells, strict=True)), fields)
+            by_column = dict(zip(form.columns, cells, strict=True))
+            yield _row(number, lines.line, by_column, fields, cells)
             continue
         if len(lines.taken) > 1:
             # A quote that is not closed swallows the rows after it; they are read on their own.
@@ -262,6 +298,7 @@ def _row(
     line: int,
     cells: dict[str, str],
     fields: dict[str, Callable[[dict[str, str]], str]],
+    values: Sequence[str] = (),
 ) -> Row:
     found = {name: read(cells) for name, read in fields.items()}
     return Row(
@@ -271,6 +308,7 @@ def _row(
         designation=found.get("designation", ""),
         description=found.get("description", ""),
         image=found.get("image", ""),
+        values=values,
     )
 
 
@@ -282,13 +320,27 @@ def _reason(error: Exception) -> str:
 
 def _whole(number: int, lines: _Lines, reason: str, form: Form | None = None) -> Row:
     """A row that is rejected as a whole, with the cells that its first line shows."""
-    first = "".join(lines.taken[:1]).strip()
-    problem = Problem(None, first[:SHOWN_CHARACTERS], reason)
-    cells: dict[str, str] = {}
-    if form is not None and form.delimiter is not None:
-        found = next(csv.reader([first], delimiter=form.delimiter), [])
-        cells = dict(zip(form.columns, found, strict=False))
-    return Row(number, lines.line, cells, problem=problem)
+    first = "".join(lines.taken[:1])
+    problem = Problem(None, first.strip()[:SHOWN_CHARACTERS], reason)
+    if form is None or form.delimiter is None:
+        return Row(number, lines.line, {}, problem=problem)
+    try:
+        values = _split(first, form.delimiter)[: len(form.columns)]
+    except csv.Error:
+        values = ()
+    cells = dict(zip(form.columns, values, strict=False))
+    return Row(number, lines.line, cells, problem=problem, values=values)
+
+
+def _split(line: str, delimiter: str) -> tuple[str, ...]:
+    """The cells of one line. Raises `csv.Error`."""
+    _allow_long_cells()
+    return tuple(next(csv.reader([line], delimiter=delimiter), ()))
+
+
+def _allow_long_cells() -> None:
+    # The library's own limit is less than a row may have, and holds for the whole process.
+    csv.field_size_limit(2 * MAX_ROW_BYTES)
 
 
 def _fields(columns: tuple[str, ...]) -> dict[str, Callable[[dict[str, str]], str]]:
@@ -344,7 +396,7 @@ def _first_line(stream: BinaryIO, field: str) -> tuple[bool, str]:
 
 def _header_of(line: str, known: Collection[str], field: str) -> tuple[tuple[str, ...], str]:
     try:
-        splits = {one: next(csv.reader([line], delimiter=one)) for one in _DELIMITERS}
+        splits = {one: _split(line, one) for one in _DELIMITERS}
     except csv.Error as error:
         raise InvalidInput(
             f"Expected a header in the first line. Received: {error}", field=(field,)
@@ -352,7 +404,7 @@ def _header_of(line: str, known: Collection[str], field: str) -> tuple[tuple[str
     # The right one finds names that we know, and cuts the line into most cells.
     names = {one: {column.strip().casefold() for column in splits[one]} for one in splits}
     delimiter = max(splits, key=lambda one: (len(names[one] & {*known}), len(splits[one])))
-    return tuple(splits[delimiter]), delimiter
+    return splits[delimiter], delimiter
 
 
 def _require_columns(form: Form) -> None:
@@ -369,22 +421,27 @@ def _require_columns(form: Form) -> None:
 def _object_of(line: str, number: int, field: str = "products") -> dict[str, str]:
     try:
         found = json.loads(line)
+        if isinstance(found, dict):
+            return {_encodable(key): _text(value) for key, value in found.items()}
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
             f"Expected a JSON object in line {number}. Received: {error}", field=(field,)
         ) from error
-    if not isinstance(found, dict):
-        raise InvalidInput(
-            f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
-            field=(field,),
-        )
-    return {str(key): _text(value) for key, value in found.items()}
+    raise InvalidInput(
+        f"Expected a JSON object in line {number}. Received: {type(found).__name__}",
+        field=(field,),
+    )
 
 
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _encodable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _encodable(text: str) -> str:
+    # JSON can escape half a character, which no file, message or database can hold.
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
 
 
 def _decoded(raw: bytes) -> str:

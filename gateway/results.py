@@ -5,14 +5,13 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import RowMapping, select
 
 from gateway.catalog_check import safe_cell
 from gateway.catalogs import PRODUCTS, UNFINISHED, folder_of
-from gateway.products_file import Form, Row, rows_of
+from gateway.products_file import Form, Row, form_kept, rows_of
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
@@ -29,8 +28,11 @@ ANSWER_COLUMNS = (
     "status",
     "error_code",
 )
-#: Rows read from the database at once.
+#: Rows read from the database at once, fewer where they are long.
 PAGE = 1_000
+PAGE_CHARACTERS = 8_000_000
+#: Of a CSV file, sent at once: a row has a cell for each column, however short it came.
+PIECE_CHARACTERS = 1_000_000
 _COLUMNS = (
     Job.id,
     Job.status,
@@ -64,11 +66,9 @@ class Results:
             Unavailable: The storage does not answer.
         """
         _require_results(catalog)
-        report = catalog.report
-        columns = tuple(report["columns"])
-        form = Form(columns, report["delimiter"], report["has_bom"])
-        names = answer_names(columns)
         file = self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}")
+        form = form_kept(file, catalog.report)
+        names = answer_names(form.columns)
         pages = self._pages(catalog, file, form)
         if kind == "jsonl":
             return _json_lines(pages, names)
@@ -79,7 +79,7 @@ class Results:
     ) -> Iterator[list[tuple[Row, dict[str, Any]]]]:
         with file:
             rows = rows_of(file, form)
-            while page := list(islice(rows, PAGE)):
+            while page := _page(rows):
                 jobs = self._jobs(catalog.id, page[0].number, page[-1].number)
                 yield [(row, _answer(row, jobs.get(row.number), catalog)) for row in page]
 
@@ -88,6 +88,17 @@ class Results:
         query = select(*_COLUMNS).where(Job.id.between(*ids), Job.catalog_id == catalog_id)
         with self.unit_of_work.reading() as session:
             return {row_of_job(row["id"]): row for row in session.execute(query).mappings()}
+
+
+def _page(rows: Iterator[Row]) -> list[Row]:
+    found: list[Row] = []
+    characters = 0
+    for row in rows:
+        found.append(row)
+        characters += sum(map(len, row.cells.values()))
+        if len(found) >= PAGE or characters >= PAGE_CHARACTERS:
+            break
+    return found
 
 
 def answer_names(columns: Iterable[str]) -> dict[str, str]:
@@ -148,12 +159,20 @@ def _csv_lines(
     cell = str if raw else safe_cell
     for page in pages:
         for row, answer in page:
-            uploaded = [cell(row.cells.get(column, "")) for column in form.columns]
-            table.writerow([*uploaded, *(answer.get(name) for name in names)])
-        yield text.getvalue().encode()
-        text.seek(0)
-        text.truncate()
-    yield text.getvalue().encode()
+            uploaded = [cell(value) for value in row.values_of(form)]
+            missing = [""] * (len(form.columns) - len(uploaded))
+            table.writerow([*uploaded, *missing, *(answer.get(name) for name in names)])
+            if text.tell() > PIECE_CHARACTERS:
+                yield _taken_from(text)
+        yield _taken_from(text)
+    yield _taken_from(text)
+
+
+def _taken_from(text: io.StringIO) -> bytes:
+    content = text.getvalue().encode()
+    text.seek(0)
+    text.truncate()
+    return content
 
 
 def _json_lines(

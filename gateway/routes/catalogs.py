@@ -91,11 +91,12 @@ async def submit(
     announced = int(request.headers.get("content-length", "0") or 0)
     await run_in_threadpool(services.quotas.require_rows, principal)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
-    async with read_form(request, max_files=2) as form:
-        upload = _upload(form)
-        take = partial(_take, services, principal, upload, idempotency_key)
-        catalog = await run_in_threadpool(take, request.state.trace_id)
-        found = await run_in_threadpool(_shown, services, principal, catalog.id)
+    with services.catalogs.uploads.begun(principal.id, announced):
+        async with read_form(request, max_files=2) as form:
+            upload = _upload(form)
+            take = partial(_take, services, principal, upload, idempotency_key)
+            catalog = await run_in_threadpool(take, request.state.trace_id)
+            found = await run_in_threadpool(_shown, services, principal, catalog.id)
     response.headers["Location"] = f"{PREFIX}/{catalog.id}"
     return found
 
@@ -208,6 +209,7 @@ def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
             "counts": CatalogCounts(**vars(counted)),
             "eta_seconds": catalogs.eta_seconds(catalog, counted),
             "warnings": report.get("warnings", 0),
+            "omits_columns": report.get("omits_columns", False),
             **{
                 f"{kind}_{what}": report.get(f"{kind}_{what}", nothing)
                 for kind in ("unmatched", "unused", "refused")

@@ -51,6 +51,10 @@ class CatalogOut(BaseModel):
     unused_count: int
     refused_images: list[RefusedImage] = Field(description="In the archive, and not read.")
     refused_count: int
+    omits_columns: bool = Field(
+        description="JSON Lines with more keys than a table has columns: results as CSV have the "
+        "first ones, as JSON Lines all."
+    )
     error: JobError | None
 
 

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from gateway.feeding import Feeder
 from shared.contracts import ScoreImage, ScoreText
@@ -87,8 +87,8 @@ def jobs_of(api: Api, catalog_id: str) -> list[Job]:
         return list(session.scalars(query).all())
 
 
-def answer_all(api: Api, catalog_id: str, **changes: Any) -> None:
-    """Do what fusion does to the queued jobs of a catalog."""
+def answer_all(api: Api, catalog_id: str, *conditions: ColumnElement[bool], **changes: Any) -> None:
+    """Do what fusion does to the queued jobs of a catalog, or to some of them."""
     result = {
         "category": "Livres",
         "top": [{"prdtypecode": 10, "category": "Livres", "probability": 0.9}],
@@ -106,7 +106,11 @@ def answer_all(api: Api, catalog_id: str, **changes: Any) -> None:
     with api.unit_of_work() as work:
         work.session.execute(
             update(Job)
-            .where(Job.catalog_id == catalog_id, Job.status == JobStatus.QUEUED.value)
+            .where(
+                Job.catalog_id == catalog_id,
+                Job.status == JobStatus.QUEUED.value,
+                *conditions,
+            )
             .values(**values)
         )
 

@@ -1,10 +1,13 @@
 """Archives that anybody may have made."""
 
+import errno
 import io
 import stat
 import struct
+import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +18,10 @@ from shared.errors import ImageUnreadable, InvalidInput
 LIMIT = 100_000
 
 
-def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes], deflated: bool = True) -> bytes:
+def zipped(
+    *entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     file = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
     with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as made:
         warnings.simplefilter("ignore")
         for name, content in entries:
@@ -116,13 +120,50 @@ def test_litter_is_passed_over_and_unused_is_told() -> None:
     assert archive.refused() == []
 
 
-@pytest.mark.parametrize("deflated", [True, False])
-def test_broken_entry_is_unreadable(deflated: bool) -> None:
-    content = bytearray(zipped(("a.jpg", bytes(range(256)) * 40), deflated=deflated))
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+@pytest.mark.parametrize("at", [0, 4, 9])
+def test_broken_entry_is_unreadable(method: int, at: int) -> None:
+    content = bytearray(zipped(("a.jpg", bytes(range(256)) * 40), method=method))
     start = content.index(b"a.jpg") + len("a.jpg")
-    content[start + 4 : start + 12] = b"\xff" * 8
+    content[start + at : start + at + 8] = b"\xff" * 8
     with pytest.raises(ImageUnreadable):
         found(opened(bytes(content)), "a.jpg")
+
+
+@pytest.mark.parametrize("place", [10_000, 2**32 - 2])
+def test_entry_that_is_not_where_the_list_says_is_unreadable(tmp_path: Path, place: int) -> None:
+    content = bytearray(zipped(("a.jpg", b"x")))
+    at = content.index(b"PK\x01\x02") + 42
+    content[at : at + 4] = struct.pack("<I", place)
+    assert_unreadable(tmp_path, bytes(content))
+
+
+def test_entry_before_the_beginning_of_the_file_is_unreadable(tmp_path: Path) -> None:
+    content = bytearray(zipped(("a.jpg", b"x")))
+    # The list is said to begin later than it does, so each entry is looked for earlier.
+    at = content.index(b"PK\x05\x06") + 16
+    content[at : at + 4] = struct.pack("<I", 10_000)
+    assert_unreadable(tmp_path, bytes(content))
+
+
+def assert_unreadable(tmp_path: Path, content: bytes) -> None:
+    """Of a real file, which knows other errors than bytes in memory."""
+    path = tmp_path / "images.zip"
+    path.write_bytes(content)
+    with path.open("rb") as file, pytest.raises(ImageUnreadable):
+        found(Archive(file, max_image_bytes=LIMIT), "a.jpg")
+
+
+def test_disk_that_fails_is_no_broken_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    archive = opened(zipped(("a.jpg", b"x")))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        found(archive, "a.jpg")
 
 
 def test_entry_that_lies_about_its_size_is_read_no_further() -> None:
@@ -148,7 +189,11 @@ def test_what_is_no_archive_is_refused(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("constant", "expected"),
-    [("MAX_ENTRIES", "at most 1 entries"), ("MAX_UNPACKED_BYTES", "at most 1 bytes")],
+    [
+        ("MAX_ENTRIES", "at most 1 entries"),
+        ("MAX_UNPACKED_BYTES", "at most 1 bytes"),
+        ("MAX_DIRECTORY_BYTES", "a list of entries of at most 1 bytes"),
+    ],
 )
 def test_bomb_is_refused_as_a_whole(
     monkeypatch: pytest.MonkeyPatch, constant: str, expected: str
@@ -156,3 +201,50 @@ def test_bomb_is_refused_as_a_whole(
     monkeypatch.setattr(module, constant, 1)
     with pytest.raises(InvalidInput, match=expected):
         opened(zipped(("a.jpg", b"x"), ("b.jpg", b"x")))
+
+
+def test_only_the_last_pictures_are_remembered_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = opened(zipped(*((f"{n}.jpg", b"x") for n in range(4))))
+    stored: list[str] = []
+
+    def store(entry: zipfile.ZipInfo) -> str:
+        stored.append(entry.filename)
+        return f"at {entry.filename}"
+
+    def ask(*numbers: int) -> None:
+        for n in numbers:
+            entry = archive.find(f"{n}.jpg")
+            assert isinstance(entry, zipfile.ZipInfo)
+            assert archive.stored(entry, store) == f"at {n}.jpg"
+
+    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    ask(0, 1, 0, 2, 0, 1)
+    assert stored == ["0.jpg", "1.jpg", "2.jpg", "1.jpg"]
+    monkeypatch.setattr(module, "_REMEMBERED_SECONDS", 0.0)
+    ask(3, 3)
+    assert stored[4:] == ["3.jpg", "3.jpg"]
+
+
+def test_long_list_of_entries_is_refused_before_it_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 5_000)
+    content = zipped(*((f"{n}.jpg", b"") for n in range(10_000)))
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="at most 5000 entries"):
+        opened(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * len(content)
+
+
+def test_entry_with_a_long_name_is_refused() -> None:
+    name = f"{'x' * 1_000}.jpg"
+    archive = opened(zipped((name, b"x"), ("a.jpg", b"picture")))
+    assert [one.reason for one in archive.refused()] == [
+        "Expected a name of at most 1000 characters"
+    ]
+    assert found(archive, "a.jpg") == b"picture"
+    assert archive.find(name) is None

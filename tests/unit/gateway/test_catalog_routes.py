@@ -1,9 +1,12 @@
 """Catalogs as a client meets them."""
 
+import csv
 import errno
+import io
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from gateway.catalogs import folder_of
 from shared.db.models import Catalog
@@ -28,6 +31,7 @@ BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
     "empty": ({"products": b""}, {}, 422, "products"),
     "other columns": ({"products": b"foo,bar\n1,2\n"}, {}, 422, "products"),
     "column twice": ({"products": b"image,image\na,b\n"}, {}, 422, "products.image"),
+    "too many columns": ({"products": b"designation" + b"," * 1_000}, {}, 422, "products"),
     "UTF-16": ({"products": "designation\nA\n".encode("utf-16")}, {}, 422, "products"),
     "a spreadsheet": ({"products": b"PK\x03\x04rest"}, {}, 422, "products"),
     "long header": ({"products": b"x" * 200_000}, {}, 422, "products"),
@@ -169,6 +173,41 @@ def test_dry_run_only_checks(api: Api, mine: dict[str, str], feeder: Feeders) ->
     errors = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine).text
     assert errors.splitlines()[0] == "row,line,column,value,reason,designation,description,image"
     assert errors.splitlines()[1].startswith(f"2,3,designation,{'x' * 100},Expected at most 1000")
+
+
+def test_rejected_row_keeps_its_own_cells(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    catalog = send(api, mine, b"designation\tx\tx\tlast\n\tone\ttwo\nA\t1\t2\t3\n")
+    step_until_checked(api, feeder(), catalog["id"])
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine)
+    header, *rows = csv.reader(io.StringIO(answer.text))
+    assert header[5:] == ["designation", "x", "x", "last"]
+    # It ends where the row does: with a thousand columns, an empty cell for each would be long.
+    assert [row[5:] for row in rows] == [["", "one", "two"]]
+
+
+def test_empty_columns_make_no_long_list_of_rejected_rows(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, b"designation" + b"," * 999 + b"\n" + b"a\n" * 1_000)
+    step_until_checked(api, feeder(), catalog["id"])
+    errors = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine).text
+    assert errors.splitlines()[1000] == "1000,1001,,a,Expected 1000 cells. Received: 1,a"
+
+
+def test_uploads_do_not_load_the_reports_of_others(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(api, mine, ROWS)
+    asked: list[str] = []
+    event.listen(
+        api.unit_of_work.engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_rest: asked.append(statement),
+    )
+    send(api, mine, ROWS)
+    loads = [one for one in asked if "catalogs.status IN" in one]
+    assert len(loads) == 2
+    assert not any("report" in one for one in loads)
 
 
 def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> None:

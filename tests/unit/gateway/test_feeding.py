@@ -1,15 +1,24 @@
 """Rows become jobs: each one once, a bounded number at work, whatever breaks."""
 
+import csv
+import io
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zipfile import ZipInfo
 
 import pytest
 from sqlalchemy import update
 
+from gateway import catalog_jobs, feeding
+from gateway.archive import Archive
+from gateway.catalog_check import Checked
+from gateway.catalog_files import CatalogFiles
 from gateway.catalog_jobs import MISSING_PICTURE
 from shared.contracts import Modality
 from shared.db.models import Catalog, User, now
-from shared.errors import Unavailable
+from shared.errors import InvalidInput, Unavailable
 from shared.storage import Storage
 from tests.unit.gateway.catalog_system import (
     Feeders,
@@ -140,6 +149,26 @@ def test_slices_with_pictures_are_smaller(api: Api, mine: dict[str, str], feeder
     assert [len(message) for message in pictures_sent(api)] == [2, 2, 1]
 
 
+def test_picture_of_many_rows_is_unpacked_once(
+    api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, original = [], Archive.read
+
+    def counting(of: Archive, entry: ZipInfo) -> bytes:
+        read.append(entry.filename)
+        return original(of, entry)
+
+    monkeypatch.setattr(Archive, "read", counting)
+    rows = table(*(["A", "", name] for name in ("a.jpg", "b.jpg", "A.jpg", "a.jpg") * 5))
+    catalog = send(api, mine, rows, archive(a=b"a picture", b=b"another"))
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    kept = [api.services.storage.get(job.image_uri or "") for job in jobs_of(api, catalog["id"])]
+    assert kept == [b"a picture", b"another", b"a picture", b"a picture"] * 5
+    assert read == ["a.jpg", "b.jpg"]
+
+
 def test_cancelled_catalog_is_fed_no_more(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
     catalog = send(api, mine, TEN)
     works = feeder(text_slice=2, text_window=4)
@@ -173,13 +202,13 @@ def test_another_feeder_goes_on_where_one_died(
     assert fed(api, catalog["id"]) == NINE
 
 
+@pytest.mark.usefixtures("without_pauses")
 def test_storage_that_fails_in_a_slice_loses_no_row(
     api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = table(*([f"{n}", "", "a.jpg"] for n in range(4)))
     catalog = send(api, mine, rows, archive(a=b"a picture"))
     works = feeder(image_slice=2)
-    monkeypatch.setattr("gateway.feeding.DEFER_SECONDS", 0.0)
     put, calls = Storage.put, 0
 
     def failing(storage: Storage, folder: str, content: bytes) -> str:
@@ -196,6 +225,153 @@ def test_storage_that_fails_in_a_slice_loses_no_row(
     works.step()
     assert fed(api, catalog["id"]) == ["0", "1", "2", "3"]
     assert [len(message) for message in pictures_sent(api)] == [2, 2]
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(feeding, "DEFER_FACTOR", 0)
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> list[str]:
+    """Let the slice with this title fail whenever it is to be fed; returns when it did."""
+    original, tries = catalog_jobs.job_rows, []
+
+    def failing(catalog: Catalog, checked: Sequence[Checked], *rest: Any) -> list[dict[str, Any]]:
+        if any(one.row.designation == title for one in checked):
+            tries.append(catalog.id)
+            raise type(error)(*error.args)
+        return original(catalog, checked, *rest)
+
+    monkeypatch.setattr(catalog_jobs, "job_rows", failing)
+    return tries
+
+
+@pytest.mark.usefixtures("without_pauses")
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ValueError("secret"), "internal", "the service's log"),
+        (InvalidInput("A sentence"), "invalid_input", "A sentence"),
+    ],
+)
+def test_catalog_that_fails_again_and_again_ends_and_keeps_its_answers(
+    api: Api,
+    mine: dict[str, str],
+    feeder: Feeders,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: str,
+    told: str,
+) -> None:
+    works = feeder(text_slice=4)
+    broken, other = send(api, mine, TEN), send(api, mine, TEN.replace(b"title 7", b"title x"))
+    tries = break_at(monkeypatch, "title 7", error)
+    for catalog in (broken, other):
+        step_until_checked(api, works, catalog["id"])
+    for _ in range(feeding.MAX_DEFERRALS + 3):
+        works.step()
+    assert tries == [broken["id"]] * (feeding.MAX_DEFERRALS + 1)
+    found = show(api, mine, broken["id"])
+    assert (found["status"], found["error"]["code"]) == ("failed", code)
+    assert "beyond row 4: " in found["error"]["message"]
+    assert told in found["error"]["message"]
+    assert "secret" not in found["error"]["message"]
+    assert len(fed(api, other["id"])) == 9
+    # What was fed before is answered, and read.
+    answer_all(api, broken["id"])
+    counts = show(api, mine, broken["id"])["counts"]
+    assert (counts["done"], counts["queued"], counts["cancelled"]) == (4, 0, 5)
+    results = api.client.get(f"/v1/catalogs/{broken['id']}/results", headers=mine)
+    assert [row["status"] for row in csv.DictReader(io.StringIO(results.text))] == [
+        *["done"] * 4,
+        *["cancelled"] * 6,
+    ]
+
+
+@pytest.mark.usefixtures("without_pauses")
+@pytest.mark.parametrize("error", [Unavailable("The storage is full"), OSError(28, "No space")])
+def test_catalog_waits_for_a_disk_as_long_as_it_takes(
+    api: Api,
+    mine: dict[str, str],
+    feeder: Feeders,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    catalog = send(api, mine, TEN)
+    works = feeder(text_slice=4)
+    with monkeypatch.context() as patch:
+        tries = break_at(patch, "title 7", error)
+        step_until_checked(api, works, catalog["id"])
+        for _ in range(3 * feeding.MAX_DEFERRALS):
+            works.step()
+    assert len(tries) >= 3 * feeding.MAX_DEFERRALS
+    works.step()
+    assert fed(api, catalog["id"]) == NINE
+
+
+@pytest.mark.usefixtures("without_pauses")
+def test_check_that_fails_again_and_again_ends(
+    api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def failing(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise RecursionError
+
+    monkeypatch.setattr(CatalogFiles, "inspect", failing)
+    catalog = send(api, mine, TEN)
+    step_until_checked(api, feeder(), catalog["id"])
+    found = show(api, mine, catalog["id"])
+    assert (found["status"], found["error"]["code"]) == ("failed", "internal")
+    assert tries == feeding.MAX_DEFERRALS + 1
+
+
+def test_long_file_that_fails_leaves_the_others_their_time(
+    api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
+    tries = break_at(monkeypatch, "title 1", Unavailable("The storage is full"))
+
+    original = CatalogFiles.products
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.1)
+        return original(*given)
+
+    catalog = send(api, mine, TEN)
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    monkeypatch.setattr(CatalogFiles, "products", slow)
+    before, began = len(tries), time.monotonic()
+    while time.monotonic() - began < 0.9:
+        works.step()
+    assert 1 <= len(tries) - before <= 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        rb'{"designation": "a \\ud800 b", "k\\udc00": "\\udfff"}',
+        b'{"designation": "B", "note": ' + b"[" * 985 + b"]" * 985 + b"}",
+    ],
+)
+def test_strange_row_holds_nothing_up(
+    api: Api, mine: dict[str, str], feeder: Feeders, line: bytes
+) -> None:
+    catalog = send(api, mine, b'{"designation": "A"}\n' + line + b'\n{"designation": "C"}\n')
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    answer_all(api, catalog["id"])
+    works.step()
+    assert show(api, mine, catalog["id"])["status"] == "finished"
+    assert {"A", "C"} <= {*fed(api, catalog["id"])}
+    for query in ("", "?format=jsonl"):
+        answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results{query}", headers=mine)
+        assert answer.status_code == 200
 
 
 def test_queue_that_is_down_delays_nothing_but_the_messages(

@@ -1,10 +1,16 @@
 """Labels: of one job, taken back, of a catalog's rows from a file."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
-from shared.db.models import AuditEntry, Job, Review, Role, User, row_job_id
+from gateway.labels import LabelFiles
+from gateway.main import build_app
+from gateway.routes.catalogs import MAX_LABELS_BYTES
+from shared.db.models import AuditEntry, Catalog, Job, Review, Role, User, row_job_id
 from tests.factories import make_job
 from tests.unit.gateway.catalog_system import Feeders, send, step_until_checked, table
 from tests.unit.gateway.conftest import Api
@@ -171,6 +177,62 @@ def test_valid_labels_are_taken_and_the_others_told_of(
     assert reasons[7] == "Expected one label for row 1. Received: 2583 before"
     assert reasons[5] == "Expected a row of the catalog that is a job. Received: row 9"
     assert reasons[9] == "Expected 2 cells. Received: 3"
+
+
+def test_products_are_found_where_a_column_is_there_twice(
+    api: Api, hers: dict[str, str], feeder: Feeders
+) -> None:
+    rows = (["A", "two\nlines", "71", "", ""], ["B", "", "72", "", ""], ["C", "", "73", "", ""])
+    catalog_id = send(api, hers, table(*rows, header="designation,description,productid,x,x"))["id"]
+    works = feeder()
+    step_until_checked(api, works, catalog_id)
+    works.step()
+    report = label(api, hers, catalog_id, "productid,prdtypecode\n71,10\n73,2583\n")
+    assert (report["taken"], report["problems"]) == (2, [])
+    assert labels(api, catalog_id) == [10, None, 2583]
+
+
+def test_rows_that_the_catalog_does_not_have_are_not_remembered(
+    api: Api, hers: dict[str, str], catalog: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    original = LabelFiles._keep
+
+    def counting(files: LabelFiles, of: Catalog, batch: Any, *rest: Any) -> None:
+        kept.extend(number for _, number, _ in batch)
+        original(files, of, batch, *rest)
+
+    monkeypatch.setattr(LabelFiles, "_keep", counting)
+    for key, name in (("row", str), ("job_id", partial(row_job_id, catalog))):
+        rows = "".join(f"{name(number)},10\n" for number in (5, 9, 2**31, 4))
+        report = label(api, hers, catalog, f"{key},prdtypecode\n{rows}")
+        assert (report["taken"], report["rejected"]) == (1, 3)
+        assert "Received: row 9" in report["problems"][1]["reason"]
+    assert kept == [4, 4]
+
+
+def test_long_cells_are_no_products(api: Api, hers: dict[str, str], feeder: Feeders) -> None:
+    rows = table(["A", "1" * 255, "1"], ["B", "2" * 256, "2"], header=HEADER)
+    catalog_id = send(api, hers, rows)["id"]
+    works = feeder()
+    step_until_checked(api, works, catalog_id)
+    works.step()
+    content = f"productid,prdtypecode\n{'1' * 255},10\n{'2' * 256},10\n"
+    report = label(api, hers, catalog_id, content)
+    assert (report["taken"], report["rejected"]) == (1, 1)
+
+
+def test_label_files_are_smaller_than_catalogs(
+    api: Api, hers: dict[str, str], catalog: str
+) -> None:
+    settings = api.services.catalogs.settings.model_copy(update={"max_bytes": 8 * 1024**3})
+    catalogs = replace(api.services.catalogs, settings=settings)
+    client = TestClient(build_app(replace(api.services, catalogs=catalogs)))
+    size = {"Content-Length": str(MAX_LABELS_BYTES + 1024**2)}
+    path = f"/v1/catalogs/{catalog}/labels"
+    answer = client.post(path, headers={**hers, **size}, content=b"x")
+    assert answer.status_code == 413
+    assert client.post("/v1/catalogs", headers={**hers, **size}, content=b"x").status_code != 413
 
 
 def test_product_of_two_rows_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:

@@ -1,7 +1,9 @@
 """Files as shops export them; one bad row never stops the others."""
 
+import contextlib
 import csv
 import io
+import json
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -10,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.products_file import MAX_ROW_BYTES, READ_AGAIN, Row, form_of, rows_of
+from gateway.products_file import (
+    MAX_COLUMNS,
+    MAX_ROW_BYTES,
+    READ_AGAIN,
+    Row,
+    form_of,
+    rows_of,
+)
 from shared.errors import InvalidInput
 
 
@@ -123,6 +132,33 @@ def test_what_is_no_csv_is_rejected_for_what_it_is() -> None:
     assert "new-line character" in rows[1].problem.reason
 
 
+def test_line_that_is_csv_only_in_part_is_rejected_alone() -> None:
+    rows = read(b'designation,description,note\nA,,\n\t"a,"b\rc"\nB,,\n')
+    assert [row.designation for row in rows if not row.problem] == ["A", "B"]
+    assert [row.number for row in rows if row.problem] == [2]
+
+
+def test_deep_json_is_rejected_alone() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"designation": "B", "note": ' + b"[" * depth + b"]" * depth + b"}\n"
+
+    # Some of these can be read and not written again: it takes a few frames more.
+    rows = b"".join(nested(depth) for depth in range(800, 1_010))
+    found = titles(b'{"designation": "A"}\n' + rows + b'{"designation": "C"}\n')
+    assert [*dict.fromkeys(found)] == ["A", "B", None, "C"]
+    for depth in range(800, 1_010):
+        with contextlib.suppress(InvalidInput):
+            form_of(io.BytesIO(nested(depth)))
+
+
+def test_half_characters_of_json_are_replaced() -> None:
+    line = rb'{"designation": "a\ud800b", "k\udfff": ["\udc00"], "pair": "\ud83d\ude00"}'
+    [row] = read(line + b"\n")
+    assert row.designation == "a�b"
+    assert row.cells == {"designation": "a�b", "k�": '["�"]', "pair": "😀"}
+    assert form_of(io.BytesIO(line)).columns == ("designation", "k�", "pair")
+
+
 def test_memory_stays_flat() -> None:
     class Endless(io.RawIOBase):
         left = 100_000
@@ -175,6 +211,20 @@ def test_file_that_is_no_catalog_is_refused(content: bytes, expected: str) -> No
     with pytest.raises(InvalidInput, match=f"Expected {expected}") as raised:
         form_of(io.BytesIO(content))
     assert raised.value.field[0] == "products"
+
+
+@pytest.mark.parametrize("delimiter", [b",", b"\t"])
+def test_thousand_columns_are_enough(delimiter: bytes) -> None:
+    header = b"designation" + delimiter * (MAX_COLUMNS - 1)
+    assert len(form_of(io.BytesIO(header + b"\n")).columns) == MAX_COLUMNS
+    with pytest.raises(InvalidInput, match="at most 1000 columns"):
+        form_of(io.BytesIO(header + delimiter + b"\n"))
+
+
+def test_first_json_object_has_at_most_a_thousand_keys() -> None:
+    keys = {"designation": "A", **{f"k{n}": n for n in range(MAX_COLUMNS)}}
+    with pytest.raises(InvalidInput, match="at most 1000 columns"):
+        form_of(io.BytesIO(json.dumps(keys).encode()))
 
 
 def _cells() -> st.SearchStrategy[list[tuple[str, str]]]:

@@ -6,10 +6,14 @@ import json
 
 import pytest
 
+from gateway.products_file import MAX_COLUMNS, Form, Row
+from gateway.results import ANSWER_COLUMNS, _csv_lines, _page
+from shared.db.models import Catalog, Job, row_job_id
 from tests.unit.gateway.catalog_system import (
     Feeders,
     answer_all,
     send,
+    show,
     step_until_checked,
     table,
 )
@@ -39,6 +43,14 @@ def results(
     return answer.content.decode()
 
 
+def keep_columns(api: Api, catalog_id: str, columns: list[str]) -> None:
+    """Make the report one of an earlier version."""
+    with api.unit_of_work() as work:
+        catalog = work.session.get(Catalog, catalog_id)
+        assert catalog is not None
+        catalog.report = {**catalog.report, "columns": columns}
+
+
 def test_uploaded_columns_stay_and_the_answer_follows(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
@@ -64,6 +76,29 @@ def test_columns_of_the_same_name_are_told_apart(
     [row] = csv.DictReader(io.StringIO(text))
     assert (row["Status"], row["prdtypecode"]) == ("new", "60")
     assert (row["rayon_status"], row["rayon_prdtypecode"]) == ("done", "10")
+
+
+@pytest.mark.parametrize("header", ["designation,description,x,x", "designation,description,,"])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_columns_twice_or_without_a_name_shift_no_answer(
+    api: Api, mine: dict[str, str], feeder: Feeders, header: str, is_old: bool
+) -> None:
+    rows = (["A", "two\nlines", "1", "2"], ["B", "", "3", "4"], ["C", "", "5", "6"])
+    catalog = send(api, mine, table(*rows, header=header))
+    works = feeder()
+    step_until_checked(api, works, catalog["id"])
+    works.step()
+    if is_old:
+        # An earlier version kept each column's name once.
+        keep_columns(api, catalog["id"], list(dict.fromkeys(header.split(","))))
+    for row, code in enumerate((10, 40, 50), start=1):
+        answer_all(api, catalog["id"], Job.id == row_job_id(catalog["id"], row), prdtypecode=code)
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results", headers=mine)
+    shown, *found = csv.reader(io.StringIO(answer.text, newline=""))
+    assert ",".join(shown) == f"{header},{ANSWER}"
+    assert [tuple(row[:5]) for row in found] == [
+        (*cells, code) for cells, code in zip(rows, ("10", "40", "50"), strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +137,39 @@ def test_json_lines_come_back_as_they_were(api: Api, mine: dict[str, str], feede
     assert (second["c"], second["status"]) == ("2", "done")
     [header, *_] = results(api, mine, feeder, products).splitlines()
     assert header == f"designation,b,c,{ANSWER}"
+
+
+@pytest.mark.parametrize(
+    ("names", "count"), [("k{}", 1_005), ("k" * 1_000 + "{}", 200)], ids=["many", "long"]
+)
+def test_keys_beyond_a_tables_columns_are_in_the_json_lines_alone(
+    api: Api, mine: dict[str, str], feeder: Feeders, names: str, count: int
+) -> None:
+    rows = [{"designation": "A", names.format(n): str(n)} for n in range(count)]
+    products = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    catalog = send(api, mine, products)
+    step_until_checked(api, feeder(), catalog["id"])
+    assert show(api, mine, catalog["id"])["omits_columns"] is True
+    address = f"/v1/catalogs/{catalog['id']}/results"
+    [header, *_] = api.client.get(address, headers=mine).text.splitlines()
+    assert len(header) < 110_000
+    assert header.count(",") < MAX_COLUMNS + len(ANSWER_COLUMNS)
+    lines = api.client.get(f"{address}?format=jsonl", headers=mine).text.splitlines()
+    shown = [json.loads(line) for line in lines]
+    assert [{key: line[key] for key in row} for line, row in zip(shown, rows, strict=True)] == rows
+
+
+def test_wide_table_is_sent_in_pieces() -> None:
+    form = Form(("designation", *[""] * 999), ",", has_bom=False)
+    row = Row(1, 2, {"designation": "a"}, values=("a",))
+    pieces = list(_csv_lines([[(row, {})] * 3_000], form, {}, raw=True))
+    assert max(map(len, pieces)) < 1_100_000
+    assert sum(map(len, pieces)) > 3_000_000
+
+
+def test_page_of_long_rows_is_short() -> None:
+    rows = (Row(n, n, {"description": "x" * 1_000_000}) for n in range(100))
+    assert len(_page(rows)) == 8
 
 
 def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
