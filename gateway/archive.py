@@ -5,41 +5,24 @@ number of bytes, and stored by its content.
 """
 
 import errno
-import lzma
 import stat
-import struct
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
+from shared.archives import BROKEN, open_archive
 from shared.errors import ImageUnreadable, InvalidInput
 
-#: More entries are a mistake or an attack; each costs the reader half a kilobyte.
-MAX_ENTRIES = 1_000_000
+#: More are a mistake or an attack: 30 KB each, they are the largest upload. Each costs the reader
+#: half a kilobyte.
+MAX_ENTRIES = 300_000
 #: Of all entries, unpacked. The challenge's pictures are 2.2 GB.
 MAX_UNPACKED_BYTES = 64 * 1024**3
 #: A picture is compressed already, so an entry that unpacks to far more is no picture.
 MAX_RATIO = 100
-#: Of the list of entries, which is read at once.
-MAX_DIRECTORY_BYTES = 128 * 1024 * 1024
-#: What begins each entry of that list.
-_ENTRY_MARK = b"PK\x01\x02"
-#: What the library raises for an archive, or an entry of one, that is broken or made to break it.
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
 #: Pictures of which is known where they are stored, and for how long: a picture that nobody stores
 #: again is removed some day.
 _REMEMBERED = 50_000
@@ -79,12 +62,7 @@ class Archive:
 
     def __init__(self, file: BinaryIO, *, max_image_bytes: int) -> None:
         self._max_image_bytes = max_image_bytes
-        try:
-            self._zip = zipfile.ZipFile(cast(BinaryIO, _Bounded(file)))
-        except (*_BROKEN, OSError) as error:
-            raise InvalidInput(
-                f"Expected a ZIP archive. Received: {error}", field=("images",)
-            ) from error
+        self._zip = open_archive(file, MAX_ENTRIES, "`images`", field=("images",))
         entries = [entry for entry in self._zip.infolist() if not _is_litter(entry)]
         _require_sane(entries)
         self._found: dict[str, zipfile.ZipInfo | Refused] = {}
@@ -106,7 +84,7 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 content = file.read(self._max_image_bytes + 1)
-        except (*_BROKEN, MemoryError) as error:
+        except (*BROKEN, MemoryError) as error:
             # One that is packed with LZMA may ask for four gigabytes.
             raise ImageUnreadable(f"The archive's entry is broken: {error}") from error
         except OSError as error:
@@ -185,33 +163,6 @@ class Archive:
                 f"{entry.file_size}"
             )
         return None
-
-
-class _Bounded:
-    """A file whose list of entries is looked at before the library makes an object of each.
-
-    It reads the list at once, and believes what the archive says of its size.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        """Read a part, as files do. Raises `InvalidInput` for too long a list of entries."""
-        if size > MAX_DIRECTORY_BYTES:
-            raise InvalidInput(
-                f"Expected a list of entries of at most {MAX_DIRECTORY_BYTES} bytes. "
-                f"Received: one of {size}",
-                field=("images",),
-            )
-        content = self._file.read(size)
-        count = content.count(_ENTRY_MARK)
-        if count > MAX_ENTRIES:
-            raise InvalidInput(
-                f"Expected at most {MAX_ENTRIES} entries. Received: {count}", field=("images",)
-            )
-        return content
 
 
 def _require_sane(entries: list[zipfile.ZipInfo]) -> None:

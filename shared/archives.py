@@ -4,8 +4,10 @@ Python's reader lists all members before anybody can count them, at half a kilob
 of list would take 1.5 GB of memory.
 """
 
+import lzma
 import struct
 import zipfile
+import zlib
 from typing import IO
 
 from shared.errors import InvalidInput
@@ -17,22 +19,45 @@ _OF_A_MEMBER = b"PK\x01\x02"
 _LENGTHS_AT, _FIXED_BYTES = 28, 46
 
 
-def open_archive(file: IO[bytes], max_members: int, name: str = "the archive") -> zipfile.ZipFile:
+#: What the reader raises for an archive, or a member of one, that is broken or made to break it.
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def open_archive(
+    file: IO[bytes],
+    max_members: int,
+    name: str = "the archive",
+    *,
+    field: tuple[str | int, ...] = (),
+) -> zipfile.ZipFile:
     """Open an archive for reading, if it has no more members than it may.
 
     Args:
         file: Open for reading; it stays open when the archive is closed.
         max_members: More are refused, before they are listed, whatever the archive says of itself.
         name: What the archive is called where it is refused.
+        field: Of the request, which a refusal names.
 
     Raises:
         InvalidInput: Not a ZIP archive, or one of too many members.
     """
-    wary = _Wary(file, max_members, name)
+    wary = _Wary(file, max_members, name, field)
     try:
         archive = zipfile.ZipFile(wary)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InvalidInput(f"Expected a ZIP archive as {name}. Received: {error}") from error
+    except (*BROKEN, OSError) as error:
+        raise InvalidInput(
+            f"Expected a ZIP archive as {name}. Received: {error}", field=field
+        ) from error
     wary.is_listing = False
     return archive
 
@@ -40,10 +65,13 @@ def open_archive(file: IO[bytes], max_members: int, name: str = "the archive") -
 class _Wary:
     """A file that looks at the list of members before the reader gets it, which is in one piece."""
 
-    def __init__(self, file: IO[bytes], max_members: int, name: str) -> None:
+    def __init__(
+        self, file: IO[bytes], max_members: int, name: str, field: tuple[str | int, ...]
+    ) -> None:
         self._file = file
         self._max_members = max_members
         self._name = name
+        self._field = field
         self.is_listing = True
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
@@ -52,12 +80,14 @@ class _Wary:
         if self.is_listing and size > MAX_LIST_BYTES:
             raise InvalidInput(
                 f"Expected a list of files of at most {MAX_LIST_BYTES} bytes in {self._name}. "
-                f"Received: {size}"
+                f"Received: {size}",
+                field=self._field,
             )
         content = self._file.read(size)
         if self.is_listing and _has_more(content, self._max_members):
             raise InvalidInput(
-                f"Expected at most {self._max_members} files in {self._name}. Received: more"
+                f"Expected at most {self._max_members} files in {self._name}. Received: more",
+                field=self._field,
             )
         return content
 
