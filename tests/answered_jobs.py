@@ -60,7 +60,7 @@ class AnsweredJobs:
             labelled_at: When; a day after the answer if left out.
             reason: Why it was drawn for review, if it was.
             chance: How likely it was to be drawn.
-            random_chance: By the random part; if left out, the part that drew it is the only one.
+            random_chance: By the random part; none where an older monitor drew it.
             changes: Other columns of the job.
         """
         given = {Modality.TEXT: text, Modality.IMAGE: image}
@@ -119,8 +119,6 @@ class AnsweredJobs:
         )
 
     def _review(self, job: Job, reason: str, chance: float, random_chance: float | None) -> Review:
-        if random_chance is None:
-            random_chance = chance if reason == "random" else 0.0
         return Review(
             job_id=job.id,
             chosen_at=job.finished_at,

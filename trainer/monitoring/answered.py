@@ -1,7 +1,7 @@
 """What was answered in a period: stored probabilities, and labels that people gave."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,14 +139,7 @@ def reviewed(session: Session, period: Period, release: str | None = None) -> La
     rows = [row for row in _labelled(session, period, release) if row.chance]
     done = Counter(row.reason for row in rows)
     share = {reason: done[reason] / drawn[reason] for reason in done}
-    weights = [
-        1
-        / (
-            row.random_chance * share.get(RANDOM, 0.0)
-            + (row.chance - row.random_chance) * share.get(UNCERTAIN, 0.0)
-        )
-        for row in rows
-    ]
+    weights = [1 / _labelled_chance(row, share) for row in rows]
     return _columns(rows, weights)
 
 
@@ -154,6 +147,15 @@ def volunteered(session: Session, period: Period, release: str | None = None) ->
     """Answers that people labelled of their own accord; they stand for nothing but themselves."""
     rows = [row for row in _labelled(session, period, release) if not row.chance]
     return _columns(rows, [1.0] * len(rows))
+
+
+def _labelled_chance(row: Row[Any], share: Mapping[str, float]) -> float:
+    """How likely an answer was to be drawn by either part and labelled."""
+    by_random = row.random_chance
+    if by_random is None:
+        by_random = row.chance if row.reason == RANDOM else 0.0
+    by_doubt = row.chance - by_random
+    return float(by_random * share.get(RANDOM, 0.0) + by_doubt * share.get(UNCERTAIN, 0.0))
 
 
 _IS_DONE = Job.status == JobStatus.DONE.value

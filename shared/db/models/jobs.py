@@ -153,5 +153,5 @@ class Review(Base):
     #: How likely it was to be chosen by either part of the sample.
     chance: Mapped[float]
     #: By the random part alone. Where people label more of one part than of the other, both are
-    #: needed to tell for how many answers a label stands.
-    random_chance: Mapped[float]
+    #: needed to tell for how many answers a label stands. An older monitor writes none.
+    random_chance: Mapped[float | None]

@@ -23,9 +23,6 @@ def upgrade() -> None:
         'UPDATE reviews SET random_chance = (SELECT min(other.chance) FROM reviews AS other '
         'WHERE other.chosen_at = reviews.chosen_at)'
     )
-    with op.batch_alter_table('reviews', schema=None) as batch_op:
-        batch_op.alter_column('random_chance', existing_type=sa.Double(), nullable=False)
-
     # Labels are found by when they were given, which was not kept of the first ones.
     op.execute(
         'UPDATE jobs SET labelled_at = coalesce(finished_at, created_at) '
