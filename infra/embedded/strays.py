@@ -51,6 +51,14 @@ def _name(process: psutil.Process, home: Path) -> str | None:
     if carried.get(MARK) != str(home):
         return None
     if "supervisor.supervisord" in process.cmdline():
-        return "supervisord"
+        return "starting" if _is_copy(process) else "supervisord"
     # Without a name it is a step of the start, such as the migrations.
     return carried.get("SUPERVISOR_PROCESS_NAME", "starting")
+
+
+def _is_copy(process: psutil.Process) -> bool:
+    """Whether its parent forked it just now; soon it becomes one of the programs."""
+    with contextlib.suppress(psutil.Error):
+        parent = process.parent()
+        return parent is not None and parent.cmdline() == process.cmdline()
+    return False
