@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
 
+from gateway.accounts import hash_password
 from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
@@ -50,6 +51,7 @@ from tests.fakes import FakeBroker, FakeReleases
 Row = TypeVar("Row", bound=Base)
 
 LEASE_SECONDS = 30.0
+PASSWORD = "correct horse"
 _numbers = itertools.count(1)
 
 
@@ -190,6 +192,12 @@ def api(
     )
     with TestClient(build_app(services), raise_server_exceptions=False) as client:
         yield Api(client, services, unit_of_work, broker, releases, asked)
+
+
+@pytest.fixture(scope="session")
+def hashed() -> str:
+    """The slow hash of `PASSWORD`, once."""
+    return hash_password(PASSWORD)
 
 
 @pytest.fixture

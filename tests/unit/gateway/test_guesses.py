@@ -5,19 +5,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from gateway.accounts import hash_password
 from shared.db.models import User
-from tests.unit.gateway.conftest import Api
+from tests.unit.gateway.conftest import PASSWORD, Api
 
-PASSWORD = "correct horse"
 #: As `guess_settings` has them.
 AT_PAIR, OF_ADDRESS, AT_ACCOUNT = 5, 8, 10
-
-
-@pytest.fixture(scope="module")
-def hashed() -> str:
-    """The slow hash, once."""
-    return hash_password(PASSWORD)
 
 
 @pytest.fixture

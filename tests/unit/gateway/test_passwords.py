@@ -8,19 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gateway import accounts
-from gateway.accounts import hash_password
 from shared.db.models import AuditEntry, User
-from tests.unit.gateway.conftest import Api
+from tests.unit.gateway.conftest import PASSWORD, Api
 
-PASSWORD, BETTER = "correct horse", "a better horse"
+BETTER = "a better horse"
 #: As `guess_settings` has it.
 AT_PAIR = 5
-
-
-@pytest.fixture(scope="module")
-def hashed() -> str:
-    """The slow hash, once."""
-    return hash_password(PASSWORD)
 
 
 @pytest.fixture

@@ -12,15 +12,7 @@ from gateway.accounts import hash_password
 from gateway.deps import ALGORITHM, AccessTokens
 from shared.db.models import LoginSession, Role, User, now
 from shared.errors import Unauthenticated
-from tests.unit.gateway.conftest import Api
-
-PASSWORD = "correct horse"
-
-
-@pytest.fixture(scope="module")
-def hashed() -> str:
-    """The slow hash, once."""
-    return hash_password(PASSWORD)
+from tests.unit.gateway.conftest import PASSWORD, Api
 
 
 @pytest.fixture
