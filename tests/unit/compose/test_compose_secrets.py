@@ -1,11 +1,13 @@
 """The secrets of a new installation."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gateway.production import complaints
 from infra.compose.secrets import ROLES, complete, main, share
+from infra.embedded.settings import PROJECT
 from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
 
 
@@ -105,3 +107,9 @@ def test_folder_of_ones_own_that_cannot_be_completed_is_told_what_it_lacks(
     told = capsys.readouterr().err
     assert "secret_key: Permission denied" in told
     assert told.endswith("It lacks secret_key.\n")
+
+
+def test_each_role_has_a_folder_that_its_writer_owns() -> None:
+    # A volume takes over the owner of the folder in the image; without one it is root's.
+    made = (PROJECT / "gateway" / "Dockerfile").read_text()
+    assert {*re.findall(r"/run/roles/([a-z]+)", made)} == {*ROLES}
