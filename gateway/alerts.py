@@ -6,8 +6,9 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal, cursor_after, read_cursor
+from gateway.deps import Principal
 from gateway.schemas.drift import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
+from gateway.web.paging import cursor_after, read_cursor
 from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now

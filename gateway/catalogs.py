@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal, cursor_after, read_cursor
+from gateway.deps import Principal
 from gateway.products_file import form_of
 from gateway.schemas.jobs import ModelName
-from gateway.uploads import Uploads
+from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.uploads import Uploads
 from shared.db.models import (
     HAS_PRODUCT,
     NOT_DONE,

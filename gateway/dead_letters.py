@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gateway.deps import cursor_after, read_cursor
+from gateway.web.paging import cursor_after, read_cursor
 from shared.contracts import (
     TOPICS,
     LaneMessage,

@@ -1,9 +1,6 @@
 """What the nouns share: who asks, by the token's claims, and how a list goes on."""
 
-import base64
-import binascii
 import secrets
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -11,7 +8,7 @@ from hashlib import sha256
 import jwt
 
 from shared.db.models import Role
-from shared.errors import InvalidInput, Unauthenticated
+from shared.errors import Unauthenticated
 from shared.settings import GatewaySettings
 
 ALGORITHM = "HS256"
@@ -122,18 +119,3 @@ def new_secret() -> str:
 def digest(secret: str) -> str:
     """SHA-256 of a random secret; such a one needs no slow hash."""
     return sha256(secret.encode()).hexdigest()
-
-
-def cursor_after(row_id: str) -> str:
-    """Make the cursor of the page that begins after a row."""
-    return base64.urlsafe_b64encode(row_id.encode()).decode()
-
-
-def read_cursor(cursor: str) -> str:
-    """The row that a page begins after. Raises `InvalidInput` for one that no page gave."""
-    try:
-        return str(uuid.UUID(base64.urlsafe_b64decode(cursor.encode()).decode("ascii")))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput(
-            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
-        ) from error

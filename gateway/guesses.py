@@ -12,7 +12,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 from gateway.deps import Origin
-from gateway.rates import Rate, Rates
+from gateway.web.rates import Rate, Rates
 from shared.errors import Limited
 from shared.settings import GuessSettings
 

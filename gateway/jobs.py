@@ -10,9 +10,10 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal, cursor_after, read_cursor
+from gateway.deps import Principal
 from gateway.group_commit import GroupCommit
 from gateway.schemas.jobs import ModelName
+from gateway.web.paging import cursor_after, read_cursor
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import (

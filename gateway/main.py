@@ -11,19 +11,15 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from gateway import audit, errors
+from gateway import audit
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
-from gateway.draining import Draining
-from gateway.errors import problems_of
 from gateway.guesses import Guesses
 from gateway.jobs import Jobs, finished
 from gateway.labels import LabelFiles
-from gateway.middleware import LimitedBody, Observed
 from gateway.production import complaints
 from gateway.quotas import Quotas
-from gateway.rates import Rates, shared_storage
 from gateway.results import Results
 from gateway.routes import (
     api_keys,
@@ -43,11 +39,16 @@ from gateway.routes import (
     training,
     users,
 )
-from gateway.schemas.problem import Problem
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
+from gateway.web import error_handlers
+from gateway.web.draining import Draining
+from gateway.web.error_handlers import problems_of
+from gateway.web.middleware import LimitedBody, Observed
+from gateway.web.rates import Rates, shared_storage
+from gateway.web.schemas import Problem
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases import Releases
@@ -209,7 +210,7 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     for module in ROUTES:
         app.include_router(module.router)
-    errors.install(app)
+    error_handlers.install(app)
     # The last one added is the outermost: refused bodies are logged and counted too.
     app.add_middleware(
         LimitedBody,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.deps import cursor_after, read_cursor
+from gateway.web.paging import cursor_after, read_cursor
 from shared.db.models import Performance
 
 

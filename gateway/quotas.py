@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from sqlalchemy import func, select
 
 from gateway.deps import Principal
-from gateway.rates import Rate, Rates, too_much
+from gateway.web.rates import Rate, Rates, too_much
 from shared.contracts import Lane
 from shared.db.models import Catalog, Job, JobStatus, now
 from shared.db.session import UnitOfWork

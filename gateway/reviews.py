@@ -6,7 +6,7 @@ from typing import Literal
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from gateway.deps import cursor_after, read_cursor
+from gateway.web.paging import cursor_after, read_cursor
 from shared.db.models import Job, Review
 from shared.errors import NotFound
 

@@ -11,15 +11,15 @@ from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
 from gateway.deps import Origin, Principal
-from gateway.draining import Draining
 from gateway.jobs import Jobs
 from gateway.labels import LabelFiles
 from gateway.quotas import Quotas
-from gateway.rates import Rate, Rates
 from gateway.results import Results
 from gateway.sessions import Sessions
 from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
+from gateway.web.draining import Draining
+from gateway.web.rates import Rate, Rates
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
 from shared.errors import Unauthenticated

@@ -9,7 +9,6 @@ from starlette.datastructures import FormData, UploadFile
 
 from gateway import datasets
 from gateway.datasets import FILES, Change
-from gateway.forms import read_form
 from gateway.schemas.datasets import (
     DatasetList,
     DatasetOut,
@@ -18,6 +17,7 @@ from gateway.schemas.datasets import (
     DatasetVersionReport,
 )
 from gateway.services import OriginDep, ServicesDep, SignedIn
+from gateway.web.forms import read_form
 from shared.db.models import DatasetVersion
 from shared.errors import InvalidInput
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gateway.schemas.body import Body
 from gateway.scopes import Scope
+from gateway.web.schemas import Body
 
 
 class ApiKeyCreate(Body):

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from gateway.schemas.body import Body
 from gateway.schemas.jobs import Result
+from gateway.web.schemas import Body
 
 
 class LabelIn(Body):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from gateway.schemas.body import Body
+from gateway.web.schemas import Body
 
 
 class CategoryOut(BaseModel):

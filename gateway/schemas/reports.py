@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from gateway.schemas.body import Body
+from gateway.web.schemas import Body
 
 
 class ReportRequest(Body):

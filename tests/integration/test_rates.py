@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 from pydantic import SecretStr
 
-from gateway import rates as rates_module
-from gateway.rates import Rate, Rates, shared_storage
+from gateway.web import rates as rates_module
+from gateway.web.rates import Rate, Rates, shared_storage
 from shared.errors import Limited
 from shared.settings import BrokerSettings
 from tests.servers import RedisServer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import Response
 
-from gateway.errors import problem
+from gateway.web.error_handlers import problem
 from rayon import Catalog, Progress, Rayon, Refused, Unreachable
 from rayon.uploads import SentCatalogs
 from tests.unit.client.service import KEY, FakeService, cut_short

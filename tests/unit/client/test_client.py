@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from gateway.errors import problem
+from gateway.web.error_handlers import problem
 from rayon import (
     Failed,
     FieldError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.errors import problem
+from gateway.web.error_handlers import problem
 from rayon import Catalog
 from rayon.cli import accounts
 from rayon.cli.main import build_app

@@ -24,11 +24,11 @@ from gateway.jobs import Jobs, finished
 from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
 from gateway.quotas import Quotas
-from gateway.rates import Rates
 from gateway.results import Results
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.waiting import Waiting
+from gateway.web.rates import Rates
 from shared.broker import Broker
 from shared.contracts import Modality
 from shared.db.migrations.upgrade import upgrade

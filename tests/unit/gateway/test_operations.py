@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.draining import Draining
+from gateway.web.draining import Draining
 from shared.broker import Worker
 from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
 from shared.db.models import (

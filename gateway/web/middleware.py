@@ -9,8 +9,8 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.draining import Draining
-from gateway.errors import of_error
+from gateway.web.draining import Draining
+from gateway.web.error_handlers import of_error
 from shared import metrics
 from shared.errors import TooLarge
 from shared.logs import bound_trace, new_trace_id

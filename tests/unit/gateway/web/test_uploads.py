@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.uploads import LARGE_BYTES, MAX_LARGE, Uploads
+from gateway.web.uploads import LARGE_BYTES, MAX_LARGE, Uploads
 from shared.errors import Limited, Unavailable
 from tests.unit.gateway.catalog_system import send, table
 from tests.unit.gateway.conftest import Api

@@ -6,7 +6,7 @@ import pytest
 from cachetools import TTLCache
 from limits.storage import MemoryStorage
 
-from gateway.rates import Rate, Rates, shared_storage
+from gateway.web.rates import Rate, Rates, shared_storage
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, User, new_catalog_id, now
 from shared.errors import Limited
 from shared.settings import BrokerSettings, RateSettings

@@ -1,0 +1,1 @@
+"""HTTP plumbing that all areas share: middleware, forms, uploads, rate limits, errors, paging."""
