@@ -6,7 +6,7 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.schemas.drift import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
 from gateway.web.paging import cursor_after, read_cursor
 from shared.alerts import raise_alert, write_step

@@ -10,9 +10,9 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import select
 
-from gateway import accounts
-from gateway.scopes import Scope
-from gateway.service_keys import ALERTMANAGER, AlertmanagerSettings, ensure_key
+from gateway.identity import accounts
+from gateway.identity.scopes import Scope
+from gateway.identity.service_keys import ALERTMANAGER, AlertmanagerSettings, ensure_key
 from shared.broker import Broker
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork, open_engine

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.products_file import form_of
 from gateway.schemas.jobs import ModelName
 from gateway.web.paging import cursor_after, read_cursor

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway import audit
-from gateway.deps import Origin, Principal
+from gateway.identity import audit_log
+from gateway.identity.principal import Origin, Principal
 from shared.contracts import DatasetUploaded
 from shared.db.datasets import folder_of, parse, upload_folder
 from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun, TrainingStatus, new_id
@@ -107,7 +107,7 @@ class Datasets:
                 raise Conflict(f"The training run {run} uses {name!r}")
             for version in versions:
                 version.status = DatasetStatus.DELETING.value
-            audit.record(
+            audit_log.record(
                 work.session, origin, "dataset.delete", actor=principal.username, target=name
             )
         # Files without rows would stay for ever; rows without files can be asked for again.
@@ -157,7 +157,7 @@ class Datasets:
                 )
                 work.session.add(version)
                 work.session.flush()
-                audit.record(
+                audit_log.record(
                     work.session,
                     origin,
                     "dataset.send",

@@ -10,8 +10,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
 from gateway.group_commit import GroupCommit
+from gateway.identity.principal import Principal
 from gateway.schemas.jobs import ModelName
 from gateway.web.paging import cursor_after, read_cursor
 from shared import metrics

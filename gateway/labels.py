@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from gateway import jobs
 from gateway.catalogs import PRODUCTS, folder_of
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.products_file import SHOWN_CHARACTERS, Form, Row, form_kept, rows_of, table_form
 from shared.categories import CategorySet
 from shared.db.models import (

@@ -11,14 +11,16 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from gateway import audit
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
-from gateway.guesses import Guesses
+from gateway.identity import audit_log
+from gateway.identity.secret_strength import complaints
+from gateway.identity.sessions import Sessions
+from gateway.identity.sign_in_limits import Guesses
+from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs import Jobs, finished
 from gateway.labels import LabelFiles
-from gateway.production import complaints
 from gateway.quotas import Quotas
 from gateway.results import Results
 from gateway.routes import (
@@ -40,8 +42,6 @@ from gateway.routes import (
     users,
 )
 from gateway.services import Services
-from gateway.sessions import Sessions
-from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
 from gateway.web import error_handlers
 from gateway.web.draining import Draining
@@ -192,7 +192,7 @@ def guesses_of(rates: Rates, settings: GuessSettings, unit_of_work: UnitOfWork) 
 
     def is_known(username: str, address: str) -> bool:
         with unit_of_work.reading() as session:
-            return audit.has_signed_in(session, username, address, settings.known_days)
+            return audit_log.has_signed_in(session, username, address, settings.known_days)
 
     return Guesses(rates, settings, is_known)
 

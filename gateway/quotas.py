@@ -9,7 +9,7 @@ from datetime import timedelta
 from cachetools import TTLCache
 from sqlalchemy import func, select
 
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.web.rates import Rate, Rates, too_much
 from shared.contracts import Lane
 from shared.db.models import Catalog, Job, JobStatus, now

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from gateway import one_time_codes
 from gateway.census import Census
 from gateway.heartbeat import Heartbeat
+from gateway.identity import one_time_codes
+from gateway.identity.sessions import delete_expired
 from gateway.queues import record_depths
 from gateway.retention import Retention
-from gateway.sessions import delete_expired
 from gateway.sweep import Sweeper, delete_old_keys
 from shared import metrics
 from shared.broker import Broker

@@ -6,17 +6,17 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 
-from gateway import access, api_keys
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
-from gateway.deps import Origin, Principal
+from gateway.identity import api_keys, permissions
+from gateway.identity.principal import Origin, Principal
+from gateway.identity.sessions import Sessions
+from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs import Jobs
 from gateway.labels import LabelFiles
 from gateway.quotas import Quotas
 from gateway.results import Results
-from gateway.sessions import Sessions
-from gateway.single_sign_on import SingleSignOn
 from gateway.waiting import Waiting
 from gateway.web.draining import Draining
 from gateway.web.rates import Rate, Rates
@@ -80,7 +80,7 @@ def _principal(
         raise Unauthenticated(
             "Expected an access token, `Authorization: Bearer …`, or an API key, `X-API-Key: …`"
         )
-    access.require(principal, request.method, request.scope["route"].path)
+    permissions.require(principal, request.method, request.scope["route"].path)
     request.state.headers = _count(services, principal)
     return principal
 
@@ -103,6 +103,6 @@ def _origin(request: Request) -> Origin:
     )
 
 
-#: Somebody who may call the route, as the table of `gateway.access` has it.
+#: Somebody who may call the route, as the table of `gateway.identity.permissions` has it.
 SignedIn = Annotated[Principal, Depends(_principal)]
 OriginDep = Annotated[Origin, Depends(_origin)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from shared.contracts import TrainingRequested
 from shared.db.datasets import resolve
 from shared.db.models import TrainingRun, TrainingStatus, new_id, now

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from gateway import api_keys, audit
-from gateway.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
+from gateway.identity import api_keys, audit_log
+from gateway.identity.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
@@ -36,7 +36,7 @@ def create_api_key(
             scopes=wanted.scopes,
             expires_at=wanted.expires_at,
         )
-        audit.record(
+        audit_log.record(
             work.session,
             origin,
             "api_key.create",
@@ -56,7 +56,7 @@ def revoke_api_key(
     """End a key at once."""
     with services.unit_of_work() as work:
         row = api_keys.revoke(work.session, principal, key_id)
-        audit.record(
+        audit_log.record(
             work.session, origin, "api_key.revoke", actor=principal.username, target=row.prefix
         )
     return Response(status_code=204)

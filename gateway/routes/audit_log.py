@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from gateway import audit
-from gateway.schemas.audit import AuditEntryOut, AuditPage
+from gateway.identity import audit_log
+from gateway.identity.schemas.audit_log import AuditEntryOut, AuditPage
 from gateway.services import ServicesDep, SignedIn
 from shared.errors import InvalidInput
 
@@ -27,7 +27,7 @@ def list_entries(
     """Entries, newest first; `cursor` is the `next_cursor` of the page before."""
     before = _number(cursor)
     with services.unit_of_work.reading() as session:
-        found = audit.page(session, before=before, limit=limit, actor=actor, action=action)
+        found = audit_log.page(session, before=before, limit=limit, actor=actor, action=action)
         more = len(found) > limit
         return AuditPage(
             items=[
@@ -43,7 +43,7 @@ def export(services: ServicesDep, _admin: SignedIn) -> StreamingResponse:
 
     def lines() -> Iterator[str]:
         with services.unit_of_work.reading() as session:
-            for entry in audit.entries(session):
+            for entry in audit_log.entries(session):
                 shown = AuditEntryOut.model_validate(entry, from_attributes=True)
                 yield json.dumps(shown.model_dump(mode="json"), ensure_ascii=False) + "\n"
 

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from gateway import catalogs
 from gateway.catalogs import ERRORS, UNFINISHED, Counts, Upload, folder_of
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.labels import LabelReport
 from gateway.releases import resolve
 from gateway.schemas.catalogs import CatalogCounts, CatalogOut, CatalogPage

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from gateway import alerts, audit
+from gateway import alerts
+from gateway.identity import audit_log
 from gateway.schemas.drift import (
     AlertmanagerWebhook,
     DismissRequest,
@@ -54,7 +55,7 @@ def raise_alerts(
         else:
             raised = [alerts.report(work, operator, seen, origin.trace_id)]
         for alert in raised:
-            audit.record(
+            audit_log.record(
                 work.session,
                 origin,
                 "drift_alert.raise",
@@ -79,7 +80,7 @@ def train(
     """Let an alert lead to a training, whatever the budget says."""
     with services.unit_of_work() as work:
         alert = alerts.allow(work, operator, alert_id, origin.trace_id)
-        audit.record(
+        audit_log.record(
             work.session, origin, "drift_alert.allow", actor=operator.username, target=alert_id
         )
     return _out(alert)
@@ -96,7 +97,7 @@ def dismiss(
     """End an alert without a training."""
     with services.unit_of_work() as work:
         alert = alerts.dismiss(work.session, operator, alert_id, request.reason)
-        audit.record(
+        audit_log.record(
             work.session,
             origin,
             "drift_alert.dismiss",

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from gateway import audit, jobs, labels
+from gateway import jobs, labels
+from gateway.identity import audit_log
 from gateway.releases import resolve
 from gateway.schemas.jobs import JobError, JobOut, JobPage, ModelName, Result
 from gateway.schemas.labels import LabelIn
@@ -107,7 +108,7 @@ def label(
             known = services.releases.manifest(job.release).category_set
             labels.write(job, true.prdtypecode, principal.username, known)
         if job.user_id != principal.id:
-            audit.record(
+            audit_log.record(
                 work.session,
                 origin,
                 "job.label",

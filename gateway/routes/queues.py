@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import audit, dead_letters, queues
+from gateway import dead_letters, queues
+from gateway.identity import audit_log
 from gateway.schemas.queues import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
@@ -56,7 +57,7 @@ def replay(
     """Send a dead letter again; its failed jobs are queued once more."""
     with services.unit_of_work() as work:
         dead_letters.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
-        audit.record(
+        audit_log.record(
             work.session, origin, "dead_letter.replay", actor=operator.username, target=letter_id
         )
     return Response(status_code=202)
@@ -69,7 +70,7 @@ def discard(
     """Throw a dead letter away."""
     with services.unit_of_work() as work:
         dead_letters.discard(work.session, letter_id)
-        audit.record(
+        audit_log.record(
             work.session, origin, "dead_letter.discard", actor=operator.username, target=letter_id
         )
     return Response(status_code=204)

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from sqlalchemy import select
 
-from gateway import audit
-from gateway.deps import Origin, Principal
+from gateway.identity import audit_log
+from gateway.identity.principal import Origin, Principal
 from gateway.releases import resolve
 from gateway.schemas.releases import (
     CategoryList,
@@ -87,7 +87,7 @@ def _record(
 ) -> None:
     # After the alias has moved: who decided it stands in the ledger as well.
     with services.unit_of_work() as work:
-        audit.record(
+        audit_log.record(
             work.session, origin, action, actor=admin.username, target=version, reason=reason
         )
 

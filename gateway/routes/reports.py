@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
-from gateway import audit, reports
+from gateway import reports
+from gateway.identity import audit_log
 from gateway.schemas.reports import ReportList, ReportOut, ReportRequest, ReportSummary
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
@@ -43,7 +44,7 @@ def request_report(
     """Have a report made, of a month that is over or of this one so far; it takes a moment."""
     with services.unit_of_work() as work:
         reports.request(work, wanted.month, origin.trace_id)
-        audit.record(
+        audit_log.record(
             work.session, origin, "report.request", actor=operator.username, target=wanted.month
         )
     response.headers["Location"] = f"{PREFIX}/{wanted.month}"

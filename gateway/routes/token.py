@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
-from gateway import accounts, audit, one_time_codes
-from gateway.schemas.accounts import PasswordChange, PasswordChoice, UserOut
-from gateway.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
+from gateway.identity import accounts, audit_log, one_time_codes
+from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
+from gateway.identity.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["sign in"])
@@ -65,7 +65,7 @@ def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordCh
     with services.unit_of_work() as work:
         user = one_time_codes.redeem(work.session, choice.code)
         accounts.choose_password(work.session, user, hashed)
-        audit.record(work.session, origin, "password.choose", actor=user.username)
+        audit_log.record(work.session, origin, "password.choose", actor=user.username)
     return Response(status_code=204)
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import audit, training
+from gateway import training
+from gateway.identity import audit_log
 from gateway.schemas.training import TrainingRequest, TrainingRunList, TrainingRunOut
 from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import TrainingRun
@@ -40,7 +41,7 @@ def request_run(
             dataset=wanted.dataset,
             trace_id=origin.trace_id,
         )
-        audit.record(
+        audit_log.record(
             work.session,
             origin,
             "training.request",
@@ -67,7 +68,7 @@ def cancel_run(
     """Cancel a run, a running one within seconds; one that has ended is returned as it is."""
     with services.unit_of_work() as work:
         run = training.cancel(work.session, run_id)
-        audit.record(
+        audit_log.record(
             work.session, origin, "training.cancel", actor=operator.username, target=run_id
         )
     return _out(run)

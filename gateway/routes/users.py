@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import accounts, audit, one_time_codes
-from gateway.schemas.accounts import (
+from gateway.identity import accounts, audit_log, one_time_codes
+from gateway.identity.schemas.accounts import (
     OneTimeCodeOut,
     UserCreate,
     UserCreated,
@@ -51,7 +51,7 @@ def create_user(
     with services.unit_of_work() as work:
         user = accounts.create(work.session, wanted.username, wanted.role, wanted.password)
         code = None if wanted.password else _code(services, work, user)
-        audit.record(
+        audit_log.record(
             work.session,
             origin,
             "user.create",
@@ -77,7 +77,7 @@ def change_user(
     """Change the role, or disable: that ends every session and API key at once."""
     with services.unit_of_work() as work:
         user = accounts.change(work.session, username, patch)
-        audit.record(
+        audit_log.record(
             work.session,
             origin,
             "user.change",
@@ -96,7 +96,7 @@ def reset_password(
     with services.unit_of_work() as work:
         user = accounts.find(work.session, username)
         code = _code(services, work, user)
-        audit.record(work.session, origin, "user.reset", actor=admin.username, target=username)
+        audit_log.record(work.session, origin, "user.reset", actor=admin.username, target=username)
     return code
 
 
@@ -107,7 +107,9 @@ def end_sessions(
     """Sign a user out everywhere, at once; API keys go on."""
     with services.unit_of_work() as work:
         accounts.end_sessions(work.session, accounts.find(work.session, username))
-        audit.record(work.session, origin, "user.sign_out", actor=admin.username, target=username)
+        audit_log.record(
+            work.session, origin, "user.sign_out", actor=admin.username, target=username
+        )
     return Response(status_code=204)
 
 
@@ -124,7 +126,7 @@ def delete_user(
     """Delete an account; its jobs and catalogs go too, or stay without a name."""
     with services.unit_of_work() as work:
         accounts.remove(work.session, username, keep_jobs=jobs == "keep")
-        audit.record(
+        audit_log.record(
             work.session, origin, "user.delete", actor=admin.username, target=username, jobs=jobs
         )
     return Response(status_code=204)

@@ -70,7 +70,7 @@ def complete(folder: Path) -> list[str]:
         (folder / f"{name}_password").read_text() for name in ("database", "redis", "s3")
     )
     addresses = {
-        # Rayon's keys begin like this (`gateway.api_keys`).
+        # Rayon's keys begin like this (`gateway.identity.api_keys`).
         "alertmanager_key": f"rayon_{secrets.token_urlsafe(STRENGTH)}",
         "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon?client_encoding=utf8",
         "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",

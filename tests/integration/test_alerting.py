@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client import Gauge as PlainGauge
 from sqlalchemy import select
 
-from gateway.scopes import Scope
-from gateway.service_keys import ALERTMANAGER, ensure_key
+from gateway.identity.scopes import Scope
+from gateway.identity.service_keys import ALERTMANAGER, ensure_key
 from infra.embedded.settings import PROJECT
 from infra.grafana.boards import BOARDS
 from shared.contracts import DriftDetected

@@ -11,8 +11,8 @@ from sqlalchemy import event, func, select
 from gateway import catalogs
 from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs, Upload
-from gateway.deps import Principal
 from gateway.feeding import Feeder
+from gateway.identity.principal import Principal
 from shared.contracts import Lane, Modality
 from shared.db.models import Catalog, Job, Role, User, row_of_job
 from shared.db.session import UnitOfWork

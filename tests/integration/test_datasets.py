@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy import event
 
 from gateway.datasets import Change, Datasets
-from gateway.deps import Origin, Principal
+from gateway.identity.principal import Origin, Principal
 from shared.db.models import DatasetVersion, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable

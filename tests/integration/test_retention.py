@@ -10,7 +10,7 @@ import pytest
 
 from gateway.catalog_jobs import failed_after
 from gateway.catalogs import CATALOGS, retry
-from gateway.deps import Principal
+from gateway.identity.principal import Principal
 from gateway.jobs import PICTURES
 from gateway.retention import Retention
 from shared.db.models import (

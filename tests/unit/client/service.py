@@ -21,13 +21,13 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
-from gateway.schemas.accounts import UserOut
+from gateway.identity.schemas.accounts import UserOut
+from gateway.identity.schemas.sessions import TokenPair
 from gateway.schemas.jobs import JobOut, JobPage
 from gateway.schemas.labels import LabelIn, LabelReportOut, ReviewPage
 from gateway.schemas.queues import DeadLetterList, DeadLetterReport, QueueList
 from gateway.schemas.releases import CategoryList, ReleaseList
 from gateway.schemas.reports import ReportList, ReportOut, ReportRequest
-from gateway.schemas.sessions import TokenPair
 from gateway.web.error_handlers import problem
 
 USERNAME, PASSWORD, KEY = "amelie", "correct horse battery", "rayon_key"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.production import complaints
+from gateway.identity.secret_strength import complaints
 from infra.compose.secrets import ROLES, complete, main, share
 from infra.embedded.settings import PROJECT
 from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings

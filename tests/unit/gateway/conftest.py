@@ -13,20 +13,20 @@ from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
 
-from gateway.accounts import hash_password
 from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs
 from gateway.champion import ChampionWatch
 from gateway.datasets import Datasets
-from gateway.deps import AccessTokens, Claims
 from gateway.feeding import Feeder
+from gateway.identity.accounts import hash_password
+from gateway.identity.principal import AccessTokens, Claims
+from gateway.identity.sessions import Sessions
 from gateway.jobs import Jobs, finished
 from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
 from gateway.quotas import Quotas
 from gateway.results import Results
 from gateway.services import Services
-from gateway.sessions import Sessions
 from gateway.waiting import Waiting
 from gateway.web.rates import Rates
 from shared.broker import Broker

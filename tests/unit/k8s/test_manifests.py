@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.bootstrap import AdminSettings
-from gateway.service_keys import AlertmanagerSettings
+from gateway.identity.service_keys import AlertmanagerSettings
 from infra.k8s.rules import containers_of, pod_of
 from shared import settings
 from shared.contracts import STATIONS, Lane, all_queues, queue_name

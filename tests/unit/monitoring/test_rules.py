@@ -8,9 +8,9 @@ import pytest
 import typer
 import yaml
 
-from gateway import access
+from gateway.identity import permissions
+from gateway.identity.service_keys import ALERTMANAGER
 from gateway.routes import drift_alerts
-from gateway.service_keys import ALERTMANAGER
 from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from rayon.cli.main import build_app
@@ -77,7 +77,7 @@ def test_texts_name_labels_that_the_alert_has(name: str) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_what_an_alert_says_to_do_can_be_done(name: str) -> None:
     said = RULES[name]["annotations"]["description"]
-    paths = {(method, re.sub(r"{\w+}", "{}", path)) for method, path in access.RULES}
+    paths = {(method, re.sub(r"{\w+}", "{}", path)) for method, path in permissions.RULES}
     for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/v1/[\w/{}-]+)", said):
         assert (method, re.sub(r"{\w+}", "{}", path)) in paths
     for command in re.findall(r"`rayon ([\w-]+)", said):
@@ -132,7 +132,7 @@ def test_only_alerts_about_models_reach_rayon() -> None:
     assert to_rayon[0]["continue"], "people are told too"
     (webhook,) = receivers["rayon"]["webhook_configs"]
     assert webhook["url"].endswith(drift_alerts.PREFIX)
-    assert ("POST", drift_alerts.PREFIX) in access.RULES
+    assert ("POST", drift_alerts.PREFIX) in permissions.RULES
     key = webhook["http_config"]["authorization"]["credentials_file"]
     assert key.endswith(f"/{ALERTMANAGER}_key")
 

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from pydantic_settings import SettingsError
 
+from gateway.identity.secret_strength import complaints, is_weak
 from gateway.main import build_app
-from gateway.production import complaints, is_weak
 from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
 from tests.unit.gateway.conftest import Api
 

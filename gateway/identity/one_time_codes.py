@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from gateway.deps import digest, new_secret
+from gateway.identity.principal import digest, new_secret
 from shared.db.models import OneTimeCode, User, now
 from shared.errors import InvalidInput
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from gateway.access import scopes_of
-from gateway.deps import Principal, digest, new_secret
-from gateway.scopes import Scope
+from gateway.identity.permissions import scopes_of
+from gateway.identity.principal import Principal, digest, new_secret
+from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated

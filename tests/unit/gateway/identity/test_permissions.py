@@ -8,10 +8,10 @@ import jwt
 import pytest
 from fastapi.routing import APIRoute
 
-from gateway.access import RULES, Keys, Rule
-from gateway.deps import ALGORITHM, AccessTokens, digest, new_secret
+from gateway.identity.permissions import RULES, Keys, Rule
+from gateway.identity.principal import ALGORITHM, AccessTokens, digest, new_secret
+from gateway.identity.scopes import Scope
 from gateway.main import ROUTES
-from gateway.scopes import Scope
 from shared.db.models import ApiKey, LoginSession, Role, User, new_id, now
 from tests.factories import make_job
 from tests.unit.gateway.conftest import Api
@@ -188,7 +188,7 @@ def test_route_that_is_not_in_the_table_does_not_answer(
     less: dict[tuple[str, str], Rule] = {
         route: rule for route, rule in RULES.items() if route != ("GET", "/v1/users")
     }
-    monkeypatch.setattr("gateway.access.RULES", less)
+    monkeypatch.setattr("gateway.identity.permissions.RULES", less)
     assert api.client.get("/v1/users", headers=admin).status_code == 403
 
 

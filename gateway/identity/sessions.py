@@ -12,10 +12,10 @@ import structlog
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from gateway import accounts, audit
-from gateway.deps import AccessTokens, Claims, Origin, Principal, digest, new_secret
-from gateway.guesses import Guesses
-from gateway.schemas.sessions import TokenPair
+from gateway.identity import accounts, audit_log
+from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest, new_secret
+from gateway.identity.schemas.sessions import TokenPair
+from gateway.identity.sign_in_limits import Guesses
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, Unauthenticated
@@ -51,7 +51,7 @@ class Sessions:
         if not accounts.is_password(user, password) or user is None or not user.is_active:
             self._guesses.failed(username, origin)
             with self._unit_of_work() as work:
-                audit.record(work.session, origin, "session.refuse", actor=username[:64])
+                audit_log.record(work.session, origin, "session.refuse", actor=username[:64])
             raise Unauthenticated("The username or the password is not right")
         self._guesses.succeeded(username, origin)
         with self._unit_of_work() as work:
@@ -72,13 +72,13 @@ class Sessions:
         if not accounts.is_password(user, current):
             self._guesses.failed(user.username, origin)
             with self._unit_of_work() as work:
-                audit.record(work.session, origin, "password.refuse", actor=user.username)
+                audit_log.record(work.session, origin, "password.refuse", actor=user.username)
             raise InvalidInput("The current password is not right", field=("current_password",))
         self._guesses.succeeded(user.username, origin)
         hashed = accounts.hash_password(new, user.username)
         with self._unit_of_work() as work:
             accounts.change_password(work.session, user, hashed)
-            audit.record(work.session, origin, "password.change", actor=user.username)
+            audit_log.record(work.session, origin, "password.change", actor=user.username)
 
     def start(self, session: Session, user: User, origin: Origin, **details: Any) -> TokenPair:
         """Start a session of somebody who has shown who they are; `details` go into the audit."""
@@ -92,7 +92,7 @@ class Sessions:
             agent=origin.agent,
         )
         session.add(login)
-        audit.record(session, origin, audit.SIGNED_IN, actor=user.username, **details)
+        audit_log.record(session, origin, audit_log.SIGNED_IN, actor=user.username, **details)
         return self._pair(login, secret)
 
     def refresh(self, token: str, origin: Origin) -> TokenPair:
@@ -131,7 +131,7 @@ class Sessions:
         session.delete(login)
         if is_reused:
             log.warning("refresh_token_reused", session_id=login.id)
-            audit.record(session, origin, "session.reuse", actor=user.username, target=login.id)
+            audit_log.record(session, origin, "session.reuse", actor=user.username, target=login.id)
 
     def sign_out(self, principal: Principal, origin: Origin) -> None:
         """End the session at once, its access tokens included."""
@@ -153,7 +153,7 @@ class Sessions:
             if login is None or login.user_id != principal.id:
                 raise NotFound(f"No session {session_id!r}")
             work.session.delete(login)
-            audit.record(
+            audit_log.record(
                 work.session, origin, "session.end", actor=principal.username, target=session_id
             )
 
@@ -165,7 +165,7 @@ class Sessions:
                     LoginSession.user_id == principal.id, LoginSession.id != principal.session_id
                 )
             )
-            audit.record(work.session, origin, "session.end_others", actor=principal.username)
+            audit_log.record(work.session, origin, "session.end_others", actor=principal.username)
 
     def principal(self, access_token: str) -> Principal:
         """Find who an access token belongs to.

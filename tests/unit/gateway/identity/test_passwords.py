@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from gateway import accounts
+from gateway.identity import accounts
 from shared.db.models import AuditEntry, User
 from tests.unit.gateway.conftest import PASSWORD, Api
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from gateway.scopes import Scope
-from gateway.service_keys import ALERTMANAGER, AlertmanagerSettings, ensure_key
+from gateway.identity.scopes import Scope
+from gateway.identity.service_keys import ALERTMANAGER, AlertmanagerSettings, ensure_key
 from infra.compose.secrets import complete
 from shared.db.models import ApiKey, Role, User
 from shared.db.session import UnitOfWork

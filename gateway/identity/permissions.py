@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.deps import Principal
-from gateway.scopes import Scope
+from gateway.identity.principal import Principal
+from gateway.identity.scopes import Scope
 from shared.db.models import Role
 from shared.errors import Forbidden
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.api_keys import MOST_KEYS
-from gateway.scopes import Scope
+from gateway.identity.api_keys import MOST_KEYS
+from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, now
 from tests.unit.gateway.conftest import Api
 

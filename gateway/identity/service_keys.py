@@ -5,10 +5,10 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from gateway.accounts import NO_PASSWORD
-from gateway.api_keys import PREFIX, SHOWN
-from gateway.deps import digest
-from gateway.scopes import Scope
+from gateway.identity.accounts import NO_PASSWORD
+from gateway.identity.api_keys import PREFIX, SHOWN
+from gateway.identity.principal import digest
+from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, User
 from shared.errors import Conflict
 from shared.settings import Settings

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gateway.scopes import Scope
+from gateway.identity.scopes import Scope
 from gateway.web.schemas import Body
 
 

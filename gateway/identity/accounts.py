@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from gateway.schemas.accounts import UserPatch
+from gateway.identity.schemas.accounts import UserPatch
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
 

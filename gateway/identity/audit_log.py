@@ -1,6 +1,6 @@
 """The audit log: who did what to whom, from where, when. Entries are chained by their hashes.
 
-    python -m gateway.audit verify      walks the chain and says where it was broken
+    python -m gateway.identity.audit_log verify      walks the chain and says where it was broken
 
 An entry's hash covers its content and the hash of the one before, so an entry that was changed or
 taken out breaks the chain. What was cut off at the end shows only against a hash that was noted
@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.deps import Origin
+from gateway.identity.principal import Origin
 from shared.broker import Broker
 from shared.db.models import AuditEntry, now
 from shared.db.session import UnitOfWork, open_engine, take_turns
@@ -177,7 +177,7 @@ def verify(session: Session, last_hash: str | None = None) -> Verdict:
 
 def main() -> int:
     """Verify; returns the exit code: 1 if the chain is broken, 2 if it could not be read."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.audit")
+    parser = argparse.ArgumentParser(prog="python -m gateway.identity.audit_log")
     verifying = parser.add_subparsers(required=True).add_parser("verify", help="walk the chain")
     verifying.add_argument("--last", help="a hash that was noted before")
     given = parser.parse_args()

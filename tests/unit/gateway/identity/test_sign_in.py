@@ -8,8 +8,8 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from gateway.accounts import hash_password
-from gateway.deps import ALGORITHM, AccessTokens
+from gateway.identity.accounts import hash_password
+from gateway.identity.principal import ALGORITHM, AccessTokens
 from shared.db.models import LoginSession, Role, User, now
 from shared.errors import Unauthenticated
 from tests.unit.gateway.conftest import PASSWORD, Api

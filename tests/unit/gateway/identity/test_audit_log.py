@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from gateway import audit
-from gateway.deps import Origin
+from gateway.identity import audit_log
+from gateway.identity.principal import Origin
 from shared.db.models import AuditEntry, DatasetVersion, DeadLetter, Role, now
 from shared.errors import NotFound
 from tests.unit.gateway.conftest import Api
@@ -25,7 +25,7 @@ def filled(api: Api, admin: Headers) -> list[tuple[str, str, str | None]]:
     api.client.post("/v1/token", data={"username": "ada", "password": "wrong one"})
     api.client.delete("/v1/users/ada", headers=admin)
     with api.unit_of_work.reading() as session:
-        return [(one.actor, one.action, one.target) for one in audit.entries(session)]
+        return [(one.actor, one.action, one.target) for one in audit_log.entries(session)]
 
 
 def database(api: Api) -> Path:
@@ -44,7 +44,7 @@ def tamper(api: Api, *statements: str) -> None:
 
 def fault(api: Api, last: str | None = None) -> str | None:
     with api.unit_of_work.reading() as session:
-        return audit.verify(session, last).fault
+        return audit_log.verify(session, last).fault
 
 
 def test_who_did_what_to_whom(api: Api, admin: Headers) -> None:
@@ -142,7 +142,7 @@ def test_entry_that_was_made_anew_does_not_fit_the_next_one(api: Api, admin: Hea
     with api.unit_of_work.reading() as session:
         second = session.get_one(AuditEntry, 2)
         second.actor = "somebody"
-        forged = audit.hash_of(second)
+        forged = audit_log.hash_of(second)
         session.rollback()
     tamper(api, f"UPDATE audit_log SET actor = 'somebody', hash = '{forged}' WHERE number = 2")
     assert fault(api) == "entry 3 does not follow the one before"
@@ -151,7 +151,7 @@ def test_entry_that_was_made_anew_does_not_fit_the_next_one(api: Api, admin: Hea
 def test_end_that_was_cut_off_shows_against_a_noted_hash(api: Api, admin: Headers) -> None:
     filled(api, admin)
     with api.unit_of_work.reading() as session:
-        noted = audit.verify(session).last_hash
+        noted = audit_log.verify(session).last_hash
     assert fault(api, noted) is None
     tamper(api, "DELETE FROM audit_log WHERE number = 4")
     assert fault(api) is None
@@ -167,10 +167,10 @@ def test_command_says_whether_it_is_whole(
     filled(api, admin)
     monkeypatch.setenv("RAYON_DATABASE_URL", f"sqlite:///{database(api)}")
     monkeypatch.setattr(sys, "argv", ["audit", "verify"])
-    assert audit.main() == 0
+    assert audit_log.main() == 0
     assert "4 entries, whole" in capsys.readouterr().out
     tamper(api, "UPDATE audit_log SET actor = 'x' WHERE number = 3")
-    assert audit.main() == 1
+    assert audit_log.main() == 1
     assert "entry 3 was changed" in capsys.readouterr().out
 
 
@@ -179,13 +179,13 @@ def test_entry_is_lost_with_what_it_tells_of(api: Api, admin: Headers) -> None:
 
     def fail() -> None:
         with api.unit_of_work() as work:
-            audit.record(work.session, origin, "user.create", actor="root")
+            audit_log.record(work.session, origin, "user.create", actor="root")
             raise NotFound("after all")
 
     with pytest.raises(NotFound):
         fail()
     with api.unit_of_work.reading() as session:
-        assert audit.verify(session).entries == 0
+        assert audit_log.verify(session).entries == 0
 
 
 def test_what_operators_and_admins_decide_is_told(api: Api, admin: Headers) -> None:
@@ -219,7 +219,7 @@ def test_what_operators_and_admins_decide_is_told(api: Api, admin: Headers) -> N
         work.session.query(DatasetVersion).update({"status": "ready"})
     assert client.delete("/v1/datasets/shop", headers=operator).is_success
     with api.unit_of_work.reading() as session:
-        told = [(one.actor, one.action, one.target) for one in audit.entries(session)]
+        told = [(one.actor, one.action, one.target) for one in audit_log.entries(session)]
     assert told == [
         ("olga", "dead_letter.replay", "letter-1"),
         ("olga", "dead_letter.discard", "letter-2"),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 
-from gateway.deps import Origin
+from gateway.identity.principal import Origin
 from gateway.web.rates import Rate, Rates
 from shared.errors import Limited
 from shared.settings import GuessSettings

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts import hash_password
+from gateway.identity.accounts import hash_password
 from shared.db.models import Job, Role, User
 from shared.errors import InvalidInput
 from tests.factories import make_job

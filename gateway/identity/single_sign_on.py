@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import accounts, audit
-from gateway.deps import Origin, digest
-from gateway.schemas.accounts import Username
-from gateway.schemas.sessions import TokenPair
-from gateway.sessions import Sessions
+from gateway.identity import accounts, audit_log
+from gateway.identity.principal import Origin, digest
+from gateway.identity.schemas.accounts import Username
+from gateway.identity.schemas.sessions import TokenPair
+from gateway.identity.sessions import Sessions
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Forbidden, Unauthenticated, Unavailable
@@ -114,7 +114,7 @@ class SingleSignOn:
             return self._create(session, claims, identity, role or Role.CLIENT, origin)
         if role is not None and role.value != user.role:
             accounts.change_role(session, user, role)
-            audit.record(
+            audit_log.record(
                 session,
                 origin,
                 "user.change",
@@ -137,7 +137,7 @@ class SingleSignOn:
                 f"The username {username!r} belongs to an account that single sign-on did not make"
             ) from error
         user.identity_hash = identity
-        audit.record(
+        audit_log.record(
             session,
             origin,
             "user.create",

@@ -1,0 +1,1 @@
+"""Accounts, sign-in, sessions, API keys, permissions and the audit log."""
