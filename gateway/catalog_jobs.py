@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gateway.archive import Archive
 from gateway.catalog_check import Checked
 from gateway.catalogs import failed_rows
-from gateway.jobs import PICTURES, messages_of
+from gateway.jobs.service import PICTURES, messages_of
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id
 from shared.db.session import Work

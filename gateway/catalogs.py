@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Principal
+from gateway.jobs.schemas import ModelName
 from gateway.products_file import form_of
-from gateway.schemas.jobs import ModelName
 from gateway.web.paging import cursor_after, read_cursor
 from gateway.web.uploads import Uploads
 from shared.db.models import (

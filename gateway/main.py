@@ -19,9 +19,10 @@ from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
 from gateway.identity.sign_in_limits import Guesses
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.jobs import Jobs, finished
+from gateway.jobs.long_poll import Waiting
+from gateway.jobs.quotas import Quotas
+from gateway.jobs.service import Jobs, finished
 from gateway.labels import LabelFiles
-from gateway.quotas import Quotas
 from gateway.results import Results
 from gateway.routes import (
     api_keys,
@@ -42,7 +43,6 @@ from gateway.routes import (
     users,
 )
 from gateway.services import Services
-from gateway.waiting import Waiting
 from gateway.web import error_handlers
 from gateway.web.draining import Draining
 from gateway.web.error_handlers import problems_of

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs import CATALOGS, UNFINISHED
-from gateway.jobs import PICTURES
+from gateway.jobs.service import PICTURES
 from shared.db.models import (
     HAS_PRODUCT,
     Catalog,

@@ -13,11 +13,11 @@ from gateway.identity import api_keys, permissions
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.jobs import Jobs
+from gateway.jobs.long_poll import Waiting
+from gateway.jobs.quotas import Quotas
+from gateway.jobs.service import Jobs
 from gateway.labels import LabelFiles
-from gateway.quotas import Quotas
 from gateway.results import Results
-from gateway.waiting import Waiting
 from gateway.web.draining import Draining
 from gateway.web.rates import Rate, Rates
 from shared.broker import Broker

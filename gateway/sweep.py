@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from gateway.jobs import messages_of, wanted
+from gateway.jobs.service import messages_of, wanted
 from shared import metrics
 from shared.broker import QueueDepth
 from shared.contracts import Lane, Modality, queue_name

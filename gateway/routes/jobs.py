@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from gateway import jobs, labels
+from gateway import labels
 from gateway.identity import audit_log
+from gateway.jobs import service as jobs
+from gateway.jobs.schemas import JobError, JobOut, JobPage, ModelName, Result
 from gateway.releases import resolve
-from gateway.schemas.jobs import JobError, JobOut, JobPage, ModelName, Result
 from gateway.schemas.labels import LabelIn
 from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Job, JobStatus

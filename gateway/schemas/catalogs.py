@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from gateway.schemas.jobs import JobError, ModelName
+from gateway.jobs.schemas import JobError, ModelName
 
 
 class CatalogCounts(BaseModel):

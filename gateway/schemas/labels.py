@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from gateway.schemas.jobs import Result
+from gateway.jobs.schemas import Result
 from gateway.web.schemas import Body
 
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.catalog_jobs import failed_after
 from gateway.catalogs import CATALOGS, retry
 from gateway.identity.principal import Principal
-from gateway.jobs import PICTURES
+from gateway.jobs.service import PICTURES
 from gateway.retention import Retention
 from shared.db.models import (
     Base,

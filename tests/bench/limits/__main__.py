@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.jobs import LARGEST_GROUP
+from gateway.jobs.service import LARGEST_GROUP
 from infra.embedded.settings import PROJECT
 from shared.logs import configure_logs
 from shared.settings import LogSettings

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, func, select, text, update
 
 from gateway import catalog_jobs
-from gateway.jobs import LARGEST_GROUP, messages_of
+from gateway.jobs.service import LARGEST_GROUP, messages_of
 from shared.contracts import Lane, ModalityScore, ModalityScored
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, User, new_id, now

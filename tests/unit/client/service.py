@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, StreamingRespon
 
 from gateway.identity.schemas.accounts import UserOut
 from gateway.identity.schemas.sessions import TokenPair
-from gateway.schemas.jobs import JobOut, JobPage
+from gateway.jobs.schemas import JobOut, JobPage
 from gateway.schemas.labels import LabelIn, LabelReportOut, ReviewPage
 from gateway.schemas.queues import DeadLetterList, DeadLetterReport, QueueList
 from gateway.schemas.releases import CategoryList, ReleaseList

@@ -21,13 +21,13 @@ from gateway.feeding import Feeder
 from gateway.identity.accounts import hash_password
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
-from gateway.jobs import Jobs, finished
+from gateway.jobs.long_poll import Waiting
+from gateway.jobs.quotas import Quotas
+from gateway.jobs.service import Jobs, finished
 from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
-from gateway.quotas import Quotas
 from gateway.results import Results
 from gateway.services import Services
-from gateway.waiting import Waiting
 from gateway.web.rates import Rates
 from shared.broker import Broker
 from shared.contracts import Modality

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
-from gateway.jobs import Jobs
+from gateway.jobs.service import Jobs
 from shared.db.models import Job
 from shared.db.session import UnitOfWork
 from shared.settings import GatewaySettings

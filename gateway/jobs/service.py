@@ -10,9 +10,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.group_commit import GroupCommit
 from gateway.identity.principal import Principal
-from gateway.schemas.jobs import ModelName
+from gateway.jobs.group_commit import GroupCommit
+from gateway.jobs.schemas import ModelName
 from gateway.web.paging import cursor_after, read_cursor
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway.group_commit import GroupCommit
+from gateway.jobs.group_commit import GroupCommit
 
 
 class Recorder:

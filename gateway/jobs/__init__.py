@@ -1,0 +1,1 @@
+"""Single products: submit, follow and read jobs."""
