@@ -2,7 +2,7 @@
 
 from alembic.runtime.migration import MigrationContext
 
-from gateway.champion import STATIONS, ChampionWatch
+from gateway.releases.champion_watch import STATIONS, ChampionWatch
 from gateway.schemas.health import Health
 from shared.broker import Broker
 from shared.contracts import STATIONS as ALL_STATIONS

@@ -12,8 +12,6 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from gateway.catalogs import Catalogs
-from gateway.champion import ChampionWatch
-from gateway.datasets import Datasets
 from gateway.identity import audit_log
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
@@ -23,6 +21,8 @@ from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
 from gateway.labels import LabelFiles
+from gateway.releases.champion_watch import ChampionWatch
+from gateway.releases.datasets import Datasets
 from gateway.results import Results
 from gateway.routes import (
     api_keys,

@@ -7,8 +7,6 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 
 from gateway.catalogs import Catalogs
-from gateway.champion import ChampionWatch
-from gateway.datasets import Datasets
 from gateway.identity import api_keys, permissions
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
@@ -17,6 +15,8 @@ from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
 from gateway.labels import LabelFiles
+from gateway.releases.champion_watch import ChampionWatch
+from gateway.releases.datasets import Datasets
 from gateway.results import Results
 from gateway.web.draining import Draining
 from gateway.web.rates import Rate, Rates

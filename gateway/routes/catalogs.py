@@ -17,7 +17,7 @@ from gateway.catalogs import ERRORS, UNFINISHED, Counts, Upload, folder_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
 from gateway.labels import LabelReport
-from gateway.releases import resolve
+from gateway.releases.resolve import resolve
 from gateway.schemas.catalogs import CatalogCounts, CatalogOut, CatalogPage
 from gateway.schemas.labels import LabelReportOut
 from gateway.services import Services, ServicesDep, SignedIn

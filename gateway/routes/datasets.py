@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway import datasets
-from gateway.datasets import FILES, Change
-from gateway.schemas.datasets import (
+from gateway.releases import datasets
+from gateway.releases.datasets import FILES, Change
+from gateway.releases.schemas.datasets import (
     DatasetList,
     DatasetOut,
     DatasetReportOut,

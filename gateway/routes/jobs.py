@@ -9,7 +9,7 @@ from gateway import labels
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
 from gateway.jobs.schemas import JobError, JobOut, JobPage, ModelName, Result
-from gateway.releases import resolve
+from gateway.releases.resolve import resolve
 from gateway.schemas.labels import LabelIn
 from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Job, JobStatus

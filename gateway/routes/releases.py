@@ -5,8 +5,8 @@ from sqlalchemy import select
 
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
-from gateway.releases import resolve
-from gateway.schemas.releases import (
+from gateway.releases.resolve import resolve
+from gateway.releases.schemas.releases import (
     CategoryList,
     CategoryOut,
     PromoteRequest,

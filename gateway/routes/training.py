@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import training
 from gateway.identity import audit_log
-from gateway.schemas.training import TrainingRequest, TrainingRunList, TrainingRunOut
+from gateway.releases import training
+from gateway.releases.schemas.training import TrainingRequest, TrainingRunList, TrainingRunOut
 from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import TrainingRun
 

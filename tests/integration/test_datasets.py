@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import event
 
-from gateway.datasets import Change, Datasets
 from gateway.identity.principal import Origin, Principal
+from gateway.releases.datasets import Change, Datasets
 from shared.db.models import DatasetVersion, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable

@@ -15,8 +15,6 @@ from pydantic import SecretStr
 
 from gateway.catalog_files import CatalogFiles
 from gateway.catalogs import Catalogs
-from gateway.champion import ChampionWatch
-from gateway.datasets import Datasets
 from gateway.feeding import Feeder
 from gateway.identity.accounts import hash_password
 from gateway.identity.principal import AccessTokens, Claims
@@ -26,6 +24,8 @@ from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
 from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
+from gateway.releases.champion_watch import ChampionWatch
+from gateway.releases.datasets import Datasets
 from gateway.results import Results
 from gateway.services import Services
 from gateway.web.rates import Rates

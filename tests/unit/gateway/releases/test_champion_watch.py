@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.champion import ChampionWatch
+from gateway.releases.champion_watch import ChampionWatch
 from shared.broker import Worker
 from shared.db.models import Promotion
 from shared.db.session import UnitOfWork

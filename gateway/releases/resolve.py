@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from gateway.champion import ChampionWatch
+from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
 from shared.inference.releases import CHAMPION, Release
 

@@ -1,0 +1,1 @@
+"""Releases that serve, and what they are trained on: datasets and training runs."""
