@@ -4,8 +4,8 @@ import signal
 import sys
 import threading
 
-from gateway.catalog_files import CatalogFiles
-from gateway.feeding import Feeder
+from gateway.catalogs.feeder import Feeder
+from gateway.catalogs.files import CatalogFiles
 from gateway.heartbeat import Heartbeat
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name

@@ -8,10 +8,17 @@ from typing import BinaryIO
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs import PRODUCTS, folder_of
+from gateway.catalogs.product_file import (
+    SHOWN_CHARACTERS,
+    Form,
+    Row,
+    form_kept,
+    rows_of,
+    table_form,
+)
+from gateway.catalogs.service import PRODUCTS, folder_of
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
-from gateway.products_file import SHOWN_CHARACTERS, Form, Row, form_kept, rows_of, table_form
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from gateway.catalogs import Catalogs
+from gateway.catalogs.results import Results
+from gateway.catalogs.service import Catalogs
 from gateway.identity import audit_log
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
@@ -23,7 +24,6 @@ from gateway.jobs.service import Jobs, finished
 from gateway.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.results import Results
 from gateway.routes import (
     api_keys,
     audit_log,

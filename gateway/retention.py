@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs import CATALOGS, UNFINISHED
+from gateway.catalogs.service import CATALOGS, UNFINISHED
 from gateway.jobs.service import PICTURES
 from shared.db.models import (
     HAS_PRODUCT,

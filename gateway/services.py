@@ -6,7 +6,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 
-from gateway.catalogs import Catalogs
+from gateway.catalogs.results import Results
+from gateway.catalogs.service import Catalogs
 from gateway.identity import api_keys, permissions
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
@@ -17,7 +18,6 @@ from gateway.jobs.service import Jobs
 from gateway.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.results import Results
 from gateway.web.draining import Draining
 from gateway.web.rates import Rate, Rates
 from shared.broker import Broker

@@ -12,13 +12,13 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway import catalogs
-from gateway.catalogs import ERRORS, UNFINISHED, Counts, Upload, folder_of
+from gateway.catalogs import service as catalogs
+from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
+from gateway.catalogs.service import ERRORS, UNFINISHED, Counts, Upload, folder_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
 from gateway.labels import LabelReport
 from gateway.releases.resolve import resolve
-from gateway.schemas.catalogs import CatalogCounts, CatalogOut, CatalogPage
 from gateway.schemas.labels import LabelReportOut
 from gateway.services import Services, ServicesDep, SignedIn
 from gateway.web.forms import read_form

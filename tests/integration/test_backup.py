@@ -13,7 +13,7 @@ import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from gateway import catalogs
+from gateway.catalogs import service as catalogs
 from infra.backup import stored
 from infra.backup.__main__ import restore, save
 from infra.backup.embedded import EmbeddedSystem

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select
 
-from gateway import catalogs
-from gateway.catalog_files import CatalogFiles
-from gateway.catalogs import Catalogs, Upload
-from gateway.feeding import Feeder
+from gateway.catalogs import service as catalogs
+from gateway.catalogs.feeder import Feeder
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.service import Catalogs, Upload
 from gateway.identity.principal import Principal
 from shared.contracts import Lane, Modality
 from shared.db.models import Catalog, Job, Role, User, row_of_job

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog_jobs import failed_after
-from gateway.catalogs import CATALOGS, retry
+from gateway.catalogs.service import CATALOGS, retry
+from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
 from gateway.jobs.service import PICTURES
 from gateway.retention import Retention

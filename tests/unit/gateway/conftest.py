@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
 
-from gateway.catalog_files import CatalogFiles
-from gateway.catalogs import Catalogs
-from gateway.feeding import Feeder
+from gateway.catalogs.feeder import Feeder
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.results import Results
+from gateway.catalogs.service import Catalogs
 from gateway.identity.accounts import hash_password
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
@@ -26,7 +27,6 @@ from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.results import Results
 from gateway.services import Services
 from gateway.web.rates import Rates
 from shared.broker import Broker

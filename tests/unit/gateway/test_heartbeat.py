@@ -36,7 +36,7 @@ def test_without_a_file_nothing_is_touched() -> None:
 
 
 def test_feeder_beats_after_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.feeding.Feeder.step", lambda _: True)
+    monkeypatch.setattr("gateway.catalogs.feeder.Feeder.step", lambda _: True)
     feeder = BeatingFeeder.__new__(BeatingFeeder)
     feeder.heart = Heartbeat(tmp_path / "beat")
     assert feeder.step()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.web.uploads import LARGE_BYTES, MAX_LARGE, Uploads
 from shared.errors import Limited, Unavailable
-from tests.unit.gateway.catalog_system import send, table
+from tests.unit.gateway.catalogs.catalog_system import send, table
 from tests.unit.gateway.conftest import Api
 
 ROWS = table(["A", "", ""])

@@ -11,16 +11,16 @@ from zipfile import ZipInfo
 import pytest
 from sqlalchemy import update
 
-from gateway import catalog_jobs, feeding
-from gateway.archive import Archive
-from gateway.catalog_check import Checked
-from gateway.catalog_files import CatalogFiles
-from gateway.catalog_jobs import MISSING_PICTURE
+from gateway.catalogs import feeder, slices
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.image_archive import Archive
+from gateway.catalogs.row_check import Checked
+from gateway.catalogs.slices import MISSING_PICTURE
 from shared.contracts import Modality
 from shared.db.models import Catalog, User, now
 from shared.errors import InvalidInput, Unavailable
 from shared.storage import Storage
-from tests.unit.gateway.catalog_system import (
+from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
     archive,
@@ -235,7 +235,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> list[str]:
     """Let the slice with this title fail whenever it is to be fed; returns when it did."""
-    original, tries = catalog_jobs.job_rows, []
+    original, tries = slices.job_rows, []
 
     def failing(catalog: Catalog, checked: Sequence[Checked], *rest: Any) -> list[dict[str, Any]]:
         if any(one.row.designation == title for one in checked):
@@ -269,9 +269,9 @@ def test_catalog_that_fails_again_and_again_ends_and_keeps_its_answers(
     tries = break_at(monkeypatch, "title 7", error)
     for catalog in (broken, other):
         step_until_checked(api, works, catalog["id"])
-    for _ in range(feeding.MAX_DEFERRALS + 3):
+    for _ in range(feeder.MAX_DEFERRALS + 3):
         works.step()
-    assert tries == [broken["id"]] * (feeding.MAX_DEFERRALS + 1)
+    assert tries == [broken["id"]] * (feeder.MAX_DEFERRALS + 1)
     found = show(api, mine, broken["id"])
     assert (found["status"], found["error"]["code"]) == ("failed", code)
     assert "beyond row 4: " in found["error"]["message"]
@@ -303,9 +303,9 @@ def test_catalog_waits_for_a_disk_as_long_as_it_takes(
     with monkeypatch.context() as patch:
         tries = break_at(patch, "title 7", error)
         step_until_checked(api, works, catalog["id"])
-        for _ in range(3 * feeding.MAX_DEFERRALS):
+        for _ in range(3 * feeder.MAX_DEFERRALS):
             works.step()
-    assert len(tries) >= 3 * feeding.MAX_DEFERRALS
+    assert len(tries) >= 3 * feeder.MAX_DEFERRALS
     works.step()
     assert fed(api, catalog["id"]) == NINE
 
@@ -326,7 +326,7 @@ def test_check_that_fails_again_and_again_ends(
     step_until_checked(api, feeder(), catalog["id"])
     found = show(api, mine, catalog["id"])
     assert (found["status"], found["error"]["code"]) == ("failed", "internal")
-    assert tries == feeding.MAX_DEFERRALS + 1
+    assert tries == feeder.MAX_DEFERRALS + 1
 
 
 def test_long_file_that_fails_leaves_the_others_their_time(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
-from gateway.archive import Archive, Refused
-from gateway.products_file import (
+from gateway.catalogs.image_archive import Archive, Refused
+from gateway.catalogs.product_file import (
     MAX_COLUMNS,
     SHOWN_CHARACTERS,
     Form,

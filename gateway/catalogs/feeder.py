@@ -18,13 +18,13 @@ import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, defer
 
-from gateway import catalog_jobs
-from gateway.archive import Archive
-from gateway.catalog_check import Checked, Terms, checked_rows
-from gateway.catalog_files import CatalogFiles
-from gateway.catalog_leases import CatalogLeases, LeaseLost
-from gateway.catalogs import UNFINISHED, counts
-from gateway.products_file import form_of
+from gateway.catalogs import slices
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.image_archive import Archive
+from gateway.catalogs.leases import CatalogLeases, LeaseLost
+from gateway.catalogs.product_file import form_of
+from gateway.catalogs.row_check import Checked, Terms, checked_rows
+from gateway.catalogs.service import UNFINISHED, counts
 from shared import metrics
 from shared.contracts import Lane, Modality
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, now, row_of_job
@@ -318,17 +318,17 @@ class Feeder:
     def _feed(self, catalog: Catalog, course: _Course) -> tuple[int, int]:
         if course.rows is None:
             course.rows = self._rows_behind(catalog, course)
-        checked = catalog_jobs.next_slice(
+        checked = slices.next_slice(
             course.rows, self._settings.text_slice, self._settings.image_slice
         )
-        jobs = catalog_jobs.job_rows(
+        jobs = slices.job_rows(
             catalog, checked, course.archive, self._files.storage, self._job_lease_seconds
         )
         fed = catalog.fed + len(jobs)
         until = checked[-1].row.number if checked else catalog.rows
         with self._unit_of_work() as work:
             self._advance(work.session, catalog, fed=fed, fed_until=until)
-            catalog_jobs.add(work, catalog, jobs)
+            slices.add(work, catalog, jobs)
         catalog.fed, catalog.fed_until = fed, until
         metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(jobs))
         pictures = sum(job["wants_image"] for job in jobs)
@@ -337,10 +337,10 @@ class Feeder:
     def _feed_failed(self, catalog: Catalog, behind: int) -> tuple[int, int]:
         limit = self._settings.image_slice
         with self._unit_of_work() as work:
-            failed = catalog_jobs.failed_after(work.session, catalog.id, behind, limit)
+            failed = slices.failed_after(work.session, catalog.id, behind, limit)
             until = row_of_job(failed[-1].id) if failed else None
             self._advance(work.session, catalog, retried_until=until)
-            catalog_jobs.queue_again(work, failed, self._job_lease_seconds)
+            slices.queue_again(work, failed, self._job_lease_seconds)
         catalog.retried_until = until
         return 0, len(failed)
 

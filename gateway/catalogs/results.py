@@ -9,9 +9,9 @@ from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import RowMapping, select
 
-from gateway.catalog_check import safe_cell
-from gateway.catalogs import PRODUCTS, UNFINISHED, folder_of
-from gateway.products_file import Form, Row, form_kept, rows_of
+from gateway.catalogs.product_file import Form, Row, form_kept, rows_of
+from gateway.catalogs.row_check import safe_cell
+from gateway.catalogs.service import PRODUCTS, UNFINISHED, folder_of
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.archive import Archive
-from gateway.catalog_check import Finding, Terms, inspect
-from gateway.catalogs import ERRORS, IMAGES, PRODUCTS, folder_of
+from gateway.catalogs.image_archive import Archive
+from gateway.catalogs.row_check import Finding, Terms, inspect
+from gateway.catalogs.service import ERRORS, IMAGES, PRODUCTS, folder_of
 from shared.db.models import Catalog
 from shared.errors import NotFound
 from shared.storage import Storage

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs import UNFINISHED
+from gateway.catalogs.service import UNFINISHED
 from shared.db.models import Catalog, CatalogStatus, now
 from shared.db.session import UnitOfWork
 

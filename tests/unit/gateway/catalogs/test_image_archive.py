@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import archive as module
-from gateway.archive import Archive, Refused
+from gateway.catalogs import image_archive as module
+from gateway.catalogs.image_archive import Archive, Refused
 from shared.errors import ImageUnreadable, InvalidInput
 
 LIMIT = 100_000

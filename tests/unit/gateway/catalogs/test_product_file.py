@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.products_file import (
+from gateway.catalogs.product_file import (
     MAX_COLUMNS,
     MAX_ROW_BYTES,
     READ_AGAIN,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
-from gateway.feeding import Feeder
+from gateway.catalogs.feeder import Feeder
 from shared.contracts import ScoreImage, ScoreText
 from shared.db.models import Catalog, Job, JobStatus, now
 from tests.unit.gateway.conftest import Api

@@ -1,4 +1,4 @@
-"""Catalogs: taken in, followed, cancelled, run again. `gateway.feeding` turns them into jobs."""
+"""Catalogs: taken in, followed, cancelled, run again. `gateway.catalogs.feeder` turns them into jobs."""
 
 import hashlib
 import math
@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from gateway.catalogs.product_file import form_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import ModelName
-from gateway.products_file import form_of
 from gateway.web.paging import cursor_after, read_cursor
 from gateway.web.uploads import Uploads
 from shared.db.models import (

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from gateway.products_file import MAX_COLUMNS, Form, Row
-from gateway.results import ANSWER_COLUMNS, _csv_lines, _page
+from gateway.catalogs.product_file import MAX_COLUMNS, Form, Row
+from gateway.catalogs.results import ANSWER_COLUMNS, _csv_lines, _page
 from shared.db.models import Catalog, Job, row_job_id
-from tests.unit.gateway.catalog_system import (
+from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
     send,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from gateway.catalogs import folder_of
+from gateway.catalogs.service import folder_of
 from shared.db.models import Catalog
 from shared.storage import Storage
-from tests.unit.gateway.catalog_system import (
+from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
     archive,

@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from gateway.archive import Archive
-from gateway.catalog_check import Checked
-from gateway.catalogs import failed_rows
+from gateway.catalogs.image_archive import Archive
+from gateway.catalogs.row_check import Checked
+from gateway.catalogs.service import failed_rows
 from gateway.jobs.service import PICTURES, messages_of
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id

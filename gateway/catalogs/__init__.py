@@ -1,0 +1,1 @@
+"""Whole catalogs: upload, check, feed to the workers, and write the results."""
