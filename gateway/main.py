@@ -21,7 +21,7 @@ from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
-from gateway.labels import LabelFiles
+from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.routes import (

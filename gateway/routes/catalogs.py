@@ -17,9 +17,9 @@ from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, UNFINISHED, Counts, Upload, folder_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
-from gateway.labels import LabelReport
+from gateway.quality.labels import LabelReport
+from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
-from gateway.schemas.labels import LabelReportOut
 from gateway.services import Services, ServicesDep, SignedIn
 from gateway.web.forms import read_form
 from shared.db.models import Catalog

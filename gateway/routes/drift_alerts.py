@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from gateway import alerts
 from gateway.identity import audit_log
-from gateway.schemas.drift import (
+from gateway.quality import drift_alerts
+from gateway.quality.schemas.drift_alerts import (
     AlertmanagerWebhook,
     DismissRequest,
     DriftAlertIn,
@@ -34,7 +34,7 @@ def list_alerts(
 ) -> DriftAlertList:
     """Alerts, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = alerts.page(session, cursor, limit, status)
+        found, following = drift_alerts.page(session, cursor, limit, status)
         return DriftAlertList(items=[_out(one) for one in found], next_cursor=following)
 
 
@@ -51,9 +51,9 @@ def raise_alerts(
     """
     with services.unit_of_work() as work:
         if isinstance(seen, AlertmanagerWebhook):
-            raised = alerts.hear(work, seen, origin.trace_id)
+            raised = drift_alerts.hear(work, seen, origin.trace_id)
         else:
-            raised = [alerts.report(work, operator, seen, origin.trace_id)]
+            raised = [drift_alerts.report(work, operator, seen, origin.trace_id)]
         for alert in raised:
             audit_log.record(
                 work.session,
@@ -70,7 +70,7 @@ def raise_alerts(
 def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
     """One alert."""
     with services.unit_of_work.reading() as session:
-        return _out(alerts.find(session, alert_id))
+        return _out(drift_alerts.find(session, alert_id))
 
 
 @router.post(PREFIX + "/{alert_id}/train", status_code=202)
@@ -79,7 +79,7 @@ def train(
 ) -> DriftAlertOut:
     """Let an alert lead to a training, whatever the budget says."""
     with services.unit_of_work() as work:
-        alert = alerts.allow(work, operator, alert_id, origin.trace_id)
+        alert = drift_alerts.allow(work, operator, alert_id, origin.trace_id)
         audit_log.record(
             work.session, origin, "drift_alert.allow", actor=operator.username, target=alert_id
         )
@@ -96,7 +96,7 @@ def dismiss(
 ) -> DriftAlertOut:
     """End an alert without a training."""
     with services.unit_of_work() as work:
-        alert = alerts.dismiss(work.session, operator, alert_id, request.reason)
+        alert = drift_alerts.dismiss(work.session, operator, alert_id, request.reason)
         audit_log.record(
             work.session,
             origin,
@@ -117,7 +117,7 @@ def list_windows(
 ) -> DriftWindowList:
     """What was measured of the answers, window by window, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = alerts.windows(session, cursor, limit)
+        found, following = drift_alerts.windows(session, cursor, limit)
         return DriftWindowList(
             items=[DriftWindowOut.model_validate(one, from_attributes=True) for one in found],
             next_cursor=following,

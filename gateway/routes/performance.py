@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from gateway import performance
-from gateway.schemas.performance import PerformanceList, PerformanceOut
+from gateway.quality import performance
+from gateway.quality.schemas.performance import PerformanceList, PerformanceOut
 from gateway.services import ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1/performance", tags=["monitoring"])

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
-from gateway import reports
 from gateway.identity import audit_log
-from gateway.schemas.reports import ReportList, ReportOut, ReportRequest, ReportSummary
+from gateway.quality import reports
+from gateway.quality.schemas.reports import ReportList, ReportOut, ReportRequest, ReportSummary
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 PREFIX = "/v1/reports"

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import reviews
-from gateway.reviews import Reason
+from gateway.quality import reviews
+from gateway.quality.reviews import Reason
+from gateway.quality.schemas.labels import ReviewOut, ReviewPage
 from gateway.routes.jobs import job_out
-from gateway.schemas.labels import ReviewOut, ReviewPage
 from gateway.services import ServicesDep, SignedIn
 from shared.db.models import Job, Review
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import text
 
-from gateway import alerts
-from gateway.schemas.drift import AlertmanagerWebhook
+from gateway.quality import drift_alerts
+from gateway.quality.schemas.drift_alerts import AlertmanagerWebhook
 from shared.alerts import write_step
 from shared.db.models import DriftAlert
 from shared.db.session import UnitOfWork, Work
@@ -30,7 +30,7 @@ def webhook(*alerts_: tuple[str, str]) -> AlertmanagerWebhook:
 
 def hear(unit_of_work: UnitOfWork, *alerts_: tuple[str, str]) -> list[str]:
     with unit_of_work() as work:
-        return [one.id for one in alerts.hear(work, webhook(*alerts_), TRACE)]
+        return [one.id for one in drift_alerts.hear(work, webhook(*alerts_), TRACE)]
 
 
 def texts(unit_of_work: UnitOfWork, alert_id: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_what_is_decided_leaves_prometheus_its_line(unit_of_work: UnitOfWork) ->
     response = AlertResponse(unit_of_work, MonitorSettings())
 
     def end(work: Work) -> None:
-        alerts.hear(work, webhook(("resolved", "c0ffee")), TRACE)
+        drift_alerts.hear(work, webhook(("resolved", "c0ffee")), TRACE)
 
     beside(unit_of_work, end, lambda: response.decide(alert_id))
     raised, resolved, asked = texts(unit_of_work, alert_id)
@@ -97,7 +97,7 @@ def test_webhooks_that_name_the_same_alerts_in_another_order_do_not_deadlock(
     ids = hear(unit_of_work, ("firing", "a"), ("firing", "b"))
 
     def resolve(fingerprint: str) -> Callable[[Work], object]:
-        return lambda work: alerts.hear(work, webhook(("resolved", fingerprint)), TRACE)
+        return lambda work: drift_alerts.hear(work, webhook(("resolved", fingerprint)), TRACE)
 
     beside(
         unit_of_work,

@@ -23,8 +23,8 @@ from gateway.identity.sessions import Sessions
 from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
-from gateway.labels import LabelFiles
 from gateway.main import build_app, guesses_of
+from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.services import Services

@@ -7,7 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Principal
-from gateway.schemas.drift import AlertmanagerAlert, AlertmanagerWebhook, DriftAlertIn
+from gateway.quality.schemas.drift_alerts import (
+    AlertmanagerAlert,
+    AlertmanagerWebhook,
+    DriftAlertIn,
+)
 from gateway.web.paging import cursor_after, read_cursor
 from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected

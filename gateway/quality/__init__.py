@@ -1,0 +1,1 @@
+"""Labels, reviews, performance, reports and drift alerts."""

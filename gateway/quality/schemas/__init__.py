@@ -1,0 +1,1 @@
+"""Request and response bodies of labels, reviews, performance, reports and drift alerts."""
