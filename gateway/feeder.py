@@ -6,7 +6,7 @@ import threading
 
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
-from gateway.heartbeat import Heartbeat
+from gateway.operations.heartbeat import Heartbeat
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from gateway.census import Census
-from gateway.heartbeat import Heartbeat
 from gateway.identity import one_time_codes
 from gateway.identity.sessions import delete_expired
-from gateway.queues import record_depths
-from gateway.retention import Retention
-from gateway.sweep import Sweeper, delete_old_keys
+from gateway.operations.heartbeat import Heartbeat
+from gateway.operations.queues import record_depths
+from gateway.operations.requeue import Sweeper, delete_old_keys
+from gateway.operations.retention import Retention
+from gateway.operations.row_counts import Census
 from shared import metrics
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine

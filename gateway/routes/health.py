@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from gateway.health import readiness
-from gateway.schemas.health import Health
+from gateway.operations.readiness import readiness
+from gateway.operations.schemas import Health
 from gateway.services import ServicesDep
 
 router = APIRouter(tags=["health"])

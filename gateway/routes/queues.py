@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway import dead_letters, queues
 from gateway.identity import audit_log
-from gateway.schemas.queues import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
+from gateway.operations import dead_letters, queues
+from gateway.operations.schemas import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
 from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])

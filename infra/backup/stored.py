@@ -94,7 +94,7 @@ def restore(storage: Storage, archive: BinaryIO) -> int:
             storage.put_stream(entry.name, cast(BinaryIO, content))
             path = storage.local(entry.name)
             if path is not None:
-                # As old as it was: `gateway.retention` goes by that.
+                # As old as it was: `gateway.operations.retention` goes by that.
                 os.utime(path, (entry.mtime, entry.mtime))
             count += 1
     return count

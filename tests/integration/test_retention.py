@@ -12,7 +12,7 @@ from gateway.catalogs.service import CATALOGS, retry
 from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
 from gateway.jobs.service import PICTURES
-from gateway.retention import Retention
+from gateway.operations.retention import Retention
 from shared.db.models import (
     Base,
     Catalog,

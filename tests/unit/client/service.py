@@ -24,10 +24,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, StreamingRespon
 from gateway.identity.schemas.accounts import UserOut
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.jobs.schemas import JobOut, JobPage
+from gateway.operations.schemas import DeadLetterList, DeadLetterReport, QueueList
 from gateway.quality.schemas.labels import LabelIn, LabelReportOut, ReviewPage
 from gateway.quality.schemas.reports import ReportList, ReportOut, ReportRequest
 from gateway.releases.schemas.releases import CategoryList, ReleaseList
-from gateway.schemas.queues import DeadLetterList, DeadLetterReport, QueueList
 from gateway.web.error_handlers import problem
 
 USERNAME, PASSWORD, KEY = "amelie", "correct horse battery", "rayon_key"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from gateway.sweep import Sweeper, delete_old_keys
+from gateway.operations.requeue import Sweeper, delete_old_keys
 from shared.contracts import ScoreImage, ScoreText
 from shared.db.models import IdempotencyKey, Job, Score, User, new_id, now
 from shared.db.session import UnitOfWork

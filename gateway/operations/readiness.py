@@ -2,8 +2,8 @@
 
 from alembic.runtime.migration import MigrationContext
 
+from gateway.operations.schemas import Health
 from gateway.releases.champion_watch import STATIONS, ChampionWatch
-from gateway.schemas.health import Health
 from shared.broker import Broker
 from shared.contracts import STATIONS as ALL_STATIONS
 from shared.contracts import Lane, queue_name

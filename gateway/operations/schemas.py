@@ -89,3 +89,10 @@ class DeadLetterList(BaseModel):
 
     items: list[DeadLetterOut]
     next_cursor: str | None
+
+
+class Health(BaseModel):
+    """Readiness of the gateway, check by check."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.service import UNFINISHED
-from gateway.schemas.queues import JobsQueued, QueueList, QueueOut, QueueTotals, WorkerOut
+from gateway.operations.schemas import JobsQueued, QueueList, QueueOut, QueueTotals, WorkerOut
 from shared import metrics
 from shared.broker import Broker, QueueDepth, Worker, WorkerState
 from shared.contracts import Lane, all_queues

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.census import Census
+from gateway.operations.row_counts import Census
 from shared.broker import Broker, Worker
 from shared.db.models import Catalog, DeadLetter, User, now
 from shared.db.session import UnitOfWork

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.feeder import BeatingFeeder
-from gateway.heartbeat import Heartbeat
+from gateway.operations.heartbeat import Heartbeat
 from shared.errors import Unavailable
 
 

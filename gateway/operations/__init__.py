@@ -1,0 +1,1 @@
+"""Queues, dead letters, readiness, retention and the requeueing of lost jobs."""
