@@ -11,20 +11,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from gateway.catalogs.results import Results
-from gateway.catalogs.service import Catalogs
-from gateway.identity import audit_log
-from gateway.identity.secret_strength import complaints
-from gateway.identity.sessions import Sessions
-from gateway.identity.sign_in_limits import Guesses
-from gateway.identity.single_sign_on import SingleSignOn
-from gateway.jobs.long_poll import Waiting
-from gateway.jobs.quotas import Quotas
-from gateway.jobs.service import Jobs, finished
-from gateway.quality.labels import LabelFiles
-from gateway.releases.champion_watch import ChampionWatch
-from gateway.releases.datasets import Datasets
-from gateway.routes import (
+from gateway.api import (
     api_keys,
     audit_log,
     catalogs,
@@ -42,7 +29,20 @@ from gateway.routes import (
     training,
     users,
 )
-from gateway.services import Services
+from gateway.api.services import Services
+from gateway.catalogs.results import Results
+from gateway.catalogs.service import Catalogs
+from gateway.identity import audit_log
+from gateway.identity.secret_strength import complaints
+from gateway.identity.sessions import Sessions
+from gateway.identity.sign_in_limits import Guesses
+from gateway.identity.single_sign_on import SingleSignOn
+from gateway.jobs.long_poll import Waiting
+from gateway.jobs.quotas import Quotas
+from gateway.jobs.service import Jobs, finished
+from gateway.quality.labels import LabelFiles
+from gateway.releases.champion_watch import ChampionWatch
+from gateway.releases.datasets import Datasets
 from gateway.web import error_handlers
 from gateway.web.draining import Draining
 from gateway.web.error_handlers import problems_of

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
+from gateway.api.single_sign_on import PREFIX
 from gateway.identity.single_sign_on import SingleSignOn
 from gateway.main import build_app
-from gateway.routes.single_sign_on import PREFIX
 from shared.db.models import AuditEntry, Role, User
 from shared.settings import SingleSignOnSettings
 from tests.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider

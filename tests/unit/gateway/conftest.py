@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
 
+from gateway.api.services import Services
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.results import Results
@@ -27,7 +28,6 @@ from gateway.main import build_app, guesses_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.services import Services
 from gateway.web.rates import Rates
 from shared.broker import Broker
 from shared.contracts import Modality

@@ -8,9 +8,9 @@ import pytest
 import typer
 import yaml
 
+from gateway.api import drift_alerts
 from gateway.identity import permissions
 from gateway.identity.service_keys import ALERTMANAGER
-from gateway.routes import drift_alerts
 from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from rayon.cli.main import build_app

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from gateway.api.catalogs import MAX_LABELS_BYTES
 from gateway.main import build_app
 from gateway.quality.labels import LabelFiles
-from gateway.routes.catalogs import MAX_LABELS_BYTES
 from shared.db.models import AuditEntry, Catalog, Job, Review, Role, User, row_job_id
 from tests.factories import make_job
 from tests.unit.gateway.catalogs.catalog_system import Feeders, send, step_until_checked, table

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import reports
 from gateway.quality.schemas.reports import ReportList, ReportOut, ReportRequest, ReportSummary
-from gateway.services import OriginDep, ServicesDep, SignedIn
 
 PREFIX = "/v1/reports"
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.jobs import job_out
+from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import reviews
 from gateway.quality.reviews import Reason
 from gateway.quality.schemas.labels import ReviewOut, ReviewPage
-from gateway.routes.jobs import job_out
-from gateway.services import ServicesDep, SignedIn
 from shared.db.models import Job, Review
 
 PREFIX = "/v1/reviews"

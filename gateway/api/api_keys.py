@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import api_keys, audit_log
 from gateway.identity.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
-from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
+from gateway.api.services import ServicesDep
 from gateway.operations.readiness import readiness
 from gateway.operations.schemas import Health
-from gateway.services import ServicesDep
 
 router = APIRouter(tags=["health"])
 

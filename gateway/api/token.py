@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
 from gateway.identity.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
-from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["sign in"])
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
 from gateway.jobs.schemas import JobError, JobOut, JobPage, ModelName, Result
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
-from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Job, JobStatus
 from shared.errors import InvalidInput, TooLarge
 

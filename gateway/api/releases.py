@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from sqlalchemy import select
 
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
 from gateway.releases.resolve import resolve
@@ -14,7 +15,6 @@ from gateway.releases.schemas.releases import (
     ReleaseList,
     ReleaseOut,
 )
-from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import Promotion
 from shared.inference.releases import CHAMPION
 from shared.promotion import promote

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import (
     OneTimeCodeOut,
@@ -14,7 +15,6 @@ from gateway.identity.schemas.accounts import (
     UserPage,
     UserPatch,
 )
-from gateway.services import OriginDep, Services, ServicesDep, SignedIn
 from shared.db.models import User
 from shared.db.session import Work
 

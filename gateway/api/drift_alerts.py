@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import drift_alerts
 from gateway.quality.schemas.drift_alerts import (
@@ -15,7 +16,6 @@ from gateway.quality.schemas.drift_alerts import (
     DriftWindowList,
     DriftWindowOut,
 )
-from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import AlertStatus, DriftAlert
 
 PREFIX = "/v1/drift-alerts"

@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from gateway.api.services import Services, ServicesDep, SignedIn
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, UNFINISHED, Counts, Upload, folder_of
@@ -20,7 +21,6 @@ from gateway.jobs.schemas import JobError, ModelName
 from gateway.quality.labels import LabelReport
 from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
-from gateway.services import Services, ServicesDep, SignedIn
 from gateway.web.forms import read_form
 from shared.db.models import Catalog
 from shared.errors import Conflict, InvalidInput, NotFound, TooLarge

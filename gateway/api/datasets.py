@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.releases import datasets
 from gateway.releases.datasets import FILES, Change
 from gateway.releases.schemas.datasets import (
@@ -16,7 +17,6 @@ from gateway.releases.schemas.datasets import (
     DatasetVersionOut,
     DatasetVersionReport,
 )
-from gateway.services import OriginDep, ServicesDep, SignedIn
 from gateway.web.forms import read_form
 from shared.db.models import DatasetVersion
 from shared.errors import InvalidInput

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import performance
 from gateway.quality.schemas.performance import PerformanceList, PerformanceOut
-from gateway.services import ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1/performance", tags=["monitoring"])
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.operations import dead_letters, queues
 from gateway.operations.schemas import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
-from gateway.services import OriginDep, ServicesDep, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from gateway.api.services import ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.schemas.audit_log import AuditEntryOut, AuditPage
-from gateway.services import ServicesDep, SignedIn
 from shared.errors import InvalidInput
 
 router = APIRouter(prefix="/v1/audit-log", tags=["accounts"])

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.releases import training
 from gateway.releases.schemas.training import TrainingRequest, TrainingRunList, TrainingRunOut
-from gateway.services import OriginDep, ServicesDep, SignedIn
 from shared.db.models import TrainingRun
 
 router = APIRouter(prefix="/v1/training-runs", tags=["models"])

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from gateway.api.services import OriginDep, Services, ServicesDep
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.services import OriginDep, Services, ServicesDep
 from shared.errors import NotFound
 
 PREFIX = "/v1/single-sign-on"

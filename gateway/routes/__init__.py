@@ -1,1 +1,0 @@
-"""The routes: thin functions from HTTP to the noun modules."""
