@@ -32,7 +32,7 @@ from gateway.api import (
 from gateway.api.services import Services
 from gateway.catalogs.results import Results
 from gateway.catalogs.service import Catalogs
-from gateway.identity import audit_log
+from gateway.identity.audit_log import has_signed_in
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
 from gateway.identity.sign_in_limits import Guesses
@@ -192,7 +192,7 @@ def guesses_of(rates: Rates, settings: GuessSettings, unit_of_work: UnitOfWork) 
 
     def is_known(username: str, address: str) -> bool:
         with unit_of_work.reading() as session:
-            return audit_log.has_signed_in(session, username, address, settings.known_days)
+            return has_signed_in(session, username, address, settings.known_days)
 
     return Guesses(rates, settings, is_known)
 

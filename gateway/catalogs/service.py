@@ -1,4 +1,4 @@
-"""Catalogs: taken in, followed, cancelled, run again. `gateway.catalogs.feeder` turns them into jobs."""
+"""Catalogs: submit, follow, cancel and retry; `gateway.catalogs.feeder` turns rows into jobs."""
 
 import hashlib
 import math

@@ -1,16 +1,14 @@
 """The audit log: who did what to whom, from where, when. Entries are chained by their hashes.
 
-    python -m gateway.identity.audit_log verify      walks the chain and says where it was broken
+    python -m gateway.audit verify      walks the chain and says where it was broken
 
 An entry's hash covers its content and the hash of the one before, so an entry that was changed or
 taken out breaks the chain. What was cut off at the end shows only against a hash that was noted
 elsewhere: each entry is logged with its own, and `verify --last HASH` compares.
 """
 
-import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -21,11 +19,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Origin
-from shared.broker import Broker
 from shared.db.models import AuditEntry, now
-from shared.db.session import UnitOfWork, open_engine, take_turns
-from shared.errors import RayonError
-from shared.settings import BrokerSettings, DatabaseSettings
+from shared.db.session import take_turns
 
 log = structlog.get_logger(__name__)
 
@@ -173,27 +168,3 @@ def verify(session: Session, last_hash: str | None = None) -> Verdict:
         is_seen = is_seen or previous == last_hash
     fault = None if is_seen else f"no entry has the hash {last_hash}: the end was cut off"
     return Verdict(count, fault, previous)
-
-
-def main() -> int:
-    """Verify; returns the exit code: 1 if the chain is broken, 2 if it could not be read."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.identity.audit_log")
-    verifying = parser.add_subparsers(required=True).add_parser("verify", help="walk the chain")
-    verifying.add_argument("--last", help="a hash that was noted before")
-    given = parser.parse_args()
-    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
-    try:
-        with unit_of_work.reading() as session:
-            verdict = verify(session, given.last)
-    except RayonError as error:
-        print(f"The audit log could not be read: {error.detail}", file=sys.stderr)  # noqa: T201
-        return 2
-    if verdict.fault:
-        print(f"The audit log is broken: {verdict.fault}")  # noqa: T201
-        return 1
-    print(f"{verdict.entries} entries, whole. The last one's hash: {verdict.last_hash}")  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

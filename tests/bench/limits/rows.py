@@ -9,7 +9,7 @@ import psutil
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select, text, update
 
-from gateway.catalogs import slices
+from gateway.catalogs import slices as catalog_slices
 from gateway.jobs.service import LARGEST_GROUP, messages_of
 from shared.contracts import Lane, ModalityScore, ModalityScored
 from shared.db.migrations.upgrade import upgrade
@@ -101,7 +101,7 @@ def insert_catalog(unit_of_work: UnitOfWork, user: User, products: Sequence[Prod
     for part in slices(products, TEXT_SLICE):
         jobs = [_values(catalog, one) for one in part]
         with unit_of_work() as work:
-            slices.add(work, catalog, jobs)
+            catalog_slices.add(work, catalog, jobs)
         ids += [job["id"] for job in jobs]
     return ids
 

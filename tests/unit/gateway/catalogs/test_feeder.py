@@ -229,8 +229,8 @@ def test_storage_that_fails_in_a_slice_loses_no_row(
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
-    monkeypatch.setattr(feeding, "DEFER_FACTOR", 0)
+    monkeypatch.setattr(feeder, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(feeder, "DEFER_FACTOR", 0)
 
 
 def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> list[str]:
@@ -243,7 +243,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> l
             raise type(error)(*error.args)
         return original(catalog, checked, *rest)
 
-    monkeypatch.setattr(catalog_jobs, "job_rows", failing)
+    monkeypatch.setattr(slices, "job_rows", failing)
     return tries
 
 
@@ -332,7 +332,7 @@ def test_check_that_fails_again_and_again_ends(
 def test_long_file_that_fails_leaves_the_others_their_time(
     api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(feeder, "DEFER_SECONDS", 0.0)
     tries = break_at(monkeypatch, "title 1", Unavailable("The storage is full"))
 
     original = CatalogFiles.products

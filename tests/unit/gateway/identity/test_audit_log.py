@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from gateway import audit
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin
 from shared.db.models import AuditEntry, DatasetVersion, DeadLetter, Role, now
@@ -167,10 +168,10 @@ def test_command_says_whether_it_is_whole(
     filled(api, admin)
     monkeypatch.setenv("RAYON_DATABASE_URL", f"sqlite:///{database(api)}")
     monkeypatch.setattr(sys, "argv", ["audit", "verify"])
-    assert audit_log.main() == 0
+    assert audit.main() == 0
     assert "4 entries, whole" in capsys.readouterr().out
     tamper(api, "UPDATE audit_log SET actor = 'x' WHERE number = 3")
-    assert audit_log.main() == 1
+    assert audit.main() == 1
     assert "entry 3 was changed" in capsys.readouterr().out
 
 

@@ -1,1 +1,0 @@
-"""What goes over HTTP. The shapes are public and stable; additions are welcome, changes are not."""
