@@ -51,7 +51,7 @@ from gateway.web.rates import Rates, shared_storage
 from gateway.web.schemas import Problem
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (

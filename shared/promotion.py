@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 from shared.db.models import Promotion, TrainingRun
 from shared.db.session import UnitOfWork, take_turns
 from shared.errors import Conflict
-from shared.inference.releases import Release
+from shared.inference.releases.registry import Release
 
 log = structlog.get_logger(__name__)
 
 
 class Registry(Protocol):
-    """What promotion needs of `shared.inference.releases.Releases`."""
+    """What promotion needs of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
 from shared.db.models import Base, Job, JobStatus, Review, Score, User, new_id
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from tests.factories import make_job, make_manifest, make_user
 from worker_fusion.combine import Evidence, answers
 from worker_fusion.join import PROBABILITY_TYPE

@@ -7,8 +7,8 @@ from pathlib import Path
 from shared.broker import QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import NotFound, Unavailable
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases import CHALLENGER, CHAMPION, Release
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
 from tests.factories import make_manifest
 
 

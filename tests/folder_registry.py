@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 from shared.errors import NotFound, Unavailable
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases import CHALLENGER, CHAMPION, Release
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
 
 
 class FolderRegistry:

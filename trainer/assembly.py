@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.manifest import ReleaseManifest
 from trainer.datasets import Dataset
 from trainer.evaluate import evaluate_release
 from trainer.export import export_image, export_text
@@ -37,21 +37,21 @@ GOLDEN_ROWS = 64
 RELEASE, FIGURES, VERDICT = "release", "figures.json", "verdict.json"
 #: Modules that decide what a release says of itself and how it is measured.
 EXPORT_CODE = (
-    "shared.inference.image",
-    "shared.inference.manifest",
-    "shared.inference.text",
+    "shared.inference.preparation.image",
+    "shared.inference.releases.manifest",
+    "shared.inference.preparation.text",
     "trainer.assembly",
     "trainer.export",
     "trainer.features",
     "trainer.graph",
 )
 EVALUATION_CODE = (
-    "shared.inference.fusion",
-    "shared.inference.image",
-    "shared.inference.image_model",
-    "shared.inference.ngrams",
+    "shared.inference.releases.fusion_model",
+    "shared.inference.preparation.image",
+    "shared.inference.releases.image_model",
+    "shared.inference.preparation.ngrams",
     "shared.inference.onnx_session",
-    "shared.inference.text",
+    "shared.inference.preparation.text",
     "trainer.calibration",
     "trainer.evaluate",
     "trainer.package",

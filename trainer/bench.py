@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
-from shared.inference.text import TextInputs
+from shared.inference.preparation.text import TextInputs
 from trainer.calibration import softmax
 from trainer.datasets import Dataset
 from trainer.export import export_head, export_text

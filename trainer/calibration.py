@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from shared.inference.fusion import SMALLEST_PROBABILITY
+from shared.inference.releases.fusion_model import SMALLEST_PROBABILITY
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

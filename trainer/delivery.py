@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
-from shared.inference.releases import Release
+from shared.inference.releases.registry import Release
 from shared.promotion import promote
 from shared.settings import TrainerSettings
 from trainer.compare import Outcome
@@ -23,7 +23,7 @@ RESULT_FILE = "result.json"
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.Releases`."""
+    """What is needed of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

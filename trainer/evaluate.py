@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.calibration import log_loss
 from trainer.datasets import Dataset
 from trainer.package import LoadedRelease

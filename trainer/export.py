@@ -10,9 +10,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from shared.errors import InvalidInput
-from shared.inference.image import IMAGE_PREPARATION
-from shared.inference.manifest import ImagePart, TextPart
-from shared.inference.text import TEXT_PREPARATION
+from shared.inference.preparation.image import IMAGE_PREPARATION
+from shared.inference.preparation.text import TEXT_PREPARATION
+from shared.inference.releases.manifest import ImagePart, TextPart
 from trainer.candidates import TextReads
 from trainer.features import extractor_id
 from trainer.graph import Graph, Storage

@@ -24,9 +24,9 @@ import structlog
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, InvalidInput, NotFound
-from shared.inference.image import IMAGE_PREPARATION, prepare
-from shared.inference.image_model import Features, Pixels, halved
 from shared.inference.onnx_session import open_session
+from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
+from shared.inference.releases.image_model import Features, Pixels, halved
 from trainer.package import IMAGE_BATCH
 from trainer.pictures import read_picture
 

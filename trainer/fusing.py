@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.calibration import logs
 from trainer.leaderboard import Entry, choose, measure_latency
 from trainer.modality import Bench, Model, deciding, is_official
@@ -30,7 +30,7 @@ TIMED = 200
 PROBABILITIES, SPEED = "probabilities.npz", "speed.json"
 #: Modules that decide what a fusion becomes, beside its own.
 CODE = (
-    "shared.inference.fusion",
+    "shared.inference.releases.fusion_model",
     "trainer.calibration",
     "trainer.fusing",
     "trainer.modality",

@@ -15,7 +15,7 @@ from shared.contracts import (
 )
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (

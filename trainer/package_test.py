@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.manifest import ReleaseManifest
 
 Floats = NDArray[np.float32]
 

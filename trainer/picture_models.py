@@ -90,7 +90,12 @@ def _run(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model:
         f"{candidate.name} fit",
         lambda folder: candidate.fit(given.pictures["fit"], given.labels, folder, bench.workshop),
         key=bench.key | parameters(candidate.settings),
-        code=(*candidate.code, "trainer.conversion", "trainer.graph", "shared.inference.image"),
+        code=(
+            *candidate.code,
+            "trainer.conversion",
+            "trainer.graph",
+            "shared.inference.preparation.image",
+        ),
     )
     predicted = predict(
         bench,
@@ -137,7 +142,7 @@ def readable_rows(bench: Bench, name: str, parts: Sequence[str]) -> pd.DataFrame
         f"pictures {name}",
         lambda folder: np.save(folder / "readable.npy", readable(rows, size=64)),
         key={"data": bench.fingerprint, "parts": list(parts), "rows": len(rows)},
-        code=("shared.inference.image", "trainer.row_pictures"),
+        code=("shared.inference.preparation.image", "trainer.row_pictures"),
     )
     kept: pd.DataFrame = rows[np.load(step.folder / "readable.npy")]
     if len(kept) < len(rows):

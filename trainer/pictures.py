@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shared.archives import open_archive
 from shared.errors import InvalidInput, NotFound
-from shared.inference.image import FORMATS, MAX_PIXELS
+from shared.inference.preparation.image import FORMATS, MAX_PIXELS
 
 #: Between an archive and its member, in a reference.
 INSIDE = "!"

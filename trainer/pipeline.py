@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.manifest import ReleaseManifest
 from trainer import assembly
 from trainer.assembly import Chosen
 from trainer.candidates import PictureCandidate, TextCandidate, Workshop

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, NotFound
-from shared.inference.image import prepare
-from shared.inference.image_model import Features
 from shared.inference.onnx_session import open_session
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.image_model import Features
 from trainer.features import FeatureStore, extract_features, extractor_id
 from trainer.pictures import read_picture
 

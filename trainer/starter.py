@@ -13,7 +13,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError, Unavailable
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.logs import configure_logs
 from shared.promotion import promote
 from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, ReleaseSettings

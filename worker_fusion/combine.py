@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 
 Floats = NDArray[np.float32]
 

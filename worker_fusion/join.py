@@ -18,8 +18,8 @@ from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound
-from shared.inference.fusion import FusionModel
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.manifest import ReleaseManifest
 from worker_fusion.combine import Answer, Evidence, answers
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ PROBABILITY_TYPE = np.dtype("<f4")
 
 
 class Registry(Protocol):
-    """What the join needs of `shared.inference.releases.Releases`."""
+    """What the join needs of `shared.inference.releases.registry.Releases`."""
 
     def folder(self, version: str) -> Path:
         """Local folder of a version."""

@@ -5,8 +5,8 @@ import sys
 from shared.broker import Broker
 from shared.contracts import MessageParked, ModalityScored
 from shared.db.session import UnitOfWork, open_engine
-from shared.inference.releases import Releases
-from shared.inference.worker import run_worker
+from shared.inference.releases.registry import Releases
+from shared.inference.serving.worker import run_worker
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (

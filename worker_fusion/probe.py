@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.inference.fusion import FusionModel
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.probe import Answer, Asked, Floats, probe
+from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.serving.probe import Answer, Asked, Floats, probe
 
 
 def load(folder: Path, manifest: ReleaseManifest) -> Answer:  # noqa: ARG001  # as the other probes

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from shared.broker import Publisher
 from shared.contracts import Failure, Modality, ScoreImage
 from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
-from shared.inference.image import prepare
-from shared.inference.image_model import Features, Head, Pixels, halved
-from shared.inference.manifest import ImagePart
-from shared.inference.pool import ModelPool
-from shared.inference.serving import failure_of_release, scored_slice
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.image_model import Features, Head, Pixels, halved
+from shared.inference.releases.manifest import ImagePart
+from shared.inference.serving.pool import ModelPool
+from shared.inference.serving.slices import failure_of_release, scored_slice
 from shared.storage import digest_in
 from worker_image.scorer import Heads
 
@@ -29,7 +29,7 @@ class Pictures(Protocol):
 
 
 class FeatureStore(Protocol):
-    """What the handler needs of `shared.inference.features.OnlineFeatures`."""
+    """What the handler needs of `shared.inference.releases.feature_cache.OnlineFeatures`."""
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
         """Features of the pictures that were seen before."""

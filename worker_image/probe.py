@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from shared.inference.image import prepare
-from shared.inference.image_model import Head
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.probe import Answer, Asked, Floats, probe
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.image_model import Head
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.serving.probe import Answer, Asked, Floats, probe
 from worker_image.scorer import Backbones, ImageScorer
 
 

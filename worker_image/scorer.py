@@ -9,15 +9,15 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from shared.inference.image_model import Backbone, Floats, Head, Pixels
-from shared.inference.manifest import ImagePart, ReleaseManifest
+from shared.inference.releases.image_model import Backbone, Floats, Head, Pixels
+from shared.inference.releases.manifest import ImagePart, ReleaseManifest
 
 #: Heads are a few megabytes each; more releases than these are never asked for at once.
 KEPT_HEADS = 8
 
 
 class Registry(Protocol):
-    """What the heads need of `shared.inference.releases.Releases`."""
+    """What the heads need of `shared.inference.releases.registry.Releases`."""
 
     def folder(self, version: str) -> Path:
         """Local folder of a version."""

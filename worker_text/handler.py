@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from shared.broker import Publisher
 from shared.contracts import Modality, ScoreText
-from shared.inference.pool import ModelPool
-from shared.inference.serving import score_slice
-from shared.inference.text import product_text
+from shared.inference.preparation.text import product_text
+from shared.inference.serving.pool import ModelPool
+from shared.inference.serving.slices import score_slice
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import sys
 
 from shared.broker import Broker
 from shared.contracts import Modality, ScoreText
-from shared.inference.pool import ModelPool
-from shared.inference.releases import Releases
-from shared.inference.worker import run_worker
+from shared.inference.releases.registry import Releases
+from shared.inference.serving.pool import ModelPool
+from shared.inference.serving.worker import run_worker
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (

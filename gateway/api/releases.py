@@ -16,7 +16,7 @@ from gateway.releases.schemas.releases import (
     ReleaseOut,
 )
 from shared.db.models import Promotion
-from shared.inference.releases import CHAMPION
+from shared.inference.releases.registry import CHAMPION
 from shared.promotion import promote
 from shared.promotion import roll_back as roll_back_release
 

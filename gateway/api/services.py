@@ -23,7 +23,7 @@ from gateway.web.rates import Rate, Rates
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
 from shared.errors import Unauthenticated
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.settings import GatewaySettings, RateSettings
 from shared.storage import Storage
 

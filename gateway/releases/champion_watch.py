@@ -22,7 +22,7 @@ STATIONS = ("text.", "image.")
 
 
 class Registry(Protocol):
-    """What the watch needs of `shared.inference.releases.Releases`."""
+    """What the watch needs of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

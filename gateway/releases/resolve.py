@@ -4,11 +4,11 @@ from typing import Protocol
 
 from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
-from shared.inference.releases import CHAMPION, Release
+from shared.inference.releases.registry import CHAMPION, Release
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.Releases`."""
+    """What is needed of `shared.inference.releases.registry.Releases`."""
 
     def show(self, version_or_alias: str) -> Release:
         """One version."""

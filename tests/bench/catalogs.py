@@ -25,10 +25,10 @@ import pandas as pd
 
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
-from shared.inference.image import prepare
-from shared.inference.image_model import Head
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.text import product_text
+from shared.inference.preparation.image import prepare
+from shared.inference.preparation.text import product_text
+from shared.inference.releases.image_model import Head
+from shared.inference.releases.manifest import ReleaseManifest
 from tests.bench.client import Client, Product, save
 from tests.bench.products import dataset, rows_of
 from tests.bench.speed import percentiles

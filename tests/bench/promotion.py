@@ -23,7 +23,7 @@ import numpy as np
 import sqlalchemy
 
 from infra.embedded.settings import EmbeddedSettings
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 from tests.bench.client import Client, Product, in_flight, save
 from tests.bench.products import dataset, products_of, rows_of

@@ -49,9 +49,9 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import ImageUnreadable, NotFound
-from shared.inference.fusion import FusionModel
-from shared.inference.image import prepare
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.manifest import ReleaseManifest
 from shared.logs import configure_logs
 from shared.settings import (
     DatabaseSettings,

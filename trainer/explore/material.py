@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from shared.errors import InvalidInput
-from shared.inference.text import product_text
+from shared.inference.preparation.text import product_text
 from trainer.dataset_check import check_rows, picture_findings, report, row_findings
 from trainer.dataset_report import DatasetReport, Finding, error
 from trainer.dataset_tables import category_names

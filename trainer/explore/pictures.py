@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import RayonError
-from shared.inference.image import FORMATS, prepare
+from shared.inference.preparation.image import FORMATS, prepare
 
 #: Pictures that are read ahead; no more are in memory.
 CHUNK = 64

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.calibration import Doubles, fit_temperature, log_loss, logs, softmax
 
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ import onnx
 from keras import layers
 from onnx import TensorProto, helper
 
-from shared.inference.image_model import Features
+from shared.inference.releases.image_model import Features
 from trainer.candidates import Floats, Labels, Pictures, Workshop
 from trainer.conversion import as_onnx
 from trainer.graph import Graph, Storage

@@ -17,7 +17,7 @@ import sentencepiece
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from shared.inference.text import PADDING, UNKNOWN
+from shared.inference.preparation.text import PADDING, UNKNOWN
 
 Floats = NDArray[np.float32]
 

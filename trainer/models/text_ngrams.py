@@ -14,8 +14,8 @@ from onnx import TensorProto
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC
 
-from shared.inference.manifest import Ngrams
-from shared.inference.ngrams import Ids, character_ids, counted, word_ids
+from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
+from shared.inference.releases.manifest import Ngrams
 from trainer.candidates import Floats, Labels, TextReads, Workshop
 from trainer.graph import Graph, stored_small
 
@@ -39,7 +39,7 @@ class TextNgrams:
 
     settings: NgramSettings = field(default_factory=NgramSettings)
     name: str = "text_ngrams"
-    code: tuple[str, ...] = ("trainer.models.text_ngrams", "shared.inference.ngrams")
+    code: tuple[str, ...] = ("trainer.models.text_ngrams", "shared.inference.preparation.ngrams")
 
     def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
         """Learn nothing: hashing has no vocabulary."""

@@ -15,7 +15,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from shared.inference.text import PADDING, UNKNOWN
+from shared.inference.preparation.text import PADDING, UNKNOWN
 from trainer.candidates import Floats, Labels, TextReads, Workshop
 from trainer.graph import Graph, stored_small
 from trainer.models.subwords import TOKENIZER, VECTORS, learn_subwords, padded, reduced, tokens_of

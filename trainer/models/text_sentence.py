@@ -19,7 +19,7 @@ from keras import layers
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from shared.inference.text import PADDING
+from shared.inference.preparation.text import PADDING
 from trainer.candidates import Floats, Labels, TextReads, Workshop
 from trainer.graph import Graph, stored_small
 from trainer.models.subwords import TOKENIZER, VECTORS, learn_subwords, padded, tokens_of

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
-from shared.inference.fusion import FusionModel
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.manifest import ReleaseManifest
 from trainer.monitoring.estimation import Expectation, is_distribution
 from trainer.monitoring.periods import Period
 from trainer.monitoring.reviews import RANDOM, UNCERTAIN
@@ -31,7 +31,7 @@ PROBABILITY_TYPE = np.dtype("<f4")
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.Releases`."""
+    """What is needed of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable
-from shared.inference.image import prepare
-from shared.inference.text import product_text
+from shared.inference.preparation.image import prepare
+from shared.inference.preparation.text import product_text
 from trainer.explore.languages import NO_TEXT, UNSURE, detect
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ import sys
 from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (

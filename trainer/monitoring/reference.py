@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.contracts import Modality
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.datasets import Dataset
 from trainer.monitoring.descriptors import describe_picture, describe_texts
 from trainer.monitoring.sample import Products, Sample

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from shared.alerts import raise_alert, write_step
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import UnitOfWork, Work, take_turns
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.manifest import ReleaseManifest
 from shared.logs import new_trace_id
 from shared.settings import DriftSettings
 from shared.storage import Storage
@@ -39,7 +39,7 @@ TITLE = 120
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.Releases`."""
+    """What is needed of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.contracts import Modality, ModalityScored
-from shared.inference.features import NoFeatures
-from shared.inference.pool import ModelPool
+from shared.inference.releases.feature_cache import NoFeatures
+from shared.inference.serving.pool import ModelPool
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.bench.limits.products import (

@@ -34,7 +34,7 @@ from shared.contracts import Modality
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Base, LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork, open_engine
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from shared.settings import (
     CatalogSettings,
     DatabaseSettings,

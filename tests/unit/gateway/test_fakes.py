@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from shared.broker import Broker
-from shared.inference.releases import Releases
+from shared.inference.releases.registry import Releases
 from tests.fakes import FakeBroker, FakeReleases
 
 

@@ -24,7 +24,7 @@ from shared.contracts import (
     TrainingRequested,
     all_queues,
 )
-from shared.inference.text import product_text
+from shared.inference.preparation.text import product_text
 
 TRACE = "a" * 32
 MESSAGES: list[Message] = [

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
-from shared.inference.image import prepare
-from shared.inference.image_model import Features, Pixels
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.image_model import Features, Pixels
 from tests.tiny_release import write_tiny_release
 from trainer import features as features_module
 from trainer.features import FeatureStore, extract_features, extractor_id

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.calibration import fit_temperature, fit_weights, log_loss, softmax
 from trainer.models.fusion import Evidence, FusionCandidate, LogLinear, Stacking, WeightedMean
 

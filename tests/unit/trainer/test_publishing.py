@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shared.inference.features import OnlineFeatures
-from shared.inference.image import prepare
-from shared.inference.image_model import Backbone, halved
+from shared.inference.preparation.image import prepare
+from shared.inference.releases.feature_cache import OnlineFeatures
+from shared.inference.releases.image_model import Backbone, halved
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release

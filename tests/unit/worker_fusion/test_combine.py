@@ -3,7 +3,7 @@ import pytest
 
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 from worker_fusion.combine import Answer, Evidence, Floats, answers
 
 CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])

@@ -10,9 +10,9 @@ from PIL import Image
 
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
-from shared.inference.image_model import Features, Pixels
-from shared.inference.manifest import ImagePart
-from shared.inference.pool import ModelPool
+from shared.inference.releases.image_model import Features, Pixels
+from shared.inference.releases.manifest import ImagePart
+from shared.inference.serving.pool import ModelPool
 from tests.factories import make_manifest
 from tests.fakes import FakeBroker, FolderReleases
 from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release

@@ -4,7 +4,7 @@ import pytest
 
 from shared.contracts import Lane, Modality, ModalityScored, ScoreText, TextItem
 from shared.errors import Unavailable
-from shared.inference.pool import ModelPool
+from shared.inference.serving.pool import ModelPool
 from tests.factories import make_manifest
 from tests.fakes import FakeBroker, FolderReleases
 from tests.tiny_release import write_tiny_release

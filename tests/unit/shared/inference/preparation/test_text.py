@@ -3,7 +3,7 @@ import time
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from shared.inference.text import PADDING, UNKNOWN, TextEncoder, clean, product_text
+from shared.inference.preparation.text import PADDING, UNKNOWN, TextEncoder, clean, product_text
 
 
 @pytest.mark.parametrize(

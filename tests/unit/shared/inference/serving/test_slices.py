@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from shared.contracts import Failure, Lane, Modality, ScoreText
 from shared.errors import Unavailable
-from shared.inference.pool import ModelPool
-from shared.inference.serving import score_slice
+from shared.inference.serving.pool import ModelPool
+from shared.inference.serving.slices import score_slice
 from tests.fakes import FolderReleases
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.inference.batcher import Batcher
+from shared.inference.serving.batcher import Batcher
 from tests.servers import until
 
 

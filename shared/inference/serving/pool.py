@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from shared import metrics
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, RayonError, Unavailable
-from shared.inference.batcher import Batcher
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.scorer import Scorer
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.serving.batcher import Batcher
+from shared.inference.serving.scorer import Scorer
 from shared.tracing import span
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ UNUSED_SECONDS = 300.0
 
 
 class Registry(Protocol):
-    """What the pool needs of `shared.inference.releases.Releases`."""
+    """What the pool needs of `shared.inference.releases.registry.Releases`."""
 
     def champion(self) -> str | None:
         """Version that serves."""

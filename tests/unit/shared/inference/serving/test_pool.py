@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, NotFound, Unavailable
-from shared.inference.manifest import ReleaseManifest
-from shared.inference.pool import ModelPool
+from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.serving.pool import ModelPool
 from tests.factories import make_manifest
 from tests.fakes import FolderReleases
 from tests.servers import until
@@ -61,7 +61,7 @@ def scene() -> Scene:
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.inference.pool.UNUSED_SECONDS", 0.0)
+    monkeypatch.setattr("shared.inference.serving.pool.UNUSED_SECONDS", 0.0)
 
 
 def test_champion_is_ready_before_anybody_asks(scene: Scene) -> None:

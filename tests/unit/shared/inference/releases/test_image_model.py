@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.inference.image_model import Backbone
+from shared.inference.releases.image_model import Backbone
 from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared.errors import InvalidInput
-from shared.inference.fusion import FusionModel
+from shared.inference.releases.fusion_model import FusionModel
 
 
 def model(text: float, image: float) -> FusionModel:

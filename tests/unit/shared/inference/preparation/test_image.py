@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageUnreadable
-from shared.inference import image
-from shared.inference.image import MAX_SCANS, prepare
+from shared.inference.preparation import image
+from shared.inference.preparation.image import MAX_SCANS, prepare
 
 SIZE = 299
 

@@ -1,0 +1,1 @@
+"""Preparation of texts and images, the same in training and in serving."""

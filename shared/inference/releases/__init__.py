@@ -1,0 +1,1 @@
+"""Release packages: manifest, models, registry and the cache of image features."""

@@ -1,0 +1,1 @@
+"""Serving of a release: batches, model pool, slices and the worker process."""
