@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.registry import Release
-from shared.promotion import promote
+from shared.lifecycle.promotion import promote
 from shared.settings import TrainerSettings
 from trainer.compare import Outcome
 from trainer.leases import Claim

@@ -14,8 +14,8 @@ from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.registry import Releases
+from shared.lifecycle.promotion import promote
 from shared.logs import configure_logs
-from shared.promotion import promote
 from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, ReleaseSettings
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from gateway.releases.schemas.releases import (
 )
 from shared.db.models import Promotion
 from shared.inference.releases.registry import CHAMPION
-from shared.promotion import promote
-from shared.promotion import roll_back as roll_back_release
+from shared.lifecycle.promotion import promote
+from shared.lifecycle.promotion import roll_back as roll_back_release
 
 router = APIRouter(prefix="/v1", tags=["models"])
 

@@ -13,11 +13,11 @@ from gateway.quality.schemas.drift_alerts import (
     DriftAlertIn,
 )
 from gateway.web.paging import cursor_after, read_cursor
-from shared.alerts import raise_alert, write_step
 from shared.contracts import DriftDetected
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import Work, take_turns
 from shared.errors import Conflict, NotFound
+from shared.lifecycle.alerts import raise_alert, write_step
 
 ALERTMANAGER = "alertmanager"
 

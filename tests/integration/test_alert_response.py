@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from shared.alerts import raise_alert
 from shared.db.models import DatasetVersion, DriftAlert, TrainingRun, User, now
 from shared.db.session import UnitOfWork
+from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings
 from tests.factories import make_job
 from trainer.monitoring.response import AlertResponse

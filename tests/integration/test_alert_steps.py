@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from gateway.quality import drift_alerts
 from gateway.quality.schemas.drift_alerts import AlertmanagerWebhook
-from shared.alerts import write_step
 from shared.db.models import DriftAlert
 from shared.db.session import UnitOfWork, Work
+from shared.lifecycle.alerts import write_step
 from shared.settings import MonitorSettings
 from tests.servers import until
 from trainer.monitoring.response import AlertResponse

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
-from shared.promotion import promote, roll_back
+from shared.lifecycle.promotion import promote, roll_back
 from tests.factories import make_manifest
 from tests.fakes import FakeReleases
 

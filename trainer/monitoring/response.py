@@ -15,7 +15,6 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.alerts import raise_alert, write_step
 from shared.contracts import DatasetUploaded, TrainingRequested
 from shared.db.datasets import parse
 from shared.db.models import (
@@ -31,6 +30,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork, Work, take_turns
+from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.settings import MonitorSettings
 from trainer.monitoring.windows import QUALITY

@@ -18,10 +18,10 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.alerts import raise_alert, write_step
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.inference.releases.manifest import ReleaseManifest
+from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.settings import DriftSettings
 from shared.storage import Storage

@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
-from shared.alerts import raise_alert
 from shared.db.models import DriftAlert, Job, Report, now
 from shared.db.session import UnitOfWork, Work
+from shared.lifecycle.alerts import raise_alert
 from shared.logs import new_trace_id
 from trainer.monitoring.answered import Registry
 from trainer.monitoring.performance import Performances

@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import select
 
-from shared.alerts import raise_alert
 from shared.contracts import DriftDetected, Modality
 from shared.db.models import (
     Base,
@@ -26,6 +25,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput
+from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings, TrainerSettings
 from tests.answered_jobs import AnsweredJobs
 from tests.fakes import FakeBroker, FolderReleases

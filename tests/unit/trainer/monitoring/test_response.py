@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from shared.alerts import raise_alert
 from shared.contracts import DatasetUploaded, DriftDetected, TrainingRequested
 from shared.db.models import (
     AlertStatus,
@@ -17,6 +16,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
+from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings
 from tests.factories import make_job, make_user
 from tests.fakes import FakeBroker

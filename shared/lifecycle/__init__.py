@@ -1,0 +1,1 @@
+"""Life of a release outside training: drift alerts and promotion."""
