@@ -43,7 +43,7 @@ EXPORT_CODE = (
     "trainer.assembly",
     "trainer.export",
     "trainer.features",
-    "trainer.graph",
+    "trainer.candidates.onnx.graph",
 )
 EVALUATION_CODE = (
     "shared.inference.releases.fusion_model",
@@ -52,7 +52,7 @@ EVALUATION_CODE = (
     "shared.inference.preparation.ngrams",
     "shared.inference.onnx_session",
     "shared.inference.preparation.text",
-    "trainer.calibration",
+    "trainer.candidates.calibration",
     "trainer.evaluate",
     "trainer.package",
 )

@@ -21,14 +21,14 @@ from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import TextInputs
-from trainer.calibration import softmax
+from trainer.candidates.calibration import softmax
+from trainer.candidates.image.head import BACKBONE, HEAD
+from trainer.candidates.image.xception import SIZE, XceptionFrozen
+from trainer.candidates.onnx.graph import OPSET, Storage
+from trainer.candidates.registry import TEXT
+from trainer.candidates.text.rnn import TextRnn
 from trainer.datasets import Dataset
 from trainer.export import export_head, export_text
-from trainer.graph import OPSET, Storage
-from trainer.lineup import TEXT
-from trainer.models.picture_head import BACKBONE, HEAD
-from trainer.models.picture_xception import SIZE, XceptionFrozen
-from trainer.models.text_rnn import TextRnn
 from trainer.steps import MARKER
 from trainer.texts import prepared_texts
 

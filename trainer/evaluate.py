@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.calibration import log_loss
+from trainer.candidates.calibration import log_loss
 from trainer.datasets import Dataset
 from trainer.package import LoadedRelease
 

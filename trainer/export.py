@@ -13,10 +13,10 @@ from shared.errors import InvalidInput
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.preparation.text import TEXT_PREPARATION
 from shared.inference.releases.manifest import ImagePart, TextPart
-from trainer.candidates import TextReads
+from trainer.candidates.onnx.graph import Graph, Storage
+from trainer.candidates.protocols import TextReads
+from trainer.candidates.text.subwords import TOKENIZER
 from trainer.features import extractor_id
-from trainer.graph import Graph, Storage
-from trainer.models.subwords import TOKENIZER
 
 NGRAM_INPUTS = {
     "words": TensorProto.INT32,

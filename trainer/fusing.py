@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.calibration import logs
+from trainer.candidates.calibration import logs
+from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
 from trainer.leaderboard import Entry, choose, measure_latency
 from trainer.modality import Bench, Model, deciding, is_official
-from trainer.models.fusion import Evidence, FusionCandidate, combined
 from trainer.row_pictures import RowPictures
 from trainer.steps import Step, parameters
 
@@ -31,10 +31,10 @@ PROBABILITIES, SPEED = "probabilities.npz", "speed.json"
 #: Modules that decide what a fusion becomes, beside its own.
 CODE = (
     "shared.inference.releases.fusion_model",
-    "trainer.calibration",
+    "trainer.candidates.calibration",
     "trainer.fusing",
     "trainer.modality",
-    "trainer.models.fusion",
+    "trainer.candidates.fusion.pools",
 )
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainer.calibration import fit_temperature, softmax
-from trainer.candidates import Labels, PictureCandidate, TextCandidate, Workshop
+from trainer.candidates.calibration import fit_temperature, softmax
+from trainer.candidates.protocols import Labels, PictureCandidate, TextCandidate, Workshop
 from trainer.datasets import Dataset
 from trainer.evaluate import Figures, figures_of, official_weights
 from trainer.leaderboard import Entry, choose
@@ -197,7 +197,7 @@ def speed(
         f"{name} measure",
         measure,
         key=bench.key | {"parts": [(part.temperature, part.weight) for part in parts]},
-        code=("trainer.export", "trainer.leaderboard", "trainer.graph"),
+        code=("trainer.export", "trainer.leaderboard", "trainer.candidates.onnx.graph"),
         after=after,
     )
     return dict(json.loads((step.folder / "speed.json").read_text()))

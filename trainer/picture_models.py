@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.inference.onnx_session import open_session
-from trainer.candidates import Labels, PictureCandidate
+from trainer.candidates.imagenet import WeightsMissing
+from trainer.candidates.protocols import Labels, PictureCandidate
 from trainer.export import export_head
 from trainer.leaderboard import Entry, measure_latency
 from trainer.modality import (
@@ -28,7 +29,6 @@ from trainer.modality import (
     temperature,
     uncalibrated,
 )
-from trainer.models.imagenet import WeightsMissing
 from trainer.row_pictures import RowPictures, readable
 from trainer.steps import Step, parameters
 
@@ -92,8 +92,8 @@ def _run(bench: Bench, candidate: PictureCandidate, given: _Given) -> Model:
         key=bench.key | parameters(candidate.settings),
         code=(
             *candidate.code,
-            "trainer.conversion",
-            "trainer.graph",
+            "trainer.candidates.onnx.conversion",
+            "trainer.candidates.onnx.graph",
             "shared.inference.preparation.image",
         ),
     )

@@ -18,16 +18,16 @@ from shared.errors import InvalidInput
 from shared.inference.releases.manifest import ReleaseManifest
 from trainer import assembly
 from trainer.assembly import Chosen
-from trainer.candidates import PictureCandidate, TextCandidate, Workshop
+from trainer.candidates.fusion.pools import FusionCandidate
+from trainer.candidates.image.champion import champion_backbone
+from trainer.candidates.onnx.graph import Storage
+from trainer.candidates.protocols import PictureCandidate, TextCandidate, Workshop
+from trainer.candidates.registry import FUSION, PICTURES, TEXT
 from trainer.card import model_card
 from trainer.datasets import Dataset
 from trainer.fusing import run_fusion
-from trainer.graph import Storage
 from trainer.leaderboard import as_json, as_markdown, marked
-from trainer.lineup import FUSION, PICTURES, TEXT
 from trainer.modality import Bench, Model
-from trainer.models.fusion import FusionCandidate
-from trainer.models.picture_champion import champion_backbone
 from trainer.monitoring.sample import REFERENCE
 from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, product_text
-from trainer.calibration import fit_weights, logs, softmax
-from trainer.candidates import Labels, TextCandidate
+from trainer.candidates.calibration import fit_weights, logs, softmax
+from trainer.candidates.protocols import Labels, TextCandidate
 from trainer.export import export_text
 from trainer.leaderboard import measure_latency
 from trainer.modality import (
@@ -71,7 +71,7 @@ def run_texts(bench: Bench, candidates: Sequence[TextCandidate], budget_ms: floa
 
 
 def _run(bench: Bench, candidate: TextCandidate, given: _Texts) -> Model:
-    code = (*candidate.code, "trainer.graph", "shared.inference.preparation.text")
+    code = (*candidate.code, "trainer.candidates.onnx.graph", "shared.inference.preparation.text")
     key = bench.key | {"preparation": TEXT_PREPARATION, **parameters(candidate.settings)}
     fit_texts = given.texts["fit"]
     prepared = bench.steps.run(

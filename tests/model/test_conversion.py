@@ -14,8 +14,8 @@ import onnxruntime
 from keras import layers
 from numpy.typing import NDArray
 
-from trainer.conversion import as_onnx
-from trainer.models.picture_head import export_backbone
+from trainer.candidates.image.head import export_backbone
+from trainer.candidates.onnx.conversion import as_onnx
 
 Floats = NDArray[np.float32]
 

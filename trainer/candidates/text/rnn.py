@@ -16,9 +16,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from shared.inference.preparation.text import PADDING, UNKNOWN
-from trainer.candidates import Floats, Labels, TextReads, Workshop
-from trainer.graph import Graph, stored_small
-from trainer.models.subwords import TOKENIZER, VECTORS, learn_subwords, padded, reduced, tokens_of
+from trainer.candidates.onnx.graph import Graph, stored_small
+from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
+from trainer.candidates.text.subwords import (
+    TOKENIZER,
+    VECTORS,
+    learn_subwords,
+    padded,
+    reduced,
+    tokens_of,
+)
 
 Tokens = NDArray[np.int32]
 
@@ -53,7 +60,7 @@ class TextRnn:
 
     settings: RnnSettings = field(default_factory=RnnSettings)
     name: str = "text_rnn"
-    code: tuple[str, ...] = ("trainer.models.text_rnn", "trainer.models.subwords")
+    code: tuple[str, ...] = ("trainer.candidates.text.rnn", "trainer.candidates.text.subwords")
 
     def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
         """Choose the subwords."""

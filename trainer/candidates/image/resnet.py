@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from trainer.models.imagenet import with_weights
-from trainer.models.picture_head import FrozenBackbone
+from trainer.candidates.image.head import FrozenBackbone
+from trainer.candidates.imagenet import with_weights
 
 #: Mean colour of ImageNet, blue first: what the weights were trained with.
 MEAN_COLOUR = (103.939, 116.779, 123.68)
@@ -23,7 +23,7 @@ class ResNet50(FrozenBackbone):
     name: str = "picture_resnet50"
     size: int = 224
     weights_file: str = "resnet50_imagenet_notop.npz"
-    code: tuple[str, ...] = ("trainer.models.picture_resnet", "trainer.models.picture_head")
+    code: tuple[str, ...] = ("trainer.candidates.image.resnet", "trainer.candidates.image.head")
 
     def build(self, weights: Path | None) -> keras.Model:
         """Pixels 0 to 255, `(batch, 224, 224, 3)`, in; `(batch, 2048)` out."""

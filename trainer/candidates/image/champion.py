@@ -12,8 +12,8 @@ from pathlib import Path
 
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.releases.manifest import ReleaseManifest
-from trainer.candidates import Workshop
-from trainer.models.picture_head import BACKBONE, FrozenBackbone, HeadSettings
+from trainer.candidates.image.head import BACKBONE, FrozenBackbone, HeadSettings
+from trainer.candidates.protocols import Workshop
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ChampionBackbone(FrozenBackbone):
     size: int = 0
     weights_file: str = ""
     settings: ChampionSettings = field(default_factory=ChampionSettings)
-    code: tuple[str, ...] = ("trainer.models.picture_champion", "trainer.models.picture_head")
+    code: tuple[str, ...] = ("trainer.candidates.image.champion", "trainer.candidates.image.head")
     release: Path = Path()
 
     @property

@@ -14,13 +14,13 @@ from keras import layers
 from PIL import Image
 
 from trainer.bench import Fitted
-from trainer.calibration import softmax
-from trainer.candidates import Labels, Workshop
+from trainer.candidates.calibration import softmax
+from trainer.candidates.image import xception
+from trainer.candidates.image.head import BACKBONE, Batches, FrozenBackbone, HeadSettings
+from trainer.candidates.image.xception import TuningSettings, XceptionTuned
+from trainer.candidates.onnx.graph import Storage
+from trainer.candidates.protocols import Labels, Workshop
 from trainer.export import export_head, features_of
-from trainer.graph import Storage
-from trainer.models import picture_xception
-from trainer.models.picture_head import BACKBONE, Batches, FrozenBackbone, HeadSettings
-from trainer.models.picture_xception import TuningSettings, XceptionTuned
 from trainer.row_pictures import RowPictures, readable
 
 SIZE = 32
@@ -50,7 +50,7 @@ def small_network() -> keras.Model:
     keras.utils.set_random_seed(0)
     pixels = keras.Input((SIZE, SIZE, 3))
     value = layers.Conv2D(8, 3, strides=4, use_bias=False)(pixels)
-    for number, name in enumerate(picture_xception.TOP_LAYERS):
+    for number, name in enumerate(xception.TOP_LAYERS):
         kind = number % 3
         if kind == 0:
             value = layers.SeparableConv2D(16, 3, padding="same", use_bias=False, name=name)(value)

@@ -16,8 +16,8 @@ from sklearn.svm import LinearSVC
 
 from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
 from shared.inference.releases.manifest import Ngrams
-from trainer.candidates import Floats, Labels, TextReads, Workshop
-from trainer.graph import Graph, stored_small
+from trainer.candidates.onnx.graph import Graph, stored_small
+from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
 
 FILE = "ngrams.npz"
 #: Texts whose n-grams are counted at once.
@@ -39,7 +39,10 @@ class TextNgrams:
 
     settings: NgramSettings = field(default_factory=NgramSettings)
     name: str = "text_ngrams"
-    code: tuple[str, ...] = ("trainer.models.text_ngrams", "shared.inference.preparation.ngrams")
+    code: tuple[str, ...] = (
+        "trainer.candidates.text.ngrams",
+        "shared.inference.preparation.ngrams",
+    )
 
     def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
         """Learn nothing: hashing has no vocabulary."""

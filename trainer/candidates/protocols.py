@@ -3,7 +3,7 @@
 A candidate keeps what it learned in a folder of its own; so a fit that is done once need not be
 repeated, and a stopped run goes on where it was. To add one: write a module under
 `trainer/models/`, and add a line to `TEXT`, `PICTURES` or `FUSION` in
-`trainer/lineup.py`.
+`trainer/candidates/registry.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shared.inference.releases.image_model import Features
 from shared.inference.releases.manifest import Ngrams
-from trainer.graph import Graph, Storage
+from trainer.candidates.onnx.graph import Graph, Storage
 
 Floats = NDArray[np.float32]
 Targets = NDArray[np.int64]

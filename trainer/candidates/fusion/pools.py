@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.calibration import Doubles, fit_temperature, log_loss, logs, softmax
+from trainer.candidates.calibration import Doubles, fit_temperature, log_loss, logs, softmax
 
 Floats = NDArray[np.float32]
 Rows = TypeVar("Rows", NDArray[np.int64], NDArray[np.bool_])

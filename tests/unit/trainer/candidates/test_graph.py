@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer.graph import Graph, stored_small
+from trainer.candidates.onnx.graph import Graph, stored_small
 
 
 def test_int8_keeps_each_channel_to_half_a_step() -> None:

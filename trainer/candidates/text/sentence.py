@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from shared.inference.preparation.text import PADDING
-from trainer.candidates import Floats, Labels, TextReads, Workshop
-from trainer.graph import Graph, stored_small
-from trainer.models.subwords import TOKENIZER, VECTORS, learn_subwords, padded, tokens_of
+from trainer.candidates.onnx.graph import Graph, stored_small
+from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
+from trainer.candidates.text.subwords import TOKENIZER, VECTORS, learn_subwords, padded, tokens_of
 
 ENCODER, HEAD = "encoder.onnx", "head.keras"
 SIZE = 512
@@ -55,7 +55,7 @@ class TextSentence:
 
     settings: SentenceSettings = field(default_factory=SentenceSettings)
     name: str = "text_sentence"
-    code: tuple[str, ...] = ("trainer.models.text_sentence", "trainer.models.subwords")
+    code: tuple[str, ...] = ("trainer.candidates.text.sentence", "trainer.candidates.text.subwords")
 
     def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
         """Choose the subwords, the same as other networks on the same texts."""

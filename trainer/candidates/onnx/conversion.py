@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from trainer.graph import OPSET
+from trainer.candidates.onnx.graph import OPSET
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

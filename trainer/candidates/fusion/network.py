@@ -10,8 +10,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from trainer.calibration import logs, softmax
-from trainer.models.fusion import Combine, Evidence
+from trainer.candidates.calibration import logs, softmax
+from trainer.candidates.fusion.pools import Combine, Evidence
 
 Floats = NDArray[np.float32]
 

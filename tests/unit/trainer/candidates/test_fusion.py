@@ -6,8 +6,14 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.calibration import fit_temperature, fit_weights, log_loss, softmax
-from trainer.models.fusion import Evidence, FusionCandidate, LogLinear, Stacking, WeightedMean
+from trainer.candidates.calibration import fit_temperature, fit_weights, log_loss, softmax
+from trainer.candidates.fusion.pools import (
+    Evidence,
+    FusionCandidate,
+    LogLinear,
+    Stacking,
+    WeightedMean,
+)
 
 GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 800)

@@ -14,10 +14,7 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from trainer.candidates import Floats, Labels, Maps, Pictures, Workshop
-from trainer.graph import Graph
-from trainer.models.imagenet import with_weights
-from trainer.models.picture_head import (
+from trainer.candidates.image.head import (
     BACKBONE,
     HEAD,
     FrozenBackbone,
@@ -27,13 +24,16 @@ from trainer.models.picture_head import (
     fit_head,
     predict_logits,
 )
+from trainer.candidates.imagenet import with_weights
+from trainer.candidates.onnx.graph import Graph
+from trainer.candidates.protocols import Floats, Labels, Maps, Pictures, Workshop
 
 SIZE = 299
 WEIGHTS = "xception_imagenet_notop_fp16.npz"
 CODE = (
-    "trainer.models.imagenet",
-    "trainer.models.picture_xception",
-    "trainer.models.picture_head",
+    "trainer.candidates.imagenet",
+    "trainer.candidates.image.xception",
+    "trainer.candidates.image.head",
 )
 #: Everything before the last block.
 TRUNK = "trunk.onnx"

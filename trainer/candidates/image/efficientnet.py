@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from trainer.candidates import Workshop
-from trainer.models.picture_head import FrozenBackbone
+from trainer.candidates.image.head import FrozenBackbone
+from trainer.candidates.protocols import Workshop
 
 SIZE = 299
 
@@ -24,7 +24,10 @@ class EfficientNetLite0(FrozenBackbone):
     name: str = "picture_efficientnet_lite0"
     size: int = SIZE
     weights_file: str = "efficientnet_lite0_imagenet.keras"
-    code: tuple[str, ...] = ("trainer.models.picture_efficientnet", "trainer.models.picture_head")
+    code: tuple[str, ...] = (
+        "trainer.candidates.image.efficientnet",
+        "trainer.candidates.image.head",
+    )
 
     def missing(self, workshop: Workshop) -> str | None:
         """Keras has no weights of its own for this network."""

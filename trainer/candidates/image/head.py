@@ -13,9 +13,9 @@ from keras import layers
 from onnx import TensorProto, helper
 
 from shared.inference.releases.image_model import Features
-from trainer.candidates import Floats, Labels, Pictures, Workshop
-from trainer.conversion import as_onnx
-from trainer.graph import Graph, Storage
+from trainer.candidates.onnx.conversion import as_onnx
+from trainer.candidates.onnx.graph import Graph, Storage
+from trainer.candidates.protocols import Floats, Labels, Pictures, Workshop
 
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
 #: Pictures whose features are in full precision at once, beside those of a batch.
@@ -43,7 +43,7 @@ class FrozenBackbone:
     size: int
     weights_file: str
     settings: HeadSettings = field(default_factory=HeadSettings)
-    code: tuple[str, ...] = ("trainer.models.picture_head",)
+    code: tuple[str, ...] = ("trainer.candidates.image.head",)
 
     @property
     def network(self) -> str:

@@ -1,0 +1,1 @@
+"""Candidate models behind two protocols, their calibration and their registry."""

@@ -1,0 +1,1 @@
+"""Fusion candidates: pools and a network over both modalities' probabilities."""

@@ -1,0 +1,1 @@
+"""Image candidates: ImageNet networks under a head of our own."""

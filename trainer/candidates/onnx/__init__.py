@@ -1,0 +1,1 @@
+"""Conversion of Keras models to ONNX graphs."""

@@ -1,0 +1,31 @@
+"""The candidates of a training run, one line each; see `trainer.candidates.protocols` for how to add one."""
+
+from trainer.candidates.fusion.network import FeatureNetwork
+from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, Stacking, WeightedMean
+from trainer.candidates.image.efficientnet import EfficientNetLite0
+from trainer.candidates.image.pair import XceptionAndEfficientNet
+from trainer.candidates.image.resnet import ResNet50
+from trainer.candidates.image.xception import XceptionFrozen, XceptionTuned
+from trainer.candidates.protocols import PictureCandidate, TextCandidate
+from trainer.candidates.text.ngrams import TextNgrams
+from trainer.candidates.text.rnn import TextRnn
+from trainer.candidates.text.sentence import TextSentence
+
+TEXT: tuple[TextCandidate, ...] = (
+    TextNgrams(),
+    TextRnn(),
+    TextSentence(),
+)
+PICTURES: tuple[PictureCandidate, ...] = (
+    XceptionFrozen(),
+    XceptionTuned(),
+    EfficientNetLite0(),
+    XceptionAndEfficientNet(),
+    ResNet50(),
+)
+FUSION: tuple[FusionCandidate, ...] = (
+    WeightedMean(),
+    LogLinear(),
+    Stacking(),
+    FeatureNetwork(),
+)

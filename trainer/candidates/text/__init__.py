@@ -1,0 +1,1 @@
+"""Text candidates: n-grams, a recurrent network and sentence embeddings."""
