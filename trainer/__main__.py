@@ -7,8 +7,8 @@ from pathlib import Path
 from shared.errors import RayonError
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
-from trainer.dataset_check import run_check
-from trainer.datasets import load
+from trainer.datasets.folder import load
+from trainer.datasets.validation import run_check
 from trainer.evaluate import evaluate_release
 from trainer.publishing import Online
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shared.inference.releases.manifest import ReleaseManifest
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.evaluate import evaluate_release
 from trainer.export import export_image, export_text
 from trainer.fusing import Fused
@@ -58,7 +58,7 @@ EVALUATION_CODE = (
 )
 REFERENCE_CODE = (
     *EVALUATION_CODE,
-    "trainer.explore.languages",
+    "trainer.datasets.languages",
     "trainer.monitoring.descriptors",
     "trainer.monitoring.reference",
     "trainer.monitoring.sample",

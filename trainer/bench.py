@@ -27,7 +27,7 @@ from trainer.candidates.image.xception import SIZE, XceptionFrozen
 from trainer.candidates.onnx.graph import OPSET, Storage
 from trainer.candidates.registry import TEXT
 from trainer.candidates.text.rnn import TextRnn
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.export import export_head, export_text
 from trainer.steps import MARKER
 from trainer.texts import prepared_texts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shared.errors import RayonError
 from trainer.compare import Rule, compare
-from trainer.datasets import Dataset, load
+from trainer.datasets.folder import Dataset, load
 from trainer.package import LoadedRelease, release_digest
 
 Codes = NDArray[np.int64]

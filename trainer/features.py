@@ -27,8 +27,8 @@ from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
 from shared.inference.releases.image_model import Features, Pixels, halved
+from trainer.datasets.images import read_picture
 from trainer.package import IMAGE_BATCH
-from trainer.pictures import read_picture
 
 log = structlog.get_logger(__name__)
 

@@ -31,7 +31,7 @@ from shared.settings import (
 from shared.storage import Storage
 from shared.tracing import configure_tracing
 from trainer.attempt import Commands
-from trainer.dataset_checks import DatasetChecks
+from trainer.datasets.check_queue import DatasetChecks
 from trainer.runs import Runs
 
 log = structlog.get_logger(__name__)

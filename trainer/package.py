@@ -17,7 +17,7 @@ from shared.inference.preparation.text import TextInputs, product_text
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Backbone, Features, Head, halved
 from shared.inference.releases.manifest import ImagePart, ReleaseManifest, TextPart
-from trainer.pictures import read_picture
+from trainer.datasets.images import read_picture
 
 Floats = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import PictureCandidate, TextCandidate, Workshop
 from trainer.candidates.registry import FUSION, PICTURES, TEXT
 from trainer.card import model_card
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.fusing import run_fusion
 from trainer.leaderboard import as_json, as_markdown, marked
 from trainer.modality import Bench, Model

@@ -19,9 +19,9 @@ from shared.inference.releases.feature_cache import STORED, address
 from shared.inference.releases.image_model import Features
 from shared.inference.releases.manifest import ImagePart, ReleaseManifest
 from shared.storage import Storage
+from trainer.datasets.images import read_picture
 from trainer.features import FeatureStore
 from trainer.package import PictureModel
-from trainer.pictures import read_picture
 
 #: Pictures that are computed again before any is published.
 CHECKED = 8

@@ -26,7 +26,7 @@ from shared.contracts import Modality
 from tests.bench.client import save
 from tests.bench.products import dataset
 from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.monitoring.drift import Limits, measure
 from trainer.monitoring.estimation import estimated_f1
 from trainer.monitoring.reference import HELD_OUT, MOST_PRODUCTS, other_rows, scored

@@ -20,9 +20,9 @@ from PIL import Image
 from shared.db.datasets import upload_folder
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from trainer.dataset_check import check
-from trainer.dataset_versions import Wanted, build
-from trainer.datasets import CHALLENGE, load
+from trainer.datasets.folder import CHALLENGE, load
+from trainer.datasets.validation import check
+from trainer.datasets.versions import Wanted, build
 
 #: Training rows of the challenge.
 ROWS = 84_916

@@ -31,7 +31,7 @@ from tests.bench.client import Client, save
 from tests.bench.products import dataset
 from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
 from tests.e2e.system import System
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.monitoring.reference import other_rows
 
 #: Products as they are, and of each change; a window has a thousand.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.bench.client import Product
-from trainer.datasets import Dataset, load
+from trainer.datasets.folder import Dataset, load
 
 
 def dataset(folder: Path) -> Dataset:

@@ -65,14 +65,14 @@ from shared.storage import Storage
 from tests.answered_jobs import AnsweredJobs
 from tests.bench.products import dataset
 from tests.fakes import FakeBroker, FolderReleases
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
+from trainer.datasets.images import read_picture
 from trainer.monitoring.performance import Performances
 from trainer.monitoring.periods import Period
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.response import AlertResponse
 from trainer.monitoring.windows import DriftWatch
 from trainer.package import LoadedRelease, release_digest
-from trainer.pictures import read_picture
 
 Floats = NDArray[np.float32]
 

@@ -20,9 +20,9 @@ from shared.errors import Conflict, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.factories import make_job
-from trainer import dataset_checks
-from trainer.dataset_checks import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks, LabelledJobs
-from trainer.dataset_versions import load_version
+from trainer.datasets import check_queue
+from trainer.datasets.check_queue import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks, LabelledJobs
+from trainer.datasets.versions import load_version
 
 ORIGIN = Origin(None, None, "0" * 32)
 OLGA = Principal(new_id(), "olga", Role.OPERATOR, "session")
@@ -303,7 +303,7 @@ def test_uploads_that_nobody_knows_are_removed_in_time(
     checks.storage.put_at(f"uploads/{new_id()}/products.csv", b"left by a crash")
     checks.tidy()
     assert len(files_of(tmp_path, "uploads")) == 2
-    monkeypatch.setattr("trainer.dataset_checks.ORPHAN_SECONDS", -1.0)
+    monkeypatch.setattr("trainer.datasets.check_queue.ORPHAN_SECONDS", -1.0)
     assert ORPHAN_SECONDS > 3600
     checks.tidy()
     assert [path.parent.name for path in files_of(tmp_path, "uploads")] == [known.id]

@@ -140,8 +140,8 @@ def test_tuned_block_is_exported_with_what_it_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given a small network in Xception's place
-    monkeypatch.setattr(picture_xception, "build_network", lambda _weights: small_network())
-    monkeypatch.setattr(picture_xception, "SIZE", SIZE)
+    monkeypatch.setattr(xception, "build_network", lambda _weights: small_network())
+    monkeypatch.setattr(xception, "SIZE", SIZE)
     settings = TuningSettings(
         head=HeadSettings(hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1),
         epochs=3,

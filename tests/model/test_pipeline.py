@@ -22,7 +22,7 @@ from trainer import assembly, pipeline
 from trainer.candidates.fusion.pools import LogLinear, WeightedMean
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
-from trainer.datasets import Dataset, load
+from trainer.datasets.folder import Dataset, load
 from trainer.package import LoadedRelease
 from trainer.package_test import Budget, PackageVerdict
 from trainer.pipeline import Plan, train

@@ -8,11 +8,11 @@ import pandas as pd
 
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import product_text
-from trainer.dataset_check import check_rows, picture_findings, report, row_findings
-from trainer.dataset_report import DatasetReport, Finding, error
-from trainer.dataset_tables import category_names
-from trainer.datasets import Dataset, load
-from trainer.pictures import read_picture
+from trainer.datasets.findings import DatasetReport, Finding, error
+from trainer.datasets.folder import Dataset, load
+from trainer.datasets.images import read_picture
+from trainer.datasets.tables import category_names
+from trainer.datasets.validation import check_rows, picture_findings, report, row_findings
 
 #: Parts whose labels no person gave.
 WEAK = ("weak", "weak_held")
@@ -72,7 +72,7 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
 
     Args:
         folder: Of files; or `name@version`, a stored one.
-        seed: As in `trainer.datasets.load`.
+        seed: As in `trainer.datasets.folder.load`.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from trainer.datasets import languages
+from trainer.datasets.images import file_name
 from trainer.drawing import Chart
-from trainer.explore import charts, duplicates, languages, measure, pictures, words
+from trainer.explore import charts, duplicates, measure, pictures, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
 from trainer.explore.figures import figure
 from trainer.explore.material import UNSPLIT, Material
 from trainer.explore.pictures import Looks
-from trainer.pictures import file_name
 
 #: Words and picture sheets are shown of so many categories, the largest.
 LARGEST = 200

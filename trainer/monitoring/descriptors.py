@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.errors import ImageUnreadable
 from shared.inference.preparation.image import prepare
 from shared.inference.preparation.text import product_text
-from trainer.explore.languages import NO_TEXT, UNSURE, detect
+from trainer.datasets.languages import NO_TEXT, UNSURE, detect
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Texts:
 
     Attributes:
         numbers: Shape `(texts, len(TEXT_NAMES))`.
-        languages: As `trainer.explore.languages` names them.
+        languages: As `trainer.datasets.languages` names them.
     """
 
     numbers: Floats

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from shared.contracts import Modality
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
+from trainer.datasets.images import file_name
 from trainer.monitoring.descriptors import describe_picture, describe_texts
 from trainer.monitoring.sample import Products, Sample
 from trainer.package import LoadedRelease
-from trainer.pictures import file_name
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shared.errors import InvalidInput, RayonError
 from trainer.contest import Scored, askable, likeliest, scores
-from trainer.datasets import Dataset, load
+from trainer.datasets.folder import Dataset, load
 from trainer.monitoring.estimation import estimated_f1
 from trainer.monitoring.measurement import by_code, confusions, measured_f1
 from trainer.package import release_digest

@@ -41,7 +41,7 @@ class DatasetVersion(Base):
     pictures: Mapped[int | None]
     #: SHA-256 over everything that the version holds.
     fingerprint: Mapped[str | None] = mapped_column(String(64))
-    #: `findings` and counts, as `trainer.dataset_report` has them.
+    #: `findings` and counts, as `trainer.datasets.findings` has them.
     report: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
     leased_until: Mapped[datetime | None]

@@ -17,7 +17,7 @@ from tests.tiny_release import write_tiny_release
 from trainer import contest as contest_module
 from trainer.compare import Rule
 from trainer.contest import NO_ANSWER, answers, contest, main
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.package import release_digest
 
 RULE = Rule(margin=0.002, confidence=0.95)

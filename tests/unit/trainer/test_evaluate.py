@@ -8,7 +8,7 @@ from PIL import Image
 from shared.contracts import Modality
 from tests.factories import make_manifest
 from tests.tiny_release import write_tiny_release
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.evaluate import calibration_error, evaluate_release, figures_of, official_weights
 
 

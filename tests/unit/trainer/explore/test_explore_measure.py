@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.datasets import load
-from trainer.explore import duplicates, languages, measure, words
+from trainer.datasets import languages
+from trainer.datasets.folder import load
+from trainer.explore import duplicates, measure, words
 from trainer.explore.figures import figure
 from trainer.explore.material import UNSPLIT, Material, read_material
 

@@ -11,7 +11,7 @@ from PIL import Image
 from shared.categories import Category, CategorySet
 from shared.errors import InvalidInput
 from tests.tiny_release import write_tiny_release
-from trainer.datasets import Dataset
+from trainer.datasets.folder import Dataset
 from trainer.monitoring import test_set
 from trainer.monitoring.test_set import main, score
 

@@ -30,12 +30,12 @@ from shared.db.datasets import (
 from shared.errors import InvalidInput, NotFound
 from shared.settings import StorageSettings, TrainerSettings
 from shared.storage import Storage
-from trainer.dataset_check import picture_findings, row_findings
-from trainer.dataset_report import DatasetReport, Finding, error, warning
-from trainer.dataset_split import hashed_parts
-from trainer.dataset_tables import category_names, labelled, too_many
-from trainer.datasets import Dataset, tables, with_pictures
-from trainer.pictures import is_readable, pictures_in, read_picture
+from trainer.datasets.findings import DatasetReport, Finding, error, warning
+from trainer.datasets.folder import Dataset, tables, with_pictures
+from trainer.datasets.images import is_readable, pictures_in, read_picture
+from trainer.datasets.split import hashed_parts
+from trainer.datasets.tables import category_names, labelled, too_many
+from trainer.datasets.validation import picture_findings, row_findings
 
 SCHEMA = pa.schema(
     [

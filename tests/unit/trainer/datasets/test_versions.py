@@ -12,10 +12,10 @@ from shared.db.datasets import pictures_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from trainer import dataset_tables, dataset_versions
-from trainer.dataset_versions import Built, LabelledJob, Wanted, build, load_version
-from trainer.datasets import load
-from trainer.pictures import read_picture
+from trainer.datasets import tables, versions
+from trainer.datasets.folder import load
+from trainer.datasets.images import read_picture
+from trainer.datasets.versions import Built, LabelledJob, Wanted, build, load_version
 
 Make = Callable[..., Built]
 

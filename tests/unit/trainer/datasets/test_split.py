@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.dataset_split import hashed_parts, split_key
+from trainer.datasets.split import hashed_parts, split_key
 
 titles = st.text("abcé -12", max_size=8)
 products = st.lists(st.tuples(titles, st.sampled_from([10, 20, 30])), min_size=1, max_size=60)

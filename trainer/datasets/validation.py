@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from shared.errors import InvalidInput
-from trainer.dataset_report import DatasetReport, Finding, error, warning
-from trainer.dataset_tables import category_names
-from trainer.datasets import labelled_rows, weak_rows
-from trainer.pictures import is_readable
+from trainer.datasets.findings import DatasetReport, Finding, error, warning
+from trainer.datasets.folder import labelled_rows, weak_rows
+from trainer.datasets.images import is_readable
+from trainer.datasets.tables import category_names
 
 
 def check(
@@ -19,7 +19,7 @@ def check(
     deep: bool = False,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> DatasetReport:
-    """Check a folder that `trainer.datasets.load` reads; never raises for what it holds.
+    """Check a folder that `trainer.datasets.folder.load` reads; never raises for what it holds.
 
     Args:
         folder: In the challenge's layout or the simple one.
@@ -67,7 +67,7 @@ def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
     """What is odd about texts, numbers and labels; nothing of it forbids training.
 
     Args:
-        rows: As `trainer.dataset_tables.labelled` gives them.
+        rows: As `trainer.datasets.tables.labelled` gives them.
         known: Codes that are allowed; any if empty.
     """
     sizes = rows["code"].map(rows["code"].value_counts())

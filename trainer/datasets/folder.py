@@ -28,16 +28,16 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
-from trainer.dataset_report import Finding, error
-from trainer.dataset_split import VALIDATION_SHARE, hashed_parts
-from trainer.dataset_tables import (
+from trainer.datasets.findings import Finding, error
+from trainer.datasets.images import Pictures, file_name, pictures_in, read_picture
+from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
+from trainer.datasets.tables import (
     Table,
     category_names,
     labelled,
     read_table,
     require_numbered_once,
 )
-from trainer.pictures import Pictures, file_name, pictures_in, read_picture
 
 #: Share of the weak rows that no model is fitted on: the fusion is fitted there.
 HELD_WEAK_SHARE = 0.15
@@ -120,11 +120,11 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
 
     Raises:
         InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
-            `trainer.dataset_check.check` finds everything that is wrong.
+            `trainer.datasets.validation.check` finds everything that is wrong.
     """
     if "@" in folder.name and not folder.exists():
         # It stands on this module.
-        from trainer.dataset_versions import load_stored
+        from trainer.datasets.versions import load_stored
 
         return load_stored(str(folder))
     official, findings = labelled_rows(folder)

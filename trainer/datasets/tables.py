@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import InvalidInput
-from trainer.dataset_report import Finding, error
+from trainer.datasets.findings import Finding, error
 
 #: What the first column is called where it numbers the rows: nothing, or this.
 INDEX_NAMES = ("", "index")

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
-from tests.unit.trainer.test_datasets import write_data, write_simple, write_weak
-from trainer.dataset_check import check, run_check
-from trainer.dataset_report import DatasetReport
-from trainer.pictures import ZipPictures
+from tests.unit.trainer.datasets.test_loading import write_data, write_simple, write_weak
+from trainer.datasets.findings import DatasetReport
+from trainer.datasets.images import ZipPictures
+from trainer.datasets.validation import check, run_check
 
 
 def found(report: DatasetReport) -> dict[str, tuple[int, tuple[int | str, ...]]]:
@@ -206,10 +206,10 @@ def test_unsafe_archives_are_refused(tmp_path: Path, member: zipfile.ZipInfo, sa
 def test_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.pictures.MAX_UNPACKED", 1)
+    monkeypatch.setattr("trainer.datasets.images.MAX_UNPACKED", 1)
     (fault,) = unsafe(tmp_path, zipfile.ZipInfo("a.png"), zipfile.ZipInfo("b.png")).errors
     assert "unpack to at most 1 bytes. Received: 2" in fault.message
-    monkeypatch.setattr("trainer.pictures.MAX_MEMBERS", 1)
+    monkeypatch.setattr("trainer.datasets.images.MAX_MEMBERS", 1)
     (fault,) = unsafe(tmp_path, zipfile.ZipInfo("a.png"), zipfile.ZipInfo("b.png")).errors
     assert "at most 1 files" in fault.message
 
@@ -233,7 +233,7 @@ def test_too_many_pictures_are_refused_before_they_are_listed(
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for number in range(4):
             archive.writestr(f"{number}.png", b"x")
-    monkeypatch.setattr("trainer.pictures.MAX_MEMBERS", 3)
+    monkeypatch.setattr("trainer.datasets.images.MAX_MEMBERS", 3)
     monkeypatch.delattr(zipfile, "ZipInfo")
     with pytest.raises(InvalidInput, match=r"at most 3 files in images\.zip"):
         ZipPictures(tmp_path / "images.zip")

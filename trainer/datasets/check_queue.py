@@ -18,7 +18,7 @@ from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, no
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.storage import Storage
-from trainer.dataset_versions import Built, LabelledJob, Wanted, build
+from trainer.datasets.versions import Built, LabelledJob, Wanted, build
 
 log = structlog.get_logger(__name__)
 

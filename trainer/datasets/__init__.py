@@ -1,0 +1,1 @@
+"""Labelled products: reading, validation, splitting and stored versions."""

@@ -1,1 +1,0 @@
-"""The candidates: one module each, behind the protocols of `trainer.candidates.protocols`."""
