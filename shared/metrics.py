@@ -1,9 +1,9 @@
 """Every metric of the system, declared once, and the internal port that serves them.
 
-Counters and histograms are kept where things happen. Gauges of what the database and Redis hold
-are set by the scheduler (`gateway.operations.row_counts`, `gateway.operations.queues`), those of models, data and trainings
-by the monitor (`trainer.monitoring.gauges`): one process each, so that no sum counts twice. Every
-gauge has a label: without one, each process would show a nought that nobody has set.
+Counters and histograms are kept where things happen. Gauges of database and Redis contents are set
+by the scheduler (`gateway.operations.row_counts`, `gateway.operations.queues`), gauges of models,
+data and training by the monitor (`trainer.monitoring.gauges`): one process each, so that no sum
+counts twice. Every gauge has a label: without one, each process would export an unset zero.
 """
 
 from collections.abc import Iterator, Mapping

@@ -9,8 +9,8 @@ from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from trainer.datasets.folder import load
 from trainer.datasets.validation import run_check
-from trainer.evaluate import evaluate_release
-from trainer.publishing import Online
+from trainer.release.evaluation import evaluate_release
+from trainer.release.feature_upload import Online
 
 
 def main(arguments: list[str] | None = None) -> int:

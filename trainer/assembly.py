@@ -15,14 +15,12 @@ import pandas as pd
 
 from shared.inference.releases.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
-from trainer.evaluate import evaluate_release
 from trainer.export import export_image, export_text
 from trainer.fusing import Fused
 from trainer.leaderboard import Entry
 from trainer.modality import Bench, Model
 from trainer.monitoring.reference import measure_reference
-from trainer.package import LoadedRelease, release_digest
-from trainer.package_test import (
+from trainer.release.acceptance import (
     Budget,
     Golden,
     GoldenRows,
@@ -30,6 +28,8 @@ from trainer.package_test import (
     surroundings,
     test_package,
 )
+from trainer.release.evaluation import evaluate_release
+from trainer.release.loaded import LoadedRelease, release_digest
 from trainer.steps import Step
 
 #: Rows of the package test.
@@ -42,7 +42,7 @@ EXPORT_CODE = (
     "shared.inference.preparation.text",
     "trainer.assembly",
     "trainer.export",
-    "trainer.features",
+    "trainer.release.image_features",
     "trainer.candidates.onnx.graph",
 )
 EVALUATION_CODE = (
@@ -53,8 +53,8 @@ EVALUATION_CODE = (
     "shared.inference.onnx_session",
     "shared.inference.preparation.text",
     "trainer.candidates.calibration",
-    "trainer.evaluate",
-    "trainer.package",
+    "trainer.release.evaluation",
+    "trainer.release.loaded",
 )
 REFERENCE_CODE = (
     *EVALUATION_CODE,
@@ -63,7 +63,7 @@ REFERENCE_CODE = (
     "trainer.monitoring.reference",
     "trainer.monitoring.sample",
 )
-TEST_CODE = ("trainer.assembly", "trainer.package_test")
+TEST_CODE = ("trainer.assembly", "trainer.release.acceptance")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Commands:
     """What is run in child processes."""
 
     train: Sequence[str] = (sys.executable, "-m", "trainer", "train")
-    contest: Sequence[str] = (sys.executable, "-m", "trainer.contest")
+    contest: Sequence[str] = (sys.executable, "-m", "trainer.release.comparison")
 
 
 class Attempt:

@@ -16,7 +16,7 @@ from shared.inference.releases.manifest import ImagePart, TextPart
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
 from trainer.candidates.text.subwords import TOKENIZER
-from trainer.features import extractor_id
+from trainer.release.image_features import extractor_id
 
 NGRAM_INPUTS = {
     "words": TensorProto.INT32,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainer.evaluate import Figures
+from trainer.release.evaluation import Figures
 
 Item = TypeVar("Item")
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from trainer.candidates.calibration import fit_temperature, softmax
 from trainer.candidates.protocols import Labels, PictureCandidate, TextCandidate, Workshop
 from trainer.datasets.folder import Dataset
-from trainer.evaluate import Figures, figures_of, official_weights
 from trainer.leaderboard import Entry, choose
+from trainer.release.evaluation import Figures, figures_of, official_weights
 from trainer.steps import Step, Steps
 
 Floats = NDArray[np.float32]

@@ -29,9 +29,9 @@ from trainer.fusing import run_fusion
 from trainer.leaderboard import as_json, as_markdown, marked
 from trainer.modality import Bench, Model
 from trainer.monitoring.sample import REFERENCE
-from trainer.package_test import Budget, PackageVerdict
 from trainer.picture_models import run_pictures
-from trainer.publishing import Online, publish_features
+from trainer.release.acceptance import Budget, PackageVerdict
+from trainer.release.feature_upload import Online, publish_features
 from trainer.steps import Steps, parameters
 from trainer.texts import run_texts
 from trainer.tracking import Tracking

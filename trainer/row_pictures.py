@@ -14,7 +14,7 @@ from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features
 from trainer.datasets.images import read_picture
-from trainer.features import FeatureStore, extract_features, extractor_id
+from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 
 #: Pictures that are decoded ahead while a network works on those before.
 CHUNK = 32

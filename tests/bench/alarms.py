@@ -31,7 +31,7 @@ from trainer.monitoring.drift import Limits, measure
 from trainer.monitoring.estimation import estimated_f1
 from trainer.monitoring.reference import HELD_OUT, MOST_PRODUCTS, other_rows, scored
 from trainer.monitoring.sample import Products, Sample
-from trainer.package import LoadedRelease, release_digest
+from trainer.release.loaded import LoadedRelease, release_digest
 
 SIZES = (200, 1_000, 5_000)
 WINDOWS, DRIFTED_WINDOWS = 50, 10

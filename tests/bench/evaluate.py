@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 from tests.bench.client import Client, in_flight, save
 from tests.bench.products import dataset, products_of, rows_of
 from trainer.datasets.folder import Dataset
-from trainer.evaluate import official_weights
+from trainer.release.evaluation import official_weights
 
 #: Difference between the served and the offline figure that is not worth a question.
 TOLERANCE = 0.005

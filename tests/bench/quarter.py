@@ -72,7 +72,7 @@ from trainer.monitoring.periods import Period
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.response import AlertResponse
 from trainer.monitoring.windows import DriftWatch
-from trainer.package import LoadedRelease, release_digest
+from trainer.release.loaded import LoadedRelease, release_digest
 
 Floats = NDArray[np.float32]
 

@@ -23,7 +23,7 @@ from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
 from tests.bench.client import Client, Product, in_flight, save
 from tests.bench.products import dataset, products_of, rows_of
-from trainer.package import LoadedRelease
+from trainer.release.loaded import LoadedRelease
 
 CLIENTS = 64
 #: Single texts from so many clients at once.

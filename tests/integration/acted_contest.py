@@ -1,4 +1,4 @@
-"""Stands for `trainer.contest`: the verdict is given by the environment."""
+"""Stands for `trainer.release.comparison`: the verdict is given by the environment."""
 
 import argparse
 import os

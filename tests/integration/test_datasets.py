@@ -161,7 +161,7 @@ def test_labelled_jobs_are_read_in_order_a_slice_at_a_time(
     asked: list[tuple[str, bool]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dataset_checks, "SLICE", 2)
+    monkeypatch.setattr(check_queue, "SLICE", 2)
     ids = labelled_jobs(unit_of_work, user, 5)
     asked.clear()
     assert [job.id for job in LabelledJobs(unit_of_work)] == ids

@@ -27,7 +27,7 @@ from tests.servers import free_port, until
 from tests.tiny_release import write_tiny_release
 from trainer import leases
 from trainer.attempt import Commands
-from trainer.compare import Outcome
+from trainer.release.paired_bootstrap import Outcome
 from trainer.runs import Runs
 from trainer.starter import import_starter
 

@@ -23,10 +23,10 @@ from trainer.candidates.fusion.pools import LogLinear, WeightedMean
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset, load
-from trainer.package import LoadedRelease
-from trainer.package_test import Budget, PackageVerdict
 from trainer.pipeline import Plan, train
-from trainer.publishing import Online
+from trainer.release.acceptance import Budget, PackageVerdict
+from trainer.release.feature_upload import Online
+from trainer.release.loaded import LoadedRelease
 from trainer.steps import Step, Steps
 from trainer.tracking import Tracking
 

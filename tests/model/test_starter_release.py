@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.package import LoadedRelease
+from trainer.release.loaded import LoadedRelease
 
 FOLDER = Path(__file__).parents[2] / "infra" / "starter_release"
 

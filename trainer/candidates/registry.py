@@ -1,4 +1,4 @@
-"""The candidates of a training run, one line each; see `trainer.candidates.protocols` for how to add one."""
+"""Candidates of a training run, a line each; `trainer.candidates.protocols` has how to add one."""
 
 from trainer.candidates.fusion.network import FeatureNetwork
 from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, Stacking, WeightedMean

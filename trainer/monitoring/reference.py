@@ -17,7 +17,7 @@ from trainer.datasets.folder import Dataset
 from trainer.datasets.images import file_name
 from trainer.monitoring.descriptors import describe_picture, describe_texts
 from trainer.monitoring.sample import Products, Sample
-from trainer.package import LoadedRelease
+from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -18,11 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput, RayonError
-from trainer.contest import Scored, askable, likeliest, scores
 from trainer.datasets.folder import Dataset, load
 from trainer.monitoring.estimation import estimated_f1
 from trainer.monitoring.measurement import by_code, confusions, measured_f1
-from trainer.package import release_digest
+from trainer.release.comparison import Scored, askable, likeliest, scores
+from trainer.release.loaded import release_digest
 
 #: Single jobs and catalogs go first.
 NICENESS = 15

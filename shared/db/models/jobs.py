@@ -108,7 +108,7 @@ class Job(Base):
 #: In a query beside the status that is sought: SQLite uses the index of what is not done only where
 #: its condition is repeated, word for word.
 NOT_DONE = text("jobs.status != 'done'")
-#: Of a job whose product is still there; `gateway.operations.retention` takes it away when the job is old.
+#: Jobs whose product is still stored; `gateway.operations.retention` deletes those of old jobs.
 HAS_PRODUCT = or_(Job.designation != "", Job.description != "", Job.image_uri.is_not(None))
 
 

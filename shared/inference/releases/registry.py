@@ -160,7 +160,7 @@ class Releases:
         return str(version.version)
 
     def mark_champion(self, version: str) -> None:
-        """Move the alias. Callers use `shared.lifecycle.promotion`, which also writes the ledger."""
+        """Move the alias. Callers use `shared.lifecycle.promotion`, which writes the ledger too."""
         with _unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
             model = self._model()

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from trainer.evaluate import Figures
 from trainer.leaderboard import Entry, as_json, as_markdown, choose, marked, measure_latency
+from trainer.release.evaluation import Figures
 
 
 def entry(name: str, loss: float, latency: float = 1.0, note: str = "") -> Entry:

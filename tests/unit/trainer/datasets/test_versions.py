@@ -155,7 +155,7 @@ def test_picture_that_many_rows_name_is_read_once(
         read.append(reference.rpartition("/")[2])
         return read_picture(reference)
 
-    monkeypatch.setattr(dataset_versions, "read_picture", note)
+    monkeypatch.setattr(versions, "read_picture", note)
     lines = [f"{n},produit {n},{'ab'[n % 2]}.png,{10 + n % 2}" for n in range(20)]
     products = "\n".join(["id,designation,image,prdtypecode", *lines, "x,rien,c.png,10"])
     pictures = packed(a=picture("red"), b=picture("blue"), c=b"no picture")
@@ -226,7 +226,7 @@ def test_data_that_cannot_be_trained_on_becomes_no_version(
 def test_versions_have_no_more_classes_together_than_one_may(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_tables, "MAX_CODES", 3)
+    monkeypatch.setattr(tables, "MAX_CODES", 3)
     assert make(1, {"products": table(range(4), (10, 20))}).fingerprint
     built = make(2, {"products": table(range(4, 8), (30, 40))}, base=1)
     assert [one.code for one in built.report.errors] == ["too_many_classes"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
-from trainer.compare import Outcome, Rule, Verdict, compare
+from trainer.release.paired_bootstrap import Outcome, Rule, Verdict, compare
 
 Codes = NDArray[np.int64]
 

@@ -14,11 +14,11 @@ from shared.contracts import Modality
 from shared.errors import InvalidInput
 from tests.factories import make_manifest
 from tests.tiny_release import write_tiny_release
-from trainer import contest as contest_module
-from trainer.compare import Rule
-from trainer.contest import NO_ANSWER, answers, contest, main
 from trainer.datasets.folder import Dataset
-from trainer.package import release_digest
+from trainer.release import comparison as contest_module
+from trainer.release.comparison import NO_ANSWER, answers, contest, main
+from trainer.release.loaded import release_digest
+from trainer.release.paired_bootstrap import Rule
 
 RULE = Rule(margin=0.002, confidence=0.95)
 #: The tiny text model takes short texts for category 10 and long ones for 2583.

@@ -13,8 +13,8 @@ from shared.inference.releases.image_model import Backbone, halved
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
-from trainer.features import FeatureStore, extract_features
-from trainer.publishing import Online, publish_features
+from trainer.release.feature_upload import Online, publish_features
+from trainer.release.image_features import FeatureStore, extract_features
 
 AMPLE = 2**20
 

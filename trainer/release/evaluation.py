@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.calibration import log_loss
 from trainer.datasets.folder import Dataset
-from trainer.package import LoadedRelease
+from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float32]
 

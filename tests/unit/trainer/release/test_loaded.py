@@ -8,7 +8,7 @@ from PIL import Image
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease
 from tests.tiny_release import write_tiny_release
-from trainer.package import IMAGE_BATCH, LoadedRelease, read_pictures
+from trainer.release.loaded import IMAGE_BATCH, LoadedRelease, read_pictures
 
 
 def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:

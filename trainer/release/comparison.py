@@ -1,4 +1,4 @@
-"""Champion against challenger: `python -m trainer.contest CHAMPION CHALLENGER DATA --out FILE`.
+"""Champion against challenger: `python -m trainer.release.comparison CHAMPION CHALLENGER DATA --out FILE`.
 
 A process of its own, for it loads models and takes minutes: it can be stopped at any time.
 """
@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import RayonError
-from trainer.compare import Rule, compare
 from trainer.datasets.folder import Dataset, load
-from trainer.package import LoadedRelease, release_digest
+from trainer.release.loaded import LoadedRelease, release_digest
+from trainer.release.paired_bootstrap import Rule, compare
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -145,7 +145,9 @@ def _floats(scores: pd.DataFrame) -> Floats:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.contest", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.release.comparison", description=__doc__
+    )
     parser.add_argument("champion", type=Path, help="release folder")
     parser.add_argument("challenger", type=Path, help="release folder")
     parser.add_argument("data", type=Path, help="folder in the challenge's layout")

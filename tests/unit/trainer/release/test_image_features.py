@@ -12,8 +12,8 @@ from shared.errors import InvalidInput
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features, Pixels
 from tests.tiny_release import write_tiny_release
-from trainer import features as features_module
-from trainer.features import FeatureStore, extract_features, extractor_id
+from trainer.release import image_features as features_module
+from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 

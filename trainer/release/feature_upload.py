@@ -20,8 +20,8 @@ from shared.inference.releases.image_model import Features
 from shared.inference.releases.manifest import ImagePart, ReleaseManifest
 from shared.storage import Storage
 from trainer.datasets.images import read_picture
-from trainer.features import FeatureStore
-from trainer.package import PictureModel
+from trainer.release.image_features import FeatureStore
+from trainer.release.loaded import PictureModel
 
 #: Pictures that are computed again before any is published.
 CHECKED = 8

@@ -9,7 +9,12 @@ from shared.contracts import Modality
 from tests.factories import make_manifest
 from tests.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
-from trainer.evaluate import calibration_error, evaluate_release, figures_of, official_weights
+from trainer.release.evaluation import (
+    calibration_error,
+    evaluate_release,
+    figures_of,
+    official_weights,
+)
 
 
 def test_perfect_answers_have_no_error() -> None:

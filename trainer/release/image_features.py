@@ -28,7 +28,7 @@ from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
 from shared.inference.releases.image_model import Features, Pixels, halved
 from trainer.datasets.images import read_picture
-from trainer.package import IMAGE_BATCH
+from trainer.release.loaded import IMAGE_BATCH
 
 log = structlog.get_logger(__name__)
 

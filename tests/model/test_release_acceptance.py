@@ -10,8 +10,8 @@ from PIL import Image
 
 from shared.contracts import Modality
 from tests.tiny_release import write_tiny_release
-from trainer import package_test
-from trainer.package_test import (
+from trainer.release import acceptance
+from trainer.release.acceptance import (
     EXACT,
     Budget,
     Difference,
@@ -76,7 +76,7 @@ def with_expected(rows: GoldenRows | None, **changes: object) -> GoldenRows:
 
 
 def test_sound_release_passes_with_its_figures(release: Path, golden: Golden, work: Path) -> None:
-    verdict = package_test.test_package(release, golden, AMPLE, work)
+    verdict = acceptance.test_package(release, golden, AMPLE, work)
     assert verdict.reasons == []
     assert verdict.passed
     assert set(verdict.latencies) == set(verdict.differences) == {"text", "image", "fusion"}
@@ -89,12 +89,12 @@ def test_sound_release_passes_with_its_figures(release: Path, golden: Golden, wo
 
 def test_environments_are_installed_once_and_again_when_broken(work: Path) -> None:
     folder = work / "environments"
-    python = package_test.environment("worker_fusion", folder)
+    python = acceptance.environment("worker_fusion", folder)
     made = python.parent.stat().st_ino
-    assert package_test.environment("worker_fusion", folder) == python
+    assert acceptance.environment("worker_fusion", folder) == python
     assert python.parent.stat().st_ino == made
     python.unlink()
-    assert package_test.environment("worker_fusion", folder).exists()
+    assert acceptance.environment("worker_fusion", folder).exists()
     assert not [*folder.glob(".new-*")]
 
 
@@ -103,7 +103,7 @@ def test_release_of_one_modality_is_tested_for_that(
     tmp_path: Path, golden: Golden, work: Path, modality: Modality
 ) -> None:
     release = write_tiny_release(tmp_path / "1", modalities=[modality])
-    verdict = package_test.test_package(release, golden, AMPLE, work)
+    verdict = acceptance.test_package(release, golden, AMPLE, work)
     assert verdict.reasons == []
     assert set(verdict.differences) == {modality.value}
 
@@ -117,7 +117,7 @@ def test_wrong_golden_answer_is_named_with_its_size(
     other[1] = other[1, ::-1]
     # When the release is tested
     wrong = replace(golden, text=with_expected(golden.text, expected=other))
-    verdict = package_test.test_package(release, wrong, AMPLE, work)
+    verdict = acceptance.test_package(release, wrong, AMPLE, work)
     # Then it says how far off it is, and how often; the other models are tested all the same
     assert not verdict.passed
     far, often = verdict.reasons
@@ -136,13 +136,13 @@ def test_tolerance_is_what_the_caller_says(release: Path, golden: Golden, work: 
     near = golden.text.expected + np.array([0.03, -0.03], np.float32)
     for allowed, passes in ((0.05, True), (0.02, False)):
         rows = with_expected(golden.text, expected=near, tolerance=Tolerance(allowed))
-        verdict = package_test.test_package(release, replace(golden, text=rows), AMPLE, work)
+        verdict = acceptance.test_package(release, replace(golden, text=rows), AMPLE, work)
         assert verdict.passed is passes
 
 
 def test_slow_release_fails_with_the_figure(release: Path, golden: Golden, work: Path) -> None:
     budget = Budget(text_ms=0, image_ms=AMPLE.image_ms, fusion_ms=AMPLE.fusion_ms)
-    (reason,) = package_test.test_package(release, golden, budget, work).reasons
+    (reason,) = acceptance.test_package(release, golden, budget, work).reasons
     assert reason.startswith("The text model takes ")
     assert reason.endswith(" ms for one product at the 95th percentile, and 0 ms are allowed")
 
@@ -161,7 +161,7 @@ def test_corrupted_file_fails_the_worker_that_reads_it(
 ) -> None:
     path = release / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    (reason,) = package_test.test_package(release, golden, AMPLE, work).reasons
+    (reason,) = acceptance.test_package(release, golden, AMPLE, work).reasons
     assert reason.startswith(f"{worker} does not load the release: error: ")
 
 
@@ -173,14 +173,14 @@ def test_missing_file_is_a_reason(
     release: Path, golden: Golden, work: Path, file: str, said: str
 ) -> None:
     (release / file).unlink()
-    (reason,) = package_test.test_package(release, golden, AMPLE, work).reasons
+    (reason,) = acceptance.test_package(release, golden, AMPLE, work).reasons
     assert said in reason
 
 
 def test_model_that_nothing_is_asked_of_does_not_pass(
     release: Path, golden: Golden, work: Path
 ) -> None:
-    verdict = package_test.test_package(release, replace(golden, image=None), AMPLE, work)
+    verdict = acceptance.test_package(release, replace(golden, image=None), AMPLE, work)
     assert verdict.reasons == [
         "There are no golden rows for the image model, so nothing is proven of it"
     ]
@@ -191,7 +191,7 @@ def test_golden_picture_that_cannot_be_read_is_a_reason(
 ) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     rows = GoldenRows.pictures([tmp_path / "broken.png"], np.array([[0.5, 0.5]], np.float32))
-    (reason,) = package_test.test_package(release, replace(golden, image=rows), AMPLE, work).reasons
+    (reason,) = acceptance.test_package(release, replace(golden, image=rows), AMPLE, work).reasons
     assert reason.startswith("worker_image fails on 1 of 1 golden rows: ImageUnreadable: ")
 
 
@@ -199,7 +199,7 @@ def test_answers_of_other_categories_are_a_reason(
     release: Path, golden: Golden, work: Path
 ) -> None:
     rows = with_expected(golden.text, expected=np.full((3, 4), 0.25, np.float32))
-    (reason,) = package_test.test_package(release, replace(golden, text=rows), AMPLE, work).reasons
+    (reason,) = acceptance.test_package(release, replace(golden, text=rows), AMPLE, work).reasons
     assert "answers with shape (3, 2), and the fitted model with (3, 4)" in reason
 
 
@@ -213,7 +213,7 @@ def test_environment_that_cannot_be_made_is_a_reason(
         (tmp_path / "requirements" / f"{worker}.txt").write_text(wrong)
     monkeypatch.setattr(package_test, "PROJECT", tmp_path)
     # When the release is tested
-    verdict = package_test.test_package(release, golden, AMPLE, tmp_path / "work")
+    verdict = acceptance.test_package(release, golden, AMPLE, tmp_path / "work")
     # Then each says why, and no half of an environment is left
     text, image, fusion = verdict.reasons
     assert text.startswith("The environment of worker_text cannot be made: ")
@@ -227,7 +227,7 @@ def test_environment_with_more_than_a_worker_s_packages_is_refused(
     release: Path, golden: Golden, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package_test, "FOREIGN", ("tensorflow", "onnxruntime"))
-    reasons = package_test.test_package(release, golden, AMPLE, work).reasons
+    reasons = acceptance.test_package(release, golden, AMPLE, work).reasons
     assert reasons == [
         f"The environment of worker_{part} has onnxruntime, a worker has not"
         for part in ("text", "image")
@@ -235,20 +235,20 @@ def test_environment_with_more_than_a_worker_s_packages_is_refused(
 
 
 def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) -> None:
-    python = package_test.environment("worker_text", work / "environments")
+    python = acceptance.environment("worker_text", work / "environments")
     for code, said in (
         ("import tensorflow", "No module named 'tensorflow'"),
         ("import trainer", "No module named 'trainer'"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "There is no network"),
     ):
-        with package_test.sources_in(work) as sources:
-            ran = package_test.run_clean([str(python), "-c", code], sources, "")
+        with acceptance.sources_in(work) as sources:
+            ran = acceptance.run_clean([str(python), "-c", code], sources, "")
         assert ran.returncode == 1
         assert said in ran.stderr
 
 
 def test_verdict_stands_on_workers_code_requirements_and_python() -> None:
-    found = package_test.surroundings()
+    found = acceptance.surroundings()
     assert {"worker_text/scorer.py", "shared/inference/preparation/text.py", "python"} <= set(found)
     assert {f"requirements/worker_{part}.txt" for part in ("text", "image", "fusion")} <= set(found)
     assert not [name for name in found if name.startswith("trainer/")]
@@ -263,7 +263,7 @@ def test_verdict_is_kept_as_it_is(tmp_path: Path) -> None:
 
 
 def test_probe_without_a_folder_says_what_it_expects(work: Path) -> None:
-    python = package_test.environment("worker_text", work / "environments")
-    with package_test.sources_in(work) as sources:
-        ran = package_test.run_clean([str(python), "-m", "worker_text.probe"], sources, "")
+    python = acceptance.environment("worker_text", work / "environments")
+    with acceptance.sources_in(work) as sources:
+        ran = acceptance.run_clean([str(python), "-m", "worker_text.probe"], sources, "")
     assert (ran.returncode, ran.stderr) == (2, "Expected the folder of a release.\n")

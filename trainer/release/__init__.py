@@ -1,0 +1,1 @@
+"""Release packages: evaluation, acceptance, comparison and image features."""
