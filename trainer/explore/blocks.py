@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from trainer.drawing import Chart
 from trainer.explore.figures import figure, heading
+from trainer.pages.svg import Chart
 
 #: A table with more lines is cut.
 MOST_LINES = 1_000

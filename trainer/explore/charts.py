@@ -1,12 +1,23 @@
-"""Draws tables as SVG, in the way of `trainer.drawing`."""
+"""Draws tables as SVG, in the way of `trainer.pages.svg`."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree  # nosec B405  # only writes
 
 import pandas as pd
 
-from trainer.drawing import ACCENT, COLOURS, GRID, WIDTH, Chart, box, canvas, chart, printable, text
 from trainer.explore.figures import figure
+from trainer.pages.svg import (
+    ACCENT,
+    COLOURS,
+    GRID,
+    WIDTH,
+    Chart,
+    box,
+    canvas,
+    chart,
+    printable,
+    text,
+)
 
 LABEL_WIDTH, VALUE_WIDTH = 270, 70
 LINE, BAR = 22, 14

@@ -7,12 +7,12 @@ import pandas as pd
 
 from trainer.datasets import languages
 from trainer.datasets.images import file_name
-from trainer.drawing import Chart
 from trainer.explore import charts, duplicates, measure, pictures, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
 from trainer.explore.figures import figure
 from trainer.explore.material import UNSPLIT, Material
 from trainer.explore.pictures import Looks
+from trainer.pages.svg import Chart
 
 #: Words and picture sheets are shown of so many categories, the largest.
 LARGEST = 200

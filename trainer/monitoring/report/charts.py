@@ -1,4 +1,4 @@
-"""The report's charts, in the way of `trainer.drawing`.
+"""The report's charts, in the way of `trainer.pages.svg`.
 
 Each kind of figure has a shape of its own as well as a colour, so that a print in grey can be read.
 """
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree  # nosec B405  # only writes
 
-from trainer.drawing import (
+from trainer.pages.svg import (
     ACCENT,
     COLOURS,
     GRID,

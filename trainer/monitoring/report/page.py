@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-from trainer.drawing import Chart
 from trainer.monitoring.report import charts, verdict
+from trainer.pages.svg import Chart
 
 Json = dict[str, Any]
 
