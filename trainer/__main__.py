@@ -83,8 +83,8 @@ def _explore(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     # TensorFlow takes seconds to load and the other commands may not need it.
-    from trainer.pipeline import Plan, train
-    from trainer.tracking import Tracking
+    from trainer.pipeline.tracking import Tracking
+    from trainer.pipeline.training import Plan, train
 
     plan = Plan(
         work=given.work,
@@ -130,13 +130,13 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _refer(given: argparse.Namespace) -> None:
-    from trainer.assembly import refer
+    from trainer.pipeline.assembly import refer
 
     refer(given.release, load(given.data), given.release)
 
 
 def _bench(given: argparse.Namespace) -> None:
-    from trainer.bench import bench_image, bench_storage, bench_text
+    from trainer.pipeline.speed import bench_image, bench_storage, bench_text
 
     for line in bench_text(given.work, given.threads):
         print(line, flush=True)

@@ -13,15 +13,15 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
 from trainer.candidates.image.head import BACKBONE, Batches, FrozenBackbone, HeadSettings
 from trainer.candidates.image.xception import TuningSettings, XceptionTuned
 from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import Labels, Workshop
-from trainer.export import export_head, features_of
-from trainer.row_pictures import RowPictures, readable
+from trainer.pipeline.export import export_head, features_of
+from trainer.pipeline.row_images import RowPictures, readable
+from trainer.pipeline.speed import Fitted
 
 SIZE = 32
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))

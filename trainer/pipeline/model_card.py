@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.inference.releases.manifest import ReleaseManifest
-from trainer.leaderboard import Entry, as_markdown
+from trainer.pipeline.leaderboard import Entry, as_markdown
 
 #: What the models are, in a line.
 MODELS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.steps import MARKER, StepFailed, Steps
+from trainer.pipeline.steps import MARKER, StepFailed, Steps
 
 CODE = ("trainer.candidates.calibration",)
 

@@ -1,6 +1,13 @@
 from dataclasses import replace
 
-from trainer.leaderboard import Entry, as_json, as_markdown, choose, marked, measure_latency
+from trainer.pipeline.leaderboard import (
+    Entry,
+    as_json,
+    as_markdown,
+    choose,
+    marked,
+    measure_latency,
+)
 from trainer.release.evaluation import Figures
 
 

@@ -15,11 +15,12 @@ import pandas as pd
 
 from shared.inference.releases.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
-from trainer.export import export_image, export_text
-from trainer.fusing import Fused
-from trainer.leaderboard import Entry
-from trainer.modality import Bench, Model
 from trainer.monitoring.reference import measure_reference
+from trainer.pipeline.export import export_image, export_text
+from trainer.pipeline.fitting import Bench, Model
+from trainer.pipeline.fusion_stage import Fused
+from trainer.pipeline.leaderboard import Entry
+from trainer.pipeline.steps import Step
 from trainer.release.acceptance import (
     Budget,
     Golden,
@@ -30,7 +31,6 @@ from trainer.release.acceptance import (
 )
 from trainer.release.evaluation import evaluate_release
 from trainer.release.loaded import LoadedRelease, release_digest
-from trainer.steps import Step
 
 #: Rows of the package test.
 GOLDEN_ROWS = 64
@@ -40,8 +40,8 @@ EXPORT_CODE = (
     "shared.inference.preparation.image",
     "shared.inference.releases.manifest",
     "shared.inference.preparation.text",
-    "trainer.assembly",
-    "trainer.export",
+    "trainer.pipeline.assembly",
+    "trainer.pipeline.export",
     "trainer.release.image_features",
     "trainer.candidates.onnx.graph",
 )
@@ -63,7 +63,7 @@ REFERENCE_CODE = (
     "trainer.monitoring.reference",
     "trainer.monitoring.sample",
 )
-TEST_CODE = ("trainer.assembly", "trainer.release.acceptance")
+TEST_CODE = ("trainer.pipeline.assembly", "trainer.release.acceptance")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from shared.inference.onnx_session import open_session
 from trainer.candidates.imagenet import WeightsMissing
 from trainer.candidates.protocols import Labels, PictureCandidate
-from trainer.export import export_head
-from trainer.leaderboard import Entry, measure_latency
-from trainer.modality import (
+from trainer.pipeline.export import export_head
+from trainer.pipeline.fitting import (
     HELD,
     Bench,
     Model,
@@ -29,8 +28,9 @@ from trainer.modality import (
     temperature,
     uncalibrated,
 )
-from trainer.row_pictures import RowPictures, readable
-from trainer.steps import Step, parameters
+from trainer.pipeline.leaderboard import Entry, measure_latency
+from trainer.pipeline.row_images import RowPictures, readable
+from trainer.pipeline.steps import Step, parameters
 
 #: Pictures of the latency measurement.
 TIMED_PICTURES = 24
@@ -142,7 +142,7 @@ def readable_rows(bench: Bench, name: str, parts: Sequence[str]) -> pd.DataFrame
         f"pictures {name}",
         lambda folder: np.save(folder / "readable.npy", readable(rows, size=64)),
         key={"data": bench.fingerprint, "parts": list(parts), "rows": len(rows)},
-        code=("shared.inference.preparation.image", "trainer.row_pictures"),
+        code=("shared.inference.preparation.image", "trainer.pipeline.row_images"),
     )
     kept: pd.DataFrame = rows[np.load(step.folder / "readable.npy")]
     if len(kept) < len(rows):

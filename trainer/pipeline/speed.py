@@ -28,9 +28,9 @@ from trainer.candidates.onnx.graph import OPSET, Storage
 from trainer.candidates.registry import TEXT
 from trainer.candidates.text.rnn import TextRnn
 from trainer.datasets.folder import Dataset
-from trainer.export import export_head, export_text
-from trainer.steps import MARKER
-from trainer.texts import prepared_texts
+from trainer.pipeline.export import export_head, export_text
+from trainer.pipeline.steps import MARKER
+from trainer.pipeline.text_stage import prepared_texts
 
 STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
 #: Long enough that a pause of the machine does not decide.
@@ -45,7 +45,7 @@ Call = Callable[[NDArray[np.generic]], object]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A candidate alone, as `trainer.export` reads it."""
+    """A candidate alone, as `trainer.pipeline.export` reads it."""
 
     candidate: Any
     folder: Path

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from trainer.candidates.calibration import fit_temperature, softmax
 from trainer.candidates.protocols import Labels, PictureCandidate, TextCandidate, Workshop
 from trainer.datasets.folder import Dataset
-from trainer.leaderboard import Entry, choose
+from trainer.pipeline.leaderboard import Entry, choose
+from trainer.pipeline.steps import Step, Steps
 from trainer.release.evaluation import Figures, figures_of, official_weights
-from trainer.steps import Step, Steps
 
 Floats = NDArray[np.float32]
 
@@ -197,7 +197,11 @@ def speed(
         f"{name} measure",
         measure,
         key=bench.key | {"parts": [(part.temperature, part.weight) for part in parts]},
-        code=("trainer.export", "trainer.leaderboard", "trainer.candidates.onnx.graph"),
+        code=(
+            "trainer.pipeline.export",
+            "trainer.pipeline.leaderboard",
+            "trainer.candidates.onnx.graph",
+        ),
         after=after,
     )
     return dict(json.loads((step.folder / "speed.json").read_text()))

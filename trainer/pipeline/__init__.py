@@ -1,0 +1,1 @@
+"""Training pipeline: fit all candidates, choose, export and test a release."""
