@@ -32,7 +32,7 @@ from tests.bench.products import dataset
 from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
 from tests.e2e.system import System
 from trainer.datasets.folder import Dataset
-from trainer.monitoring.reference import other_rows
+from trainer.reference.build import other_rows
 
 #: Products as they are, and of each change; a window has a thousand.
 UNCHANGED, CHANGED, WINDOW = 5_000, 2_400, 1_000

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Modality
-from trainer.monitoring.sample import NAMES, QUALITY, Sample, View
 from trainer.monitoring.twosample import (
     Difference,
     feature_moved,
@@ -25,6 +24,7 @@ from trainer.monitoring.twosample import (
     shares_moved,
     tell_apart,
 )
+from trainer.reference.sample import NAMES, QUALITY, Sample, View
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -16,8 +16,8 @@ from shared.db.models import Job, JobStatus, Score, now
 from shared.errors import NotFound
 from shared.storage import Storage
 from trainer.monitoring.answered import PROBABILITY_TYPE
-from trainer.monitoring.descriptors import describe_picture, describe_texts
-from trainer.monitoring.sample import Products
+from trainer.reference.descriptors import describe_picture, describe_texts
+from trainer.reference.sample import Products
 
 Floats = NDArray[np.float64]
 

@@ -15,12 +15,12 @@ import pandas as pd
 
 from shared.inference.releases.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
-from trainer.monitoring.reference import measure_reference
 from trainer.pipeline.export import export_image, export_text
 from trainer.pipeline.fitting import Bench, Model
 from trainer.pipeline.fusion_stage import Fused
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.steps import Step
+from trainer.reference.build import measure_reference
 from trainer.release.acceptance import (
     Budget,
     Golden,
@@ -59,9 +59,9 @@ EVALUATION_CODE = (
 REFERENCE_CODE = (
     *EVALUATION_CODE,
     "trainer.datasets.languages",
-    "trainer.monitoring.descriptors",
-    "trainer.monitoring.reference",
-    "trainer.monitoring.sample",
+    "trainer.reference.descriptors",
+    "trainer.reference.build",
+    "trainer.reference.sample",
 )
 TEST_CODE = ("trainer.pipeline.assembly", "trainer.release.acceptance")
 

@@ -22,7 +22,6 @@ from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import PictureCandidate, TextCandidate, Workshop
 from trainer.candidates.registry import FUSION, PICTURES, TEXT
 from trainer.datasets.folder import Dataset
-from trainer.monitoring.sample import REFERENCE
 from trainer.pipeline import assembly
 from trainer.pipeline.assembly import Chosen
 from trainer.pipeline.fitting import Bench, Model
@@ -33,6 +32,7 @@ from trainer.pipeline.model_card import model_card
 from trainer.pipeline.steps import Steps, parameters
 from trainer.pipeline.text_stage import run_texts
 from trainer.pipeline.tracking import Tracking
+from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import Budget, PackageVerdict
 from trainer.release.feature_upload import Online, publish_features
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from shared.contracts import Modality
-from trainer.monitoring.descriptors import PICTURE_NAMES, describe_texts
-from trainer.monitoring.sample import Products
+from trainer.reference.descriptors import PICTURE_NAMES, describe_texts
+from trainer.reference.sample import Products
 
 FRENCH = ["piscine", "livre", "ronde", "bleue", "pour", "les", "enfants", "avec", "une", "pompe"]
 ENGLISH = ["pool", "book", "round", "blue", "for", "the", "children", "with", "this", "pump"]

@@ -11,9 +11,9 @@ from shared.contracts import Modality
 from shared.errors import InvalidInput
 from tests.factories import make_manifest
 from tests.unit.trainer.monitoring.products import ENGLISH, make_products
-from trainer.monitoring import sample
 from trainer.monitoring.drift import Limits, Measured, measure
-from trainer.monitoring.sample import Sample
+from trainer.reference import sample
+from trainer.reference.sample import Sample
 
 CATEGORIES = make_manifest().category_set
 REFERENCE = make_products(900).sample()

@@ -15,8 +15,8 @@ from shared.contracts import Modality
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import file_name
-from trainer.monitoring.descriptors import describe_picture, describe_texts
-from trainer.monitoring.sample import Products, Sample
+from trainer.reference.descriptors import describe_picture, describe_texts
+from trainer.reference.sample import Products, Sample
 from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float64]

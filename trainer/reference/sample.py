@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.contracts import Modality
 from shared.errors import InvalidInput
 from trainer.datasets.languages import UNSURE
-from trainer.monitoring.descriptors import PICTURE_NAMES, TEXT_NAMES, Texts
+from trainer.reference.descriptors import PICTURE_NAMES, TEXT_NAMES, Texts
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

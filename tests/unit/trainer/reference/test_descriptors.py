@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from trainer.monitoring.descriptors import (
+from trainer.reference.descriptors import (
     PICTURE_NAMES,
     TEXT_NAMES,
     describe_picture,

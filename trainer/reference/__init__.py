@@ -1,0 +1,1 @@
+"""Drift reference of a release: descriptors of held-out products."""
