@@ -30,9 +30,9 @@ from shared.settings import (
 )
 from shared.storage import Storage
 from shared.tracing import configure_tracing
-from trainer.attempt import Commands
 from trainer.datasets.check_queue import DatasetChecks
-from trainer.runs import Runs
+from trainer.runs.attempt import Commands
+from trainer.runs.queue import Runs
 
 log = structlog.get_logger(__name__)
 

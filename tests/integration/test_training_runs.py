@@ -25,10 +25,10 @@ from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.training_service import ACTED
 from tests.servers import free_port, until
 from tests.tiny_release import write_tiny_release
-from trainer import leases
-from trainer.attempt import Commands
 from trainer.release.paired_bootstrap import Outcome
-from trainer.runs import Runs
+from trainer.runs import leases
+from trainer.runs.attempt import Commands
+from trainer.runs.queue import Runs
 from trainer.starter import import_starter
 
 #: A busy machine starts a service in 20 seconds.

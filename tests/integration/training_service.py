@@ -10,8 +10,8 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings, TrainerSettings
 from tests.fakes import FakeBroker
 from tests.folder_registry import FolderRegistry
-from trainer.attempt import Commands
-from trainer.runs import Runs
+from trainer.runs.attempt import Commands
+from trainer.runs.queue import Runs
 
 ACTED = Commands(
     train=(sys.executable, "-m", "tests.integration.acted_training"),

@@ -30,13 +30,13 @@ from shared.db.models import Job, Performance, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound, RayonError
 from shared.settings import MonitorSettings, TrainerSettings
-from trainer.child import Workbench
 from trainer.monitoring import answered
 from trainer.monitoring.answered import MODALITIES, Fusing, Labelled, Registry
 from trainer.monitoring.estimation import Estimate
 from trainer.monitoring.measurement import Confusions, by_code, measured_f1
 from trainer.monitoring.periods import DAY, Period
 from trainer.monitoring.response import latest_dataset
+from trainer.runs.child_process import Workbench
 
 log = structlog.get_logger(__name__)
 

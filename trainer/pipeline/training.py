@@ -2,7 +2,7 @@
 
 read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
 will serve ─ keep a reference for drift ─ test the package ─ describe. Registering, comparing and
-promoting follow in `trainer.runs`. Every step keeps what it computed for the same data and code;
+promoting follow in `trainer.runs.queue`. Every step keeps what it computed for the same data and code;
 see `trainer.pipeline.steps`.
 """
 

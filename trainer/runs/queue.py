@@ -12,10 +12,10 @@ from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
 from shared.settings import TrainerSettings
-from trainer.attempt import KEPT, Attempt, Commands, Killed, explained
-from trainer.delivery import Delivery, Registry
-from trainer.heart import Cancelled, Stopped
-from trainer.leases import Claim, LeaseLost, Leases
+from trainer.runs.attempt import KEPT, Attempt, Commands, Killed, explained
+from trainer.runs.delivery import Delivery, Registry
+from trainer.runs.lease_keeper import Cancelled, Stopped
+from trainer.runs.leases import Claim, LeaseLost, Leases
 
 log = structlog.get_logger(__name__)
 

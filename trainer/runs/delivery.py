@@ -13,8 +13,8 @@ from shared.errors import RayonError, Unavailable
 from shared.inference.releases.registry import Release
 from shared.lifecycle.promotion import promote
 from shared.settings import TrainerSettings
-from trainer.leases import Claim
 from trainer.release.paired_bootstrap import Outcome
+from trainer.runs.leases import Claim
 
 Found = TypeVar("Found")
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import structlog
 
 from shared.errors import Unavailable
-from trainer.leases import Claim, LeaseLost, Leases
+from trainer.runs.leases import Claim, LeaseLost, Leases
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Training runs: queue, leases, child processes and delivery of the result."""
