@@ -388,7 +388,7 @@ class DriftSettings(Settings):
     interval_seconds: float = Field(default=15.0, gt=0)
     #: Nothing is alerted of twice within so long.
     cooldown_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
-    #: What is far; see `trainer.monitoring.drift.Limits`.
+    #: What is far; see `trainer.monitoring.drift.measure.Limits`.
     content: float = Field(default=0.15, gt=0, le=1)
     mix: float = Field(default=0.1, gt=0)
     share: float = Field(default=0.2, gt=0)

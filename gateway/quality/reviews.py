@@ -1,4 +1,4 @@
-"""Answers that were chosen for people to look at; `trainer.monitoring.reviews` chooses them."""
+"""Answers that were chosen for people to look at; `trainer.monitoring.performance.reviews` chooses them."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -45,7 +45,7 @@ def _services() -> list[Program]:
         _worker("text", "catalog", "rest"),
         _worker("fusion", "catalog", "rest"),
         _service("trainer", "trainer.main", "rest"),
-        _service("monitor", "trainer.monitoring.main", "rest"),
+        _service("monitor", "trainer.monitor", "rest"),
     ]
 
 

@@ -27,8 +27,8 @@ from tests.bench.client import save
 from tests.bench.products import dataset
 from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
 from trainer.datasets.folder import Dataset
-from trainer.monitoring.drift import Limits, measure
-from trainer.monitoring.estimation import estimated_f1
+from trainer.monitoring.drift.measure import Limits, measure
+from trainer.monitoring.performance.cbpe import estimated_f1
 from trainer.reference.build import HELD_OUT, MOST_PRODUCTS, other_rows, scored
 from trainer.reference.sample import Products, Sample
 from trainer.release.loaded import LoadedRelease, release_digest

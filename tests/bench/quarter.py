@@ -67,11 +67,11 @@ from tests.bench.products import dataset
 from tests.fakes import FakeBroker, FolderReleases
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_picture
-from trainer.monitoring.performance import Performances
-from trainer.monitoring.periods import Period
+from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.drift.windows import DriftWatch
+from trainer.monitoring.performance.measure import Performances
+from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report.reports import Reports
-from trainer.monitoring.response import AlertResponse
-from trainer.monitoring.windows import DriftWatch
 from trainer.release.loaded import LoadedRelease, release_digest
 
 Floats = NDArray[np.float32]

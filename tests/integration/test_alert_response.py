@@ -8,7 +8,7 @@ from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings
 from tests.factories import make_job
-from trainer.monitoring.response import AlertResponse
+from trainer.monitoring.alert_response import AlertResponse
 
 KINDS = ("text", "image", "prediction")
 

@@ -12,7 +12,7 @@ from shared.db.session import UnitOfWork, Work
 from shared.lifecycle.alerts import write_step
 from shared.settings import MonitorSettings
 from tests.servers import until
-from trainer.monitoring.response import AlertResponse
+from trainer.monitoring.alert_response import AlertResponse
 
 TRACE = "0" * 32
 SECONDS = 20.0

@@ -13,7 +13,7 @@ from tests.factories import make_job
 from tests.folder_registry import FolderRegistry
 from tests.tiny_release import write_tiny_release
 from tests.unit.trainer.monitoring.products import make_products
-from trainer.monitoring.windows import DriftWatch
+from trainer.monitoring.drift.windows import DriftWatch
 
 ROWS = 120
 

@@ -10,7 +10,7 @@ from shared.settings import MonitorSettings, TrainerSettings
 from tests.answered_jobs import AnsweredJobs
 from tests.fakes import FolderReleases
 from tests.tiny_release import write_tiny_release
-from trainer.monitoring.performance import Performances
+from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.report.reports import Reports
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from shared.db.models import Review, User
 from shared.db.session import UnitOfWork
 from shared.settings import MonitorSettings
 from tests.factories import make_job
-from trainer.monitoring.periods import Period
-from trainer.monitoring.reviews import Reviews
+from trainer.monitoring.performance.periods import Period
+from trainer.monitoring.performance.reviews import Reviews
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ANSWERS = 200

@@ -8,11 +8,11 @@ import jinja2
 import pandas as pd
 
 from shared.errors import InvalidInput
-from trainer.explore import measure, pictures, sections
+from trainer.explore import images, measure, sections
 from trainer.explore.blocks import Section
 from trainer.explore.figures import figure
+from trainer.explore.images import Looks
 from trainer.explore.material import Material, read_material
-from trainer.explore.pictures import Looks
 
 #: The page says how far it is after this many pictures.
 TELL_EVERY = 5_000
@@ -48,7 +48,7 @@ def choose_pictures(material: Material) -> dict[int, list[str]]:
     sizes = measure.balance(material.labelled)
     rows = material.labelled
     shown = rows[rows["code"].isin(sizes.index[: sections.LARGEST])]
-    return pictures.sample(shown, sections.sheet_size(len(sizes)))
+    return images.sample(shown, sections.sheet_size(len(sizes)))
 
 
 def look(
@@ -63,7 +63,7 @@ def look(
             tell(f"{done} pictures")
 
     small = [reference for references in chosen.values() for reference in references]
-    return pictures.look_at_all(
+    return images.look_at_all(
         material.rows["picture"], material.read, small=small, tell=tell_now_and_then
     )
 

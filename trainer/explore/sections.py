@@ -7,11 +7,11 @@ import pandas as pd
 
 from trainer.datasets import languages
 from trainer.datasets.images import file_name
-from trainer.explore import charts, duplicates, measure, pictures, words
+from trainer.explore import charts, duplicates, images, measure, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
 from trainer.explore.figures import figure
+from trainer.explore.images import Looks
 from trainer.explore.material import UNSPLIT, Material
-from trainer.explore.pictures import Looks
 from trainer.pages.svg import Chart
 
 #: Words and picture sheets are shown of so many categories, the largest.
@@ -224,14 +224,14 @@ def picture_sizes(looks: Looks) -> Section:
     )
     shown = []
     if len(readable):
-        by_size, by_kind = pictures.sizes(looks), pictures.kinds(looks)
+        by_size, by_kind = images.sizes(looks), images.kinds(looks)
         shown = [
             Figure("Width × height, in pixels", Table.of(by_size, "Size"), _bars(by_size["share"])),
-            Figure("Smallest and largest", Table.of(pictures.extent(looks), "Measure")),
+            Figure("Smallest and largest", Table.of(images.extent(looks), "Measure")),
             Figure("Formats and colour modes", Table.of(by_kind, "Kind")),
         ]
     if looks.unreadable:
-        wrong = pictures.faults(looks)
+        wrong = images.faults(looks)
         wrong["example"] = [file_name(one) for one in wrong["example"]]
         shown.append(Figure("Pictures that cannot be read", Table.of(wrong, "What is wrong")))
     return Section("pictures", title, lead, tuple(shown))

@@ -19,8 +19,8 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
-from trainer.monitoring.performance import ESTIMATED
-from trainer.monitoring.windows import QUALITY
+from trainer.monitoring.drift.windows import QUALITY
+from trainer.monitoring.performance.measure import ESTIMATED
 
 #: Labels of so many days are counted.
 LABELS_DAYS = 7

@@ -109,8 +109,7 @@ def test_texts_of_promtool_name_no_alert_that_is_gone() -> None:
 def test_tasks_that_are_watched_exist() -> None:
     watched = set(re.findall(r'task="(\w+)"', " ".join(rule["expr"] for rule in RULES.values())))
     code = "".join(
-        (PROJECT / path).read_text()
-        for path in ("gateway/scheduler.py", "trainer/monitoring/main.py")
+        (PROJECT / path).read_text() for path in ("gateway/scheduler.py", "trainer/monitor.py")
     )
     assert watched
     assert all(f'"{task}"' in code for task in watched)

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Lane
 from shared.errors import NotFound
-from trainer.monitoring.answered import FUSION, Registry
-from trainer.monitoring.performance import ESTIMATED, LABELLED, TEST
-from trainer.monitoring.periods import Period
+from trainer.monitoring.performance.answers import FUSION, Registry
+from trainer.monitoring.performance.measure import ESTIMATED, LABELLED, TEST
+from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report import events, quality, traffic
 from trainer.monitoring.report.verdict import Evidence, Measured, Verdict, judge
 

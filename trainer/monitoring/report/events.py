@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, DriftWindow, Job, Promotion, Review, TrainingRun
-from trainer.monitoring.periods import Period
+from trainer.monitoring.performance.periods import Period
 
 Json = dict[str, Any]
 

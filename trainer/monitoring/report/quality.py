@@ -8,11 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus, Performance
-from trainer.monitoring import answered
-from trainer.monitoring.answered import FUSION, MODALITIES, Labelled, within
-from trainer.monitoring.measurement import by_code, measured_f1
-from trainer.monitoring.performance import ESTIMATED, LABELLED, TEST
-from trainer.monitoring.periods import Period
+from trainer.monitoring.performance import answers
+from trainer.monitoring.performance.answers import FUSION, MODALITIES, Labelled, within
+from trainer.monitoring.performance.measure import ESTIMATED, LABELLED, TEST
+from trainer.monitoring.performance.periods import Period
+from trainer.monitoring.performance.weighted_f1 import by_code, measured_f1
 from trainer.monitoring.report.traffic import THRESHOLDS
 
 #: Pairs of categories that are shown, and products for each.
@@ -35,8 +35,8 @@ def figures(session: Session, period: Period, release: str | None) -> Json:
         release: Whose figures on the test set are shown: the last one that served.
     """
     kinds = {
-        LABELLED: answered.reviewed(session, period),
-        "volunteered": answered.volunteered(session, period),
+        LABELLED: answers.reviewed(session, period),
+        "volunteered": answers.volunteered(session, period),
     }
     return {
         modality: {
@@ -97,7 +97,7 @@ def classes(
 
 def precisions(session: Session, period: Period) -> list[Json | None]:
     """The share of reviewed answers that are right, at or above each confidence."""
-    labelled = answered.reviewed(session, period)
+    labelled = answers.reviewed(session, period)
     truth, answers, weights = labelled.of(FUSION)
     asked = [row for row, one in enumerate(labelled.answers[FUSION]) if one is not None]
     confidence = np.array([labelled.confidences[row] for row in asked])

@@ -12,9 +12,9 @@ from shared.db.models import DriftAlert, Job, Report, now
 from shared.db.session import UnitOfWork, Work
 from shared.lifecycle.alerts import raise_alert
 from shared.logs import new_trace_id
-from trainer.monitoring.answered import Registry
-from trainer.monitoring.performance import Performances
-from trainer.monitoring.periods import Period
+from trainer.monitoring.performance.answers import Registry
+from trainer.monitoring.performance.measure import Performances
+from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report.document import gather
 from trainer.monitoring.report.events import last_served
 from trainer.monitoring.report.page import render

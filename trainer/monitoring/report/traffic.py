@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Float, SQLColumnExpression, String, cast, 
 from sqlalchemy.orm import Session
 
 from shared.db.models import Catalog, Job, JobStatus
-from trainer.monitoring.answered import AT_ONCE, within
-from trainer.monitoring.periods import Period
+from trainer.monitoring.performance.answers import AT_ONCE, within
+from trainer.monitoring.performance.periods import Period
 
 #: Confidences that answers are cut at.
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)

@@ -11,7 +11,7 @@ from shared.contracts import Modality
 from shared.errors import InvalidInput
 from tests.factories import make_manifest
 from tests.unit.trainer.monitoring.products import ENGLISH, make_products
-from trainer.monitoring.drift import Limits, Measured, measure
+from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.reference import sample
 from trainer.reference.sample import Sample
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from trainer.monitoring.twosample import mix_moved, share_moved, shares_moved, tell_apart
+from trainer.monitoring.drift.domain_classifier import (
+    mix_moved,
+    share_moved,
+    shares_moved,
+    tell_apart,
+)
 
 CLASSES = 27
 

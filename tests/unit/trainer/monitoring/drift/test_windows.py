@@ -22,8 +22,8 @@ from tests.folder_registry import FolderRegistry
 from tests.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from tests.unit.trainer.monitoring.products import make_products
-from trainer.monitoring.response import AlertResponse
-from trainer.monitoring.windows import DriftWatch
+from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.drift.windows import DriftWatch
 from trainer.reference.sample import Products
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work

@@ -7,9 +7,9 @@ from PIL import Image
 
 from shared.errors import NotFound
 from tests.unit.trainer.explore.conftest import picture
-from trainer.explore import pictures
+from trainer.explore import images
+from trainer.explore.images import Looks, look_at_all
 from trainer.explore.material import read_material
-from trainer.explore.pictures import Looks, look_at_all
 
 
 def looks_of(shop: Path) -> Looks:
@@ -40,7 +40,7 @@ def test_a_broken_picture_is_counted_and_not_shown(shop: Path) -> None:
     looks = looks_of(shop)
     assert {Path(one).name for one in looks.unreadable} == {"broken.jpg"}
     assert len(looks.small) == 4
-    assert pictures.faults(looks)["pictures"].sum() == 1
+    assert images.faults(looks)["pictures"].sum() == 1
     material = read_material(shop)
     found = [one for one in material.report(looks.unreadable).findings if one.rows == (5,)]
     assert [one.code for one in found] == ["unreadable_pictures"]
@@ -51,7 +51,7 @@ def test_a_picture_that_is_gone_is_a_fault() -> None:
         raise NotFound(f"No picture {reference!r}")
 
     looks = look_at_all(["x.jpg", ""], read)
-    assert pictures.faults(looks).to_dict("index") == {
+    assert images.faults(looks).to_dict("index") == {
         "No picture": {"pictures": 1, "example": "x.jpg"}
     }
 
@@ -103,11 +103,11 @@ def test_few_pictures_are_in_memory_at_a_time() -> None:
 
     look_at_all([str(one) for one in range(1_000)], counted, tell=tell)
     assert len(read) == 1_000
-    assert seen <= 2 * pictures.CHUNK
+    assert seen <= 2 * images.CHUNK
 
 
 def test_a_sample_has_each_picture_once_and_is_the_same_each_time(shop: Path) -> None:
     rows = read_material(shop).rows
-    chosen = pictures.sample(rows, 1)
+    chosen = images.sample(rows, 1)
     assert {code: len(kept) for code, kept in chosen.items()} == {1: 1, 2: 1, 30: 1}
-    assert pictures.sample(rows, 1) == chosen
+    assert images.sample(rows, 1) == chosen

@@ -30,12 +30,12 @@ from shared.db.models import Job, Performance, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound, RayonError
 from shared.settings import MonitorSettings, TrainerSettings
-from trainer.monitoring import answered
-from trainer.monitoring.answered import MODALITIES, Fusing, Labelled, Registry
-from trainer.monitoring.estimation import Estimate
-from trainer.monitoring.measurement import Confusions, by_code, measured_f1
-from trainer.monitoring.periods import DAY, Period
-from trainer.monitoring.response import latest_dataset
+from trainer.monitoring.alert_response import latest_dataset
+from trainer.monitoring.performance import answers
+from trainer.monitoring.performance.answers import MODALITIES, Fusing, Labelled, Registry
+from trainer.monitoring.performance.cbpe import Estimate
+from trainer.monitoring.performance.periods import DAY, Period
+from trainer.monitoring.performance.weighted_f1 import Confusions, by_code, measured_f1
 from trainer.runs.child_process import Workbench
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ TRY_AGAIN = timedelta(days=1)
 LEAST_TRUTH = 100
 #: A period that is not over is measured again after this long.
 AGAIN = {True: timedelta(hours=1), False: timedelta(days=1)}
-COMMAND = (sys.executable, "-m", "trainer.monitoring.test_set")
+COMMAND = (sys.executable, "-m", "trainer.monitoring.performance.held_out")
 
 
 class TestSetFailed(Exception):
@@ -237,9 +237,9 @@ class Performances:
                     period,
                     one.by_truth(fusing.codes),
                 )
-                for release in answered.releases_of(session, period)
+                for release in answers.releases_of(session, period)
                 if (fusing := self._fusing(release)) is not None
-                for modality, one in answered.expectations(session, period, release, fusing).items()
+                for modality, one in answers.expectations(session, period, release, fusing).items()
             ]
         if found:
             self._keep(found, moment)
@@ -359,10 +359,10 @@ def _labelled_periods(session: Session) -> list[Period]:
 
 def _by_labels(session: Session, period: Period) -> list[Figure]:
     found: list[Figure] = []
-    for release in answered.releases_of(session, period):
+    for release in answers.releases_of(session, period):
         kinds: dict[str, Labelled] = {
-            LABELLED: answered.reviewed(session, period, release),
-            VOLUNTEERED: answered.volunteered(session, period, release),
+            LABELLED: answers.reviewed(session, period, release),
+            VOLUNTEERED: answers.volunteered(session, period, release),
         }
         for kind, labelled in kinds.items():
             for modality in MODALITIES:

@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
 from shared.settings import MonitorSettings
-from trainer.monitoring.periods import DAY, Period
+from trainer.monitoring.performance.periods import DAY, Period
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,8 @@ from tests.answered_jobs import AnsweredJobs, even_fusion
 from tests.fakes import FolderReleases
 from tests.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
-from trainer.monitoring.estimation import estimated_f1
-from trainer.monitoring.performance import Performances
+from trainer.monitoring.performance.cbpe import estimated_f1
+from trainer.monitoring.performance.measure import Performances
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

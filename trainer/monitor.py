@@ -23,13 +23,13 @@ from shared.settings import (
 )
 from shared.storage import Storage
 from shared.tracing import configure_tracing
-from trainer.monitoring.clock import REPORTS, Requests, build_clock, every
+from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.gauges import Gauges
-from trainer.monitoring.performance import Performances
+from trainer.monitoring.performance.measure import Performances
+from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.report.reports import Reports
-from trainer.monitoring.response import AlertResponse
-from trainer.monitoring.reviews import Reviews
-from trainer.monitoring.windows import DriftWatch
+from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
 
 QUEUES = (MONITORING_QUEUE,)
 #: How often the metrics of models, data and trainings are read from the rows.

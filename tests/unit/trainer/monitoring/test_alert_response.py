@@ -21,7 +21,7 @@ from shared.settings import MonitorSettings
 from tests.factories import make_job, make_user
 from tests.fakes import FakeBroker
 from tests.unit.gateway import conftest as gateway
-from trainer.monitoring.response import AlertResponse
+from trainer.monitoring.alert_response import AlertResponse
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

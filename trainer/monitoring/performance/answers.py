@@ -15,9 +15,9 @@ from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.manifest import ReleaseManifest
-from trainer.monitoring.estimation import Expectation, is_distribution
-from trainer.monitoring.periods import Period
-from trainer.monitoring.reviews import RANDOM, UNCERTAIN
+from trainer.monitoring.performance.cbpe import Expectation, is_distribution
+from trainer.monitoring.performance.periods import Period
+from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]

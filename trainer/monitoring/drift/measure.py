@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Modality
-from trainer.monitoring.twosample import (
+from trainer.monitoring.drift.domain_classifier import (
     Difference,
     feature_moved,
     mix_moved,

@@ -25,8 +25,8 @@ from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.settings import DriftSettings
 from shared.storage import Storage
-from trainer.monitoring.drift import Limits, Measured, measure
-from trainer.monitoring.window_products import Answered, next_answers, products_of
+from trainer.monitoring.drift.measure import Limits, Measured, measure
+from trainer.monitoring.drift.window_products import Answered, next_answers, products_of
 from trainer.reference.sample import Sample
 
 log = structlog.get_logger(__name__)

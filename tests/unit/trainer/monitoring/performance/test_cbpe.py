@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
-from trainer.monitoring.estimation import ClassF1, Estimate, Expectation, estimated_f1
+from trainer.monitoring.performance.cbpe import ClassF1, Estimate, Expectation, estimated_f1
 
 Floats = NDArray[np.float64]
 CLASSES = 6

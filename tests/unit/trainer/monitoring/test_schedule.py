@@ -10,7 +10,7 @@ from apscheduler.triggers.date import DateTrigger
 from prometheus_client import REGISTRY
 
 from tests.servers import until
-from trainer.monitoring.clock import REPORTS, Requests, build_clock, every
+from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
 
 SECONDS = 20.0
 

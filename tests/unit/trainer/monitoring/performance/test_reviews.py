@@ -14,8 +14,8 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings, MonitorSettings
 from tests.factories import make_job, make_user
 from tests.fakes import FakeBroker
-from trainer.monitoring.periods import DAY, Period
-from trainer.monitoring.reviews import (
+from trainer.monitoring.performance.periods import DAY, Period
+from trainer.monitoring.performance.reviews import (
     RANDOM,
     UNCERTAIN,
     Floats,

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
-from trainer.monitoring.measurement import measured_f1
+from trainer.monitoring.performance.weighted_f1 import measured_f1
 
 
 def answers(rows: int, seed: int, right: float = 0.8) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from trainer.monitoring.estimation import NORMAL_95, ClassF1, Estimate
+from trainer.monitoring.performance.cbpe import NORMAL_95, ClassF1, Estimate
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -31,7 +31,7 @@ from tests.answered_jobs import AnsweredJobs
 from tests.fakes import FakeBroker, FolderReleases
 from tests.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
-from trainer.monitoring.performance import Performances
+from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.report.reports import Reports
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work

@@ -33,7 +33,7 @@ from shared.db.session import UnitOfWork, Work, take_turns
 from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.settings import MonitorSettings
-from trainer.monitoring.windows import QUALITY
+from trainer.monitoring.drift.windows import QUALITY
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from shared.db.session import UnitOfWork
 from tests.unit.gateway import conftest as gateway
-from trainer.monitoring import answered, reviews, window_products
-from trainer.monitoring.periods import Period
+from trainer.monitoring.drift import window_products
+from trainer.monitoring.performance import answers, reviews
+from trainer.monitoring.performance.periods import Period
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 
@@ -38,7 +39,7 @@ DAY = Period.day(NOON)
             id="a day's answers",
         ),
         pytest.param(
-            lambda session: answered.releases_of(session, DAY),
+            lambda session: answers.releases_of(session, DAY),
             "ix_jobs_status_finished_at (status=? AND finished_at>? AND finished_at<?)",
             id="a day's releases",
         ),

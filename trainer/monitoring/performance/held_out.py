@@ -1,4 +1,4 @@
-"""A release on held-out rows: `python -m trainer.monitoring.test_set RELEASE DATA --out FILE`.
+"""A release on held-out rows: `python -m trainer.monitoring.performance.held_out RELEASE DATA --out FILE`.
 
 A process of its own, for it loads models and pictures: its memory is given back when it ends. Its
 probabilities are kept, so that the same release on the same rows is scored once.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from shared.errors import InvalidInput, RayonError
 from trainer.datasets.folder import Dataset, load
-from trainer.monitoring.estimation import estimated_f1
-from trainer.monitoring.measurement import by_code, confusions, measured_f1
+from trainer.monitoring.performance.cbpe import estimated_f1
+from trainer.monitoring.performance.weighted_f1 import by_code, confusions, measured_f1
 from trainer.release.comparison import Scored, askable, likeliest, scores
 from trainer.release.loaded import release_digest
 
@@ -108,7 +108,7 @@ def _frame(there: Mapping[str, NDArray[Any]], name: str) -> pd.DataFrame:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.monitoring.test_set")
+    parser = argparse.ArgumentParser(prog="python -m trainer.monitoring.performance.held_out")
     parser.add_argument("release", type=Path, help="release folder")
     parser.add_argument("data", type=Path, help="folder of data, or `name@version`")
     parser.add_argument("--out", type=Path, required=True, help="the figures, as JSON")

@@ -12,8 +12,8 @@ from shared.categories import Category, CategorySet
 from shared.errors import InvalidInput
 from tests.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
-from trainer.monitoring import test_set
-from trainer.monitoring.test_set import main, score
+from trainer.monitoring.performance import held_out
+from trainer.monitoring.performance.held_out import main, score
 
 SHORT, LONG = "piscine", "piscine ronde avec pompe et filtre et echelle"
 

@@ -15,7 +15,7 @@ from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Score, now
 from shared.errors import NotFound
 from shared.storage import Storage
-from trainer.monitoring.answered import PROBABILITY_TYPE
+from trainer.monitoring.performance.answers import PROBABILITY_TYPE
 from trainer.reference.descriptors import describe_picture, describe_texts
 from trainer.reference.sample import Products
 

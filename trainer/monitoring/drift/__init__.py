@@ -1,0 +1,1 @@
+"""Drift detection: windows of recent answers against the release's reference."""

@@ -1,0 +1,1 @@
+"""F1 in production: from labels, from reviews, and estimated without either."""
