@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("tests.servers",)
+pytest_plugins = ("tests.support.servers",)
 
 LEVELS = ("unit", "integration", "model", "e2e")
 LONG = 32

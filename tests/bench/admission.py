@@ -24,7 +24,7 @@ import psutil
 from infra.embedded.settings import PROJECT
 from tests.bench.client import Connections, in_flight
 from tests.e2e.system import System
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 
 ROUNDS = 3
 #: Requests of a round by clients; what is taken waits, and a user may have 10,000 waiting.

@@ -31,7 +31,7 @@ from tests.bench.client import Client, Connections, Product, in_flight, save
 from tests.bench.others.celery_way import connected
 from tests.bench.products import dataset, rows_of
 from tests.bench.speed import percentiles
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 SINGLES, CATALOG = 1_500, 5_000
 CLIENTS = (1, 64)

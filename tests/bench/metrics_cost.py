@@ -32,7 +32,7 @@ from shared import metrics
 from tests.bench.admission import FORM, Headers, resting, waiting
 from tests.bench.client import Connections, in_flight
 from tests.e2e.system import System
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 
 CLIENTS = 16
 #: Requests before the clock runs.

@@ -62,9 +62,9 @@ from shared.settings import (
     TrainerSettings,
 )
 from shared.storage import Storage
-from tests.answered_jobs import AnsweredJobs
 from tests.bench.products import dataset
-from tests.fakes import FakeBroker, FolderReleases
+from tests.support.answered_jobs import AnsweredJobs
+from tests.support.fakes import FakeBroker, FolderReleases
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_picture
 from trainer.monitoring.alert_response import AlertResponse

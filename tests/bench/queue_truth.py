@@ -20,7 +20,7 @@ from shared.settings import BrokerSettings
 from tests.integration.conftest import VISIBILITY_SECONDS, Workers
 from tests.integration.probe_worker import DONE
 from tests.integration.queue_truth import Samples, park, sample, truth
-from tests.servers import RedisServer, until
+from tests.support.servers import RedisServer, until
 
 WORKER = "tests.integration.probe_worker"
 START_SECONDS = 60

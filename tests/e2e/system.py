@@ -14,7 +14,7 @@ import pytest
 
 from infra.embedded.settings import PROJECT
 from infra.embedded.strays import instance_processes
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 
 START_SECONDS = 150.0
 STOP_SECONDS = 40.0

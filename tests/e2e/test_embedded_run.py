@@ -16,7 +16,7 @@ from PIL import Image
 
 from infra.embedded.settings import PROJECT
 from tests.e2e.system import System, final
-from tests.servers import missing, until
+from tests.support.servers import missing, until
 
 
 @pytest.fixture

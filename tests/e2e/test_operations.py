@@ -10,7 +10,7 @@ import pytest
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 from tests.e2e.system import System, final
-from tests.servers import until
+from tests.support.servers import until
 
 #: The trainer starts last, and on a busy machine that takes a while.
 SECONDS = 150

@@ -9,7 +9,7 @@ import pytest
 
 from infra.embedded.settings import PROJECT
 from tests.e2e.system import System
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 SECONDS = 240
 

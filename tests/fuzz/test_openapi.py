@@ -31,7 +31,7 @@ from shared.db.models import (
     new_id,
     now,
 )
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway import conftest as gateway
 from tests.unit.gateway.conftest import Api
 

@@ -16,8 +16,8 @@ from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Job, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import BrokerSettings, DatabaseSettings
-from tests.factories import make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_user
+from tests.support.fakes import FakeBroker
 
 #: The shortest that settings allow, so that a lost message comes again within a test.
 VISIBILITY_SECONDS = 5

@@ -7,7 +7,7 @@ from shared.db.models import DatasetVersion, DriftAlert, TrainingRun, User, now
 from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings
-from tests.factories import make_job
+from tests.support.factories import make_job
 from trainer.monitoring.alert_response import AlertResponse
 
 KINDS = ("text", "image", "prediction")

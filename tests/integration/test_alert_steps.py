@@ -11,7 +11,7 @@ from shared.db.models import DriftAlert
 from shared.db.session import UnitOfWork, Work
 from shared.lifecycle.alerts import write_step
 from shared.settings import MonitorSettings
-from tests.servers import until
+from tests.support.servers import until
 from trainer.monitoring.alert_response import AlertResponse
 
 TRACE = "0" * 32

@@ -28,7 +28,7 @@ from infra.embedded.settings import PROJECT
 from infra.grafana.boards import BOARDS
 from shared.contracts import DriftDetected
 from shared.db.models import DriftAlert
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 from tests.unit.gateway import conftest as gateway
 from tests.unit.gateway.conftest import Api
 

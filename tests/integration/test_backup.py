@@ -24,8 +24,8 @@ from shared.db.models import Base, Job, Promotion, Score, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings, StorageSettings
 from shared.storage import Storage
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
 
 ANSWER = {"top": [{"prdtypecode": 2583, "probability": 0.97}], "degraded": None}
 

@@ -18,7 +18,7 @@ from shared.db.models import Catalog, Job, Role, User, row_of_job
 from shared.db.session import UnitOfWork
 from shared.settings import CatalogSettings, StorageSettings
 from shared.storage import Storage
-from tests.servers import until
+from tests.support.servers import until
 
 ROWS = 300
 SECONDS = 60

@@ -17,7 +17,7 @@ import pytest
 from infra.embedded.settings import PROJECT
 from rayon.sessions import sign_in
 from rayon.sign_in import SavedSignIns
-from tests.servers import until
+from tests.support.servers import until
 from tests.unit.client.service import PASSWORD, USERNAME, FakeService, Running
 
 SECONDS = 60

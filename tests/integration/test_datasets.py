@@ -19,7 +19,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from tests.factories import make_job
+from tests.support.factories import make_job
 from trainer.datasets import check_queue
 from trainer.datasets.check_queue import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks, LabelledJobs
 from trainer.datasets.versions import load_version

@@ -9,9 +9,9 @@ from shared.db.models import DriftAlert, DriftWindow, User, now
 from shared.db.session import UnitOfWork
 from shared.settings import DriftSettings, StorageSettings
 from shared.storage import Storage
-from tests.factories import make_job
-from tests.folder_registry import FolderRegistry
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_job
+from tests.support.folder_registry import FolderRegistry
+from tests.support.tiny_release import write_tiny_release
 from tests.unit.trainer.monitoring.products import make_products
 from trainer.monitoring.drift.windows import DriftWatch
 

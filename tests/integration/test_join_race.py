@@ -12,9 +12,9 @@ from shared import metrics
 from shared.contracts import Lane, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, Score, User
 from shared.db.session import UnitOfWork
-from tests.factories import make_job
-from tests.fakes import FolderReleases
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_job
+from tests.support.fakes import FolderReleases
+from tests.support.tiny_release import write_tiny_release
 from worker_fusion.join import Fusions, Join
 
 JOBS, SLICE = 200, 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shared.broker import Broker, process_name
 from shared.settings import BrokerSettings
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 def ask(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

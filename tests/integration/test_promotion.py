@@ -9,8 +9,8 @@ from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
 from shared.lifecycle.promotion import promote, roll_back
-from tests.factories import make_manifest
-from tests.fakes import FakeReleases
+from tests.support.factories import make_manifest
+from tests.support.fakes import FakeReleases
 
 SECONDS = 30
 

@@ -8,8 +8,8 @@ from shared.contracts import Lane, ScoreText, TextItem
 from shared.db.models import User
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
-from tests.factories import make_user
-from tests.servers import RedisServer
+from tests.support.factories import make_user
+from tests.support.servers import RedisServer
 
 QUEUE = "text.interactive"
 

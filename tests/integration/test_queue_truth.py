@@ -15,7 +15,7 @@ from shared.settings import BrokerSettings
 from tests.integration.conftest import VISIBILITY_SECONDS, Workers
 from tests.integration.probe_worker import DONE
 from tests.integration.queue_truth import QUEUE, park, sample, truth
-from tests.servers import until
+from tests.support.servers import until
 
 WORKER = "tests.integration.probe_worker"
 JOBS = 1_000

@@ -11,7 +11,7 @@ from gateway.web import rates as rates_module
 from gateway.web.rates import Rate, Rates, shared_storage
 from shared.errors import Limited
 from shared.settings import BrokerSettings
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 
 def of_gateway(url: str) -> Rates:

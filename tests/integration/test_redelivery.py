@@ -9,7 +9,7 @@ from shared.broker import Broker
 from shared.contracts import Lane, ScoreText, TextItem
 from tests.integration.conftest import VISIBILITY_SECONDS, WorkerProcess, Workers
 from tests.integration.probe_worker import DONE, PARKED, TRIES
-from tests.servers import RedisServer, until
+from tests.support.servers import RedisServer, until
 
 QUEUE = "text.interactive"
 START_SECONDS = 30

@@ -7,9 +7,9 @@ from shared.contracts import Modality
 from shared.db.models import Report, User
 from shared.db.session import UnitOfWork
 from shared.settings import MonitorSettings, TrainerSettings
-from tests.answered_jobs import AnsweredJobs
-from tests.fakes import FolderReleases
-from tests.tiny_release import write_tiny_release
+from tests.support.answered_jobs import AnsweredJobs
+from tests.support.fakes import FolderReleases
+from tests.support.tiny_release import write_tiny_release
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.report.reports import Reports
 

@@ -33,7 +33,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
 from shared.settings import RetentionSettings, StorageSettings
 from shared.storage import INCOMING, Storage
-from tests.factories import make_job
+from tests.support.factories import make_job
 
 JOB_DAYS, PICTURE_DAYS = 90, 30
 ANSWER: dict[str, Any] = {"top": [], "modalities": {}, "degraded": None, "category": "Piscine"}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from shared.db.models import Review, User
 from shared.db.session import UnitOfWork
 from shared.settings import MonitorSettings
-from tests.factories import make_job
+from tests.support.factories import make_job
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import Reviews
 

@@ -3,7 +3,7 @@
 import redis
 import sqlalchemy
 
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 
 def test_redis_keeps_its_data_over_a_crash(redis_server: RedisServer) -> None:

@@ -15,8 +15,13 @@ from gateway.identity.single_sign_on import SingleSignOn
 from gateway.main import build_app
 from shared.db.models import AuditEntry, Role, User
 from shared.settings import SingleSignOnSettings
-from tests.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
-from tests.servers import free_port
+from tests.support.identity_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    IdentityProvider,
+    identity_provider,
+)
+from tests.support.servers import free_port
 from tests.unit.gateway import conftest as gateway
 from tests.unit.gateway.conftest import Api
 

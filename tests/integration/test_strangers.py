@@ -10,7 +10,7 @@ from shared.contracts import ScoreText
 from tests.integration.conftest import Workers
 from tests.integration.probe_worker import DONE, PARKED
 from tests.integration.test_redelivery import QUEUE, START_SECONDS, slice_of
-from tests.servers import until
+from tests.support.servers import until
 
 
 class ScoreSound(ScoreText):

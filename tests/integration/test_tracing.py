@@ -21,11 +21,11 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.logs import new_trace_id
 from shared.settings import DatabaseSettings, TracingSettings
 from shared.tracing import Tracing, message_headers, request_span
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
 from tests.integration.conftest import Workers
-from tests.servers import free_port, until
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
+from tests.support.servers import free_port, until
+from tests.support.tiny_release import write_tiny_release
 
 Told = Callable[[], Sequence[ReadableSpan]]
 

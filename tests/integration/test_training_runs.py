@@ -18,13 +18,13 @@ from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
 from shared.inference.releases.registry import Releases
 from shared.settings import TrainerSettings
-from tests.factories import make_manifest
-from tests.folder_registry import FolderRegistry
 from tests.integration.acted_training import STEPS
 from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.training_service import ACTED
-from tests.servers import free_port, until
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_manifest
+from tests.support.folder_registry import FolderRegistry
+from tests.support.servers import free_port, until
+from tests.support.tiny_release import write_tiny_release
 from trainer.release.paired_bootstrap import Outcome
 from trainer.runs import leases
 from trainer.runs.attempt import Commands

@@ -13,10 +13,10 @@ from shared.db.models import Job, User
 from shared.db.session import UnitOfWork
 from shared.settings import StorageSettings
 from shared.storage import Storage, digest_in
-from tests.factories import make_job
 from tests.integration.conftest import Workers
-from tests.servers import free_port, until
-from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from tests.support.factories import make_job
+from tests.support.servers import free_port, until
+from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
 
 START_SECONDS = 60
 MODULES = ("worker_text.main", "worker_image.main", "worker_fusion.main")

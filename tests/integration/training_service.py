@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings, TrainerSettings
-from tests.fakes import FakeBroker
-from tests.folder_registry import FolderRegistry
+from tests.support.fakes import FakeBroker
+from tests.support.folder_registry import FolderRegistry
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
 

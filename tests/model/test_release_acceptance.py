@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shared.contracts import Modality
-from tests.tiny_release import write_tiny_release
+from tests.support.tiny_release import write_tiny_release
 from trainer.release import acceptance
 from trainer.release.acceptance import (
     EXACT,

@@ -26,7 +26,7 @@ from tests.bench.limits.plan import plan, show, sizing
 from tests.bench.limits.products import IMAGE_SLICE, TEXT_SLICE, Product, material
 from tests.bench.limits.rows import rows
 from tests.bench.limits.stopwatch import Cost
-from tests.fakes import FolderReleases
+from tests.support.fakes import FolderReleases
 
 
 def main() -> int:

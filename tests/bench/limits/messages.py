@@ -18,7 +18,7 @@ from shared.logs import configure_logs
 from shared.settings import BrokerSettings, LogSettings
 from tests.bench.limits.products import Product, slices, text_message
 from tests.bench.limits.stopwatch import Cost, Stopwatch
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 QUEUE = "text.catalog"
 RESULT = "limits:result"

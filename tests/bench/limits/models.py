@@ -18,7 +18,7 @@ from tests.bench.limits.products import (
     text_message,
 )
 from tests.bench.limits.stopwatch import Cost, Stopwatch
-from tests.fakes import FakeBroker, FolderReleases
+from tests.support.fakes import FakeBroker, FolderReleases
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 from worker_text.handler import TextHandler

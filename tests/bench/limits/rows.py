@@ -18,9 +18,9 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
 from tests.bench.limits.products import TEXT_SLICE, TRACE, Product, slices
 from tests.bench.limits.stopwatch import Cost, Stopwatch
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker, FolderReleases
-from tests.servers import new_database, postgres_server
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker, FolderReleases
+from tests.support.servers import new_database, postgres_server
 from worker_fusion.join import Fusions, Join
 
 

@@ -14,7 +14,7 @@ from rayon import Catalog
 from rayon.cli import accounts
 from rayon.cli.main import build_app
 from rayon.sign_in import SavedSignIns
-from tests.servers import free_port
+from tests.support.servers import free_port
 from tests.unit.client.service import KEY, PASSWORD, RESULT, USERNAME, FakeService, busy
 
 Run = Callable[..., Result]

@@ -45,8 +45,8 @@ from shared.settings import (
     StorageSettings,
 )
 from shared.storage import Storage
-from tests.factories import make_user
-from tests.fakes import FakeBroker, FakeReleases
+from tests.support.factories import make_user
+from tests.support.fakes import FakeBroker, FakeReleases
 
 Row = TypeVar("Row", bound=Base)
 

@@ -11,7 +11,7 @@ from gateway.bootstrap import AdminSettings, ensure_admin
 from shared.db.models import User
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 
 def _settings(password: str | None, username: str = "admin") -> AdminSettings:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.broker import Broker
 from shared.inference.releases.registry import Releases
-from tests.fakes import FakeBroker, FakeReleases
+from tests.support.fakes import FakeBroker, FakeReleases
 
 
 @pytest.mark.parametrize(("fake", "real"), [(FakeBroker, Broker), (FakeReleases, Releases)])

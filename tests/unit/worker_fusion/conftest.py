@@ -10,9 +10,9 @@ from shared.contracts import Failure, Lane, Modality, ModalityScore, ModalitySco
 from shared.db.models import Base, Job, Score
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker, FolderReleases
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker, FolderReleases
+from tests.support.tiny_release import write_tiny_release
 from worker_fusion.dead_letters import DeadLetters
 from worker_fusion.join import Fusions, Join
 

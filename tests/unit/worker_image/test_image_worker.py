@@ -13,9 +13,9 @@ from shared.errors import NotFound, Unavailable
 from shared.inference.releases.image_model import Features, Pixels
 from shared.inference.releases.manifest import ImagePart
 from shared.inference.serving.pool import ModelPool
-from tests.factories import make_manifest
-from tests.fakes import FakeBroker, FolderReleases
-from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from tests.support.factories import make_manifest
+from tests.support.fakes import FakeBroker, FolderReleases
+from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 

@@ -5,9 +5,9 @@ import pytest
 from shared.contracts import Lane, Modality, ModalityScored, ScoreText, TextItem
 from shared.errors import Unavailable
 from shared.inference.serving.pool import ModelPool
-from tests.factories import make_manifest
-from tests.fakes import FakeBroker, FolderReleases
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_manifest
+from tests.support.fakes import FakeBroker, FolderReleases
+from tests.support.tiny_release import write_tiny_release
 from worker_text.handler import TextHandler
 from worker_text.scorer import TextScorer
 

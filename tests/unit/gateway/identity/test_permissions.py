@@ -13,7 +13,7 @@ from gateway.identity.principal import ALGORITHM, AccessTokens, digest, new_secr
 from gateway.identity.scopes import Scope
 from gateway.main import ROUTES
 from shared.db.models import ApiKey, LoginSession, Role, User, new_id, now
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
 PROTECTED = {route: rule for route, rule in RULES.items() if not rule.is_public}

@@ -7,7 +7,7 @@ import pytest
 from gateway.identity.accounts import hash_password
 from shared.db.models import Job, Role, User
 from shared.errors import InvalidInput
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
 NEW = {"username": "ada", "password": "correct horse", "role": "operator"}

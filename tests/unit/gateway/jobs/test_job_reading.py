@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy
 
 from shared.db.models import Job, User, now
-from tests.factories import make_job
-from tests.servers import until
+from tests.support.factories import make_job
+from tests.support.servers import until
 from tests.unit.gateway.conftest import Api
 
 RESULT = {

@@ -20,7 +20,7 @@ from shared.db.models import (
     now,
     row_job_id,
 )
-from tests.factories import make_catalog, make_job
+from tests.support.factories import make_catalog, make_job
 from tests.unit.gateway.conftest import LEASE_SECONDS, Api
 
 

@@ -12,8 +12,8 @@ from shared.db.models import IdempotencyKey, Job, Score, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.settings import SweepSettings
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
 
 SETTINGS = SweepSettings(lease_seconds=30.0, max_attempts=3)
 EARLIER, LATER = -10.0, +10.0

@@ -14,8 +14,8 @@ from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from gateway.api.catalogs import MAX_LABELS_BYTES
 from gateway.main import build_app
 from gateway.quality.labels import LabelFiles
 from shared.db.models import AuditEntry, Catalog, Job, Review, Role, User, row_job_id
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway.catalogs.catalog_system import Feeders, send, step_until_checked, table
 from tests.unit.gateway.conftest import Api
 

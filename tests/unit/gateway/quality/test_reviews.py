@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.db.models import Job, Review, Role
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
 RESULT: dict[str, object] = {

@@ -8,7 +8,7 @@ from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.settings import ReleaseSettings
-from tests.fakes import FakeBroker, FakeReleases
+from tests.support.fakes import FakeBroker, FakeReleases
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.db.models import TrainingRun
-from tests.factories import make_manifest
+from tests.support.factories import make_manifest
 from tests.unit.gateway.conftest import Api
 
 WHY = {"reason": "better on pictures"}

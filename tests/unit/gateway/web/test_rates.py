@@ -10,7 +10,7 @@ from gateway.web.rates import Rate, Rates, shared_storage
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, User, new_catalog_id, now
 from shared.errors import Limited
 from shared.settings import BrokerSettings, RateSettings
-from tests.factories import make_job
+from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
 Headers = dict[str, str]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import until
+from tests.support.servers import until
 
 PROJECT = Path(__file__).parents[3]
 DIGEST = "registry.example.org/shop/rayon/gateway@sha256:" + "a" * 64

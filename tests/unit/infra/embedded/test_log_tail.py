@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.log_tail import LogTail, worrying
-from tests.servers import until
+from tests.support.servers import until
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import psutil
 
 from infra.embedded.settings import MARK
 from infra.embedded.strays import instance_processes
-from tests.servers import until
+from tests.support.servers import until
 
 #: Forks, as supervisord does before a program takes the place of the copy.
 FORKS = "import os, time; os.fork(); time.sleep(60)"

@@ -11,7 +11,7 @@ import yaml
 from infra.grafana.__main__ import FOLDER
 from infra.grafana.boards import BOARDS
 from infra.grafana.panels import SOURCE, Board, text_of
-from tests.promql import asked, complaints, known
+from tests.support.promql import asked, complaints, known
 
 PANELS = [
     (board.name, panel.title, legend, query)

@@ -15,7 +15,7 @@ from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from rayon.cli.main import build_app
 from shared import settings
-from tests.promql import asked, complaints, known
+from tests.support.promql import asked, complaints, known
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
 RUNBOOK = PROJECT / "infra" / "runbook.md"

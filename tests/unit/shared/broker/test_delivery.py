@@ -16,8 +16,8 @@ from shared.contracts import (
 )
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import BrokerSettings
-from tests.fakes import FakeBroker
-from tests.servers import until
+from tests.support.fakes import FakeBroker
+from tests.support.servers import until
 
 LIMIT = 4
 

@@ -2,7 +2,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.broker.isolation import Isolation
-from tests.servers import until
+from tests.support.servers import until
 
 
 def test_ordinary_messages_run_beside_each_other() -> None:

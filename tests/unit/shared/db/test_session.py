@@ -10,8 +10,8 @@ from shared.db.models import Base, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.settings import DatabaseSettings
-from tests.factories import make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_user
+from tests.support.fakes import FakeBroker
 
 MESSAGE = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 
 from shared.inference.onnx_session import open_session
-from tests.tiny_release import write_tiny_release
+from tests.support.tiny_release import write_tiny_release
 
 
 def test_session_uses_the_given_threads_and_does_not_spin(tmp_path: Path) -> None:

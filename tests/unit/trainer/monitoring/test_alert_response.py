@@ -18,8 +18,8 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
 from shared.settings import MonitorSettings
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.alert_response import AlertResponse
 

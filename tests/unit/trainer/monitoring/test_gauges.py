@@ -16,7 +16,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
-from tests.factories import make_job, make_user
+from tests.support.factories import make_job, make_user
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.gauges import Gauges
 

@@ -9,7 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from prometheus_client import REGISTRY
 
-from tests.servers import until
+from tests.support.servers import until
 from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
 
 SECONDS = 20.0

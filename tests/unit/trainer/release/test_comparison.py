@@ -12,8 +12,8 @@ from PIL import Image
 from shared.categories import Category, CategorySet
 from shared.contracts import Modality
 from shared.errors import InvalidInput
-from tests.factories import make_manifest
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_manifest
+from tests.support.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
 from trainer.release import comparison as contest_module
 from trainer.release.comparison import NO_ANSWER, answers, contest, main

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from shared.contracts import Modality
-from tests.factories import make_manifest
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import make_manifest
+from tests.support.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
 from trainer.release.evaluation import (
     calibration_error,

@@ -12,7 +12,7 @@ from shared.inference.releases.feature_cache import OnlineFeatures
 from shared.inference.releases.image_model import Backbone, halved
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
-from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
 from trainer.release.feature_upload import Online, publish_features
 from trainer.release.image_features import FeatureStore, extract_features
 

@@ -11,7 +11,7 @@ from PIL import Image
 from shared.errors import InvalidInput
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features, Pixels
-from tests.tiny_release import write_tiny_release
+from tests.support.tiny_release import write_tiny_release
 from trainer.release import image_features as features_module
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease
-from tests.tiny_release import write_tiny_release
+from tests.support.tiny_release import write_tiny_release
 from trainer.release.loaded import IMAGE_BATCH, LoadedRelease, read_pictures
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.inference.releases.image_model import Backbone
-from tests.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
 
 
 def test_release_for_another_preparation_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from shared.categories import Category
 from shared.contracts import Modality
 from shared.errors import InvalidInput, ModalityNotInRelease
 from shared.inference.releases.manifest import ImagePart, ReleaseManifest, TextPart
-from tests.factories import make_manifest
+from tests.support.factories import make_manifest
 
 
 def manifest() -> ReleaseManifest:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.inference.serving.batcher import Batcher
-from tests.servers import until
+from tests.support.servers import until
 
 
 class EchoModel:

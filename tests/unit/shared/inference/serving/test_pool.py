@@ -11,9 +11,9 @@ from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, NotFound, Unavailable
 from shared.inference.releases.manifest import ReleaseManifest
 from shared.inference.serving.pool import ModelPool
-from tests.factories import make_manifest
-from tests.fakes import FolderReleases
-from tests.servers import until
+from tests.support.factories import make_manifest
+from tests.support.fakes import FolderReleases
+from tests.support.servers import until
 
 
 class VersionModel:

@@ -9,7 +9,7 @@ from shared.contracts import Failure, Lane, Modality, ScoreText
 from shared.errors import Unavailable
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.slices import score_slice
-from tests.fakes import FolderReleases
+from tests.support.fakes import FolderReleases
 
 
 class ThirdModel:

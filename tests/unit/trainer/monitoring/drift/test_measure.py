@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts import Modality
 from shared.errors import InvalidInput
-from tests.factories import make_manifest
+from tests.support.factories import make_manifest
 from tests.unit.trainer.monitoring.products import ENGLISH, make_products
 from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.reference import sample

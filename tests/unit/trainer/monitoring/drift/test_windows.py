@@ -16,10 +16,10 @@ from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.settings import DriftSettings, MonitorSettings, StorageSettings
 from shared.storage import Storage
-from tests.factories import CODES, make_job, make_user
-from tests.fakes import FakeBroker
-from tests.folder_registry import FolderRegistry
-from tests.tiny_release import write_tiny_release
+from tests.support.factories import CODES, make_job, make_user
+from tests.support.fakes import FakeBroker
+from tests.support.folder_registry import FolderRegistry
+from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from tests.unit.trainer.monitoring.products import make_products
 from trainer.monitoring.alert_response import AlertResponse

@@ -10,7 +10,7 @@ from PIL import Image
 
 from shared.categories import Category, CategorySet
 from shared.errors import InvalidInput
-from tests.tiny_release import write_tiny_release
+from tests.support.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
 from trainer.monitoring.performance import held_out
 from trainer.monitoring.performance.held_out import main, score

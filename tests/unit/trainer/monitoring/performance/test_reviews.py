@@ -12,8 +12,8 @@ from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Job, Review, new_id
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings, MonitorSettings
-from tests.factories import make_job, make_user
-from tests.fakes import FakeBroker
+from tests.support.factories import make_job, make_user
+from tests.support.fakes import FakeBroker
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.performance.reviews import (
     RANDOM,

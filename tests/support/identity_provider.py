@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 
 CLIENT_ID, CLIENT_SECRET = "rayon", "a secret of client and provider"
 

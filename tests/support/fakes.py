@@ -9,7 +9,7 @@ from shared.contracts import Message
 from shared.errors import NotFound, Unavailable
 from shared.inference.releases.manifest import ReleaseManifest
 from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
-from tests.factories import make_manifest
+from tests.support.factories import make_manifest
 
 
 class FakeBroker:

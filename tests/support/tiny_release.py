@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from shared.contracts import Modality
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.manifest import ImagePart
-from tests.factories import make_manifest
+from tests.support.factories import make_manifest
 
 #: Number of tokens, and brightness, at which the two categories are equally likely.
 MIDDLE_TOKENS, MIDDLE_BRIGHTNESS = 4.5, 127.5

@@ -11,7 +11,7 @@ from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
 from shared.db.models import Base, Job, JobStatus, Review, Score, User, new_id
 from shared.inference.releases.fusion_model import FusionModel
-from tests.factories import make_job, make_manifest, make_user
+from tests.support.factories import make_job, make_manifest, make_user
 from worker_fusion.combine import Evidence, answers
 from worker_fusion.join import PROBABILITY_TYPE
 
