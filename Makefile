@@ -48,25 +48,25 @@ audit: .venv-security/stamp ## Look for weaknesses in the code and in what is in
 	@.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
 
 guesses: .venv/dev.stamp ## Guess passwords of a system of its own, and say how far that comes
-	@$(BIN)/python -m tests.bench.guesses
+	@$(BIN)/python -m tests.bench.faults.guesses
 
 admission: .venv/dev.stamp ## Measure what taking a job costs, beside a bare endpoint that writes a row
-	@$(BIN)/python -m tests.bench.admission
+	@$(BIN)/python -m tests.bench.load.admission
 
 metricscost: .venv/dev.stamp ## Measure requests a second with metrics and without
-	@$(BIN)/python -m tests.bench.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(BIN)/python -m tests.bench.load.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
 
 queues: .venv/dev.stamp ## Count 1,000 jobs in queues and workers beside the truth, at every moment
-	@$(BIN)/python -m tests.bench.queue_truth
+	@$(BIN)/python -m tests.bench.faults.queue_truth
 
 boards: .venv/run.stamp ## Write Grafana's boards from infra/grafana/boards.py
 	@$(BIN)/python -m infra.grafana
 
 alarms: .venv/dev.stamp ## Count false alarms and due ones, and compare F1 without labels with the true one
-	@$(BIN)/python -W ignore -m tests.bench.alarms --data "$(DATA)"
+	@$(BIN)/python -W ignore -m tests.bench.quality.alarms --data "$(DATA)"
 
 drill: .venv/dev.stamp ## Change what a running system gets, and see that it says so and retrains
-	@$(BIN)/python -m tests.bench.drill --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
 
 explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
@@ -75,29 +75,29 @@ train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)")
 
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
-	@$(BIN)/python -m tests.bench.evaluate --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m infra.acceptance.evaluate --url "$(URL)" --data "$(DATA)"
 
 bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system, catalogs too
-	@$(BIN)/python -m tests.bench.speed --url "$(URL)" --data "$(DATA)"
-	@$(BIN)/python -m tests.bench.catalogs --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.load.speed --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.load.catalogs --url "$(URL)" --data "$(DATA)"
 
 compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Measure other ways to serve the model beside ours; OTHERS=1 installs them
-	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.compare --url "$(URL)" --data "$(DATA)"
+	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)"
 
 chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
-	@$(BIN)/python -m tests.bench.chaos --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.faults.chaos --url "$(URL)" --data "$(DATA)"
 
 catalogs: .venv/dev.stamp ## Break the running system twenty times while it classifies catalogs
-	@$(BIN)/python -m tests.bench.catalog_chaos --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.faults.catalog_chaos --url "$(URL)" --data "$(DATA)"
 
 promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
-	@$(BIN)/python -m tests.bench.promotion --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.faults.promotion --url "$(URL)" --data "$(DATA)"
 
 limits: .venv/dev.stamp ## Measure what each part costs, and compute what 10, 100, 1,000 times as much needs
 	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")
 
 survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
-	@$(BIN)/python -m tests.bench.survivors --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.faults.survivors --url "$(URL)" --data "$(DATA)"
 
 backup: $(if $(COMPOSE),,.venv/run.stamp) ## Save the whole system, while it runs: make backup TO=folder; COMPOSE=1 for that of Compose
 	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) save "$(TO)"
@@ -106,10 +106,10 @@ restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore it into an empty one: make
 	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
 
 replicas: .venv/dev.stamp ## Measure two picture workers of the Compose system beside one
-	@$(BIN)/python -m tests.bench.replicas --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.load.replicas --url "$(URL)" --data "$(DATA)"
 
 rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
-	@$(BIN)/python -m tests.bench.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")
+	@$(BIN)/python -m tests.bench.faults.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")
 
 images: ## Build the image of every service: make images VERSION=1.2.3 BASE=python:3.11-slim@sha256:…
 	@for name in gateway worker_text worker_image worker_fusion trainer infra/mlflow; do \
@@ -140,10 +140,10 @@ notes: ## Print what the changelog says of a version: make notes VERSION=1.2.3
 	@bash infra/ci/notes.sh "$(VERSION)"
 
 smoke: .venv/dev.stamp ## Try a running system: sign-in, workers, a text, a picture, a catalog
-	@$(BIN)/python -m tests.bench.smoke --url "$(URL)"
+	@$(BIN)/python -m infra.acceptance.smoke --url "$(URL)"
 
 validation: .venv/dev.stamp ## Ask a running system for products whose category is known; FLOORS=1 for F1 of DATA
-	@$(BIN)/python -m tests.bench.validation --url "$(URL)" $(if $(FLOORS),--data "$(DATA)")
+	@$(BIN)/python -m infra.acceptance.validation --url "$(URL)" $(if $(FLOORS),--data "$(DATA)")
 
 nightly: .venv/run.stamp ## Ask a running system for a training and follow it: make nightly URL=… DATASET=name
 	@$(BIN)/python -m infra.ci.nightly --url "$(URL)" $(if $(DATASET),--dataset "$(DATASET)")
@@ -157,7 +157,7 @@ workflows: .venv-delivery/stamp ## Lint the workflows of GitHub Actions, and the
 	@.venv-delivery/bin/shellcheck .ci/run $(wildcard infra/ci/*.sh infra/k8s/overlays/*/*.sh)
 
 quarter: .venv/dev.stamp ## Live through three months of DATA, write their reports: make quarter PAGES=folder
-	@$(BIN)/python -m tests.bench.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
+	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
 
 lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
 	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt

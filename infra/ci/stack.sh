@@ -26,5 +26,5 @@ RAYON_ADMIN_PASSWORD=$(docker compose exec -T gateway cat /run/rayon/admin_passw
 [ -z "${GITHUB_ACTIONS:-}" ] || echo "::add-mask::$RAYON_ADMIN_PASSWORD"
 export RAYON_ADMIN_PASSWORD
 export PYTHONPATH=shared/client
-"$python" -m tests.bench.smoke --url "$url"
-"$python" -m tests.bench.validation --url "$url"
+"$python" -m infra.acceptance.smoke --url "$url"
+"$python" -m infra.acceptance.validation --url "$url"

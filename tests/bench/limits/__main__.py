@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 from gateway.jobs.service import LARGEST_GROUP
+from infra.acceptance.client import save
 from infra.embedded.settings import PROJECT
 from shared.logs import configure_logs
 from shared.settings import LogSettings
-from tests.bench.client import save
 from tests.bench.limits.messages import queue
 from tests.bench.limits.models import images, texts
 from tests.bench.limits.plan import plan, show, sizing

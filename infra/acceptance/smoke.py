@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 from PIL import Image, ImageDraw
 
+from infra.acceptance.checks import Wrong, expect, run, signed_in
 from rayon import Rayon
 from shared.contracts import all_queues
-from tests.bench.checks import Wrong, expect, run, signed_in
 
 #: A worker that was started with the gateway may still load its models.
 PATIENCE_SECONDS = 120.0

@@ -25,9 +25,9 @@ from typing import Any
 
 import pandas as pd
 
-from tests.bench.catalog_chaos import files_of, final_catalog, results_path
-from tests.bench.client import Client, Product, in_flight, save
-from tests.bench.products import dataset, products_of, rows_of
+from infra.acceptance.client import Client, Product, in_flight, save
+from infra.acceptance.products import dataset, products_of, rows_of
+from tests.bench.faults.catalog_chaos import files_of, final_catalog, results_path
 
 TEXTS, PICTURES, SINGLES = 176, 24, 20
 #: When work is in the hands of whoever is killed.

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from tests.bench.catalog_chaos import files_of, final_catalog
-from tests.bench.client import Client, save
-from tests.bench.products import dataset, rows_of
-from tests.bench.survivors import compose, healthy
+from infra.acceptance.client import Client, save
+from infra.acceptance.products import dataset, rows_of
+from tests.bench.faults.catalog_chaos import files_of, final_catalog
+from tests.bench.faults.survivors import compose, healthy
 
 SERVICE = "worker-image-catalog"
 PICTURES, ROUNDS = 96, 3

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 
-from tests.bench.others.model import Model
+from tests.bench.rivals.model import Model
 
 model: Model | None = None
 

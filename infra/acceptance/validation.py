@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from infra.acceptance.checks import expect, run, signed_in
+from infra.acceptance.evaluate import evaluate
+from infra.acceptance.products import dataset
 from rayon import Rayon
-from tests.bench.checks import expect, run, signed_in
-from tests.bench.evaluate import evaluate
-from tests.bench.products import dataset
 
 GOLDEN = Path(__file__).parent / "golden.csv"
 #: Least share of the golden products with the known category, of a release that is not the starter.

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from tests.bench.others.model import Model
+from tests.bench.rivals.model import Model
 
 
 class Product(BaseModel):

@@ -15,8 +15,8 @@ from typing import Any
 
 from sklearn.metrics import f1_score
 
-from tests.bench.client import Client, in_flight, save
-from tests.bench.products import dataset, products_of, rows_of
+from infra.acceptance.client import Client, in_flight, save
+from infra.acceptance.products import dataset, products_of, rows_of
 from trainer.datasets.folder import Dataset
 from trainer.release.evaluation import official_weights
 

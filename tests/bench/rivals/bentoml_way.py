@@ -8,7 +8,7 @@ at 64 clients: the connections between the two are closed while they are used.
 
 import bentoml
 
-from tests.bench.others.model import MAX_BATCH, Model
+from tests.bench.rivals.model import MAX_BATCH, Model
 
 
 @bentoml.service(workers=1, traffic={"timeout": 60})

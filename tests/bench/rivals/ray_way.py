@@ -10,7 +10,7 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from tests.bench.others.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
+from tests.bench.rivals.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
 
 
 @serve.deployment(max_ongoing_requests=2 * MAX_BATCH, ray_actor_options={"num_cpus": 1})

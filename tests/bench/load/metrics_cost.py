@@ -27,10 +27,10 @@ import numpy as np
 import psutil
 from prometheus_client import Counter, Gauge, Histogram
 
+from infra.acceptance.client import Connections, in_flight
 from infra.embedded.settings import PROJECT
 from shared import metrics
-from tests.bench.admission import FORM, Headers, resting, waiting
-from tests.bench.client import Connections, in_flight
+from tests.bench.load.admission import FORM, Headers, resting, waiting
 from tests.e2e.system import System
 from tests.support.servers import free_port, until
 
@@ -206,7 +206,7 @@ def gateway(system: System, folder: Path, *, is_measured: bool) -> Iterator[Gate
     }
     command = [sys.executable, "-m", "gateway.main"]
     if not is_measured:
-        command = [sys.executable, "-m", "tests.bench.metrics_cost", "--serve"]
+        command = [sys.executable, "-m", "tests.bench.load.metrics_cost", "--serve"]
     with (folder / f"gateway-{port}.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)
     stop = threading.Event()

@@ -24,13 +24,13 @@ import httpx
 import pandas as pd
 import psutil
 
+from infra.acceptance.client import Client, Connections, Product, in_flight, save
+from infra.acceptance.products import dataset, rows_of
 from infra.embedded.redis_server import redis_binary
 from infra.embedded.settings import PROJECT, EmbeddedSettings
-from tests.bench.catalogs import catalog_of, table_of
-from tests.bench.client import Client, Connections, Product, in_flight, save
-from tests.bench.others.celery_way import connected
-from tests.bench.products import dataset, rows_of
-from tests.bench.speed import percentiles
+from tests.bench.load.catalogs import catalog_of, table_of
+from tests.bench.load.speed import percentiles
+from tests.bench.rivals.celery_way import connected
 from tests.support.servers import free_port
 
 SINGLES, CATALOG = 1_500, 5_000
@@ -57,11 +57,11 @@ class Way:
 
 
 def _module(name: str) -> Callable[[int], Sequence[str]]:
-    return lambda port: (sys.executable, "-m", f"tests.bench.others.{name}", str(port))
+    return lambda port: (sys.executable, "-m", f"tests.bench.rivals.{name}", str(port))
 
 
 def _bentoml(port: int) -> Sequence[str]:
-    service = "tests.bench.others.bentoml_way:Texts"
+    service = "tests.bench.rivals.bentoml_way:Texts"
     return (str(BENTOML), "-m", "bentoml", "serve", service, "--port", str(port))
 
 
@@ -147,7 +147,7 @@ def _celery(rows: pd.DataFrame) -> dict[str, Any]:
     url = f"redis://127.0.0.1:{port}/0"
     with tempfile.TemporaryDirectory() as folder:
         redis = (str(redis_binary()), "--port", str(port), "--dir", folder, "--save", "")
-        worker = (sys.executable, "-m", "tests.bench.others.celery_way", url)
+        worker = (sys.executable, "-m", "tests.bench.rivals.celery_way", url)
         with _running(redis), _running(worker) as process:
             app = connected(url)
 

@@ -21,8 +21,8 @@ import httpx
 import numpy as np
 import psutil
 
+from infra.acceptance.client import Connections, in_flight
 from infra.embedded.settings import PROJECT
-from tests.bench.client import Connections, in_flight
 from tests.e2e.system import System
 from tests.support.servers import free_port, until
 
@@ -161,7 +161,7 @@ def _is_free(database: Path) -> bool:
 def bare(database: Path) -> Iterator[str]:
     """Serve the bare endpoint; returns its address."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.bench.others.one_row", str(port), str(database)]
+    command = [sys.executable, "-m", "tests.bench.rivals.one_row", str(port), str(database)]
     server = subprocess.Popen(command, cwd=PROJECT)
     address = f"http://127.0.0.1:{port}"
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import sqlalchemy
 
+from infra.acceptance.client import Client, Product, in_flight, save
+from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import instance_processes
-from tests.bench.client import Client, Product, in_flight, save
-from tests.bench.products import dataset, products_of, rows_of
 
 JOBS = 300
 VICTIMS = ("text-interactive", "image-interactive", "fusion-interactive", "redis")

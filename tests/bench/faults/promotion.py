@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 
+from infra.acceptance.client import Client, Product, in_flight, save
+from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.settings import EmbeddedSettings
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
-from tests.bench.client import Client, Product, in_flight, save
-from tests.bench.products import dataset, products_of, rows_of
 
 JOBS_PER_SECOND = 50
 SECONDS, PROMOTE_AT, ROLL_BACK_AT = 40.0, 10.0, 25.0

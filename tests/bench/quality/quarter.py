@@ -1,6 +1,6 @@
 """Three months of a shop from real held-out rows, and their reports as pages.
 
-    python -m tests.bench.quarter --data FOLDER --out FOLDER [--jobs 9000]
+    python -m tests.bench.quality.quarter --data FOLDER --out FOLDER [--jobs 9000]
 
 Everything is real but the calendar: test rows of the dataset, scored by the starter release, become
 jobs with their scores; people review a sample and say the true category. The first month is like
@@ -31,6 +31,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.acceptance.products import dataset
 from shared.contracts import Modality
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import (
@@ -62,7 +63,6 @@ from shared.settings import (
     TrainerSettings,
 )
 from shared.storage import Storage
-from tests.bench.products import dataset
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
 from trainer.datasets.folder import Dataset

@@ -25,11 +25,11 @@ from typing import Any
 
 import pandas as pd
 
+from infra.acceptance.client import Client, save
+from infra.acceptance.products import dataset
 from shared.db.models import row_job_id
-from tests.bench.catalog_chaos import final_catalog
-from tests.bench.client import Client, save
-from tests.bench.products import dataset
-from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
+from tests.bench.faults.catalog_chaos import final_catalog
+from tests.bench.quality.shifts import OF_PICTURES, OF_TEXTS, mixed
 from tests.e2e.system import System
 from trainer.datasets.folder import Dataset
 from trainer.reference.build import other_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import litserve
 
-from tests.bench.others.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
+from tests.bench.rivals.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
 
 
 class Texts(litserve.LitAPI):  # type: ignore[misc]

@@ -23,9 +23,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tests.bench.client import Product, save
-from tests.bench.products import dataset, products_of, rows_of
-from tests.bench.survivors import compose
+from infra.acceptance.client import Product, save
+from infra.acceptance.products import dataset, products_of, rows_of
+from tests.bench.faults.survivors import compose
 
 JOBS_PER_SECOND = 20
 #: Before the first container is replaced, and after the last.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.bench.client import Product
+from infra.acceptance.client import Product
 from trainer.datasets.folder import Dataset, load
 
 

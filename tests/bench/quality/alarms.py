@@ -22,10 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from infra.acceptance.client import save
+from infra.acceptance.products import dataset
 from shared.contracts import Modality
-from tests.bench.client import save
-from tests.bench.products import dataset
-from tests.bench.shifts import OF_PICTURES, OF_TEXTS, mixed
+from tests.bench.quality.shifts import OF_PICTURES, OF_TEXTS, mixed
 from trainer.datasets.folder import Dataset
 from trainer.monitoring.drift.measure import Limits, measure
 from trainer.monitoring.performance.cbpe import estimated_f1

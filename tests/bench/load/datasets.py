@@ -1,6 +1,6 @@
 """Reads, checks and stores a dataset blown up to the whole challenge; prints time and memory.
 
-    python -m tests.bench.datasets FOLDER [--rows 84916]
+    python -m tests.bench.load.datasets FOLDER [--rows 84916]
 
 Texts are those of FOLDER, repeated with a number; every row has a picture, a few bytes in a ZIP.
 """
@@ -97,7 +97,7 @@ def main() -> None:
         here, large = str(given.folder), made
         steps = (("load", here), ("check", here), *((s, large) for s in ("load", "check", "store")))
         for step, folder in steps:
-            command = [sys.executable, "-m", "tests.bench.datasets", folder, "--step", step]
+            command = [sys.executable, "-m", "tests.bench.load.datasets", folder, "--step", step]
             subprocess.run(command, check=True)
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pandas as pd
 
+from infra.acceptance.client import Client, Product, in_flight, save
+from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
-from tests.bench.client import Client, Product, in_flight, save
-from tests.bench.products import dataset, products_of, rows_of
 from trainer.release.loaded import LoadedRelease
 
 CLIENTS = 64

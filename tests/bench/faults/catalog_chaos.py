@@ -29,11 +29,11 @@ import pandas as pd
 import redis
 import sqlalchemy
 
+from infra.acceptance.client import Client, save
+from infra.acceptance.products import dataset, rows_of
 from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import instance_processes
-from tests.bench.chaos import kill
-from tests.bench.client import Client, save
-from tests.bench.products import dataset, rows_of
+from tests.bench.faults.chaos import kill
 
 TEXTS, PICTURES = 1_500, 24
 PROCESSES = (

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from tests.bench.client import Connections, in_flight
+from infra.acceptance.client import Connections, in_flight
 from tests.e2e.system import System
 
 #: Of each kind; at an account fewer than may fail there.
