@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.errors import RayonError
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
-from trainer.datasets.folder import load
+from trainer.datasets.loading import load
 from trainer.datasets.validation import run_check
 from trainer.release.evaluation import evaluate_release
 from trainer.release.feature_upload import Online

@@ -1,4 +1,4 @@
-"""Answers that were chosen for people to look at; `trainer.monitoring.performance.reviews` chooses them."""
+"""Answers chosen for review; `trainer.monitoring.performance.reviews` draws the sample."""
 
 from collections.abc import Sequence
 from typing import Literal

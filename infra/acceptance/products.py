@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from infra.acceptance.client import Product
-from trainer.datasets.folder import Dataset, load
+from trainer.datasets.folder import Dataset
+from trainer.datasets.loading import load
 
 
 def dataset(folder: Path) -> Dataset:

@@ -18,7 +18,7 @@ from shared.errors import NotFound
 from shared.settings import StorageSettings
 from shared.storage import Storage, StoredFile
 
-#: Where the gateway keeps a catalog's pictures until the last row has its own (`gateway.catalogs.service`).
+#: Folder of a catalog's image archive while rows are unfinished (`gateway.catalogs.service`).
 CATALOGS, IMAGES = "catalogs", "images.zip"
 _USAGE = "Expected `save`, `save-unfinished` or `restore`"
 

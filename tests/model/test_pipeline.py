@@ -21,7 +21,8 @@ from tests.model.test_text_candidates import WORDS
 from trainer.candidates.fusion.pools import LogLinear, WeightedMean
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
-from trainer.datasets.folder import Dataset, load
+from trainer.datasets.folder import Dataset
+from trainer.datasets.loading import load
 from trainer.pipeline import assembly, training
 from trainer.pipeline.steps import Step, Steps
 from trainer.pipeline.tracking import Tracking
@@ -55,9 +56,9 @@ class NotFetched(Small):
 
 @pytest.fixture(autouse=True)
 def lineup(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "TEXT", (TextNgrams(),))
-    monkeypatch.setattr(pipeline, "PICTURES", (NotFetched(), Small(), MissingPicture()))
-    monkeypatch.setattr(pipeline, "FUSION", (WeightedMean(), LogLinear()))
+    monkeypatch.setattr(training, "TEXT", (TextNgrams(),))
+    monkeypatch.setattr(training, "PICTURES", (NotFetched(), Small(), MissingPicture()))
+    monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_network_of_the_champion_does_where_no_weights_are(
     # Given a release that serves, and a machine where no network has weights
     before, out = run(data, tmp_path)
     champion = out.rename(tmp_path / "champion")
-    monkeypatch.setattr(pipeline, "PICTURES", (NotFetched(), MissingPicture()))
+    monkeypatch.setattr(training, "PICTURES", (NotFetched(), MissingPicture()))
     network = before.image_part.extractor
     known = sorted((tmp_path / "work/features").rglob("*.parquet"))
     # When a release is trained in its light

@@ -211,7 +211,7 @@ def test_environment_that_cannot_be_made_is_a_reason(
     wrong = f"six==1.17.0 --hash=sha256:{'0' * 64}\n"
     for worker in ("worker_text", "worker_image"):
         (tmp_path / "requirements" / f"{worker}.txt").write_text(wrong)
-    monkeypatch.setattr(package_test, "PROJECT", tmp_path)
+    monkeypatch.setattr(acceptance, "PROJECT", tmp_path)
     # When the release is tested
     verdict = acceptance.test_package(release, golden, AMPLE, tmp_path / "work")
     # Then each says why, and no half of an environment is left
@@ -226,7 +226,7 @@ def test_environment_that_cannot_be_made_is_a_reason(
 def test_environment_with_more_than_a_worker_s_packages_is_refused(
     release: Path, golden: Golden, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(package_test, "FOREIGN", ("tensorflow", "onnxruntime"))
+    monkeypatch.setattr(acceptance, "FOREIGN", ("tensorflow", "onnxruntime"))
     reasons = acceptance.test_package(release, golden, AMPLE, work).reasons
     assert reasons == [
         f"The environment of worker_{part} has onnxruntime, a worker has not"

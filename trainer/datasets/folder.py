@@ -30,17 +30,7 @@ from shared.categories import CategorySet
 from shared.errors import InvalidInput
 from trainer.datasets.findings import Finding, error
 from trainer.datasets.images import Pictures, file_name, pictures_in, read_picture
-from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
-from trainer.datasets.tables import (
-    Table,
-    category_names,
-    labelled,
-    read_table,
-    require_numbered_once,
-)
-
-#: Share of the weak rows that no model is fitted on: the fusion is fitted there.
-HELD_WEAK_SHARE = 0.15
+from trainer.datasets.tables import Table, labelled, read_table
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
 SIMPLE = ("products.csv", "labels.csv")
@@ -109,44 +99,6 @@ class Dataset:
             values[at] = file_name(values[at])
             digest.update(json.dumps([str(number), *map(str, values)]).encode())
         return digest.hexdigest()
-
-
-def load(folder: Path, *, seed: int = 0) -> Dataset:
-    """Read a dataset; pictures stay on disk.
-
-    Args:
-        folder: Of files; or `name@version`, which is read from the storage.
-        seed: Moves rows of a folder between `train` and `validation`.
-
-    Raises:
-        InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
-            `trainer.datasets.validation.check` finds everything that is wrong.
-    """
-    if "@" in folder.name and not folder.exists():
-        # It stands on this module.
-        from trainer.datasets.versions import load_stored
-
-        return load_stored(str(folder))
-    official, findings = labelled_rows(folder)
-    for finding in findings:
-        raise InvalidInput(finding.message)
-    official["part"] = _parts(official, folder / "splits.csv", seed)
-    names, share = category_names(folder / "categories.csv")
-    codes = sorted(int(code) for code in official["code"].unique())
-    weak = weak_rows(folder)
-    if weak is not None:
-        # What no labelled row is like could never be measured.
-        weak = weak[weak["code"].isin(codes)]
-        held = np.random.default_rng(seed + 1).random(len(weak)) < HELD_WEAK_SHARE
-        weak = weak.assign(part=np.where(held, "weak_held", "weak"))
-    rows = official if weak is None else pd.concat([official, weak])
-    if rows.index.has_duplicates:
-        rows = rows.reset_index(drop=True)
-    return Dataset(
-        rows.drop(columns="picture_name"),
-        CategorySet.of((code, names.get(code, str(code))) for code in codes),
-        share,
-    )
 
 
 def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
@@ -218,28 +170,3 @@ def with_pictures(rows: pd.DataFrame, pictures: Pictures) -> pd.DataFrame:
         ),
         picture_bytes=np.array([one.size if one else 0 for one in found], dtype=np.int64),
     )
-
-
-def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
-    if not splits.exists():
-        return hashed_parts(rows, seed=seed)
-    given = require_numbered_once(read_table(splits, ("split",)))["split"].reindex(rows.index)
-    if given.isna().any():
-        raise InvalidInput(
-            f"Expected a split for each row in {splits.name}. "
-            f"Received: none for row {given.index[given.isna()][0]}"
-        )
-    parts = given.astype(object)
-    train = rows["code"][parts == "train"]
-    parts[_stratified(train, VALIDATION_SHARE, seed)] = "validation"
-    return parts
-
-
-def _stratified(codes: pd.Series, share: float, seed: int) -> pd.Index:
-    """Indices of a share of each category; a category with one row keeps it."""
-    generator = np.random.default_rng(seed)
-    chosen: list[int] = []
-    for _, group in codes.groupby(codes):
-        order = generator.permutation(group.index.to_numpy())
-        chosen.extend(order[: round(len(order) * share)])
-    return pd.Index(chosen)

@@ -19,7 +19,7 @@ def check(
     deep: bool = False,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> DatasetReport:
-    """Check a folder that `trainer.datasets.folder.load` reads; never raises for what it holds.
+    """Check a folder that `trainer.datasets.loading.load` reads; never raises for what it holds.
 
     Args:
         folder: In the challenge's layout or the simple one.

@@ -9,8 +9,9 @@ import pandas as pd
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import product_text
 from trainer.datasets.findings import DatasetReport, Finding, error
-from trainer.datasets.folder import Dataset, load
+from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_picture
+from trainer.datasets.loading import load
 from trainer.datasets.tables import category_names
 from trainer.datasets.validation import check_rows, picture_findings, report, row_findings
 
@@ -72,7 +73,7 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
 
     Args:
         folder: Of files; or `name@version`, a stored one.
-        seed: As in `trainer.datasets.folder.load`.
+        seed: As in `trainer.datasets.loading.load`.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.

@@ -22,7 +22,7 @@ def explore(folder: Path, out: Path, tell: Callable[[str], None] = lambda _line:
     """Write what a dataset is like as one HTML file.
 
     Args:
-        folder: As `trainer.datasets.folder.load` reads it; one that cannot be trained on is shown too.
+        folder: Dataset that `trainer.datasets.loading.load` reads; untrainable data is shown too.
         out: The file to write.
         tell: Called with a line now and then.
 

@@ -1,9 +1,9 @@
-"""From data to a release: the story on one page.
+"""Train a release from a dataset: the whole pipeline on one page.
 
-read ─ text candidates ─ picture candidates ─ fusion candidates ─ export ─ measure the folder as it
-will serve ─ keep a reference for drift ─ test the package ─ describe. Registering, comparing and
-promoting follow in `trainer.runs.queue`. Every step keeps what it computed for the same data and code;
-see `trainer.pipeline.steps`.
+read ─ text candidates ─ image candidates ─ fusion candidates ─ export ─ evaluate the release ─
+drift reference ─ acceptance test ─ model card. Registration, comparison and promotion follow in
+`trainer.runs`. Every step keeps its result for the same data and code; see
+`trainer.pipeline.steps`.
 """
 
 import json

@@ -27,7 +27,7 @@ from shared.inference.releases.manifest import ReleaseManifest
 Floats = NDArray[np.float32]
 
 #: The project: the workers' folders and their requirements.
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 #: What a worker's process may import beside its requirements.
 SOURCES = ("shared", "worker_text", "worker_image", "worker_fusion")
 #: What must not be there: it would mean that the environment is not a worker's.

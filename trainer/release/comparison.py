@@ -1,4 +1,6 @@
-"""Champion against challenger: `python -m trainer.release.comparison CHAMPION CHALLENGER DATA --out FILE`.
+"""Compare a challenger with the champion on the same held-out rows.
+
+    python -m trainer.release.comparison CHAMPION CHALLENGER DATA --out FILE
 
 A process of its own, for it loads models and takes minutes: it can be stopped at any time.
 """
@@ -14,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import RayonError
-from trainer.datasets.folder import Dataset, load
+from trainer.datasets.folder import Dataset
+from trainer.datasets.loading import load
 from trainer.release.loaded import LoadedRelease, release_digest
 from trainer.release.paired_bootstrap import Rule, compare
 

@@ -20,7 +20,8 @@ from PIL import Image
 from shared.db.datasets import upload_folder
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from trainer.datasets.folder import CHALLENGE, load
+from trainer.datasets.folder import CHALLENGE
+from trainer.datasets.loading import load
 from trainer.datasets.validation import check
 from trainer.datasets.versions import Wanted, build
 

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -266,14 +267,24 @@ class FakeService:
 
 
 class Running:
-    """A fake service on a free port, in a thread of this process."""
+    """A fake service on a free port, in a thread of this process.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: A PEM file with a key and its certificate; without it the service uses HTTP.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
         self.service = FakeService()
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.service.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        scheme = "https" if certificate else "http"
+        self.service.url = f"{scheme}://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            build_app(self.service), log_config=None, access_log=False, lifespan="off", ws="none"
+            build_app(self.service),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            ssl_certfile=certificate,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

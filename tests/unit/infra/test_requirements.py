@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 SERVICES = ("gateway", "worker_text", "worker_image", "worker_fusion", "trainer")
 #: The project's own packages.
 OWN = {*SERVICES, "shared", "infra", "tests"}

@@ -1,6 +1,6 @@
 """What every picture candidate shares: a frozen backbone by ONNX Runtime, and a fitted head on it.
 
-The features of a picture are computed once for each backbone and kept; see `trainer.release.image_features`.
+Image features are computed once per backbone and stored; see `trainer.release.image_features`.
 """
 
 from dataclasses import dataclass, field

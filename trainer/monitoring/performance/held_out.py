@@ -1,4 +1,6 @@
-"""A release on held-out rows: `python -m trainer.monitoring.performance.held_out RELEASE DATA --out FILE`.
+"""Score a release on held-out rows.
+
+    python -m trainer.monitoring.performance.held_out RELEASE DATA --out FILE
 
 A process of its own, for it loads models and pictures: its memory is given back when it ends. Its
 probabilities are kept, so that the same release on the same rows is scored once.
@@ -18,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput, RayonError
-from trainer.datasets.folder import Dataset, load
+from trainer.datasets.folder import Dataset
+from trainer.datasets.loading import load
 from trainer.monitoring.performance.cbpe import estimated_f1
 from trainer.monitoring.performance.weighted_f1 import by_code, confusions, measured_f1
 from trainer.release.comparison import Scored, askable, likeliest, scores

@@ -366,8 +366,8 @@ def _by_labels(session: Session, period: Period) -> list[Figure]:
         }
         for kind, labelled in kinds.items():
             for modality in MODALITIES:
-                truth, answers, weights = labelled.of(modality)
+                truth, predicted, weights = labelled.of(modality)
                 if len(truth) >= (LEAST_LABELS if period.is_day else 1):
-                    estimate = measured_f1(truth, answers, weights)
+                    estimate = measured_f1(truth, predicted, weights)
                     found.append(Figure(kind, release, modality, estimate, period))
     return found

@@ -98,11 +98,11 @@ def classes(
 def precisions(session: Session, period: Period) -> list[Json | None]:
     """The share of reviewed answers that are right, at or above each confidence."""
     labelled = answers.reviewed(session, period)
-    truth, answers, weights = labelled.of(FUSION)
+    truth, predicted, weights = labelled.of(FUSION)
     asked = [row for row, one in enumerate(labelled.answers[FUSION]) if one is not None]
     confidence = np.array([labelled.confidences[row] for row in asked])
     return [
-        _share(truth[chosen] == answers[chosen], weights[chosen])
+        _share(truth[chosen] == predicted[chosen], weights[chosen])
         if (chosen := confidence >= threshold).any()
         else None
         for threshold in THRESHOLDS
@@ -144,10 +144,10 @@ def _tested(session: Session, period: Period, release: str | None, modality: str
 
 
 def _measured(labelled: Labelled, modality: str) -> Json | None:
-    truth, answers, weights = labelled.of(modality)
+    truth, predicted, weights = labelled.of(modality)
     if not len(truth):
         return None
-    found = measured_f1(truth, answers, weights)
+    found = measured_f1(truth, predicted, weights)
     ends = {name: getattr(found, name) for name in ("f1", "low", "high", "rows")}
     return ends | {"classes": by_code(found)}
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.servers import until
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 DIGEST = "registry.example.org/shop/rayon/gateway@sha256:" + "a" * 64
 #: Runs the command on this machine, in the folder of whoever is signed in there. Cannot reach it
 #: for commands that have REFUSED in them; for those with CUT the connection breaks once there is

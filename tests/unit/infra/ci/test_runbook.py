@@ -8,7 +8,7 @@ import yaml
 
 from shared import settings
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 RUNBOOK = (PROJECT / "infra" / "runbook.md").read_text()
 RULES = {
     rule["alert"]: rule

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
 

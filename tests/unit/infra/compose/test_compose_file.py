@@ -9,7 +9,7 @@ import yaml
 
 from infra.compose.secrets import OPTIONAL, ROLES, complete
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())[
     "services"
 ]

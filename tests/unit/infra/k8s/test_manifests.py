@@ -15,7 +15,7 @@ from infra.k8s.rules import containers_of, pod_of
 from shared import settings
 from shared.contracts import STATIONS, Lane, all_queues, queue_name
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 K8S = PROJECT / "infra" / "k8s"
 #: What the labels of a pod allow it to reach, and the secrets that are of use only there.
 SECRETS_OF = {

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import InvalidInput
-from trainer.datasets.folder import load
+from trainer.datasets.loading import load
 
 
 def write_data(folder: Path, rows: int = 60, **labels: object) -> Path:

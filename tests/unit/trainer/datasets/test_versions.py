@@ -13,8 +13,8 @@ from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets import tables, versions
-from trainer.datasets.folder import load
 from trainer.datasets.images import read_picture
+from trainer.datasets.loading import load
 from trainer.datasets.versions import Built, LabelledJob, Wanted, build, load_version
 
 Make = Callable[..., Built]

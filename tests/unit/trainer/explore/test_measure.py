@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from trainer.datasets import languages
-from trainer.datasets.folder import load
+from trainer.datasets.loading import load
 from trainer.explore import duplicates, measure, words
 from trainer.explore.figures import figure
 from trainer.explore.material import UNSPLIT, Material, read_material

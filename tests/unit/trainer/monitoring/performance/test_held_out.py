@@ -57,7 +57,7 @@ def test_same_rows_are_scored_once(
     release: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = score(release, data, tmp_path / "kept")
-    monkeypatch.setattr(test_set, "scores", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(held_out, "scores", lambda *_: pytest.fail("scored again"))
     assert score(release, data, tmp_path / "kept") == first
 
 

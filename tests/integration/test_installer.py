@@ -1,0 +1,244 @@
+"""Installers and the client trust the system's certificate store, or the bundle that a user names.
+
+The package index is real, with HTTPS and tiny wheels. A private authority signs it, and only a
+system store or a bundle of the test holds that authority.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.settings import PROJECT
+from tests.support.private_authority import (
+    Authority,
+    PackageIndex,
+    run_with_store,
+    system_store,
+    wheel,
+    wheel_name,
+)
+from tests.unit.client.service import KEY, Running
+
+TINY = "rayon-tiny"
+CLIENT = "rayon-client"
+UV = Path(sys.executable).parent / "uv"
+LOCKS = ("run", "dev", "security", "delivery", "bench", "bench-bentoml", "worker_tiny")
+STAMPS = (
+    ".venv/dev.stamp",
+    ".venv-security/stamp",
+    ".venv-delivery/stamp",
+    ".venv-bench/stamp",
+)
+ENVIRONMENTS = (".venv", ".venv-security", ".venv-delivery", ".venv-bench", ".venv-bentoml")
+#: Builds the client without setuptools: the wheel is there already.
+BACKEND = """
+import shutil
+def build_editable(folder, config=None, metadata=None):
+    return shutil.copy("{wheel}", folder).rpartition("/")[2]
+"""
+PYPROJECT = """
+[project]
+name = "rayon-client"
+version = "1.0"
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+ACCEPTANCE = """
+import sys
+from pathlib import Path
+from trainer.release import acceptance
+acceptance.PROJECT = Path.cwd()
+print(acceptance.environment("worker_tiny", Path("environments")))
+"""
+WHOAMI = """
+import sys
+from rayon import Rayon
+with Rayon(sys.argv[1], sys.argv[2], patience_seconds=0) as client:
+    print(client.whoami().username)
+"""
+
+Outcome = subprocess.CompletedProcess[str]
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("authorities")
+
+
+@pytest.fixture(scope="module")
+def authority(folder: Path) -> Authority:
+    """Signs the index."""
+    return Authority("private", folder / "private")
+
+
+@pytest.fixture(scope="module")
+def stranger(folder: Path) -> Authority:
+    """Signs nothing that a test asks for."""
+    return Authority("stranger", folder / "stranger")
+
+
+@pytest.fixture(scope="module")
+def trusting(folder: Path, authority: Authority, stranger: Authority) -> Path:
+    """A system store with the authority that signs the index."""
+    return system_store(folder / "trusting", authority, stranger)
+
+
+@pytest.fixture(scope="module")
+def doubting(folder: Path, stranger: Authority) -> Path:
+    """A system store without it."""
+    return system_store(folder / "doubting", stranger)
+
+
+@pytest.fixture(scope="module")
+def wheels() -> dict[str, bytes]:
+    """A package, and an installer that runs the real one."""
+    return {TINY: wheel(TINY), "uv": wheel("uv", {"uv": f'#!/bin/sh\nexec "{UV}" "$@"\n'})}
+
+
+@pytest.fixture(scope="module")
+def index(wheels: dict[str, bytes], authority: Authority) -> Iterator[PackageIndex]:
+    with PackageIndex(wheels, authority) as index:
+        yield index
+
+
+@pytest.fixture
+def project(tmp_path: Path, index: PackageIndex) -> Path:
+    """This project with requirements that are installed in a moment."""
+    project = tmp_path / "project"
+    (project / "requirements").mkdir(parents=True)
+    shutil.copy(PROJECT / "Makefile", project)
+    (project / "requirements" / "uv.txt").write_text(index.locks["uv"])
+    for name in LOCKS:
+        (project / "requirements" / f"{name}.txt").write_text(index.locks[TINY])
+    client = project / "shared" / "client"
+    client.mkdir(parents=True)
+    (client / wheel_name(CLIENT)).write_bytes(wheel(CLIENT))
+    (client / "backend.py").write_text(BACKEND.format(wheel=wheel_name(CLIENT)))
+    (client / "pyproject.toml").write_text(PYPROJECT)
+    return project
+
+
+@pytest.fixture
+def run(project: Path, tmp_path: Path, index: PackageIndex) -> Run:
+    """Run a command in the project of somebody whose configuration names the index alone."""
+
+    def run(store: Path, *command: str, **more: str) -> Outcome:
+        return run_with_store(store, list(command), settings(index, tmp_path) | more, project)
+
+    return run
+
+
+def settings(index: PackageIndex, home: Path) -> dict[str, str]:
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": index.url,
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_RETRIES": "0",
+        "UV_NO_CONFIG": "1",
+        "UV_DEFAULT_INDEX": index.url,
+        "UV_HTTP_RETRIES": "0",
+        "UV_CACHE_DIR": str(home / "cache"),
+    }
+
+
+def installed(environment: Path) -> bool:
+    return any(environment.glob("lib/python3*/site-packages/rayon_tiny.py"))
+
+
+def test_make_trusts_an_authority_of_the_system(run: Run, project: Path, trusting: Path) -> None:
+    outcome = run(trusting, "make", *STAMPS)
+    assert outcome.returncode == 0, outcome.stdout
+    assert [name for name in ENVIRONMENTS if not installed(project / name)] == []
+
+
+def test_make_does_not_trust_an_authority_outside_the_store(
+    run: Run, project: Path, doubting: Path
+) -> None:
+    outcome = run(doubting, "make", ".venv/run.stamp")
+    assert outcome.returncode != 0
+    assert "CERTIFICATE_VERIFY_FAILED" in outcome.stdout
+    assert not (project / ".venv" / "bin" / "uv").exists()
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
+def test_make_trusts_a_bundle_that_the_user_names(
+    run: Run, project: Path, doubting: Path, authority: Authority, name: str
+) -> None:
+    outcome = run(doubting, "make", ".venv/run.stamp", **{name: str(authority.bundle)})
+    assert outcome.returncode == 0, outcome.stdout
+    assert installed(project / ".venv")
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
+def test_bundle_that_the_user_names_replaces_the_store(
+    run: Run, project: Path, trusting: Path, stranger: Authority, name: str
+) -> None:
+    outcome = run(trusting, "make", ".venv/run.stamp", **{name: str(stranger.bundle)})
+    assert outcome.returncode != 0
+    # Since version 24.2 pip trusts the system's store beside the bundle, and uv does not.
+    assert "CERTIFICATE_VERIFY_FAILED" in outcome.stdout or "UnknownIssuer" in outcome.stdout
+    assert not installed(project / ".venv")
+
+
+def test_certificate_in_the_configuration_of_pip_comes_before_the_store(
+    run: Run, project: Path, doubting: Path, authority: Authority, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(f"[global]\ncert = {authority.bundle}\n")
+    outcome = run(doubting, "make", ".venv/bin/uv", PIP_CONFIG_FILE=str(configuration))
+    assert outcome.returncode == 0, outcome.stdout
+    assert (project / ".venv" / "bin" / "uv").exists()
+
+
+@pytest.mark.parametrize("variables", [{}, {"SSL_CERT_FILE": ""}], ids=["unset", "empty"])
+def test_make_needs_no_store(
+    run: Run, project: Path, wheels: dict[str, bytes], tmp_path: Path, variables: Mapping[str, str]
+) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    with PackageIndex(wheels, None) as plain:
+        urls = {"PIP_INDEX_URL": plain.url, "UV_DEFAULT_INDEX": plain.url}
+        outcome = run(nothing, "make", ".venv/run.stamp", **urls, **variables)
+    assert outcome.returncode == 0, outcome.stdout
+    assert installed(project / ".venv")
+
+
+def test_image_trusts_an_authority_of_its_base(run: Run, project: Path, trusting: Path) -> None:
+    script = str(PROJECT / "infra" / "images" / "install.sh")
+    lock = str(project / "requirements" / "run.txt")
+    outcome = run(trusting, "sh", script, lock, str(project / "image"))
+    assert outcome.returncode == 0, outcome.stdout
+    assert installed(project / "image")
+
+
+def test_acceptance_test_trusts_an_authority_of_the_system(
+    run: Run, project: Path, trusting: Path
+) -> None:
+    outcome = run(trusting, sys.executable, "-c", ACCEPTANCE, PYTHONPATH=str(PROJECT))
+    assert outcome.returncode == 0, outcome.stdout
+    assert installed(Path(project, outcome.stdout.split()[-1]).parents[1])
+
+
+def test_client_trusts_an_authority_of_the_system(
+    run: Run, trusting: Path, doubting: Path, authority: Authority, stranger: Authority
+) -> None:
+    path = {"PYTHONPATH": str(PROJECT / "shared" / "client")}
+    with Running(authority.server) as service:
+        ask = (sys.executable, "-c", WHOAMI, service.url, KEY)
+        trusted = run(trusting, *ask, **path)
+        refused = run(doubting, *ask, **path)
+        named = run(trusting, *ask, **path, SSL_CERT_FILE=str(stranger.bundle))
+    assert trusted.returncode == 0, trusted.stdout
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.stdout
+    assert "CERTIFICATE_VERIFY_FAILED" in named.stdout

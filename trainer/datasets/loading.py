@@ -1,0 +1,76 @@
+"""Load a dataset to train on: from a folder, or a stored version by `name@version`."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shared.categories import CategorySet
+from shared.errors import InvalidInput
+from trainer.datasets.folder import Dataset, labelled_rows, weak_rows
+from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
+from trainer.datasets.tables import category_names, read_table, require_numbered_once
+from trainer.datasets.versions import load_stored
+
+#: Share of the weak rows that no model is fitted on: the fusion is fitted there.
+HELD_WEAK_SHARE = 0.15
+
+
+def load(folder: Path, *, seed: int = 0) -> Dataset:
+    """Read a dataset; pictures stay on disk.
+
+    Args:
+        folder: Of files; or `name@version`, which is read from the storage.
+        seed: Moves rows of a folder between `train` and `validation`.
+
+    Raises:
+        InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
+            `trainer.datasets.validation.check` finds everything that is wrong.
+    """
+    if "@" in folder.name and not folder.exists():
+        return load_stored(str(folder))
+    official, findings = labelled_rows(folder)
+    for finding in findings:
+        raise InvalidInput(finding.message)
+    official["part"] = _parts(official, folder / "splits.csv", seed)
+    names, share = category_names(folder / "categories.csv")
+    codes = sorted(int(code) for code in official["code"].unique())
+    weak = weak_rows(folder)
+    if weak is not None:
+        # What no labelled row is like could never be measured.
+        weak = weak[weak["code"].isin(codes)]
+        held = np.random.default_rng(seed + 1).random(len(weak)) < HELD_WEAK_SHARE
+        weak = weak.assign(part=np.where(held, "weak_held", "weak"))
+    rows = official if weak is None else pd.concat([official, weak])
+    if rows.index.has_duplicates:
+        rows = rows.reset_index(drop=True)
+    return Dataset(
+        rows.drop(columns="picture_name"),
+        CategorySet.of((code, names.get(code, str(code))) for code in codes),
+        share,
+    )
+
+
+def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
+    if not splits.exists():
+        return hashed_parts(rows, seed=seed)
+    given = require_numbered_once(read_table(splits, ("split",)))["split"].reindex(rows.index)
+    if given.isna().any():
+        raise InvalidInput(
+            f"Expected a split for each row in {splits.name}. "
+            f"Received: none for row {given.index[given.isna()][0]}"
+        )
+    parts = given.astype(object)
+    train = rows["code"][parts == "train"]
+    parts[_stratified(train, VALIDATION_SHARE, seed)] = "validation"
+    return parts
+
+
+def _stratified(codes: pd.Series, share: float, seed: int) -> pd.Index:
+    """Indices of a share of each category; a category with one row keeps it."""
+    generator = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for _, group in codes.groupby(codes):
+        order = generator.permutation(group.index.to_numpy())
+        chosen.extend(order[: round(len(order) * share)])
+    return pd.Index(chosen)
