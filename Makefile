@@ -10,9 +10,15 @@ URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
 BIN := .venv/bin
 UV := $(BIN)/uv
+# Certificate authorities that the installers trust: the bundle that the user names, else the system's,
+# which may hold a private authority. Without either they use the bundle that they ship. Neither uv nor
+# pip before 24.2 reads the system's store by default.
+BUNDLE := $(or $(SSL_CERT_FILE),$(PIP_CERT),$(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE),$(wildcard /etc/ssl/certs/ca-certificates.crt))
+TRUST := $(if $(BUNDLE),$(if $(wildcard $(BUNDLE)/.),SSL_CERT_DIR,SSL_CERT_FILE)="$(BUNDLE)")
+INSTALL := $(TRUST) $(UV) pip install --quiet --require-hashes --python
 LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run mlflow
 # The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
-COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+COMPILE = $(TRUST) UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
@@ -45,7 +51,8 @@ fuzz: .venv-security/stamp ## Send what the OpenAPI document allows, as each rol
 
 audit: .venv-security/stamp ## Look for weaknesses in the code and in what is installed
 	@.venv-security/bin/bandit -q -c pyproject.toml -r gateway shared worker_text worker_image worker_fusion trainer infra
-	@.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
+	@REQUESTS_CA_BUNDLE="$(or $(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE),$(BUNDLE))" \
+		.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
 
 guesses: .venv/dev.stamp ## Guess passwords of a system of its own, and say how far that comes
 	@$(BIN)/python -m tests.bench.faults.guesses
@@ -180,31 +187,32 @@ $(UV): requirements/uv.txt
 	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv; \
 		echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/python -m pip config list | grep '\.cert=' >/dev/null || export PIP_CERT="$(BUNDLE)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $(UV)
 
 .venv/run.stamp: requirements/run.txt shared/client/pyproject.toml $(UV)
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.txt
+	@$(INSTALL) $(BIN)/python -r requirements/run.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation -e shared/client
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(INSTALL) $(BIN)/python -r requirements/dev.txt
 	@touch $@
 
 .venv-security/stamp: requirements/security.txt $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-security
-	@$(UV) pip install --quiet --python .venv-security/bin/python --require-hashes -r requirements/security.txt
+	@$(INSTALL) .venv-security/bin/python -r requirements/security.txt
 	@touch $@
 
 .venv-delivery/stamp: requirements/delivery.txt $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-delivery
-	@$(UV) pip install --quiet --python .venv-delivery/bin/python --require-hashes -r requirements/delivery.txt
+	@$(INSTALL) .venv-delivery/bin/python -r requirements/delivery.txt
 	@touch $@
 
 .venv-bench/stamp: requirements/bench.txt requirements/bench-bentoml.txt $(UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bentoml
-	@$(UV) pip install --quiet --python .venv-bentoml/bin/python --require-hashes -r requirements/bench-bentoml.txt
+	@$(INSTALL) .venv-bentoml/bin/python -r requirements/bench-bentoml.txt
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bench
-	@$(UV) pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements/bench.txt
+	@$(INSTALL) .venv-bench/bin/python -r requirements/bench.txt
 	@touch $@

@@ -7,6 +7,7 @@ import threading
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.operations.heartbeat import Heartbeat
+from gateway.settings import CatalogSettings, ProductSettings, SweepSettings
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
@@ -14,13 +15,10 @@ from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
-    CatalogSettings,
     DatabaseSettings,
     LogSettings,
     MetricsSettings,
-    ProductSettings,
     StorageSettings,
-    SweepSettings,
     TracingSettings,
 )
 from shared.storage import Storage

@@ -43,6 +43,14 @@ from gateway.jobs.service import Jobs, finished
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
+from gateway.settings import (
+    CatalogSettings,
+    GatewaySettings,
+    GuessSettings,
+    RateSettings,
+    SingleSignOnSettings,
+    SweepSettings,
+)
 from gateway.web import error_handlers
 from gateway.web.draining import Draining
 from gateway.web.error_handlers import problems_of
@@ -56,17 +64,11 @@ from shared.logs import configure_logs
 from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
-    CatalogSettings,
     DatabaseSettings,
-    GatewaySettings,
-    GuessSettings,
     LogSettings,
     MetricsSettings,
-    RateSettings,
     ReleaseSettings,
-    SingleSignOnSettings,
     StorageSettings,
-    SweepSettings,
     TracingSettings,
 )
 from shared.storage import Storage

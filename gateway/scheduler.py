@@ -14,6 +14,7 @@ from gateway.operations.queues import record_depths
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.operations.retention import Retention
 from gateway.operations.row_counts import Census
+from gateway.settings import RetentionSettings, SweepSettings
 from shared import metrics
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
@@ -25,9 +26,7 @@ from shared.settings import (
     DatabaseSettings,
     LogSettings,
     MetricsSettings,
-    RetentionSettings,
     StorageSettings,
-    SweepSettings,
     TracingSettings,
 )
 from shared.storage import Storage

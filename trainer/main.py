@@ -26,13 +26,13 @@ from shared.settings import (
     ReleaseSettings,
     StorageSettings,
     TracingSettings,
-    TrainerSettings,
 )
 from shared.storage import Storage
 from shared.tracing import configure_tracing
 from trainer.datasets.check_queue import DatasetChecks
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
+from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 

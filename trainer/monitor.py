@@ -12,14 +12,11 @@ from shared.metrics import serve_metrics
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    DriftSettings,
     LogSettings,
     MetricsSettings,
-    MonitorSettings,
     ReleaseSettings,
     StorageSettings,
     TracingSettings,
-    TrainerSettings,
 )
 from shared.storage import Storage
 from shared.tracing import configure_tracing
@@ -30,6 +27,8 @@ from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
+from trainer.monitoring.settings import DriftSettings, MonitorSettings
+from trainer.settings import TrainerSettings
 
 QUEUES = (MONITORING_QUEUE,)
 #: How often the metrics of models, data and trainings are read from the rows.

@@ -18,8 +18,8 @@ from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.fusion_model import FusionModel
-from shared.inference.releases.manifest import ReleaseManifest
 from worker_fusion.combine import Answer, Evidence, answers
 
 log = structlog.get_logger(__name__)

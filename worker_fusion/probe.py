@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.fusion_model import FusionModel
-from shared.inference.releases.manifest import ReleaseManifest
 from shared.inference.serving.probe import Answer, Asked, Floats, probe
 
 

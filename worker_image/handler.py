@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from shared.broker import Publisher
 from shared.contracts import Failure, Modality, ScoreImage
 from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
+from shared.inference.manifest import ImagePart
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features, Head, Pixels, halved
-from shared.inference.releases.manifest import ImagePart
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.slices import failure_of_release, scored_slice
 from shared.storage import digest_in

@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from shared.inference.manifest import ImagePart, ReleaseManifest
 from shared.inference.releases.image_model import Backbone, Floats, Head, Pixels
-from shared.inference.releases.manifest import ImagePart, ReleaseManifest
 
 #: Heads are a few megabytes each; more releases than these are never asked for at once.
 KEPT_HEADS = 8

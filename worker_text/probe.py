@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.text import product_text
-from shared.inference.releases.manifest import ReleaseManifest
 from shared.inference.serving.probe import Answer, Asked, Floats, probe
 from worker_text.scorer import TextScorer
 

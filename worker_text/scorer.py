@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TextInputs
-from shared.inference.releases.manifest import ReleaseManifest
 
 #: Texts of about one length that are scored together. More would be padded more, fewer would pay
 #: more often for the call; measured at batches of 8 to 128.

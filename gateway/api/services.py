@@ -18,13 +18,13 @@ from gateway.jobs.service import Jobs
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
+from gateway.settings import GatewaySettings, RateSettings
 from gateway.web.draining import Draining
 from gateway.web.rates import Rate, Rates
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
 from shared.errors import Unauthenticated
 from shared.inference.releases.registry import Releases
-from shared.settings import GatewaySettings, RateSettings
 from shared.storage import Storage
 
 _BEARER = OAuth2PasswordBearer(tokenUrl="/v1/token", auto_error=False)

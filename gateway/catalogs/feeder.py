@@ -25,12 +25,12 @@ from gateway.catalogs.leases import CatalogLeases, LeaseLost
 from gateway.catalogs.product_file import form_of
 from gateway.catalogs.row_check import Checked, Terms, checked_rows
 from gateway.catalogs.service import UNFINISHED, counts
+from gateway.settings import CatalogSettings
 from shared import metrics
 from shared.contracts import Lane, Modality
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, now, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, RayonError, Unavailable
-from shared.settings import CatalogSettings
 
 log = structlog.get_logger(__name__)
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from gateway.catalogs.product_file import form_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import ModelName
+from gateway.settings import CatalogSettings
 from gateway.web.paging import cursor_after, read_cursor
 from gateway.web.uploads import Uploads
 from shared.db.models import (
@@ -38,7 +39,6 @@ from shared.errors import (
     Unauthenticated,
     Unavailable,
 )
-from shared.settings import CatalogSettings
 from shared.storage import PIECE_BYTES, Storage
 
 log = structlog.get_logger(__name__)

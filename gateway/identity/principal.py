@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import jwt
 
+from gateway.settings import GatewaySettings
 from shared.db.models import Role
 from shared.errors import Unauthenticated
-from shared.settings import GatewaySettings
 
 ALGORITHM = "HS256"
 ISSUER = "rayon"

@@ -3,7 +3,8 @@
 from sqlalchemy.engine import make_url
 from zxcvbn import zxcvbn
 
-from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
+from gateway.settings import GatewaySettings
+from shared.settings import BrokerSettings, DatabaseSettings
 
 #: Decimal digits of the number of guesses that a secret must stand: about 64 bits.
 STRONG_LOG10 = 19.0

@@ -16,10 +16,10 @@ from gateway.identity import accounts, audit_log
 from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest, new_secret
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.identity.sign_in_limits import Guesses
+from gateway.settings import GatewaySettings
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, Unauthenticated
-from shared.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
 

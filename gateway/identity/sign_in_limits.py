@@ -12,9 +12,9 @@ from contextlib import suppress
 from hashlib import sha256
 
 from gateway.identity.principal import Origin
+from gateway.settings import GuessSettings
 from gateway.web.rates import Rate, Rates
 from shared.errors import Limited
-from shared.settings import GuessSettings
 
 #: Bits of an IPv6 address that one customer of a provider has at least.
 IPV6_PREFIX = 64

@@ -24,10 +24,10 @@ from gateway.identity.principal import Origin, digest
 from gateway.identity.schemas.accounts import Username
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.identity.sessions import Sessions
+from gateway.settings import SingleSignOnSettings
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Forbidden, Unauthenticated, Unavailable
-from shared.settings import SingleSignOnSettings
 
 #: How long the provider may take for an answer.
 TIMEOUT_SECONDS = 10.0

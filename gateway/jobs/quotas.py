@@ -10,12 +10,12 @@ from cachetools import TTLCache
 from sqlalchemy import func, select
 
 from gateway.identity.principal import Principal
+from gateway.settings import RateSettings
 from gateway.web.rates import Rate, Rates, too_much
 from shared.contracts import Lane
 from shared.db.models import Catalog, Job, JobStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import Limited
-from shared.settings import RateSettings
 
 DAY = timedelta(days=1)
 #: How old a count may be.

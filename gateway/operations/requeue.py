@@ -15,12 +15,12 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from gateway.jobs.service import messages_of, wanted
+from gateway.settings import SweepSettings
 from shared import metrics
 from shared.broker import QueueDepth
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.models import IdempotencyKey, Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork, Work
-from shared.settings import SweepSettings
 
 log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.service import CATALOGS, UNFINISHED
 from gateway.jobs.service import PICTURES
+from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
     Catalog,
@@ -30,7 +31,6 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
-from shared.settings import RetentionSettings
 from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)

@@ -4,6 +4,11 @@
 set -eu
 lock=$1 folder=$2
 python -m venv --without-pip "$folder"
+# The base image's certificate store may hold a private authority, which pip before 24.2 does not read.
+bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+if [ -f "$bundle" ] && ! python -m pip config list | grep '\.cert=' >/dev/null; then
+    export PIP_CERT="$bundle"
+fi
 # The root of a container is read-only, so what is not compiled now would be compiled at every start
 # and at every health check.
 python -m pip --python "$folder/bin/python" install --quiet --no-cache-dir --disable-pip-version-check \

@@ -6,9 +6,9 @@ from datetime import timedelta
 from shared.db.models import DatasetVersion, DriftAlert, TrainingRun, User, now
 from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
-from shared.settings import MonitorSettings
 from tests.support.factories import make_job
 from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.settings import MonitorSettings
 
 KINDS = ("text", "image", "prediction")
 

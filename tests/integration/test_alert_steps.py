@@ -10,9 +10,9 @@ from gateway.quality.schemas.drift_alerts import AlertmanagerWebhook
 from shared.db.models import DriftAlert
 from shared.db.session import UnitOfWork, Work
 from shared.lifecycle.alerts import write_step
-from shared.settings import MonitorSettings
 from tests.support.servers import until
 from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.settings import MonitorSettings
 
 TRACE = "0" * 32
 SECONDS = 20.0

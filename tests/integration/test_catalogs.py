@@ -13,10 +13,11 @@ from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.service import Catalogs, Upload
 from gateway.identity.principal import Principal
+from gateway.settings import CatalogSettings
 from shared.contracts import Lane, Modality
 from shared.db.models import Catalog, Job, Role, User, row_of_job
 from shared.db.session import UnitOfWork
-from shared.settings import CatalogSettings, StorageSettings
+from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.support.servers import until
 

@@ -7,13 +7,14 @@ from threading import Barrier
 
 from shared.db.models import DriftAlert, DriftWindow, User, now
 from shared.db.session import UnitOfWork
-from shared.settings import DriftSettings, StorageSettings
+from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.support.factories import make_job
 from tests.support.folder_registry import FolderRegistry
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.trainer.monitoring.products import make_products
 from trainer.monitoring.drift.windows import DriftWatch
+from trainer.monitoring.settings import DriftSettings
 
 ROWS = 120
 

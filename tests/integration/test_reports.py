@@ -6,12 +6,13 @@ from pathlib import Path
 from shared.contracts import Modality
 from shared.db.models import Report, User
 from shared.db.session import UnitOfWork
-from shared.settings import MonitorSettings, TrainerSettings
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.report.reports import Reports
+from trainer.monitoring.settings import MonitorSettings
+from trainer.settings import TrainerSettings
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 

@@ -13,6 +13,7 @@ from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
 from gateway.jobs.service import PICTURES
 from gateway.operations.retention import Retention
+from gateway.settings import RetentionSettings
 from shared.db.models import (
     Base,
     Catalog,
@@ -31,7 +32,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
-from shared.settings import RetentionSettings, StorageSettings
+from shared.settings import StorageSettings
 from shared.storage import INCOMING, Storage
 from tests.support.factories import make_job
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from shared.db.models import Review, User
 from shared.db.session import UnitOfWork
-from shared.settings import MonitorSettings
 from tests.support.factories import make_job
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import Reviews
+from trainer.monitoring.settings import MonitorSettings
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ANSWERS = 200

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from gateway.api.single_sign_on import PREFIX
 from gateway.identity.single_sign_on import SingleSignOn
 from gateway.main import build_app
+from gateway.settings import SingleSignOnSettings
 from shared.db.models import AuditEntry, Role, User
-from shared.settings import SingleSignOnSettings
 from tests.support.identity_provider import (
     CLIENT_ID,
     CLIENT_SECRET,

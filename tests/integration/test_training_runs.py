@@ -17,7 +17,6 @@ from sqlalchemy import select
 from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
 from shared.inference.releases.registry import Releases
-from shared.settings import TrainerSettings
 from tests.integration.acted_training import STEPS
 from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.training_service import ACTED
@@ -29,6 +28,7 @@ from trainer.release.paired_bootstrap import Outcome
 from trainer.runs import leases
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
+from trainer.settings import TrainerSettings
 from trainer.starter import import_starter
 
 #: A busy machine starts a service in 20 seconds.

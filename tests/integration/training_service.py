@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 from shared.db.session import UnitOfWork, open_engine
-from shared.settings import DatabaseSettings, TrainerSettings
+from shared.settings import DatabaseSettings
 from tests.support.fakes import FakeBroker
 from tests.support.folder_registry import FolderRegistry
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
+from trainer.settings import TrainerSettings
 
 ACTED = Commands(
     train=(sys.executable, "-m", "tests.integration.acted_training"),

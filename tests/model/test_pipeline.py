@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.feature_cache import OnlineFeatures
-from shared.inference.releases.manifest import ReleaseManifest
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.model.test_image_candidates import COLOURS, Small

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.categories import Category
 from shared.db.models import Catalog, Job, User, new_catalog_id, new_id, now
-from shared.inference.releases.manifest import ImagePart, ReleaseManifest, TextPart
+from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 
 #: The codes of every manifest made here.
 CODES = (10, 2583)

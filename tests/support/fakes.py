@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.broker import QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import NotFound, Unavailable
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
 from tests.support.factories import make_manifest
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from shared.errors import NotFound, Unavailable
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
 
 

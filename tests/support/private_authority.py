@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import ssl
+import stat
 import subprocess
 import threading
 import zipfile
@@ -33,7 +34,8 @@ ADDRESS = "127.0.0.1"
 STORE = Path("/etc/ssl/certs")
 VALID = timedelta(days=1)
 SECONDS = 120
-EXECUTABLE = 0o755 << 16
+#: pip makes a script executable only where its entry is a regular file that is executable.
+EXECUTABLE = (stat.S_IFREG | 0o755) << 16
 #: An ordinary user may lack the path of the commands for administrators.
 ADMIN_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -192,13 +194,15 @@ def _namespace() -> list[str]:
         ["unshare", "--map-root-user", "--mount"],
         ["sudo", "--non-interactive", "unshare", "--mount"],
     )
-    for way in ways:
-        if shutil.which(way[0]) is None:
-            continue
-        probe = [*way, "mount", "--bind", str(STORE), str(STORE)]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-            return way
-    missing("mount namespaces are not allowed here")
+    allowed = next((way for way in ways if _can_mount(way)), None)
+    return allowed or missing("mount namespaces are not allowed here")
+
+
+def _can_mount(way: list[str]) -> bool:
+    if shutil.which(way[0]) is None:
+        return False
+    probe = [*way, "mount", "--bind", str(STORE), str(STORE)]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def _as_before() -> list[str]:
@@ -239,15 +243,21 @@ def _pages(wheels: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _handler(pages: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer()
+
         def do_GET(self) -> None:
+            self.wfile.write(self._answer())
+
+        def _answer(self) -> bytes:
             page = pages.get(self.path)
             self.send_response(404 if page is None else 200)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(page or b"")))
             self.end_headers()
-            self.wfile.write(page or b"")
+            return page or b""
 
-        def log_message(self, format: str, *arguments: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Stay silent."""
 
     return Handler

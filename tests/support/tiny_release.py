@@ -16,8 +16,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from shared.contracts import Modality
+from shared.inference.manifest import ImagePart
 from shared.inference.releases.fusion_model import FusionModel
-from shared.inference.releases.manifest import ImagePart
 from tests.support.factories import make_manifest
 
 #: Number of tokens, and brightness, at which the two categories are equally likely.

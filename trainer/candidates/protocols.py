@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.manifest import Ngrams
 from shared.inference.releases.image_model import Features
-from shared.inference.releases.manifest import Ngrams
 from trainer.candidates.onnx.graph import Graph, Storage
 
 Floats = NDArray[np.float32]

@@ -28,7 +28,7 @@ from shared.db.datasets import (
     version_folder,
 )
 from shared.errors import InvalidInput, NotFound
-from shared.settings import StorageSettings, TrainerSettings
+from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets.findings import DatasetReport, Finding, error, warning
 from trainer.datasets.folder import Dataset, tables, with_pictures
@@ -36,6 +36,7 @@ from trainer.datasets.images import is_readable, pictures_in, read_picture
 from trainer.datasets.split import hashed_parts
 from trainer.datasets.tables import category_names, labelled, too_many
 from trainer.datasets.validation import picture_findings, row_findings
+from trainer.settings import TrainerSettings
 
 SCHEMA = pa.schema(
     [

@@ -16,7 +16,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.contracts import DatasetUploaded, TrainingRequested
-from shared.db.datasets import parse
 from shared.db.models import (
     HAS_PRODUCT,
     AlertStatus,
@@ -32,8 +31,9 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
-from shared.settings import MonitorSettings
 from trainer.monitoring.drift.windows import QUALITY
+from trainer.monitoring.latest_dataset import latest_dataset
+from trainer.monitoring.settings import MonitorSettings
 
 log = structlog.get_logger(__name__)
 
@@ -256,21 +256,6 @@ class AlertResponse:
         write_step(alert, MONITOR, text)
 
 
-def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
-    """The newest version that is ready, of the dataset that is to be trained on.
-
-    Args:
-        session: Reads.
-        name: Of the dataset; else it is the one that was trained on last, else the newest.
-    """
-    ready = select(DatasetVersion).where(DatasetVersion.status == DatasetStatus.READY.value)
-    newest = ready.order_by(DatasetVersion.created_at.desc(), DatasetVersion.id.desc()).limit(1)
-    name = name or _trained_on_last(session)
-    if name is not None:
-        return session.scalar(newest.where(DatasetVersion.name == name))
-    return session.scalar(newest)
-
-
 def _unfinished_run(session: Session) -> TrainingRun | None:
     return session.scalar(select(TrainingRun).where(TrainingRun.status.in_(_UNFINISHED)).limit(1))
 
@@ -307,16 +292,6 @@ def _is_about_quality(alert: DriftAlert) -> bool:
 def _train(alert: DriftAlert, run: TrainingRun, text: str) -> None:
     alert.status, alert.training_run_id = AlertStatus.TRAINING.value, run.id
     write_step(alert, MONITOR, text)
-
-
-def _trained_on_last(session: Session) -> str | None:
-    reference = session.scalar(
-        select(TrainingRun.dataset)
-        .where(TrainingRun.dataset.is_not(None))
-        .order_by(TrainingRun.id.desc())
-        .limit(1)
-    )
-    return parse(reference)[0] if reference else None
 
 
 def _new_labels(session: Session, name: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.export import export_image, export_text
 from trainer.pipeline.fitting import Bench, Model
@@ -38,7 +38,7 @@ RELEASE, FIGURES, VERDICT = "release", "figures.json", "verdict.json"
 #: Modules that decide what a release says of itself and how it is measured.
 EXPORT_CODE = (
     "shared.inference.preparation.image",
-    "shared.inference.releases.manifest",
+    "shared.inference.manifest",
     "shared.inference.preparation.text",
     "trainer.pipeline.assembly",
     "trainer.pipeline.export",

@@ -10,9 +10,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from shared.errors import InvalidInput
+from shared.inference.manifest import ImagePart, TextPart
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.preparation.text import TEXT_PREPARATION
-from shared.inference.releases.manifest import ImagePart, TextPart
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
 from trainer.candidates.text.subwords import TOKENIZER

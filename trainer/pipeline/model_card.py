@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from trainer.pipeline.leaderboard import Entry, as_markdown
 
 #: What the models are, in a line.

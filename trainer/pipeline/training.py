@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from trainer.candidates.fusion.pools import FusionCandidate
 from trainer.candidates.image.champion import champion_backbone
 from trainer.candidates.onnx.graph import Storage

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 
 Floats = NDArray[np.float32]
 
@@ -35,6 +35,10 @@ FOREIGN = ("tensorflow", "keras", "sklearn", "trainer")
 #: A first installation downloads some hundred megabytes.
 INSTALL_SECONDS = 900.0
 PROBE_SECONDS = 600.0
+#: Variables that name a bundle of certificate authorities. uv reads the first alone.
+BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: The system's bundle on Debian and Ubuntu, which uv does not read by default.
+SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 #: Installers say much when they fail; the first of it says why.
 LONGEST_REASON = 400
 #: Refuses connections: a release must not need anything that is not in its folder.
@@ -273,13 +277,30 @@ def _install(uv: str, folder: Path, requirements: Path) -> None:
     for command in (make, [*install, str(requirements)]):
         try:
             subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                env=os.environ | _trusted_bundle(),
             )
         except subprocess.CalledProcessError as error:
             said = " ".join(error.stderr.split())
             raise InvalidInput(said[:LONGEST_REASON] or str(error)) from error
         except (subprocess.TimeoutExpired, OSError) as error:
             raise InvalidInput(str(error)) from error
+
+
+def _trusted_bundle() -> dict[str, str]:
+    """Return the variable with which uv trusts the bundle that the user names, else the system's.
+
+    The system's bundle may hold a private authority that signs the package index.
+    """
+    named = filter(None, map(os.environ.get, BUNDLE_VARIABLES))
+    bundle = Path(next(named, SYSTEM_BUNDLE))
+    if bundle.is_dir():
+        return {"SSL_CERT_DIR": str(bundle)}
+    return {"SSL_CERT_FILE": str(bundle)} if bundle.exists() else {}
 
 
 def _test_part(

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import Unavailable
+from shared.inference.manifest import ImagePart, ReleaseManifest
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.feature_cache import STORED, address
 from shared.inference.releases.image_model import Features
-from shared.inference.releases.manifest import ImagePart, ReleaseManifest
 from shared.storage import Storage
 from trainer.datasets.images import read_picture
 from trainer.release.image_features import FeatureStore

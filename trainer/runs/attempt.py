@@ -17,11 +17,11 @@ import structlog
 
 from shared.db.models import now
 from shared.errors import NotFound, Unavailable
-from shared.settings import TrainerSettings
 from trainer.runs.child_process import Workbench
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.runs.lease_keeper import Heart
 from trainer.runs.leases import Claim, Leases
+from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 

@@ -12,9 +12,9 @@ from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.registry import Release
 from shared.lifecycle.promotion import promote
-from shared.settings import TrainerSettings
 from trainer.release.paired_bootstrap import Outcome
 from trainer.runs.leases import Claim
+from trainer.settings import TrainerSettings
 
 Found = TypeVar("Found")
 

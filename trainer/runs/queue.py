@@ -11,11 +11,11 @@ import structlog
 from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
-from shared.settings import TrainerSettings
 from trainer.runs.attempt import KEPT, Attempt, Commands, Killed, explained
 from trainer.runs.delivery import Delivery, Registry
 from trainer.runs.lease_keeper import Cancelled, Stopped
 from trainer.runs.leases import Claim, LeaseLost, Leases
+from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,9 @@ Idempotency-Key.
 """
 
 import importlib.metadata
+import os
 import random
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,7 +47,9 @@ class Connection:
     ) -> None:
         agent = {"User-Agent": f"rayon-client/{importlib.metadata.version('rayon-client')}"}
         self.url = url
-        self._http = httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT, headers=agent)
+        self._http = httpx.Client(
+            base_url=url, auth=auth, timeout=TIMEOUT, headers=agent, verify=_tls_context()
+        )
         self._patience_seconds = patience_seconds
         self._on_pause = on_pause
         self._has_answered = False
@@ -127,6 +131,18 @@ class Connection:
     @staticmethod
     def _is_safe(method: str, parts: dict[str, Any]) -> bool:
         return method in ("GET", "PUT", "DELETE") or "Idempotency-Key" in parts.get("headers", {})
+
+
+def _tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the authorities of certifi and those of the system.
+
+    SSL_CERT_FILE and SSL_CERT_DIR replace both.
+    """
+    context = httpx.create_ssl_context()
+    if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        # The system's store may hold a private authority, which certifi cannot know.
+        context.load_default_certs()
+    return context
 
 
 def _may_pass(error: BaseException) -> bool:

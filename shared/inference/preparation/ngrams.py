@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.inference.releases.manifest import Ngrams
+from shared.inference.manifest import Ngrams
 
 Codes = NDArray[np.uint64]
 Ids = NDArray[np.int32]

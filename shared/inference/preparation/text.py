@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from shared.contracts import MAX_TEXT_CHARACTERS
 from shared.errors import InvalidInput
+from shared.inference.manifest import Ngrams, TextPart
 from shared.inference.preparation.ngrams import character_ids, counted, word_ids
-from shared.inference.releases.manifest import Ngrams, TextPart
 
 #: Changes whenever the same product would give other tokens.
 TEXT_PREPARATION = "text-1"

@@ -18,8 +18,8 @@ import structlog
 
 from shared import metrics
 from shared.errors import NotFound, RayonError, Unavailable
+from shared.inference.manifest import ImagePart
 from shared.inference.releases.image_model import Features
-from shared.inference.releases.manifest import ImagePart
 from shared.settings import FeatureSettings
 from shared.storage import Storage
 

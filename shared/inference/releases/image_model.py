@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
+from shared.inference.manifest import ImagePart
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION
-from shared.inference.releases.manifest import ImagePart
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float16]

@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 
 from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
-from shared.inference.releases.manifest import MANIFEST, ReleaseManifest
+from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shared import metrics
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, RayonError, Unavailable
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.serving.batcher import Batcher
 from shared.inference.serving.scorer import Scorer
 from shared.tracing import span

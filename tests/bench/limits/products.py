@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.settings import CatalogSettings
 from infra.acceptance.products import dataset, rows_of
 from infra.acceptance.smoke import drawn
 from infra.acceptance.validation import GOLDEN, read
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem
 from shared.db.models import new_id
-from shared.settings import CatalogSettings
 
 TRACE = "0" * 31 + "1"
 TEXT_SLICE, IMAGE_SLICE = CatalogSettings().text_slice, CatalogSettings().image_slice

@@ -27,10 +27,10 @@ from infra.acceptance.client import Client, Product, save
 from infra.acceptance.products import dataset, rows_of
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import prepare
 from shared.inference.preparation.text import product_text
 from shared.inference.releases.image_model import Head
-from shared.inference.releases.manifest import ReleaseManifest
 from tests.bench.load.speed import percentiles
 from worker_image.scorer import Backbones, ImageScorer
 from worker_text.scorer import ALIKE, TextScorer

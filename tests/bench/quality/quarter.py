@@ -50,18 +50,11 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import ImageUnreadable, NotFound
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.fusion_model import FusionModel
-from shared.inference.releases.manifest import ReleaseManifest
 from shared.logs import configure_logs
-from shared.settings import (
-    DatabaseSettings,
-    DriftSettings,
-    LogSettings,
-    MonitorSettings,
-    StorageSettings,
-    TrainerSettings,
-)
+from shared.settings import DatabaseSettings, LogSettings, StorageSettings
 from shared.storage import Storage
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
@@ -72,7 +65,9 @@ from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report.reports import Reports
+from trainer.monitoring.settings import DriftSettings, MonitorSettings
 from trainer.release.loaded import LoadedRelease, release_digest
+from trainer.settings import TrainerSettings
 
 Floats = NDArray[np.float32]
 

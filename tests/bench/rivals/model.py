@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 
 from infra.embedded.settings import PROJECT
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.text import product_text
-from shared.inference.releases.manifest import ReleaseManifest
 from worker_text.scorer import TextScorer
 
 #: Largest batch and longest wait of the ways that batch; ours has the same.

@@ -28,6 +28,7 @@ from gateway.main import build_app, guesses_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
+from gateway.settings import CatalogSettings, GatewaySettings, GuessSettings, RateSettings
 from gateway.web.rates import Rates
 from shared.broker import Broker
 from shared.contracts import Modality
@@ -35,15 +36,7 @@ from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Base, LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
-from shared.settings import (
-    CatalogSettings,
-    DatabaseSettings,
-    GatewaySettings,
-    GuessSettings,
-    RateSettings,
-    ReleaseSettings,
-    StorageSettings,
-)
+from shared.settings import DatabaseSettings, ReleaseSettings, StorageSettings
 from shared.storage import Storage
 from tests.support.factories import make_user
 from tests.support.fakes import FakeBroker, FakeReleases

@@ -10,8 +10,8 @@ from PIL import Image
 
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
+from shared.inference.manifest import ImagePart
 from shared.inference.releases.image_model import Features, Pixels
-from shared.inference.releases.manifest import ImagePart
 from shared.inference.serving.pool import ModelPool
 from tests.support.factories import make_manifest
 from tests.support.fakes import FakeBroker, FolderReleases

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import IMAGE_PREPARATION
-from shared.inference.releases.manifest import ReleaseManifest
 from trainer.candidates.image.head import BACKBONE, FrozenBackbone, HeadSettings
 from trainer.candidates.protocols import Workshop
 

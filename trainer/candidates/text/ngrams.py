@@ -14,8 +14,8 @@ from onnx import TensorProto
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC
 
+from shared.inference.manifest import Ngrams
 from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
-from shared.inference.releases.manifest import Ngrams
 from trainer.candidates.onnx.graph import Graph, stored_small
 from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
 

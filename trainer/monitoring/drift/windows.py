@@ -20,13 +20,13 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import UnitOfWork, Work, take_turns
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
-from shared.settings import DriftSettings
 from shared.storage import Storage
 from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.monitoring.drift.window_products import Answered, next_answers, products_of
+from trainer.monitoring.settings import DriftSettings
 from trainer.reference.sample import Sample
 
 log = structlog.get_logger(__name__)

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.fusion_model import FusionModel
-from shared.inference.releases.manifest import ReleaseManifest
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN

@@ -29,14 +29,15 @@ from sqlalchemy.orm import Session
 from shared.db.models import Job, Performance, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound, RayonError
-from shared.settings import MonitorSettings, TrainerSettings
-from trainer.monitoring.alert_response import latest_dataset
+from trainer.monitoring.latest_dataset import latest_dataset
 from trainer.monitoring.performance import answers
 from trainer.monitoring.performance.answers import MODALITIES, Fusing, Labelled, Registry
 from trainer.monitoring.performance.cbpe import Estimate
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.performance.weighted_f1 import Confusions, by_code, measured_f1
+from trainer.monitoring.settings import MonitorSettings
 from trainer.runs.child_process import Workbench
+from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 

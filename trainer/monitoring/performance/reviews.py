@@ -31,8 +31,8 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
-from shared.settings import MonitorSettings
 from trainer.monitoring.performance.periods import DAY, Period
+from trainer.monitoring.settings import MonitorSettings
 
 log = structlog.get_logger(__name__)
 

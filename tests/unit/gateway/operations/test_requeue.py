@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import update
 
 from gateway.operations.requeue import Sweeper, delete_old_keys
+from gateway.settings import SweepSettings
 from shared.contracts import ScoreImage, ScoreText
 from shared.db.models import IdempotencyKey, Job, Score, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
-from shared.settings import SweepSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
 

@@ -8,9 +8,9 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
 from gateway.jobs.service import Jobs
+from gateway.settings import GatewaySettings
 from shared.db.models import Job
 from shared.db.session import UnitOfWork
-from shared.settings import GatewaySettings
 from tests.unit.gateway.conftest import Api
 
 

@@ -10,7 +10,8 @@ from pydantic_settings import SettingsError
 
 from gateway.identity.secret_strength import complaints, is_weak
 from gateway.main import build_app
-from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
+from gateway.settings import GatewaySettings
+from shared.settings import BrokerSettings, DatabaseSettings
 from tests.unit.gateway.conftest import Api
 
 STRONG = "kJ8#pQ2vX9!mZ4wR7tB3nC6yD1sF5gH0"

@@ -6,10 +6,11 @@ import pytest
 from cachetools import TTLCache
 from limits.storage import MemoryStorage
 
+from gateway.settings import RateSettings
 from gateway.web.rates import Rate, Rates, shared_storage
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, User, new_catalog_id, now
 from shared.errors import Limited
-from shared.settings import BrokerSettings, RateSettings
+from shared.settings import BrokerSettings
 from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.identity.secret_strength import complaints
+from gateway.settings import GatewaySettings
 from infra.compose.secrets import ROLES, complete, main, share
 from infra.embedded.settings import PROJECT
-from shared.settings import BrokerSettings, DatabaseSettings, GatewaySettings
+from shared.settings import BrokerSettings, DatabaseSettings
 
 
 def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
-from shared.settings import MonitorSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.alert_response import AlertResponse
+from trainer.monitoring.settings import MonitorSettings
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

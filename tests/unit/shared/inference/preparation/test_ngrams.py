@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.inference.manifest import Ngrams
 from shared.inference.preparation.ngrams import character_ids, counted, word_ids
-from shared.inference.releases.manifest import Ngrams
 
 #: So many buckets that two n-grams of a short text practically never share one.
 FORM = Ngrams(buckets=2**30, words=2, characters=(2, 5))

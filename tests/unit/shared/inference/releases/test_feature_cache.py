@@ -7,9 +7,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.errors import Unavailable
+from shared.inference.manifest import ImagePart
 from shared.inference.releases.feature_cache import SHARES, NoFeatures, OnlineFeatures, address
 from shared.inference.releases.image_model import Features
-from shared.inference.releases.manifest import ImagePart
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, NotFound, Unavailable
-from shared.inference.releases.manifest import ReleaseManifest
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.serving.pool import ModelPool
 from tests.support.factories import make_manifest
 from tests.support.fakes import FolderReleases

@@ -14,7 +14,7 @@ from shared.contracts import DriftDetected, Modality
 from shared.db.models import DriftAlert, DriftWindow, Job, Score, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
-from shared.settings import DriftSettings, MonitorSettings, StorageSettings
+from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.support.factories import CODES, make_job, make_user
 from tests.support.fakes import FakeBroker
@@ -24,6 +24,7 @@ from tests.unit.gateway import conftest as gateway
 from tests.unit.trainer.monitoring.products import make_products
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.drift.windows import DriftWatch
+from trainer.monitoring.settings import DriftSettings, MonitorSettings
 from trainer.reference.sample import Products
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work

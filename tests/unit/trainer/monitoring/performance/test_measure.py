@@ -14,13 +14,14 @@ from sqlalchemy import select
 from shared.contracts import Modality
 from shared.db.models import Base, DatasetStatus, DatasetVersion, Performance, Score
 from shared.db.session import UnitOfWork
-from shared.settings import MonitorSettings, TrainerSettings
 from tests.support.answered_jobs import AnsweredJobs, even_fusion
 from tests.support.fakes import FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.performance.cbpe import estimated_f1
 from trainer.monitoring.performance.measure import Performances
+from trainer.monitoring.settings import MonitorSettings
+from trainer.settings import TrainerSettings
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Job, Review, new_id
 from shared.db.session import UnitOfWork, open_engine
-from shared.settings import DatabaseSettings, MonitorSettings
+from shared.settings import DatabaseSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
 from trainer.monitoring.performance.periods import DAY, Period
@@ -26,6 +26,7 @@ from trainer.monitoring.performance.reviews import (
     lot,
     plan,
 )
+from trainer.monitoring.settings import MonitorSettings
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 #: The night after, when the day is over.

@@ -26,13 +26,14 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput
 from shared.lifecycle.alerts import raise_alert
-from shared.settings import MonitorSettings, TrainerSettings
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.report.reports import Reports
+from trainer.monitoring.settings import MonitorSettings
+from trainer.settings import TrainerSettings
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from shared.categories import Category
 from shared.contracts import Modality
 from shared.errors import InvalidInput, ModalityNotInRelease
-from shared.inference.releases.manifest import ImagePart, ReleaseManifest, TextPart
+from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 from tests.support.factories import make_manifest
 
 

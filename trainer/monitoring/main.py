@@ -1,0 +1,8 @@
+"""Deprecated alias of `python -m trainer.monitor`; removed in the next version."""
+
+import sys
+
+from trainer.monitor import main
+
+if __name__ == "__main__":
+    sys.exit(main())
