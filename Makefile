@@ -112,7 +112,7 @@ backup: $(if $(COMPOSE),,.venv/run.stamp) ## Save the whole system, while it run
 restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore it into an empty one: make restore FROM=folder; REPLACE=1 empties it first
 	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
 
-replicas: .venv/dev.stamp ## Measure two picture workers of the Compose system beside one
+replicas: .venv/dev.stamp ## Measure two image workers of the Compose system beside one
 	@$(BIN)/python -m tests.bench.load.replicas --url "$(URL)" --data "$(DATA)"
 
 rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
@@ -146,7 +146,7 @@ tag: ## Mark a version that is on main: make tag VERSION=1.2.3
 notes: ## Print what the changelog says of a version: make notes VERSION=1.2.3
 	@bash infra/ci/notes.sh "$(VERSION)"
 
-smoke: .venv/dev.stamp ## Try a running system: sign-in, workers, a text, a picture, a catalog
+smoke: .venv/dev.stamp ## Try a running system: sign-in, workers, a text, an image, a catalog
 	@$(BIN)/python -m infra.acceptance.smoke --url "$(URL)"
 
 validation: .venv/dev.stamp ## Ask a running system for products whose category is known; FLOORS=1 for F1 of DATA

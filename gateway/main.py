@@ -222,7 +222,7 @@ def build_app(services: Services) -> FastAPI:
             # Below one catalog there are only label files.
             f"{catalogs.PREFIX}/": catalogs.MAX_LABELS_BYTES + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
-            # A job comes with its picture; what is said of it later does not.
+            # A job comes with its image; what is said of it later does not.
             f"{jobs.PREFIX}/": services.settings.max_plain_bytes,
             jobs.PREFIX: services.settings.max_body_bytes,
         },

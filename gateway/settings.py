@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import Settings
@@ -51,12 +51,12 @@ class GatewaySettings(ProductSettings, GatewayPort):
     trusted_proxies: tuple[str, ...] = ()
     #: Between saying on `/readyz` that it stops and stopping, so that proxies send nothing more.
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
-    #: Of a request that sends a product with its picture.
+    #: Of a request that sends a product with its image.
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
     #: Of every other request that sends no file. JSON is read before anybody knows who sends it,
     #: and each unknown field of it costs more than its bytes.
     max_plain_bytes: int = Field(default=256 * 1024, ge=1024)
-    #: One upload of `/v1/datasets`, pictures and all; the challenge's are 2.2 GB.
+    #: One upload of `/v1/datasets`, images and all; the challenge's are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
 
 
@@ -123,7 +123,7 @@ class CatalogSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="RAYON_CATALOGS_", frozen=True)
 
-    #: One upload, pictures and all.
+    #: One upload, images and all.
     max_bytes: int = Field(default=8 * 1024**3, ge=1024)
     max_rows: int = Field(default=1_000_000, ge=1)
     #: Of one user, unfinished.
@@ -134,7 +134,7 @@ class CatalogSettings(Settings):
     max_unfinished_rows_of_all: int = Field(default=20_000_000, ge=1)
     #: Uploads are refused when the storage's disk would have less room than this.
     min_free_bytes: int = Field(default=1024**3, ge=0)
-    #: Rows of one message: of texts alone, and where there are pictures. With 256 texts .80 of the
+    #: Rows of one message: of texts alone, and where there are images. With 256 texts .80 of the
     #: bare model's rows a second, and single jobs take 2.6 times as long beside a catalog; with 128
     #: .79 and 2.1 times: the database is locked for a shorter time.
     text_slice: int = Field(default=128, ge=1, le=4096)
@@ -162,14 +162,21 @@ class SweepSettings(Settings):
 
 
 class RetentionSettings(Settings):
-    """How long jobs and pictures are kept; 0 days: for ever, as on the embedded default."""
+    """How long jobs and images are kept; 0 days: for ever, as on the embedded default."""
 
-    model_config = SettingsConfigDict(env_prefix="RAYON_RETENTION_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RAYON_RETENTION_", frozen=True, populate_by_name=True
+    )
 
-    #: Final jobs older than this lose their texts, pictures and scores; catalogs their files.
+    #: Final jobs older than this lose their texts, images and scores; catalogs their files.
     job_days: int = Field(default=0, ge=0)
-    #: Pictures that nobody has sent for so long go earlier.
-    picture_days: int = Field(default=0, ge=0)
+    #: Images that nobody has sent for so long go earlier.
+    image_days: int = Field(
+        default=0,
+        ge=0,
+        # The second name is deprecated since 0.3.0.
+        validation_alias=AliasChoices("RAYON_RETENTION_IMAGE_DAYS", "RAYON_RETENTION_PICTURE_DAYS"),
+    )
     #: Whether the answer and the label of an old job stay, or the row goes too.
     keep_results: bool = True
     interval_seconds: float = Field(default=3600.0, gt=0)

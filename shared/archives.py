@@ -12,7 +12,7 @@ from typing import IO
 
 from shared.errors import InvalidInput
 
-#: What the list of an archive's members may take; 85,000 pictures take some 8 MB.
+#: What the list of an archive's members may take; 85,000 images take some 8 MB.
 MAX_LIST_BYTES = 128 * 1024**2
 _OF_A_MEMBER = b"PK\x01\x02"
 #: Before the lengths of a member's name, extra field and comment; and all that is of fixed length.

@@ -10,7 +10,7 @@
     gateway ─ DatasetUploaded ─▶ datasets ─▶ trainer ─▶ a version that can be trained on
 
 Requests are imperative, facts are in the past tense. Work messages carry a list: one product is a
-list of one, a catalog is slices. Text travels in the message, pictures as URIs.
+list of one, a catalog is slices. Text travels in the message, images as URIs.
 """
 
 from collections.abc import Sequence
@@ -111,14 +111,14 @@ class ScoreText(WorkMessage):
 
 
 class ImageItem(_Frozen):
-    """The picture of one product, by its address in the storage."""
+    """The image of one product, by its address in the storage."""
 
     job_id: str
     uri: str
 
 
 class ScoreImage(WorkMessage):
-    """Ask for the category probabilities of pictures."""
+    """Ask for the category probabilities of images."""
 
     topic = "score_image"
     station = "image"

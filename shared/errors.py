@@ -43,14 +43,14 @@ class InvalidInput(RayonError):
 
 
 class ImageUnreadable(InvalidInput):
-    """A picture that cannot be decoded, or that it would not be safe to decode."""
+    """An image that cannot be decoded, or that it would not be safe to decode."""
 
     code = "image_unreadable"
-    title = "Picture cannot be read"
+    title = "Image cannot be read"
 
 
 class ModalityNotInRelease(InvalidInput):
-    """A release was fitted on data without texts, or without pictures, and is asked for those."""
+    """A release was fitted on data without texts, or without images, and is asked for those."""
 
     code = "modality_not_in_release"
     title = "The release has no such model"

@@ -92,7 +92,7 @@ model_seconds = Histogram(
 )
 image_features_total = Counter(
     "rayon_image_features_total",
-    "Pictures whose features were known (hit), not known (miss), or not read or kept (failed).",
+    "Images whose features were known (hit), not known (miss), or not read or kept (failed).",
     ("outcome",),
 )
 release_in_service = Gauge(

@@ -101,7 +101,7 @@ class BrokerSettings(Settings):
 
 
 class StorageSettings(Settings):
-    """Where the pictures live: a folder, or any fsspec address such as `s3://bucket/rayon`."""
+    """Where the images live: a folder, or any fsspec address such as `s3://bucket/rayon`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
 
@@ -109,12 +109,12 @@ class StorageSettings(Settings):
 
 
 class FeatureSettings(Settings):
-    """Features of pictures that were seen before, kept in the storage."""
+    """Features of images that were seen before, kept in the storage."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_FEATURES_", frozen=True)
 
     enabled: bool = True
-    #: 4 KB a picture with Xception: room for 262,144 pictures. The oldest go first.
+    #: 4 KB an image with Xception: room for 262,144 images. The oldest go first.
     max_megabytes: int = Field(default=1024, ge=1)
 
 
@@ -169,7 +169,7 @@ class WorkerSettings(Settings):
     #: Messages handled at once; they meet in the batcher.
     threads: int = Field(default=16, ge=1)
     #: Threads of one model call, and calls at once. Two calls of one thread each do more than one
-    #: call of two threads, and each picture takes longer: right for catalogs and for texts.
+    #: call of two threads, and each image takes longer: right for catalogs and for texts.
     model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     model_calls: int = Field(default=1, ge=1)
     max_batch: int = Field(default=64, ge=1)

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="say what is wrong with a folder of data")
     check.add_argument("data", type=Path, help="folder in the challenge's layout or a simple one")
-    check.add_argument("--deep", action="store_true", help="decode every picture")
+    check.add_argument("--deep", action="store_true", help="decode every image")
     explore = commands.add_parser("explore", help="show a dataset as one HTML page")
     explore.add_argument("--data", type=Path, required=True, help="folder, or name@version")
     explore.add_argument("--out", type=Path, default=Path("explore.html"))
@@ -47,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, default=Path("var/training/release"))
     train.add_argument("--work", type=Path, default=Path("var/training"))
     train.add_argument("--weights", type=Path, help="folder with ImageNet weights")
-    train.add_argument("--champion", type=Path, help="release whose network of pictures is tried")
+    train.add_argument("--champion", type=Path, help="release whose network of images is tried")
     train.add_argument("--mlflow", help="address of the MLflow that keeps the run")
     train.add_argument(
         "--publish",
         action="store_true",
-        help="write the pictures' features where the workers of RAYON_STORAGE_URL look them up",
+        help="write the images' features where the workers of RAYON_STORAGE_URL look them up",
     )
     train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
     train.add_argument("--name", default="rayon")

@@ -1,1 +1,1 @@
-"""Scores pictures with Xception."""
+"""Scores images with Xception."""

@@ -21,7 +21,7 @@ from worker_image.scorer import Heads
 Row = NDArray[np.floating]
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """What the handler needs of `shared.storage.Storage`."""
 
     def get(self, uri: str) -> bytes:
@@ -32,7 +32,7 @@ class FeatureStore(Protocol):
     """What the handler needs of `shared.inference.releases.feature_cache.OnlineFeatures`."""
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
-        """Features of the pictures that were seen before."""
+        """Features of the images that were seen before."""
 
     def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
         """Remember features, later; never raises."""
@@ -40,9 +40,9 @@ class FeatureStore(Protocol):
 
 @dataclass(frozen=True)
 class ImageHandler:
-    """Scores the pictures of a request and tells fusion.
+    """Scores the images of a request and tells fusion.
 
-    Pictures are decoded here, in the message's own thread, while the model scores others. One whose
+    Images are decoded here, in the message's own thread, while the model scores others. One whose
     features are known is neither decoded nor given to the backbone, and waits for no batch.
     """
 
@@ -50,7 +50,7 @@ class ImageHandler:
     heads: Heads
     features: FeatureStore
     publisher: Publisher
-    pictures: Pictures
+    images: Images
 
     def score_image(self, request: ScoreImage) -> None:
         """Score one request. Raises `Unavailable` when a part that is needed does not answer."""
@@ -98,7 +98,7 @@ class ImageHandler:
 
     def _pixels(self, uri: str, size: int) -> Pixels | Failure:
         try:
-            return prepare(self.pictures.get(uri), size)
+            return prepare(self.images.get(uri), size)
         except NotFound as error:
             return Failure(code="image_missing", message=error.detail)
         except ImageUnreadable as error:

@@ -1,4 +1,4 @@
-"""The picture worker: hears `ScoreImage`, decodes, scores, tells fusion."""
+"""The image worker: hears `ScoreImage`, decodes, scores, tells fusion."""
 
 import sys
 
@@ -26,7 +26,7 @@ from shared.tracing import configure_tracing
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
-#: Larger batches only cost: Xception on two cores scores 24.4 pictures/s one by one in 403 MB, and
+#: Larger batches only cost: Xception on two cores scores 24.4 images/s one by one in 403 MB, and
 #: 21.3 four by four in 649 MB (without ONNX Runtime's arena: 19.3 in 342 MB, 18.6 in 379 MB).
 LARGEST_BATCH = 1
 

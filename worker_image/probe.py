@@ -1,4 +1,4 @@
-"""Asks the picture model of a release: `{"picture": path}` a line."""
+"""Asks the image model of a release: `{"image": path}` a line."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ from worker_image.scorer import Backbones, ImageScorer
 
 
 def load(folder: Path, manifest: ReleaseManifest) -> Answer:
-    """Load the picture model as the worker does."""
+    """Load the image model as the worker does."""
     part = manifest.image_part
     scorer = ImageScorer(folder, manifest, Backbones(threads=os.cpu_count() or 1))
     head = Head(folder, part)
 
     def answer(asked: Asked) -> Floats:
-        pixels = prepare(Path(str(asked["picture"])).read_bytes(), part.size)
+        pixels = prepare(Path(str(asked["image"])).read_bytes(), part.size)
         probabilities: Floats = head.score(scorer.score([pixels]))[0]
         return probabilities
 

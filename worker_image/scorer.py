@@ -1,4 +1,4 @@
-"""The picture model behind the scorer protocol."""
+"""The image model behind the scorer protocol."""
 
 import threading
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Registry(Protocol):
 
 
 class ImageScorer:
-    """Prepared pictures in; features out, or probabilities where a release has no extractor.
+    """Prepared images in; features out, or probabilities where a release has no extractor.
 
     Args:
         folder: A release.
@@ -80,7 +80,7 @@ class Heads:
 
         Raises:
             NotFound: The registry has no such version.
-            ModalityNotInRelease: The version has no picture model.
+            ModalityNotInRelease: The version has no image model.
             Unavailable: The version is not here and the registry does not answer.
         """
         return self._opened(version)

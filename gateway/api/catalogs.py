@@ -42,7 +42,7 @@ _FORM = {
                     "required": ["products"],
                     "properties": {
                         "products": {**_FILE, "description": "CSV of any kind, or JSON Lines."},
-                        "images": {**_FILE, "description": "A ZIP archive of the pictures."},
+                        "images": {**_FILE, "description": "A ZIP archive of the images."},
                         "model": {"type": "string", "enum": list(get_args(ModelName))},
                         "release": {"type": "string", "description": "An alias or a version."},
                         "dry_run": {"type": "boolean", "description": "Only check the rows."},

@@ -30,7 +30,7 @@ def submit(
     response: Response,
     designation: Annotated[str, Form(description="The product's title.")] = "",
     description: Annotated[str, Form(description="The product's description.")] = "",
-    image: Annotated[UploadFile | None, File(description="The product's picture.")] = None,
+    image: Annotated[UploadFile | None, File(description="The product's image.")] = None,
     model: Annotated[ModelName, Form(description="What to classify by.")] = "fusion",
     release: Annotated[str, Form(description="An alias or a version.")] = "champion",
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
@@ -171,6 +171,6 @@ def _image(services: Services, upload: UploadFile | None) -> bytes:
     content = upload.file.read(largest + 1)
     if len(content) > largest:
         raise TooLarge(
-            f"Expected a picture of at most {largest} bytes. Received: more", field=("image",)
+            f"Expected an image of at most {largest} bytes. Received: more", field=("image",)
         )
     return content

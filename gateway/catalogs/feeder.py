@@ -289,15 +289,15 @@ class Feeder:
             self._tell(catalog)
         return fed
 
-    def _share(self, texts: int, pictures: int) -> float:
+    def _share(self, texts: int, images: int) -> float:
         """The part of a user's window that some rows take."""
         # By the workers of its own kind: where texts have more of them, texts are fed for all.
         text_window = self._settings.text_window * self._lane_workers(Modality.TEXT)
         image_window = self._settings.image_window * self._lane_workers(Modality.IMAGE)
-        return texts / text_window + pictures / image_window
+        return texts / text_window + images / image_window
 
     def _fed(self, catalog: Catalog) -> tuple[int, int] | None:
-        """Feed a slice, if there is one; returns its rows without a picture, and with one."""
+        """Feed a slice, if there is one; returns its rows without an image, and with one."""
         course = self._courses.get(catalog.id)
         if course is None or time.monotonic() < course.not_before or self._is_fed(catalog):
             return None
@@ -331,8 +331,8 @@ class Feeder:
             slices.add(work, catalog, jobs)
         catalog.fed, catalog.fed_until = fed, until
         metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(jobs))
-        pictures = sum(job["wants_image"] for job in jobs)
-        return len(jobs) - pictures, pictures
+        images = sum(job["wants_image"] for job in jobs)
+        return len(jobs) - images, images
 
     def _feed_failed(self, catalog: Catalog, behind: int) -> tuple[int, int]:
         limit = self._settings.image_slice
@@ -413,7 +413,7 @@ def _rate(answered: deque[tuple[float, int]], moment: float, rows: int) -> float
 
 
 def _at_work(session: Session, catalogs: Sequence[Catalog]) -> dict[str, tuple[int, int]]:
-    """By catalog, its rows at work: without a picture, and with one."""
+    """By catalog, its rows at work: without an image, and with one."""
     found: dict[str, tuple[int, int]] = {}
     query = (
         select(Job.catalog_id, Job.wants_image, func.count())
@@ -424,7 +424,7 @@ def _at_work(session: Session, catalogs: Sequence[Catalog]) -> dict[str, tuple[i
         )
         .group_by(Job.catalog_id, Job.wants_image)
     )
-    for catalog_id, has_picture, count in session.execute(query):
-        texts, pictures = found.get(str(catalog_id), (0, 0))
-        found[str(catalog_id)] = (texts, count) if has_picture else (count, pictures)
+    for catalog_id, has_image, count in session.execute(query):
+        texts, images = found.get(str(catalog_id), (0, 0))
+        found[str(catalog_id)] = (texts, count) if has_image else (count, images)
     return found

@@ -20,7 +20,7 @@ class CatalogFiles:
     """Opens catalogs; a storage that is no folder is copied from.
 
     Attributes:
-        max_image_bytes: Larger pictures of an archive are refused.
+        max_image_bytes: Larger images of an archive are refused.
     """
 
     storage: Storage
@@ -36,7 +36,7 @@ class CatalogFiles:
         return self._open(f"{folder_of(catalog.id)}/{PRODUCTS}", files)
 
     def archive(self, catalog: Catalog, files: ExitStack) -> Archive | None:
-        """Open the pictures until `files` is closed; `None` where there are none.
+        """Open the images until `files` is closed; `None` where there are none.
 
         Raises:
             InvalidInput: Not a ZIP archive that we would read.
@@ -67,7 +67,7 @@ class CatalogFiles:
         return finding
 
     def remove_images(self, catalog_id: str) -> None:
-        """Remove the archive: its pictures are in the storage by their content.
+        """Remove the archive: its images are in the storage by their content.
 
         Raises:
             Unavailable: The storage does not answer.

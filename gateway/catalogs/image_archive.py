@@ -1,6 +1,6 @@
-"""Reads pictures out of a ZIP archive that anybody may have made.
+"""Reads images out of a ZIP archive that anybody may have made.
 
-Nothing is unpacked to a path of the archive's choice: a picture is read by its entry, a bounded
+Nothing is unpacked to a path of the archive's choice: an image is read by its entry, a bounded
 number of bytes, and stored by its content.
 """
 
@@ -19,11 +19,11 @@ from shared.errors import ImageUnreadable, InvalidInput
 #: More are a mistake or an attack: 30 KB each, they are the largest upload. Each costs the reader
 #: half a kilobyte.
 MAX_ENTRIES = 300_000
-#: Of all entries, unpacked. The challenge's pictures are 2.2 GB.
+#: Of all entries, unpacked. The challenge's images are 2.2 GB.
 MAX_UNPACKED_BYTES = 64 * 1024**3
-#: A picture is compressed already, so an entry that unpacks to far more is no picture.
+#: An image is compressed already, so an entry that unpacks to far more is no image.
 MAX_RATIO = 100
-#: Pictures of which is known where they are stored, and for how long: a picture that nobody stores
+#: Images of which is known where they are stored, and for how long: an image that nobody stores
 #: again is removed some day.
 _REMEMBERED = 50_000
 _REMEMBERED_SECONDS = 3600.0
@@ -47,14 +47,14 @@ class Refused:
 
 
 class Archive:
-    """The pictures of a ZIP archive by name: by the whole path, or by the file name alone.
+    """The images of a ZIP archive by name: by the whole path, or by the file name alone.
 
-    Capital and small letters are the same. A name that stands for two different pictures is
+    Capital and small letters are the same. A name that stands for two different images is
     refused, unless the path tells them apart.
 
     Args:
         file: Open for reading.
-        max_image_bytes: Larger pictures are refused.
+        max_image_bytes: Larger images are refused.
 
     Raises:
         InvalidInput: Not a ZIP archive, or one that unpacks to more than we would read.
@@ -73,14 +73,14 @@ class Archive:
             self._take(entry)
 
     def find(self, name: str) -> zipfile.ZipInfo | Refused | None:
-        """Look a picture up; remembers that somebody asked for it."""
+        """Look an image up; remembers that somebody asked for it."""
         found = self._found.get(_key(name))
         if isinstance(found, zipfile.ZipInfo):
             self._used.add(found.header_offset)
         return found
 
     def read(self, entry: zipfile.ZipInfo) -> bytes:
-        """Unpack a picture. Raises `ImageUnreadable` for an entry that is broken or lies."""
+        """Unpack an image. Raises `ImageUnreadable` for an entry that is broken or lies."""
         try:
             with self._zip.open(entry) as file:
                 content = file.read(self._max_image_bytes + 1)
@@ -99,7 +99,7 @@ class Archive:
         return content
 
     def stored(self, entry: zipfile.ZipInfo, store: Callable[[zipfile.ZipInfo], str]) -> str:
-        """Where a picture is stored; one that many rows name is unpacked and stored once."""
+        """Where an image is stored; one that many rows name is unpacked and stored once."""
         uri, until = self._stored.pop(entry.header_offset, ("", 0.0))
         if time.monotonic() >= until:
             uri, until = store(entry), time.monotonic() + _REMEMBERED_SECONDS
@@ -153,13 +153,13 @@ class Archive:
         if stat.S_ISLNK(entry.external_attr >> 16):
             return "Expected a file. Received: a link"
         if path.suffix.casefold() not in _SUFFIXES:
-            return "Expected a picture by its name"
+            return "Expected an image by its name"
         if entry.flag_bits & _ENCRYPTED:
-            return "Expected a picture that can be read. Received: an encrypted one"
+            return "Expected an image that can be read. Received: an encrypted one"
         if entry.file_size > self._max_image_bytes:
             return f"Expected at most {self._max_image_bytes} bytes. Received: {entry.file_size}"
         if entry.file_size > max(_SMALL_BYTES, MAX_RATIO * entry.compress_size):
-            return f"Expected a picture. Received: {entry.compress_size} bytes that unpack to " + (
+            return f"Expected an image. Received: {entry.compress_size} bytes that unpack to " + (
                 f"{entry.file_size}"
             )
         return None

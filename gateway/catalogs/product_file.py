@@ -52,7 +52,7 @@ class Row:
         line: Of the file, where the row begins; from 1.
         cells: As they were sent, by column.
         values: The same of CSV, in the order of the columns: two of them may have one name.
-        image: Name of its picture; empty if it names none.
+        image: Name of its image; empty if it names none.
         problem: Why it cannot be read.
     """
 
@@ -96,7 +96,7 @@ class Form:
 
     @property
     def names_images(self) -> bool:
-        """Whether rows can name pictures."""
+        """Whether rows can name images."""
         known = {column.strip().casefold() for column in self.columns}
         return "image" in known or known.issuperset(_CHALLENGE_IMAGE)
 

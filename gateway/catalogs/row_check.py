@@ -1,4 +1,4 @@
-"""Decides what becomes of a catalog's row: a job, with or without a picture, or a rejection."""
+"""Decides what becomes of a catalog's row: a job, with or without an image, or a rejection."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -46,14 +46,14 @@ class Checked:
     """A row and what becomes of it.
 
     Attributes:
-        picture: The archive's entry.
-        lacks_picture: Whether it names a picture that is not there; it goes by its text.
+        image: The archive's entry.
+        lacks_image: Whether it names an image that is not there; it goes by its text.
         problem: Why it becomes no job.
     """
 
     row: Row
-    picture: ZipInfo | None = None
-    lacks_picture: bool = False
+    image: ZipInfo | None = None
+    lacks_image: bool = False
     problem: Problem | None = None
 
     @property
@@ -133,7 +133,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
         if found.problem is not None:
             rejected += 1
             table.writerow(_error_line(found, form))
-        if found.lacks_picture:
+        if found.lacks_image:
             warnings += found.problem is None
             unmatched.add(found.row.image)
     if not rows:
@@ -171,11 +171,11 @@ def _report(
 def _check(row: Row, archive: Archive | None, terms: Terms) -> Checked:
     if row.problem is not None:
         return Checked(row, problem=row.problem)
-    picture = archive.find(row.image) if archive and row.image else None
-    lacks = bool(archive and row.image) and not isinstance(picture, ZipInfo)
-    found = Checked(row, picture if isinstance(picture, ZipInfo) else None, lacks)
-    reason = picture.reason if isinstance(picture, Refused) else "not in the archive"
-    return Checked(row, found.picture, lacks, _problem(found, terms, reason))
+    entry = archive.find(row.image) if archive and row.image else None
+    lacks = bool(archive and row.image) and not isinstance(entry, ZipInfo)
+    found = Checked(row, entry if isinstance(entry, ZipInfo) else None, lacks)
+    reason = entry.reason if isinstance(entry, Refused) else "not in the archive"
+    return Checked(row, found.image, lacks, _problem(found, terms, reason))
 
 
 def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
@@ -187,15 +187,15 @@ def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
                 text[:SHOWN_CHARACTERS],
                 f"Expected at most {terms.max_characters} characters. Received: {len(text)}",
             )
-    if terms.model == "image" and found.picture is None:
-        return Problem("image", row.image[:SHOWN_CHARACTERS], f"Expected a picture: {reason}")
+    if terms.model == "image" and found.image is None:
+        return Problem("image", row.image[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
     if terms.model == "text" and not found.has_text:
         return Problem("designation", "", "Expected a title or a description. Received: neither")
-    if not found.has_text and found.picture is None:
+    if not found.has_text and found.image is None:
         return Problem(
             "designation",
             row.image[:SHOWN_CHARACTERS],
-            "Expected a title, a description or a picture. Received: none of them",
+            "Expected a title, a description or an image. Received: none of them",
         )
     return None
 

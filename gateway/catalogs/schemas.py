@@ -44,7 +44,7 @@ class CatalogOut(BaseModel):
     counts: CatalogCounts
     rows_per_second: float | None = Field(description="Over the last seconds; at the end, overall.")
     eta_seconds: float | None = Field(description="Until the last answer, at the present rate.")
-    warnings: int = Field(description="Rows that go by their text: their picture is missing.")
+    warnings: int = Field(description="Rows that go by their text: their image is missing.")
     unmatched_images: list[str] = Field(description="Named by a row, not in the archive.")
     unmatched_count: int
     unused_images: list[str] = Field(description="In the archive, named by no row.")

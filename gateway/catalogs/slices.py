@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.row_check import Checked
 from gateway.catalogs.service import failed_rows
-from gateway.jobs.service import PICTURES, messages_of
+from gateway.jobs.service import IMAGES, messages_of
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id
 from shared.db.session import Work
@@ -20,25 +20,25 @@ from shared.errors import ImageUnreadable
 
 log = structlog.get_logger(__name__)
 
-#: Where nothing is ever stored: the picture worker answers `image_missing`.
-MISSING_PICTURE = f"{PICTURES}/missing"
+#: Where nothing is ever stored: the image worker answers `image_missing`.
+MISSING_IMAGE = f"{IMAGES}/missing"
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """What is needed of `shared.storage.Storage`."""
 
     def put(self, folder: str, content: bytes) -> str:
         """Store bytes and return their address."""
 
 
-def next_slice(rows: Iterator[Checked], texts: int, pictures: int) -> list[Checked]:
-    """Take rows until there are so many of them, or so many pictures; empty at the end."""
+def next_slice(rows: Iterator[Checked], texts: int, images: int) -> list[Checked]:
+    """Take rows until there are so many of them, or so many images; empty at the end."""
     found: list[Checked] = []
-    with_picture = 0
+    with_image = 0
     for one in rows:
         found.append(one)
-        with_picture += one.problem is None and one.picture is not None
-        if len(found) >= texts or with_picture >= pictures:
+        with_image += one.problem is None and one.image is not None
+        if len(found) >= texts or with_image >= images:
             break
     return found
 
@@ -47,10 +47,10 @@ def job_rows(
     catalog: Catalog,
     checked: Sequence[Checked],
     archive: Archive | None,
-    pictures: Pictures,
+    images: Images,
     lease_seconds: float,
 ) -> list[dict[str, Any]]:
-    """The jobs of the rows that were not rejected, their pictures stored.
+    """The jobs of the rows that were not rejected, their images stored.
 
     Raises:
         Unavailable: The storage is full or does not answer.
@@ -76,9 +76,9 @@ def job_rows(
             # PostgreSQL cannot store this character, and no title has it.
             "designation": one.row.designation.replace("\x00", ""),
             "description": one.row.description.replace("\x00", ""),
-            "image_uri": _picture(one, archive, pictures),
+            "image_uri": _image(one, archive, images),
             "wants_text": catalog.model != "image" and one.has_text,
-            "wants_image": one.picture is not None or one.lacks_picture,
+            "wants_image": one.image is not None or one.lacks_image,
         }
         for one in checked
         if one.problem is None
@@ -135,19 +135,19 @@ def queue_again(work: Work, jobs: Sequence[Job], lease_seconds: float) -> None:
         work.publish(message)
 
 
-def _picture(one: Checked, archive: Archive | None, pictures: Pictures) -> str | None:
-    if one.lacks_picture:
-        return MISSING_PICTURE
-    if one.picture is None or archive is None:
+def _image(one: Checked, archive: Archive | None, images: Images) -> str | None:
+    if one.lacks_image:
+        return MISSING_IMAGE
+    if one.image is None or archive is None:
         return None
 
     def store(entry: ZipInfo) -> str:
         try:
             content = archive.read(entry)
         except ImageUnreadable as error:
-            # The picture worker finds no picture in these bytes either, and says so.
-            log.info("picture_broken", row=one.row.number, error=error.detail)
+            # The image worker finds no image in these bytes either, and says so.
+            log.info("image_broken", row=one.row.number, error=error.detail)
             content = b""
-        return pictures.put(PICTURES, content)
+        return images.put(IMAGES, content)
 
-    return archive.stored(one.picture, store)
+    return archive.stored(one.image, store)

@@ -32,8 +32,9 @@ from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Una
 from shared.logs import new_trace_id
 from shared.storage import Storage
 
-#: Folder of the uploaded pictures in the storage.
-PICTURES = "pictures"
+#: Folder of the uploaded images in the storage.
+#: Folder of the stored images; the name is part of existing URIs.
+IMAGES = "pictures"
 #: Jobs in one transaction and in one message of texts; a worker answers all of a message at once.
 LARGEST_GROUP = 16
 
@@ -65,7 +66,7 @@ class Product:
 def require_input(product: Product) -> None:
     """Check that the model asked for has something to work on. Raises `InvalidInput`."""
     if product.model == "image" and not product.image:
-        raise InvalidInput("`model=image` needs a picture. Received: none", field=("image",))
+        raise InvalidInput("`model=image` needs an image. Received: none", field=("image",))
     if product.model == "text" and not product.has_text:
         raise InvalidInput(
             "`model=text` needs a `designation` or a `description`. Received: neither",
@@ -185,7 +186,7 @@ class Jobs:
             release=version,
             designation=product.designation,
             description=product.description,
-            image_uri=self._storage.put(PICTURES, product.image) if wants_image else None,
+            image_uri=self._storage.put(IMAGES, product.image) if wants_image else None,
             wants_text=product.model != "image" and product.has_text,
             wants_image=wants_image,
             status=JobStatus.QUEUED.value,
@@ -331,7 +332,7 @@ def _key_values(submission: _Submission) -> dict[str, object]:
 
 
 def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
-    """Jobs that may share a message: of one release; those with pictures are slow and go alone."""
+    """Jobs that may share a message: of one release; those with images are slow and go alone."""
     by_release: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         if job.wants_image:

@@ -1,6 +1,6 @@
-"""What is old goes: texts, pictures and scores of jobs, files of catalogs, parked messages.
+"""What is old goes: texts, images and scores of jobs, files of catalogs, parked messages.
 
-Labelled jobs stay until a version of a dataset has taken them in. A picture that is sent again is
+Labelled jobs stay until a version of a dataset has taken them in. An image that is sent again is
 as new as on its first day (`Storage.put`), so nobody has to ask which jobs share it. Rows go some
 at a time, with a pause between, so that nobody waits long for the database.
 """
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.service import CATALOGS, UNFINISHED
-from gateway.jobs.service import PICTURES
+from gateway.jobs.service import IMAGES
 from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
@@ -71,9 +71,9 @@ class Retention:
             removed["jobs"] = self._clean_jobs(before)
             removed["catalogs"] = self._clean_catalogs(before)
             removed["dead_letters"] = self._clean_dead_letters(before)
-        if days := self._picture_days:
-            # A picture may have been used once more without being stored again.
-            removed["pictures"] = self._clean_pictures(
+        if days := self._image_days:
+            # An image may have been used once more without being stored again.
+            removed["images"] = self._clean_images(
                 now() - timedelta(days=days, seconds=FRESH_SECONDS)
             )
         removed["abandoned"] = self.storage.remove_abandoned(now() - ABANDONED)
@@ -81,8 +81,8 @@ class Retention:
             log.info("retention_cleaned", **removed)
 
     @property
-    def _picture_days(self) -> int:
-        given = (self.settings.job_days, self.settings.picture_days)
+    def _image_days(self) -> int:
+        given = (self.settings.job_days, self.settings.image_days)
         return min((days for days in given if days), default=0)
 
     def _clean_jobs(self, before: datetime) -> int:
@@ -159,11 +159,11 @@ class Retention:
             old = delete(DeadLetter).where(DeadLetter.parked_at < before)
             return len(work.session.scalars(old.returning(DeadLetter.id)).all())
 
-    def _clean_pictures(self, before: datetime) -> int:
+    def _clean_images(self, before: datetime) -> int:
         with self.unit_of_work.reading() as session:
-            kept = _pictures_needed(session)
+            kept = _images_needed(session)
         count = 0
-        for folder in self.storage.folders(PICTURES):
+        for folder in self.storage.folders(IMAGES):
             for file in self.storage.files(folder):
                 if self.stopping.is_set():
                     return count
@@ -194,8 +194,8 @@ def _labels_taken_in(session: Session) -> datetime:
     return max((at for at, asked in versions if asked.get("corrected")), default=NEVER)
 
 
-def _pictures_needed(session: Session) -> set[str]:
-    """Pictures of jobs that wait for an answer, or to be taken in by a dataset."""
+def _images_needed(session: Session) -> set[str]:
+    """Images of jobs that wait for an answer, or to be taken in by a dataset."""
     query = select(Job.image_uri).where(
         Job.image_uri.is_not(None),
         or_(

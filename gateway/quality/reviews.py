@@ -43,14 +43,14 @@ def page(
     return found[:limit], cursor_after(found[limit - 1].Review.job_id) if more else None
 
 
-def picture_uri(session: Session, job_id: str) -> str:
-    """Where the picture of a chosen answer is.
+def image_uri(session: Session, job_id: str) -> str:
+    """Where the image of a chosen answer is.
 
     Raises:
-        NotFound: It was not chosen, or has no picture.
+        NotFound: It was not chosen, or has no image.
     """
     query = select(Job.image_uri).join(Review, Review.job_id == Job.id).where(Job.id == job_id)
     uri = session.scalar(query)
     if uri is None:
-        raise NotFound(f"No review of {job_id!r} with a picture")
+        raise NotFound(f"No review of {job_id!r} with an image")
     return uri

@@ -22,16 +22,16 @@ RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Product:
-    """What is sent: a title, a description, a picture, and the model to classify by.
+    """What is sent: a title, a description, an image, and the model to classify by.
 
     Attributes:
-        salt: Written behind the picture: equal to the eye, and yet another file.
+        salt: Written behind the image: equal to the eye, and yet another file.
     """
 
     model: str
     designation: str = ""
     description: str = ""
-    picture: Path | None = None
+    image: Path | None = None
     salt: bytes = b""
 
 
@@ -91,8 +91,8 @@ class Client:
         form = {name: str(getattr(product, name)) for name in ("model", "designation")}
         form["description"] = product.description
         files = None
-        if product.picture:
-            files = {"image": ("p.jpg", product.picture.read_bytes() + product.salt)}
+        if product.image:
+            files = {"image": ("p.jpg", product.image.read_bytes() + product.salt)}
         answer = await self._request("POST", "/v1/jobs", data=form, files=files)
         if answer.status_code != 202:
             raise SystemExit(f"{product}: {answer.status_code} {answer.text}")

@@ -2,7 +2,7 @@
 
     make evaluate DATA=folder
 
-Every test row goes through HTTP: as text, as picture, and as both where it has both. Ends with an
+Every test row goes through HTTP: as text, as image, and as both where it has both. Ends with an
 error where the two differ by more than `TOLERANCE`, or a job failed.
 """
 

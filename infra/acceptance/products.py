@@ -19,19 +19,19 @@ def dataset(folder: Path) -> Dataset:
 
 def rows_of(data: Dataset, model: str) -> pd.DataFrame:
     """Test rows that have what a model needs."""
-    return data.part("test", text=model != "image", picture=model != "text")
+    return data.part("test", text=model != "image", image=model != "text")
 
 
 def products_of(rows: pd.DataFrame, model: str, salt: bytes = b"") -> Sequence[Product]:
-    """The rows as they are sent to be classified by a model; `salt` makes their pictures new."""
-    columns = ("designation", "description", "picture")
+    """The rows as they are sent to be classified by a model; `salt` makes their images new."""
+    columns = ("designation", "description", "image")
     return [
         Product(
             model=model,
             designation="" if model == "image" else str(designation),
             description="" if model == "image" else str(description),
-            picture=None if model == "text" else Path(str(picture)),
+            image=None if model == "text" else Path(str(image)),
             salt=salt,
         )
-        for designation, description, picture in zip(*(rows[c] for c in columns), strict=True)
+        for designation, description, image in zip(*(rows[c] for c in columns), strict=True)
     ]

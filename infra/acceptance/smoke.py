@@ -2,7 +2,7 @@
 
     make smoke URL=https://rayon.example.org
 
-Readiness, sign-in, the release in service, a worker at every queue, a text, a new picture, and a
+Readiness, sign-in, the release in service, a worker at every queue, a text, a new image, and a
 small catalog. Ends with 1 where anything is not as it should be.
 """
 
@@ -46,7 +46,7 @@ def main() -> int:
                 "release": partial(release, rayon),
                 "queues": partial(queues, rayon, given.patience),
                 "text": partial(text, rayon),
-                "picture": partial(picture, rayon),
+                "image": partial(image, rayon),
                 "catalog": partial(catalog, rayon),
             }
         )
@@ -105,11 +105,11 @@ def text(rayon: Rayon) -> str:
     return f"{answer.prdtypecode} {answer.category}, confidence {answer.confidence:.2f}"
 
 
-def picture(rayon: Rayon) -> str:
-    """A product with a text and a picture; both count."""
+def image(rayon: Rayon) -> str:
+    """A product with a text and an image; both count."""
     answer = rayon.classify("Ballon de plage", image=drawn())
     both = {"text", "image"} <= answer.modalities.keys() and answer.degraded is None
-    expect(both, f"expected scores of text and picture. Received: {answer}")
+    expect(both, f"expected scores of text and image. Received: {answer}")
     return f"{answer.prdtypecode} {answer.category}, confidence {answer.confidence:.2f}"
 
 

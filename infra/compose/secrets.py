@@ -23,7 +23,7 @@ PASSWORDS = (
 )
 #: These are typed by people: 96 bits.
 TYPED = ("admin_password", "grafana_password")
-#: What the services of a role need. `worker` scores texts or pictures, and has no database.
+#: What the services of a role need. `worker` scores texts or images, and has no database.
 ROLES = {
     "gateway": (
         "database_url", "broker_url", "s3_credentials", "secret_key", "admin_password",

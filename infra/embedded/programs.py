@@ -58,7 +58,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
     cores = os.cpu_count() or 1
     if lane == "catalog" or modality == "text":
-        # A second thread makes no text faster; a picture of a single job it does.
+        # A second thread makes no text faster; an image of a single job it does.
         environment |= {
             "RAYON_WORKER_MODEL_THREADS": "1",
             "RAYON_WORKER_MODEL_CALLS": str(cores),

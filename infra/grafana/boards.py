@@ -83,7 +83,7 @@ QUEUES = Board(
                 {"{{job}} {{instance}}": "up == 0"},
             ),
             Panel(
-                "Pictures that were known",
+                "Images that were known",
                 {
                     "{{outcome}}": "sum by (outcome) (rate(rayon_image_features_total[5m])) "
                     "/ on () group_left () sum(rate(rayon_image_features_total[5m]))"
@@ -155,7 +155,7 @@ QUEUES = Board(
                 unit="percentunit",
             ),
             Panel(
-                "Room for pictures",
+                "Room for images",
                 {"free": "min by (dependency) (rayon_free_bytes)"},
                 unit="bytes",
             ),

@@ -17,7 +17,7 @@ Kind = Literal["stat", "timeseries", "bargauge"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture.
+    """One image.
 
     Attributes:
         queries: By legend, which may name labels as `{{queue}}`.

@@ -2,7 +2,7 @@
 
 datasets/<name>/<version>/products.parquet   the rows of a version that is ready
 datasets/<name>/<version>/version.json       its fingerprint and its categories
-datasets/<name>/pictures/<ab>/<sha256>       pictures of all versions, by content
+datasets/<name>/pictures/<ab>/<sha256>       images of all versions, by content
 uploads/<version id>/<file>                  what was sent, until it is checked
 """
 
@@ -44,8 +44,8 @@ def version_folder(name: str, version: int) -> str:
     return f"{folder_of(name)}/{version}"
 
 
-def pictures_folder(name: str) -> str:
-    """Address of the folder of a dataset's pictures."""
+def images_folder(name: str) -> str:
+    """Address of the folder of a dataset's images."""
     return f"{folder_of(name)}/pictures"
 
 

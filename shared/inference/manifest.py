@@ -11,6 +11,8 @@ from shared.contracts import Modality
 from shared.errors import InvalidInput, ModalityNotInRelease
 
 MANIFEST = "release.json"
+#: Input of the image graphs; its name is part of the release format.
+IMAGE_INPUT = "pictures"
 
 
 class _Frozen(BaseModel):
@@ -39,14 +41,14 @@ class TextPart(_Frozen):
 
 
 class ImagePart(_Frozen):
-    """How pictures must be prepared for the picture model.
+    """How images must be prepared for the image model.
 
     Attributes:
-        size: Edge of the pictures, in pixels.
+        size: Edge of the images, in pixels.
         extractor: Names what `backbone.onnx` computes: equal names give equal features for equal
-            pictures, across releases. `None` where `model.onnx` goes from pixels to probabilities
+            images, across releases. `None` where `model.onnx` goes from pixels to probabilities
             in one step; otherwise `head.onnx` goes from features to probabilities.
-        features: Length of a picture's features; 0 where there is no extractor.
+        features: Length of an image's features; 0 where there is no extractor.
     """
 
     preparation: str
@@ -70,7 +72,7 @@ class ReleaseManifest(_Frozen):
     Attributes:
         categories: In the order of the models' probability columns.
         text: `None` where the release has no text model, for its data had no texts.
-        image: `None` where the release has no picture model. One of both is there.
+        image: `None` where the release has no image model. One of both is there.
         figures: Plain numbers by name, such as `text_f1_plain`, on held-out rows.
     """
 
@@ -86,7 +88,7 @@ class ReleaseManifest(_Frozen):
     @model_validator(mode="after")
     def _one_model_at_least(self) -> Self:
         if not self.modalities:
-            raise ValueError("expected a text model, a picture model or both. Received: neither")
+            raise ValueError("expected a text model, an image model or both. Received: neither")
         return self
 
     @property
@@ -109,9 +111,9 @@ class ReleaseManifest(_Frozen):
 
     @property
     def image_part(self) -> ImagePart:
-        """What the picture model reads. Raises `ModalityNotInRelease`."""
+        """What the image model reads. Raises `ModalityNotInRelease`."""
         if self.image is None:
-            raise ModalityNotInRelease(f"Release {self.name!r} has no picture model")
+            raise ModalityNotInRelease(f"Release {self.name!r} has no image model")
         return self.image
 
     @classmethod

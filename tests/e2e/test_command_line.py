@@ -100,7 +100,7 @@ def test_python_of_the_readme_works(system: System, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("signed_in")
 def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
-    # Given a shop's file with a picture in a folder of the archive, one that is missing, a quote
+    # Given a shop's file with an image in a folder of the archive, one that is missing, a quote
     # that is never closed, and a column of the shop's own
     table, archive, out = (tmp_path / name for name in ("p.csv", "p.zip", "r.csv"))
     table.write_text(
@@ -109,12 +109,12 @@ def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
         'b;"Livre jamais fermé;;\n'
         "c;Console de jeu Nintendo;;absent.jpg\n"
     )
-    picture = io.BytesIO()
-    Image.new("RGB", (80, 60), "blue").save(picture, "JPEG")
+    image = io.BytesIO()
+    Image.new("RGB", (80, 60), "blue").save(image, "JPEG")
     with zipfile.ZipFile(archive, "w") as images:
-        images.writestr("photos/piscine.jpg", picture.getvalue())
+        images.writestr("photos/piscine.jpg", image.getvalue())
     ended = rayon("catalog", str(table), "--images", str(archive), "--out", str(out))
-    # I expect every row in its place, the broken one rejected, the missing picture told
+    # I expect every row in its place, the broken one rejected, the missing image told
     assert ended.returncode == 1, ended.stderr
     rows = list(csv.DictReader(io.StringIO(out.read_text()), delimiter=";"))
     assert [row["ref"] for row in rows] == ["a", "b", "c"]

@@ -25,7 +25,7 @@ def client(system: System) -> Iterator[httpx.Client]:
         yield client
 
 
-def picture() -> bytes:
+def image() -> bytes:
     """A JPEG of coloured noise."""
     pixels = np.random.default_rng(7).integers(0, 255, (120, 160, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -36,7 +36,7 @@ def picture() -> bytes:
 def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         missing("curl is not installed")
-    (tmp_path / "picture.jpg").write_bytes(picture())
+    (tmp_path / "image.jpg").write_bytes(image())
     commands = _readme_commands().replace("http://127.0.0.1:8000", system.address)
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
@@ -69,23 +69,23 @@ def test_text_is_classified(client: httpx.Client) -> None:
     assert set(job["result"]["modalities"]) == {"text"}
 
 
-def test_text_and_picture_are_joined(client: httpx.Client) -> None:
-    files = {"image": ("product.jpg", picture(), "image/jpeg")}
+def test_text_and_image_are_joined(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", image(), "image/jpeg")}
     job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
     assert job["status"] == "done"
     assert set(job["result"]["modalities"]) == {"text", "image"}
     assert job["result"]["degraded"] is None
 
 
-def test_unreadable_picture_degrades_to_the_text(client: httpx.Client) -> None:
-    files = {"image": ("product.jpg", picture()[:200], "image/jpeg")}
+def test_unreadable_image_degrades_to_the_text(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", image()[:200], "image/jpeg")}
     job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
     assert job["status"] == "done"
     assert job["result"]["degraded"]
 
 
-def test_unreadable_picture_without_text_fails(client: httpx.Client) -> None:
-    files = {"image": ("product.jpg", b"not a picture", "image/jpeg")}
+def test_unreadable_image_without_text_fails(client: httpx.Client) -> None:
+    files = {"image": ("product.jpg", b"not an image", "image/jpeg")}
     job = final(client, data={"model": "image"}, files=files)
     assert job["status"] == "failed"
     assert job["error"]["code"] == "image_unreadable"

@@ -70,8 +70,8 @@ class Visitor:
 
     def _things(self, owner: User) -> dict[str, str]:
         # Final, for a client of one that waits would wait.
-        picture = self.api.services.storage.put("pictures", b"\xff\xd8\xff")
-        job = make_job(owner, status="failed", error_code="x", error_message="x", image_uri=picture)
+        image = self.api.services.storage.put("images", b"\xff\xd8\xff")
+        job = make_job(owner, status="failed", error_code="x", error_message="x", image_uri=image)
         catalog = Catalog(
             user_id=owner.id,
             trace_id="0" * 32,

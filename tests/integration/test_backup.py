@@ -41,12 +41,12 @@ class Place:
         self.system = EmbeddedSystem(home, environment)
 
     def fill(self) -> str:
-        """Two users, a job with score and picture, a promotion, a registry, a secret."""
+        """Two users, a job with score and image, a promotion, a registry, a secret."""
         upgrade(self.url)
-        picture = self.storage.put("pictures", b"a picture")
+        image = self.storage.put("images", b"an image")
         ada = make_user("ada")
         done = {"status": "done", "prdtypecode": 2583, "confidence": 0.97, "result": ANSWER}
-        job = make_job(ada, designation="Piscine «été»", image_uri=picture, **done)
+        job = make_job(ada, designation="Piscine «été»", image_uri=image, **done)
         score = Score(job_id=job.id, modality="text", release="1", probabilities=b"\x00\x01\xff")
         first = Promotion(version="1", promoted_by="ada", reason="first", figures={"f1": 0.8})
         for rows in ([ada, make_user("bob")], [job, first], [score]):
@@ -63,7 +63,7 @@ class Place:
             registry.execute("CREATE TABLE alembic_version (version_num TEXT)")
             registry.execute("INSERT INTO alembic_version VALUES ('a')")
         registry.close()
-        return picture
+        return image
 
     def add(self, *rows: Base) -> None:
         engine = open_engine(DatabaseSettings(url=SecretStr(self.url)))
@@ -126,7 +126,7 @@ def test_everything_comes_back_in_an_empty_system(
 ) -> None:
     # Given a system with users, a job with its answer, a release and secrets, and its backup
     old = new_place()
-    picture = old.fill()
+    image = old.fill()
     rows = old.rows()
     save(old.system, tmp_path / "backup")
     # When it is restored where nothing is
@@ -138,19 +138,19 @@ def test_everything_comes_back_in_an_empty_system(
     assert new.rows() == rows
     assert len(rows["users"]) == 2
     assert rows["jobs"][0]
-    assert new.storage.get(picture) == b"a picture"
+    assert new.storage.get(image) == b"an image"
     assert (new.home / "secrets" / "gateway_secret_key").read_text() == "s" * 32
     assert (new.home / "mlflow" / "artifacts" / "1" / "release.json").read_text() == "{}"
     assert new.system.counts()["registry.model_versions"] == 1
 
 
-def test_catalog_that_ends_while_it_is_saved_comes_back_with_its_pictures(
+def test_catalog_that_ends_while_it_is_saved_comes_back_with_its_images(
     new_place: Callable[[], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a catalog and a dataset that are worked on
     old = new_place()
     old.fill()
-    files = {"catalogs/1/products": b"rows", "catalogs/1/images.zip": b"pictures",
+    files = {"catalogs/1/products": b"rows", "catalogs/1/images.zip": b"images",
              "uploads/2/products.csv": b"sent"}  # fmt: skip
     for uri, content in files.items():
         old.storage.put_at(uri, content)
@@ -173,7 +173,7 @@ def test_catalog_that_ends_while_it_is_saved_comes_back_with_its_pictures(
     assert {uri: new.storage.get(uri) for uri in files} == files
 
 
-def test_pictures_of_catalogs_are_where_the_gateway_puts_them() -> None:
+def test_images_of_catalogs_are_where_the_gateway_puts_them() -> None:
     assert (stored.CATALOGS, stored.IMAGES) == (catalogs.CATALOGS, catalogs.IMAGES)
 
 

@@ -112,7 +112,7 @@ def test_catalog_goes_on_after_an_interrupt_and_is_waited_for_again(
 def test_large_upload_takes_no_memory(
     service: FakeService, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    products, images = tmp_path / "products.csv", tmp_path / "pictures.zip"
+    products, images = tmp_path / "products.csv", tmp_path / "images.zip"
     products.write_text("designation\nPiscine\n")
 
     def kilobytes(megabytes: int) -> int:

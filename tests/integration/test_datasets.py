@@ -83,11 +83,11 @@ def test_upload_becomes_a_version_that_can_be_trained_on(
     upload(datasets, products=products(), images=images())
     checks.work_off()
     version = show(checks.unit_of_work)
-    assert (version.status, version.rows, version.classes, version.pictures) == ("ready", 30, 2, 3)
+    assert (version.status, version.rows, version.classes, version.images) == ("ready", 30, 2, 3)
     assert version.report["findings"][0]["code"] == "missing_pictures"
     data = load_version(storage, "shop", 1, tmp_path / "cache")
     assert data.fingerprint == version.fingerprint
-    assert len(data.part("train", "validation", "test", picture=True)) == 3
+    assert len(data.part("train", "validation", "test", image=True)) == 3
     assert files_of(tmp_path, "uploads") == []
     assert list((tmp_path / "work").iterdir()) == []
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.catalogs.service import CATALOGS, retry
 from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
-from gateway.jobs.service import PICTURES
+from gateway.jobs.service import IMAGES
 from gateway.operations.retention import Retention
 from gateway.settings import RetentionSettings
 from shared.db.models import (
@@ -36,7 +36,7 @@ from shared.settings import StorageSettings
 from shared.storage import INCOMING, Storage
 from tests.support.factories import make_job
 
-JOB_DAYS, PICTURE_DAYS = 90, 30
+JOB_DAYS, IMAGE_DAYS = 90, 30
 ANSWER: dict[str, Any] = {"top": [], "modalities": {}, "degraded": None, "category": "Piscine"}
 
 
@@ -63,9 +63,9 @@ class Cleaned:
         self.add(Score(job_id=job.id, modality="text", release="1", probabilities=b"\0" * 8))
         return job
 
-    def picture(self, days: float, content: bytes) -> str:
-        """Store a picture as if some days ago."""
-        uri = self.storage.put(PICTURES, content)
+    def image(self, days: float, content: bytes) -> str:
+        """Store an image as if some days ago."""
+        uri = self.storage.put(IMAGES, content)
         path = self.storage.local(uri)
         assert path is not None
         moment = (now() - timedelta(days=days)).timestamp()
@@ -73,7 +73,7 @@ class Cleaned:
         return uri
 
     def clean(self, **settings: Any) -> None:
-        given = {"job_days": JOB_DAYS, "picture_days": PICTURE_DAYS, "pause_seconds": 0, "batch": 2}
+        given = {"job_days": JOB_DAYS, "image_days": IMAGE_DAYS, "pause_seconds": 0, "batch": 2}
         Retention(
             self.unit_of_work, self.storage, RetentionSettings(**{**given, **settings})
         ).clean()
@@ -86,7 +86,7 @@ class Cleaned:
         with self.unit_of_work.reading() as session:
             return session.get(Score, (job.id, "text")) is not None
 
-    def has_picture(self, uri: str) -> bool:
+    def has_image(self, uri: str) -> bool:
         try:
             return bool(self.storage.get(uri))
         except NotFound:
@@ -140,12 +140,12 @@ def test_old_jobs_go_whole_where_results_are_not_kept(cleaned: Cleaned) -> None:
 
 
 def test_nothing_goes_by_default(cleaned: Cleaned) -> None:
-    old, picture = cleaned.job(5000), cleaned.picture(5000, b"old")
+    old, image = cleaned.job(5000), cleaned.image(5000, b"old")
     Retention(cleaned.unit_of_work, cleaned.storage, RetentionSettings()).clean()
     left = cleaned.read(old)
     assert left is not None
     assert left.designation == "Piscine gonflable"
-    assert cleaned.has_picture(picture)
+    assert cleaned.has_image(image)
 
 
 def test_file_that_a_killed_process_left_half_written_goes_after_a_day(cleaned: Cleaned) -> None:
@@ -158,11 +158,11 @@ def test_file_that_a_killed_process_left_half_written_goes_after_a_day(cleaned: 
 
 
 def test_unfinished_job_stays_however_old(cleaned: Cleaned) -> None:
-    picture = cleaned.picture(PICTURE_DAYS + 5, b"waiting")
-    job = cleaned.job(JOB_DAYS + 1, status="queued", image_uri=picture)
+    image = cleaned.image(IMAGE_DAYS + 5, b"waiting")
+    job = cleaned.job(JOB_DAYS + 1, status="queued", image_uri=image)
     cleaned.clean(keep_results=False)
     assert cleaned.read(job) is not None
-    assert cleaned.has_picture(picture)
+    assert cleaned.has_image(image)
 
 
 @pytest.mark.parametrize("keep_results", [True, False])
@@ -171,8 +171,8 @@ def test_labelled_job_stays_until_a_dataset_has_taken_it_in(
 ) -> None:
     # Given a labelled job that is too old, and versions of a dataset that did not take it in
     labelled_at = now() - timedelta(days=2)
-    picture = cleaned.picture(JOB_DAYS + 5, b"labelled")
-    job = cleaned.job(JOB_DAYS + 5, image_uri=picture, label=10, labelled_at=labelled_at)
+    image = cleaned.image(JOB_DAYS + 5, b"labelled")
+    job = cleaned.job(JOB_DAYS + 5, image_uri=image, label=10, labelled_at=labelled_at)
     cleaned.add(
         taken_in(labelled_at - timedelta(days=1)),
         taken_in(now(), version=2, asked={"corrected": False}),
@@ -182,7 +182,7 @@ def test_labelled_job_stays_until_a_dataset_has_taken_it_in(
     left = cleaned.read(job)
     assert left is not None
     assert left.designation == "Piscine gonflable"
-    assert cleaned.has_picture(picture)
+    assert cleaned.has_image(image)
     # When one has
     cleaned.add(taken_in(labelled_at + timedelta(days=1), version=4))
     cleaned.clean(keep_results=keep_results)
@@ -191,18 +191,18 @@ def test_labelled_job_stays_until_a_dataset_has_taken_it_in(
     assert (left is not None) is keep_results
     if left is not None:
         assert (left.designation, left.label) == ("", 10)
-    assert not cleaned.has_picture(picture)
+    assert not cleaned.has_image(image)
 
 
-def test_pictures_go_earlier_and_one_that_was_sent_again_stays(cleaned: Cleaned) -> None:
-    old, young = cleaned.picture(PICTURE_DAYS + 2, b"old"), cleaned.picture(3, b"young")
-    again = cleaned.picture(PICTURE_DAYS + 2, b"again")
-    job = cleaned.job(PICTURE_DAYS + 2, image_uri=old)
-    assert cleaned.storage.put(PICTURES, b"again") == again
+def test_images_go_earlier_and_one_that_was_sent_again_stays(cleaned: Cleaned) -> None:
+    old, young = cleaned.image(IMAGE_DAYS + 2, b"old"), cleaned.image(3, b"young")
+    again = cleaned.image(IMAGE_DAYS + 2, b"again")
+    job = cleaned.job(IMAGE_DAYS + 2, image_uri=old)
+    assert cleaned.storage.put(IMAGES, b"again") == again
     cleaned.clean()
-    assert not cleaned.has_picture(old)
-    assert cleaned.has_picture(young)
-    assert cleaned.has_picture(again)
+    assert not cleaned.has_image(old)
+    assert cleaned.has_image(young)
+    assert cleaned.has_image(again)
     left = cleaned.read(job)
     assert left is not None
     assert left.designation == "Piscine gonflable"

@@ -45,7 +45,7 @@ def system(workers: Workers, broker: Broker, database_url: str, tmp_path: Path) 
 
 @pytest.fixture
 def bright(storage: Storage) -> str:
-    """Address of a picture that the tiny model takes for category 2583."""
+    """Address of an image that the tiny model takes for category 2583."""
     stream = io.BytesIO()
     Image.new("RGB", (400, 300), "white").save(stream, "JPEG")
     return storage.put("images", stream.getvalue())
@@ -70,7 +70,7 @@ def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *
         for job in jobs
         if job.wants_text
     )
-    pictures = tuple(
+    images = tuple(
         ImageItem(job_id=job.id, uri=job.image_uri) for job in jobs if job.image_uri is not None
     )
     with UnitOfWork(unit_of_work.engine, broker)() as work:
@@ -78,22 +78,22 @@ def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *
         head = {"trace_id": "a" * 32, "lane": lane, "release": release}
         if texts:
             work.publish(ScoreText.model_validate({**head, "items": texts}))
-        if pictures:
-            work.publish(ScoreImage.model_validate({**head, "items": pictures}))
+        if images:
+            work.publish(ScoreImage.model_validate({**head, "items": images}))
 
 
 @pytest.mark.usefixtures("system")
 def test_products_go_in_and_categories_come_out(
     unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
 ) -> None:
-    broken = storage.put("images", b"not a picture")
-    picture = {"image_uri": bright, "wants_image": True, "designation": "piscine"}
-    both = make_job(user, **picture)
+    broken = storage.put("images", b"not an image")
+    product = {"image_uri": bright, "wants_image": True, "designation": "piscine"}
+    both = make_job(user, **product)
     text = make_job(user, designation="piscine ronde avec pompe et filtre et echelle")
-    image = make_job(user, **{**picture, "wants_text": False})
-    degraded = make_job(user, **{**picture, "image_uri": broken})
-    failed = make_job(user, **{**picture, "image_uri": broken, "wants_text": False})
-    missing = make_job(user, **{**picture, "image_uri": "images/00/00", "wants_text": False})
+    image = make_job(user, **{**product, "wants_text": False})
+    degraded = make_job(user, **{**product, "image_uri": broken})
+    failed = make_job(user, **{**product, "image_uri": broken, "wants_text": False})
+    missing = make_job(user, **{**product, "image_uri": "images/00/00", "wants_text": False})
     jobs = (both, text, image, degraded, failed, missing)
     submit(unit_of_work, broker, Lane.CATALOG, "1", *jobs)
     found = finish(unit_of_work, *(job.id for job in jobs))
@@ -107,10 +107,10 @@ def test_products_go_in_and_categories_come_out(
 
 
 @pytest.mark.usefixtures("system")
-def test_picture_seen_before_is_answered_from_its_features(
+def test_image_seen_before_is_answered_from_its_features(
     unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
 ) -> None:
-    # Given a picture that was scored, and is gone since
+    # Given an image that was scored, and is gone since
     first, again = (
         make_job(user, image_uri=bright, wants_image=True, wants_text=False) for _ in "ab"
     )

@@ -14,6 +14,7 @@ import onnxruntime
 from keras import layers
 from numpy.typing import NDArray
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import export_backbone
 from trainer.candidates.onnx.conversion import as_onnx
 
@@ -25,7 +26,7 @@ EXACT = 1e-4
 
 
 def network() -> keras.Model:
-    """Every kind of layer that a picture candidate is made of, one network within another."""
+    """Every kind of layer that an image candidate is made of, one network within another."""
     keras.utils.set_random_seed(0)
     maps = keras.Input((SIZE, SIZE, 3))
     value = layers.Conv2D(8, 3, strides=2, use_bias=False, padding="same")(maps)
@@ -40,7 +41,7 @@ def network() -> keras.Model:
     value = layers.DepthwiseConv2D(3, use_bias=False)(value)
     value = layers.ReLU(max_value=6.0)(value)
     inner = keras.Model(maps, layers.GlobalAveragePooling2D()(value))
-    pixels = keras.Input((SIZE, SIZE, 3), name="pictures")
+    pixels = keras.Input((SIZE, SIZE, 3), name=IMAGE_INPUT)
     scaled = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
     shrunk = layers.Resizing(SIZE // 2, SIZE // 2)(pixels[..., ::-1])
     both = [inner(scaled), layers.Flatten()(shrunk)]
@@ -50,7 +51,7 @@ def network() -> keras.Model:
 
 
 def remember(whole: keras.Model) -> None:
-    """Give the normalisations something to do: statistics as if they had seen pictures."""
+    """Give the normalisations something to do: statistics as if they had seen images."""
     generator = np.random.default_rng(1)
     for layer in whole._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
@@ -77,7 +78,7 @@ def test_converted_network_answers_as_keras_does() -> None:
 
 def test_converted_network_has_its_weights_as_constants_and_one_input() -> None:
     model = as_onnx(network(), SIZE)
-    assert [one.name for one in model.graph.input] == ["pictures"]
+    assert [one.name for one in model.graph.input] == [IMAGE_INPUT]
     # What the layout of ONNX asks of a kernel is done once, here
     constants = {one.name for one in model.graph.initializer}
     kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]

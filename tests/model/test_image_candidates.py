@@ -1,4 +1,4 @@
-"""Picture candidates with a small network in Xception's place: fit, export, agree."""
+"""Image candidates with a small network in Xception's place: fit, export, agree."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
 from trainer.candidates.image.head import BACKBONE, Batches, FrozenBackbone, HeadSettings
@@ -20,7 +21,7 @@ from trainer.candidates.image.xception import TuningSettings, XceptionTuned
 from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import Labels, Workshop
 from trainer.pipeline.export import export_head, features_of
-from trainer.pipeline.row_images import RowPictures, readable
+from trainer.pipeline.row_images import RowImages, readable
 from trainer.pipeline.speed import Fitted
 
 SIZE = 32
@@ -29,7 +30,7 @@ COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 
 @dataclass(frozen=True)
 class Small(FrozenBackbone):
-    name: str = "picture_small"
+    name: str = "image_small"
     size: int = SIZE
     weights_file: str = "none.npz"
     settings: HeadSettings = field(
@@ -62,7 +63,7 @@ def small_network() -> keras.Model:
 
 
 def with_pixels(network: keras.Model) -> keras.Model:
-    pixels = keras.Input((SIZE, SIZE, 3), name="pictures")
+    pixels = keras.Input((SIZE, SIZE, 3), name=IMAGE_INPUT)
     return keras.Model(pixels, network(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
 
 
@@ -77,7 +78,7 @@ def labels() -> Labels:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> RowPictures:
+def images(tmp_path: Path) -> RowImages:
     generator = np.random.default_rng(1)
     paths = []
     for row in range(30):
@@ -86,7 +87,7 @@ def pictures(tmp_path: Path) -> RowPictures:
         )
         paths.append(str(tmp_path / f"{row}.png"))
         Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
-    return RowPictures(pd.DataFrame({"picture": paths}), tmp_path / "features", lambda _: None)
+    return RowImages(pd.DataFrame({"image": paths}), tmp_path / "features", lambda _: None)
 
 
 def served(part: Fitted, features: Any, storage: Storage) -> Any:
@@ -98,7 +99,7 @@ def served(part: Fitted, features: Any, storage: Storage) -> Any:
 
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.05)])
 def test_served_head_is_the_fitted_one(
-    pictures: RowPictures,
+    images: RowImages,
     labels: Labels,
     workshop: Workshop,
     storage: Storage,
@@ -106,34 +107,34 @@ def test_served_head_is_the_fitted_one(
     tmp_path: Path,
 ) -> None:
     candidate = Small()
-    candidate.fit(pictures, labels, tmp_path, workshop)
-    logits = candidate.predict(pictures, tmp_path)
+    candidate.fit(images, labels, tmp_path, workshop)
+    logits = candidate.predict(images, tmp_path)
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
-    features = pictures.features(candidate.name, tmp_path / BACKBONE, SIZE)
+    features = images.features(candidate.name, tmp_path / BACKBONE, SIZE)
     assert features_of(tmp_path / BACKBONE) == features.shape[1] == 16
     found = served(Fitted(candidate, tmp_path, temperature=1.5), features, storage)
     np.testing.assert_allclose(found, softmax(logits / 1.5), atol=tolerance)
 
 
 def test_backbone_reads_bytes_and_gives_what_keras_gives(
-    pictures: RowPictures, labels: Labels, tmp_path: Path
+    images: RowImages, labels: Labels, tmp_path: Path
 ) -> None:
     exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
     candidate = Small()
-    candidate.fit(pictures, labels, tmp_path, exact)
+    candidate.fit(images, labels, tmp_path, exact)
     backbone = onnx.load(tmp_path / BACKBONE)
     assert backbone.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
     session = onnxruntime.InferenceSession(
         backbone.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    found = session.run(["features"], {"pictures": pixels})[0]
+    found = session.run(["features"], {IMAGE_INPUT: pixels})[0]
     expected = candidate.build(None)(pixels.astype(np.float32), training=False).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_tuned_block_is_exported_with_what_it_learned(
-    pictures: RowPictures,
+    images: RowImages,
     labels: Labels,
     workshop: Workshop,
     tmp_path: Path,
@@ -150,21 +151,21 @@ def test_tuned_block_is_exported_with_what_it_learned(
     )
     candidate = XceptionTuned(settings=settings)
     # When its last block is fitted
-    candidate.fit(pictures, labels, tmp_path, workshop)
+    candidate.fit(images, labels, tmp_path, workshop)
     # Then the exported backbone has other features than before, and answers are right
     frozen = tmp_path / "frozen"
     frozen.mkdir()
-    Small().fit(pictures, labels, frozen, workshop)
-    before = pictures.features("small", frozen / BACKBONE, SIZE)
-    after = pictures.features(candidate.name, tmp_path / BACKBONE, SIZE)
+    Small().fit(images, labels, frozen, workshop)
+    before = images.features("small", frozen / BACKBONE, SIZE)
+    after = images.features(candidate.name, tmp_path / BACKBONE, SIZE)
     assert np.abs(before - after).max() > 0.01
-    logits = candidate.predict(pictures, tmp_path)
+    logits = candidate.predict(images, tmp_path)
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
     # And the gigabytes between are gone
     assert not (tmp_path / "maps.npy").exists()
 
 
-def test_every_epoch_sees_every_picture_once_with_its_label() -> None:
+def test_every_epoch_sees_every_image_once_with_its_label() -> None:
     features = np.arange(10, dtype=np.float16)[:, None]
     weights = np.linspace(0.5, 1, 10).astype(np.float32)
     batches = Batches(features, Labels(np.arange(10) % 3, weights, 3), batch=4, seed=0)
@@ -181,37 +182,37 @@ def test_every_epoch_sees_every_picture_once_with_its_label() -> None:
     assert orders[0] != orders[1]
 
 
-def test_tuning_takes_officially_labelled_pictures_first() -> None:
+def test_tuning_takes_officially_labelled_images_first() -> None:
     weights = np.array([0.7, 1, 0.7, 1, 0.7], np.float32)
     labels = Labels(np.zeros(5, np.int64), weights, 2)
-    chosen = XceptionTuned(settings=TuningSettings(most_pictures=3))._chosen(labels, seed=0)
+    chosen = XceptionTuned(settings=TuningSettings(most_images=3))._chosen(labels, seed=0)
     assert len(chosen) == 3
     assert {1, 3} < set(chosen.tolist())
     assert XceptionTuned()._chosen(labels, seed=0).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_stopped_maps_go_on_where_they_were(pictures: RowPictures, tmp_path: Path) -> None:
+def test_stopped_maps_go_on_where_they_were(images: RowImages, tmp_path: Path) -> None:
     path = tmp_path / "maps.npy"
     exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
-    Small().fit(pictures, Labels(np.arange(30) % 3, np.ones(30, np.float32), 3), tmp_path, exact)
-    whole = pictures.maps(tmp_path / BACKBONE, SIZE, path)[:]
+    Small().fit(images, Labels(np.arange(30) % 3, np.ones(30, np.float32), 3), tmp_path, exact)
+    whole = images.maps(tmp_path / BACKBONE, SIZE, path)[:]
     # Given maps of which only the first eight were finished
     kept = np.lib.format.open_memmap(path, "r+")
     kept[:8], kept[8:] = -1, 0
     kept.flush()
     path.with_suffix(".done").write_text("8")
     # When they are asked for again, the rest is computed and the first are left alone
-    again = pictures.maps(tmp_path / BACKBONE, SIZE, path)
+    again = images.maps(tmp_path / BACKBONE, SIZE, path)
     np.testing.assert_array_equal(again[8:], whole[8:])
     assert (again[:8] == -1).all()
     assert again.shape == (30, *whole.shape[1:])
     assert len(again) == 30
 
 
-def test_broken_pictures_are_known_before_anything_is_fitted(tmp_path: Path) -> None:
+def test_broken_images_are_known_before_anything_is_fitted(tmp_path: Path) -> None:
     good, cut, text = (tmp_path / name for name in ("good.jpg", "cut.jpg", "text.jpg"))
     Image.new("RGB", (60, 60), "red").save(good)
     cut.write_bytes(good.read_bytes()[:300])
-    text.write_text("not a picture")
-    rows = pd.DataFrame({"picture": [str(good), str(cut), str(text), str(tmp_path / "gone.jpg")]})
+    text.write_text("not an image")
+    rows = pd.DataFrame({"image": [str(good), str(cut), str(text), str(tmp_path / "gone.jpg")]})
     assert readable(rows, 32).tolist() == [True, False, False, False]

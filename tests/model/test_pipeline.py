@@ -36,8 +36,8 @@ PRODUCTS = 180
 
 
 @dataclass(frozen=True)
-class MissingPicture(Small):
-    name: str = "picture_missing"
+class MissingImage(Small):
+    name: str = "image_missing"
 
     def missing(self, workshop: object) -> str | None:
         return "Expected weights. Received: none"
@@ -45,7 +45,7 @@ class MissingPicture(Small):
 
 @dataclass(frozen=True)
 class NotFetched(Small):
-    name: str = "picture_not_fetched"
+    name: str = "image_not_fetched"
 
     def build(self, weights: Path | None) -> keras.Model:
         def fetch(_weights: str | None) -> keras.Model:
@@ -57,7 +57,7 @@ class NotFetched(Small):
 @pytest.fixture(autouse=True)
 def lineup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TEXT", (TextNgrams(),))
-    monkeypatch.setattr(training, "PICTURES", (NotFetched(), Small(), MissingPicture()))
+    monkeypatch.setattr(training, "IMAGES", (NotFetched(), Small(), MissingImage()))
     monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
 
 
@@ -67,7 +67,7 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "test_package", lambda *_: PackageVerdict())
 
 
-def products(folder: Path, *, pictures: bool = True, codes: tuple[int, ...] = CODES) -> Path:
+def products(folder: Path, *, images: bool = True, codes: tuple[int, ...] = CODES) -> Path:
     generator = np.random.default_rng(2)
     (folder / "images/image_train").mkdir(parents=True)
     rows = []
@@ -75,7 +75,7 @@ def products(folder: Path, *, pictures: bool = True, codes: tuple[int, ...] = CO
         kind = number % len(codes)
         words = generator.choice(WORDS[kind].split(), 4)
         rows.append((f"{' '.join(words)} {number}", "", number, number))
-        if pictures:
+        if images:
             pixels = np.array(COLOURS[kind]) + generator.integers(-25, 25, (40, 40, 3))
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(
                 folder / f"images/image_train/image_{number}_product_{number}.jpg"
@@ -132,11 +132,11 @@ def test_run_ends_with_a_release_that_passed_its_test(data: Dataset, tmp_path: P
 
 
 @pytest.mark.usefixtures("delivered")
-def test_workers_know_the_pictures_of_a_release_that_passed(data: Dataset, tmp_path: Path) -> None:
+def test_workers_know_the_images_of_a_release_that_passed(data: Dataset, tmp_path: Path) -> None:
     storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
     plan = Plan(work=tmp_path / "work", online=Online(storage, 2**20))
     manifest, _ = run(data, tmp_path, plan)
-    seen = data.rows["picture"].iloc[0]
+    seen = data.rows["image"].iloc[0]
     digest = hashlib.sha256(Path(seen).read_bytes()).hexdigest()
     online = OnlineFeatures(storage, FeatureSettings())
     assert [*online.known(manifest.image_part, [digest])] == [digest]
@@ -149,30 +149,30 @@ def test_network_of_the_champion_does_where_no_weights_are(
     # Given a release that serves, and a machine where no network has weights
     before, out = run(data, tmp_path)
     champion = out.rename(tmp_path / "champion")
-    monkeypatch.setattr(training, "PICTURES", (NotFetched(), MissingPicture()))
+    monkeypatch.setattr(training, "IMAGES", (NotFetched(), MissingImage()))
     network = before.image_part.extractor
     known = sorted((tmp_path / "work/features").rglob("*.parquet"))
     # When a release is trained in its light
     manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
-    # Then it answers pictures, by the same network and another head
+    # Then it answers images, by the same network and another head
     assert manifest.figures["image_f1_plain"] > 0.9
     assert manifest.image_part.extractor == network
     assert (out / "image/backbone.onnx").read_bytes() == (
         champion / "image/backbone.onnx"
     ).read_bytes()
-    assert "**picture_champion**" in (out.parent / "leaderboard.md").read_text()
-    # And no picture went through the network again
+    assert "**image_champion**" in (out.parent / "leaderboard.md").read_text()
+    # And no image went through the network again
     assert sorted((tmp_path / "work/features").rglob("*.parquet")) == known
 
 
 @pytest.mark.usefixtures("delivered")
-def test_champion_without_pictures_gives_no_network(tmp_path: Path) -> None:
-    _, out = run(load(products(tmp_path / "texts", pictures=False)), tmp_path)
+def test_champion_without_images_gives_no_network(tmp_path: Path) -> None:
+    _, out = run(load(products(tmp_path / "texts", images=False)), tmp_path)
     champion = out.rename(tmp_path / "champion")
     data = load(products(tmp_path / "data"))
     manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
     assert manifest.figures["image_f1_plain"] > 0.9
-    assert "picture_champion" not in (out.parent / "leaderboard.md").read_text()
+    assert "image_champion" not in (out.parent / "leaderboard.md").read_text()
 
 
 @pytest.mark.usefixtures("delivered")
@@ -256,18 +256,18 @@ def test_failed_package_test_is_not_kept(
 
 
 @pytest.mark.usefixtures("delivered")
-def test_data_without_pictures_makes_a_release_of_texts(tmp_path: Path) -> None:
-    manifest, out = run(load(products(tmp_path / "data", pictures=False)), tmp_path)
+def test_data_without_images_makes_a_release_of_texts(tmp_path: Path) -> None:
+    manifest, out = run(load(products(tmp_path / "data", images=False)), tmp_path)
     assert manifest.image is None
     assert manifest.text is not None
     assert LoadedRelease.load(out).image is None
 
 
 @pytest.mark.usefixtures("delivered")
-def test_data_whose_pictures_are_all_broken_makes_a_release_of_texts(tmp_path: Path) -> None:
+def test_data_whose_images_are_all_broken_makes_a_release_of_texts(tmp_path: Path) -> None:
     folder = products(tmp_path / "data")
     for path in (folder / "images/image_train").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     manifest, _ = run(load(folder), tmp_path)
     assert manifest.image is None
 
@@ -295,9 +295,9 @@ def test_full_disk_leaves_the_last_release_alone(
 
 
 def test_data_without_anything_to_learn_from_is_refused(tmp_path: Path) -> None:
-    data = load(products(tmp_path / "data", pictures=False))
+    data = load(products(tmp_path / "data", images=False))
     data.rows["has_text"] = False
-    with pytest.raises(InvalidInput, match="Expected products with texts or readable pictures"):
+    with pytest.raises(InvalidInput, match="Expected products with texts or readable images"):
         run(data, tmp_path)
 
 
@@ -318,4 +318,4 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency of a few products says as much as of many."""
     monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
-    monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_PICTURES", 4)
+    monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)

@@ -34,8 +34,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("images")
     for shade in SHADES:
         Image.new("RGB", (20, 20), (shade,) * 3).save(folder / f"{shade}.png")
     return [folder / f"{shade}.png" for shade in SHADES]
@@ -53,14 +53,14 @@ def release(tiny: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def golden(tiny: Path, pictures: list[Path]) -> Golden:
+def golden(tiny: Path, images: list[Path]) -> Golden:
     """What the tiny models must answer, by hand."""
     text = logistic(1.0 * (np.array([1, 8, 1], np.float32) - 4.5))
     image = logistic(0.02 * (np.array(SHADES, np.float32) - 127.5))
     fused = text * image / (text * image).sum(axis=1, keepdims=True)
     return Golden(
         text=GoldenRows.texts(PRODUCTS, text, EXACT),
-        image=GoldenRows.pictures(pictures, image, EXACT),
+        image=GoldenRows.images(images, image, EXACT),
         fusion=GoldenRows.fusions(text, image, fused),
     )
 
@@ -186,11 +186,11 @@ def test_model_that_nothing_is_asked_of_does_not_pass(
     ]
 
 
-def test_golden_picture_that_cannot_be_read_is_a_reason(
+def test_golden_image_that_cannot_be_read_is_a_reason(
     release: Path, golden: Golden, work: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    rows = GoldenRows.pictures([tmp_path / "broken.png"], np.array([[0.5, 0.5]], np.float32))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    rows = GoldenRows.images([tmp_path / "broken.png"], np.array([[0.5, 0.5]], np.float32))
     (reason,) = acceptance.test_package(release, replace(golden, image=rows), AMPLE, work).reasons
     assert reason.startswith("worker_image fails on 1 of 1 golden rows: ImageUnreadable: ")
 

@@ -42,7 +42,7 @@ def test_obvious_product_gets_its_category(
     assert release.manifest.categories[int(scores[0].argmax())].code == code
 
 
-def test_pictures_are_scored(release: LoadedRelease) -> None:
+def test_images_are_scored(release: LoadedRelease) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)
     assert release.image is not None
     scores = release.image.score(pixels)

@@ -53,7 +53,7 @@ class AnsweredJobs:
         Args:
             finished_at: When it was answered.
             text: Probabilities of the text model.
-            image: Of the picture model.
+            image: Of the image model.
             broken: A modality that could not be read.
             seconds: How long it took.
             label: What a person said.

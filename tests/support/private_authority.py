@@ -151,11 +151,16 @@ def system_store(folder: Path, *authorities: Authority) -> Path:
         made.mkdir(parents=True)
     for authority in authorities:
         shutil.copy(authority.bundle, local)
-    folders = ["--localcertsdir", local, "--etccertsdir", store, "--certsdir", none]
     # Without a configuration none of the distribution's authorities is trusted.
-    unset = ["--certsconf", os.devnull, "--hooksdir", none / "hooks"]
+    options = {
+        "--localcertsdir": local,
+        "--etccertsdir": store,
+        "--certsdir": none,
+        "--certsconf": Path(os.devnull),
+        "--hooksdir": none / "hooks",
+    }
     subprocess.run(
-        [command, *folders, *unset],
+        [command, *(str(part) for option in options.items() for part in option)],
         check=True,
         capture_output=True,
         timeout=SECONDS,

@@ -1,7 +1,7 @@
 """A whole release of two categories in a few kilobytes, for workers that should start at once.
 
 Its text model prefers category 0 for texts of fewer than five tokens and category 1 for longer
-ones; its picture model prefers category 0 for dark and category 1 for bright pictures.
+ones; its image model prefers category 0 for dark and category 1 for bright images.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from shared.contracts import Modality
-from shared.inference.manifest import ImagePart
+from shared.inference.manifest import IMAGE_INPUT, ImagePart
 from shared.inference.releases.fusion_model import FusionModel
 from tests.support.factories import make_manifest
 
@@ -24,7 +24,7 @@ from tests.support.factories import make_manifest
 MIDDLE_TOKENS, MIDDLE_BRIGHTNESS = 4.5, 127.5
 
 
-#: How a release's picture model looks in two steps.
+#: How a release's image model looks in two steps.
 TINY_EXTRACTOR = ImagePart(preparation="image-1", size=299, extractor="tiny-1", features=1)
 
 
@@ -36,7 +36,7 @@ def write_tiny_release(
     Args:
         folder: Must not exist.
         modalities: What the release has models for.
-        in_two_steps: Whether pictures become features first.
+        in_two_steps: Whether images become features first.
     """
     folder.mkdir(parents=True)
     changes: dict[str, Any] = {m.value: None for m in Modality if m not in modalities}
@@ -76,15 +76,15 @@ def _text_model() -> Any:
 
 
 def _image_model() -> Any:
-    # How bright the picture is.
-    return _model(_pictures(), _brightness("amount"), [1, 2, 3], MIDDLE_BRIGHTNESS, 0.02)
+    # How bright the image is.
+    return _model(_images(), _brightness("amount"), [1, 2, 3], MIDDLE_BRIGHTNESS, 0.02)
 
 
 def _two_image_models() -> dict[str, Any]:
     features = _given("features", TensorProto.FLOAT, ["batch", 1])
     constants = {"axes": np.array([1, 2, 3], np.int64), "tail": np.array([2, 3], np.int64)}
     return {
-        "backbone": _closed(_pictures(), _brightness("features"), features, constants),
+        "backbone": _closed(_images(), _brightness("features"), features, constants),
         "head": _model(
             features,
             [helper.make_node("Identity", ["features"], ["amount"])],
@@ -95,13 +95,13 @@ def _two_image_models() -> dict[str, Any]:
     }
 
 
-def _pictures() -> Any:
-    return _given("pictures", TensorProto.UINT8, ["batch", 299, 299, 3])
+def _images() -> Any:
+    return _given(IMAGE_INPUT, TensorProto.UINT8, ["batch", 299, 299, 3])
 
 
 def _brightness(output: str) -> list[Any]:
     return [
-        helper.make_node("Cast", ["pictures"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [IMAGE_INPUT], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["numbers", "axes"], ["mean"], keepdims=1),
         helper.make_node("Squeeze", ["mean", "tail"], [output]),
     ]

@@ -2,7 +2,7 @@
 
 A candidate keeps what it learned in a folder of its own; so a fit that is done once need not be
 repeated, and a stopped run goes on where it was. To add one: write a module under
-`trainer/models/`, and add a line to `TEXT`, `PICTURES` or `FUSION` in
+`trainer/models/`, and add a line to `TEXT`, `IMAGES` or `FUSION` in
 `trainer/candidates/registry.py`.
 """
 
@@ -108,8 +108,8 @@ class TextReads:
     ngrams: Ngrams | None = None
 
 
-class PictureCandidate(Protocol):
-    """A model of pictures: a backbone from pixels to features, and a head on them."""
+class ImageCandidate(Protocol):
+    """A model of images: a backbone from pixels to features, and a head on them."""
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ class PictureCandidate(Protocol):
 
     @property
     def size(self) -> int:
-        """Edge of the pictures that it reads, in pixels."""
+        """Edge of the images that it reads, in pixels."""
 
     @property
     def network(self) -> str:
@@ -134,44 +134,44 @@ class PictureCandidate(Protocol):
     def missing(self, workshop: Workshop) -> str | None:
         """Why it cannot be tried here, if so."""
 
-    def fit(self, pictures: "Pictures", labels: Labels, folder: Path, workshop: Workshop) -> None:
+    def fit(self, images: "Images", labels: Labels, folder: Path, workshop: Workshop) -> None:
         """Fit, and keep `backbone.onnx` and the head in `folder`."""
 
-    def predict(self, pictures: "Pictures", folder: Path) -> Floats:
-        """Logits, shape `(len(pictures), classes)`."""
+    def predict(self, images: "Images", folder: Path) -> Floats:
+        """Logits, shape `(len(images), classes)`."""
 
     def export(self, graph: Graph, folder: Path) -> str:
         """Add the head to a graph that reads `features`; returns the name of its logits."""
 
 
-class Pictures(Protocol):
-    """Readable pictures of some rows."""
+class Images(Protocol):
+    """Readable images of some rows."""
 
     def __len__(self) -> int:
         """How many."""
 
-    def take(self, places: NDArray[np.int64]) -> "Pictures":
+    def take(self, places: NDArray[np.int64]) -> "Images":
         """Some of them."""
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
-        """What a backbone makes of them, shape `(pictures, features)`; computed once and kept."""
+        """What a backbone makes of them, shape `(images, features)`; computed once and kept."""
 
     def maps(self, trunk: Path, size: int, path: Path) -> "Maps":
-        """What a part of a network makes of them, on disk, `(pictures, height, width, channels)`.
+        """What a part of a network makes of them, on disk, `(images, height, width, channels)`.
 
         A computation that was stopped goes on where it was.
         """
 
 
 class Maps(Protocol):
-    """Arrays of pictures, too large for the memory."""
+    """Arrays of images, too large for the memory."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """`(pictures, height, width, channels)`."""
+        """`(images, height, width, channels)`."""
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """How many images."""
 
     def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Features:
         """Read some into memory."""

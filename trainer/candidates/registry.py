@@ -6,7 +6,7 @@ from trainer.candidates.image.efficientnet import EfficientNetLite0
 from trainer.candidates.image.pair import XceptionAndEfficientNet
 from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.image.xception import XceptionFrozen, XceptionTuned
-from trainer.candidates.protocols import PictureCandidate, TextCandidate
+from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.candidates.text.rnn import TextRnn
 from trainer.candidates.text.sentence import TextSentence
@@ -16,7 +16,7 @@ TEXT: tuple[TextCandidate, ...] = (
     TextRnn(),
     TextSentence(),
 )
-PICTURES: tuple[PictureCandidate, ...] = (
+IMAGES: tuple[ImageCandidate, ...] = (
     XceptionFrozen(),
     XceptionTuned(),
     EfficientNetLite0(),

@@ -170,7 +170,7 @@ class DatasetChecks:
             message=message,
             rows=report.rows if report else None,
             classes=report.classes if report else None,
-            pictures=report.pictures if report else None,
+            images=report.images if report else None,
             report=report.model_dump(mode="json") if report else None,
             fingerprint=built.fingerprint if built else None,
         )
@@ -197,7 +197,7 @@ class LabelledJobs:
     """The jobs that people have labelled, in the order of their ids, read when they are needed.
 
     They are read a slice at a time, each in a transaction of its own that only reads: there may be
-    a million of them, and pictures are copied meanwhile.
+    a million of them, and images are copied meanwhile.
     """
 
     unit_of_work: UnitOfWork
@@ -216,7 +216,7 @@ class LabelledJobs:
 
 @dataclass
 class _Lease:
-    """Called at every picture; renews now and then, and ends the check when the service ends."""
+    """Called at every image; renews now and then, and ends the check when the service ends."""
 
     checks: DatasetChecks
     id: str

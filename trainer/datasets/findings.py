@@ -39,7 +39,7 @@ class DatasetReport(BaseModel):
 
     rows: int = 0
     classes: int = 0
-    pictures: int = 0
+    images: int = 0
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -54,7 +54,7 @@ class DatasetReport(BaseModel):
 
     def lines(self) -> list[str]:
         """The report for a person, errors first."""
-        found = [f"{self.rows} rows, {self.classes} classes, {self.pictures} pictures"]
+        found = [f"{self.rows} rows, {self.classes} classes, {self.images} images"]
         for finding in sorted(self.findings, key=lambda one: one.severity):
             found.append(f"{finding.severity}: {finding.message}  [{finding.code}]")
             if finding.rows:

@@ -1,18 +1,18 @@
 """Reads labelled products from a folder, of any size and with any categories.
 
 The layout is that of the Rakuten France challenge: `X_train_update.csv`, `Y_train_CVw08PX.csv` and
-pictures in `images/image_train/`, `images/*.zip` or `images.zip`. Read where present:
+images in `images/image_train/`, `images/*.zip` or `images.zip`. Read where present:
 
 * `splits.csv`: which rows are `train` and which `test`; without it the title decides.
-* `image_only.csv`: pictures whose text is not known.
+* `image_only.csv`: images whose text is not known.
 * `X_test_update.csv` with `Y_test_consensus.csv` and `images/image_test/`: weak labels. They are
   trained on, never measured on.
 * `categories.csv`: readable names and the official shares.
 
 Or a simple one: `products.csv` with `designation`, `description`, `image` (a file name) and
-`prdtypecode`; labels may be apart in `labels.csv`, pictures are in `images/` or `images.zip`.
+`prdtypecode`; labels may be apart in `labels.csv`, images are in `images/` or `images.zip`.
 
-Texts are in memory, 84,916 rows of them in 0.2 GB; pictures stay where they are.
+Texts are in memory, 84,916 rows of them in 0.2 GB; images stay where they are.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
 from trainer.datasets.findings import Finding, error
-from trainer.datasets.images import Pictures, file_name, pictures_in, read_picture
+from trainer.datasets.images import Images, file_name, images_in, read_image
 from trainer.datasets.tables import Table, labelled, read_table
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
 SIMPLE = ("products.csv", "labels.csv")
 TEXT_COLUMNS = ("designation", "description", "productid", "imageid")
 #: What the fingerprint covers, beside the rows' numbers.
-_CONTENT = ("designation", "description", "code", "part", "picture", "picture_bytes")
+_CONTENT = ("designation", "description", "code", "part", "image", "image_bytes")
 
 
 @dataclass(frozen=True)
@@ -44,35 +44,35 @@ class Dataset:
     """Products with labels.
 
     Attributes:
-        rows: One product each: `designation`, `description`, `picture` (a reference for
-            `read_picture`: a path, one inside a ZIP archive, or empty), `code`, `has_text`, and
+        rows: One product each: `designation`, `description`, `image` (a reference for
+            `read_image`: a path, one inside a ZIP archive, or empty), `code`, `has_text`, and
             `part`: `train`, `validation`, `test`, `weak` or `weak_held`.
         categories: In the order of the probability columns.
         official_share: Share of each category in the official training rows, where known.
-        read: How a picture's reference is read.
+        read: How an image's reference is read.
         made: Fingerprint that a stored version was given when it was made.
     """
 
     rows: pd.DataFrame
     categories: CategorySet
     official_share: dict[int, float]
-    read: Callable[[str], bytes] = read_picture
+    read: Callable[[str], bytes] = read_image
     made: str = ""
 
-    def part(self, *names: str, text: bool = False, picture: bool = False) -> pd.DataFrame:
-        """Rows of some parts; `text` and `picture` keep only those that have one."""
+    def part(self, *names: str, text: bool = False, image: bool = False) -> pd.DataFrame:
+        """Rows of some parts; `text` and `image` keep only those that have one."""
         rows = self.rows[self.rows["part"].isin(names)]
         if text:
             rows = rows[rows["has_text"]]
-        return rows[rows["picture"] != ""] if picture else rows
+        return rows[rows["image"] != ""] if image else rows
 
     def targets(self, rows: pd.DataFrame) -> NDArray[np.int64]:
         """Column numbers of the rows' categories, shape `(rows,)`."""
         position = {code: column for column, code in enumerate(self.categories.codes)}
         return np.array(rows["code"].map(position), dtype=np.int64)
 
-    def read_picture(self, reference: str) -> bytes:
-        """Read one picture.
+    def read_image(self, reference: str) -> bytes:
+        """Read one image.
 
         Raises:
             NotFound: It is not there (any more).
@@ -82,11 +82,11 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over rows, labels, parts, category names and pictures: equal for equal data.
+        """SHA-256 over rows, labels, parts, category names and images: equal for equal data.
 
-        Of a picture its file name and size count, not its bytes: reading 2.2 GB at each start
-        would cost half a minute, and what is computed from a picture is kept by its own hash.
-        Where the folder lies, and whether its pictures are packed, makes no difference.
+        Of an image its file name and size count, not its bytes: reading 2.2 GB at each start
+        would cost half a minute, and what is computed from an image is kept by its own hash.
+        Where the folder lies, and whether its images are packed, makes no difference.
         """
         if self.made:
             return self.made
@@ -94,7 +94,7 @@ class Dataset:
         for category in self.categories.categories:
             digest.update(json.dumps([category.code, category.name]).encode())
         columns = [self.rows[name] for name in _CONTENT if name in self.rows]
-        at = [column.name for column in columns].index("picture")
+        at = [column.name for column in columns].index("image")
         for number, *values in zip(self.rows.index, *columns, strict=True):
             values[at] = file_name(values[at])
             digest.update(json.dumps([str(number), *map(str, values)]).encode())
@@ -125,7 +125,7 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
                 rows.index,
             )
         )
-    return with_pictures(rows, pictures_in(folder, "image_train")), findings
+    return with_images(rows, images_in(folder, "image_train")), findings
 
 
 def weak_rows(folder: Path) -> pd.DataFrame | None:
@@ -142,7 +142,7 @@ def weak_rows(folder: Path) -> pd.DataFrame | None:
     )
     for finding in findings:
         raise InvalidInput(finding.message)
-    return with_pictures(rows, pictures_in(folder, "image_test"))
+    return with_images(rows, images_in(folder, "image_test"))
 
 
 def tables(folder: Path) -> tuple[Table, Table | None]:
@@ -161,12 +161,10 @@ def tables(folder: Path) -> tuple[Table, Table | None]:
     return read_table(products, TEXT_COLUMNS), read_table(labels, ("prdtypecode",))
 
 
-def with_pictures(rows: pd.DataFrame, pictures: Pictures) -> pd.DataFrame:
-    """Add `picture`, a reference or empty, and `picture_bytes`, the file's size."""
-    found = [pictures.find(name) if name else None for name in rows["picture_name"]]
+def with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
+    """Add `image`, a reference or empty, and `image_bytes`, the file's size."""
+    found = [images.find(name) if name else None for name in rows["image_name"]]
     return rows.assign(
-        picture=pd.Series(
-            [one.reference if one else "" for one in found], rows.index, dtype=object
-        ),
-        picture_bytes=np.array([one.size if one else 0 for one in found], dtype=np.int64),
+        image=pd.Series([one.reference if one else "" for one in found], rows.index, dtype=object),
+        image_bytes=np.array([one.size if one else 0 for one in found], dtype=np.int64),
     )

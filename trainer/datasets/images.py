@@ -1,6 +1,6 @@
-"""Pictures of a dataset: files of a folder, or members of ZIP archives that stay packed.
+"""Images of a dataset: files of a folder, or members of ZIP archives that stay packed.
 
-A picture is named by a reference, which is a path; one in an archive is `archive.zip!member`.
+An image is named by a reference, which is a path; one in an archive is `archive.zip!member`.
 """
 
 import stat
@@ -19,40 +19,40 @@ from shared.inference.preparation.image import FORMATS, MAX_PIXELS
 
 #: Between an archive and its member, in a reference.
 INSIDE = "!"
-#: The challenge has 98,728 pictures; an archive with many more members is no catalog.
+#: The challenge has 98,728 images; an archive with many more members is no catalog.
 MAX_MEMBERS = 500_000
-#: What an archive may unpack to; the challenge's pictures are 2.2 GB.
+#: What an archive may unpack to; the challenge's images are 2.2 GB.
 MAX_UNPACKED = 64 * 1024**3
-#: What one picture may unpack to. Members are read whole.
-MAX_PICTURE = 64 * 1024**2
+#: What one image may unpack to. Members are read whole.
+MAX_IMAGE = 64 * 1024**2
 _ENCRYPTED = 0x1
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture that is there: how to read it, and its size in bytes."""
+    """An image that is there: how to read it, and its size in bytes."""
 
     reference: str
     size: int
 
 
-class Pictures(Protocol):
-    """Where the pictures of a dataset are."""
+class Images(Protocol):
+    """Where the images of a dataset are."""
 
     def find(self, name: str) -> Found | None:
-        """Look a picture up by its name, or by its path below the root."""
+        """Look an image up by its name, or by its path below the root."""
 
     def read(self, name: str) -> bytes:
-        """Read one picture. Raises `NotFound`."""
+        """Read one image. Raises `NotFound`."""
 
     def __iter__(self) -> Iterator[str]:
-        """The names of all pictures."""
+        """The names of all images."""
 
     def __len__(self) -> int: ...
 
 
 class _Named:
-    """Pictures by path and, where that is unique enough, by file name."""
+    """Images by path and, where that is unique enough, by file name."""
 
     def __init__(self, by_path: dict[str, Found]) -> None:
         self._by_path = by_path
@@ -65,8 +65,8 @@ class _Named:
     def read(self, name: str) -> bytes:
         found = self.find(name)
         if found is None:
-            raise NotFound(f"No picture {name!r}")
-        return read_picture(found.reference)
+            raise NotFound(f"No image {name!r}")
+        return read_image(found.reference)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_path)
@@ -75,7 +75,7 @@ class _Named:
         return len(self._by_path)
 
 
-class FolderPictures(_Named):
+class FolderImages(_Named):
     """Files of a folder and those below it; a link that leads out is not followed."""
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class FolderPictures(_Named):
         )
 
 
-class ZipPictures(_Named):
+class ZipImages(_Named):
     """Members of an archive, read one at a time.
 
     Raises:
@@ -107,22 +107,22 @@ class ZipPictures(_Named):
         )
 
 
-class ManyPictures:
+class ManyImages:
     """Several places, looked at in order."""
 
-    def __init__(self, places: list[Pictures]) -> None:
+    def __init__(self, places: list[Images]) -> None:
         self._places = places
 
     def find(self, name: str) -> Found | None:
-        """Look a picture up; the first place that has it counts."""
+        """Look an image up; the first place that has it counts."""
         return next((found for place in self._places if (found := place.find(name))), None)
 
     def read(self, name: str) -> bytes:
-        """Read one picture. Raises `NotFound`."""
+        """Read one image. Raises `NotFound`."""
         found = self.find(name)
         if found is None:
-            raise NotFound(f"No picture {name!r}")
-        return read_picture(found.reference)
+            raise NotFound(f"No image {name!r}")
+        return read_image(found.reference)
 
     def __iter__(self) -> Iterator[str]:
         return (name for place in self._places for name in place)
@@ -131,8 +131,8 @@ class ManyPictures:
         return sum(len(place) for place in self._places)
 
 
-def pictures_in(folder: Path, part: str = "") -> Pictures:
-    """Pictures of a dataset's folder: `images/<part>/` or `images/`, `images/*.zip`, `images.zip`.
+def images_in(folder: Path, part: str = "") -> Images:
+    """Images of a dataset's folder: `images/<part>/` or `images/`, `images/*.zip`, `images.zip`.
 
     Raises:
         InvalidInput: An archive cannot be read, or would not be safe to read.
@@ -141,47 +141,47 @@ def pictures_in(folder: Path, part: str = "") -> Pictures:
     if not loose.is_dir():
         loose = folder / "images"
     archives = [*sorted((folder / "images").glob("*.zip")), folder / "images.zip"]
-    places: list[Pictures] = [FolderPictures(loose)] if loose.is_dir() else []
-    places += [ZipPictures(path) for path in archives if path.is_file()]
-    return ManyPictures(places)
+    places: list[Images] = [FolderImages(loose)] if loose.is_dir() else []
+    places += [ZipImages(path) for path in archives if path.is_file()]
+    return ManyImages(places)
 
 
 def file_name(reference: str) -> str:
-    """The bare file name of a picture, wherever it lies."""
+    """The bare file name of an image, wherever it lies."""
     return reference.rpartition(INSIDE)[2].rpartition("/")[2]
 
 
-def read_picture(reference: str) -> bytes:
-    """Read a picture by its reference.
+def read_image(reference: str) -> bytes:
+    """Read an image by its reference.
 
     Raises:
         NotFound: It is not there (any more).
         InvalidInput: It lies in an archive that is broken.
     """
     try:
-        with open_picture(reference) as file:
+        with open_image(reference) as file:
             return file.read()
     except (OSError, KeyError) as error:
-        raise NotFound(f"No picture {reference!r}") from error
+        raise NotFound(f"No image {reference!r}") from error
     except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise InvalidInput(f"The picture {reference!r} cannot be unpacked: {error}") from error
+        raise InvalidInput(f"The image {reference!r} cannot be unpacked: {error}") from error
 
 
-def open_picture(reference: str) -> IO[bytes]:
-    """Open a picture by its reference. Raises `OSError`, `KeyError` or `BadZipFile`."""
+def open_image(reference: str) -> IO[bytes]:
+    """Open an image by its reference. Raises `OSError`, `KeyError` or `BadZipFile`."""
     archive, inside, member = reference.partition(f".zip{INSIDE}")
     return _archive(f"{archive}.zip").open(member) if inside else Path(reference).open("rb")
 
 
 def is_readable(reference: str, *, deep: bool = False) -> bool:
-    """Whether a picture's header is that of a picture; `deep` decodes it, at a hundred the time."""
+    """Whether an image's header is that of an image; `deep` decodes it, at a hundred the time."""
     try:
-        with open_picture(reference) as file, Image.open(file, formats=FORMATS) as picture:
-            width, height = picture.size
+        with open_image(reference) as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
             if width * height > MAX_PIXELS:
                 return False
             if deep:
-                picture.load()
+                image.load()
     except (OSError, KeyError, ValueError, SyntaxError, EOFError, RuntimeError):
         return False
     except (UnidentifiedImageError, Image.DecompressionBombError, zipfile.BadZipFile):
@@ -213,7 +213,7 @@ def _require_safe(path: Path, members: list[zipfile.ZipInfo]) -> None:
         reason = _unsafe(one)
         if reason:
             raise InvalidInput(
-                f"Expected pictures in {path.name}. Received: {one.filename!r}, {reason}"
+                f"Expected images in {path.name}. Received: {one.filename!r}, {reason}"
             )
 
 
@@ -225,4 +225,4 @@ def _unsafe(member: zipfile.ZipInfo) -> str:
         return "which is a link"
     if member.flag_bits & _ENCRYPTED:
         return "which is encrypted"
-    return f"of {member.file_size} bytes" if member.file_size > MAX_PICTURE else ""
+    return f"of {member.file_size} bytes" if member.file_size > MAX_IMAGE else ""

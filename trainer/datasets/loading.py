@@ -17,7 +17,7 @@ HELD_WEAK_SHARE = 0.15
 
 
 def load(folder: Path, *, seed: int = 0) -> Dataset:
-    """Read a dataset; pictures stay on disk.
+    """Read a dataset; images stay on disk.
 
     Args:
         folder: Of files; or `name@version`, which is read from the storage.
@@ -45,7 +45,7 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     if rows.index.has_duplicates:
         rows = rows.reset_index(drop=True)
     return Dataset(
-        rows.drop(columns="picture_name"),
+        rows.drop(columns="image_name"),
         CategorySet.of((code, names.get(code, str(code))) for code in codes),
         share,
     )

@@ -29,7 +29,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     one calibrated on, if the categories can spare them.
 
     Args:
-        rows: With `designation`, `description`, `picture_name` and `code`.
+        rows: With `designation`, `description`, `image_name` and `code`.
         seed: Moves rows between `train` and `validation`, never to or from `test`.
         kept: Parts that some rows have already. They stay, and rows with the same title join them.
 
@@ -59,11 +59,11 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
 
 
 def _keys(rows: pd.DataFrame) -> list[str]:
-    columns = (rows["designation"], rows["description"], rows["picture_name"])
-    # What has no text is told apart by its picture.
+    columns = (rows["designation"], rows["description"], rows["image_name"])
+    # What has no text is told apart by its image.
     return [
-        split_key(title) or split_key(text) or picture
-        for title, text, picture in zip(*columns, strict=True)
+        split_key(title) or split_key(text) or image
+        for title, text, image in zip(*columns, strict=True)
     ]
 
 

@@ -85,7 +85,7 @@ def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[
 
     Returns:
         The rows that have a label, with `designation`, `description`, `id` (empty where there is
-        none), `picture_name` (empty where there is none), `code`, `has_text`; and findings.
+        none), `image_name` (empty where there is none), `code`, `has_text`; and findings.
     """
     findings: list[Finding] = []
     findings += [
@@ -190,14 +190,14 @@ def _normal(frame: pd.DataFrame) -> pd.DataFrame:
             "designation": designation,
             "description": description,
             "id": ids.str.strip(),
-            "picture_name": _picture_names(frame, nothing),
+            "image_name": _image_names(frame, nothing),
             "has_text": (designation.str.strip() != "") | (description.str.strip() != ""),
         },
         index=frame.index,
     )
 
 
-def _picture_names(frame: pd.DataFrame, nothing: pd.Series) -> pd.Series:
+def _image_names(frame: pd.DataFrame, nothing: pd.Series) -> pd.Series:
     if "image" in frame:
         return frame["image"].str.strip()
     if "imageid" not in frame or "productid" not in frame:

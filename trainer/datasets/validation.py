@@ -25,8 +25,8 @@ def check(
         folder: In the challenge's layout or the simple one.
         categories: The codes that are allowed; those of `categories.csv` where not given, and
             any where there is no such file.
-        deep: Decode each picture; otherwise only headers are read.
-        tell: Called with the number of pictures looked at, after each.
+        deep: Decode each image; otherwise only headers are read.
+        tell: Called with the number of images looked at, after each.
     """
     try:
         rows, findings = check_rows(folder, categories)
@@ -34,16 +34,16 @@ def check(
         return DatasetReport(findings=(error("unreadable_file", fault.detail),))
     broken = [
         number
-        for done, (number, reference) in enumerate(_pictures(rows), start=1)
+        for done, (number, reference) in enumerate(_images(rows), start=1)
         if not _looked_at(reference, deep, done, tell)
     ]
-    return report(rows, [*findings, *picture_findings(rows, pd.Index(broken))])
+    return report(rows, [*findings, *image_findings(rows, pd.Index(broken))])
 
 
 def check_rows(
     folder: Path, categories: Collection[int] | None = None
 ) -> tuple[pd.DataFrame, list[Finding]]:
-    """Read the labelled rows of a folder, and say all that is wrong but with their pictures.
+    """Read the labelled rows of a folder, and say all that is wrong but with their images.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
@@ -58,7 +58,7 @@ def report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
     return DatasetReport(
         rows=len(rows),
         classes=rows["code"].nunique(),
-        pictures=int((rows["picture"] != "").sum()),
+        images=int((rows["image"] != "").sum()),
         findings=tuple(findings),
     )
 
@@ -89,8 +89,8 @@ def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
         ),
         (
             "empty_rows",
-            "Products have neither text nor picture",
-            ~rows["has_text"] & (rows["picture_name"] == ""),
+            "Products have neither text nor image",
+            ~rows["has_text"] & (rows["image_name"] == ""),
         ),
         (
             "single_row_classes",
@@ -102,25 +102,25 @@ def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
     return found + _twins(rows)
 
 
-def picture_findings(rows: pd.DataFrame, broken: pd.Index) -> list[Finding]:
-    """What is wrong with pictures; without any, texts alone are trained on.
+def image_findings(rows: pd.DataFrame, broken: pd.Index) -> list[Finding]:
+    """What is wrong with images; without any, texts alone are trained on.
 
     Args:
-        rows: With `picture`.
-        broken: Rows whose picture cannot be read.
+        rows: With `image`.
+        broken: Rows whose image cannot be read.
     """
-    has_picture = rows["picture"] != ""
-    missing = rows.index[(rows["picture_name"] != "") & ~has_picture]
-    if not has_picture.any():
-        return [warning("no_pictures", "There are no pictures at all: texts alone are trained on")]
+    has_image = rows["image"] != ""
+    missing = rows.index[(rows["image_name"] != "") & ~has_image]
+    if not has_image.any():
+        return [warning("no_pictures", "There are no images at all: texts alone are trained on")]
     found: list[Finding] = []
     if len(missing):
-        found.append(warning("missing_pictures", "Pictures are not there", missing))
-    if len(broken) == has_picture.sum():
-        text = "No picture can be read: texts alone are trained on"
+        found.append(warning("missing_pictures", "Images are not there", missing))
+    if len(broken) == has_image.sum():
+        text = "No image can be read: texts alone are trained on"
         found.append(warning("no_readable_pictures", text, broken))
     elif len(broken):
-        found.append(warning("unreadable_pictures", "Files are no pictures, or broken", broken))
+        found.append(warning("unreadable_pictures", "Files are no images, or broken", broken))
     return found
 
 
@@ -131,8 +131,8 @@ def run_check(folder: Path, *, deep: bool = False) -> int:
     return 0 if found.is_trainable else 1
 
 
-def _pictures(rows: pd.DataFrame) -> list[tuple[int | str, str]]:
-    there = rows.loc[rows["picture"] != "", "picture"]
+def _images(rows: pd.DataFrame) -> list[tuple[int | str, str]]:
+    there = rows.loc[rows["image"] != "", "image"]
     return list(zip(there.index, there, strict=True))
 
 

@@ -1,7 +1,7 @@
 """Makes versions of datasets from what was sent, and reads them for training.
 
 A version is a Parquet file of rows and, beside it, its fingerprint and its categories; see
-`shared.db.datasets` for where. Pictures are kept once for all versions, by content. Nothing that
+`shared.db.datasets` for where. Images are kept once for all versions, by content. Nothing that
 was written for one version is ever changed for another.
 """
 
@@ -22,8 +22,8 @@ from shared.categories import CategorySet
 from shared.db.datasets import (
     ROWS_FILE,
     VERSION_FILE,
+    images_folder,
     parse,
-    pictures_folder,
     upload_folder,
     version_folder,
 )
@@ -31,25 +31,27 @@ from shared.errors import InvalidInput, NotFound
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets.findings import DatasetReport, Finding, error, warning
-from trainer.datasets.folder import Dataset, tables, with_pictures
-from trainer.datasets.images import is_readable, pictures_in, read_picture
+from trainer.datasets.folder import Dataset, tables, with_images
+from trainer.datasets.images import images_in, is_readable, read_image
 from trainer.datasets.split import hashed_parts
 from trainer.datasets.tables import category_names, labelled, too_many
-from trainer.datasets.validation import picture_findings, row_findings
+from trainer.datasets.validation import image_findings, row_findings
 from trainer.settings import TrainerSettings
 
+#: Column of stored versions; its name is part of their format.
+STORED_IMAGE = "picture"
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("designation", pa.string()),
         ("description", pa.string()),
-        #: SHA-256 of the picture, or empty.
-        ("picture", pa.string()),
+        #: SHA-256 of the image, or empty.
+        (STORED_IMAGE, pa.string()),
         ("prdtypecode", pa.int64()),
         ("split", pa.string()),
     ]
 )
-COLUMNS = SCHEMA.names
+COLUMNS = [{STORED_IMAGE: "image"}.get(name, name) for name in SCHEMA.names]
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Builder:
         return Built(_report(rows, self.findings), fingerprint)
 
     def _sent(self) -> tuple[pd.DataFrame, dict[int, str]]:
-        """Rows and category names of the files that were sent; pictures are stored."""
+        """Rows and category names of the files that were sent; images are stored."""
         for kind in self.wanted.files:
             name = f"{kind}.zip" if kind == "images" else f"{kind}.csv"
             uri = f"{upload_folder(self.wanted.id)}/{name}"
@@ -147,35 +149,35 @@ class _Builder:
         if "products" not in self.wanted.files:
             return pd.DataFrame(columns=COLUMNS), names
         rows, faults = labelled(*tables(self.scratch))
-        rows = with_pictures(rows, pictures_in(self.scratch))
+        rows = with_images(rows, images_in(self.scratch))
         self.findings += [*faults, *row_findings(rows, names)]
         if faults:
             return pd.DataFrame(columns=COLUMNS), names
-        hashes, broken = self._store_pictures(rows)
-        self.findings += picture_findings(rows, broken)
+        hashes, broken = self._store_images(rows)
+        self.findings += image_findings(rows, broken)
         return _columns(self._ids(rows), rows, hashes), names
 
-    def _store_pictures(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
-        # A picture that many rows name is read and stored once.
+    def _store_images(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
+        # An image that many rows name is read and stored once.
         stored = {"": ""}
-        for reference in rows["picture"]:
+        for reference in rows["image"]:
             self.tell()
             if reference not in stored:
                 stored[reference] = self._store(reference)
-        hashes = [stored[reference] for reference in rows["picture"]]
-        is_broken = (rows["picture"] != "") & (pd.Series(hashes, rows.index, dtype=object) == "")
+        hashes = [stored[reference] for reference in rows["image"]]
+        is_broken = (rows["image"] != "") & (pd.Series(hashes, rows.index, dtype=object) == "")
         return hashes, rows.index[is_broken]
 
     def _store(self, reference: str) -> str:
-        """Store a picture of the files that were sent; nothing if it cannot be read."""
+        """Store an image of the files that were sent; nothing if it cannot be read."""
         try:
-            content = read_picture(reference) if is_readable(reference) else None
+            content = read_image(reference) if is_readable(reference) else None
         except (NotFound, InvalidInput):
             content = None
-        return "" if content is None else self._keep_picture(content)
+        return "" if content is None else self._keep_image(content)
 
-    def _keep_picture(self, content: bytes) -> str:
-        return self.storage.put(pictures_folder(self.wanted.name), content).rpartition("/")[2]
+    def _keep_image(self, content: bytes) -> str:
+        return self.storage.put(images_folder(self.wanted.name), content).rpartition("/")[2]
 
     def _ids(self, rows: pd.DataFrame) -> list[str]:
         """The products' own ids; else the version and the row's number, which nobody else has."""
@@ -199,9 +201,9 @@ class _Builder:
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def _copied(self, uri: str) -> str:
-        """Keep a job's picture with the dataset's; nothing if it is gone."""
+        """Keep a job's image with the dataset's; nothing if it is gone."""
         try:
-            return self._keep_picture(self.storage.get(uri))
+            return self._keep_image(self.storage.get(uri))
         except NotFound:
             return ""
 
@@ -222,7 +224,9 @@ class _Builder:
         fingerprint = _fingerprint(rows, categories)
         about = {"fingerprint": fingerprint, "categories": categories}
         path = self.scratch / ROWS_FILE
-        table = pa.Table.from_pandas(rows[COLUMNS], SCHEMA, preserve_index=False)
+        table = pa.Table.from_pandas(
+            rows[COLUMNS].rename(columns={"image": STORED_IMAGE}), SCHEMA, preserve_index=False
+        )
         pq.write_table(table, path, compression="zstd")
         folder = version_folder(self.wanted.name, self.wanted.version)
         with path.open("rb") as file:
@@ -242,7 +246,7 @@ def build(
         storage: Has what was sent, and gets the version.
         wanted: What to make.
         scratch: An empty folder for the files while they are read.
-        tell: Called often, at least once for each picture.
+        tell: Called often, at least once for each image.
 
     Raises:
         Unavailable: The storage is full or does not answer.
@@ -255,13 +259,13 @@ def build(
 
 
 def load_version(storage: Storage, name: str, version: int, cache_folder: Path) -> Dataset:
-    """Read a version; its pictures come to this machine when they are read.
+    """Read a version; its images come to this machine when they are read.
 
     Args:
         storage: Where the version is.
         name: Of the dataset.
         version: Its number.
-        cache_folder: Holds pictures by content where the storage is not a local folder.
+        cache_folder: Holds images by content where the storage is not a local folder.
 
     Raises:
         NotFound: There is no such version.
@@ -269,8 +273,8 @@ def load_version(storage: Storage, name: str, version: int, cache_folder: Path) 
     """
     stored = _read(storage, name, version)
     rows = stored.rows.rename(columns={"prdtypecode": "code", "split": "part"})
-    fetched = _Fetched(storage, pictures_folder(name), cache_folder)
-    rows["picture"] = [fetched.path(digest) if digest else "" for digest in rows["picture"]]
+    fetched = _Fetched(storage, images_folder(name), cache_folder)
+    rows["image"] = [fetched.path(digest) if digest else "" for digest in rows["image"]]
     rows["has_text"] = (rows["designation"].str.strip() != "") | (
         rows["description"].str.strip() != ""
     )
@@ -279,7 +283,7 @@ def load_version(storage: Storage, name: str, version: int, cache_folder: Path) 
 
 
 def load_stored(reference: str) -> Dataset:
-    """Read `name@version` from the storage that the settings name, with all of its pictures.
+    """Read `name@version` from the storage that the settings name, with all of its images.
 
     Raises:
         InvalidInput: Not a reference to a version.
@@ -289,18 +293,18 @@ def load_stored(reference: str) -> Dataset:
     name, version = parse(reference)
     if version is None:
         raise InvalidInput(f"Expected `name@version`. Received: {reference!r}")
-    cache = TrainerSettings().work_folder / "pictures"
+    cache = TrainerSettings().work_folder / "images"
     data = load_version(Storage(StorageSettings()), name, version, cache)
-    # Much of the training reads pictures as the files that they are.
-    for path in data.rows["picture"]:
+    # Much of the training reads images as the files that they are.
+    for path in data.rows["image"]:
         if path and not Path(path).exists():
-            data.read_picture(path)
+            data.read_image(path)
     return data
 
 
 @dataclass(frozen=True)
 class _Fetched:
-    """Pictures by content, as files of this machine."""
+    """Images by content, as files of this machine."""
 
     storage: Storage
     folder: str
@@ -333,6 +337,7 @@ def _read(storage: Storage, name: str, version: int) -> _Version:
     except NotFound as fault:
         raise NotFound(f"No version {version} of the dataset {name!r}") from fault
     rows = pq.read_table(io.BytesIO(content)).to_pandas()
+    rows = rows.rename(columns={STORED_IMAGE: "image"})
     names = {int(code): str(label) for code, label in about["categories"]}
     return _Version(rows, names, about["fingerprint"])
 
@@ -343,7 +348,7 @@ def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFr
             "id": ids,
             "designation": rows["designation"].to_numpy(object),
             "description": rows["description"].to_numpy(object),
-            "picture": hashes,
+            "image": hashes,
             "prdtypecode": rows["code"].to_numpy(np.int64),
             "split": "",
         }
@@ -351,7 +356,7 @@ def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFr
 
 
 def _splits(rows: pd.DataFrame) -> pd.Series:
-    texts = rows.assign(picture_name=rows["picture"], code=rows["prdtypecode"])
+    texts = rows.assign(image_name=rows["image"], code=rows["prdtypecode"])
     return hashed_parts(texts, kept=rows["split"][rows["split"] != ""])
 
 
@@ -371,6 +376,6 @@ def _report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
     return DatasetReport(
         rows=len(rows),
         classes=rows["prdtypecode"].nunique(),
-        pictures=int((rows["picture"] != "").sum()),
+        images=int((rows["image"] != "").sum()),
         findings=tuple(findings),
     )

@@ -48,15 +48,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Small pictures of one category, as addresses that hold the picture."""
+    """Small images of one category, as addresses that hold the image."""
 
     label: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
-        images = [Markup('<img src="{}" alt="" height="90">').format(one) for one in self.pictures]
-        return Markup("<h4>{}</h4>{}").format(self.label, Markup(" ").join(images))
+        tags = [Markup('<img src="{}" alt="" height="90">').format(one) for one in self.images]
+        return Markup("<h4>{}</h4>{}").format(self.label, Markup(" ").join(tags))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Finds products and pictures that are there more than once, and labels that contradict."""
+"""Finds products and images that are there more than once, and labels that contradict."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from trainer.explore.material import WEAK
 SAME = {
     "written": "Same title and description, letter by letter",
     "prepared": "Same text after preparation, as the models read it",
-    "picture": "Same picture, byte by byte",
+    "image": "Same image, byte by byte",
 }
 
 
@@ -18,16 +18,14 @@ def keys(rows: pd.DataFrame, digests: Mapping[str, str] | None = None) -> dict[s
 
     Args:
         rows: Of the material.
-        digests: Hash of each picture's content, by its reference.
+        digests: Hash of each image's content, by its reference.
     """
     known = digests or {}
     title, description = rows["designation"].str.strip(), rows["description"].str.strip()
     return {
         "written": (title + "\0" + description).where(rows["has_text"], ""),
         "prepared": rows["text"],
-        "picture": pd.Series(
-            [known.get(one, "") for one in rows["picture"]], rows.index, dtype=str
-        ),
+        "image": pd.Series([known.get(one, "") for one in rows["image"]], rows.index, dtype=str),
     }
 
 
@@ -93,7 +91,7 @@ def confused_pairs(
     rows = rows[~rows["part"].isin(WEAK)]
     of_sense = keys(rows, digests)
     pairs: dict[tuple[int, int], int] = {}
-    for sense in ("prepared", "picture"):
+    for sense in ("prepared", "image"):
         found = groups_of(rows, of_sense[sense])
         for _, group in found[found["is_contradicting"]].groupby("group"):
             codes = sorted({int(code) for code in group["code"]})

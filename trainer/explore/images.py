@@ -1,4 +1,4 @@
-"""Looks at each picture of a dataset once, one after the other, and keeps some small ones."""
+"""Looks at each image of a dataset once, one after the other, and keeps some small ones."""
 
 import hashlib
 import io
@@ -17,13 +17,13 @@ from PIL import Image
 from shared.errors import RayonError
 from shared.inference.preparation.image import FORMATS, prepare
 
-#: Pictures that are read ahead; no more are in memory.
+#: Images that are read ahead; no more are in memory.
 CHUNK = 64
-#: Longest side of a small picture, and how it is packed: about 3 kB each.
+#: Longest side of a small image, and how it is packed: about 3 kB each.
 SMALL_PIXELS, SMALL_QUALITY = 112, 70
-#: Side at which a picture is decoded to see whether it can be, and whether anything is on it.
+#: Side at which an image is decoded to see whether it can be, and whether anything is on it.
 GLANCE_PIXELS = 32
-#: A picture whose brightness deviates less, of 255, shows nothing.
+#: An image whose brightness deviates less, of 255, shows nothing.
 BLANK_DEVIATION = 2.0
 #: EXIF: the camera was turned to its side, so width and height change places.
 _ORIENTATION, _TURNED = 0x0112, 5
@@ -31,12 +31,12 @@ _ORIENTATION, _TURNED = 0x0112, 5
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture is like.
+    """What one image is like.
 
     Attributes:
         digest: SHA-256 of the file.
-        fault: Why it cannot be read, or empty; without a picture all else is 0 or empty.
-        small: A JPEG of the picture for a sheet, if one was asked for.
+        fault: Why it cannot be read, or empty; without an image all else is 0 or empty.
+        small: A JPEG of the image for a sheet, if one was asked for.
     """
 
     reference: str
@@ -53,7 +53,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Looks:
-    """What all pictures of a dataset are like.
+    """What all images of a dataset are like.
 
     Attributes:
         table: By reference, with the columns of `Look` but for `small`.
@@ -65,17 +65,17 @@ class Looks:
 
     @property
     def readable(self) -> pd.DataFrame:
-        """Pictures that can be read."""
+        """Images that can be read."""
         return self.table[self.table["fault"] == ""]
 
     @property
     def unreadable(self) -> frozenset[str]:
-        """References of pictures that cannot be read."""
+        """References of images that cannot be read."""
         return frozenset(self.table.index[self.table["fault"] != ""])
 
     @property
     def digests(self) -> dict[str, str]:
-        """Hash of each picture that can be read, by reference."""
+        """Hash of each image that can be read, by reference."""
         return dict(self.readable["digest"])
 
 
@@ -86,13 +86,13 @@ def look_at_all(
     small: Iterable[str] = (),
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Looks:
-    """Look at each picture once; one that is named twice, once.
+    """Look at each image once; one that is named twice, once.
 
     Args:
-        references: Of pictures; empty ones are left out.
+        references: Of images; empty ones are left out.
         read: How a reference is read.
-        small: References to make small pictures of.
-        tell: Called with the number of pictures looked at, after each.
+        small: References to make small images of.
+        tell: Called with the number of images looked at, after each.
     """
     wanted = set(small)
     unique = dict.fromkeys(reference for reference in references if reference)
@@ -107,35 +107,35 @@ def look_at_all(
 
 
 def sample(rows: pd.DataFrame, most: int, *, seed: int = 0) -> dict[int, list[str]]:
-    """Choose up to `most` different pictures of each category, by code."""
-    there = rows[rows["picture"] != ""].drop_duplicates(["code", "picture"])
+    """Choose up to `most` different images of each category, by code."""
+    there = rows[rows["image"] != ""].drop_duplicates(["code", "image"])
     mixed = there.sample(frac=1.0, random_state=seed)
     return {
         int(code): group.head(most).tolist()
-        for code, group in mixed["picture"].groupby(mixed["code"])
+        for code, group in mixed["image"].groupby(mixed["code"])
     }
 
 
 def sizes(looks: Looks, *, most: int = 12) -> pd.DataFrame:
-    """Readable pictures by width and height, most frequent first, the rest in one line."""
+    """Readable images by width and height, most frequent first, the rest in one line."""
     table = looks.readable
     size = table["width"].astype(str) + " × " + table["height"].astype(str)
     counts = size.value_counts()
     kept = counts.head(most)
     if len(counts) > most:
         kept = pd.concat([kept, pd.Series({"other sizes": counts.iloc[most:].sum()})])
-    return pd.DataFrame({"pictures": kept, "share": kept / max(len(table), 1)})
+    return pd.DataFrame({"images": kept, "share": kept / max(len(table), 1)})
 
 
 def kinds(looks: Looks) -> pd.DataFrame:
-    """Readable pictures by format and colour mode, most frequent first."""
+    """Readable images by format and colour mode, most frequent first."""
     table = looks.readable
     counts = (table["format"] + ", " + table["mode"]).value_counts()
-    return pd.DataFrame({"pictures": counts, "share": counts / max(len(table), 1)})
+    return pd.DataFrame({"images": counts, "share": counts / max(len(table), 1)})
 
 
 def extent(looks: Looks) -> pd.DataFrame:
-    """Smallest, median and largest width, height and file of the readable pictures."""
+    """Smallest, median and largest width, height and file of the readable images."""
     table = looks.readable
     if table.empty:
         return pd.DataFrame(columns=["smallest", "median", "largest"])
@@ -150,11 +150,11 @@ def extent(looks: Looks) -> pd.DataFrame:
 
 
 def faults(looks: Looks) -> pd.DataFrame:
-    """Pictures that cannot be read, by what is wrong: `pictures` and an example's file name."""
+    """Images that cannot be read, by what is wrong: `images` and an example's file name."""
     broken = looks.table[looks.table["fault"] != ""]
     example = broken.index.to_series().groupby(broken["fault"]).first()
     counts = broken["fault"].value_counts()
-    return pd.DataFrame({"pictures": counts, "example": example.reindex(counts.index)})
+    return pd.DataFrame({"images": counts, "example": example.reindex(counts.index)})
 
 
 def _looks(
@@ -184,9 +184,9 @@ def _look(reference: str, read: Callable[[str], bytes], is_small: bool) -> Look:
         glance = prepare(content, GLANCE_PIXELS)
     except RayonError as error:
         return Look(reference, fault=_kind(error))
-    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-        size, mode, form = picture.size, picture.mode, picture.format or ""
-        if picture.getexif().get(_ORIENTATION, 0) >= _TURNED:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        size, mode, form = image.size, image.mode, image.format or ""
+        if image.getexif().get(_ORIENTATION, 0) >= _TURNED:
             size = (size[1], size[0])
     return Look(
         reference,
@@ -202,7 +202,7 @@ def _look(reference: str, read: Callable[[str], bytes], is_small: bool) -> Look:
 
 
 def _small(pixels: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    """Bring a picture that was made square back to its shape, and pack it."""
+    """Bring an image that was made square back to its shape, and pack it."""
     scale = SMALL_PIXELS / max(size)
     shape = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     packed = io.BytesIO()
@@ -211,7 +211,7 @@ def _small(pixels: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
 
 
 def _kind(error: RayonError) -> str:
-    """What is wrong, without what differs from picture to picture."""
+    """What is wrong, without what differs from image to image."""
     head, _, tail = error.detail.partition(". Received:")
     if not tail:
         head = error.detail.partition(": ")[0]

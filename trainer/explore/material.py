@@ -10,10 +10,10 @@ from shared.errors import InvalidInput
 from shared.inference.preparation.text import product_text
 from trainer.datasets.findings import DatasetReport, Finding, error
 from trainer.datasets.folder import Dataset
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.datasets.loading import load
 from trainer.datasets.tables import category_names
-from trainer.datasets.validation import check_rows, picture_findings, report, row_findings
+from trainer.datasets.validation import check_rows, image_findings, report, row_findings
 
 #: Parts whose labels no person gave.
 WEAK = ("weak", "weak_held")
@@ -28,12 +28,12 @@ class Material:
     Attributes:
         name: Of the folder.
         rows: One product each: `designation`, `description`, `text` as the models read it, `code`,
-            `part`, `has_text`, `picture` (a reference for `read`, or empty), `picture_bytes`.
+            `part`, `has_text`, `image` (a reference for `read`, or empty), `image_bytes`.
         names: Readable name of each category that occurs, by code.
         official_share: Share of each category in official data, where known.
-        read: How a picture's reference is read.
-        checked: The rows that the check looked at, with `picture_name` and `picture`.
-        findings: What is wrong with them, but for their pictures.
+        read: How an image's reference is read.
+        checked: The rows that the check looked at, with `image_name` and `image`.
+        findings: What is wrong with them, but for their images.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Material:
         """All that is wrong with the dataset.
 
         Args:
-            unreadable: References of pictures that cannot be read.
+            unreadable: References of images that cannot be read.
         """
-        broken = self.checked.index[self.checked["picture"].isin(unreadable)]
-        return report(self.checked, [*self.findings, *picture_findings(self.checked, broken)])
+        broken = self.checked.index[self.checked["image"].isin(unreadable)]
+        return report(self.checked, [*self.findings, *image_findings(self.checked, broken)])
 
 
 def read_material(folder: Path, *, seed: int = 0) -> Material:
@@ -94,14 +94,14 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
         rows=_with_text(rows),
         names={code: names.get(code, str(code)) for code in _codes(rows)},
         official_share=share,
-        read=read_picture,
-        checked=checked[["code", "picture_name", "picture"]],
+        read=read_image,
+        checked=checked[["code", "image_name", "image"]],
         findings=tuple(findings),
     )
 
 
 def _of_stored(name: str, data: Dataset) -> Material:
-    checked = data.rows.assign(picture_name=data.rows["picture"])
+    checked = data.rows.assign(image_name=data.rows["image"])
     if "id" not in checked:
         checked["id"] = ""
     return Material(
@@ -109,8 +109,8 @@ def _of_stored(name: str, data: Dataset) -> Material:
         rows=_with_text(data.rows),
         names={one.code: one.name for one in data.categories.categories},
         official_share=data.official_share,
-        read=data.read_picture,
-        checked=checked[["code", "picture_name", "picture"]],
+        read=data.read_image,
+        checked=checked[["code", "image_name", "image"]],
         findings=tuple(row_findings(checked, data.categories.codes)),
     )
 

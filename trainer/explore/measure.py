@@ -78,7 +78,7 @@ def histogram(values: pd.Series) -> pd.DataFrame:
 def text_by_category(rows: pd.DataFrame) -> pd.DataFrame:
     """By category: words of titles and descriptions in the middle, and what has no description.
 
-    Products of which only the picture is known do not count.
+    Products of which only the image is known do not count.
     """
     rows = rows[rows["has_text"]]
     missing = rows["description"].str.strip() == ""
@@ -122,7 +122,7 @@ def parts(rows: pd.DataFrame) -> pd.DataFrame:
             float(counted_length(group["designation"], "words").median()),
             _share(group["description"].str.strip() == ""),
             _share(~group["has_text"]),
-            _share(group["picture"] != ""),
+            _share(group["image"] != ""),
         )
         for part, group in rows.groupby("part", sort=False)
     }
@@ -132,7 +132,7 @@ def parts(rows: pd.DataFrame) -> pd.DataFrame:
         "median_title_words",
         "share_without_description",
         "share_without_text",
-        "share_with_picture",
+        "share_with_image",
     ]
     return pd.DataFrame.from_dict(table, orient="index", columns=columns)
 

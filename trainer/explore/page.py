@@ -14,7 +14,7 @@ from trainer.explore.figures import figure
 from trainer.explore.images import Looks
 from trainer.explore.material import Material, read_material
 
-#: The page says how far it is after this many pictures.
+#: The page says how far it is after this many images.
 TELL_EVERY = 5_000
 
 
@@ -33,7 +33,7 @@ def explore(folder: Path, out: Path, tell: Callable[[str], None] = lambda _line:
         raise InvalidInput(f"Expected a file in a folder that exists. Received: {str(out)!r}")
     material = read_material(folder)
     tell(f"{len(material.rows)} products")
-    chosen = choose_pictures(material)
+    chosen = choose_images(material)
     looks = look(material, chosen, tell)
     html = render(material, sections_of(material, looks, chosen))
     try:
@@ -43,8 +43,8 @@ def explore(folder: Path, out: Path, tell: Callable[[str], None] = lambda _line:
     tell(f"{out}: {len(html) / 1e6:.1f} MB")
 
 
-def choose_pictures(material: Material) -> dict[int, list[str]]:
-    """Choose the pictures of each category's sheet, by code, of the largest categories."""
+def choose_images(material: Material) -> dict[int, list[str]]:
+    """Choose the images of each category's sheet, by code, of the largest categories."""
     sizes = measure.balance(material.labelled)
     rows = material.labelled
     shown = rows[rows["code"].isin(sizes.index[: sections.LARGEST])]
@@ -56,15 +56,15 @@ def look(
     chosen: dict[int, list[str]],
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Looks:
-    """Look at every picture once, and keep small ones of those that were chosen."""
+    """Look at every image once, and keep small ones of those that were chosen."""
 
     def tell_now_and_then(done: int) -> None:
         if done % TELL_EVERY == 0:
-            tell(f"{done} pictures")
+            tell(f"{done} images")
 
     small = [reference for references in chosen.values() for reference in references]
     return images.look_at_all(
-        material.rows["picture"], material.read, small=small, tell=tell_now_and_then
+        material.rows["image"], material.read, small=small, tell=tell_now_and_then
     )
 
 
@@ -79,7 +79,7 @@ def sections_of(material: Material, looks: Looks, chosen: dict[int, list[str]]) 
         sections.spoken(material),
         sections.vocabulary(material),
         sections.repeated(material, looks),
-        sections.picture_sizes(looks),
+        sections.image_sizes(looks),
         sections.sheets(material, looks, chosen),
     ]
 
@@ -103,12 +103,12 @@ def render(material: Material, shown: list[Section]) -> str:
 
 def _facts(rows: pd.DataFrame, labelled: pd.DataFrame) -> dict[str, str]:
     described = (labelled["description"].str.strip() != "").mean() if len(labelled) else 0.0
-    pictured = (labelled["picture"] != "").mean() if len(labelled) else 0.0
+    share_with_image = (labelled["image"] != "").mean() if len(labelled) else 0.0
     facts = {
         "products, labelled by people": figure(len(labelled), "products"),
         "categories": figure(labelled["code"].nunique(), "categories"),
         "have a description": figure(described, "share"),
-        "have a picture": figure(pictured, "share"),
+        "have an image": figure(share_with_image, "share"),
     }
     if len(rows) > len(labelled):
         facts["more with weak labels"] = figure(len(rows) - len(labelled), "products")

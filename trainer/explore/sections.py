@@ -14,9 +14,9 @@ from trainer.explore.images import Looks
 from trainer.explore.material import UNSPLIT, Material
 from trainer.pages.svg import Chart
 
-#: Words and picture sheets are shown of so many categories, the largest.
+#: Words and image sheets are shown of so many categories, the largest.
 LARGEST = 200
-#: Small pictures of a category, and of all together: what keeps the page under 15 MB.
+#: Small images of a category, and of all together: what keeps the page under 15 MB.
 SHEET, ALL_SHEETS = 16, 2_000
 TITLE_CHARACTERS = 120
 ROWS_NAMED = 5
@@ -24,7 +24,7 @@ LANGUAGES_DRAWN = 10
 
 
 def sheet_size(categories: int) -> int:
-    """How many pictures each category's sheet has, so that the page stays small."""
+    """How many images each category's sheet has, so that the page stays small."""
     return min(SHEET, max(1, ALL_SHEETS // max(1, min(categories, LARGEST))))
 
 
@@ -182,7 +182,7 @@ def vocabulary(material: Material) -> Section:
 
 
 def repeated(material: Material, looks: Looks) -> Section:
-    """Products and pictures that are there more than once."""
+    """Products and images that are there more than once."""
     rows, digests = material.rows, looks.digests
     torn = duplicates.contradictions(rows, digests)
     pairs = duplicates.confused_pairs(rows, digests)
@@ -210,17 +210,17 @@ def repeated(material: Material, looks: Looks) -> Section:
     return Section("duplicates", "Duplicates", lead, tuple(shown))
 
 
-def picture_sizes(looks: Looks) -> Section:
-    """How large the pictures are, and which cannot be read."""
-    title = "Pictures"
+def image_sizes(looks: Looks) -> Section:
+    """How large the images are, and which cannot be read."""
+    title = "Images"
     if looks.table.empty:
-        return Section("pictures", title, ("This dataset has no pictures.",))
+        return Section("images", title, ("This dataset has no images.",))
     readable = looks.readable
     blank = int(readable["is_blank"].sum())
     lead = (
-        f"{_count(len(looks.table), 'picture')}, weak rows' too; "
-        f"{figure(len(looks.unreadable), 'pictures')} cannot be read, and "
-        f"{figure(blank, 'pictures')} show nothing but one colour.",
+        f"{_count(len(looks.table), 'image')}, weak rows' too; "
+        f"{figure(len(looks.unreadable), 'images')} cannot be read, and "
+        f"{figure(blank, 'images')} show nothing but one colour.",
     )
     shown = []
     if len(readable):
@@ -233,13 +233,13 @@ def picture_sizes(looks: Looks) -> Section:
     if looks.unreadable:
         wrong = images.faults(looks)
         wrong["example"] = [file_name(one) for one in wrong["example"]]
-        shown.append(Figure("Pictures that cannot be read", Table.of(wrong, "What is wrong")))
-    return Section("pictures", title, lead, tuple(shown))
+        shown.append(Figure("Images that cannot be read", Table.of(wrong, "What is wrong")))
+    return Section("images", title, lead, tuple(shown))
 
 
 def sheets(material: Material, looks: Looks, chosen: dict[int, list[str]]) -> Section:
-    """Some pictures of each category, the largest category first."""
-    title = "Picture sheets"
+    """Some images of each category, the largest category first."""
+    title = "Image sheets"
     order = [code for code in measure.balance(material.labelled).index if code in chosen]
     shown = [
         Sheet(material.label(code), tuple(_address(looks.small[one]) for one in kept))
@@ -247,8 +247,8 @@ def sheets(material: Material, looks: Looks, chosen: dict[int, list[str]]) -> Se
         if (kept := [one for one in chosen[code] if one in looks.small])
     ]
     if not shown:
-        return Section("sheets", title, ("There is no picture to show.",))
-    lead = "Chosen by chance, the same ones each time. Look for pictures that belong elsewhere."
+        return Section("sheets", title, ("There is no image to show.",))
+    lead = "Chosen by chance, the same ones each time. Look for images that belong elsewhere."
     return Section("sheets", title, (lead,), sheets=tuple(shown))
 
 

@@ -72,7 +72,7 @@ class Chosen:
 
     Attributes:
         text: All text models, the one that serves first.
-        image: The same of pictures.
+        image: The same of images.
         fusion: Joins both, where it can.
         board: The leaderboard.
     """
@@ -89,7 +89,7 @@ class Chosen:
 
     @property
     def serving_image(self) -> Model | None:
-        """The picture model; one that cannot be joined to a text would only serve pictures."""
+        """The image model; one that cannot be joined to a text would only serve images."""
         return self.image[0] if self.image and (self.fusion or not self.text) else None
 
     @property
@@ -238,7 +238,7 @@ def _golden(bench: Bench, chosen: Chosen, folder: Path) -> Golden:
     if chosen.serving_image:
         held = _some(chosen.serving_image.held)
         paths = _files(bench.data, held.index, folder)
-        image = GoldenRows.pictures(paths, held.to_numpy(np.float32))
+        image = GoldenRows.images(paths, held.to_numpy(np.float32))
     if chosen.fusion:
         index = chosen.text[0].held.index.intersection(chosen.image[0].held.index)[:GOLDEN_ROWS]
         found = [model.held.loc[index].to_numpy(np.float32) for model in chosen.models]
@@ -247,12 +247,12 @@ def _golden(bench: Bench, chosen: Chosen, folder: Path) -> Golden:
 
 
 def _files(data: Dataset, index: pd.Index, folder: Path) -> list[Path]:
-    """Write the pictures of some rows into a folder: the package test has files alone."""
+    """Write the images of some rows into a folder: the package test has files alone."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    paths = [folder / f"{place}.picture" for place in range(len(index))]
-    for path, reference in zip(paths, data.rows.loc[index, "picture"], strict=True):
-        path.write_bytes(data.read_picture(reference))
+    paths = [folder / f"{place}.image" for place in range(len(index))]
+    for path, reference in zip(paths, data.rows.loc[index, "image"], strict=True):
+        path.write_bytes(data.read_image(reference))
     return paths
 
 

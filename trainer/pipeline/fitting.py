@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.candidates.calibration import fit_temperature, softmax
-from trainer.candidates.protocols import Labels, PictureCandidate, TextCandidate, Workshop
+from trainer.candidates.protocols import ImageCandidate, Labels, TextCandidate, Workshop
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.leaderboard import Entry, choose
 from trainer.pipeline.steps import Step, Steps
@@ -111,7 +111,7 @@ def deciding(rows: pd.DataFrame, enough: int = ENOUGH_TO_DECIDE) -> pd.DataFrame
 
 def predict(
     bench: Bench,
-    candidate: TextCandidate | PictureCandidate,
+    candidate: TextCandidate | ImageCandidate,
     fitted: Step,
     predicted: Callable[[str], Floats],
 ) -> Step:

@@ -17,7 +17,7 @@ from trainer.candidates.calibration import logs
 from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
 from trainer.pipeline.fitting import Bench, Model, deciding, is_official
 from trainer.pipeline.leaderboard import Entry, choose, measure_latency
-from trainer.pipeline.row_images import RowPictures
+from trainer.pipeline.row_images import RowImages
 from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
@@ -49,7 +49,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class _Given:
-    """Products with text and picture, and what both modalities say of them; `held` or `test`."""
+    """Products with text and image, and what both modalities say of them; `held` or `test`."""
 
     bench: Bench
     name: str
@@ -65,12 +65,12 @@ class _Given:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """Read only by who computes: thousands of pictures are looked up for it."""
+        """Read only by who computes: thousands of images are looked up for it."""
         index = self.rows.index
         every = [logs(getattr(model, self.name).loc[index].to_numpy()) for model in self.texts]
         part = self.image.parts[0]
-        pictures = RowPictures(self.rows, self.bench.work / "features", self.bench.workshop.tell)
-        features = pictures.features(
+        images = RowImages(self.rows, self.bench.work / "features", self.bench.workshop.tell)
+        features = images.features(
             part.candidate.network, part.folder / "backbone.onnx", part.candidate.size
         )
         return Evidence(
@@ -89,7 +89,7 @@ def run_fusion(
     texts: Sequence[Model],
     images: Sequence[Model],
 ) -> tuple[Fused | None, list[Entry]]:
-    """Fit every fusion of the chosen text and picture models, and choose one that can be served.
+    """Fit every fusion of the chosen text and image models, and choose one that can be served.
 
     Returns:
         The choice, or `None` where too few products have both; and all entries.

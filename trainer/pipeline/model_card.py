@@ -13,12 +13,12 @@ MODELS = {
     "text_rnn": "pretrained subword vectors, bidirectional GRU, attention, max and mean pooling",
     "text_sentence": "multilingual universal sentence encoder, frozen, with a fitted head",
     "text_combined": "log-linear pool of the text candidates",
-    "picture_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
-    "picture_xception_tuned": "Xception whose last block was fitted too; 299 x 299",
-    "picture_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
-    "picture_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
-    "picture_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
-    "picture_champion": "network of the release that served before, with a head fitted anew",
+    "image_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
+    "image_xception_tuned": "Xception whose last block was fitted too; 299 x 299",
+    "image_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
+    "image_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
+    "image_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
+    "image_champion": "network of the release that served before, with a head fitted anew",
     "fusion_mean": "weighted mean of both models' probabilities",
     "fusion_log_linear": "weighted sum of both models' log-probabilities",
     "fusion_stacking": "multinomial regression on both models' log-probabilities",
@@ -26,10 +26,10 @@ MODELS = {
 #: Rows of the table of figures: prefix in the manifest, and what it is called.
 PARTS = {
     "text": "text",
-    "image": "picture",
+    "image": "image",
     "fusion": "fusion (rows with both)",
     "text_both": "text, on the fusion's rows",
-    "image_both": "picture, on the fusion's rows",
+    "image_both": "image, on the fusion's rows",
 }
 COLUMNS = ("rows", "f1_plain", "f1_official", "calibration_error", "log_loss")
 
@@ -40,8 +40,8 @@ CHALLENGE = frozenset((
 ))  # fmt: skip
 _CHALLENGE_DATA = """\
 The data is that of the Rakuten France Multimodal Product Data Classification challenge, which may
-not be redistributed: no row and no picture is in this release."""
-_OWN_DATA = "The data is the operator's own: no row and no picture is in this release."
+not be redistributed: no row and no image is in this release."""
+_OWN_DATA = "The data is the operator's own: no row and no image is in this release."
 _WEAK_DATA = """ Weak labels (on which independent
 published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
 on weakly labelled held-out rows, its confidence on officially labelled ones."""
@@ -51,7 +51,7 @@ _CHALLENGE_LIMITS = (
 
 _CARD = """# Model card: {name}
 
-Made {created} by `python -m trainer train`. Classifies a product (title, description, picture)
+Made {created} by `python -m trainer train`. Classifies a product (title, description, image)
 into {classes} categories{whose}.
 
 ## Models
@@ -87,8 +87,8 @@ category's share in the Rakuten France challenge's training set, where that is k
 ## Limits
 
 {limits}* A product outside the {classes} categories gets one of them all the same.
-* The picture model alone is weak; it helps beside a text.
-* Test rows with both a text and a picture are few: read the fusion's figure with its error.
+* The image model alone is weak; it helps beside a text.
+* Test rows with both a text and an image are few: read the fusion's figure with its error.
 
 ## Licences
 

@@ -1,4 +1,4 @@
-"""The pictures of some rows, as candidates read them: through networks, once, kept on disk."""
+"""The images of some rows, as candidates read them: through networks, once, kept on disk."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,24 +10,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, NotFound
+from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 
-#: Pictures that are decoded ahead while a network works on those before.
+#: Images that are decoded ahead while a network works on those before.
 CHUNK = 32
-#: Pictures that a network sees at once; Xception on a CPU gains nothing from more than one.
+#: Images that a network sees at once; Xception on a CPU gains nothing from more than one.
 BATCH = 1
-#: Maps are written to disk after this many pictures.
+#: Maps are written to disk after this many images.
 FLUSH_EVERY = 416
 DECODERS = 2
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Arrays of pictures on disk, shape `(pictures, height, width, channels)`.
+    """Arrays of images on disk, shape `(images, height, width, channels)`.
 
     Every look opens the file anew: what was looked at before does not stay in memory.
     """
@@ -49,11 +50,11 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class RowPictures:
-    """Pictures of rows that all can be read; see `readable`.
+class RowImages:
+    """Images of rows that all can be read; see `readable`.
 
     Args:
-        rows: With a `picture` each, a reference for `read_picture`.
+        rows: With a `image` each, a reference for `read_image`.
         store: Folder of the features, one below it for each backbone.
         tell: Called with a line now and then.
     """
@@ -65,12 +66,12 @@ class RowPictures:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: NDArray[np.int64]) -> "RowPictures":
+    def take(self, places: NDArray[np.int64]) -> "RowImages":
         """Some of them."""
         return replace(self, rows=self.rows.iloc[places])
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
-        """What a backbone makes of them, shape `(pictures, features)`."""
+        """What a backbone makes of them, shape `(images, features)`."""
         kept = FeatureStore(self.store / extractor_id(name, backbone))
         found = extract_features(self.rows, backbone, kept, size=size, tell=self.tell)
         return kept.of(found.hashes.tolist())
@@ -82,7 +83,7 @@ class RowPictures:
         done = int(done_path.read_text()) if done_path.exists() else 0
         maps = np.lib.format.open_memmap(path, "r+") if done else None
         for start, pixels in self._decoded(size, done):
-            found = session.run(None, {"pictures": pixels})[0].astype(np.float16)
+            found = session.run(None, {IMAGE_INPUT: pixels})[0].astype(np.float16)
             if maps is None:
                 shape = (len(self), *found.shape[1:])
                 maps = np.lib.format.open_memmap(path, "w+", np.float16, shape)
@@ -92,13 +93,13 @@ class RowPictures:
                 # What was written does not stay in memory.
                 maps = np.lib.format.open_memmap(path, "r+")
                 done_path.write_text(str(start + len(found)))
-                self.tell(f"{start + len(found)} of {len(self)} pictures")
+                self.tell(f"{start + len(found)} of {len(self)} images")
         if maps is not None:
             maps.flush()
         return Maps(path)
 
     def _decoded(self, size: int, start: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        paths = self.rows["picture"].tolist()
+        paths = self.rows["image"].tolist()
         with ThreadPoolExecutor(DECODERS) as pool:
 
             def submit(first: int) -> list[Future[NDArray[np.uint8]]]:
@@ -113,7 +114,7 @@ class RowPictures:
 
 
 def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
-    """Which rows' pictures can be decoded whole, shape `(rows,)`."""
+    """Which rows' images can be decoded whole, shape `(rows,)`."""
 
     def is_readable(path: str) -> bool:
         try:
@@ -123,8 +124,8 @@ def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
         return True
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        return np.array(list(pool.map(is_readable, rows["picture"])), dtype=bool)
+        return np.array(list(pool.map(is_readable, rows["image"])), dtype=bool)
 
 
 def _read(path: str, size: int) -> NDArray[np.uint8]:
-    return prepare(read_picture(path), size)
+    return prepare(read_image(path), size)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from shared.errors import InvalidInput
+from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.preparation.text import TextInputs
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image.head import BACKBONE, HEAD
@@ -107,10 +108,10 @@ def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]
         above = _session(top, threads)
 
         def both(pixels: NDArray[np.generic]) -> object:
-            found = session.run(["features"], {"pictures": pixels})[0]
+            found = session.run(["features"], {IMAGE_INPUT: pixels})[0]
             return above.run(None, {"features": found})
 
-        yield from _compare("pictures", {"onnx": both, "tensorflow": plain}, batches)
+        yield from _compare("images", {"onnx": both, "tensorflow": plain}, batches)
 
 
 def bench_storage(data: Dataset, work: Path) -> Iterator[str]:

@@ -19,14 +19,14 @@ from shared.inference.manifest import ReleaseManifest
 from trainer.candidates.fusion.pools import FusionCandidate
 from trainer.candidates.image.champion import champion_backbone
 from trainer.candidates.onnx.graph import Storage
-from trainer.candidates.protocols import PictureCandidate, TextCandidate, Workshop
-from trainer.candidates.registry import FUSION, PICTURES, TEXT
+from trainer.candidates.protocols import ImageCandidate, TextCandidate, Workshop
+from trainer.candidates.registry import FUSION, IMAGES, TEXT
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
 from trainer.pipeline.assembly import Chosen
 from trainer.pipeline.fitting import Bench, Model
 from trainer.pipeline.fusion_stage import run_fusion
-from trainer.pipeline.image_stage import run_pictures
+from trainer.pipeline.image_stage import run_images
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
 from trainer.pipeline.model_card import model_card
 from trainer.pipeline.steps import Steps, parameters
@@ -48,11 +48,11 @@ class Plan:
     Attributes:
         work: Steps, features and other things worth keeping between runs.
         weights: Folder with ImageNet weights; `None` fetches Keras's own.
-        champion: Folder of the release that serves; its network of pictures is tried too.
+        champion: Folder of the release that serves; its network of images is tried too.
         storage: How weights are kept in the release.
         weak_weight: How much a weakly labelled row counts beside an officially labelled one.
         budget: Most milliseconds of one product; part of the choice and of the package test.
-        online: Where workers look picture features up; `None` leaves them to find out.
+        online: Where workers look image features up; `None` leaves them to find out.
         progress: File that gets a JSON line for each step.
     """
 
@@ -105,8 +105,8 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
     if plan.online and verdict.passed:
-        pictures = data.part("train", picture=True)["picture"].tolist()
-        publish_features(out, plan.work / "features", pictures, plan.online, tracking.tell)
+        images = data.part("train", image=True)["image"].tolist()
+        publish_features(out, plan.work / "features", images, plan.online, tracking.tell)
     _report(bench, chosen, verdict, manifest, out, tracking)
     steps.prune()
     return manifest
@@ -114,9 +114,9 @@ def train(plan: Plan, data: Dataset, out: Path, tracking: Tracking) -> ReleaseMa
 
 def _choose(plan: Plan, bench: Bench) -> Chosen:
     texts = run_texts(bench, TEXT, plan.budget.text_ms)
-    images, missing = run_pictures(bench, _pictures(plan), plan.budget.image_ms)
+    images, missing = run_images(bench, _images(plan), plan.budget.image_ms)
     if not texts and not images:
-        raise InvalidInput("Expected products with texts or readable pictures. Received: neither")
+        raise InvalidInput("Expected products with texts or readable images. Received: neither")
     fused, entries = run_fusion(bench, FUSION, texts, images) if texts and images else (None, [])
     board = [
         *marked([model.entry for model in texts], texts[0].entry if texts else None),
@@ -181,14 +181,14 @@ def _parameters(plan: Plan, bench: Bench) -> dict[str, object]:
 
 
 def _settings(plan: Plan) -> dict[str, dict[str, object]]:
-    candidates: tuple[TextCandidate | PictureCandidate | FusionCandidate, ...] = (
+    candidates: tuple[TextCandidate | ImageCandidate | FusionCandidate, ...] = (
         *TEXT,
-        *_pictures(plan),
+        *_images(plan),
         *FUSION,
     )
     return {one.name: parameters(one.settings) for one in candidates}
 
 
-def _pictures(plan: Plan) -> tuple[PictureCandidate, ...]:
+def _images(plan: Plan) -> tuple[ImageCandidate, ...]:
     # Last: where a network that is named is as good, its name tells more.
-    return (*PICTURES, *champion_backbone(plan.champion))
+    return (*IMAGES, *champion_backbone(plan.champion))

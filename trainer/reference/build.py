@@ -15,7 +15,7 @@ from shared.contracts import Modality
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import file_name
-from trainer.reference.descriptors import describe_picture, describe_texts
+from trainer.reference.descriptors import describe_image, describe_texts
 from trainer.reference.sample import Products, Sample
 from trainer.release.loaded import LoadedRelease
 
@@ -36,14 +36,14 @@ def measure_reference(release: LoadedRelease, data: Dataset) -> Sample:
 def scored(release: LoadedRelease, data: Dataset, rows: pd.DataFrame) -> Products:
     """Describe and score products of a dataset, as the monitor sees those that were answered."""
     texts = list(zip(rows["designation"], rows["description"], strict=True))
-    pictures = {
-        place: describe_picture(data.read_picture(reference))
-        for place, reference in enumerate(rows["picture"])
+    images = {
+        place: describe_image(data.read_image(reference))
+        for place, reference in enumerate(rows["image"])
         if reference
     }
-    scores = _scores(release, rows, [place for place, one in pictures.items() if one is not None])
+    scores = _scores(release, rows, [place for place, one in images.items() if one is not None])
     answers = answers_of(scores, release.fusion)
-    return Products(texts, describe_texts(texts), pictures, scores, answers)
+    return Products(texts, describe_texts(texts), images, scores, answers)
 
 
 def answers_of(scores: Mapping[Modality, Floats], fusion: FusionModel | None) -> Counts:
@@ -73,7 +73,7 @@ def _scores(
         found[Modality.TEXT][places] = release.score_texts(rows.iloc[places])
     if release.image is not None:
         found[Modality.IMAGE] = np.full(shape, np.nan)
-        found[Modality.IMAGE][readable] = release.score_pictures(rows.iloc[readable])
+        found[Modality.IMAGE][readable] = release.score_images(rows.iloc[readable])
     return found
 
 
@@ -90,6 +90,6 @@ def other_rows(data: Dataset) -> pd.DataFrame:
 
 def _digests(rows: pd.DataFrame) -> list[str]:
     """A hash of each product, which puts them in an order that means nothing."""
-    pictures = map(file_name, rows["picture"])
-    said = zip(rows["designation"], rows["description"], pictures, strict=True)
+    images = map(file_name, rows["image"])
+    said = zip(rows["designation"], rows["description"], images, strict=True)
     return [sha256("\n".join(values).encode()).hexdigest() for values in said]

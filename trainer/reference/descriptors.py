@@ -30,7 +30,7 @@ TEXT_NAMES = (
     *(f"in {language}" for language in SPOKEN),
     "in another language",
 )
-PICTURE_NAMES = (
+IMAGE_NAMES = (
     "brightness",
     "contrast",
     "saturation",
@@ -38,7 +38,7 @@ PICTURE_NAMES = (
     "share of black",
     "sharpness",
 )
-#: Side at which pictures are looked at.
+#: Side at which images are looked at.
 GLANCE_PIXELS = 64
 _WHITE, _BLACK = 245, 10
 _WORD = re.compile(r"\w+")
@@ -68,8 +68,8 @@ def describe_texts(products: Iterable[tuple[str, str]]) -> Texts:
     return Texts(np.array(numbers, np.float64).reshape(len(texts), len(TEXT_NAMES)), languages)
 
 
-def describe_picture(content: bytes) -> Floats | None:
-    """Describe a picture; `None` for one that cannot be read. Shape `(len(PICTURE_NAMES),)`."""
+def describe_image(content: bytes) -> Floats | None:
+    """Describe an image; `None` for one that cannot be read. Shape `(len(IMAGE_NAMES),)`."""
     try:
         pixels = prepare(content, GLANCE_PIXELS).astype(np.float64)
     except ImageUnreadable:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.contracts import Modality
 from shared.errors import InvalidInput
 from trainer.datasets.languages import UNSURE
-from trainer.reference.descriptors import PICTURE_NAMES, TEXT_NAMES, Texts
+from trainer.reference.descriptors import IMAGE_NAMES, TEXT_NAMES, Texts
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -26,14 +26,14 @@ FLOOR = 1e-4
 QUALITY = {
     "empty_title": "without a title",
     "no_text": "without any text",
-    "image_unreadable": "with a picture that cannot be read",
-    "image_blank": "with a picture that shows nothing",
+    "image_unreadable": "with an image that cannot be read",
+    "image_blank": "with an image that shows nothing",
 }
 #: The language of a shorter text is a guess.
 TELLING_CHARACTERS = 40
-#: A picture whose brightness deviates less, of 255, shows nothing.
+#: An image whose brightness deviates less, of 255, shows nothing.
 BLANK_CONTRAST = 2.0
-NAMES = {Modality.TEXT: TEXT_NAMES, Modality.IMAGE: PICTURE_NAMES}
+NAMES = {Modality.TEXT: TEXT_NAMES, Modality.IMAGE: IMAGE_NAMES}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Sample:
     Attributes:
         answers: Column of each product's answer, shape `(products,)`; -1 where there is none.
         views: By modality.
-        agreement: For how many products text and picture say the same, of those that have both.
+        agreement: For how many products text and image say the same, of those that have both.
         quality: Of each name in `QUALITY` and `language: <name>`: how many products, of how many.
     """
 
@@ -145,22 +145,22 @@ class Products:
     Attributes:
         texts: Titles and descriptions.
         described: Their descriptors and languages.
-        pictures: Descriptors by product; `None` for a picture that cannot be read. A product
-            without a picture, or whose picture was not looked at, is not there.
+        images: Descriptors by product; `None` for an image that cannot be read. A product
+            without an image, or whose image was not looked at, is not there.
         scores: By modality, shape `(products, classes)`; NaN where the model was not asked.
         answers: Column of the answer, shape `(products,)`; -1 where there is none.
     """
 
     texts: Sequence[tuple[str, str]]
     described: Texts
-    pictures: Mapping[int, Floats | None]
+    images: Mapping[int, Floats | None]
     scores: Mapping[Modality, Floats]
     answers: Counts
 
     def sample(self, chosen: Counts | None = None) -> Sample:
         """All of them, or those at some positions, in that order."""
         places = np.arange(len(self.texts)) if chosen is None else chosen
-        looked_at = [self.pictures[place] for place in places.tolist() if place in self.pictures]
+        looked_at = [self.images[place] for place in places.tolist() if place in self.images]
         spoken = [self.described.languages[place] for place in places]
         said = [self.texts[place] for place in places]
         views = {
@@ -168,7 +168,7 @@ class Products:
             for modality in self.scores
             if len((view := self._view(modality, places)).products)
         }
-        quality = _text_quality(said, spoken) | _picture_quality(looked_at)
+        quality = _text_quality(said, spoken) | _image_quality(looked_at)
         return Sample(self.answers[places], views, self._agreement(places), quality)
 
     def _view(self, modality: Modality, places: Counts) -> View:
@@ -180,10 +180,10 @@ class Products:
         found = {
             product: numbers
             for product in np.flatnonzero(is_there).tolist()
-            if (numbers := self.pictures.get(int(places[product]))) is not None
+            if (numbers := self.images.get(int(places[product]))) is not None
         }
         products = np.array(list(found), np.int64)
-        numbers = np.array(list(found.values())).reshape(len(found), len(PICTURE_NAMES))
+        numbers = np.array(list(found.values())).reshape(len(found), len(IMAGE_NAMES))
         return View.of(numbers, scores[products], products)
 
     def _agreement(self, places: Counts) -> tuple[int, int]:
@@ -212,11 +212,11 @@ def _text_quality(
     return found | spoken
 
 
-def _picture_quality(pictures: Sequence[Floats | None]) -> dict[str, tuple[int, int]]:
-    contrast, of = PICTURE_NAMES.index("contrast"), len(pictures)
-    blank = sum(bool(one is not None and one[contrast] < BLANK_CONTRAST) for one in pictures)
+def _image_quality(images: Sequence[Floats | None]) -> dict[str, tuple[int, int]]:
+    contrast, of = IMAGE_NAMES.index("contrast"), len(images)
+    blank = sum(bool(one is not None and one[contrast] < BLANK_CONTRAST) for one in images)
     return {
-        "image_unreadable": (sum(one is None for one in pictures), of),
+        "image_unreadable": (sum(one is None for one in images), of),
         "image_blank": (blank, of),
     }
 

@@ -71,7 +71,7 @@ class Tolerance:
 #: Weights in full precision: what is left is the order of additions.
 EXACT = Tolerance(1e-3)
 #: Weights in 8 bits are off by up to 1/254 of the largest of their channel, in every layer. Of 120
-#: pictures, Xception in 8 bits moved a probability by .054 at most (half of them by less than .007)
+#: images, Xception in 8 bits moved a probability by .054 at most (half of them by less than .007)
 #: and gave 97.5 % the same category; the rest was nearer than .01 to a tie. Twice that is a fault.
 EIGHT_BITS = Tolerance(0.1, 0.95)
 
@@ -111,11 +111,11 @@ class GoldenRows:
         return cls(asked, expected, tolerance)
 
     @classmethod
-    def pictures(
+    def images(
         cls, paths: Iterable[Path], expected: Floats, tolerance: Tolerance = EIGHT_BITS
     ) -> "GoldenRows":
-        """Golden rows of readable picture files."""
-        return cls([{"picture": str(path.resolve())} for path in paths], expected, tolerance)
+        """Golden rows of readable image files."""
+        return cls([{"image": str(path.resolve())} for path in paths], expected, tolerance)
 
     @classmethod
     def fusions(

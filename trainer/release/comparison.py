@@ -70,9 +70,9 @@ class Scored:
 
     Attributes:
         text: Of the rows with a text.
-        image: Of the rows with a picture that can be read.
+        image: Of the rows with an image that can be read.
         answered: Of all rows that have an answer, as it is served: text only is answered by the
-            text model, a picture only by the picture model, both by the fusion.
+            text model, an image only by the image model, both by the fusion.
     """
 
     text: pd.DataFrame
@@ -84,12 +84,12 @@ def scores(folder: Path, data: Dataset, part: str = "test") -> Scored:
     """Score a part of the data with a release. Raises `InvalidInput` if the folder is none."""
     release = LoadedRelease.load(folder)
     codes = [category.code for category in release.manifest.categories]
-    texts, pictures = data.part(part, text=True), data.part(part, picture=True)
+    texts, images = data.part(part, text=True), data.part(part, image=True)
     text = image = fused = pd.DataFrame(columns=codes)
     if release.text:
         text = pd.DataFrame(release.score_texts(texts), texts.index, codes)
     if release.image:
-        image = _readable(pd.DataFrame(release.score_pictures(pictures), pictures.index, codes))
+        image = _readable(pd.DataFrame(release.score_images(images), images.index, codes))
     both = text.index.intersection(image.index)
     if release.fusion:
         found = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
@@ -101,7 +101,7 @@ def scores(folder: Path, data: Dataset, part: str = "test") -> Scored:
 def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
     """What a release answers to each askable row, as it is served; shape `(rows,)`.
 
-    A picture that cannot be read leaves the text; without a text, `NO_ANSWER`.
+    An image that cannot be read leaves the text; without a text, `NO_ANSWER`.
 
     Raises:
         InvalidInput: The folder is not a release.
@@ -119,9 +119,9 @@ def likeliest(scored: pd.DataFrame) -> Codes:
 
 
 def askable(data: Dataset, part: str = "test") -> pd.DataFrame:
-    """Rows that have a text or a picture; the others cannot be submitted."""
+    """Rows that have a text or an image; the others cannot be submitted."""
     rows = data.part(part)
-    return rows[rows["has_text"] | (rows["picture"] != "")]
+    return rows[rows["has_text"] | (rows["image"] != "")]
 
 
 def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
@@ -139,7 +139,7 @@ def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
 
 
 def _readable(scores: pd.DataFrame) -> pd.DataFrame:
-    # A picture that cannot be read has equal probabilities for all categories.
+    # An image that cannot be read has equal probabilities for all categories.
     return scores[np.ptp(_floats(scores), axis=1) > 0] if len(scores) else scores
 
 

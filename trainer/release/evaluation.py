@@ -44,22 +44,22 @@ class Figures:
 
 
 def evaluate_release(folder: Path, data: Dataset, part: str = "test") -> dict[str, Figures]:
-    """Score a release on one part: text, picture, and fusion on the rows that have both.
+    """Score a release on one part: text, image, and fusion on the rows that have both.
 
     `text_both` and `image_both` are the single modalities on the fusion's rows. What the release
     has no model for, or the part no rows, has no figures.
     """
     release = LoadedRelease.load(folder)
     texts = data.part(part, text=True)
-    pictures = data.part(part, picture=True)
+    images = data.part(part, image=True)
     found: dict[str, Figures] = {}
     if release.text and len(texts):
         text = pd.DataFrame(release.score_texts(texts), index=texts.index)
         found["text"] = _figures(data, texts, text)
-    if release.image and len(pictures):
-        image = pd.DataFrame(release.score_pictures(pictures), index=pictures.index)
-        found["image"] = _figures(data, pictures, image)
-    both = data.part(part, text=True, picture=True)
+    if release.image and len(images):
+        image = pd.DataFrame(release.score_images(images), index=images.index)
+        found["image"] = _figures(data, images, image)
+    both = data.part(part, text=True, image=True)
     if release.fusion and len(both):
         found |= _fused(data, both, text.loc[both.index], image.loc[both.index], release.fusion)
     return found

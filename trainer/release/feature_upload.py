@@ -1,4 +1,4 @@
-"""Lets the workers know the pictures that training has seen, so that they compute none of them.
+"""Lets the workers know the images that training has seen, so that they compute none of them.
 
 Training and workers read the same file, `image/backbone.onnx`, and name features by its content; so
 what the one computed is what the others would. It is checked all the same.
@@ -19,14 +19,14 @@ from shared.inference.preparation.image import prepare
 from shared.inference.releases.feature_cache import STORED, address
 from shared.inference.releases.image_model import Features
 from shared.storage import Storage
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore
-from trainer.release.loaded import PictureModel
+from trainer.release.loaded import ImageModel
 
-#: Pictures that are computed again before any is published.
+#: Images that are computed again before any is published.
 CHECKED = 8
 #: Half a step of half precision, and what another order of additions makes of it, relative to the
-#: largest of a picture's features.
+#: largest of an image's features.
 AGREES = 2e-3
 #: Features that are written at once, and read ahead for it; a storage far away answers slowly.
 WRITERS = 8
@@ -35,7 +35,7 @@ PIECE = 256
 
 @dataclass(frozen=True)
 class Online:
-    """Where workers look pictures up.
+    """Where workers look images up.
 
     Attributes:
         storage: Shared by all workers.
@@ -49,11 +49,11 @@ class Online:
 def publish_features(
     release: Path,
     features: Path,
-    pictures: Sequence[str],
+    images: Sequence[str],
     online: Online,
     tell: Callable[[str], None],
 ) -> int:
-    """Publish what is known of a release's extractor; returns how many pictures were not known.
+    """Publish what is known of a release's extractor; returns how many images were not known.
 
     Nothing depends on it: a storage that does not answer, or features that are not those of the
     release, are told of and left.
@@ -61,7 +61,7 @@ def publish_features(
     Args:
         release: Folder of a release.
         features: Folder of the feature stores, one below it for each extractor.
-        pictures: References of some that were used; a few of them are computed again.
+        images: References of some that were used; a few of them are computed again.
         online: Where to.
         tell: Called with a line.
     """
@@ -69,7 +69,7 @@ def publish_features(
     if part is None or part.extractor is None:
         return 0
     store = FeatureStore(features / part.extractor)
-    if not agrees(store, release, part, pictures[:CHECKED]):
+    if not agrees(store, release, part, images[:CHECKED]):
         tell(f"the features of {part.extractor} are not those of the release: none are published")
         return 0
     try:
@@ -77,14 +77,14 @@ def publish_features(
     except Unavailable as error:
         tell(f"the features are not published: {error.detail}")
         return 0
-    tell(f"{published} of {len(store)} pictures are new to the workers' look-up")
+    tell(f"{published} of {len(store)} images are new to the workers' look-up")
     return published
 
 
-def agrees(store: FeatureStore, release: Path, part: ImagePart, pictures: Sequence[str]) -> bool:
-    """Whether a release computes, of pictures in the store, what the store says of them."""
-    model = PictureModel(release, part)
-    for content in map(read_picture, pictures):
+def agrees(store: FeatureStore, release: Path, part: ImagePart, images: Sequence[str]) -> bool:
+    """Whether a release computes, of images in the store, what the store says of them."""
+    model = ImageModel(release, part)
+    for content in map(read_image, images):
         one = hashlib.sha256(content).hexdigest()
         if one not in store:
             continue

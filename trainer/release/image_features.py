@@ -1,10 +1,10 @@
-"""Picture features from the frozen network, each computed once and kept on disk.
+"""Image features from the frozen network, each computed once and kept on disk.
 
 They are computed by ONNX Runtime: half as fast again as TensorFlow on a CPU, and what will serve.
-The store is a folder of Parquet files, by the SHA-256 of a picture's file:
+The store is a folder of Parquet files, by the SHA-256 of an image's file:
 
     features/<extractor>/part-*.parquet            `hash` and `features`
-    features/<extractor>/unreadable-*.parquet      `hash` of files that are no pictures
+    features/<extractor>/unreadable-*.parquet      `hash` of files that are no images
 """
 
 import hashlib
@@ -27,14 +27,14 @@ from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
 from shared.inference.releases.image_model import Features, Pixels, halved
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.release.loaded import IMAGE_BATCH
 
 log = structlog.get_logger(__name__)
 
-#: Features are written to disk after this many pictures, so little is lost when a run is stopped.
+#: Features are written to disk after this many images, so little is lost when a run is stopped.
 SAVE_EVERY = 400
-#: Pictures that are read and decoded ahead of the model; 270 KB each.
+#: Images that are read and decoded ahead of the model; 270 KB each.
 READ_AHEAD = 32
 DECODERS = 2
 
@@ -51,11 +51,11 @@ def extractor_id(name: str, backbone: Path) -> str:
 
 
 class FeatureStore:
-    """Features by the SHA-256 of the picture file.
+    """Features by the SHA-256 of the image file.
 
     Only the hashes are in memory; features are read from disk when they are asked for. Parts are
     written aside and renamed, so a process that is killed leaves no half of one; a part that
-    cannot be read is left out, and its pictures count as not known.
+    cannot be read is left out, and its images count as not known.
 
     Args:
         folder: Belongs to one extractor: `extractor_id` is its name.
@@ -71,25 +71,25 @@ class FeatureStore:
             one for path in folder.glob("unreadable-*.parquet") for one in _hashes(path)
         }
 
-    def __contains__(self, picture_hash: str) -> bool:
-        """Whether the picture has features."""
-        return picture_hash in self._places
+    def __contains__(self, image_hash: str) -> bool:
+        """Whether the image has features."""
+        return image_hash in self._places
 
     def __len__(self) -> int:
-        """Number of pictures with features."""
+        """Number of images with features."""
         return len(self._places)
 
     @property
     def unreadable(self) -> frozenset[str]:
-        """Hashes of the files that were found to be no pictures."""
+        """Hashes of the files that were found to be no images."""
         return frozenset(self._unreadable)
 
-    def is_known(self, picture_hash: str) -> bool:
-        """Whether the picture has features, or was found to be unreadable."""
-        return picture_hash in self._places or picture_hash in self._unreadable
+    def is_known(self, image_hash: str) -> bool:
+        """Whether the image has features, or was found to be unreadable."""
+        return image_hash in self._places or image_hash in self._unreadable
 
     def add(self, features: Mapping[str, Features], unreadable: Iterable[str] = ()) -> None:
-        """Keep features `(features,)` by hash, and hashes of files that are no pictures.
+        """Keep features `(features,)` by hash, and hashes of files that are no images.
 
         Raises:
             OSError: The disk is full; what was kept before is as it was.
@@ -101,10 +101,10 @@ class FeatureStore:
             self._note(self._write("part", _table(features)), [*features])
 
     def of(self, hashes: Sequence[str]) -> Features:
-        """Features of known pictures, shape `(pictures, features)`, the only copy in memory.
+        """Features of known images, shape `(images, features)`, the only copy in memory.
 
         Raises:
-            KeyError: A picture has none.
+            KeyError: An image has none.
         """
         wanted: dict[int, list[tuple[int, int]]] = {}
         for position, one in enumerate(hashes):
@@ -120,7 +120,7 @@ class FeatureStore:
         return np.empty((0, 0), np.float16) if found is None else found
 
     def items(self) -> Iterator[tuple[str, Features]]:
-        """Every picture's hash and features, one part in memory at a time."""
+        """Every image's hash and features, one part in memory at a time."""
         for path in self._parts:
             table = pq.read_table(path, memory_map=True)
             yield from zip(table["hash"].to_pylist(), _rows(table), strict=True)
@@ -148,13 +148,13 @@ class FeatureStore:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What became of some rows' pictures.
+    """What became of some rows' images.
 
     Attributes:
-        hashes: Of each picture that has features, by row.
-        unreadable: Rows whose file is no picture.
+        hashes: Of each image that has features, by row.
+        unreadable: Rows whose file is no image.
         missing: Rows whose file is not there.
-        computed: How many pictures went through the network.
+        computed: How many images went through the network.
     """
 
     hashes: pd.Series
@@ -165,7 +165,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Read:
-    """A picture file: its hash, if it is there, and its pixels, if they are needed and can be."""
+    """An image file: its hash, if it is there, and its pixels, if they are needed and can be."""
 
     hash: str | None = None
     pixels: Pixels | None = None
@@ -184,10 +184,10 @@ def extract_features(
     Files are read, hashed and decoded a few ahead of the network, which is never kept waiting.
 
     Args:
-        rows: With a `picture` each, a reference for `read_picture`.
-        backbone: Computes `features` of `pictures`.
+        rows: With a `image` each, a reference for `read_image`.
+        backbone: Computes `features` of `images`.
         store: Belongs to that backbone.
-        size: Edge of the pictures, in pixels.
+        size: Edge of the images, in pixels.
         tell: Called with a line now and then.
     """
     network = _Network(backbone, store)
@@ -196,23 +196,23 @@ def extract_features(
     def read(path: str) -> _Read:
         return _read(path, store, size)
 
-    for number, found in enumerate(_ahead(read, rows["picture"]), start=1):
+    for number, found in enumerate(_ahead(read, rows["image"]), start=1):
         hashes.append(found.hash)
         if found.hash is not None and not network.is_known(found.hash):
             network.take(found.hash, found.pixels)
         if number % (5 * SAVE_EVERY) == 0:
-            tell(f"{number} of {len(rows)} pictures, {network.computed} computed")
+            tell(f"{number} of {len(rows)} images, {network.computed} computed")
     network.finish()
     extraction = _extraction(rows, hashes, store, network.computed)
     tell(
-        f"{len(extraction.hashes)} pictures with features, {extraction.computed} of them new; "
+        f"{len(extraction.hashes)} images with features, {extraction.computed} of them new; "
         f"{len(extraction.unreadable)} unreadable, {len(extraction.missing)} missing"
     )
     return extraction
 
 
 class _Network:
-    """Gathers pictures into batches, computes them, and keeps what is computed now and then."""
+    """Gathers images into batches, computes them, and keeps what is computed now and then."""
 
     def __init__(self, backbone: Path, store: FeatureStore) -> None:
         self._backbone = backbone
@@ -285,7 +285,7 @@ def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read
 
 def _read(path: str, store: FeatureStore, size: int) -> _Read:
     try:
-        content = read_picture(path)
+        content = read_image(path)
     except NotFound:
         return _Read()
     one = hashlib.sha256(content).hexdigest()
@@ -331,7 +331,7 @@ def _table(features: Mapping[str, Features]) -> pa.Table:
 
 
 def _rows(table: pa.Table) -> Features:
-    """The features of a table, shape `(pictures, features)`."""
+    """The features of a table, shape `(images, features)`."""
     column = table["features"].combine_chunks()
     flat: Features = column.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, column.type.list_size)

@@ -17,7 +17,7 @@ from shared.inference.preparation.image import prepare
 from shared.inference.preparation.text import TextInputs, product_text
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Backbone, Features, Head, halved
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 
 Floats = NDArray[np.float32]
 
@@ -41,15 +41,15 @@ class TextModel:
         return found
 
 
-class PictureModel:
-    """The picture model of a release: pixels to features to probabilities."""
+class ImageModel:
+    """The image model of a release: pixels to features to probabilities."""
 
     def __init__(self, folder: Path, part: ImagePart) -> None:
         self._backbone = Backbone(folder, part, threads=_cores())
         self._head = Head(folder, part)
 
     def score(self, pixels: NDArray[np.uint8]) -> Floats:
-        """Score pixels `(pictures, size, size, 3)`; returns shape `(pictures, classes)`."""
+        """Score pixels `(images, size, size, 3)`; returns shape `(images, classes)`."""
         return self._head.score(self._backbone.score([*pixels]))
 
     def features(self, pixels: NDArray[np.uint8]) -> Features:
@@ -57,7 +57,7 @@ class PictureModel:
         return halved(self._backbone.score([*pixels]))
 
     def score_features(self, features: Features) -> Floats:
-        """Score features of the release's extractor; returns shape `(pictures, classes)`."""
+        """Score features of the release's extractor; returns shape `(images, classes)`."""
         return self._head.score(features)
 
 
@@ -67,7 +67,7 @@ class LoadedRelease:
 
     manifest: ReleaseManifest
     text: TextModel | None
-    image: PictureModel | None
+    image: ImageModel | None
     fusion: FusionModel | None
 
     @classmethod
@@ -78,7 +78,7 @@ class LoadedRelease:
         return cls(
             manifest=manifest,
             text=TextModel(folder, manifest.text) if manifest.text else None,
-            image=PictureModel(folder, manifest.image) if manifest.image else None,
+            image=ImageModel(folder, manifest.image) if manifest.image else None,
             fusion=FusionModel.load(folder / "fusion") if has_both else None,
         )
 
@@ -99,18 +99,18 @@ class LoadedRelease:
             scores[chosen] = self.text.score([texts[i] for i in chosen])
         return scores
 
-    def score_pictures(self, rows: pd.DataFrame) -> Floats:
-        """Probabilities of rows with a `picture`, `(rows, classes)`; equal where unreadable.
+    def score_images(self, rows: pd.DataFrame) -> Floats:
+        """Probabilities of rows with a `image`, `(rows, classes)`; equal where unreadable.
 
         Raises:
-            ModalityNotInRelease: The release has no picture model.
+            ModalityNotInRelease: The release has no image model.
         """
         part = self.manifest.image_part
         if self.image is None:
-            raise ModalityNotInRelease(f"Release {self.manifest.name!r} has no picture model")
+            raise ModalityNotInRelease(f"Release {self.manifest.name!r} has no image model")
         classes = len(self.manifest.categories)
         scores = np.full((len(rows), classes), 1 / classes, np.float32)
-        for positions, pixels in read_pictures(rows, part.size):
+        for positions, pixels in read_images(rows, part.size):
             scores[positions] = self.image.score(pixels)
         return scores
 
@@ -128,16 +128,16 @@ def release_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_pictures(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Read pictures a few at a time; those that cannot be read are left out.
+def read_images(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Read images a few at a time; those that cannot be read are left out.
 
     Yields:
         Positions in `rows`, and pixels of shape `(positions, size, size, 3)`.
     """
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
-    for position, path in enumerate(rows["picture"]):
+    for position, path in enumerate(rows["image"]):
         try:
-            waiting.append((position, prepare(read_picture(path), size)))
+            waiting.append((position, prepare(read_image(path), size)))
         except (ImageUnreadable, NotFound):
             continue
         if len(waiting) == IMAGE_BATCH:

@@ -43,7 +43,7 @@ class ReviewOut(BaseModel):
     chance: float = Field(description="How likely it was to be chosen, by either reason.")
     designation: str
     description: str
-    image: str | None = Field(description="Where its picture is, if it has one.")
+    image: str | None = Field(description="Where its image is, if it has one.")
     result: Result | None
     release: str
     catalog_id: str | None

@@ -16,7 +16,7 @@ class DatasetVersionOut(BaseModel):
     finished_at: datetime | None
     rows: int | None
     classes: int | None
-    pictures: int | None
+    pictures: int | None = Field(validation_alias="images")
     fingerprint: str | None = Field(description="SHA-256: equal for equal content.")
     message: str | None = Field(description="Why it failed, or cannot be checked just now.")
 

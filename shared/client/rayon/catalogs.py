@@ -107,9 +107,9 @@ class Catalog:
         dry_run: The rows are only checked.
         rows_per_second: Measured by the service.
         eta_seconds: Until it is finished, as the service expects.
-        unmatched_images: Pictures that rows name and the ZIP has not.
-        unused_images: Pictures in the ZIP that no row names.
-        warnings: How many rows go on without something, such as a missing picture.
+        unmatched_images: Images that rows name and the ZIP has not.
+        unused_images: Images in the ZIP that no row names.
+        warnings: How many rows go on without something, such as a missing image.
     """
 
     id: str

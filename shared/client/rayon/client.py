@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,7 +102,7 @@ class Rayon:
         """Send a product and wait for its category.
 
         Raises:
-            Failed: There is no answer, for example because the only picture is unreadable.
+            Failed: There is no answer, for example because the only image is unreadable.
             Unfinished: Not within `wait_seconds`; the job goes on.
         """
         submitted = self.submit(title, description, image, model=model, release=release)
@@ -127,7 +128,7 @@ class Rayon:
         Args:
             title: The product's title.
             description: The product's description.
-            image: A path, the picture's bytes, or a file that is open in binary mode.
+            image: A path, the image's bytes, or a file that is open in binary mode.
             model: What to classify by.
             release: An alias or a version of the models.
         """
@@ -138,7 +139,7 @@ class Rayon:
             "release": release,
         }
         with ExitStack() as opened:
-            files = {"image": _picture(image, opened)} if image is not None else None
+            files = {"image": _image(image, opened)} if image is not None else None
             return Job.read(
                 self._connection.json("POST", "/v1/jobs", data=form, files=files, headers=once())
             )
@@ -190,7 +191,7 @@ class Rayon:
 
         Args:
             products: CSV, TSV or JSON Lines.
-            images: A ZIP of their pictures.
+            images: A ZIP of their images.
             model: What to classify by.
             release: An alias or a version of the models.
             dry_run: Only check the rows.
@@ -251,10 +252,15 @@ class Rayon:
         for said in self._pages("/v1/reviews", {"labelled": told, "reason": reason}):
             yield Review.read(said)
 
-    def review_picture(self, job_id: str, to: str | Path) -> Path:
-        """Write the picture of a review to a file."""
+    def review_image(self, job_id: str, to: str | Path) -> Path:
+        """Write the image of a review to a file."""
         self._connection.download(f"/v1/reviews/{quote(job_id, safe='')}/image", Path(to))
         return Path(to)
+
+    def review_picture(self, job_id: str, to: str | Path) -> Path:
+        """Deprecated name of `review_image`."""
+        warnings.warn("Use `review_image`.", DeprecationWarning, stacklevel=2)
+        return self.review_image(job_id, to)
 
     def reports(self) -> list[Report]:
         """Months with a report and their verdicts, newest first; for operators."""
@@ -318,7 +324,7 @@ def _letter_path(letter_id: str) -> str:
     return f"/v1/dead-letters/{quote(letter_id, safe='')}"
 
 
-def _picture(image: Image, opened: ExitStack) -> tuple[str, IO[bytes] | bytes]:
+def _image(image: Image, opened: ExitStack) -> tuple[str, IO[bytes] | bytes]:
     """A name and something to read; a file stays on the disk until it is sent."""
     if isinstance(image, str | Path):
         return Path(image).name, opened.enter_context(Path(image).open("rb"))

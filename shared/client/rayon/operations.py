@@ -133,7 +133,7 @@ class Review:
     Attributes:
         reason: `random`, or `uncertain`: the models doubted.
         chance: How likely it was to be chosen, by either reason.
-        image: Where the service has its picture, if there is one.
+        image: Where the service has its image, if there is one.
         label: The true category, once somebody has told it.
     """
 

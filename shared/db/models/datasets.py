@@ -38,7 +38,7 @@ class DatasetVersion(Base):
     asked: Mapped[dict[str, Any]]
     rows: Mapped[int | None]
     classes: Mapped[int | None]
-    pictures: Mapped[int | None]
+    images: Mapped[int | None] = mapped_column("pictures")
     #: SHA-256 over everything that the version holds.
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     #: `findings` and counts, as `trainer.datasets.findings` has them.

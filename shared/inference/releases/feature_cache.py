@@ -1,10 +1,10 @@
-"""Picture features that were computed before, shared by all picture workers through the storage.
+"""Image features that were computed before, shared by all image workers through the storage.
 
-    features/<extractor>/<2 hex>/<SHA-256 of the picture's file>      little-endian float16, 4 KB
+    features/<extractor>/<2 hex>/<SHA-256 of the image's file>      little-endian float16, 4 KB
 
 They belong to an extractor, not to a release: a new release with the same extractor knows every
-picture that the old one saw. The store only ever saves time. When it is slow, full or broken, the
-picture is computed as if it were new.
+image that the old one saw. The store only ever saves time. When it is slow, full or broken, the
+image is computed as if it were new.
 """
 
 import queue
@@ -53,7 +53,7 @@ class NoFeatures:
 
 
 class OnlineFeatures:
-    """Features by extractor and picture hash; one thread writes, the messages' threads read.
+    """Features by extractor and image hash; one thread writes, the messages' threads read.
 
     Args:
         storage: Shared by all workers.
@@ -68,11 +68,11 @@ class OnlineFeatures:
         threading.Thread(target=self._write_all, name="features", daemon=True).start()
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
-        """Look pictures up; never raises.
+        """Look images up; never raises.
 
         Args:
             part: Names the extractor and the length of its features.
-            hashes: SHA-256 of pictures, in hex.
+            hashes: SHA-256 of images, in hex.
 
         Returns:
             Features `(features,)` of those that are known.
@@ -160,7 +160,7 @@ class OnlineFeatures:
 
 
 def address(extractor: str, digest: str) -> str:
-    """Where the features of a picture are stored."""
+    """Where the features of an image are stored."""
     return f"{FOLDER}/{extractor}/{digest[:2]}/{digest}"
 
 

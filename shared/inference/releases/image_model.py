@@ -1,4 +1,4 @@
-"""The picture model of a release: pixels to features by the backbone, those to probabilities.
+"""The image model of a release: pixels to features by the backbone, those to probabilities.
 
 Releases without an extractor have one `image/model.onnx` that does both; here their backbone gives
 probabilities, and their head passes them on.
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from shared.inference.manifest import ImagePart
+from shared.inference.manifest import IMAGE_INPUT, ImagePart
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION
 
@@ -28,11 +28,11 @@ class Backbone:
 
     Args:
         folder: A release.
-        part: What the release says of its picture model.
+        part: What the release says of its image model.
         threads: Threads of one model call.
 
     Raises:
-        InvalidInput: The release was made for another preparation of pictures.
+        InvalidInput: The release was made for another preparation of images.
     """
 
     def __init__(self, folder: Path, part: ImagePart, *, threads: int) -> None:
@@ -48,7 +48,7 @@ class Backbone:
 
     def score(self, items: Sequence[Pixels]) -> Floats:
         """Compute a batch of pixels `(size, size, 3)`; returns shape `(batch, features)`."""
-        rows: Floats = self._session.run([self._output], {"pictures": np.stack(items)})[0]
+        rows: Floats = self._session.run([self._output], {IMAGE_INPUT: np.stack(items)})[0]
         return rows
 
 
@@ -57,7 +57,7 @@ class Head:
 
     Args:
         folder: A release.
-        part: What the release says of its picture model.
+        part: What the release says of its image model.
     """
 
     def __init__(self, folder: Path, part: ImagePart) -> None:
@@ -70,7 +70,7 @@ class Head:
         """Turn rows of the backbone `(batch, features)` into probabilities `(batch, classes)`."""
         if self._session is None:
             return rows.astype(np.float32)
-        # Rounded as kept features are, so that a picture gets the same answer from both.
+        # Rounded as kept features are, so that an image gets the same answer from both.
         found: Floats = self._session.run(
             ["probabilities"], {"features": halved(rows).astype(np.float32)}
         )[0]

@@ -1,6 +1,6 @@
 """The registry of releases: versions of one MLflow model, and a local copy of those in use.
 
-A release is the unit of change: text, picture and fusion models that were fitted together.
+A release is the unit of change: text, image and fusion models that were fitted together.
 The alias `champion` marks the one that serves. Nothing else in the serving code knows MLflow.
 """
 

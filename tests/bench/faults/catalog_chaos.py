@@ -2,7 +2,7 @@
 
     make catalogs DATA=folder
 
-Each run sends a catalog of texts and pictures and breaks one thing at a random moment: kills a
+Each run sends a catalog of texts and images and breaks one thing at a random moment: kills a
 process with SIGKILL, empties Redis, restarts PostgreSQL if the system has one, or cuts the upload.
 Then the same catalog is waited for. At the end every row must have its answer, once: none lost,
 none doubled, no catalog that never ends.
@@ -35,7 +35,7 @@ from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import instance_processes
 from tests.bench.faults.chaos import kill
 
-TEXTS, PICTURES = 1_500, 24
+TEXTS, IMAGES = 1_500, 24
 PROCESSES = (
     "gateway",
     "feeder",
@@ -74,9 +74,9 @@ def main() -> int:
     given = parser.parse_args()
     data = dataset(given.data)
     texts = rows_of(data, "text").head(TEXTS)
-    pictures = rows_of(data, "fusion").head(PICTURES)
+    images = rows_of(data, "fusion").head(IMAGES)
     chaos = Chaos(given.url, given.home.resolve(), random.Random(given.seed))
-    figures = asyncio.run(chaos.run(given.runs, texts, pictures))
+    figures = asyncio.run(chaos.run(given.runs, texts, images))
     save("catalog-chaos", figures)
     return 0 if _is_whole(figures) else 1
 
@@ -89,7 +89,7 @@ class Chaos:
     home: Path
     chance: random.Random
 
-    async def run(self, runs: int, texts: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, Any]:
+    async def run(self, runs: int, texts: pd.DataFrame, images: pd.DataFrame) -> dict[str, Any]:
         """Send as many catalogs, and break one thing during each."""
         faults = self._faults()
         # Each fault once, then by chance.
@@ -98,10 +98,10 @@ class Chaos:
         found = []
         async with Client(self.url) as client:
             for number, name in enumerate(chosen[:runs], start=1):
-                files = files_of(texts, pictures, salt=os.urandom(8))
+                files = files_of(texts, images, salt=os.urandom(8))
                 found.append(await self._one(client, files, name, faults[name]))
                 print(f"{number:>2}/{runs}  {found[-1]}", flush=True)
-        return {"rows_each": len(texts) + len(pictures), "runs": found, **_sums(found)}
+        return {"rows_each": len(texts) + len(images), "runs": found, **_sums(found)}
 
     def _faults(self) -> dict[str, Callable[[Client], Awaitable[object]]]:
         faults: dict[str, Callable[[Client], Awaitable[object]]] = {
@@ -250,28 +250,28 @@ def results_path(catalog_id: str) -> str:
     return f"/v1/catalogs/{catalog_id}/results"
 
 
-def files_of(texts: pd.DataFrame, pictures: pd.DataFrame, salt: bytes) -> Files:
-    """Rows of texts, then rows with pictures; `salt` makes the pictures new."""
+def files_of(texts: pd.DataFrame, images: pd.DataFrame, salt: bytes) -> Files:
+    """Rows of texts, then rows with images; `salt` makes the images new."""
     table, archive = io.StringIO(), io.BytesIO()
     lines = csv.writer(table)
     lines.writerow(["designation", "description", "image"])
-    with zipfile.ZipFile(archive, "w") as images:
+    with zipfile.ZipFile(archive, "w") as packed:
         for row in texts.itertuples():
             lines.writerow([row.designation, row.description, ""])
-        for row in pictures.itertuples():
-            path = Path(str(row.picture))
+        for row in images.itertuples():
+            path = Path(str(row.image))
             lines.writerow([row.designation, row.description, path.name])
             # Equal to the eye and yet another file: no worker has seen it.
-            images.writestr(path.name, path.read_bytes() + salt)
+            packed.writestr(path.name, path.read_bytes() + salt)
     return Files(table.getvalue().encode(), archive.getvalue())
 
 
 def _sums(runs: list[dict[str, Any]]) -> dict[str, int]:
-    wanted = TEXTS + PICTURES
+    wanted = TEXTS + IMAGES
     return {
         "rows_lost": sum(run["unanswered"] + wanted - min(wanted, run["rows"]) for run in runs),
         "rows_doubled": sum(max(0, run["jobs"] - wanted) for run in runs)
-        + sum(max(0, run["scores"] - wanted - PICTURES) for run in runs),
+        + sum(max(0, run["scores"] - wanted - IMAGES) for run in runs),
         "catalogs_doubled": sum(run["catalogs"] != 1 for run in runs),
         "never_ended": sum(run["status"] != "finished" for run in runs),
         "rows_degraded": sum(run["degraded"] for run in runs),

@@ -30,8 +30,8 @@ from shared.settings import ReleaseSettings
 
 JOBS_PER_SECOND = 50
 SECONDS, PROMOTE_AT, ROLL_BACK_AT = 40.0, 10.0, 25.0
-#: One job in so many has a picture as well: a picture costs a hundred times a title.
-PICTURE_EVERY = 50
+#: One job in so many has an image as well: an image costs a hundred times a title.
+IMAGE_EVERY = 50
 #: Jobs sent within this time after a switch are looked at to see when it took effect.
 WINDOW = ROLL_BACK_AT - PROMOTE_AT
 READY = ("first_worker_ready", "every_worker_ready")
@@ -84,14 +84,14 @@ def _register_copy(registry: Releases) -> tuple[str, str]:
 
 
 def _products(folder: Path) -> list[Product]:
-    """Titles, and here and there a picture; the same each time."""
+    """Titles, and here and there an image; the same each time."""
     data = dataset(folder)
     amount = int(SECONDS * JOBS_PER_SECOND)
-    pictured = products_of(rows_of(data, "fusion").head(amount // PICTURE_EVERY), "fusion")
+    share_with_image = products_of(rows_of(data, "fusion").head(amount // IMAGE_EVERY), "fusion")
     titles = products_of(rows_of(data, "text").head(amount), "text")
     return [
-        pictured[(number // PICTURE_EVERY) % len(pictured)]
-        if number % PICTURE_EVERY == 0
+        share_with_image[(number // IMAGE_EVERY) % len(share_with_image)]
+        if number % IMAGE_EVERY == 0
         else titles[number % len(titles)]
         for number in range(amount)
     ]

@@ -32,8 +32,8 @@ JOBS_PER_SECOND = 20
 CALM_SECONDS = 5.0
 #: A job must have its answer within this time.
 PATIENCE_SECONDS = 120.0
-#: One job in so many has a picture as well.
-PICTURE_EVERY = 50
+#: One job in so many has an image as well.
+IMAGE_EVERY = 50
 IMAGES = ("gateway", "worker_text", "worker_image", "worker_fusion", "trainer", "mlflow")
 ROLL = "infra/compose/roll.sh"
 
@@ -82,12 +82,14 @@ def running_version() -> str:
 
 
 def products_to_send(folder: Path) -> list[Product]:
-    """Titles, and here and there a picture."""
+    """Titles, and here and there an image."""
     data = dataset(folder)
-    pictured = list(products_of(rows_of(data, "fusion").head(20), "fusion"))
-    titles = list(products_of(rows_of(data, "text").head(PICTURE_EVERY * 20), "text"))
+    share_with_image = list(products_of(rows_of(data, "fusion").head(20), "fusion"))
+    titles = list(products_of(rows_of(data, "text").head(IMAGE_EVERY * 20), "text"))
     return [
-        pictured[number // PICTURE_EVERY % len(pictured)] if number % PICTURE_EVERY == 0 else title
+        share_with_image[number // IMAGE_EVERY % len(share_with_image)]
+        if number % IMAGE_EVERY == 0
+        else title
         for number, title in enumerate(titles)
     ]
 
@@ -186,7 +188,7 @@ async def _classify(
     http: httpx.AsyncClient, headers: dict[str, str], product: Product, seen: Seen
 ) -> None:
     form = {name: str(getattr(product, name)) for name in ("model", "designation", "description")}
-    files = {"image": ("p.jpg", product.picture.read_bytes())} if product.picture else None
+    files = {"image": ("p.jpg", product.image.read_bytes())} if product.image else None
     key = {"Idempotency-Key": os.urandom(16).hex()}
     began = time.perf_counter()
     job = await _asked(seen, http.post("/v1/jobs", data=form, files=files, headers=headers | key))

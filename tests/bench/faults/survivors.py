@@ -29,7 +29,7 @@ from infra.acceptance.client import Client, Product, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
 from tests.bench.faults.catalog_chaos import files_of, final_catalog, results_path
 
-TEXTS, PICTURES, SINGLES = 176, 24, 20
+TEXTS, IMAGES, SINGLES = 176, 24, 20
 #: When work is in the hands of whoever is killed.
 AFTER_SECONDS = 0.7
 BACK_SECONDS = 120.0
@@ -44,15 +44,15 @@ def main() -> int:
     given = parser.parse_args()
     data = dataset(given.data)
     texts = rows_of(data, "text").head(TEXTS)
-    pictures = rows_of(data, "fusion").head(PICTURES)
+    images = rows_of(data, "fusion").head(IMAGES)
     singles = products_of(rows_of(data, "text").tail(SINGLES), "text")
-    found = asyncio.run(survive(given.url, texts, pictures, list(singles)))
+    found = asyncio.run(survive(given.url, texts, images, list(singles)))
     save("survivors", found)
     return 0 if not any(one["lost"] for one in found) else 1
 
 
 async def survive(
-    url: str, texts: pd.DataFrame, pictures: pd.DataFrame, singles: list[Product]
+    url: str, texts: pd.DataFrame, images: pd.DataFrame, singles: list[Product]
 ) -> list[dict[str, Any]]:
     """One round without a fault, then one for each container."""
     faults: dict[str, Callable[[], object]] = {"nothing": lambda: None}
@@ -63,7 +63,7 @@ async def survive(
     found = []
     async with Client(url) as client:
         for name, fault in faults.items():
-            files = files_of(texts, pictures, salt=os.urandom(8))
+            files = files_of(texts, images, salt=os.urandom(8))
             started = time.perf_counter()
             catalog = await client.upload(files.form, os.urandom(8).hex())
             jobs = asyncio.create_task(in_flight(SINGLES, singles, client.classify))
@@ -74,7 +74,7 @@ async def survive(
             seconds = time.perf_counter() - started
             lines = csv.DictReader(io.StringIO(await client.text(results_path(catalog["id"]))))
             done = sum(line["status"] == "done" and not line["degraded"] for line in lines)
-            lost = TEXTS + PICTURES - done + sum(one["status"] != "done" for one in answers)
+            lost = TEXTS + IMAGES - done + sum(one["status"] != "done" for one in answers)
             found.append({"fault": name, "seconds": round(seconds, 1), "lost": lost})
             told = f"{name:<28}{seconds:6.1f} s   rows {done}, jobs {len(answers)}, lost {lost}"
             print(told, flush=True)

@@ -1,6 +1,6 @@
 """What each part of the system costs, and so what limits it: part by part, on this machine.
 
-    make limits                 # products written here, pictures drawn here
+    make limits                 # products written here, images drawn here
     make limits DATA=folder     # real ones
 
 Each part does its work alone, through the code that does it in the system: the broker publishes and
@@ -21,7 +21,7 @@ from infra.embedded.settings import PROJECT
 from shared.logs import configure_logs
 from shared.settings import LogSettings
 from tests.bench.limits.messages import queue
-from tests.bench.limits.models import images, texts
+from tests.bench.limits.models import image_worker, texts
 from tests.bench.limits.plan import plan, show, sizing
 from tests.bench.limits.products import IMAGE_SLICE, TEXT_SLICE, Product, material
 from tests.bench.limits.rows import rows
@@ -33,15 +33,15 @@ def main() -> int:
     """Measure and compute; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--rows", type=int, default=8_192, help="texts; of pictures 1 in 40")
+    parser.add_argument("--rows", type=int, default=8_192, help="texts; of images 1 in 40")
     parser.add_argument("--per-second", type=float, default=10.0, help="products of the plan")
     given = parser.parse_args()
     configure_logs(LogSettings(level="WARNING"), service="limits")
-    products, pictures = material(given.data, given.rows, max(IMAGE_SLICE, given.rows // 40))
-    print(f"{os.cpu_count()} cores, {len(products)} texts, {len(pictures)} pictures")
+    products, images = material(given.data, given.rows, max(IMAGE_SLICE, given.rows // 40))
+    print(f"{os.cpu_count()} cores, {len(products)} texts, {len(images)} images")
     print(f"{'part':<34}{'rows':>8}{'seconds':>9}{'us CPU/row':>12}{'rows/s core':>12}")
     with tempfile.TemporaryDirectory() as folder:
-        costs, sizes = measure(Path(folder), products, pictures)
+        costs, sizes = measure(Path(folder), products, images)
     for name, size in sizes.items():
         print(f"{name:<54}{size:>12.0f}")
     plans = [plan(costs, sizes, given.per_second * times) for times in (1, 10, 100, 1000)]
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, products: list[Product], pictures: list[bytes]
+    folder: Path, products: list[Product], images: list[bytes]
 ) -> tuple[dict[str, Cost], dict[str, float]]:
     """Every part, one after the other; prints each as it is known."""
     costs: dict[str, Cost] = {}
@@ -81,8 +81,8 @@ def measure(
         sizes[f"bytes of Redis a row that waits, {name}"] = bytes_waiting
     found, scored = texts(registry, products)
     tell(found)
-    tell(images(registry, folder, pictures))
-    sizes["bytes of a picture"] = sum(map(len, pictures)) / len(pictures)
+    tell(image_worker(registry, folder, images))
+    sizes["bytes of an image"] = sum(map(len, images)) / len(images)
     found, grown = rows(folder, registry, products, scored)
     tell(found)
     sizes |= grown

@@ -47,8 +47,10 @@ def texts(
     return {"text worker": cost}, [one for one in told.messages if isinstance(one, ModalityScored)]
 
 
-def images(registry: FolderReleases, folder: Path, pictures: Sequence[bytes]) -> dict[str, Cost]:
-    """Read, decode and score pictures as the worker does, in one thread a call."""
+def image_worker(
+    registry: FolderReleases, folder: Path, images: Sequence[bytes]
+) -> dict[str, Cost]:
+    """Read, decode and score images as the worker does, in one thread a call."""
     storage = Storage(StorageSettings(url=str(folder / "storage")))
     backbones = Backbones(threads=1)
     pool: ModelPool[Any] = ModelPool(
@@ -60,10 +62,10 @@ def images(registry: FolderReleases, folder: Path, pictures: Sequence[bytes]) ->
     )
     handler = ImageHandler(pool, Heads(registry), NoFeatures(), FakeBroker(), storage)
     watch = Stopwatch.here()
-    uris = [storage.put("pictures", picture) for picture in pictures]
-    storing = watch.cost(len(pictures))
+    uris = [storage.put("images", image) for image in images]
+    storing = watch.cost(len(images))
     handler.score_image(image_message(uris[:1]))
     watch = Stopwatch.here()
     for part in slices(uris, IMAGE_SLICE):
         handler.score_image(image_message(part))
-    return {"store a picture (a folder)": storing, "picture worker": watch.cost(len(pictures))}
+    return {"store an image (a folder)": storing, "image worker": watch.cost(len(images))}

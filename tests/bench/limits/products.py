@@ -25,17 +25,19 @@ class Product:
     description: str
 
 
-def material(folder: Path | None, texts: int, pictures: int) -> tuple[list[Product], list[bytes]]:
-    """Products and pictures of a dataset's test rows, or written and drawn here."""
+def material(
+    folder: Path | None, texts: int, image_count: int
+) -> tuple[list[Product], list[bytes]]:
+    """Products and images of a dataset's test rows, or written and drawn here."""
     if folder is not None and folder.is_dir():
         data = dataset(folder)
         rows = rows_of(data, "text")
         found = [Product(str(r.designation), str(r.description)) for r in rows.itertuples()]
-        files = [Path(str(r.picture)) for r in rows_of(data, "image").itertuples()]
-        images = [files[n % len(files)].read_bytes() + os.urandom(8) for n in range(pictures)]
+        files = [Path(str(r.image)) for r in rows_of(data, "image").itertuples()]
+        images = [files[n % len(files)].read_bytes() + os.urandom(8) for n in range(image_count)]
     else:
         found = [Product(one.designation, one.description) for one in read(GOLDEN)]
-        images = [drawn() for _ in range(pictures)]
+        images = [drawn() for _ in range(image_count)]
     # Numbered, for a text that comes again might be remembered somewhere.
     return [
         Product(f"{one.designation} {number}", one.description)
@@ -53,7 +55,7 @@ def text_message(products: Sequence[Product]) -> ScoreText:
 
 
 def image_message(uris: Sequence[str]) -> ScoreImage:
-    """A message of pictures as a catalog's are."""
+    """A message of images as a catalog's are."""
     items = tuple(ImageItem(job_id=new_id(), uri=uri) for uri in uris)
     return ScoreImage(trace_id=TRACE, lane=Lane.CATALOG, release="1", items=items)
 

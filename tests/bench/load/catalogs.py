@@ -4,7 +4,7 @@
 
 The system must be idle and on this machine. The bare models score the same rows in this process,
 in their best form: texts of one length together, as many calls at once as there are cores. Rows of
-a catalog are the dataset's test rows, over and over, each title numbered; pictures are made new
+a catalog are the dataset's test rows, over and over, each title numbered; images are made new
 for every run, so that no worker has seen them.
 """
 
@@ -35,8 +35,8 @@ from tests.bench.load.speed import percentiles
 from worker_image.scorer import Backbones, ImageScorer
 from worker_text.scorer import ALIKE, TextScorer
 
-BARE_TEXTS, BARE_PICTURES = 4_096, 100
-PICTURES = 200
+BARE_TEXTS, BARE_IMAGES = 4_096, 100
+IMAGES = 200
 LATENCY_JOBS = 100
 CORES = os.cpu_count() or 1
 
@@ -50,32 +50,30 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 50_000])
     given = parser.parse_args()
     data = dataset(given.data)
-    texts, pictures = rows_of(data, "text"), rows_of(data, "fusion").head(PICTURES)
-    figures = asyncio.run(_measure(given.url, given.home.resolve(), texts, pictures, given.rows))
+    texts, images = rows_of(data, "text"), rows_of(data, "fusion").head(IMAGES)
+    figures = asyncio.run(_measure(given.url, given.home.resolve(), texts, images, given.rows))
     save("catalogs", figures)
     return 0
 
 
 async def _measure(
-    url: str, home: Path, texts: pd.DataFrame, pictures: pd.DataFrame, sizes: Sequence[int]
+    url: str, home: Path, texts: pd.DataFrame, images: pd.DataFrame, sizes: Sequence[int]
 ) -> dict[str, Any]:
     release = ReleaseManifest.model_validate_json((_folder() / "release.json").read_text())
     bare_texts = _bare_texts(release, texts)
-    bare_pictures = _bare_pictures(release, pictures)
-    print(f"bare model {bare_texts:8.1f} texts/s {bare_pictures:8.1f} pictures/s", flush=True)
-    figures: dict[str, Any] = {"bare_texts": bare_texts, "bare_pictures": bare_pictures}
+    bare_images = _bare_images(release, images)
+    print(f"bare model {bare_texts:8.1f} texts/s {bare_images:8.1f} images/s", flush=True)
+    figures: dict[str, Any] = {"bare_texts": bare_texts, "bare_images": bare_images}
     async with Client(url) as client:
         await catalog_of(client, home, table_of(texts, 64), None)
         for size in sizes:
             found = await catalog_of(client, home, table_of(texts, size), None)
             figures[f"texts_{size}"] = _shown(f"{size} texts", found, bare_texts)
         for model in ("image", "fusion"):
-            archive = _archive(pictures)
-            found = await catalog_of(
-                client, home, table_of(pictures, len(pictures)), archive, model
-            )
-            what = f"{len(pictures)} {'pictures' if model == 'image' else 'of both'}"
-            figures[f"{model}_{len(pictures)}"] = _shown(what, found, bare_pictures)
+            archive = _archive(images)
+            found = await catalog_of(client, home, table_of(images, len(images)), archive, model)
+            what = f"{len(images)} {'images' if model == 'image' else 'of both'}"
+            figures[f"{model}_{len(images)}"] = _shown(what, found, bare_images)
         figures["single"] = await _single(client, home, texts, max(sizes))
     return figures
 
@@ -163,11 +161,11 @@ def _bare_texts(release: ReleaseManifest, rows: pd.DataFrame) -> float:
     return len(chosen) / _seconds(scorer.score, batches)
 
 
-def _bare_pictures(release: ReleaseManifest, rows: pd.DataFrame) -> float:
+def _bare_images(release: ReleaseManifest, rows: pd.DataFrame) -> float:
     part = release.image_part
     scorer = ImageScorer(_folder(), release, Backbones(threads=1))
     head = Head(_folder(), part)
-    files = [Path(str(row.picture)) for row in rows.head(BARE_PICTURES).itertuples()]
+    files = [Path(str(row.image)) for row in rows.head(BARE_IMAGES).itertuples()]
 
     def score(path: Path) -> None:
         head.score(scorer.score([prepare(path.read_bytes(), part.size)]))
@@ -188,7 +186,7 @@ def table_of(rows: pd.DataFrame, size: int) -> bytes:
     lines.writerow(["designation", "description", "image"])
     for number in range(size):
         row = rows.iloc[number % len(rows)]
-        image = Path(str(row["picture"])).name if "picture" in row else ""
+        image = Path(str(row["image"])).name if "image" in row else ""
         lines.writerow([f"{row['designation']} {number}", row["description"], image])
     return table.getvalue().encode()
 
@@ -197,7 +195,7 @@ def _archive(rows: pd.DataFrame) -> bytes:
     archive, salt = io.BytesIO(), os.urandom(8)
     with zipfile.ZipFile(archive, "w") as images:
         for row in rows.itertuples():
-            path = Path(str(row.picture))
+            path = Path(str(row.image))
             # Equal to the eye and yet another file: no worker has seen it.
             images.writestr(path.name, path.read_bytes() + salt)
     return archive.getvalue()

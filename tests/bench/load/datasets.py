@@ -2,7 +2,7 @@
 
     python -m tests.bench.load.datasets FOLDER [--rows 84916]
 
-Texts are those of FOLDER, repeated with a number; every row has a picture, a few bytes in a ZIP.
+Texts are those of FOLDER, repeated with a number; every row has an image, a few bytes in a ZIP.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def blow_up(folder: Path, out: Path, rows: int) -> None:
     Image.new("RGB", (500, 500), "white").save(content, "JPEG")
     with zipfile.ZipFile(out / "images.zip", "w") as archive:
         for row in range(rows):
-            # What follows a picture's end is no part of it, and makes each file another one.
+            # What follows an image's end is no part of it, and makes each file another one.
             one = content.getvalue() + str(row).encode()
             archive.writestr(f"image_train/image_{row}_product_{row}.jpg", one)
 

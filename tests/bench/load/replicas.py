@@ -1,10 +1,10 @@
-"""Two replicas of the picture worker beside one: rows of a catalog a second.
+"""Two replicas of the image worker beside one: rows of a catalog a second.
 
     docker compose up -d --wait
     make replicas DATA=folder
 
-Each replica scores one picture at a time with one thread, so that two have two cores; the rounds
-alternate. Pictures are new to the workers in each round.
+Each replica scores one image at a time with one thread, so that two have two cores; the rounds
+alternate. Images are new to the workers in each round.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tests.bench.faults.catalog_chaos import files_of, final_catalog
 from tests.bench.faults.survivors import compose, healthy
 
 SERVICE = "worker-image-catalog"
-PICTURES, ROUNDS = 96, 3
+IMAGES, ROUNDS = 96, 3
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args()
     os.environ["IMAGE_MODEL_CALLS"] = "1"
-    rows = rows_of(dataset(given.data), "fusion").head(PICTURES)
+    rows = rows_of(dataset(given.data), "fusion").head(IMAGES)
     try:
         found = asyncio.run(measure(given.url, rows))
     finally:

@@ -5,7 +5,7 @@
 The system must be idle and on this machine: the bare models are measured in the same run, on the
 same cores, and the ratio is the figure to compare between machines.
 
-Pictures are made new for every run, so that no worker has seen them; then they are sent once more.
+Images are made new for every run, so that no worker has seen them; then they are sent once more.
 """
 
 import argparse
@@ -117,7 +117,7 @@ async def _seconds_each(
 
 
 def _bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> float:
-    score = release.score_texts if model == "text" else release.score_pictures
+    score = release.score_texts if model == "text" else release.score_images
     score(rows.head(4))
     started = time.perf_counter()
     score(rows)

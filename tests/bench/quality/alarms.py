@@ -25,7 +25,7 @@ from sklearn.metrics import f1_score
 from infra.acceptance.client import save
 from infra.acceptance.products import dataset
 from shared.contracts import Modality
-from tests.bench.quality.shifts import OF_PICTURES, OF_TEXTS, mixed
+from tests.bench.quality.shifts import OF_IMAGES, OF_TEXTS, mixed
 from trainer.datasets.folder import Dataset
 from trainer.monitoring.drift.measure import Limits, measure
 from trainer.monitoring.performance.cbpe import estimated_f1
@@ -35,7 +35,7 @@ from trainer.release.loaded import LoadedRelease, release_digest
 
 SIZES = (200, 1_000, 5_000)
 WINDOWS, DRIFTED_WINDOWS = 50, 10
-#: Changed products that are scored for windows; pictures take most of the time.
+#: Changed products that are scored for windows; images take most of the time.
 CHANGED = 1_200
 STARTER = Path("infra/starter_release")
 KEPT = Path("var/bench")
@@ -171,7 +171,7 @@ class Bench:
             },
             **{
                 name: self._scored(f"others-{name}", some, change)
-                for name, change in OF_PICTURES.items()
+                for name, change in OF_IMAGES.items()
             },
         }
 
@@ -179,15 +179,15 @@ class Bench:
         unchanged = self._scored("test", rows)
         popular = mixed(rows, CHANGED, seed=0)
         places = rows.index.get_indexer(popular.index)
-        shown = rows[rows["picture"] != ""]
+        shown = rows[rows["image"] != ""]
         found = [
             ("unchanged", unchanged, rows),
             ("other mix", _taken(unchanged, places), popular),
         ]
         for name, change in OF_TEXTS.items():
             found.append((name, self._scored(f"test-{name}", change(rows)), rows))
-        for name, of_picture in OF_PICTURES.items():
-            found.append((name, self._scored(f"test-{name}", shown, of_picture), shown))
+        for name, of_image in OF_IMAGES.items():
+            found.append((name, self._scored(f"test-{name}", shown, of_image), shown))
         return found
 
     def _scored(
@@ -200,7 +200,7 @@ class Bench:
         print(f"  scoring {len(rows)} products: {name}", flush=True)
         data = self.data
         if change is not None:
-            rows = rows.assign(picture=self._written(name, rows, change))
+            rows = rows.assign(image=self._written(name, rows, change))
         found = scored(self.release, data, rows)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(found))
@@ -209,13 +209,13 @@ class Bench:
     def _written(
         self, name: str, rows: pd.DataFrame, change: Callable[[bytes], bytes]
     ) -> list[str]:
-        folder = self._kept / f"{name}-pictures"
+        folder = self._kept / f"{name}-images"
         folder.mkdir(parents=True, exist_ok=True)
         references = []
-        for place, reference in enumerate(rows["picture"]):
+        for place, reference in enumerate(rows["image"]):
             path = folder / f"{place}.jpg"
             if reference:
-                path.write_bytes(change(self.data.read_picture(reference)))
+                path.write_bytes(change(self.data.read_image(reference)))
             references.append(str(path) if reference else "")
         return references
 
@@ -227,10 +227,10 @@ def _taken(products: Products, places: NDArray[np.int64]) -> Products:
     return Products(
         texts=[products.texts[place] for place in places],
         described=replace(products.described, numbers=numbers, languages=languages),
-        pictures={
-            new: products.pictures[old]
+        images={
+            new: products.images[old]
             for new, old in enumerate(places.tolist())
-            if old in products.pictures
+            if old in products.images
         },
         scores={modality: scores[places] for modality, scores in products.scores.items()},
         answers=products.answers[places],
@@ -252,7 +252,7 @@ def _asked(products: Products, release: LoadedRelease) -> Mapping[str, NDArray[n
 
 def _concerns(change: str, modality: str) -> bool:
     """Whether a change could make a difference to a modality."""
-    untouched: dict[str, Container[str]] = {"text": OF_PICTURES, "image": OF_TEXTS}
+    untouched: dict[str, Container[str]] = {"text": OF_IMAGES, "image": OF_TEXTS}
     return change not in untouched.get(modality, {})
 
 

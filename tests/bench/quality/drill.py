@@ -4,7 +4,7 @@
 
 Starts a system of its own in a temporary folder and sends it catalogs of held-out products: as they
 are, and then with another mix of classes, with translated and with cut texts, with darkened and
-with replaced pictures. Nobody does anything: the monitor measures its windows, raises alerts, asks
+with replaced images. Nobody does anything: the monitor measures its windows, raises alerts, asks
 for a training on the stored dataset with the labels that came meanwhile; the trainer trains, tests
 and compares, and the alert tells what came of it. Ends with an error where something was missed,
 or an alert came though nothing had moved.
@@ -29,7 +29,7 @@ from infra.acceptance.client import Client, save
 from infra.acceptance.products import dataset
 from shared.db.models import row_job_id
 from tests.bench.faults.catalog_chaos import final_catalog
-from tests.bench.quality.shifts import OF_PICTURES, OF_TEXTS, mixed
+from tests.bench.quality.shifts import OF_IMAGES, OF_TEXTS, mixed
 from tests.e2e.system import System
 from trainer.datasets.folder import Dataset
 from trainer.reference.build import other_rows
@@ -110,18 +110,18 @@ def phases(data: Dataset, part: float) -> list[Phase]:
     rows = other_rows(data)
     rows = rows[rows["has_text"]].sample(frac=1.0, random_state=0)
     changed = int(CHANGED * part)
-    shown = rows.sort_values("picture", key=lambda one: one == "", kind="stable")
-    # Half of these have pictures, so that a window has enough of them.
-    pictured = pd.concat([shown.head(changed // 2), shown.tail(changed // 2)])
-    pictured = pictured.sample(frac=1.0, random_state=0)
+    shown = rows.sort_values("image", key=lambda one: one == "", kind="stable")
+    # Half of these have images, so that a window has enough of them.
+    share_with_image = pd.concat([shown.head(changed // 2), shown.tail(changed // 2)])
+    share_with_image = share_with_image.sample(frac=1.0, random_state=0)
     some = rows.head(changed)
     return [
         Phase("unchanged", rows.head(int(UNCHANGED * part))),
         Phase("other mix", mixed(rows, changed, seed=0), frozenset({"prediction"})),
         *(Phase(name, change(some), frozenset({"text"})) for name, change in OF_TEXTS.items()),
         *(
-            Phase(name, pictured, frozenset({"image"}), change)
-            for name, change in OF_PICTURES.items()
+            Phase(name, share_with_image, frozenset({"image"}), change)
+            for name, change in OF_IMAGES.items()
         ),
     ]
 
@@ -173,17 +173,17 @@ def tell(found: dict[str, Any]) -> None:
 
 
 def form_of(phase: Phase) -> dict[str, tuple[str, bytes]]:
-    """A CSV file and a ZIP archive of the pictures."""
-    names = [f"{place}.jpg" if one else "" for place, one in enumerate(phase.rows["picture"])]
+    """A CSV file and a ZIP archive of the images."""
+    names = [f"{place}.jpg" if one else "" for place, one in enumerate(phase.rows["image"])]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, reference in zip(names, phase.rows["picture"], strict=True):
+        for name, reference in zip(names, phase.rows["image"], strict=True):
             if name:
                 archive.writestr(name, phase.change(Path(reference).read_bytes()))
     products = phase.rows[["designation", "description"]].assign(image=names)
     return {
         "products": ("products.csv", products.to_csv(index=False).encode()),
-        "images": ("pictures.zip", file.getvalue()),
+        "images": ("images.zip", file.getvalue()),
     }
 
 

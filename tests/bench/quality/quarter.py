@@ -5,7 +5,7 @@
 Everything is real but the calendar: test rows of the dataset, scored by the starter release, become
 jobs with their scores; people review a sample and say the true category. The first month is like
 the test set; in the second other categories come in, the monitor alerts and a release takes over;
-in the third texts arrive cut and pictures dark. Windows, alerts and figures are the monitor's own;
+in the third texts arrive cut and images dark. Windows, alerts and figures are the monitor's own;
 what comes of the trainings is made up, and every release has the starter's models. Scores are kept,
 so that a second run is quick. Nothing of the data leaves the folder OUT.
 """
@@ -59,7 +59,7 @@ from shared.storage import Storage
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
 from trainer.datasets.folder import Dataset
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.performance.measure import Performances
@@ -100,10 +100,10 @@ class Pool:
 
 
 def scored(data: Dataset, folder: Path, kept: Path, storage: Storage) -> Pool:
-    """Score the test rows as they are, and as they come when texts are cut and pictures dark."""
+    """Score the test rows as they are, and as they come when texts are cut and images dark."""
     rows = data.part("test")
-    rows = rows[rows["has_text"] | (rows["picture"] != "")].reset_index(drop=True)
-    uris = {how: [_stored(storage, one, how) for one in rows["picture"]] for how in (AS_IT_IS, CUT)}
+    rows = rows[rows["has_text"] | (rows["image"] != "")].reset_index(drop=True)
+    uris = {how: [_stored(storage, one, how) for one in rows["image"]] for how in (AS_IT_IS, CUT)}
     path = kept / f"{data.fingerprint[:16]}-{release_digest(folder)[:16]}-{CUT_CHARACTERS}.npz"
     if path.exists():
         there = np.load(path)
@@ -111,24 +111,24 @@ def scored(data: Dataset, folder: Path, kept: Path, storage: Storage) -> Pool:
         return Pool(rows, text, image, uris)
     release = LoadedRelease.load(folder)
     text = {how: _texts(release, rows, how) for how in (AS_IT_IS, CUT)}
-    image = {how: _pictures(release, rows, how) for how in (AS_IT_IS, CUT)}
+    image = {how: _images(release, rows, how) for how in (AS_IT_IS, CUT)}
     kept.mkdir(parents=True, exist_ok=True)
     arrays = {f"t-{how}": one for how, one in text.items()}
     np.savez(path, allow_pickle=False, **arrays, **{f"i-{how}": one for how, one in image.items()})
     return Pool(rows, text, image, uris)
 
 
-def _stored(storage: Storage, picture: str, how: str) -> str | None:
-    if not picture:
+def _stored(storage: Storage, image: str, how: str) -> str | None:
+    if not image:
         return None
-    content = read_picture(picture)
+    content = read_image(image)
     if how == CUT:
         with Image.open(io.BytesIO(content)) as opened:
             dark = opened.convert("RGB").point(lambda value: int(value * DARK))
         made = io.BytesIO()
         dark.save(made, "JPEG")
         content = made.getvalue()
-    return storage.put("pictures", content)
+    return storage.put("images", content)
 
 
 def _texts(release: LoadedRelease, rows: pd.DataFrame, how: str) -> Floats:
@@ -143,14 +143,14 @@ def _texts(release: LoadedRelease, rows: pd.DataFrame, how: str) -> Floats:
     return found
 
 
-def _pictures(release: LoadedRelease, rows: pd.DataFrame, how: str) -> Floats:
+def _images(release: LoadedRelease, rows: pd.DataFrame, how: str) -> Floats:
     found = np.full((len(rows), len(release.manifest.categories)), np.nan, np.float32)
     assert release.image is not None
-    for place, picture in enumerate(rows["picture"]):
-        if not picture:
+    for place, image in enumerate(rows["image"]):
+        if not image:
             continue
         with suppress(ImageUnreadable, NotFound):
-            pixels = prepare(read_picture(picture), release.manifest.image_part.size)
+            pixels = prepare(read_image(image), release.manifest.image_part.size)
             if how == CUT:
                 pixels = (pixels * DARK).astype(np.uint8)
             found[place] = release.image.score(pixels[None])[0]
@@ -409,7 +409,7 @@ def _second(quarter: Quarter, month: Period, jobs: int, f1: float) -> None:
 
 
 def _third(quarter: Quarter, month: Period, jobs: int, f1: float) -> None:
-    """Texts arrive cut and pictures dark; a training does not help, for the labels are few."""
+    """Texts arrive cut and images dark; a training does not help, for the labels are few."""
     quarter.catalogs(month, 8)
     quarter.shop.month(month, int(jobs * 1.05), growing=2.0, cut=0.75)
     quarter.watch("Not better, the champion stays: difference -0.0019 (-0.0101 to +0.0060)", "3")

@@ -1,4 +1,4 @@
-"""Ways in which products change: of the classes, the texts, the pictures."""
+"""Ways in which products change: of the classes, the texts, the images."""
 
 import io
 import re
@@ -71,24 +71,24 @@ def mixed(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
 
 
 def darkened(content: bytes) -> bytes:
-    """A picture taken without light."""
-    with Image.open(io.BytesIO(content)) as picture:
-        pixels = np.asarray(picture.convert("RGB"), np.float32) * DARKER
+    """An image taken without light."""
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(image.convert("RGB"), np.float32) * DARKER
     return _jpeg(Image.fromarray(pixels.astype(np.uint8)))
 
 
 def replaced(_content: bytes) -> bytes:
-    """What a shop shows whose picture server is down."""
-    picture = Image.new("RGB", (320, 320), (230, 230, 230))
-    draw = ImageDraw.Draw(picture)
+    """What a shop shows whose image server is down."""
+    image = Image.new("RGB", (320, 320), (230, 230, 230))
+    draw = ImageDraw.Draw(image)
     draw.rectangle((60, 60, 260, 260), outline=(150, 150, 150), width=8)
     draw.line((60, 260, 260, 60), fill=(150, 150, 150), width=8)
-    return _jpeg(picture)
+    return _jpeg(image)
 
 
-#: By name: what becomes of texts, and of pictures.
+#: By name: what becomes of texts, and of images.
 OF_TEXTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"translated": translated, "cut": cut}
-OF_PICTURES: dict[str, Callable[[bytes], bytes]] = {"darkened": darkened, "replaced": replaced}
+OF_IMAGES: dict[str, Callable[[bytes], bytes]] = {"darkened": darkened, "replaced": replaced}
 
 
 def _with_texts(rows: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def _with_texts(rows: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     )
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=90)
+    image.save(file, "JPEG", quality=90)
     return file.getvalue()

@@ -185,7 +185,7 @@ class FakeService:
         if self.slow_jobs:
             job |= {"status": "queued", "finished_at": None, "result": None}
         if self.failing_jobs:
-            error = {"code": "image_unreadable", "message": "The picture cannot be read"}
+            error = {"code": "image_unreadable", "message": "The image cannot be read"}
             job |= {"status": "failed", "result": None, "error": error}
         shown = JobOut.model_validate(job | changes).model_dump(mode="json")
         self.jobs[shown["id"]] = shown
@@ -514,7 +514,7 @@ def _add_labels(app: FastAPI, service: FakeService) -> None:
         return ReviewPage.model_validate({"items": found, "next_cursor": None})
 
     @app.get("/v1/reviews/{job_id}/image")
-    async def picture(job_id: str) -> Response:
+    async def image(job_id: str) -> Response:
         _found(service.reviews, job_id)
         return Response(b"\xff\xd8\xff", media_type="image/jpeg")
 

@@ -18,7 +18,7 @@ UPLOAD = ("POST", "/v1/catalogs")
 
 @dataclass(frozen=True)
 class Files:
-    """Products, and their pictures."""
+    """Products, and their images."""
 
     products: Path
     images: Path
@@ -26,7 +26,7 @@ class Files:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    found = Files(tmp_path / "products.csv", tmp_path / "pictures.zip")
+    found = Files(tmp_path / "products.csv", tmp_path / "images.zip")
     found.products.write_text("designation,image\nPiscine,a.jpg\n")
     found.images.write_bytes(b"PK" * 200_000)
     return found

@@ -23,7 +23,7 @@ from rayon import (
 from rayon.client import Image
 from tests.unit.client.service import KEY, FakeService, busy, cut_short
 
-PICTURE = b"\xff\xd8 a picture"
+IMAGE = b"\xff\xd8 an image"
 
 
 class Pipe(io.BytesIO):
@@ -44,20 +44,20 @@ def test_product_gets_its_category(client: Rayon, service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("kind", ["path", "string", "bytes", "file", "pipe"])
-def test_picture_may_be_a_path_bytes_or_a_file(
+def test_image_may_be_a_path_bytes_or_a_file(
     client: Rayon, service: FakeService, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "photo.jpg"
-    path.write_bytes(PICTURE)
+    path.write_bytes(IMAGE)
     with path.open("rb") as file:
         images: dict[str, Image] = {
             "path": path,
             "string": str(path),
-            "bytes": PICTURE,
+            "bytes": IMAGE,
             "file": file,
         }
-        client.classify(image=images.get(kind, Pipe(PICTURE)))
-    assert service.bodies == [sha256(PICTURE).hexdigest()]
+        client.classify(image=images.get(kind, Pipe(IMAGE)))
+    assert service.bodies == [sha256(IMAGE).hexdigest()]
 
 
 def test_product_without_an_answer_is_an_error(client: Rayon, service: FakeService) -> None:
@@ -133,7 +133,7 @@ def test_job_whose_answer_was_lost_is_sent_again_and_kept_once(
         service.slow_jobs = True
         service.faults.append(Response(status_code=502))
         service.lost.append(fault)
-        client.submit("Piscine", image=PICTURE)
+        client.submit("Piscine", image=IMAGE)
     sent = service.asked("POST", "/v1/jobs")
     assert len(sent) == 3
     assert len({headers["idempotency-key"] for headers in sent}) == 1

@@ -127,7 +127,7 @@ def test_classify_without_an_answer_ends_with_1(run: Run, service: FakeService) 
     service.failing_jobs = True
     ended = run("classify Piscine")
     assert (ended.exit_code, ended.stdout) == (1, "")
-    assert "The picture cannot be read" in ended.stderr
+    assert "The image cannot be read" in ended.stderr
     assert "image_unreadable" in ended.stderr
 
 
@@ -346,8 +346,8 @@ def test_truth_is_asked_for_one_review_after_the_other(
     assert "Received: 'books'" in ended.stderr
     assert "No such code: 77" in ended.stderr
     assert "3 labelled." in ended.stderr
-    picture = next(line for line in ended.stderr.splitlines() if "Picture: " in line)
-    assert Path(picture.partition("Picture: ")[2]).read_bytes() == b"\xff\xd8\xff"
+    image = next(line for line in ended.stderr.splitlines() if "Image: " in line)
+    assert Path(image.partition("Image: ")[2]).read_bytes() == b"\xff\xd8\xff"
 
 
 @pytest.mark.usefixtures("signed_in")

@@ -44,7 +44,7 @@ def test_refused_token_is_renewed_and_the_new_one_saved(
     before = signed_in.find()
     service.expire()
     with Rayon() as client:
-        client.classify("Piscine", image=b"a picture")
+        client.classify("Piscine", image=b"an image")
     after = signed_in.find()
     assert before
     assert after

@@ -7,9 +7,9 @@ from shared.inference.releases.fusion_model import FusionModel
 from worker_fusion.combine import Answer, Evidence, Floats, answers
 
 CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])
-UNREADABLE = Failure(code="image_unreadable", message="The picture is broken: cut off")
+UNREADABLE = Failure(code="image_unreadable", message="The image is broken: cut off")
 MISSING = Failure(code="text_missing", message="No text")
-#: Trusts text three times as much as the picture.
+#: Trusts text three times as much as the image.
 FUSION = FusionModel(
     np.full(7, 3.0, np.float32), np.full(7, 1.0, np.float32), np.zeros(7, np.float32)
 )

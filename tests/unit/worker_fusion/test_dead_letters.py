@@ -51,7 +51,7 @@ def test_parked_text_fails_a_job_that_has_nothing_else(scene: Scene) -> None:
     assert "given up after 4 deliveries" in (job.error_message or "")
 
 
-def test_parked_picture_degrades_a_job_that_has_text(scene: Scene) -> None:
+def test_parked_image_degrades_a_job_that_has_text(scene: Scene) -> None:
     id_ = scene.add()
     scene.dead_letters.on_message_parked(park(score_image(id_)))
     assert scene.job(id_).status == "queued"

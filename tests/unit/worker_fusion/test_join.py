@@ -83,7 +83,7 @@ def test_slice_completes_only_the_jobs_that_have_everything(scene: Scene) -> Non
     assert states == ["done", "queued", "queued", "done", "done", "done"]
 
 
-def test_failed_picture_degrades_the_answer_to_the_text(scene: Scene) -> None:
+def test_failed_image_degrades_the_answer_to_the_text(scene: Scene) -> None:
     id_ = scene.add()
     scene.join.on_modality_scored(failed(IMAGE, id_))
     scene.join.on_modality_scored(scored(TEXT, id_))
@@ -93,7 +93,7 @@ def test_failed_picture_degrades_the_answer_to_the_text(scene: Scene) -> None:
     assert job.result["degraded"] == "image_unreadable"
 
 
-def test_failed_picture_without_text_fails_the_job_with_the_reason(scene: Scene) -> None:
+def test_failed_image_without_text_fails_the_job_with_the_reason(scene: Scene) -> None:
     id_ = scene.add(wants_text=False)
     scene.join.on_modality_scored(failed(IMAGE, id_))
     job = scene.job(id_)

@@ -1,1 +1,1 @@
-"""The picture worker, with a tiny model."""
+"""The image worker, with a tiny model."""

@@ -85,7 +85,7 @@ class Scene:
         self.handler = ImageHandler(pool, Heads(releases), self.features, self.broker, self.storage)
 
     def score(self, *uris: str, release: str = "1") -> list[ModalityScore]:
-        """Score one picture after the other, as one message."""
+        """Score one image after the other, as one message."""
         items = tuple(ImageItem(job_id=f"job-{i}", uri=uri) for i, uri in enumerate(uris))
         self.broker.messages.clear()
         self.handler.score_image(
@@ -111,7 +111,7 @@ def address(content: bytes) -> str:
 
 
 DARK, BRIGHT = address(png(10)), address(png(240))
-CONTENT = {DARK: png(10), BRIGHT: png(240), "text": b"not a picture"}
+CONTENT = {DARK: png(10), BRIGHT: png(240), "text": b"not an image"}
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,13 @@ def code(item: ModalityScore) -> str | None:
     return item.failure.code if item.failure else None
 
 
-def test_scorer_of_one_step_gives_each_picture_its_probabilities(one_step: Path) -> None:
+def test_scorer_of_one_step_gives_each_image_its_probabilities(one_step: Path) -> None:
     scorer = ImageScorer(one_step / "1", make_manifest(), Backbones(threads=1))
     pixels = [np.full((299, 299, 3), level, np.uint8) for level in (0, 255)]
     assert scorer.score(pixels).argmax(axis=1).tolist() == [0, 1]
 
 
-def test_handler_scores_the_pictures_of_their_jobs(either: Scene) -> None:
+def test_handler_scores_the_images_of_their_jobs(either: Scene) -> None:
     bright, dark = either.score(BRIGHT, DARK)
     assert (bright.probabilities or ())[1] > 0.5
     assert (dark.probabilities or ())[0] > 0.5
@@ -161,11 +161,11 @@ def test_one_and_two_steps_give_equal_answers(one_step: Path, two_steps: Path) -
         np.testing.assert_allclose(one.probabilities or (), other.probabilities or (), atol=1e-3)
 
 
-def test_missing_and_unreadable_pictures_fail_alone(either: Scene) -> None:
+def test_missing_and_unreadable_images_fail_alone(either: Scene) -> None:
     gone, dark, text = either.score("gone", DARK, "text")
     assert (code(gone), code(dark), code(text)) == ("image_missing", None, "image_unreadable")
     assert text.failure is not None
-    assert "Expected a picture" in text.failure.message
+    assert "Expected an image" in text.failure.message
 
 
 def test_silent_storage_makes_the_message_come_again(either: Scene) -> None:
@@ -174,7 +174,7 @@ def test_silent_storage_makes_the_message_come_again(either: Scene) -> None:
         either.score(DARK)
 
 
-def test_picture_seen_before_is_neither_read_nor_computed_again(scene: Scene) -> None:
+def test_image_seen_before_is_neither_read_nor_computed_again(scene: Scene) -> None:
     first = scene.score(DARK, BRIGHT)
     scene.storage.asked.clear()
     scene.computed.clear()
@@ -183,7 +183,7 @@ def test_picture_seen_before_is_neither_read_nor_computed_again(scene: Scene) ->
     assert scene.computed == []
 
 
-def test_only_new_pictures_go_through_the_backbone(scene: Scene) -> None:
+def test_only_new_images_go_through_the_backbone(scene: Scene) -> None:
     scene.score(DARK)
     scene.computed.clear()
     bright, dark = scene.score(BRIGHT, DARK)
@@ -192,7 +192,7 @@ def test_only_new_pictures_go_through_the_backbone(scene: Scene) -> None:
     assert (dark.probabilities or ())[0] > 0.5
 
 
-def test_next_release_with_the_same_extractor_knows_the_pictures(scene: Scene) -> None:
+def test_next_release_with_the_same_extractor_knows_the_images(scene: Scene) -> None:
     scene.score(DARK, release="1")
     scene.computed.clear()
     assert code(scene.score(DARK, release="2")[0]) is None
@@ -205,20 +205,20 @@ def test_features_are_kept_after_the_answer_has_left(scene: Scene) -> None:
     assert [key[0] for key in scene.features.kept] == [TINY_EXTRACTOR.extractor]
 
 
-def test_picture_that_comes_twice_in_a_slice_is_computed_once(either: Scene) -> None:
+def test_image_that_comes_twice_in_a_slice_is_computed_once(either: Scene) -> None:
     first, bright, again = either.score(DARK, BRIGHT, DARK)
     assert sum(either.computed) == 2
     assert first.probabilities == again.probabilities != bright.probabilities
 
 
-def test_picture_under_a_name_of_its_own_is_scored_and_not_kept(scene: Scene) -> None:
+def test_image_under_a_name_of_its_own_is_scored_and_not_kept(scene: Scene) -> None:
     scene.storage.content["by-name.png"] = png(240)
     (found,) = scene.score("by-name.png")
     assert (found.probabilities or ())[1] > 0.5
     assert scene.features.kept == {}
 
 
-def test_release_without_a_picture_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
+def test_release_without_a_image_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
     write_tiny_release(tmp_path / "1", modalities=[Modality.TEXT])
     found = Scene(tmp_path, CONTENT).score(DARK, BRIGHT)
     assert [code(item) for item in found] == ["modality_not_in_release"] * 2

@@ -1,4 +1,4 @@
-"""Fusion of text and picture by probabilities: a weighted mean, and two log-linear forms.
+"""Fusion of text and image by probabilities: a weighted mean, and two log-linear forms.
 
 Calibrated probabilities are what messages carry.
 """
@@ -28,9 +28,9 @@ class Evidence:
 
     Attributes:
         text: Calibrated probabilities, shape `(rows, classes)`.
-        image: The same of the pictures.
+        image: The same of the images.
         text_features: Shape `(rows, text features)`.
-        image_features: Shape `(rows, picture features)`.
+        image_features: Shape `(rows, image features)`.
         targets: Column numbers, shape `(rows,)`.
         is_official: Which rows have an official label, shape `(rows,)`.
     """

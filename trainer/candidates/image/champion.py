@@ -1,8 +1,8 @@
 """The network of the release that serves, under a head that is fitted anew.
 
 What changed since it was trained is most often the mix of products and what their categories mean,
-and not what can be seen in a picture. So a new head is most of what a new training gives. It needs
-no ImageNet weights, which a machine without a way to the internet has not; and the pictures that
+and not what can be seen in an image. So a new head is most of what a new training gives. It needs
+no ImageNet weights, which a machine without a way to the internet has not; and the images that
 this release has seen have their features already.
 """
 
@@ -27,7 +27,7 @@ class ChampionSettings(HeadSettings):
 class ChampionBackbone(FrozenBackbone):
     """The backbone of a release; see `champion_backbone`."""
 
-    name: str = "picture_champion"
+    name: str = "image_champion"
     size: int = 0
     weights_file: str = ""
     settings: ChampionSettings = field(default_factory=ChampionSettings)
@@ -51,7 +51,7 @@ class ChampionBackbone(FrozenBackbone):
 
 
 def champion_backbone(release: Path | None) -> tuple[ChampionBackbone, ...]:
-    """The candidate that a release gives: one, or none if its pictures go another way.
+    """The candidate that a release gives: one, or none if its images go another way.
 
     Args:
         release: Folder of the release that serves, if there is one.

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import FrozenBackbone
 from trainer.candidates.protocols import Workshop
 
@@ -21,7 +22,7 @@ SIZE = 299
 class EfficientNetLite0(FrozenBackbone):
     """Frozen features `(batch, 1280)` under a fitted head."""
 
-    name: str = "picture_efficientnet_lite0"
+    name: str = "image_efficientnet_lite0"
     size: int = SIZE
     weights_file: str = "efficientnet_lite0_imagenet.keras"
     code: tuple[str, ...] = (
@@ -44,5 +45,5 @@ class EfficientNetLite0(FrozenBackbone):
         small = keras.Model(network.input, pooled.output)
         larger = keras.models.clone_model(small, keras.Input((self.size, self.size, 3)))
         larger.set_weights(small.get_weights())
-        pixels = keras.Input((self.size, self.size, 3), dtype="float32", name="pictures")
+        pixels = keras.Input((self.size, self.size, 3), dtype="float32", name=IMAGE_INPUT)
         return keras.Model(pixels, larger(layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)))

@@ -1,4 +1,4 @@
-"""What every picture candidate shares: a frozen backbone by ONNX Runtime, and a fitted head on it.
+"""What every image candidate shares: a frozen backbone by ONNX Runtime, and a fitted head on it.
 
 Image features are computed once per backbone and stored; see `trainer.release.image_features`.
 """
@@ -12,13 +12,14 @@ import onnx
 from keras import layers
 from onnx import TensorProto, helper
 
+from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.releases.image_model import Features
 from trainer.candidates.onnx.conversion import as_onnx
 from trainer.candidates.onnx.graph import Graph, Storage
-from trainer.candidates.protocols import Floats, Labels, Pictures, Workshop
+from trainer.candidates.protocols import Floats, Images, Labels, Workshop
 
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
-#: Pictures whose features are in full precision at once, beside those of a batch.
+#: Images whose features are in full precision at once, beside those of a batch.
 PIECE = 1024
 
 
@@ -60,16 +61,16 @@ class FrozenBackbone:
             return None
         return f"Expected {self.weights_file} in the folder of weights. Received: none"
 
-    def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
+    def fit(self, images: Images, labels: Labels, folder: Path, workshop: Workshop) -> None:
         """Compute the features that are not known yet, and fit the head."""
         if not (folder / BACKBONE).exists():
             self.place(folder / BACKBONE, workshop)
-        features = pictures.features(self.network, folder / BACKBONE, self.size)
+        features = images.features(self.network, folder / BACKBONE, self.size)
         fit_head(self.name, features, labels, self.settings, workshop).save(folder / HEAD)
 
-    def predict(self, pictures: Pictures, folder: Path) -> Floats:
-        """Logits, shape `(len(pictures), classes)`."""
-        return predict_logits(folder, pictures.features(self.network, folder / BACKBONE, self.size))
+    def predict(self, images: Images, folder: Path) -> Floats:
+        """Logits, shape `(len(images), classes)`."""
+        return predict_logits(folder, images.features(self.network, folder / BACKBONE, self.size))
 
     def export(self, graph: Graph, folder: Path) -> str:
         """Add the head."""
@@ -84,18 +85,18 @@ class FrozenBackbone:
 def export_backbone(
     backbone: keras.Model, size: int, path: Path, storage: Storage, output: str = "features"
 ) -> None:
-    """Write a backbone as it serves: `pictures` uint8 `(batch, size, size, 3)` to `features`.
+    """Write a backbone as it serves: `images` uint8 `(batch, size, size, 3)` to `features`.
 
     Training reads the features of this very file, so what 8-bit weights cost is in every figure.
     """
     model = as_onnx(backbone, size)
     graph = Graph(storage)
-    pixels = graph.add("Cast", "pictures", to=TensorProto.FLOAT)
+    pixels = graph.add("Cast", IMAGE_INPUT, to=TensorProto.FLOAT)
     found = graph.embed(model, {model.graph.input[0].name: pixels})[0]
     graph.add("Identity", found, name=output)
     shape = [dimension.dim_value for dimension in model.graph.output[0].type.tensor_type.shape.dim]
     exported = graph.model(
-        [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", size, size, 3])],
+        [helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, ["batch", size, size, 3])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *shape[1:]])],
     )
     aside = path.with_suffix(".new")
@@ -106,12 +107,12 @@ def export_backbone(
 class Batches(keras.utils.PyDataset):
     """Features and labels in batches, in another order each epoch.
 
-    Keras would copy an array whole, in full precision: 1.1 GB for the pictures of the challenge.
+    Keras would copy an array whole, in full precision: 1.1 GB for the images of the challenge.
 
     Args:
-        features: Shape `(pictures, features)`; may lie on disk.
-        labels: Of the pictures.
-        batch: Pictures in one.
+        features: Shape `(images, features)`; may lie on disk.
+        labels: Of the images.
+        batch: Images in one.
         seed: Decides the order.
     """
 
@@ -165,7 +166,7 @@ def fit_head(
     settings: HeadSettings,
     workshop: Workshop,
 ) -> keras.Model:
-    """Fit a head on features `(pictures, features)`; it gives logits `(pictures, classes)`."""
+    """Fit a head on features `(images, features)`; it gives logits `(images, classes)`."""
     keras.utils.set_random_seed(workshop.seed)
     head = build_head(features, labels.classes, settings)
     batches = Batches(features, labels, settings.batch, workshop.seed)
@@ -183,12 +184,12 @@ def fit_head(
     history = head.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0)
     for epoch, loss in enumerate(history.history["loss"]):
         workshop.curve(f"{name}_loss", epoch + 1, float(loss))
-    workshop.tell(f"{name}: head fitted on {len(features)} pictures")
+    workshop.tell(f"{name}: head fitted on {len(features)} images")
     return head
 
 
 def predict_logits(folder: Path, features: Features) -> Floats:
-    """Logits of the head in a folder, shape `(pictures, classes)`."""
+    """Logits of the head in a folder, shape `(images, classes)`."""
     head = keras.models.load_model(folder / HEAD)
     logits = np.zeros((len(features), head.output_shape[1]), np.float32)
     for start in range(0, len(features), PIECE):

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.efficientnet import EfficientNetLite0
 from trainer.candidates.image.head import FrozenBackbone
 from trainer.candidates.image.xception import SIZE, XceptionFrozen
@@ -19,7 +20,7 @@ from trainer.candidates.protocols import Workshop
 class XceptionAndEfficientNet(FrozenBackbone):
     """Frozen features `(batch, 3328)` of both networks under a fitted head."""
 
-    name: str = "picture_pair"
+    name: str = "image_pair"
     size: int = SIZE
     weights_file: str = XceptionFrozen.weights_file
     code: tuple[str, ...] = (
@@ -38,7 +39,7 @@ class XceptionAndEfficientNet(FrozenBackbone):
         small = EfficientNetLite0()
         # `missing` has seen to it that there is a folder of weights.
         folder = None if weights is None else weights.parent
-        pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+        pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name=IMAGE_INPUT)
         features = [
             XceptionFrozen().build(weights)(pixels),
             small.build(folder and folder / small.weights_file)(pixels),

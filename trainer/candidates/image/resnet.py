@@ -1,4 +1,4 @@
-"""ResNet50 with ImageNet weights, frozen: the challenge's own reference for pictures.
+"""ResNet50 with ImageNet weights, frozen: the challenge's own reference for images.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016).
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import FrozenBackbone
 from trainer.candidates.imagenet import with_weights
 
@@ -20,7 +21,7 @@ MEAN_COLOUR = (103.939, 116.779, 123.68)
 class ResNet50(FrozenBackbone):
     """Frozen features `(batch, 2048)` under a fitted head."""
 
-    name: str = "picture_resnet50"
+    name: str = "image_resnet50"
     size: int = 224
     weights_file: str = "resnet50_imagenet_notop.npz"
     code: tuple[str, ...] = ("trainer.candidates.image.resnet", "trainer.candidates.image.head")
@@ -35,6 +36,6 @@ class ResNet50(FrozenBackbone):
             )
 
         network = with_weights(build, weights, self.weights_file)
-        pixels = keras.Input((self.size, self.size, 3), dtype="float32", name="pictures")
+        pixels = keras.Input((self.size, self.size, 3), dtype="float32", name=IMAGE_INPUT)
         centred = layers.Rescaling(1.0, offset=[-value for value in MEAN_COLOUR])(pixels[..., ::-1])
         return keras.Model(pixels, network(centred))

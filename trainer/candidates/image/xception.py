@@ -1,8 +1,8 @@
 """Xception with ImageNet weights: frozen, or with its last block fitted too.
 
 Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017). Everything before
-the last block is computed once for each picture and kept on disk; so a fit of the last block costs
-two matrix products a picture and not the whole network.
+the last block is computed once for each image and kept on disk; so a fit of the last block costs
+two matrix products an image and not the whole network.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import (
     BACKBONE,
     HEAD,
@@ -26,7 +27,7 @@ from trainer.candidates.image.head import (
 )
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.onnx.graph import Graph
-from trainer.candidates.protocols import Floats, Labels, Maps, Pictures, Workshop
+from trainer.candidates.protocols import Floats, Images, Labels, Maps, Workshop
 
 SIZE = 299
 WEIGHTS = "xception_imagenet_notop_fp16.npz"
@@ -59,8 +60,8 @@ class TuningSettings:
     head_learning_rate: float = 2e-4
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
-    #: What the frozen part makes of a picture takes 200 KB of disk; 85,000 would take 17 GB.
-    most_pictures: int = 20_000
+    #: What the frozen part makes of an image takes 200 KB of disk; 85,000 would take 17 GB.
+    most_images: int = 20_000
     #: Parameter of the beta distribution of mixup (Zhang et al. 2018).
     mixup: float = 0.2
 
@@ -69,7 +70,7 @@ class TuningSettings:
 class XceptionFrozen(FrozenBackbone):
     """Frozen features under a fitted head."""
 
-    name: str = "picture_xception"
+    name: str = "image_xception"
     size: int = SIZE
     weights_file: str = WEIGHTS
     code: tuple[str, ...] = CODE
@@ -83,7 +84,7 @@ class XceptionFrozen(FrozenBackbone):
 class XceptionTuned:
     """The last block and the head fitted together; the rest stays frozen."""
 
-    name: str = "picture_xception_tuned"
+    name: str = "image_xception_tuned"
     size: int = SIZE
     settings: TuningSettings = field(default_factory=TuningSettings)
     code: tuple[str, ...] = CODE
@@ -97,19 +98,19 @@ class XceptionTuned:
         """Say which file of weights is not there."""
         return XceptionFrozen().missing(workshop)
 
-    def fit(self, pictures: Pictures, labels: Labels, folder: Path, workshop: Workshop) -> None:
-        """Keep what the frozen part makes of the pictures, then fit what stands above."""
+    def fit(self, images: Images, labels: Labels, folder: Path, workshop: Workshop) -> None:
+        """Keep what the frozen part makes of the images, then fit what stands above."""
         places = self._chosen(labels, workshop.seed)
-        pictures, labels = pictures.take(places), labels.take(places)
+        images, labels = images.take(places), labels.take(places)
         file = None if workshop.weights is None else workshop.weights / WEIGHTS
         network = build_network(file)
         trunk = network.get_layer(TOP_LAYERS[0]).input
         if not (folder / TRUNK).exists():
-            pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+            pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name=IMAGE_INPUT)
             whole = keras.Model(network.input, trunk)
             frozen = keras.Model(pixels, whole(_scaled(pixels)))
             export_backbone(frozen, SIZE, folder / TRUNK, workshop.storage)
-        maps = pictures.maps(folder / TRUNK, SIZE, folder / "maps.npy")
+        maps = images.maps(folder / TRUNK, SIZE, folder / "maps.npy")
         top = _top(network, maps.shape[1:])
         # A head that knows nothing would shake what the block has learned.
         head = fit_head(self.name, _features(top, maps), labels, self.settings.head, workshop)
@@ -122,19 +123,19 @@ class XceptionTuned:
         # Gigabytes that nobody reads again.
         (folder / "maps.npy").unlink()
 
-    def predict(self, pictures: Pictures, folder: Path) -> Floats:
-        """Logits, shape `(len(pictures), classes)`."""
-        return predict_logits(folder, pictures.features(self.network, folder / BACKBONE, SIZE))
+    def predict(self, images: Images, folder: Path) -> Floats:
+        """Logits, shape `(len(images), classes)`."""
+        return predict_logits(folder, images.features(self.network, folder / BACKBONE, SIZE))
 
     def export(self, graph: Graph, folder: Path) -> str:
         """Add the head."""
         return export_head(graph, folder)
 
     def _chosen(self, labels: Labels, seed: int) -> NDArray[np.int64]:
-        """Pictures to fit on, in their order; officially labelled ones first, where many are."""
+        """Images to fit on, in their order; officially labelled ones first, where many are."""
         chance = np.random.default_rng(seed).random(len(labels.targets))
         order = np.lexsort((chance, ~labels.is_official))
-        return np.sort(order[: self.settings.most_pictures])
+        return np.sort(order[: self.settings.most_images])
 
     def _fit_both(
         self,
@@ -186,7 +187,7 @@ def build_backbone(weights: Path | None) -> keras.Model:
 
 
 def _with_pixels(network: keras.Model) -> keras.Model:
-    pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name="pictures")
+    pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name=IMAGE_INPUT)
     return keras.Model(pixels, network(_scaled(pixels)))
 
 

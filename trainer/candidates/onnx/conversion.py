@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.onnx.graph import OPSET
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def as_onnx(network: keras.Model, size: int) -> onnx.ModelProto:
-    """Convert a network of pictures: `pictures` float32 `(batch, size, size, 3)` to its output."""
+    """Convert a network of images: `images` float32 `(batch, size, size, 3)` to its output."""
     values = [
         variable.numpy()
         for variable in (*network.trainable_variables, *network.non_trainable_variables)
@@ -31,18 +32,18 @@ def as_onnx(network: keras.Model, size: int) -> onnx.ModelProto:
     weights = {f"weight_{place}": one for place, one in enumerate(values) if one.ndim > 1}
     trainable = len(network.trainable_variables)
 
-    def call(pictures: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
+    def call(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
         named = dict(zip(weights, given, strict=True))
         state = [
             named.get(f"weight_{place}", None if value.ndim > 1 else tf.constant(value))
             for place, value in enumerate(values)
         ]
         found, _ = network.stateless_call(
-            state[:trainable], state[trainable:], pictures, training=False
+            state[:trainable], state[trainable:], images, training=False
         )
         return found
 
-    signature = [tf.TensorSpec((None, size, size, 3), tf.float32, name="pictures")]
+    signature = [tf.TensorSpec((None, size, size, 3), tf.float32, name=IMAGE_INPUT)]
     signature += [tf.TensorSpec(one.shape, one.dtype, name=name) for name, one in weights.items()]
     function = tf.function(call, autograph=False)
     model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)

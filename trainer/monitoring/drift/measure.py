@@ -1,8 +1,8 @@
 """Compares a window of answers with the release's reference: what moved, how far, which products.
 
     text, image    a classifier tells the window's products from the reference's
-    prediction     other categories are answered, or text and picture agree less often
-    quality        more products without a title, broken pictures, new languages
+    prediction     other categories are answered, or text and image agree less often
+    quality        more products without a title, broken images, new languages
 
 Something moved when its effect is larger than the threshold and chance does not explain it.
 """
@@ -111,7 +111,7 @@ def _content(
     features = _features(modality, reference, window)
     edge = np.quantile(told.reference, 1 - UNLIKE)
     is_unlike = told.window > edge
-    what = "Texts" if modality is Modality.TEXT else "Pictures"
+    what = "Texts" if modality is Modality.TEXT else "Images"
     strangest = np.argsort(-told.window, kind="stable")[:MOST_TOLD]
     return Measured(
         effect=round(told.difference.effect, 4),
@@ -182,10 +182,10 @@ def _prediction(
             threshold=limits.share,
             p_value=agreement.p_value,
             rows=agree[1],
-            sentence=f"Text and picture agree on {now:.0%} of the products, not on {before:.0%}",
+            sentence=f"Text and image agree on {now:.0%} of the products, not on {before:.0%}",
             features=[
                 {
-                    "name": "text and picture agree",
+                    "name": "text and image agree",
                     "reference": round(before, 4),
                     "window": round(now, 4),
                     **_as_dict(agreement),

@@ -16,7 +16,7 @@ from shared.db.models import Job, JobStatus, Score, now
 from shared.errors import NotFound
 from shared.storage import Storage
 from trainer.monitoring.performance.answers import PROBABILITY_TYPE
-from trainer.reference.descriptors import describe_picture, describe_texts
+from trainer.reference.descriptors import describe_image, describe_texts
 from trainer.reference.sample import Products
 
 Floats = NDArray[np.float64]
@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 SETTLED = timedelta(seconds=5)
 #: Rows of one question; both databases take more.
 PIECE = 1_000
-#: Pictures of a window that are looked at: 2 ms each, and more make no effect clearer.
-MOST_PICTURES = 500
+#: Images of a window that are looked at: 2 ms each, and more make no effect clearer.
+MOST_IMAGES = 500
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def next_answers(
 def products_of(
     session: Session, storage: Storage, answered: Sequence[Answered], categories: CategorySet
 ) -> Products:
-    """Describe answered products; the pictures of some of them are read.
+    """Describe answered products; the images of some of them are read.
 
     Raises:
         Unavailable: The storage does not answer.
@@ -78,7 +78,7 @@ def products_of(
     return Products(
         texts,
         describe_texts(texts),
-        _pictures(storage, answered),
+        _images(storage, answered),
         _scores(session, answered, len(categories)),
         np.array(answers, np.int64),
     )
@@ -96,15 +96,15 @@ def _of(row: Row[Any]) -> Answered:
     return Answered(**row._mapping)
 
 
-def _pictures(storage: Storage, answered: Sequence[Answered]) -> dict[int, Floats | None]:
+def _images(storage: Storage, answered: Sequence[Answered]) -> dict[int, Floats | None]:
     shown = [(place, one.image_uri) for place, one in enumerate(answered) if one.image_uri]
-    chosen = np.unique(np.linspace(0, len(shown) - 1, min(len(shown), MOST_PICTURES)).astype(int))
+    chosen = np.unique(np.linspace(0, len(shown) - 1, min(len(shown), MOST_IMAGES)).astype(int))
     found: dict[int, Floats | None] = {}
     for place, uri in (shown[number] for number in chosen):
         try:
-            found[place] = describe_picture(storage.get(uri))
+            found[place] = describe_image(storage.get(uri))
         except NotFound:
-            # It is older than pictures are kept, or its catalog was deleted.
+            # It is older than images are kept, or its catalog was deleted.
             continue
     return found
 

@@ -63,7 +63,7 @@ class DriftWatch:
     Args:
         unit_of_work: Where answers, windows and alerts are.
         registry: Knows the champion.
-        storage: Has the pictures.
+        storage: Has the images.
         settings: How large windows are, and when an alert is raised.
     """
 

@@ -2,7 +2,7 @@
 
     python -m trainer.monitoring.performance.held_out RELEASE DATA --out FILE
 
-A process of its own, for it loads models and pictures: its memory is given back when it ends. Its
+A process of its own, for it loads models and images: its memory is given back when it ends. Its
 probabilities are kept, so that the same release on the same rows is scored once.
 """
 
@@ -56,14 +56,14 @@ def score(folder: Path, data: Dataset, kept: Path) -> dict[str, Any]:
 
     Returns:
         By modality `measured` and `estimated`, each an `Estimate` as JSON has it. `fusion` is what
-        would be served: of rows that have only a text or a picture, by that.
+        would be served: of rows that have only a text or an image, by that.
 
     Raises:
         InvalidInput: The folder is not a release, or no row can be asked.
     """
     rows = askable(data)
     if rows.empty:
-        raise InvalidInput("Expected at least one test row with a text or a picture")
+        raise InvalidInput("Expected at least one test row with a text or an image")
     found = _kept_scores(folder, data, kept)
     truth = rows["code"].astype(np.int64)
     parts = {"fusion": found.answered, "text": found.text, "image": found.image}

@@ -12,7 +12,7 @@ from trainer.pages.svg import Chart
 
 Json = dict[str, Any]
 
-MODALITY_NAMES = {"fusion": "Answers", "text": "Text alone", "image": "Picture alone"}
+MODALITY_NAMES = {"fusion": "Answers", "text": "Text alone", "image": "Image alone"}
 #: Where it is known from what is taken for what.
 SOURCES = {
     "labels": "answers that people labelled",

@@ -206,7 +206,7 @@ def degraded_answers(evidence: Evidence) -> Finding:
     share = evidence.degraded / max(evidence.answered, 1)
     found = (
         f"{evidence.degraded:,} of {evidence.answered:,} answers are from less than was sent, such "
-        f"as an unreadable picture ({share:.2%})."
+        f"as an unreadable image ({share:.2%})."
     )
     return Finding(rule, Level.WATCH, share > DEGRADED_SHARE, found)
 

@@ -24,7 +24,7 @@ from rayon.cli.screen import Screen, duration
 from rayon.client import Rayon
 from rayon.errors import RayonError
 
-#: So many rejected rows, or names of pictures, are shown; files have all.
+#: So many rejected rows, or names of images, are shown; files have all.
 SHOWN = 5
 
 
@@ -54,7 +54,7 @@ def catalog(
     ] = None,
     images: Annotated[
         Path | None,
-        Option("--images", exists=True, dir_okay=False, readable=True, help="ZIP of pictures."),
+        Option("--images", exists=True, dir_okay=False, readable=True, help="ZIP of images."),
     ] = None,
     out: Annotated[
         Path | None, Option("--out", "-o", dir_okay=False, help="Where the answers go, as CSV.")
@@ -196,7 +196,7 @@ def _report(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
     screen.answer(_summary(catalog))
     if catalog.error:
         screen.answer(f"{catalog.error.message} ({catalog.error.code})")
-    _report_pictures(catalog, screen)
+    _report_images(catalog, screen)
     _report_rejected(catalog, wanted, screen)
     if catalog.counts.failed:
         screen.answer(f"To try the rows that failed again: {wanted.command(catalog, '--retry')}")
@@ -223,7 +223,7 @@ def _summary(catalog: Catalog) -> str:
     return f"{catalog.name or catalog.id} {catalog.status}: {', '.join(parts)}"
 
 
-def _report_pictures(catalog: Catalog, screen: Screen) -> None:
+def _report_images(catalog: Catalog, screen: Screen) -> None:
     if catalog.unmatched_images:
         screen.say(f"Not in the ZIP, so classified by text: {_some(catalog.unmatched_images)}")
     if catalog.unused_images:

@@ -100,13 +100,13 @@ def _ask_all(client: Rayon, chosen: Sequence[Review], screen: Screen) -> None:
 def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["told", "skipped", "end"]:
     """Show an answer until the truth is told, or left open."""
     _show(review, screen)
-    options = "Number, code, Enter to skip, q to end" + (", p for the picture" * bool(review.image))
+    options = "Number, code, Enter to skip, q to end" + (", p for the image" * bool(review.image))
     while True:
         said = prompt(options, default="", show_default=False, err=True).strip().lower()
         if said in ("", "q"):
             return "end" if said else "skipped"
         if said == "p" and review.image:
-            screen.say(f"Picture: {_picture(client, review)}")
+            screen.say(f"Image: {_image(client, review)}")
             continue
         code = _code(review, said)
         if code is None:
@@ -146,9 +146,9 @@ def _choices(review: Review) -> Sequence[Choice]:
     return review.answer.top[:CHOICES] if review.answer else ()
 
 
-def _picture(client: Rayon, review: Review) -> Path:
+def _image(client: Rayon, review: Review) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="rayon-"))
-    return client.review_picture(review.job_id, folder / "picture")
+    return client.review_image(review.job_id, folder / "image")
 
 
 def _tell(report: LabelReport, screen: Screen) -> None:

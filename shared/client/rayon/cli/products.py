@@ -22,7 +22,7 @@ def classify(
     description: Annotated[str, Option("--description", "-d", help="Its description.")] = "",
     image: Annotated[
         Path | None,
-        Option("--image", "-i", exists=True, dir_okay=False, readable=True, help="Its picture."),
+        Option("--image", "-i", exists=True, dir_okay=False, readable=True, help="Its image."),
     ] = None,
     model: Model = "fusion",
     release: ReleaseName = "champion",
@@ -35,7 +35,7 @@ def classify(
     A pipe gets code, category and confidence, separated by tabs.
     """
     if not (title.strip() or description.strip() or image):
-        raise BadParameter("Give a title, a description or a picture.")
+        raise BadParameter("Give a title, a description or an image.")
     screen = Screen()
     with connected(url, screen) as client:
         job = client.submit(title, description, image, model=model, release=release)

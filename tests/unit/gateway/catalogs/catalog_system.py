@@ -30,11 +30,11 @@ def table(*rows: Sequence[str], header: str = "designation,description,image") -
     return text.getvalue().encode()
 
 
-def archive(**pictures: bytes) -> bytes:
-    """A ZIP archive of pictures named `<name>.jpg`."""
+def archive(**images: bytes) -> bytes:
+    """A ZIP archive of images named `<name>.jpg`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
-        for name, content in pictures.items():
+        for name, content in images.items():
             made.writestr(f"{name}.jpg", content)
     return file.getvalue()
 
@@ -121,7 +121,7 @@ def texts_sent(api: Api) -> list[list[str]]:
     return [[item.designation for item in message.items] for message in sent]
 
 
-def pictures_sent(api: Api) -> list[list[str]]:
-    """The addresses of each message of pictures."""
+def images_sent(api: Api) -> list[list[str]]:
+    """The addresses of each message of images."""
     sent = [one for one in api.broker.messages if isinstance(one, ScoreImage)]
     return [[item.uri for item in message.items] for message in sent]

@@ -40,8 +40,8 @@ BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
     "cut zip": ({"products": ROWS, "images": ZIP[:-10]}, {}, 422, "images"),
     "unknown model": ({"products": ROWS}, {"model": "audio"}, 422, "model"),
     "unknown release": ({"products": ROWS}, {"release": "77"}, 422, "release"),
-    "pictures without an archive": ({"products": ROWS}, {"model": "image"}, 422, "images"),
-    "pictures without a column": (
+    "images without an archive": ({"products": ROWS}, {"model": "image"}, 422, "images"),
+    "images without a column": (
         {"products": b"designation\nA\n", "images": ZIP},
         {"model": "image"},
         422,

@@ -16,7 +16,7 @@ from gateway.catalogs import slices
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.row_check import Checked
-from gateway.catalogs.slices import MISSING_PICTURE
+from gateway.catalogs.slices import MISSING_IMAGE
 from shared.contracts import Modality
 from shared.db.models import Catalog, User, now
 from shared.errors import InvalidInput, Unavailable
@@ -25,8 +25,8 @@ from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
     archive,
+    images_sent,
     jobs_of,
-    pictures_sent,
     send,
     show,
     step_until_checked,
@@ -104,7 +104,7 @@ def test_window_grows_with_the_workers_of_its_kind(
     step_until_checked(api, works, catalog["id"])
     for _ in range(3):
         works.step()
-    # More workers of texts, as a scaler starts them, get more texts, however few have pictures.
+    # More workers of texts, as a scaler starts them, get more texts, however few have images.
     assert fed(api, catalog["id"]) == titles[:8]
 
 
@@ -123,34 +123,34 @@ def test_window_is_shared_by_a_users_catalogs_and_each_user_has_one(
     assert counts[0] + counts[1] == 4
 
 
-def test_pictures_are_sent_and_missing_ones_degrade(
+def test_images_are_sent_and_missing_ones_degrade(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     rows = table(["A", "", "a.jpg"], ["B", "", "absent.jpg"], ["C", "", ""])
-    catalog = send(api, mine, rows, archive(a=b"a picture", unused=b"x"))
+    catalog = send(api, mine, rows, archive(a=b"an image", unused=b"x"))
     works = feeder()
     step_until_checked(api, works, catalog["id"])
     works.step()
     first, second, third = jobs_of(api, catalog["id"])
-    assert api.services.storage.get(first.image_uri or "") == b"a picture"
-    assert second.image_uri == MISSING_PICTURE
+    assert api.services.storage.get(first.image_uri or "") == b"an image"
+    assert second.image_uri == MISSING_IMAGE
     assert (third.image_uri, third.wants_image) == (None, False)
-    assert pictures_sent(api) == [[first.image_uri, MISSING_PICTURE]]
+    assert images_sent(api) == [[first.image_uri, MISSING_IMAGE]]
     found = show(api, mine, catalog["id"])
     assert found["unmatched_images"] == ["absent.jpg"]
     assert (found["unused_images"], found["warnings"]) == (["unused.jpg"], 1)
 
 
-def test_slices_with_pictures_are_smaller(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_slices_with_images_are_smaller(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
     rows = table(*(["A", "", "a.jpg"] for _ in range(5)))
-    catalog = send(api, mine, rows, archive(a=b"a picture"))
+    catalog = send(api, mine, rows, archive(a=b"an image"))
     works = feeder(image_slice=2)
     step_until_checked(api, works, catalog["id"])
     works.step()
-    assert [len(message) for message in pictures_sent(api)] == [2, 2, 1]
+    assert [len(message) for message in images_sent(api)] == [2, 2, 1]
 
 
-def test_picture_of_many_rows_is_unpacked_once(
+def test_image_of_many_rows_is_unpacked_once(
     api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, original = [], Archive.read
@@ -161,12 +161,12 @@ def test_picture_of_many_rows_is_unpacked_once(
 
     monkeypatch.setattr(Archive, "read", counting)
     rows = table(*(["A", "", name] for name in ("a.jpg", "b.jpg", "A.jpg", "a.jpg") * 5))
-    catalog = send(api, mine, rows, archive(a=b"a picture", b=b"another"))
+    catalog = send(api, mine, rows, archive(a=b"an image", b=b"another"))
     works = feeder()
     step_until_checked(api, works, catalog["id"])
     works.step()
     kept = [api.services.storage.get(job.image_uri or "") for job in jobs_of(api, catalog["id"])]
-    assert kept == [b"a picture", b"another", b"a picture", b"a picture"] * 5
+    assert kept == [b"an image", b"another", b"an image", b"an image"] * 5
     assert read == ["a.jpg", "b.jpg"]
 
 
@@ -208,7 +208,7 @@ def test_storage_that_fails_in_a_slice_loses_no_row(
     api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = table(*([f"{n}", "", "a.jpg"] for n in range(4)))
-    catalog = send(api, mine, rows, archive(a=b"a picture"))
+    catalog = send(api, mine, rows, archive(a=b"an image"))
     works = feeder(image_slice=2)
     put, calls = Storage.put, 0
 
@@ -225,7 +225,7 @@ def test_storage_that_fails_in_a_slice_loses_no_row(
     works.step()
     works.step()
     assert fed(api, catalog["id"]) == ["0", "1", "2", "3"]
-    assert [len(message) for message in pictures_sent(api)] == [2, 2]
+    assert [len(message) for message in images_sent(api)] == [2, 2]
 
 
 @pytest.fixture

@@ -53,15 +53,15 @@ def encrypted() -> bytes:
 
 
 @pytest.mark.parametrize("name", ["b.jpg", "B.JPG", "a/b.jpg", "./a/b.jpg", "a\\b.jpg"])
-def test_picture_is_found_anywhere(name: str) -> None:
-    assert found(opened(zipped(("A/b.jpg", b"picture"))), name) == b"picture"
+def test_image_is_found_anywhere(name: str) -> None:
+    assert found(opened(zipped(("A/b.jpg", b"image"))), name) == b"image"
 
 
 def test_names_with_backslashes_are_paths() -> None:
-    assert found(opened(zipped(("a\\b.jpg", b"picture"))), "b.jpg") == b"picture"
+    assert found(opened(zipped(("a\\b.jpg", b"image"))), "b.jpg") == b"image"
 
 
-def test_picture_that_is_not_there_is_none() -> None:
+def test_image_that_is_not_there_is_none() -> None:
     assert opened(zipped(("a.jpg", b"x"))).find("b.jpg") is None
 
 
@@ -92,13 +92,13 @@ def test_entry_that_unpacks_to_far_more_is_refused() -> None:
     assert "unpack to 5000000" in refused.reason
 
 
-def test_nested_archive_is_no_picture() -> None:
+def test_nested_archive_is_no_image() -> None:
     archive = opened(zipped(("inner.zip", zipped(("a.jpg", b"x")))))
     assert archive.find("a.jpg") is None
     assert [one.name for one in archive.refused()] == ["inner.zip"]
 
 
-def test_same_name_with_same_content_is_one_picture() -> None:
+def test_same_name_with_same_content_is_one_image() -> None:
     assert found(opened(zipped(("x/a.jpg", b"p"), ("y/a.jpg", b"p"))), "a.jpg") == b"p"
 
 
@@ -202,7 +202,7 @@ def test_bomb_is_refused_as_a_whole(
         opened(zipped(("a.jpg", b"x"), ("b.jpg", b"x")))
 
 
-def test_only_the_last_pictures_are_remembered_for_a_while(
+def test_only_the_last_images_are_remembered_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     archive = opened(zipped(*((f"{n}.jpg", b"x") for n in range(4))))
@@ -241,9 +241,9 @@ def test_long_list_of_entries_is_refused_before_it_is_taken_apart(
 
 def test_entry_with_a_long_name_is_refused() -> None:
     name = f"{'x' * 1_000}.jpg"
-    archive = opened(zipped((name, b"x"), ("a.jpg", b"picture")))
+    archive = opened(zipped((name, b"x"), ("a.jpg", b"image")))
     assert [one.reason for one in archive.refused()] == [
         "Expected a name of at most 1000 characters"
     ]
-    assert found(archive, "a.jpg") == b"picture"
+    assert found(archive, "a.jpg") == b"image"
     assert archive.find(name) is None

@@ -44,7 +44,7 @@ def test_every_kind_of_csv_is_read(delimiter: str, end: str, mark: bytes) -> Non
     assert row.cells["ref"] == "1"
 
 
-def test_challenge_columns_name_the_picture() -> None:
+def test_challenge_columns_name_the_image() -> None:
     [row] = read(b"designation,description,productid,imageid\nA,,12,34\n")
     assert row.image == "image_34_product_12.jpg"
     [row] = read(b"designation,productid,imageid\nA,12,\n")

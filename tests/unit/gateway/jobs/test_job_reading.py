@@ -20,7 +20,7 @@ RESULT = {
         {"prdtypecode": 10, "category": "Livres", "probability": 0.1},
     ],
     "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.9}},
-    "degraded": "image_unreadable: expected a picture",
+    "degraded": "image_unreadable: expected an image",
 }
 
 
@@ -57,11 +57,11 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
 
 
 def test_failed_job_says_why(api: Api, ada: User, hers: dict[str, str]) -> None:
-    error = {"error_code": "image_unreadable", "error_message": "Expected a picture"}
+    error = {"error_code": "image_unreadable", "error_message": "Expected an image"}
     job = make_job(ada, status="failed", finished_at=now(), **error)
     api.add(job)
     shown = api.client.get(f"/v1/jobs/{job.id}", headers=hers).json()
-    assert shown["error"] == {"code": "image_unreadable", "message": "Expected a picture"}
+    assert shown["error"] == {"code": "image_unreadable", "message": "Expected an image"}
     assert shown["result"] is None
 
 

@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 from shared.storage import Storage
 from tests.unit.gateway.conftest import Api
 
-PICTURE = {"image": ("a.jpg", b"not looked at here", "image/jpeg")}
+IMAGE = {"image": ("a.jpg", b"not looked at here", "image/jpeg")}
 
 #: Jobs that are sent at once.
 COMPANY = 6
@@ -32,8 +32,8 @@ def test_text_becomes_a_job_and_one_message(api: Api, mine: dict[str, str]) -> N
     assert [(item.job_id, item.designation) for item in message.items] == [(job["id"], "Piscine")]
 
 
-def test_text_and_picture_ask_both_workers(api: Api, mine: dict[str, str]) -> None:
-    api.client.post("/v1/jobs", headers=mine, data={"description": "x"}, files=PICTURE)
+def test_text_and_image_ask_both_workers(api: Api, mine: dict[str, str]) -> None:
+    api.client.post("/v1/jobs", headers=mine, data={"description": "x"}, files=IMAGE)
     text, image = api.broker.messages
     assert isinstance(text, ScoreText)
     assert isinstance(image, ScoreImage)
@@ -45,7 +45,7 @@ def test_single_model_asks_one_worker(
     api: Api, mine: dict[str, str], model: str, kind: type
 ) -> None:
     data = {"designation": "Piscine", "model": model}
-    answer = api.client.post("/v1/jobs", headers=mine, data=data, files=PICTURE)
+    answer = api.client.post("/v1/jobs", headers=mine, data=data, files=IMAGE)
     assert answer.json()["model"] == model
     assert [type(message) for message in api.broker.messages] == [kind]
 
@@ -113,7 +113,7 @@ def test_same_key_twice_in_one_group_is_one_job(api: Api, mine: dict[str, str]) 
         ({}, {}, "designation"),
         ({"designation": "  ", "description": "\t"}, {}, "designation"),
         ({}, {"image": ("a.jpg", b"", "image/jpeg")}, "designation"),
-        ({"model": "text"}, PICTURE, "designation"),
+        ({"model": "text"}, IMAGE, "designation"),
         ({"model": "image", "designation": "x"}, {}, "image"),
         ({"model": "image"}, {"image": ("a.jpg", b"", "image/jpeg")}, "image"),
         ({"designation": "x", "model": "magic"}, {}, "model"),
@@ -145,7 +145,7 @@ def test_release_can_be_named_by_version(api: Api, mine: dict[str, str]) -> None
     assert api.client.post("/v1/jobs", headers=mine, data=data).json()["release"] == "2"
 
 
-def test_picture_over_the_limit_is_413(api: Api, mine: dict[str, str]) -> None:
+def test_image_over_the_limit_is_413(api: Api, mine: dict[str, str]) -> None:
     files = {"image": ("a.jpg", b"x" * 20_001, "image/jpeg")}
     answer = api.client.post("/v1/jobs", headers=mine, files=files)
     assert answer.status_code == 413
@@ -160,7 +160,7 @@ def test_full_storage_is_503_and_keeps_nothing(
         raise Unavailable("The storage is full")
 
     monkeypatch.setattr(Storage, "put", refuse)
-    answer = api.client.post("/v1/jobs", headers=mine, files=PICTURE)
+    answer = api.client.post("/v1/jobs", headers=mine, files=IMAGE)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert _count(api) == 0
@@ -177,8 +177,8 @@ def test_job_is_kept_while_the_queue_is_down(api: Api, mine: dict[str, str]) -> 
 
 def test_same_key_and_content_give_the_same_job(api: Api, mine: dict[str, str]) -> None:
     headers = {**mine, "Idempotency-Key": "order-1"}
-    first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
-    again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
+    first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=IMAGE)
+    again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=IMAGE)
     assert (again.status_code, again.json()) == (202, first.json())
     assert again.headers["location"] == first.headers["location"]
     assert len(api.broker.messages) == 2
@@ -188,17 +188,17 @@ def test_same_key_and_content_give_the_same_job(api: Api, mine: dict[str, str]) 
 @pytest.mark.parametrize(
     ("data", "files"),
     [
-        ({"designation": "y"}, PICTURE),
-        ({"designation": "x", "model": "text"}, PICTURE),
+        ({"designation": "y"}, IMAGE),
+        ({"designation": "x", "model": "text"}, IMAGE),
         ({"designation": "x"}, {"image": ("a.jpg", b"other", "image/jpeg")}),
-        ({"designation": "", "description": "x"}, PICTURE),
+        ({"designation": "", "description": "x"}, IMAGE),
     ],
 )
 def test_same_key_with_other_content_is_409(
     api: Api, mine: dict[str, str], data: dict[str, str], files: Any
 ) -> None:
     headers = {**mine, "Idempotency-Key": "order-1"}
-    api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=PICTURE)
+    api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=IMAGE)
     answer = api.client.post("/v1/jobs", headers=headers, data=data, files=files)
     assert answer.status_code == 409
     assert _count(api) == 1

@@ -165,7 +165,7 @@ def test_replay_sends_the_message_and_queues_its_failed_jobs(
 
 
 def test_replay_keeps_the_score_of_the_other_modality(api: Api, operator: dict[str, str]) -> None:
-    job = _failed(api.user(), wants_image=True, image_uri="pictures/aa/aa")
+    job = _failed(api.user(), wants_image=True, image_uri="images/aa/aa")
     api.add(job)
     api.add(_failure(job), _failure(job, "image"))
     letter = _letter(job)

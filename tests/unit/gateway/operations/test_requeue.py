@@ -35,7 +35,7 @@ def owner(unit_of_work: UnitOfWork) -> User:
 
 
 def _both(owner: User, **changes: Any) -> Job:
-    return make_job(owner, wants_image=True, image_uri="pictures/aa/aa", **changes)
+    return make_job(owner, wants_image=True, image_uri="images/aa/aa", **changes)
 
 
 def _add(unit_of_work: UnitOfWork, *rows: Any) -> None:

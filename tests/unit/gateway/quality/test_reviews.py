@@ -101,10 +101,10 @@ def test_labelled_review_is_no_longer_asked_for(
         (b"<script>", "application/octet-stream"),
     ],
 )
-def test_picture_of_a_review_is_shown_as_what_it_is(
+def test_image_of_a_review_is_shown_as_what_it_is(
     api: Api, operator: dict[str, str], jobs: list[Job], content: bytes, kind: str
 ) -> None:
-    uri = api.services.storage.put("pictures", content)
+    uri = api.services.storage.put("images", content)
     with api.unit_of_work() as work:
         for job in jobs:
             work.session.get_one(Job, job.id).image_uri = uri
@@ -118,7 +118,7 @@ def test_picture_of_a_review_is_shown_as_what_it_is(
     assert other.status_code == 404
 
 
-def test_review_without_a_picture_has_none_to_show(
+def test_review_without_a_image_has_none_to_show(
     api: Api, operator: dict[str, str], jobs: list[Job]
 ) -> None:
     answer = api.client.get(f"/v1/reviews/{jobs[0].id}/image", headers=operator)

@@ -6,7 +6,7 @@ from shared.db.models import TrainingRun
 from tests.support.factories import make_manifest
 from tests.unit.gateway.conftest import Api
 
-WHY = {"reason": "better on pictures"}
+WHY = {"reason": "better on images"}
 
 
 def test_categories_are_those_of_the_champion(api: Api, mine: dict[str, str]) -> None:

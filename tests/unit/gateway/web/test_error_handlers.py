@@ -93,7 +93,7 @@ def test_body_over_the_limit_is_413_announced_or_not(api: Api, mine: dict[str, s
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["type"] == "urn:rayon:problem:too_large"
-        # And not the smaller limit of pictures, which would let the body in first.
+        # And not the smaller limit of images, which would let the body in first.
         assert "a body of at most 40000 bytes" in answer.json()["detail"]
 
 
@@ -107,7 +107,7 @@ def test_json_over_the_limit_is_413_too(api: Api, admin: dict[str, str]) -> None
     ("method", "path"),
     [("POST", "/v1/token/refresh"), ("POST", "/v1/password"), ("PUT", "/v1/jobs/one/label")],
 )
-def test_what_takes_no_picture_takes_no_more_than_a_small_body(
+def test_what_takes_no_image_takes_no_more_than_a_small_body(
     api: Api, method: str, path: str
 ) -> None:
     answer = api.client.request(method, path, json={"x" * 31_000: 1})

@@ -36,7 +36,7 @@ def test_only_the_servers_start_before_the_tables(tmp_path: Path) -> None:
     assert early == {"program:mlflow", "program:redis"}
 
 
-def test_text_and_picture_workers_have_one_process_per_lane(tmp_path: Path) -> None:
+def test_text_and_image_workers_have_one_process_per_lane(tmp_path: Path) -> None:
     found = configuration(tmp_path)
     for modality in ("text", "image"):
         for lane in ("interactive", "catalog"):

@@ -12,8 +12,8 @@ import yaml
 from gateway.bootstrap import AdminSettings
 from gateway.identity.service_keys import AlertmanagerSettings
 from infra.k8s.rules import containers_of, pod_of
-from shared import settings
 from shared.contracts import STATIONS, Lane, all_queues, queue_name
+from tests.support.settings_groups import settings_groups
 
 PROJECT = Path(__file__).parents[4]
 K8S = PROJECT / "infra" / "k8s"
@@ -27,7 +27,7 @@ SECRETS_OF = {
 NOT_IN_A_CLUSTER = {"RAYON_TRACING_ENDPOINT", "RAYON_WORKER_NICENESS", "TMPDIR"}
 #: Services of Compose that are the steps of the job `prepare`.
 STEPS = {"migrate", "account", "release"}
-#: They read and write no pictures; in Compose all services are told the same of the storage.
+#: They read and write no images; in Compose all services are told the same of the storage.
 WITHOUT_STORAGE = {
     *STEPS,
     *(f"worker-{m}{lane}" for m in ("text", "fusion") for lane in ("", "-catalog")),
@@ -112,11 +112,7 @@ def test_service_is_told_what_compose_tells_it(name: str) -> None:
 
 
 def known_variables() -> set[str]:
-    groups = [
-        one
-        for one in (*vars(settings).values(), AdminSettings, AlertmanagerSettings)
-        if isinstance(one, type) and issubclass(one, settings.Settings)
-    ]
+    groups = {*settings_groups(), AdminSettings, AlertmanagerSettings}
     names = {
         f"{group.model_config.get('env_prefix', '')}{field}".upper()
         for group in groups

@@ -14,8 +14,8 @@ from gateway.identity.service_keys import ALERTMANAGER
 from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from rayon.cli.main import build_app
-from shared import settings
 from tests.support.promql import asked, complaints, known
+from tests.support.settings_groups import settings_groups
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
 RUNBOOK = PROJECT / "infra" / "runbook.md"
@@ -92,11 +92,9 @@ def _is_known(variable: str) -> bool:
     """Whether a service or Compose reads it."""
     if f"${{{variable}" in (PROJECT / "docker-compose.yml").read_text():
         return True
-    groups = [one for one in vars(settings).values() if isinstance(one, type)]
     return variable in {
         f"{one.model_config.get('env_prefix', '')}{field}".upper()
-        for one in groups
-        if issubclass(one, settings.Settings)
+        for one in settings_groups()
         for field in one.model_fields
     }
 

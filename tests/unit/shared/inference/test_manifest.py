@@ -48,7 +48,7 @@ def test_release_may_have_one_modality(tmp_path: Path) -> None:
     found = ReleaseManifest.read(tmp_path)
     assert found.modalities == (Modality.TEXT,)
     assert found.text_part.max_tokens == 64
-    with pytest.raises(ModalityNotInRelease, match="no picture model"):
+    with pytest.raises(ModalityNotInRelease, match="no image model"):
         _ = found.image_part
     with pytest.raises(ModalityNotInRelease, match="no text model"):
         _ = make_manifest(text=None).text_part

@@ -24,9 +24,9 @@ def write_data(folder: Path, rows: int = 60, **labels: object) -> Path:
         values[int(row.removeprefix("row"))] = code
     codes = pd.Series(values, name="prdtypecode", dtype=object)
     codes.to_csv(folder / "Y_train_CVw08PX.csv")
-    pictures = folder / "images" / "image_train"
-    pictures.mkdir(parents=True)
-    (pictures / "image_3_product_3.jpg").write_bytes(b"x")
+    images = folder / "images" / "image_train"
+    images.mkdir(parents=True)
+    (images / "image_3_product_3.jpg").write_bytes(b"x")
     return folder
 
 
@@ -45,11 +45,11 @@ def test_official_layout_alone_is_split_by_title(tmp_path: Path) -> None:
     assert not set(data.part("test").index) & set(data.part("train", "validation").index)
 
 
-def test_pictures_are_found_by_name(tmp_path: Path) -> None:
+def test_images_are_found_by_name(tmp_path: Path) -> None:
     data = load(write_data(tmp_path))
-    found = data.part("train", "validation", "test", picture=True)
-    assert [Path(path).name for path in found["picture"]] == ["image_3_product_3.jpg"]
-    assert data.read_picture(found["picture"].iloc[0]) == b"x"
+    found = data.part("train", "validation", "test", image=True)
+    assert [Path(path).name for path in found["image"]] == ["image_3_product_3.jpg"]
+    assert data.read_image(found["image"].iloc[0]) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_pictures_are_found_by_name(tmp_path: Path) -> None:
         ("images/image_train.zip", "image_train/image_3_product_3.jpg"),
     ],
 )
-def test_packed_pictures_are_read_without_unpacking(
+def test_packed_images_are_read_without_unpacking(
     tmp_path: Path, archive: str, member: str
 ) -> None:
     loose = load(write_data(tmp_path))
@@ -68,8 +68,8 @@ def test_packed_pictures_are_read_without_unpacking(
     with zipfile.ZipFile(tmp_path / archive, "w") as packed:
         packed.writestr(member, b"x")
     data = load(tmp_path)
-    references = data.rows.loc[data.rows["picture"] != "", "picture"]
-    assert data.read_picture(references.loc[3]) == b"x"
+    references = data.rows.loc[data.rows["image"] != "", "image"]
+    assert data.read_image(references.loc[3]) == b"x"
     assert data.fingerprint == loose.fingerprint
 
 
@@ -120,13 +120,13 @@ def test_where_the_folder_lies_does_not_matter(tmp_path: Path) -> None:
     assert load(folder.rename(tmp_path.with_name("moved"))).fingerprint == before
 
 
-def test_other_pictures_and_labels_are_other_data(tmp_path: Path) -> None:
+def test_other_images_and_labels_are_other_data(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     before = load(folder).fingerprint
-    picture = folder / "images/image_train/image_3_product_3.jpg"
-    picture.write_bytes(b"larger")
+    image = folder / "images/image_train/image_3_product_3.jpg"
+    image.write_bytes(b"larger")
     larger = load(folder).fingerprint
-    picture.rename(picture.with_name("image_4_product_4.jpg"))
+    image.rename(image.with_name("image_4_product_4.jpg"))
     moved = load(folder).fingerprint
     labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
     labels.iloc[0] = 10
@@ -172,7 +172,7 @@ def test_own_columns_and_categories_are_enough(tmp_path: Path) -> None:
     assert data.rows["designation"].tolist() == ["Stylo, bleu", "Pen"]
     assert data.rows["description"].tolist() == ["a\nb", ""]
     assert [data.categories.name(code) for code in data.categories.codes] == ["Stylos", "Autres"]
-    assert [Path(path).name for path in data.rows["picture"]] == ["a.png", ""]
+    assert [Path(path).name for path in data.rows["image"]] == ["a.png", ""]
     assert data.official_share == {}
 
 
@@ -195,12 +195,12 @@ def test_class_with_one_row_is_trained_on(tmp_path: Path) -> None:
     assert data.categories.codes == (10, 99, 2583)
 
 
-def test_data_without_any_picture_is_read(tmp_path: Path) -> None:
+def test_data_without_any_image_is_read(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     shutil.rmtree(folder / "images")
     data = load(folder)
-    assert (data.rows["picture"] == "").all()
-    assert len(data.part("train", picture=True)) == 0
+    assert (data.rows["image"] == "").all()
+    assert len(data.part("train", image=True)) == 0
 
 
 def test_one_class_only_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ products = st.lists(st.tuples(titles, st.sampled_from([10, 20, 30])), min_size=1
 
 def frame(rows: list[tuple[str, int]]) -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=["designation", "code"])
-    return found.assign(description="", picture_name=[f"{i}.jpg" for i in range(len(rows))])
+    return found.assign(description="", image_name=[f"{i}.jpg" for i in range(len(rows))])
 
 
 @given(products)
@@ -21,7 +21,7 @@ def test_same_title_is_on_one_side(rows: list[tuple[str, int]]) -> None:
     table = frame(rows)
     keys = [
         split_key(title) or name
-        for title, name in zip(table["designation"], table["picture_name"], strict=True)
+        for title, name in zip(table["designation"], table["image_name"], strict=True)
     ]
     assert hashed_parts(table).groupby(keys).nunique().max() == 1
 

@@ -10,7 +10,7 @@ from PIL import Image
 from shared.errors import InvalidInput
 from tests.unit.trainer.datasets.test_loading import write_data, write_simple, write_weak
 from trainer.datasets.findings import DatasetReport
-from trainer.datasets.images import ZipPictures
+from trainer.datasets.images import ZipImages
 from trainer.datasets.validation import check, run_check
 
 
@@ -18,7 +18,7 @@ def found(report: DatasetReport) -> dict[str, tuple[int, tuple[int | str, ...]]]
     return {one.code: (one.count, one.rows) for one in report.findings}
 
 
-def picture() -> bytes:
+def image() -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (4, 3), "red").save(content, "PNG")
     return content.getvalue()
@@ -29,21 +29,21 @@ def write_good(folder: Path, rows: int = 20) -> Path:
     lines = ["designation,image,prdtypecode"]
     for row in range(rows):
         lines.append(f"produit {row},{row}.png,{10 + row % 2}")
-        (folder / "images" / f"{row}.png").write_bytes(picture())
+        (folder / "images" / f"{row}.png").write_bytes(image())
     return write_simple(folder, "\n".join(lines))
 
 
 def test_good_data_has_no_findings(tmp_path: Path) -> None:
     report = check(write_good(tmp_path), deep=True)
-    assert report == DatasetReport(rows=20, classes=2, pictures=20)
+    assert report == DatasetReport(rows=20, classes=2, images=20)
     assert report.is_trainable
 
 
-def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> None:
+def test_missing_and_broken_images_are_counted_and_named(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     for row in range(12):
         (folder / "images" / f"{row}.png").unlink()
-    (folder / "images" / "15.png").write_bytes(b"no picture")
+    (folder / "images" / "15.png").write_bytes(b"no image")
     report = check(folder)
     assert found(report) == {
         "missing_pictures": (12, tuple(range(10))),
@@ -52,14 +52,14 @@ def test_missing_and_broken_pictures_are_counted_and_named(tmp_path: Path) -> No
     assert report.is_trainable
 
 
-def test_picture_that_is_cut_off_is_found_by_a_deep_check(tmp_path: Path) -> None:
+def test_image_that_is_cut_off_is_found_by_a_deep_check(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
-    (folder / "images" / "3.png").write_bytes(picture()[:50])
+    (folder / "images" / "3.png").write_bytes(image()[:50])
     assert check(folder).findings == ()
     assert found(check(folder, deep=True)) == {"unreadable_pictures": (1, (3,))}
 
 
-def test_no_pictures_at_all_is_a_warning(tmp_path: Path) -> None:
+def test_no_images_at_all_is_a_warning(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     shutil.rmtree(folder / "images")
     report = check(folder)
@@ -67,7 +67,7 @@ def test_no_pictures_at_all_is_a_warning(tmp_path: Path) -> None:
     assert report.is_trainable
 
 
-def test_all_pictures_broken_is_a_warning(tmp_path: Path) -> None:
+def test_all_images_broken_is_a_warning(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     for path in (folder / "images").iterdir():
         path.write_bytes(b"")
@@ -171,7 +171,7 @@ def test_command_says_all_and_how_it_ended(
     folder = write_data(tmp_path, row7="dix")
     assert run_check(folder) == 1
     said = capsys.readouterr().out
-    assert "20 rows, 2 classes, 20 pictures" in said
+    assert "20 rows, 2 classes, 20 images" in said
     assert "error: Expected whole numbers" in said
     assert "    1 rows: 7" in said
 
@@ -224,10 +224,10 @@ def test_names_of_an_archive_are_listed_without_what_a_mac_adds(tmp_path: Path) 
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for name in ("photos/", "photos/a.png", "__MACOSX/photos/._a.png"):
             archive.writestr(name, b"x" if not name.endswith("/") else b"")
-    assert [*ZipPictures(tmp_path / "images.zip")] == ["photos/a.png"]
+    assert [*ZipImages(tmp_path / "images.zip")] == ["photos/a.png"]
 
 
-def test_too_many_pictures_are_refused_before_they_are_listed(
+def test_too_many_images_are_refused_before_they_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
@@ -236,4 +236,4 @@ def test_too_many_pictures_are_refused_before_they_are_listed(
     monkeypatch.setattr("trainer.datasets.images.MAX_MEMBERS", 3)
     monkeypatch.delattr(zipfile, "ZipInfo")
     with pytest.raises(InvalidInput, match=r"at most 3 files in images\.zip"):
-        ZipPictures(tmp_path / "images.zip")
+        ZipImages(tmp_path / "images.zip")

@@ -8,28 +8,28 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shared.db.datasets import pictures_folder, upload_folder
+from shared.db.datasets import images_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets import tables, versions
-from trainer.datasets.images import read_picture
+from trainer.datasets.images import read_image
 from trainer.datasets.loading import load
 from trainer.datasets.versions import Built, LabelledJob, Wanted, build, load_version
 
 Make = Callable[..., Built]
 
 
-def picture(colour: str) -> bytes:
+def image(colour: str) -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (4, 3), colour).save(content, "PNG")
     return content.getvalue()
 
 
-def packed(**pictures: bytes) -> bytes:
+def packed(**images: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for name, one in pictures.items():
+        for name, one in images.items():
             archive.writestr(f"photos/{name}.png", one)
     return content.getvalue()
 
@@ -66,16 +66,16 @@ def rows_of(storage: Storage, version: int, cache: Path = Path("unused")) -> Any
 
 
 def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Path) -> None:
-    red = picture("red")
+    red = image("red")
     built = make(
         1,
         {
             "products": table(range(30)),
-            "images": packed(**{"3": red, "4": b"no picture"}),
+            "images": packed(**{"3": red, "4": b"no image"}),
             "categories": b"code,name\n10,Livres\n20,Jeux\n",
         },
     )
-    assert (built.report.rows, built.report.classes, built.report.pictures) == (30, 2, 1)
+    assert (built.report.rows, built.report.classes, built.report.images) == (30, 2, 1)
     found = {one.code: one.count for one in built.report.findings}
     assert found == {"missing_pictures": 28, "unreadable_pictures": 1}
     data = load_version(storage, "shop", 1, tmp_path / "cache")
@@ -83,9 +83,9 @@ def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Pat
     assert data.categories.name(20) == "Jeux"
     rows: Any = data.rows.set_index("id")
     assert rows.loc["p7", ["designation", "code"]].tolist() == ["produit 7", 20]
-    assert data.read_picture(rows.loc["p3", "picture"]) == red
-    assert Path(rows.loc["p3", "picture"]).read_bytes() == red
-    assert (rows["picture"] != "").sum() == 1
+    assert data.read_image(rows.loc["p3", "image"]) == red
+    assert Path(rows.loc["p3", "image"]).read_bytes() == red
+    assert (rows["image"] != "").sum() == 1
     assert {"train", "test", "validation"} == set(rows["part"])
 
 
@@ -129,52 +129,52 @@ def test_row_with_the_title_of_an_old_one_joins_its_side(make: Make, storage: St
 
 def test_labels_of_people_come_in_with_their_products(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(10))})
-    uri = storage.put("pictures", picture("blue"))
+    uri = storage.put("images", image("blue"))
     jobs = [
         LabelledJob("a", "Piscine", "ronde", uri, 20),
-        LabelledJob("b", "", "", f"pictures/00/{'0' * 64}", 10),
+        LabelledJob("b", "", "", f"images/00/{'0' * 64}", 10),
     ]
     built = make(2, {}, base=1, jobs=jobs)
     assert built.report.rows == 12
     rows = rows_of(storage, 2)
     assert rows.loc["job-a", ["designation", "code"]].tolist() == ["Piscine", 20]
-    assert Path(rows.loc["job-a", "picture"]).read_bytes() == picture("blue")
-    assert rows.loc["job-b", "picture"] == ""
+    assert Path(rows.loc["job-a", "image"]).read_bytes() == image("blue")
+    assert rows.loc["job-b", "image"] == ""
     corrected = [LabelledJob("a", "Piscine", "ronde", uri, 10)]
     make(3, {}, base=2, jobs=corrected)
     assert rows_of(storage, 3).loc["job-a", "code"] == 10
     assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
 
 
-def test_picture_that_many_rows_name_is_read_once(
+def test_image_that_many_rows_name_is_read_once(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
 
     def note(reference: str) -> bytes:
         read.append(reference.rpartition("/")[2])
-        return read_picture(reference)
+        return read_image(reference)
 
-    monkeypatch.setattr(versions, "read_picture", note)
+    monkeypatch.setattr(versions, "read_image", note)
     lines = [f"{n},produit {n},{'ab'[n % 2]}.png,{10 + n % 2}" for n in range(20)]
     products = "\n".join(["id,designation,image,prdtypecode", *lines, "x,rien,c.png,10"])
-    pictures = packed(a=picture("red"), b=picture("blue"), c=b"no picture")
-    report = make(1, {"products": products.encode(), "images": pictures}).report
+    images = packed(a=image("red"), b=image("blue"), c=b"no image")
+    report = make(1, {"products": products.encode(), "images": images}).report
     assert sorted(read) == ["a.png", "b.png"]
-    assert report.pictures == 20
+    assert report.images == 20
     [broken] = report.findings
     assert (broken.code, broken.rows) == ("unreadable_pictures", (20,))
-    names = rows_of(storage, 1)["picture"].map(lambda path: Path(path).name)
+    names = rows_of(storage, 1)["image"].map(lambda path: Path(path).name)
     assert names["0"] == names["2"] != names["1"]
     assert names["x"] == ""
 
 
-def test_picture_of_many_jobs_is_copied_once(
+def test_image_of_many_jobs_is_copied_once(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = storage.put("pictures", picture("red"))
+    uri = storage.put("images", image("red"))
     jobs = [LabelledJob(str(n), "a", "", uri, 10 + n % 2) for n in range(5)]
-    gone = LabelledJob("gone", "b", "", "pictures/00/gone", 10)
+    gone = LabelledJob("gone", "b", "", "images/00/gone", 10)
     read: list[str] = []
     get = storage.get
 
@@ -183,8 +183,8 @@ def test_picture_of_many_jobs_is_copied_once(
         return get(uri)
 
     monkeypatch.setattr(storage, "get", note)
-    assert make(1, {}, jobs=[*jobs, gone, gone]).report.pictures == 5
-    assert read == [uri, "pictures/00/gone"]
+    assert make(1, {}, jobs=[*jobs, gone, gone]).report.images == 5
+    assert read == [uri, "images/00/gone"]
 
 
 def test_products_without_ids_get_ones_that_nobody_has(make: Make, storage: Storage) -> None:
@@ -238,25 +238,25 @@ def test_removing_all_but_one_class_is_refused(make: Make, storage: Storage) -> 
 
 
 def test_building_again_gives_the_same(make: Make, storage: Storage, tmp_path: Path) -> None:
-    files = {"products": table(range(20)), "images": packed(**{"1": picture("red")})}
+    files = {"products": table(range(20)), "images": packed(**{"1": image("red")})}
     first = make(1, files)
     (tmp_path / "scratch-1").rename(tmp_path / "old")
     assert make(1, files) == first
-    assert len(storage.folders(pictures_folder("shop"))) == 1
+    assert len(storage.folders(images_folder("shop"))) == 1
 
 
-def test_pictures_of_a_distant_storage_come_when_they_are_read(tmp_path: Path) -> None:
+def test_images_of_a_distant_storage_come_when_they_are_read(tmp_path: Path) -> None:
     distant = Storage(StorageSettings(url=f"memory://{tmp_path}"))
     (tmp_path / "scratch").mkdir()
     distant.put_at("uploads/1/products.csv", table(range(20)))
-    distant.put_at("uploads/1/images.zip", packed(**{"1": picture("red")}))
+    distant.put_at("uploads/1/images.zip", packed(**{"1": image("red")}))
     build(distant, Wanted("1", "shop", 1, None, ["products", "images"]), tmp_path / "scratch")
     data = load_version(distant, "shop", 1, tmp_path / "cache")
     rows: Any = data.rows.set_index("id")
-    path = Path(rows.loc["p1", "picture"])
+    path = Path(rows.loc["p1", "image"])
     assert not path.exists()
-    assert data.read_picture(str(path)) == picture("red")
-    assert path.read_bytes() == picture("red")
+    assert data.read_image(str(path)) == image("red")
+    assert path.read_bytes() == image("red")
 
 
 def test_training_reads_a_version_by_its_name(
@@ -264,7 +264,7 @@ def test_training_reads_a_version_by_its_name(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    built = make(1, {"products": table(range(20)), "images": packed(**{"1": picture("red")})})
+    built = make(1, {"products": table(range(20)), "images": packed(**{"1": image("red")})})
     monkeypatch.setenv("RAYON_STORAGE_URL", str(tmp_path / "files"))
     monkeypatch.setenv("RAYON_TRAINER_WORK_FOLDER", str(tmp_path / "work"))
     assert load(Path("shop@1")).fingerprint == built.fingerprint

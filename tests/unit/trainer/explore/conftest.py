@@ -1,4 +1,4 @@
-"""A small shop: four categories, pictures good and bad, and every fault that the page counts."""
+"""A small shop: four categories, images good and bad, and every fault that the page counts."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ ROWS = [
 ]
 
 
-def picture(colour: str, size: tuple[int, int] = (60, 40), form: str = "JPEG") -> bytes:
+def image(colour: str, size: tuple[int, int] = (60, 40), form: str = "JPEG") -> bytes:
     content = io.BytesIO()
     image = Image.new("RGB", size, colour)
     image.paste("black", (0, 0, 10, 10))
@@ -40,13 +40,13 @@ def write_products(folder: Path, rows: list[tuple[str, str, str, int]]) -> Path:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
-    pictures = folder / "images"
-    pictures.mkdir(parents=True)
-    (pictures / "a.jpg").write_bytes(picture("blue"))
-    (pictures / "b.jpg").write_bytes(picture("red", (20, 80)))
-    (pictures / "c.png").write_bytes(picture("green", form="PNG"))
-    (pictures / "same.jpg").write_bytes(picture("blue"))
-    (pictures / "broken.jpg").write_bytes(picture("blue")[:300])
+    images = folder / "images"
+    images.mkdir(parents=True)
+    (images / "a.jpg").write_bytes(image("blue"))
+    (images / "b.jpg").write_bytes(image("red", (20, 80)))
+    (images / "c.png").write_bytes(image("green", form="PNG"))
+    (images / "same.jpg").write_bytes(image("blue"))
+    (images / "broken.jpg").write_bytes(image("blue")[:300])
     (folder / "categories.csv").write_text(
         "prdtypecode,category\n1,Piscines\n2,<b>Livres</b>\n30,Meubles\n4,Chaises\n"
     )

@@ -117,7 +117,7 @@ def test_contradictions_show_after_preparation(material: Material) -> None:
 
 def test_products_without_text_are_no_duplicates() -> None:
     rows = pd.DataFrame(
-        {"designation": "", "description": "", "text": "", "code": [1, 2], "picture": ""}
+        {"designation": "", "description": "", "text": "", "code": [1, 2], "image": ""}
     ).assign(has_text=False, part="train")
     assert (duplicates.summary(rows) == 0).all(axis=None)
 

@@ -43,7 +43,7 @@ def test_the_notebook_explores_a_dataset(
     # Written beside the data, not into the project.
     monkeypatch.chdir(shop.parent)
     run(rest, names)
-    assert "8 rows, 4 classes, 5 pictures" in capsys.readouterr().out
+    assert "8 rows, 4 classes, 5 images" in capsys.readouterr().out
     assert (shop.parent / "explore.html").stat().st_size > 10_000
     assert [one for one in shown if "base64" in getattr(one, "_repr_html_", str)()]
     assert len(shown) > 10

@@ -77,7 +77,7 @@ def test_charts_have_their_numbers_in_a_table(shop: Path) -> None:
     assert page.tags.count("details") == page.tags.count("svg")
 
 
-def test_sheets_show_readable_pictures(shop: Path) -> None:
+def test_sheets_show_readable_images(shop: Path) -> None:
     _, page = explored(shop)
     assert len(page.fetched) == 4
     head = base64.b64decode(page.fetched[0].partition(",")[2])[:3]
@@ -90,12 +90,12 @@ def test_findings_of_the_check_are_on_the_page(shop: Path) -> None:
         assert code in html
 
 
-def test_a_dataset_without_pictures_says_so(tmp_path: Path) -> None:
+def test_a_dataset_without_images_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     rows = [("Piscine ronde", "", "", 1), ("A book", "", "", 2)] * 3
     html, page = explored(write_products(folder, rows))
-    assert "This dataset has no pictures." in html
+    assert "This dataset has no images." in html
     assert not page.fetched
 
 

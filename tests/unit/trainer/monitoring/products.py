@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from shared.contracts import Modality
-from trainer.reference.descriptors import PICTURE_NAMES, describe_texts
+from trainer.reference.descriptors import IMAGE_NAMES, describe_texts
 from trainer.reference.sample import Products
 
 FRENCH = ["piscine", "livre", "ronde", "bleue", "pour", "les", "enfants", "avec", "une", "pompe"]
@@ -22,14 +22,14 @@ def make_products(
     brightness: float = 160.0,
     agree: float = 0.9,
     titled: float = 1.0,
-    pictured: Callable[[int], bool] = lambda place: place % 2 == 0,
+    share_with_image: Callable[[int], bool] = lambda place: place % 2 == 0,
 ) -> Products:
-    """Products; every second has a picture.
+    """Products; every second has an image.
 
     Args:
         share: Of answers that are the second category.
-        brightness: Mean of the pictures.
-        agree: Share of the pictures that say what the text says.
+        brightness: Mean of the images.
+        agree: Share of the images that say what the text says.
         titled: Share of the products that have a title.
     """
     generator = np.random.default_rng(seed)
@@ -39,16 +39,16 @@ def make_products(
     ]
     answers = (generator.random(size) < share).astype(np.int64)
     said = np.where(generator.random(size) < agree, answers, 1 - answers)
-    has_picture = np.array([pictured(place) for place in range(size)])
+    has_image = np.array([share_with_image(place) for place in range(size)])
     scores = {
         Modality.TEXT: _scores(answers, generator),
-        Modality.IMAGE: np.where(has_picture[:, None], _scores(said, generator), np.nan),
+        Modality.IMAGE: np.where(has_image[:, None], _scores(said, generator), np.nan),
     }
-    pictures = {
-        place: np.abs(generator.normal(brightness, 20, len(PICTURE_NAMES)))
-        for place in np.flatnonzero(has_picture).tolist()
+    images = {
+        place: np.abs(generator.normal(brightness, 20, len(IMAGE_NAMES)))
+        for place in np.flatnonzero(has_image).tolist()
     }
-    return Products(texts, describe_texts(texts), pictures, scores, answers)
+    return Products(texts, describe_texts(texts), images, scores, answers)
 
 
 def _scores(answers: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -324,13 +324,13 @@ def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: U
     response.decide(alert_id)
     with unit_of_work() as work:
         work.session.query(DatasetVersion).filter_by(version=2).update(
-            {"status": "failed", "message": "no such picture"}
+            {"status": "failed", "message": "no such image"}
         )
     response.look()
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@1"
     texts = [step["text"] for step in show(unit_of_work, alert_id).steps]
-    assert "The new labels could not be taken in: no such picture" in texts
+    assert "The new labels could not be taken in: no such image" in texts
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from trainer.reference.descriptors import (
-    PICTURE_NAMES,
+    IMAGE_NAMES,
     TEXT_NAMES,
-    describe_picture,
+    describe_image,
     describe_texts,
 )
 
@@ -20,12 +20,12 @@ def text(name: str, title: str, body: str = "") -> float:
     return float(describe_texts([(title, body)]).numbers[0, TEXT_NAMES.index(name)])
 
 
-def picture(name: str, pixels: np.ndarray) -> float:
+def image(name: str, pixels: np.ndarray) -> float:
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
-    found = describe_picture(file.getvalue())
+    found = describe_image(file.getvalue())
     assert found is not None
-    return float(found[PICTURE_NAMES.index(name)])
+    return float(found[IMAGE_NAMES.index(name)])
 
 
 def test_languages_are_told() -> None:
@@ -48,16 +48,16 @@ def test_markup_and_capital_letters_make_no_difference() -> None:
     np.testing.assert_array_equal(plain, marked)
 
 
-def test_a_darkened_picture_is_less_bright() -> None:
+def test_a_darkened_image_is_less_bright() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (80, 60, 3))
-    assert picture("brightness", pixels * 0.4) < 0.5 * picture("brightness", pixels)
-    assert picture("sharpness", np.full((80, 60, 3), 90)) == 0
-    assert picture("share of white", np.full((80, 60, 3), 255)) == 1
-    assert picture("saturation", np.full((8, 8, 3), (200, 10, 10))) > 100
+    assert image("brightness", pixels * 0.4) < 0.5 * image("brightness", pixels)
+    assert image("sharpness", np.full((80, 60, 3), 90)) == 0
+    assert image("share of white", np.full((80, 60, 3), 255)) == 1
+    assert image("saturation", np.full((8, 8, 3), (200, 10, 10))) > 100
 
 
-def test_a_broken_picture_has_no_descriptors() -> None:
-    assert describe_picture(b"no picture") is None
+def test_a_broken_image_has_no_descriptors() -> None:
+    assert describe_image(b"no image") is None
 
 
 def test_no_texts_have_no_rows() -> None:

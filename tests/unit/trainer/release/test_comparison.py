@@ -23,7 +23,7 @@ from trainer.release.paired_bootstrap import Rule
 RULE = Rule(margin=0.002, confidence=0.95)
 #: The tiny text model takes short texts for category 10 and long ones for 2583.
 SHORT, LONG = "piscine", "piscine ronde avec pompe et filtre et echelle"
-#: It is sure of neither here; a white picture outweighs it.
+#: It is sure of neither here; a white image outweighs it.
 MIDDLING = "piscine ronde avec pompe"
 
 
@@ -33,33 +33,33 @@ def release(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> dict[str, str]:
+def images(tmp_path: Path) -> dict[str, str]:
     for name in ("black", "white"):
         Image.new("RGB", (40, 30), name).save(tmp_path / f"{name}.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     return {name: str(tmp_path / f"{name}.png") for name in ("black", "white", "broken")} | {"": ""}
 
 
 def dataset(rows: list[tuple[str, str, int]]) -> Dataset:
-    """Test rows of title, picture and code."""
-    frame = pd.DataFrame(rows, columns=["designation", "picture", "code"])
+    """Test rows of title, image and code."""
+    frame = pd.DataFrame(rows, columns=["designation", "image", "code"])
     frame["description"], frame["part"] = "", "test"
     frame["has_text"] = frame["designation"] != ""
     both = Category(code=10, name="Livres"), Category(code=2583, name="Piscine")
     return Dataset(frame, CategorySet(categories=both), {})
 
 
-def test_each_row_is_answered_with_what_it_has(release: Path, pictures: dict[str, str]) -> None:
+def test_each_row_is_answered_with_what_it_has(release: Path, images: dict[str, str]) -> None:
     data = dataset(
         [
             (SHORT, "", 10),
             (LONG, "", 2583),
-            ("", pictures["black"], 10),
-            ("", pictures["white"], 2583),
-            (MIDDLING, pictures["white"], 2583),
+            ("", images["black"], 10),
+            ("", images["white"], 2583),
+            (MIDDLING, images["white"], 2583),
             (MIDDLING, "", 10),
-            (LONG, pictures["broken"], 2583),
-            ("", pictures["broken"], 10),
+            (LONG, images["broken"], 2583),
+            ("", images["broken"], 10),
             ("", "", 10),
         ]
     )
@@ -72,11 +72,9 @@ def test_each_row_is_answered_with_what_it_has(release: Path, pictures: dict[str
     [(Modality.TEXT, [10, NO_ANSWER, 2583]), (Modality.IMAGE, [NO_ANSWER, 2583, 10])],
 )
 def test_release_of_one_modality_answers_what_it_can(
-    tmp_path: Path, pictures: dict[str, str], modality: Modality, expected: list[int]
+    tmp_path: Path, images: dict[str, str], modality: Modality, expected: list[int]
 ) -> None:
-    data = dataset(
-        [(SHORT, "", 10), ("", pictures["white"], 2583), (LONG, pictures["black"], 2583)]
-    )
+    data = dataset([(SHORT, "", 10), ("", images["white"], 2583), (LONG, images["black"], 2583)])
     folder = write_tiny_release(tmp_path / "one", modalities=[modality])
     assert answers(folder, data).tolist() == expected
 
@@ -144,5 +142,5 @@ def test_command_writes_the_verdict_or_one_line(
     assert "error: Expected release.json" in capsys.readouterr().err
 
 
-def test_texts_and_pictures_may_be_missing_altogether(release: Path) -> None:
+def test_texts_and_images_may_be_missing_altogether(release: Path) -> None:
     np.testing.assert_array_equal(answers(release, dataset([(SHORT, "", 10)])), [10])

@@ -61,7 +61,7 @@ def test_only_what_a_release_has_is_measured(
         {
             "designation": ["piscine", "piscine ronde avec pompe et filtre"],
             "description": "",
-            "picture": [str(tmp_path / "0.png"), str(tmp_path / "250.png")],
+            "image": [str(tmp_path / "0.png"), str(tmp_path / "250.png")],
             "code": [10, 2583],
             "part": "test",
             "has_text": True,

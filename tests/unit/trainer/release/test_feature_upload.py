@@ -25,7 +25,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+def images(tmp_path: Path) -> list[str]:
     paths = [tmp_path / f"{shade}.png" for shade in (0, 100, 250)]
     for path in paths:
         Image.new("RGB", (20, 20), (int(path.stem),) * 3).save(path)
@@ -33,10 +33,10 @@ def pictures(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def features(tmp_path: Path, release: Path, pictures: list[str]) -> Path:
-    """What a training computed of the pictures."""
+def features(tmp_path: Path, release: Path, images: list[str]) -> Path:
+    """What a training computed of the images."""
     store = FeatureStore(tmp_path / "features/tiny-1")
-    rows = pd.DataFrame({"picture": pictures})
+    rows = pd.DataFrame({"image": images})
     extract_features(rows, release / "image/backbone.onnx", store, size=299, tell=print)
     return tmp_path / "features"
 
@@ -47,26 +47,26 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def test_workers_know_what_training_computed_and_would_compute_the_same(
-    release: Path, features: Path, pictures: list[str], storage: Storage
+    release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
     told: list[str] = []
     online = Online(storage, AMPLE)
-    assert publish_features(release, features, pictures, online, told.append) == 3
+    assert publish_features(release, features, images, online, told.append) == 3
     # What a worker finds is to the bit what it would have computed
     backbone = Backbone(release, TINY_EXTRACTOR, threads=1)
-    for picture in pictures:
-        content = Path(picture).read_bytes()
-        digest = storage.put("pictures", content).rpartition("/")[2]
+    for image in images:
+        content = Path(image).read_bytes()
+        digest = storage.put("images", content).rpartition("/")[2]
         found = OnlineFeatures(storage, FeatureSettings()).known(TINY_EXTRACTOR, [digest])
         computed = halved(backbone.score([prepare(content, 299)]))[0]
         np.testing.assert_array_equal(found[digest], computed)
     # And a second time, there is nothing to tell them
-    assert publish_features(release, features, pictures, online, told.append) == 0
-    assert told[-1] == "0 of 3 pictures are new to the workers' look-up"
+    assert publish_features(release, features, images, online, told.append) == 0
+    assert told[-1] == "0 of 3 images are new to the workers' look-up"
 
 
 def test_features_of_another_network_are_not_published(
-    release: Path, features: Path, pictures: list[str], storage: Storage
+    release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
     # Given a store under the release's name, of something else
     store = FeatureStore(features / "tiny-1")
@@ -76,27 +76,27 @@ def test_features_of_another_network_are_not_published(
     FeatureStore(features / "tiny-1").add(other)
     # When it should be published, it is refused
     told: list[str] = []
-    assert publish_features(release, features, pictures, Online(storage, AMPLE), told.append) == 0
+    assert publish_features(release, features, images, Online(storage, AMPLE), told.append) == 0
     assert told == ["the features of tiny-1 are not those of the release: none are published"]
     assert storage.folders("features") == []
 
 
 def test_no_more_is_published_than_is_kept_there(
-    release: Path, features: Path, pictures: list[str], storage: Storage
+    release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
     two = 2 * TINY_EXTRACTOR.features * 2
     online = Online(storage, two)
-    assert publish_features(release, features, pictures, online, print) == 2
-    assert publish_features(release, features, pictures, online, print) == 0
+    assert publish_features(release, features, images, online, print) == 2
+    assert publish_features(release, features, images, online, print) == 0
 
 
 def test_storage_that_does_not_answer_costs_the_training_nothing(
-    release: Path, features: Path, pictures: list[str], tmp_path: Path
+    release: Path, features: Path, images: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     broken = Storage(StorageSettings(url=str(tmp_path / "file")))
     told: list[str] = []
-    assert publish_features(release, features, pictures, Online(broken, AMPLE), told.append) == 0
+    assert publish_features(release, features, images, Online(broken, AMPLE), told.append) == 0
     assert told[-1].startswith("the features are not published: The storage does not answer")
 
 

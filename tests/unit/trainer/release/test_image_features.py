@@ -24,18 +24,18 @@ def row(*numbers: float) -> Features:
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Computes a picture's brightness."""
+    """Computes an image's brightness."""
     folder = write_tiny_release(tmp_path_factory.mktemp("release") / "1", in_two_steps=True)
     return folder / "image/backbone.onnx"
 
 
-def write_pictures(folder: Path, count: int) -> pd.DataFrame:
-    """Write pictures, each brighter than the one before; rows are numbered from 100."""
+def write_images(folder: Path, count: int) -> pd.DataFrame:
+    """Write images, each brighter than the one before; rows are numbered from 100."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{i}.png" for i in range(count)]
     for shade, path in enumerate(paths):
         Image.new("RGB", (20, 20), (shade,) * 3).save(path)
-    return pd.DataFrame({"picture": map(str, paths)}, index=range(100, 100 + count))
+    return pd.DataFrame({"image": map(str, paths)}, index=range(100, 100 + count))
 
 
 def test_features_survive_a_restart(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_another_extractor_knows_nothing(tmp_path: Path) -> None:
     assert A not in FeatureStore(tmp_path / "two")
 
 
-def test_unknown_picture_is_an_error(tmp_path: Path) -> None:
+def test_unknown_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match=A):
         FeatureStore(tmp_path).of([A])
 
@@ -106,15 +106,15 @@ def test_full_disk_leaves_what_was_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert FeatureStore(tmp_path).of([A]).tolist() == [[1]]
 
 
-def test_each_picture_is_computed_once(tmp_path: Path, backbone: Path) -> None:
-    rows = write_pictures(tmp_path / "pictures", 10)
+def test_each_image_is_computed_once(tmp_path: Path, backbone: Path) -> None:
+    rows = write_images(tmp_path / "images", 10)
     rows = pd.concat([rows, rows.rename(index=lambda number: number + 100)])
     told: list[str] = []
     store = FeatureStore(tmp_path / "features")
     found = extract_features(rows, backbone, store, size=299, tell=told.append)
     assert found.computed == 10
     assert store.of(found.hashes.loc[[100, 109, 209]].tolist()).tolist() == [[0], [9], [9]]
-    assert told[-1].startswith("20 pictures with features, 10 of them new; 0 unreadable")
+    assert told[-1].startswith("20 images with features, 10 of them new; 0 unreadable")
     # And a second run needs no network at all
     again = extract_features(
         rows,
@@ -127,12 +127,12 @@ def test_each_picture_is_computed_once(tmp_path: Path, backbone: Path) -> None:
     assert again.hashes.equals(found.hashes)
 
 
-def test_unreadable_pictures_are_reported_and_not_tried_again(
+def test_unreadable_images_are_reported_and_not_tried_again(
     tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = write_pictures(tmp_path / "pictures", 3)
-    Path(rows["picture"][101]).write_bytes(b"no picture")
-    Path(rows["picture"][102]).unlink()
+    rows = write_images(tmp_path / "images", 3)
+    Path(rows["image"][101]).write_bytes(b"no image")
+    Path(rows["image"][102]).unlink()
     decoded: list[int] = []
 
     def counted(content: bytes, size: int) -> Pixels:
@@ -152,10 +152,10 @@ def test_unreadable_pictures_are_reported_and_not_tried_again(
 def test_stopped_extraction_goes_on_where_it_was(
     tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an extraction of 30 pictures that keeps them every 8 and is stopped on the way
+    # Given an extraction of 30 images that keeps them every 8 and is stopped on the way
     monkeypatch.setattr(features_module, "SAVE_EVERY", 8)
     monkeypatch.setattr(features_module, "READ_AHEAD", 4)
-    rows = write_pictures(tmp_path / "pictures", 30)
+    rows = write_images(tmp_path / "images", 30)
 
     class StoppedStore(FeatureStore):
         def add(self, features: object, unreadable: object = ()) -> None:
@@ -178,7 +178,7 @@ def test_float_backbone_gives_the_same(tmp_path: Path, backbone: Path) -> None:
     model = onnx.load(backbone)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     onnx.save(model, tmp_path / "float.onnx")
-    rows = write_pictures(tmp_path / "pictures", 3)
+    rows = write_images(tmp_path / "images", 3)
     store = FeatureStore(tmp_path / "features")
     found = extract_features(
         rows, tmp_path / "float.onnx", store, size=299, tell=lambda _line: None

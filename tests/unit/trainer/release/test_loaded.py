@@ -8,19 +8,19 @@ from PIL import Image
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease
 from tests.support.tiny_release import write_tiny_release
-from trainer.release.loaded import IMAGE_BATCH, LoadedRelease, read_pictures
+from trainer.release.loaded import IMAGE_BATCH, LoadedRelease, read_images
 
 
-def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
-    # Given more pictures than a batch, one of them broken
+def test_unreadable_images_are_left_out(tmp_path: Path) -> None:
+    # Given more images than a batch, one of them broken
     paths = [tmp_path / f"{i}.png" for i in range(IMAGE_BATCH + 2)]
     for shade, path in enumerate(paths):
         Image.new("RGB", (20, 20), (shade, shade, shade)).save(path)
-    paths[1].write_bytes(b"no picture")
+    paths[1].write_bytes(b"no image")
     # When they are read
-    rows = pd.DataFrame({"picture": [str(path) for path in paths]})
-    found = list(read_pictures(rows, 32))
-    # Then every other picture comes once, at its position
+    rows = pd.DataFrame({"image": [str(path) for path in paths]})
+    found = list(read_images(rows, 32))
+    # Then every other image comes once, at its position
     assert [len(positions) for positions, _ in found] == [IMAGE_BATCH, 1]
     pairs = [
         (p, int(x[0, 0, 0]))
@@ -30,7 +30,7 @@ def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
     assert pairs == [(i, i) for i in range(IMAGE_BATCH + 2) if i != 1]
 
 
-def test_features_get_the_probabilities_of_their_picture(tmp_path: Path) -> None:
+def test_features_get_the_probabilities_of_their_image(tmp_path: Path) -> None:
     release = LoadedRelease.load(write_tiny_release(tmp_path / "1", in_two_steps=True))
     assert release.image is not None
     pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (0, 200)])
@@ -46,12 +46,12 @@ def test_release_of_one_modality_is_loaded_without_the_rest(
     tmp_path: Path, there: Modality
 ) -> None:
     release = LoadedRelease.load(write_tiny_release(tmp_path / "1", modalities=[there]))
-    rows = pd.DataFrame({"designation": ["piscine"], "description": [""], "picture": ["none.png"]})
+    rows = pd.DataFrame({"designation": ["piscine"], "description": [""], "image": ["none.png"]})
     assert release.fusion is None
     if there is Modality.TEXT:
         assert release.score_texts(rows).shape == (1, 2)
-        with pytest.raises(ModalityNotInRelease, match="no picture model"):
-            release.score_pictures(rows)
+        with pytest.raises(ModalityNotInRelease, match="no image model"):
+            release.score_images(rows)
     else:
         assert release.image is not None
         with pytest.raises(ModalityNotInRelease, match="no text model"):

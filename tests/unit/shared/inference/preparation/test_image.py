@@ -14,9 +14,9 @@ from shared.inference.preparation.image import MAX_SCANS, prepare
 SIZE = 299
 
 
-def encoded(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
@@ -33,25 +33,23 @@ def test_transparency_becomes_white() -> None:
 
 
 def test_rotation_of_the_camera_is_applied() -> None:
-    picture = Image.new("RGB", (600, 600), "black")
-    picture.paste("white", (0, 0, 600, 300))
+    image = Image.new("RGB", (600, 600), "black")
+    image.paste("white", (0, 0, 600, 300))
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    pixels = prepare(encoded(picture, "JPEG", exif=exif), SIZE)
+    pixels = prepare(encoded(image, "JPEG", exif=exif), SIZE)
     assert pixels[:100].mean() < 10
     assert pixels[-100:].mean() > 245
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"GIF89a", b"not a picture", b"%PDF-1.7 ...", b"\xff\xd8"]
-)
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"not an image", b"%PDF-1.7 ...", b"\xff\xd8"])
 def test_something_else_is_refused(content: bytes) -> None:
     with pytest.raises(ImageUnreadable):
         prepare(content, SIZE)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_cut_off_picture_is_refused(form: str) -> None:
+def test_cut_off_image_is_refused(form: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(noise), form)
     with pytest.raises(ImageUnreadable):
@@ -78,21 +76,21 @@ def test_jpeg_that_asks_for_thousands_of_passes_is_refused_before_decoding() -> 
         prepare(many, 8)
 
 
-def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "LARGE_PIXELS", 100)
     decoding, most, met = 0, 0, threading.Barrier(2)
     original = image._rgb
 
-    def slowly(picture: Image.Image) -> Image.Image:
+    def slowly(image: Image.Image) -> Image.Image:
         nonlocal decoding, most
-        if picture.width > 10:
+        if image.width > 10:
             decoding += 1
             most = max(most, decoding)
         # Long enough for another one to come in.
         with suppress(threading.BrokenBarrierError):
             met.wait(0.5)
-        decoding -= picture.width > 10
-        return original(picture)
+        decoding -= image.width > 10
+        return original(image)
 
     monkeypatch.setattr(image, "_rgb", slowly)
     contents = [encoded(Image.new("RGB", (width, width))) for width in (20, 20, 10)]

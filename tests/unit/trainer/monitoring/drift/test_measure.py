@@ -46,7 +46,7 @@ def test_cut_texts_move_texts_alone() -> None:
     assert found["text"].features[0]["window"] < found["text"].features[0]["reference"]
 
 
-def test_darkened_pictures_move_pictures_alone() -> None:
+def test_darkened_images_move_images_alone() -> None:
     found = moved(brightness=60.0)
     assert set(found) == {"image"}
     line = next(one for one in found["image"].features if one["name"] == "brightness")
@@ -62,9 +62,9 @@ def test_other_categories_move_predictions_and_are_named() -> None:
     assert found["prediction"].examples[0]["product"] is not None
 
 
-def test_pictures_of_other_products_move_the_agreement() -> None:
+def test_images_of_other_products_move_the_agreement() -> None:
     found = moved(agree=0.5)
-    assert "Text and picture agree on" in found["prediction"].sentence
+    assert "Text and image agree on" in found["prediction"].sentence
     assert found["prediction"].examples
 
 
@@ -73,10 +73,10 @@ def test_products_without_titles_move_the_quality() -> None:
     assert "without a title" in found["quality"].sentence
 
 
-def test_broken_pictures_move_the_quality() -> None:
+def test_broken_images_move_the_quality() -> None:
     window = make_products(600, seed=1)
-    broken = dict.fromkeys(list(window.pictures)[:60])
-    window = replace(window, pictures={**window.pictures, **broken})
+    broken = dict.fromkeys(list(window.images)[:60])
+    window = replace(window, images={**window.images, **broken})
     found = measure(REFERENCE, window.sample(), CATEGORIES, Limits())["quality"]
     assert found.has_moved(Limits())
     assert "cannot be read" in found.sentence
@@ -89,7 +89,7 @@ def test_fewer_problems_are_no_alarm() -> None:
 
 
 def test_a_modality_of_a_few_products_is_not_judged() -> None:
-    window = make_products(600, seed=1, brightness=10.0, pictured=lambda place: place < 20)
+    window = make_products(600, seed=1, brightness=10.0, share_with_image=lambda place: place < 20)
     assert "image" not in measure(REFERENCE, window.sample(), CATEGORIES, Limits())
 
 
@@ -100,7 +100,7 @@ def test_a_sample_of_some_is_as_if_there_were_no_others() -> None:
     assert found.answers.tolist() == products.answers[chosen].tolist()
     image = found.views[Modality.IMAGE]
     assert image.products.tolist() == [1, 2]
-    assert image.descriptors[1] == pytest.approx(products.pictures[20])
+    assert image.descriptors[1] == pytest.approx(products.images[20])
     assert found.agreement[1] == 2
     assert found.quality["empty_title"] == (0, 4)
 

@@ -220,10 +220,10 @@ def test_a_release_without_a_reference_is_not_watched(
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_pictures_are_looked_at_and_lost_ones_passed_over(
+def test_images_are_looked_at_and_lost_ones_passed_over(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
-    # Given answers whose pictures are black, broken or gone
+    # Given answers whose images are black, broken or gone
     file = io.BytesIO()
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(file, "PNG")
     uris = [storage.put("images", file.getvalue()), storage.put("images", b"broken"), "images/no"]
@@ -240,8 +240,8 @@ def test_pictures_are_looked_at_and_lost_ones_passed_over(
     # Then one half of those that are there cannot be read
     (window,) = windows(unit_of_work)
     quality = {line["name"]: line["window"] for line in window.measured["quality"]["features"]}
-    assert quality["with a picture that cannot be read"] == 0.5
-    assert quality["with a picture that shows nothing"] == 0.5
+    assert quality["with an image that cannot be read"] == 0.5
+    assert quality["with an image that shows nothing"] == 0.5
 
 
 def test_a_registry_that_is_down_delays_the_window(

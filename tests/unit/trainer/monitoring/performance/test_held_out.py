@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Dataset:
     Image.new("RGB", (40, 30), "black").save(tmp_path / "black.png")
     black = str(tmp_path / "black.png")
     rows = [(SHORT, "", 10), (SHORT, "", 2583), (LONG, "", 2583), ("", black, 10), ("", black, 10)]
-    frame = pd.DataFrame(rows, columns=["designation", "picture", "code"])
+    frame = pd.DataFrame(rows, columns=["designation", "image", "code"])
     frame["description"], frame["part"] = "", "test"
     frame["has_text"] = frame["designation"] != ""
     both = Category(code=10, name="Livres"), Category(code=2583, name="Piscine")
