@@ -4,7 +4,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data/rakuten
 OUT ?= explore.html
 comma := ,
-# What every image is built on; name a digest to build the same again.
+# Base image of every service; name a digest for a reproducible build.
 BASE ?= python:3.11-slim
 URL ?= http://127.0.0.1:$${RAYON_GATEWAY_PORT:-8000}
 
@@ -22,13 +22,27 @@ COMPILE = $(TRUST) UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --qui
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit guesses admission boards metricscost queues alarms drill explore train evaluate bench compare chaos catalogs promotion quarter limits survivors rolling backup restore images scan stack push deploy tag notes smoke validation nightly manifests workflows lock clean
+
+##@ Start
+
+.PHONY: help run
 
 help: ## List these commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m infra.embedded
+
+##@ Develop
+
+.PHONY: unit integration test lint format structure fuzz audit lock licences clean
+
+unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
+	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit
+
+integration: .venv/dev.stamp ## Run the integration tests: real Redis, PostgreSQL, SQLite and Celery workers
+	@$(BIN)/python -m pytest -n auto --dist loadfile tests/integration
 
 test: .venv/dev.stamp ## Run every test: unit, integration and model in parallel, then end to end
 	@echo "== unit, integration, model"
@@ -36,87 +50,102 @@ test: .venv/dev.stamp ## Run every test: unit, integration and model in parallel
 	@echo "== end to end"
 	@$(BIN)/python -m pytest tests/e2e
 
-lint: .venv/dev.stamp ## Check format, style, types and the rules of dependency
+lint: .venv/dev.stamp ## Check format, style, types, layers and structure
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=shared/client $(BIN)/lint-imports --no-logo
 
-format: .venv/dev.stamp ## Write the code in the house's format
+format: .venv/dev.stamp ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-fuzz: .venv-security/stamp ## Send what the OpenAPI document allows, as each role: make fuzz EXAMPLES=50
+structure: .venv/dev.stamp ## Print the figures of the code structure
+	@$(BIN)/python -m infra.ci.structure
+
+fuzz: .venv-security/stamp ## Fuzz the HTTP API from its OpenAPI document, as each role: make fuzz EXAMPLES=50
 	@EXAMPLES=$(or $(EXAMPLES),50) .venv-security/bin/python -m pytest -q -p no:cacheprovider tests/fuzz
 
-audit: .venv-security/stamp ## Look for weaknesses in the code and in what is installed
+audit: .venv-security/stamp ## Scan the code and the installed packages for vulnerabilities
 	@.venv-security/bin/bandit -q -c pyproject.toml -r gateway shared worker_text worker_image worker_fusion trainer infra
 	@REQUESTS_CA_BUNDLE="$(or $(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE),$(BUNDLE))" \
 		.venv-security/bin/pip-audit --disable-pip --require-hashes -r requirements/run.txt
 
-guesses: .venv/dev.stamp ## Guess passwords of a system of its own, and say how far that comes
-	@$(BIN)/python -m tests.bench.faults.guesses
+lock: .venv/dev.stamp ## Resolve requirements/*.in into requirements/*.txt with hashes
+	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/security.in -o requirements/security.txt
+	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/delivery.in -o requirements/delivery.txt
+	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
+	@for name in $(LOCKS); do \
+		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
 
-admission: .venv/dev.stamp ## Measure what taking a job costs, beside a bare endpoint that writes a row
-	@$(BIN)/python -m tests.bench.load.admission
+licences: .venv/run.stamp ## List the licences of all runtime dependencies
+	@$(BIN)/python -m infra.ci.licences
 
-metricscost: .venv/dev.stamp ## Measure requests a second with metrics and without
-	@$(BIN)/python -m tests.bench.load.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
+clean: ## Remove build products; data in var/ stays
+	rm -rf .venv .venv-bench .venv-bentoml .venv-security .venv-delivery .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-queues: .venv/dev.stamp ## Count 1,000 jobs in queues and workers beside the truth, at every moment
-	@$(BIN)/python -m tests.bench.faults.queue_truth
+##@ Train
 
-boards: .venv/run.stamp ## Write Grafana's boards from infra/grafana/boards.py
-	@$(BIN)/python -m infra.grafana
+.PHONY: explore train evaluate
 
-alarms: .venv/dev.stamp ## Count false alarms and due ones, and compare F1 without labels with the true one
-	@$(BIN)/python -W ignore -m tests.bench.quality.alarms --data "$(DATA)"
-
-drill: .venv/dev.stamp ## Change what a running system gets, and see that it says so and retrains
-	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
-
-explore: .venv/run.stamp ## Show a dataset as one page: make explore DATA=folder OUT=explore.html
+explore: .venv/run.stamp ## Describe a dataset as one HTML page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
 
-train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder of ImageNet weights
+train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder with ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)")
 
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
 	@$(BIN)/python -m infra.acceptance.evaluate --url "$(URL)" --data "$(DATA)"
 
-bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system, catalogs too
-	@$(BIN)/python -m tests.bench.load.speed --url "$(URL)" --data "$(DATA)"
-	@$(BIN)/python -m tests.bench.load.catalogs --url "$(URL)" --data "$(DATA)"
+##@ Operate a running system
 
-compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Measure other ways to serve the model beside ours; OTHERS=1 installs them
-	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)"
+.PHONY: smoke validation nightly backup
 
-chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load, count jobs
+smoke: .venv/dev.stamp ## Test a running system in a minute: sign-in, workers, a text, an image, a catalog
+	@$(BIN)/python -m infra.acceptance.smoke --url "$(URL)"
+
+validation: .venv/dev.stamp ## Check the answers of a running system for known products; FLOORS=1 checks F1 on DATA
+	@$(BIN)/python -m infra.acceptance.validation --url "$(URL)" $(if $(FLOORS),--data "$(DATA)")
+
+nightly: .venv/run.stamp ## Request a training run of a running system and follow it: make nightly URL=… DATASET=name
+	@$(BIN)/python -m infra.ci.nightly --url "$(URL)" $(if $(DATASET),--dataset "$(DATASET)")
+
+backup: $(if $(COMPOSE),,.venv/run.stamp) ## Back up the running system: make backup TO=folder; COMPOSE=1 for the Compose system
+	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) save "$(TO)"
+
+##@ Destructive: replace or break a running system
+
+.PHONY: restore deploy chaos catalogs survivors rolling promotion
+
+restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore a backup into an empty system: make restore FROM=folder; REPLACE=1 deletes its data first
+	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
+
+deploy: .venv/dev.stamp ## Deploy over SSH; roll back on failure: make deploy HOST=user@vm URL=https://… VERSION=1.2.3
+	@HOST="$(HOST)" URL="$(URL)" VERSION="$(VERSION)" DIGESTS="$(DIGESTS)" bash infra/ci/deploy.sh
+
+chaos: .venv/dev.stamp ## Kill workers and Redis of the running system under load and count jobs
 	@$(BIN)/python -m tests.bench.faults.chaos --url "$(URL)" --data "$(DATA)"
 
-catalogs: .venv/dev.stamp ## Break the running system twenty times while it classifies catalogs
+catalogs: .venv/dev.stamp ## Inject twenty faults into the running system while it classifies catalogs
 	@$(BIN)/python -m tests.bench.faults.catalog_chaos --url "$(URL)" --data "$(DATA)"
-
-promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
-	@$(BIN)/python -m tests.bench.faults.promotion --url "$(URL)" --data "$(DATA)"
-
-limits: .venv/dev.stamp ## Measure what each part costs, and compute what 10, 100, 1,000 times as much needs
-	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")
 
 survivors: .venv/dev.stamp ## Kill each container of the Compose system while it classifies a catalog
 	@$(BIN)/python -m tests.bench.faults.survivors --url "$(URL)" --data "$(DATA)"
 
-backup: $(if $(COMPOSE),,.venv/run.stamp) ## Save the whole system, while it runs: make backup TO=folder; COMPOSE=1 for that of Compose
-	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) save "$(TO)"
-
-restore: $(if $(COMPOSE),,.venv/run.stamp) ## Restore it into an empty one: make restore FROM=folder; REPLACE=1 empties it first
-	@$(if $(COMPOSE),$(PYTHON),$(BIN)/python) -m infra.backup $(if $(COMPOSE),--compose) $(if $(REPLACE),--replace) restore "$(FROM)"
-
-replicas: .venv/dev.stamp ## Measure two image workers of the Compose system beside one
-	@$(BIN)/python -m tests.bench.load.replicas --url "$(URL)" --data "$(DATA)"
-
-rolling: .venv/dev.stamp ## Roll another version out while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
+rolling: .venv/dev.stamp ## Roll out another version while 20 jobs/s arrive: make rolling DATA=folder VERSION=1.2.3
 	@$(BIN)/python -m tests.bench.faults.rolling --data "$(DATA)" $(if $(VERSION),--version "$(VERSION)")
+
+promotion: .venv/dev.stamp ## Promote and roll back a release of the running system under 50 jobs/s
+	@$(BIN)/python -m tests.bench.faults.promotion --url "$(URL)" --data "$(DATA)"
+
+##@ Build and deliver
+
+.PHONY: images scan stack push tag notes manifests workflows boards
 
 images: ## Build the image of every service: make images VERSION=1.2.3 BASE=python:3.11-slim@sha256:…
 	@for name in gateway worker_text worker_image worker_fusion trainer infra/mlflow; do \
@@ -128,58 +157,73 @@ images: ## Build the image of every service: make images VERSION=1.2.3 BASE=pyth
 	@$(if $(CACHE),rm -rf "$(CACHE)" && mv "$(CACHE).new" "$(CACHE)",true)
 	@docker image ls --filter "reference=rayon/*:$(or $(VERSION),latest)" --format 'table {{.Repository}}:{{.Tag}}\t{{.Size}}'
 
-scan: ## Look the images through with trivy, and write what is in them: make scan VERSION=1.2.3 INTO=sbom
+scan: ## Scan the images with Trivy and write their SBOMs: make scan VERSION=1.2.3 INTO=sbom
 	@bash infra/ci/scan.sh "$(or $(VERSION),latest)" "$(or $(INTO),sbom)"
 
-stack: .venv/dev.stamp ## Start the Compose system beside others, try it, and remove it: make stack VERSION=1.2.3
+stack: .venv/dev.stamp ## Start a second Compose system, test it and remove it: make stack VERSION=1.2.3
 	@RAYON_VERSION="$(or $(VERSION),latest)" bash infra/ci/stack.sh
 
-push: ## Push the images, write their digests: make push TO=registry/owner VERSION=1.2.3 INTO=digests.txt
+push: ## Push the images and write their digests: make push TO=registry/owner VERSION=1.2.3 INTO=digests.txt
 	@bash infra/ci/push.sh "$(TO)" "$(or $(VERSION),latest)" "$(or $(INTO),digests.txt)"
 
-deploy: .venv/dev.stamp ## To a machine, and back if it fails: make deploy HOST=user@vm URL=https://… VERSION=1.2.3
-	@HOST="$(HOST)" URL="$(URL)" VERSION="$(VERSION)" DIGESTS="$(DIGESTS)" bash infra/ci/deploy.sh
-
-tag: ## Mark a version that is on main: make tag VERSION=1.2.3
+tag: ## Tag a version that is on main: make tag VERSION=1.2.3
 	@VERSION="$(VERSION)" bash infra/ci/tag.sh
 
-notes: ## Print what the changelog says of a version: make notes VERSION=1.2.3
+notes: ## Print the changelog of a version: make notes VERSION=1.2.3
 	@bash infra/ci/notes.sh "$(VERSION)"
 
-smoke: .venv/dev.stamp ## Try a running system: sign-in, workers, a text, an image, a catalog
-	@$(BIN)/python -m infra.acceptance.smoke --url "$(URL)"
-
-validation: .venv/dev.stamp ## Ask a running system for products whose category is known; FLOORS=1 for F1 of DATA
-	@$(BIN)/python -m infra.acceptance.validation --url "$(URL)" $(if $(FLOORS),--data "$(DATA)")
-
-nightly: .venv/run.stamp ## Ask a running system for a training and follow it: make nightly URL=… DATASET=name
-	@$(BIN)/python -m infra.ci.nightly --url "$(URL)" $(if $(DATASET),--dataset "$(DATASET)")
-
-manifests: .venv-delivery/stamp ## Build the Kubernetes manifests and check them against the API's schemas
+manifests: .venv-delivery/stamp ## Build the Kubernetes manifests and validate them against the API schemas
 	@.venv-delivery/bin/python -m infra.k8s.manifests
 
-workflows: .venv-delivery/stamp ## Lint the workflows of GitHub Actions, and the scripts that they run
+workflows: .venv-delivery/stamp ## Lint the GitHub Actions workflows and their scripts
 	@.venv-delivery/bin/actionlint -shellcheck .venv-delivery/bin/shellcheck -pyflakes= .github/workflows/*.yml
 	@.venv-delivery/bin/zizmor --offline --quiet .github/workflows
 	@.venv-delivery/bin/shellcheck .ci/run $(wildcard infra/ci/*.sh infra/k8s/overlays/*/*.sh)
 
-quarter: .venv/dev.stamp ## Live through three months of DATA, write their reports: make quarter PAGES=folder
+boards: .venv/run.stamp ## Write Grafana's dashboards from infra/grafana/boards.py
+	@$(BIN)/python -m infra.grafana
+
+##@ Measure a running system
+
+.PHONY: bench compare replicas
+
+bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system, with catalogs
+	@$(BIN)/python -m tests.bench.load.speed --url "$(URL)" --data "$(DATA)"
+	@$(BIN)/python -m tests.bench.load.catalogs --url "$(URL)" --data "$(DATA)"
+
+compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Compare with other ways to serve the same model; OTHERS=1 installs them
+	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)"
+
+replicas: .venv/dev.stamp ## Measure two image workers of the Compose system beside one
+	@$(BIN)/python -m tests.bench.load.replicas --url "$(URL)" --data "$(DATA)"
+
+##@ Measure with a throw-away system
+
+.PHONY: admission metricscost guesses queues limits alarms drill quarter
+
+admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
+	@$(BIN)/python -m tests.bench.load.admission
+
+metricscost: .venv/dev.stamp ## Measure requests per second with and without metrics
+	@$(BIN)/python -m tests.bench.load.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
+
+guesses: .venv/dev.stamp ## Attack the sign-in of a throw-away system and report how far password guessing gets
+	@$(BIN)/python -m tests.bench.faults.guesses
+
+queues: .venv/dev.stamp ## Compare the queue figures with the truth while workers take jobs and die
+	@$(BIN)/python -m tests.bench.faults.queue_truth
+
+limits: .venv/dev.stamp ## Measure the cost of each part and compute what 10, 100 and 1,000 times the load needs
+	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")
+
+alarms: .venv/dev.stamp ## Count false and missed drift alerts; compare estimated with true F1
+	@$(BIN)/python -W ignore -m tests.bench.quality.alarms --data "$(DATA)"
+
+drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that it alerts and retrains
+	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
+
+quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
-
-lock: .venv/dev.stamp ## Resolve requirements/*.in anew into requirements/*.txt with hashes
-	@$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
-	@$(COMPILE) --upgrade -c requirements/uv.txt requirements/dev.in -o requirements/dev.txt
-	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
-	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/security.in -o requirements/security.txt
-	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/delivery.in -o requirements/delivery.txt
-	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
-	@for name in $(LOCKS); do \
-		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
-	done
-
-clean: ## Remove what was built; data in var/ stays
-	rm -rf .venv .venv-bench .venv-bentoml .venv-security .venv-delivery .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,13 +1,24 @@
 """What all tests share: markers from the path, and the servers."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ("tests.support.servers",)
 
+#: Prefix of Rayon's environment variables.
+PREFIX = "RAYON_"
 LEVELS = ("unit", "integration", "model", "e2e")
 LONG = 32
+
+
+def pytest_configure() -> None:
+    """Clear the developer's own settings, which would change what the tests see."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    # Nor does a system that a test starts read the developer's `.env`.
+    os.environ["RAYON_ENV_FILE"] = os.devnull
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

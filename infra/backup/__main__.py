@@ -93,7 +93,7 @@ def _embedded() -> System:
     from infra.backup.embedded import EmbeddedSystem
     from infra.embedded.settings import PROJECT, EmbeddedSettings, read_dotenv
 
-    read_dotenv(PROJECT / ".env")
+    read_dotenv()
     return EmbeddedSystem(EmbeddedSettings().home.resolve(), os.environ)
 
 

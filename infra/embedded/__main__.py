@@ -20,7 +20,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        read_dotenv(PROJECT / ".env")
+        read_dotenv()
         given = EmbeddedSettings()
         settings = given.model_copy(update={"home": given.home.resolve()})
         with preflight.locked_home(settings.home):

@@ -42,8 +42,12 @@ class EmbeddedSettings(BaseSettings):
         return f"http://127.0.0.1:{self.mlflow_port}"
 
 
-def read_dotenv(path: Path) -> None:
-    """Complete the environment from a file; what is set in the shell wins."""
+def read_dotenv() -> None:
+    """Complete the environment from `.env`, or the file that `RAYON_ENV_FILE` names.
+
+    Variables of the shell take precedence.
+    """
+    path = Path(os.environ.get("RAYON_ENV_FILE", PROJECT / ".env"))
     for name, value in dotenv_values(path).items():
         if value is not None:
             os.environ.setdefault(name, value)

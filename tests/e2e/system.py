@@ -31,7 +31,7 @@ class System:
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAYON_")},
+            **os.environ,
             "RAYON_HOME": str(self.home),
             "RAYON_GATEWAY_PORT": str(port),
             "RAYON_REDIS_PORT": str(free_port()),

@@ -17,7 +17,7 @@ SECONDS = 240
 def tried(module: str, address: str, environment: dict[str, str], *more: str) -> tuple[int, str]:
     """Run a module against an address; returns the exit code and what it printed."""
     ended = subprocess.run(
-        [sys.executable, "-m", f"tests.bench.{module}", "--url", address, *more],
+        [sys.executable, "-m", f"infra.acceptance.{module}", "--url", address, *more],
         cwd=PROJECT,
         env=environment,
         capture_output=True,
