@@ -91,7 +91,7 @@ def _compose() -> System:
 def _embedded() -> System:
     # Not at the top: a machine that has the containers alone has nothing to import here.
     from infra.backup.embedded import EmbeddedSystem
-    from infra.embedded.settings import PROJECT, EmbeddedSettings, read_dotenv
+    from infra.embedded.settings import EmbeddedSettings, read_dotenv
 
     read_dotenv()
     return EmbeddedSystem(EmbeddedSettings().home.resolve(), os.environ)

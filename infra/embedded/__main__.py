@@ -11,7 +11,7 @@ from infra.embedded import preflight
 from infra.embedded.instance import Instance
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import ports
-from infra.embedded.settings import PROJECT, EmbeddedSettings, read_dotenv
+from infra.embedded.settings import EmbeddedSettings, read_dotenv
 
 
 def main() -> int:
