@@ -1,15 +1,31 @@
-"""One system for all tests that do not need their own; starting one takes long."""
+"""One system for all end-to-end tests; a start takes long."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.system import System
 
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of the shared system in one process where tests run in parallel."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
 
 @pytest.fixture(scope="session")
 def _instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system = System(tmp_path_factory.mktemp("rayon"))
+    # A training that never ends by itself: its data is a pipe that nobody writes into.
+    data = tmp_path_factory.mktemp("endless")
+    os.mkfifo(data / "X_train_update.csv")
+    system.environment["RAYON_TRAINER_DATA"] = str(data)
     try:
         yield system
     finally:
@@ -18,7 +34,7 @@ def _instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture
 def system(_instance: System) -> System:
-    """A system that runs; a test may kill it, and the next one gets it back."""
+    """A running system; started again if the test before stopped it."""
     if not _instance.is_running:
         _instance.start()
     return _instance

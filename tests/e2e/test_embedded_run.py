@@ -1,4 +1,4 @@
-"""The whole system: README's commands, good and bad products, restarts, a clean end."""
+"""The whole system: README's commands, good and bad products, a killed worker."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from PIL import Image
 
 from infra.embedded.settings import PROJECT
 from tests.e2e.system import System, final
-from tests.support.servers import missing, until
+from tests.support.servers import missing
 
 
 @pytest.fixture
@@ -119,45 +119,6 @@ def test_second_launcher_in_the_same_home_is_refused(system: System) -> None:
     assert ended.returncode == 1
     assert "already runs" in ended.stderr
     assert httpx.get(f"{system.address}/readyz").status_code == 200
-
-
-def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
-    system: System,
-) -> None:
-    with system.client() as client:
-        account = {"username": "amelie", "password": "correct horse battery"}
-        assert client.post("/v1/users", json=account).status_code == 201
-        job = final(client, data={"designation": "Console portable"})
-    system.kill_launcher()
-    until(lambda: not system.processes(), 40, "the killed launcher's processes end")
-
-    system.start()
-
-    assert "shown only now" not in system.output
-    with system.client() as client:
-        names = {user["username"] for user in client.get("/v1/users").json()["items"]}
-        assert {"admin", "amelie"} <= names
-        assert client.get(f"/v1/jobs/{job['id']}").json() == job
-        assert len(client.get("/v1/releases").json()["items"]) == 1
-
-
-def test_interrupt_leaves_no_process(system: System) -> None:
-    assert system.processes()
-    assert system.interrupt() == 0
-    assert not system.processes()
-
-
-def test_launcher_without_its_supervisor_ends_and_leaves_nothing(tmp_path: Path) -> None:
-    system = System(tmp_path)
-    system.launch()
-    try:
-        until(lambda: {"redis", "gateway"} <= set(system.processes()), 60, "processes start")
-        system.processes()["supervisord"].kill()
-        assert system.exit_code() == 1
-        assert "supervisord ended" in system.output
-        assert not system.processes()
-    finally:
-        system.stop()
 
 
 def _readme_commands() -> str:

@@ -1,6 +1,5 @@
 """The running system: a training that is cancelled, a release that is promoted and rolled back."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,20 +14,6 @@ from tests.support.servers import until
 #: The trainer starts last, and on a busy machine that takes a while.
 SECONDS = 150
 WHY = {"reason": "end to end"}
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Its training data never comes to an end: a pipe that nobody writes into."""
-    data = tmp_path_factory.mktemp("endless")
-    os.mkfifo(data / "X_train_update.csv")
-    system = System(tmp_path_factory.mktemp("rayon"))
-    system.environment["RAYON_TRAINER_DATA"] = str(data)
-    try:
-        system.start()
-        yield system
-    finally:
-        system.stop()
 
 
 @pytest.fixture

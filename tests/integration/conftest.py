@@ -132,23 +132,25 @@ def broker(broker_settings: BrokerSettings) -> Broker:
     return Broker(broker_settings)
 
 
+def worker_environment(redis_url: str) -> dict[str, str]:
+    """Return the settings of an impatient worker on a Redis."""
+    return {
+        "RAYON_BROKER_URL": redis_url,
+        "RAYON_BROKER_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
+        "RAYON_BROKER_MAX_DELIVERIES": "2",
+        "RAYON_BROKER_RETRY_DELAY_SECONDS": "0.05",
+        "RAYON_WORKER_THREADS": "4",
+        "RAYON_WORKER_MODEL_THREADS": "1",
+        "RAYON_WORKER_LANES": json.dumps(["interactive", "catalog"]),
+        "RAYON_METRICS_PORT": "0",
+        "RAYON_LOG_FORMAT": "console",
+    }
+
+
 @pytest.fixture
 def workers(redis_url: str, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers on the empty Redis."""
-    started = Workers(
-        {
-            "RAYON_BROKER_URL": redis_url,
-            "RAYON_BROKER_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
-            "RAYON_BROKER_MAX_DELIVERIES": "2",
-            "RAYON_BROKER_RETRY_DELAY_SECONDS": "0.05",
-            "RAYON_WORKER_THREADS": "4",
-            "RAYON_WORKER_MODEL_THREADS": "1",
-            "RAYON_WORKER_LANES": json.dumps(["interactive", "catalog"]),
-            "RAYON_METRICS_PORT": "0",
-            "RAYON_LOG_FORMAT": "console",
-        },
-        tmp_path,
-    )
+    started = Workers(worker_environment(redis_url), tmp_path)
     yield started
     started.end()
 

@@ -1,0 +1,46 @@
+"""The whole system: killed, started again, interrupted. Runs last, for it stops what others use."""
+
+from pathlib import Path
+
+from tests.e2e.system import System, final
+from tests.support.servers import until
+
+
+def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
+    system: System,
+) -> None:
+    with system.client() as client:
+        releases = client.get("/v1/releases").json()["items"]
+        account = {"username": "amelie", "password": "correct horse battery"}
+        assert client.post("/v1/users", json=account).status_code == 201
+        job = final(client, data={"designation": "Console portable"})
+    system.kill_launcher()
+    until(lambda: not system.processes(), 40, "the killed launcher's processes end")
+
+    system.start()
+
+    assert "shown only now" not in system.output
+    with system.client() as client:
+        names = {user["username"] for user in client.get("/v1/users").json()["items"]}
+        assert {"admin", "amelie"} <= names
+        assert client.get(f"/v1/jobs/{job['id']}").json() == job
+        assert client.get("/v1/releases").json()["items"] == releases
+
+
+def test_interrupt_leaves_no_process(system: System) -> None:
+    assert system.processes()
+    assert system.interrupt() == 0
+    assert not system.processes()
+
+
+def test_launcher_without_its_supervisor_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    system.launch()
+    try:
+        until(lambda: {"redis", "gateway"} <= set(system.processes()), 60, "processes start")
+        system.processes()["supervisord"].kill()
+        assert system.exit_code() == 1
+        assert "supervisord ended" in system.output
+        assert not system.processes()
+    finally:
+        system.stop()
