@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Job, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import BrokerSettings, DatabaseSettings
+from tests.support import preloaded
 from tests.support.factories import make_user
 from tests.support.fakes import FakeBroker
 
@@ -27,42 +26,38 @@ class WorkerProcess:
     """A worker in a process of its own, as production runs it."""
 
     def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
-        self._command = [sys.executable, "-m", module]
+        self._module = module
         self._environment = {**os.environ, **environment}
         self.log = log
         self.starts = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BaseProcess | None = None
 
     def start(self) -> None:
         """Start, also again after it ended."""
         self.starts += 1
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=output, stderr=output
-            )
+        self._process = preloaded.start(self._module, self._environment, self.log)
 
     def stop(self) -> int:
-        """Ask it to end, and return how it ended."""
+        """Send SIGTERM and return the exit code; kill it after 20 s."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+        self._process.terminate()
+        self._process.join(20)
+        if self._process.exitcode is None:
+            self.kill()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     def kill(self) -> None:
         """End it at once, as the kernel would when memory runs out."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
+        self._process.join()
 
     @property
     def ended(self) -> int | None:
-        """How it ended, or nothing while it runs."""
+        """Exit code, or `None` while it runs."""
         assert self._process is not None
-        return self._process.poll()
+        return self._process.exitcode
 
 
 class Workers:

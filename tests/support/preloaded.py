@@ -1,0 +1,46 @@
+"""Processes that are forked from one that has imported the services already.
+
+Importing a service takes seconds of CPU, since its libraries are large. A fork of a process that
+has imported them is up at once, and is otherwise what `python -m` starts: importing a module of
+Rayon has no effect and reads no environment.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "tests.integration.probe_worker",
+        "tests.integration.training_service",
+        "trainer.main",
+        "worker_fusion.main",
+        "worker_image.main",
+        "worker_text.main",
+    ]
+)
+
+
+def start(module: str, environment: Mapping[str, str], log: Path) -> BaseProcess:
+    """Start `python -m MODULE` with an environment; its output is appended to a file."""
+    process = _CONTEXT.Process(target=_run, args=(module, dict(environment), log))
+    process.start()
+    return process
+
+
+def _run(module: str, environment: dict[str, str], log: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = [module]
+    sys.modules.pop(module, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
