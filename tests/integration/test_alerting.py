@@ -339,4 +339,4 @@ def test_figure_that_falls_becomes_a_row(
         until(lambda: bool(raised(api)), SECONDS, "an alert is in the database")
     (alert,) = raised(api)
     assert alert.summary == "F1 (labelled) of release 3 is below its test figure"
-    assert alert.details["annotations"]["runbook"] == "infra/runbook.md#f1low"
+    assert alert.details["annotations"]["runbook"] == "infra/docs/runbook.md#f1low"

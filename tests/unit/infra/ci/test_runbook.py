@@ -9,7 +9,7 @@ import yaml
 from shared import settings
 
 PROJECT = Path(__file__).parents[4]
-RUNBOOK = (PROJECT / "infra" / "runbook.md").read_text()
+RUNBOOK = (PROJECT / "infra" / "docs" / "runbook.md").read_text()
 RULES = {
     rule["alert"]: rule
     for path in sorted((PROJECT / "infra" / "prometheus" / "rules").glob("*.yml"))
@@ -39,7 +39,7 @@ def test_no_section_is_about_an_alert_that_is_gone() -> None:
 def test_links_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK)) <= anchors()
     for path in re.findall(r"\]\(((?!#)[^)#]+)", RUNBOOK):
-        assert (PROJECT / "infra" / path).exists(), path
+        assert (PROJECT / "infra" / "docs" / path).exists(), path
 
 
 def test_commands_are_targets_of_make_and_files_of_the_project() -> None:

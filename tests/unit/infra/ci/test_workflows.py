@@ -78,7 +78,7 @@ def test_manifests_are_checked_as_they_are_built_and_never_in_pieces() -> None:
 
 
 def test_what_starts_by_the_clock_waits_for_no_reviewer() -> None:
-    # `production` may have reviewers: infra/runbook.md, Delivery.
+    # `production` may have reviewers: infra/docs/runbook.md, Delivery.
     for path in WORKFLOWS:
         if "schedule" in yaml.safe_load(path.read_text())[True]:
             assert {job["environment"] for job in jobs(path).values()} == {"nightly"}, path.name

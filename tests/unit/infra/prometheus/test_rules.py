@@ -18,7 +18,7 @@ from tests.support.promql import asked, complaints, known
 from tests.support.settings_groups import settings_groups
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
-RUNBOOK = PROJECT / "infra" / "runbook.md"
+RUNBOOK = PROJECT / "infra" / "docs" / "runbook.md"
 SEVERITIES = {"page", "warning", "info", "none"}
 COMMANDS = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
 AREAS = {"ops", "model", "drift", "trace"}
@@ -50,7 +50,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do(name: str) -> None:
     assert rule["labels"]["severity"] in SEVERITIES
     assert rule["labels"]["area"] in AREAS
     assert len(notes["description"]) > len(notes["summary"]) > 15
-    assert notes["runbook"] == f"infra/runbook.md#{name.lower()}"
+    assert notes["runbook"] == f"infra/docs/runbook.md#{name.lower()}"
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -115,7 +115,7 @@ def test_tasks_that_are_watched_exist() -> None:
 
 def test_runbook_has_a_section_for_every_alert() -> None:
     if not RUNBOOK.exists():
-        pytest.skip("infra/runbook.md is not there")
+        pytest.skip("infra/docs/runbook.md is not there")
     sections = re.findall(r"^#+ +(.+)$", RUNBOOK.read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in sections}
     assert {name.lower() for name in RULES} <= anchors
