@@ -1,4 +1,4 @@
-"""The monitor: measures drift and performance by the clock, and decides about alerts."""
+"""The monitor: measures drift and performance on a schedule, and responds to drift alerts."""
 
 import signal
 import sys
@@ -31,14 +31,14 @@ from trainer.monitoring.settings import DriftSettings, MonitorSettings
 from trainer.settings import TrainerSettings
 
 QUEUES = (MONITORING_QUEUE,)
-#: How often the metrics of models, data and trainings are read from the rows.
+#: Interval between updates of the model, data and training metrics from the database.
 GAUGES_SECONDS = 30.0
-#: How often it is looked whether a month is over.
+#: Interval between checks for a finished month that has no report yet.
 REPORT_SECONDS = 600.0
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run the monitor until SIGTERM."""
     configure_logs(LogSettings(), service="monitor")
     serve_metrics(MetricsSettings())
     configure_tracing(TracingSettings(), service="monitor")
@@ -59,9 +59,9 @@ def main() -> int:
         response.decide(alert.alert_id)
 
     def on_report_requested(request: ReportRequested) -> None:
-        # The message is done with at once: a month of a million jobs takes minutes, and alerts wait
-        # behind it. Whoever asked finds the report, or asks again.
-        months.ask(request.month)
+        # The message is acknowledged at once: a report of a million jobs takes minutes, and alerts
+        # wait behind it in the queue. A report lost in a crash has to be requested again.
+        months.submit(request.month)
 
     broker.subscribe(DriftDetected, on_drift_detected)
     broker.subscribe(ReportRequested, on_report_requested)
@@ -73,7 +73,7 @@ def main() -> int:
     every(clock, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
     every(clock, drift_settings.interval_seconds, drift.look, "drift")
     every(clock, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     clock.start()
     try:
         return broker.run(QUEUES, threads=1)
@@ -82,7 +82,7 @@ def main() -> int:
         clock.shutdown(wait=False)
 
 
-def _leave(_signal: int, _frame: object) -> None:
+def _exit(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
 
 

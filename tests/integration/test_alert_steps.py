@@ -88,7 +88,7 @@ def test_what_is_decided_leaves_prometheus_its_line(unit_of_work: UnitOfWork) ->
     beside(unit_of_work, end, lambda: response.decide(alert_id))
     raised, resolved, asked = texts(unit_of_work, alert_id)
     assert (raised, resolved) == ("Raised", "Prometheus no longer sees it")
-    assert asked.startswith("Asked for a training")
+    assert asked.startswith("Requested a training")
 
 
 def test_webhooks_that_name_the_same_alerts_in_another_order_do_not_deadlock(

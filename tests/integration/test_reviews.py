@@ -24,7 +24,7 @@ def test_two_monitors_choose_a_day_once(unit_of_work: UnitOfWork, user: User) ->
     settings = MonitorSettings(reviews_random=20, reviews_uncertain=20)
     day = Period.day(NOON)
     with ThreadPoolExecutor(2) as pool:
-        counts = list(pool.map(lambda _: Reviews(unit_of_work, settings).choose_of(day), range(2)))
+        counts = list(pool.map(lambda _: Reviews(unit_of_work, settings).choose_day(day), range(2)))
     with unit_of_work.reading() as session:
         kept = session.query(Review).all()
     assert sorted(counts) == [0, len(kept)]

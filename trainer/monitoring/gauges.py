@@ -1,4 +1,4 @@
-"""Puts the newest figures of models, data, alerts and trainings from the rows into the metrics."""
+"""Metrics of models, data, alerts and trainings, updated from the database."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,23 +20,23 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from trainer.monitoring.drift.windows import QUALITY
-from trainer.monitoring.performance.measure import ESTIMATED
+from trainer.monitoring.performance.figures import ESTIMATED
 
-#: Labels of so many days are counted.
+#: Days of labels to count.
 LABELS_DAYS = 7
-#: Figures of a period that ended longer ago say nothing of now.
+#: Maximum age of a figure in days; older ones do not describe the present.
 FIGURES_DAYS = 62
 ENDED = (TrainingStatus.FINISHED, TrainingStatus.FAILED, TrainingStatus.CANCELLED)
 
 
 class Gauges:
-    """Reads the rows; writes none."""
+    """Updates the metrics; only reads the database."""
 
     def __init__(self, unit_of_work: UnitOfWork) -> None:
         self._unit_of_work = unit_of_work
 
     def refresh(self) -> None:
-        """Show what holds now, and nothing that held before. Raises `Unavailable`."""
+        """Set all metrics to the current state and remove outdated series. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             serving = _serving(session)
             _show_performance(_newest_performance(session, serving))
@@ -49,33 +49,33 @@ class Gauges:
 
 
 def _serving(session: Session) -> str | None:
-    """The release that the ledger says serves."""
+    """Return the champion according to the promotion ledger."""
     return session.scalar(select(Promotion.version).order_by(Promotion.id.desc()).limit(1))
 
 
 def _newest_performance(session: Session, serving: str | None) -> Sequence[Performance]:
-    """The newest row of each kind and modality, of the release that serves.
+    """Return the champion's newest row of each kind and modality.
 
-    Of labels, which are few, that is the month; of estimates the day, for a month hides a change.
-    The estimate of the test set has no period: it is there to learn how far estimates are off, and
-    says nothing of what is answered now.
+    Figures from labels cover the month, because labels are few; estimates cover the day, because a
+    month hides a change. The estimate on the test set has no period. It only serves to measure the
+    error of estimates and does not describe current traffic.
     """
     since = now() - timedelta(days=FIGURES_DAYS)
     is_recent = or_(Performance.ends_at.is_(None), Performance.ends_at > since)
-    is_of_answers = or_(Performance.kind != ESTIMATED, Performance.begins_at.is_not(None))
+    is_of_traffic = or_(Performance.kind != ESTIMATED, Performance.begins_at.is_not(None))
     query = (
         select(Performance)
-        .where(Performance.release == serving, is_recent, is_of_answers)
+        .where(Performance.release == serving, is_recent, is_of_traffic)
         .options(defer(Performance.classes))
     )
-    found: dict[tuple[str, str], Performance] = {}
+    newest: dict[tuple[str, str], Performance] = {}
     for row in sorted(session.scalars(query), key=_age_order):
-        found[row.kind, row.modality] = row
-    return list(found.values())
+        newest[row.kind, row.modality] = row
+    return list(newest.values())
 
 
 def _age_order(row: Performance) -> tuple[datetime, datetime]:
-    """Sorts what is shown last."""
+    """Sort key that puts the row to show last."""
     end = row.begins_at if row.kind == ESTIMATED else row.ends_at
     return end or row.measured_at, row.measured_at
 
@@ -88,13 +88,15 @@ def _show_performance(rows: Sequence[Performance]) -> None:
         metrics.f1_timestamp,
         {labels: row.measured_at.timestamp() for labels, row in by_labels.items()},
     )
-    for gauge, end in (
+    for gauge, column in (
         (metrics.f1_low, "low"),
         (metrics.f1_high, "high"),
         (metrics.f1_past_error, "past_error"),
     ):
-        ends = {labels: getattr(row, end) for labels, row in by_labels.items()}
-        metrics.show(gauge, {labels: value for labels, value in ends.items() if value is not None})
+        values = {labels: getattr(row, column) for labels, row in by_labels.items()}
+        metrics.show(
+            gauge, {labels: value for labels, value in values.items() if value is not None}
+        )
 
 
 def _newest_window(session: Session, serving: str | None) -> DriftWindow | None:
@@ -111,11 +113,11 @@ def _show_drift(window: DriftWindow | None) -> None:
     release = window.release if window is not None else ""
     moved = window.moved if window is not None else []
     metrics.show(
-        metrics.drift_effect, {(kind, release): one["effect"] for kind, one in measured.items()}
+        metrics.drift_effect, {(kind, release): drift["effect"] for kind, drift in measured.items()}
     )
     metrics.show(
         metrics.drift_threshold,
-        {(kind, release): one["threshold"] for kind, one in measured.items()},
+        {(kind, release): drift["threshold"] for kind, drift in measured.items()},
     )
     metrics.show(metrics.drift_moved, {(kind, release): float(kind in moved) for kind in measured})
     metrics.show(
@@ -124,9 +126,9 @@ def _show_drift(window: DriftWindow | None) -> None:
     )
     metrics.show(metrics.drift_rows, {(window.release,): window.rows} if window is not None else {})
     checks = measured.get(QUALITY, {}).get("features", [])
-    metrics.show(metrics.data_quality, {(one["name"],): one["window"] for one in checks})
+    metrics.show(metrics.data_quality, {(check["name"],): check["window"] for check in checks})
     metrics.show(
-        metrics.data_quality_reference, {(one["name"],): one["reference"] for one in checks}
+        metrics.data_quality_reference, {(check["name"],): check["reference"] for check in checks}
     )
 
 
@@ -135,25 +137,26 @@ def _show_alerts(session: Session) -> None:
     query = select(DriftAlert.status, DriftAlert.source, about, func.count()).group_by(
         DriftAlert.status, DriftAlert.source, about
     )
-    found = {
-        (str(status), str(source), str(what)): float(count)
-        for status, source, what, count in session.execute(query)
+    counts = {
+        (str(status), str(source), str(subject)): float(count)
+        for status, source, subject, count in session.execute(query)
     }
-    kinds = {(source, what) for _, source, what in found} or {("monitor", "models")}
-    every = {(status.value, *kind): 0.0 for status in AlertStatus for kind in kinds}
-    metrics.show(metrics.alerts, every | found)
+    kinds = {(source, subject) for _, source, subject in counts} or {("monitor", "models")}
+    zeros = {(status.value, *kind): 0.0 for status in AlertStatus for kind in kinds}
+    metrics.show(metrics.alerts, zeros | counts)
 
 
 def _show_trainings(session: Session) -> None:
     query = select(TrainingRun.status, func.count()).group_by(TrainingRun.status)
-    found = {(str(status),): float(count) for status, count in session.execute(query)}
-    metrics.show(metrics.training_runs, {(one.value,): 0.0 for one in TrainingStatus} | found)
+    counts = {(str(status),): float(count) for status, count in session.execute(query)}
+    zeros = {(status.value,): 0.0 for status in TrainingStatus}
+    metrics.show(metrics.training_runs, zeros | counts)
     began = session.scalar(
         select(func.min(TrainingRun.started_at)).where(
             TrainingRun.status == TrainingStatus.RUNNING.value
         )
     )
-    moments = {"began": began, "succeeded": _succeeded(session)}
+    moments = {"began": began, "succeeded": _last_success(session)}
     metrics.show(
         metrics.training_timestamp,
         {(name,): moment.timestamp() for name, moment in moments.items() if moment is not None},
@@ -163,17 +166,17 @@ def _show_trainings(session: Session) -> None:
 def _show_last_training(session: Session) -> None:
     ended = (
         select(TrainingRun)
-        .where(TrainingRun.status.in_([one.value for one in ENDED]))
+        .where(TrainingRun.status.in_([status.value for status in ENDED]))
         .order_by(TrainingRun.finished_at.desc())
     )
     last = session.scalar(ended.limit(1))
     metrics.show(
         metrics.training_last,
-        {(one.value,): float(last.status == one.value) for one in ENDED} if last else {},
+        {(status.value,): float(last.status == status.value) for status in ENDED} if last else {},
     )
 
 
-def _succeeded(session: Session) -> datetime | None:
+def _last_success(session: Session) -> datetime | None:
     return session.scalar(
         select(func.max(TrainingRun.finished_at)).where(
             TrainingRun.status == TrainingStatus.FINISHED.value

@@ -1,28 +1,67 @@
-"""The stored dataset that trainings asked for by the monitor use."""
+"""The stored dataset that monitor trainings use, and the labels that it does not contain yet."""
 
-from sqlalchemy import select
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db.datasets import parse
-from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun
+from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, TrainingRun
+
+#: Time of the last label import for a dataset that has never imported labels.
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
-    """The newest version that is ready, of the dataset that is to be trained on.
+    """Return the newest ready version of the dataset to train on.
 
     Args:
-        session: Reads.
-        name: Of the dataset; else it is the one that was trained on last, else the newest.
+        session: Read-only.
+        name: Dataset name; without one, the dataset of the last training, else the newest dataset.
     """
     ready = select(DatasetVersion).where(DatasetVersion.status == DatasetStatus.READY.value)
     newest = ready.order_by(DatasetVersion.created_at.desc(), DatasetVersion.id.desc()).limit(1)
-    name = name or _trained_on_last(session)
+    name = name or _last_trained_on(session)
     if name is not None:
         return session.scalar(newest.where(DatasetVersion.name == name))
     return session.scalar(newest)
 
 
-def _trained_on_last(session: Session) -> str | None:
+def new_labels(session: Session, name: str) -> int:
+    """Count the labels that no version of a dataset contains and whose product is still stored."""
+    query = (
+        select(func.count())
+        .select_from(Job)
+        .where(Job.labelled_at > _labels_imported_at(session, name), HAS_PRODUCT)
+    )
+    return session.scalar(query) or 0
+
+
+def is_being_checked(session: Session, name: str) -> bool:
+    """Return True while a version of the dataset is being checked."""
+    query = select(DatasetVersion.id).where(
+        DatasetVersion.name == name, DatasetVersion.status == DatasetStatus.CHECKING.value
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def next_version_number(session: Session, name: str) -> int:
+    """Return the next free version number; failed versions keep theirs."""
+    query = select(func.max(DatasetVersion.version)).where(DatasetVersion.name == name)
+    return (session.scalar(query) or 0) + 1
+
+
+def _labels_imported_at(session: Session, name: str) -> datetime:
+    """Return the time up to which a version, and every later one, contains all labels."""
+    versions = session.execute(
+        select(DatasetVersion.created_at, DatasetVersion.asked).where(
+            DatasetVersion.name == name, DatasetVersion.status == DatasetStatus.READY.value
+        )
+    )
+    return max((at for at, asked in versions if asked.get("corrected")), default=NEVER)
+
+
+def _last_trained_on(session: Session) -> str | None:
     reference = session.scalar(
         select(TrainingRun.dataset)
         .where(TrainingRun.dataset.is_not(None))

@@ -1,4 +1,4 @@
-"""Deprecated alias of `python -m trainer.monitor`; removed in the next version."""
+"""Deprecated alias for `python -m trainer.monitor`; removed in the next version."""
 
 import sys
 

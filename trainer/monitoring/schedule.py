@@ -1,4 +1,4 @@
-"""What the monitor does by the clock, and on request beside it."""
+"""Scheduled tasks of the monitor, and a queue for tasks on request."""
 
 import threading
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-#: Threads of their own, by what runs in them.
+#: Names of the thread pools.
 DEFAULT, REPORTS = "default", "reports"
-#: More than there are tasks: none of them waits for another one.
+#: Larger than the number of tasks, so that no task waits for another one.
 THREADS = 10
 
 
 def build_clock() -> BackgroundScheduler:
-    """Make a scheduler in which reports wait for one another, and nothing else for them.
+    """Build a scheduler that runs reports one at a time and everything else in parallel.
 
-    A report of a million jobs takes minutes, and any number of months may be asked for at once.
+    A report of a million jobs takes minutes, and any number of months may be requested at once.
     """
     return BackgroundScheduler(
         timezone="UTC",
         executors={DEFAULT: ThreadPoolExecutor(THREADS), REPORTS: ThreadPoolExecutor(1)},
-        # What is late is done late. By default it would be left out after a second.
+        # Run late tasks late. By default, APScheduler skips a task that is a second late.
         job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
     )
 
@@ -39,14 +39,14 @@ def every(
     *,
     executor: str = DEFAULT,
 ) -> None:
-    """Do something every so many seconds; what fails is told of and tried again.
+    """Run a task at an interval; log failures and continue with the next run.
 
     Args:
-        clock: Does it.
-        seconds: Between two times.
-        act: What to do.
-        task: Its name in the metrics; without one, the function's.
-        executor: In whose threads.
+        clock: Scheduler that runs the task.
+        seconds: Interval.
+        act: The task.
+        task: Name in the metrics; defaults to the function's name.
+        executor: Name of the thread pool.
     """
     task = task or act.__name__
     metrics.expect(task, seconds)
@@ -54,16 +54,16 @@ def every(
 
 
 class Requests:
-    """Makes what is asked for by name, one after the other.
+    """Runs named requests one at a time, merging equal ones that wait.
 
-    What waits already is not made twice; what is asked for while it is made is made once more, for
-    whoever asks may know of something that came since.
+    A request for a name that is already waiting is dropped. A request for a name that is running
+    runs once more, because the data may have changed since that run began.
 
     Args:
-        clock: Does it, with the reports.
-        act: Makes one.
-        task: Its name in the metrics.
-        stopping: Once it is set, what waits is not begun any more.
+        clock: Scheduler whose report thread runs the requests.
+        act: Handles a request.
+        task: Name in the metrics.
+        stopping: Once set, waiting requests are dropped.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class Requests:
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
 
-    def ask(self, name: str) -> None:
-        """Have something made soon."""
+    def submit(self, name: str) -> None:
+        """Queue a request unless an equal one is waiting."""
         with self._lock:
             if name in self._waiting:
                 return
             self._waiting.add(name)
-        # Without a trigger it is done at once, that is, as soon as the thread is free.
-        self._clock.add_job(_attempt(lambda: self._make(name), self._task), executor=REPORTS)
+        # Without a trigger, APScheduler runs the job as soon as the thread is free.
+        self._clock.add_job(_attempt(lambda: self._run(name), self._task), executor=REPORTS)
 
-    def _make(self, name: str) -> None:
+    def _run(self, name: str) -> None:
         with self._lock:
             self._waiting.discard(name)
         if not self._stopping.is_set():
@@ -102,8 +102,8 @@ def _attempt(act: Callable[[], object], task: str) -> Callable[[], None]:
             with metrics.watched(task):
                 act()
         except Unavailable as error:
-            log.warning("monitoring_deferred", task=task, error=str(error))
+            log.warning("task_deferred", task=task, error=str(error))
         except Exception:
-            log.exception("monitoring_failed", task=task)
+            log.exception("task_failed", task=task)
 
     return attempt

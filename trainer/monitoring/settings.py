@@ -1,4 +1,4 @@
-"""Settings of the monitor, from `RAYON_MONITOR_…` and `RAYON_DRIFT_…` variables."""
+"""Settings of the monitor, read from `RAYON_MONITOR_…` and `RAYON_DRIFT_…` variables."""
 
 from typing import Literal
 
@@ -9,48 +9,48 @@ from shared.settings import Settings
 
 
 class MonitorSettings(Settings):
-    """What the monitor measures, and what is done about alerts."""
+    """Measurement schedule, response to alerts, and size of the review sample."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_MONITOR_", frozen=True)
 
-    #: Whether an alert leads to a training at once, or a person is asked first.
+    #: Response to an alert: start a training at once, or ask a person first.
     response: Literal["automatic", "ask"] = "automatic"
-    #: Trainings that alerts may start within seven days; a person may always start one.
+    #: Trainings that alerts may start within seven days; people are not limited.
     trainings_per_week: int = Field(default=2, ge=0)
-    #: The stored dataset that is trained on, with the labels that came since. Without a name it is
-    #: the one that was trained on last, else the newest, else the trainer's own folder.
+    #: Name of the stored dataset to train on, with labels added since. Without a name: the dataset
+    #: of the last training, else the newest dataset, else the trainer's own data folder.
     dataset: str | None = None
-    #: A training is asked for by the calendar, so many days after the last one; 0: never.
+    #: Request a training this many days after the last request; 0 disables the calendar.
     train_every_days: int = Field(default=0, ge=0)
-    #: How often it is looked at how trainings went.
+    #: Interval between checks of open alerts and their trainings.
     interval_seconds: float = Field(default=10.0, gt=0)
-    #: How often F1 is estimated, and measured where labels came.
+    #: Interval between F1 measurements: estimates, and figures from new labels.
     measure_seconds: float = Field(default=15 * 60.0, gt=0)
-    #: The champion is scored on the test set again after so many days.
+    #: Days after which the champion is scored on the held-out test set again.
     test_every_days: int = Field(default=7, ge=1)
-    #: Answers of each day that people are asked to look at, on average: drawn at random, and more
-    #: likely the less sure they are.
+    #: Average number of answers per day drawn for human review: at random, and weighted towards
+    #: low confidence.
     reviews_random: int = Field(default=50, ge=0)
     reviews_uncertain: int = Field(default=50, ge=0)
 
 
 class DriftSettings(Settings):
-    """How answers are compared with the release's reference."""
+    """Size of drift windows, and the thresholds and timing of drift alerts."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_DRIFT_", frozen=True)
 
-    #: Answers of a window.
+    #: Answers per window.
     window_rows: int = Field(default=1_000, ge=100)
-    #: Where fewer come, a window ends after so long, if it has the least number.
+    #: Time after which a smaller window closes, if it holds at least `least_rows` answers.
     window_seconds: float = Field(default=24 * 3600.0, gt=0)
     least_rows: int = Field(default=200, ge=100)
-    #: How often it is looked whether a window is complete.
+    #: Interval between checks for a complete window.
     interval_seconds: float = Field(default=15.0, gt=0)
-    #: Nothing is alerted of twice within so long.
+    #: Minimum time between two alerts of the same kind.
     cooldown_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
-    #: What is far; see `trainer.monitoring.drift.measure.Limits`.
+    #: Effect sizes that count as drift; see `trainer.monitoring.drift.measure.Limits`.
     content: float = Field(default=0.15, gt=0, le=1)
     mix: float = Field(default=0.1, gt=0)
     share: float = Field(default=0.2, gt=0)
-    #: What chance does not explain; in two windows in a row.
+    #: Significance level of each test; drift must exceed it in two consecutive windows.
     p_value: float = Field(default=0.001, gt=0, lt=1)

@@ -1,1 +1,1 @@
-"""Drift detection: windows of recent answers against the release's reference."""
+"""Drift detection: recent windows of answers compared with the release's reference."""

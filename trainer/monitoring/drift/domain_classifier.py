@@ -1,8 +1,8 @@
-"""Did something move, and how far? Two-sample tests with an effect size. Pure functions on arrays.
+"""Two-sample tests with an effect size: the domain classifier, category mixes, shares, features.
 
-Every test gives both: a p-value, which says whether chance explains the difference, and an effect,
-which says whether it matters. With 5,000 products chance explains almost nothing, and with 200
-almost everything; so only both together are a reason to act.
+Pure functions on arrays. Every test returns a p-value for significance and an effect size for
+relevance. With 5,000 products almost any difference is significant, and with 200 almost none is;
+so an alert needs both.
 """
 
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 FOLDS = 5
-#: Strength of the classifier's penalty: two hundred products must not be learned by heart.
+#: L2 penalty of the domain classifier, strong enough not to overfit two hundred products.
 PENALTY = 10.0
-#: Counted into each cell of a mix, so that a category that nobody saw has a finite index.
+#: Added to each cell of a category mix, so that an empty category has a finite index.
 SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two samples are apart.
+    """Difference of two samples.
 
     Attributes:
-        effect: 0 where they are alike.
-        p_value: How often chance alone gives as much.
+        effect: Effect size; 0 if the samples are equal.
+        p_value: Probability of such a difference by chance alone.
     """
 
     effect: float
@@ -39,13 +39,14 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Told:
-    """How well a classifier tells the samples apart, and which products look most unlike.
+class DomainClassifierResult:
+    """Result of the domain classifier test, with a score for each product.
 
     Attributes:
-        difference: Its effect is `2 AUC - 1`: 0 when it guesses, 1 when it never errs.
-        reference: Unlikeness of each reference row, shape `(reference,)`, by a fit without it.
-        window: The same of the window's rows, shape `(window,)`.
+        difference: The effect is `2 AUC - 1`: 0 for a random classifier, 1 for a perfect one.
+        reference: Out-of-fold probability of each reference row to be from the window, shape
+            `(reference,)`.
+        window: The same for the rows of the window, shape `(window,)`.
     """
 
     difference: Difference
@@ -53,24 +54,26 @@ class Told:
     window: Floats
 
 
-def tell_apart(reference: Floats, window: Floats, *, seed: int = 0) -> Told:
-    """Train a classifier to tell two samples apart, and see how often it is right.
+def domain_classifier_test(
+    reference: Floats, window: Floats, *, seed: int = 0
+) -> DomainClassifierResult:
+    """Train a classifier to separate two samples, and test if it beats chance.
 
     A classifier two-sample test (Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests",
-    2017) with a logistic regression; each row is judged by a fit that has not seen it, and the
-    ranks are compared by Mann and Whitney's test. The effect is Somers' D, `2 AUC - 1`.
+    2017) with a logistic regression. Each row is scored by a model fitted without it; the
+    Mann-Whitney test compares the scores. The effect is Somers' D, `2 AUC - 1`.
 
     Args:
         reference: Shape `(reference, features)`.
         window: Shape `(window, features)`.
-        seed: Of the folds.
+        seed: Seed of the folds.
 
     Raises:
-        ValueError: Fewer rows than folds in one of the samples.
+        ValueError: One of the samples has fewer rows than folds.
     """
     rows = np.concatenate([reference, window])
     is_window = np.repeat([0, 1], [len(reference), len(window)])
-    unlikeness = np.zeros(len(rows))
+    scores = np.zeros(len(rows))
     for fit_on, others in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(
         rows, is_window
     ):
@@ -78,60 +81,61 @@ def tell_apart(reference: Floats, window: Floats, *, seed: int = 0) -> Told:
             StandardScaler(),
             LogisticRegression(C=1 / PENALTY, class_weight="balanced", max_iter=500),
         ).fit(rows[fit_on], is_window[fit_on])
-        unlikeness[others] = model.predict_proba(rows[others])[:, 1]
-    of_reference, of_window = unlikeness[: len(reference)], unlikeness[len(reference) :]
+        scores[others] = model.predict_proba(rows[others])[:, 1]
+    of_reference, of_window = scores[: len(reference)], scores[len(reference) :]
     test = stats.mannwhitneyu(of_window, of_reference, alternative="greater")
     area = float(test.statistic) / (len(reference) * len(window))
-    return Told(Difference(max(0.0, 2 * area - 1), float(test.pvalue)), of_reference, of_window)
+    difference = Difference(max(0.0, 2 * area - 1), float(test.pvalue))
+    return DomainClassifierResult(difference, of_reference, of_window)
 
 
-def mix_moved(reference: Counts, window: Counts) -> Difference:
-    """Compare how often each category was answered.
+def compare_mixes(reference: Counts, window: Counts) -> Difference:
+    """Compare the category distributions of two samples.
 
-    The effect is the population stability index, `sum (q - p) ln(q / p)`, less what chance alone
-    gives it: `(categories - 1) (1 / reference + 1 / window)` (Yurdakul, "Statistical Properties of
-    the Population Stability Index", 2018; .13 for 27 categories and 200 rows). The p-value is of
-    the chi-squared test of homogeneity.
+    The effect is the population stability index, `sum (q - p) ln(q / p)`, less its
+    expectation without drift, `(categories - 1) (1 / reference + 1 / window)` (Yurdakul,
+    "Statistical Properties of the Population Stability Index", 2018; .13 for 27 categories and 200
+    rows). The p-value is that of the chi-squared test of homogeneity.
 
     Args:
-        reference: Answers by category, shape `(classes,)`.
-        window: The same of the window.
+        reference: Number of answers by category, shape `(classes,)`.
+        window: The same for the window.
     """
     seen = (reference + window) > 0
     there, here = reference[seen].astype(np.float64), window[seen].astype(np.float64)
     if len(there) < 2 or not there.sum() or not here.sum():
         return Difference(0.0, 1.0)
-    p, q = ((one + SMOOTHING) / (one.sum() + SMOOTHING * len(one)) for one in (there, here))
+    p, q = (_smoothed(counts) for counts in (there, here))
     index = float(((q - p) * np.log(q / p)).sum())
     by_chance = (len(there) - 1) * (1 / there.sum() + 1 / here.sum())
     test = stats.chi2_contingency(np.stack([there, here]))
     return Difference(max(0.0, index - by_chance), float(test.pvalue))
 
 
-def shares_moved(reference: Counts, window: Counts, *, error_rate: float = 0.05) -> Counts:
-    """Which categories' shares moved beyond chance: their columns, those that moved most first.
+def moved_categories(reference: Counts, window: Counts, *, error_rate: float = 0.05) -> Counts:
+    """Return the columns of categories whose share changed significantly, largest change first.
 
-    A test of two proportions for each, and Benjamini and Hochberg's procedure over all of them
-    ("Controlling the False Discovery Rate", 1995).
+    Tests each category by two proportions, and controls the false discovery rate over all of them
+    (Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995).
     """
     of_reference, of_window = int(reference.sum()), int(window.sum())
     differences = [
-        share_moved(int(there), of_reference, int(here), of_window)
+        compare_shares(int(there), of_reference, int(here), of_window)
         for there, here in zip(reference, window, strict=True)
     ]
-    p_values = np.array([one.p_value for one in differences])
+    p_values = np.array([difference.p_value for difference in differences])
     moved = stats.false_discovery_control(p_values) <= error_rate
-    far = np.abs(window / max(of_window, 1) - reference / max(of_reference, 1))
-    order = np.argsort(-far, kind="stable")
+    change = np.abs(window / max(of_window, 1) - reference / max(of_reference, 1))
+    order = np.argsort(-change, kind="stable")
     chosen: Counts = order[moved[order]].astype(np.int64)
     return chosen
 
 
-def share_moved(there: int, of_reference: int, here: int, of_window: int) -> Difference:
-    """Compare two shares: `there` of `of_reference` against `here` of `of_window`.
+def compare_shares(there: int, of_reference: int, here: int, of_window: int) -> Difference:
+    """Compare two shares, `there / of_reference` and `here / of_window`.
 
     The effect is Cohen's h, `2 asin √q - 2 asin √p` (Cohen, "Statistical Power Analysis", 1988,
-    chapter 6), negative where the share fell; the p-value is of the score test of two proportions.
+    chapter 6), negative if the share fell; the p-value is that of the two-proportion score test.
     """
     if not of_reference or not of_window:
         return Difference(0.0, 1.0)
@@ -144,7 +148,12 @@ def share_moved(there: int, of_reference: int, here: int, of_window: int) -> Dif
     return Difference(effect, float(2 * stats.norm.sf(abs(q - p) / spread)))
 
 
-def feature_moved(reference: Floats, window: Floats) -> Difference:
-    """Compare one number of all products: Kolmogorov and Smirnov's distance and test."""
+def compare_feature(reference: Floats, window: Floats) -> Difference:
+    """Compare the distributions of one feature by the Kolmogorov-Smirnov statistic and test."""
     test = stats.ks_2samp(reference, window, method="asymp")
     return Difference(float(test.statistic), float(test.pvalue))
+
+
+def _smoothed(counts: Floats) -> Floats:
+    smoothed: Floats = (counts + SMOOTHING) / (counts.sum() + SMOOTHING * len(counts))
+    return smoothed

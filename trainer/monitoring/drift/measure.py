@@ -1,10 +1,10 @@
-"""Compares a window of answers with the release's reference: what moved, how far, which products.
+"""Compares a window of answers with the release's reference, by kind of drift.
 
-    text, image    a classifier tells the window's products from the reference's
-    prediction     other categories are answered, or text and image agree less often
-    quality        more products without a title, broken images, new languages
+    text, image    a domain classifier separates the window's products from the reference's
+    prediction     the mix of answered categories changed, or text and image agree less often
+    quality        more products without a title, unreadable images, new languages
 
-Something moved when its effect is larger than the threshold and chance does not explain it.
+A kind has moved if its effect reaches the threshold and is statistically significant.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,11 @@ from shared.categories import CategorySet
 from shared.contracts import Modality
 from trainer.monitoring.drift.domain_classifier import (
     Difference,
-    feature_moved,
-    mix_moved,
-    share_moved,
-    shares_moved,
-    tell_apart,
+    compare_feature,
+    compare_mixes,
+    compare_shares,
+    domain_classifier_test,
+    moved_categories,
 )
 from trainer.reference.sample import NAMES, QUALITY, Sample, View
 
@@ -30,30 +30,30 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Line = dict[str, Any]
 
-#: Products of a window that are told apart from the reference's; more say nothing new.
+#: Maximum number of window products for the domain classifier; more add no information.
 MOST_COMPARED = 2_000
-#: With fewer rows of a modality nothing is said about it.
+#: Minimum number of rows of a modality to measure its drift.
 LEAST_ROWS = 50
-#: A product that looks less like the reference than all but so many of its own is unlike.
+#: Share of the reference itself that counts as unlike the reference.
 UNLIKE = 0.05
-#: Lines of a list in an alert.
-MOST_TOLD = 5
-#: A language that a smaller part of the reference speaks is new where a larger one speaks it.
+#: Maximum length of a list in an alert.
+MOST_LISTED = 5
+#: A language is new if its share is below this in the reference and above it in the window.
 NEW_LANGUAGE = 0.02
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is far, and what is unlikely.
+    """Effect sizes and the significance level that count as drift.
 
-    The false alarms that these allow are measured by `make alarms`.
+    `make alarms` measures the rate of false alarms under these limits.
 
     Attributes:
-        content: Of `2 AUC - 1`: .15 is as if one product in seven were unlike all others.
-        mix: Of the population stability index beyond chance; .1 is the usual beginning of a
-            moderate change.
-        share: Of Cohen's h; .2 is what he calls small.
-        p_value: Of each test; two windows in a row are asked for besides.
+        content: Threshold of `2 AUC - 1`; .15 is as if one product in seven were unlike all others.
+        mix: Threshold of the population stability index beyond chance; .1 is the conventional
+            lower limit of a moderate change.
+        share: Threshold of Cohen's h; .2 is a small effect by his convention.
+        p_value: Significance level of each test; an alert also needs two consecutive windows.
     """
 
     content: float = 0.15
@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measured:
-    """One kind of drift in one window."""
+    """Measurement of one kind of drift in one window."""
 
     effect: float
     threshold: float
@@ -73,29 +73,29 @@ class Measured:
     sentence: str
     features: list[Line] = field(default_factory=list)
     classes: list[Line] = field(default_factory=list)
-    #: Positions of products in the window, most unlike first; a caller knows their names.
+    #: Positions of products in the window, least similar first; the caller resolves them to jobs.
     examples: list[Line] = field(default_factory=list)
 
     def has_moved(self, limits: Limits) -> bool:
-        """Whether it is both far and beyond chance."""
+        """Return True if the effect is both large and significant."""
         return self.effect >= self.threshold and self.p_value <= limits.p_value
 
 
 def measure(
     reference: Sample, window: Sample, categories: CategorySet, limits: Limits
 ) -> dict[str, Measured]:
-    """Compare a window with the reference, by kind; what neither has enough of is left out."""
-    found = {}
+    """Compare a window with the reference by kind, omitting modalities with too few rows."""
+    measured = {}
     for modality in Modality:
         if modality in reference.views and modality in window.views:
             there, here = reference.views[modality], window.views[modality]
             if min(len(there.products), len(here.products)) >= LEAST_ROWS:
-                found[modality.value] = _content(
+                measured[modality.value] = _content(
                     modality, there, here, window.answers, categories, limits
                 )
-    found["prediction"] = _prediction(reference, window, categories, limits)
-    found["quality"] = _quality(reference, window, limits)
-    return found
+    measured["prediction"] = _prediction(reference, window, categories, limits)
+    measured["quality"] = _quality(reference, window, limits)
+    return measured
 
 
 def _content(
@@ -107,82 +107,89 @@ def _content(
     limits: Limits,
 ) -> Measured:
     window = window.take(_spread(len(window.products), MOST_COMPARED))
-    told = tell_apart(reference.features, window.features)
+    result = domain_classifier_test(reference.features, window.features)
     features = _features(modality, reference, window)
-    edge = np.quantile(told.reference, 1 - UNLIKE)
-    is_unlike = told.window > edge
-    what = "Texts" if modality is Modality.TEXT else "Images"
-    strangest = np.argsort(-told.window, kind="stable")[:MOST_TOLD]
+    threshold = np.quantile(result.reference, 1 - UNLIKE)
+    is_unlike = result.window > threshold
+    subject = "Texts" if modality is Modality.TEXT else "Images"
+    least_similar = np.argsort(-result.window, kind="stable")[:MOST_LISTED]
     return Measured(
-        effect=round(told.difference.effect, 4),
+        effect=round(result.difference.effect, 4),
         threshold=limits.content,
-        p_value=told.difference.p_value,
+        p_value=result.difference.p_value,
         rows=len(window.products),
-        sentence=f"{what} differ: {_listed(features)}",
+        sentence=f"{subject} differ from the reference: {_listed(features)}",
         features=features,
         classes=_unlike_classes(answers[window.products], is_unlike, categories),
         examples=[
-            {"product": int(window.products[row]), "unlikeness": round(float(told.window[row]), 3)}
-            for row in strangest
+            {
+                "product": int(window.products[row]),
+                "unlikeness": round(float(result.window[row]), 3),
+            }
+            for row in least_similar
         ],
     )
 
 
 def _features(modality: Modality, reference: View, window: View) -> list[Line]:
-    """The descriptors that moved most, and how sure the model is."""
+    """Return the largest changes among the descriptors and the model's confidence."""
     columns = zip(NAMES[modality], reference.descriptors.T, window.descriptors.T, strict=True)
-    sure = ("confidence", reference.probabilities.max(axis=1), window.probabilities.max(axis=1))
+    confidence = (
+        "confidence",
+        reference.probabilities.max(axis=1),
+        window.probabilities.max(axis=1),
+    )
     lines: list[Line] = [
         {
             "name": name,
             "reference": _rounded(there.mean()),
             "window": _rounded(here.mean()),
-            **_as_dict(feature_moved(there, here)),
+            **_as_dict(compare_feature(there, here)),
         }
-        for name, there, here in (*columns, sure)
+        for name, there, here in (*columns, confidence)
     ]
-    return sorted(lines, key=lambda line: -float(line["effect"]))[:MOST_TOLD]
+    return sorted(lines, key=lambda line: -float(line["effect"]))[:MOST_LISTED]
 
 
 def _unlike_classes(
     answers: Counts, is_unlike: NDArray[np.bool_], categories: CategorySet
 ) -> list[Line]:
-    """Answered categories with the largest shares of products unlike the reference's."""
+    """Return the answered categories with the largest shares of products unlike the reference."""
     lines: list[Line] = []
     for column in np.unique(answers[answers >= 0]):
         share = float(is_unlike[answers == column].mean())
-        if (answers == column).sum() >= MOST_TOLD and share > 2 * UNLIKE:
+        if (answers == column).sum() >= MOST_LISTED and share > 2 * UNLIKE:
             code = categories.codes[column]
             lines.append({"code": code, "reference": UNLIKE, "window": round(share, 4)})
-    return sorted(lines, key=lambda line: -float(line["window"]))[:MOST_TOLD]
+    return sorted(lines, key=lambda line: -float(line["window"]))[:MOST_LISTED]
 
 
 def _prediction(
     reference: Sample, window: Sample, categories: CategorySet, limits: Limits
 ) -> Measured:
     there, here = reference.mix(len(categories)), window.mix(len(categories))
-    mix = mix_moved(there, here)
+    mix = compare_mixes(there, here)
     agreed, agree = reference.agreement, window.agreement
-    agreement = share_moved(*agreed, *agree) if agree[1] >= LEAST_ROWS else Difference(0.0, 1.0)
+    agreement = compare_shares(*agreed, *agree) if agree[1] >= LEAST_ROWS else Difference(0.0, 1.0)
     classes = _moved_classes(there, here, categories)
-    found = Measured(
+    drift = Measured(
         effect=round(mix.effect, 4),
         threshold=limits.mix,
         p_value=mix.p_value,
         rows=int(here.sum()),
-        sentence=f"Other categories are answered: {_shares(classes)}",
+        sentence=f"Answered categories changed: {_shares(classes)}",
         classes=classes,
         examples=_of_classes(window.answers, classes, categories),
     )
-    if _passes(-agreement.effect, agreement.p_value, limits) and not found.has_moved(limits):
+    if _passes(-agreement.effect, agreement.p_value, limits) and not drift.has_moved(limits):
         before, now = agreed[0] / agreed[1], agree[0] / agree[1]
         return replace(
-            found,
+            drift,
             effect=round(-agreement.effect, 4),
             threshold=limits.share,
             p_value=agreement.p_value,
             rows=agree[1],
-            sentence=f"Text and image agree on {now:.0%} of the products, not on {before:.0%}",
+            sentence=f"Text and image agree on {now:.0%} of the products (reference: {before:.0%})",
             features=[
                 {
                     "name": "text and image agree",
@@ -193,47 +200,50 @@ def _prediction(
             ],
             examples=_disagreeing(window),
         )
-    return found
+    return drift
 
 
 def _quality(reference: Sample, window: Sample, limits: Limits) -> Measured:
     lines: list[Line] = [
         {
-            "name": _called(name),
+            "name": _title(name),
             "reference": round(there[0] / max(there[1], 1), 4),
             "window": round(here[0] / max(here[1], 1), 4),
-            **_as_dict(share_moved(*there, *here)),
+            **_as_dict(compare_shares(*there, *here)),
         }
         for name, there, here in _counted(reference, window)
     ]
     worse = [line for line in lines if _passes(line["effect"], line["p_value"], limits)]
     worst = max(worse or lines, key=lambda line: float(line["effect"]), default=None)
-    told = [
-        f"{line['window']:.1%} are {line['name']}, not {line['reference']:.1%}" for line in worse
+    changes = [
+        f"{line['window']:.1%} are {line['name']} (reference: {line['reference']:.1%})"
+        for line in worse
     ]
     return Measured(
         effect=max(0.0, round(float(worst["effect"]), 4)) if worst else 0.0,
         threshold=limits.share,
         p_value=float(worst["p_value"]) if worst else 1.0,
         rows=len(window.answers),
-        sentence=f"Products are worse: {'; '.join(told)}" if told else "Products are as they were",
-        features=sorted(worse or lines, key=lambda line: -float(line["effect"]))[:MOST_TOLD],
+        sentence=f"Input data degraded: {'; '.join(changes)}"
+        if changes
+        else "Input data did not degrade",
+        features=sorted(worse or lines, key=lambda line: -float(line["effect"]))[:MOST_LISTED],
     )
 
 
 def _counted(
     reference: Sample, window: Sample
 ) -> Iterable[tuple[str, tuple[int, int], tuple[int, int]]]:
-    spoken = [of for name, (_, of) in reference.quality.items() if name not in QUALITY]
+    speakers = [of for name, (_, of) in reference.quality.items() if name not in QUALITY]
     for name, here in window.quality.items():
-        # In the reference nobody speaks a language that it does not name.
-        there = reference.quality.get(name, (0, max(spoken, default=0)))
+        # A language missing from the reference has a count of 0 there.
+        there = reference.quality.get(name, (0, max(speakers, default=0)))
         is_new = there[0] < NEW_LANGUAGE * max(there[1], 1)
         if name in QUALITY or (is_new and here[0] > NEW_LANGUAGE * max(here[1], 1)):
             yield name, there, here
 
 
-def _called(name: str) -> str:
+def _title(name: str) -> str:
     return QUALITY.get(name) or name.replace("language: ", "in a new language, ")
 
 
@@ -248,16 +258,16 @@ def _moved_classes(there: Counts, here: Counts, categories: CategorySet) -> list
             "reference": round(there[column] / max(there.sum(), 1), 4),
             "window": round(here[column] / max(here.sum(), 1), 4),
         }
-        for column in shares_moved(there, here).tolist()[:MOST_TOLD]
+        for column in moved_categories(there, here).tolist()[:MOST_LISTED]
     ]
 
 
 def _of_classes(answers: Counts, classes: Sequence[Line], categories: CategorySet) -> list[Line]:
-    """A product of each category that is answered more often."""
+    """Return one product of each category that is answered more often."""
     column = {code: place for place, code in enumerate(categories.codes)}
     risen = [column[line["code"]] for line in classes if line["window"] > line["reference"]]
-    first = [np.flatnonzero(answers == one)[:1].tolist() for one in risen]
-    return [{"product": product, "unlikeness": None} for found in first for product in found]
+    first = [np.flatnonzero(answers == place)[:1].tolist() for place in risen]
+    return [{"product": product, "unlikeness": None} for places in first for product in places]
 
 
 def _disagreeing(window: Sample) -> list[Line]:
@@ -267,13 +277,13 @@ def _disagreeing(window: Sample) -> list[Line]:
         axis=1
     )
     return [
-        {"product": product, "unlikeness": None} for product in both[differs].tolist()[:MOST_TOLD]
+        {"product": product, "unlikeness": None} for product in both[differs].tolist()[:MOST_LISTED]
     ]
 
 
 def _shares(classes: Sequence[Line]) -> str:
     lines = [f"{line['code']} {line['reference']:.1%} → {line['window']:.1%}" for line in classes]
-    return ", ".join(lines) or "no single one"
+    return ", ".join(lines) or "no single category stands out"
 
 
 def _listed(features: Sequence[Line]) -> str:
@@ -291,5 +301,5 @@ def _rounded(value: float) -> float:
 
 
 def _spread(rows: int, most: int) -> Counts:
-    """Positions of at most so many rows, spread evenly over all."""
+    """Return evenly spaced positions of at most `most` rows."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Reads answered products from the database, as many as a window has, with their scores."""
+"""Reads the products of a window from the database, with their scores and images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from trainer.reference.sample import Products
 
 Floats = NDArray[np.float64]
 
-#: An answer whose transaction takes longer than this would be passed over.
+#: Age of the newest answers read. A transaction that takes longer to commit is missed.
 SETTLED = timedelta(seconds=5)
-#: Rows of one question; both databases take more.
+#: Ids per query; both databases accept more.
 PIECE = 1_000
-#: Images of a window that are looked at: 2 ms each, and more make no effect clearer.
+#: Maximum number of images read per window: each takes 2 ms, and more add no precision.
 MOST_IMAGES = 500
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A job that was answered, or failed for its product."""
+    """A job that was answered, or that failed because of its product."""
 
     id: str
     finished_at: datetime
@@ -44,37 +44,38 @@ class Answered:
 def next_answers(
     session: Session, release: str, after: datetime | None, most: int
 ) -> list[Answered]:
-    """Answers of a release that follow a moment, oldest first, up to the end of a slice.
+    """Return the answers of a release after a moment, oldest first, up to the end of a slice.
 
     Args:
-        session: Only read.
-        release: The version that answered.
-        after: End of the window before; `None` begins with the first answer.
-        most: So many at most, but for the rest of the last one's moment.
+        session: Read-only.
+        release: Version that answered.
+        after: End of the previous window; `None` starts at the first answer.
+        most: Maximum number of answers, exceeded only to complete the last slice.
     """
     wanted = _answered(release).order_by(Job.finished_at, Job.id)
     if after is not None:
         wanted = wanted.where(Job.finished_at > after)
-    found = [_of(row) for row in session.execute(wanted.limit(most))]
-    if len(found) == most:
-        # A slice is answered in one moment; a window that ended within it would lose the rest.
-        last = found[-1]
+    answers = [_answer(row) for row in session.execute(wanted.limit(most))]
+    if len(answers) == most:
+        # All answers of a slice have the same time. A window that ended within a slice would lose
+        # the rest of it.
+        last = answers[-1]
         rest = _answered(release).where(Job.finished_at == last.finished_at, Job.id > last.id)
-        found += [_of(row) for row in session.execute(rest.order_by(Job.id))]
-    return found
+        answers += [_answer(row) for row in session.execute(rest.order_by(Job.id))]
+    return answers
 
 
 def products_of(
     session: Session, storage: Storage, answered: Sequence[Answered], categories: CategorySet
 ) -> Products:
-    """Describe answered products; the images of some of them are read.
+    """Describe answered products, reading the images of a sample of them.
 
     Raises:
-        Unavailable: The storage does not answer.
+        Unavailable: If the storage does not answer.
     """
-    texts = [(one.designation, one.description) for one in answered]
+    texts = [(answer.designation, answer.description) for answer in answered]
     column = {code: place for place, code in enumerate(categories.codes)}
-    answers = [column.get(one.prdtypecode or 0, -1) for one in answered]
+    answers = [column.get(answer.prdtypecode or 0, -1) for answer in answered]
     return Products(
         texts,
         describe_texts(texts),
@@ -92,28 +93,30 @@ def _answered(release: str) -> Select[Any]:
     )
 
 
-def _of(row: Row[Any]) -> Answered:
+def _answer(row: Row[Any]) -> Answered:
     return Answered(**row._mapping)
 
 
 def _images(storage: Storage, answered: Sequence[Answered]) -> dict[int, Floats | None]:
-    shown = [(place, one.image_uri) for place, one in enumerate(answered) if one.image_uri]
-    chosen = np.unique(np.linspace(0, len(shown) - 1, min(len(shown), MOST_IMAGES)).astype(int))
-    found: dict[int, Floats | None] = {}
-    for place, uri in (shown[number] for number in chosen):
+    stored = [
+        (place, answer.image_uri) for place, answer in enumerate(answered) if answer.image_uri
+    ]
+    chosen = np.unique(np.linspace(0, len(stored) - 1, min(len(stored), MOST_IMAGES)).astype(int))
+    images: dict[int, Floats | None] = {}
+    for place, uri in (stored[number] for number in chosen):
         try:
-            found[place] = describe_image(storage.get(uri))
+            images[place] = describe_image(storage.get(uri))
         except NotFound:
-            # It is older than images are kept, or its catalog was deleted.
+            # The image is past its retention time, or its catalog was deleted.
             continue
-    return found
+    return images
 
 
 def _scores(session: Session, answered: Sequence[Answered], classes: int) -> dict[Modality, Floats]:
-    place = {one.id: number for number, one in enumerate(answered)}
+    place = {answer.id: number for number, answer in enumerate(answered)}
     scores = {modality: np.full((len(answered), classes), np.nan) for modality in Modality}
-    for job_id, modality, kept in _stored_scores(session, list(place)):
-        row = np.frombuffer(kept, PROBABILITY_TYPE)
+    for job_id, modality, probabilities in _stored_scores(session, list(place)):
+        row = np.frombuffer(probabilities, PROBABILITY_TYPE)
         if len(row) == classes:
             scores[Modality(modality)][place[job_id]] = row
     return scores

@@ -1,11 +1,11 @@
-"""Measures drift, window by window, and raises an alert when something moved twice in a row.
+"""Measures drift window by window, and raises an alert when a kind moves in two windows in a row.
 
-What moved together is one alert, but for the quality of the products: a training does not mend it.
-Its alert is for people, and ends when quality has not moved in two windows in a row.
+Kinds that move together share one alert, except input quality, which retraining does not fix. Its
+alert is for people, and ends when quality has not moved in two consecutive windows.
 
-A window is the next thousand answers of the champion, or those of a day if they are at least two
-hundred. Each is a row of `drift_windows`, whether something moved or not; the rows alone decide
-about alerts, so a monitor that starts again goes on where it was.
+A window is the next thousand answers of the champion, or those of a day if there are at least two
+hundred. Every window is a row of `drift_windows`. Alerts depend on these rows alone, so a restarted
+monitor continues where the last one stopped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,25 +32,25 @@ from trainer.reference.sample import Sample
 log = structlog.get_logger(__name__)
 
 SOURCE = "monitor"
-#: The kind that is about the products themselves; no training mends it.
+#: Kind of drift in the input data itself, which retraining does not fix.
 QUALITY = "quality"
-#: Letters of a title in an alert.
-TITLE = 120
+#: Maximum length of a product title in an alert.
+TITLE_CHARACTERS = 120
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.registry.Releases`."""
+    """The part of `shared.inference.releases.registry.Releases` that drift detection uses."""
 
     def champion(self) -> str | None:
-        """Version that serves."""
+        """Return the version that serves."""
 
     def folder(self, version: str) -> Path:
-        """Local folder of a version. Raises `NotFound`."""
+        """Return the local folder of a version. Raises `NotFound`."""
 
 
 @dataclass(frozen=True)
 class _Watched:
-    """The release whose answers are measured."""
+    """Release whose answers are measured."""
 
     version: str
     manifest: ReleaseManifest
@@ -58,13 +58,13 @@ class _Watched:
 
 
 class DriftWatch:
-    """Looks at the champion's answers.
+    """Measures the champion's answers.
 
     Args:
-        unit_of_work: Where answers, windows and alerts are.
-        registry: Knows the champion.
-        storage: Has the images.
-        settings: How large windows are, and when an alert is raised.
+        unit_of_work: Database of answers, windows and alerts.
+        registry: Registry that names the champion.
+        storage: Storage of the images.
+        settings: Window size and alert thresholds.
     """
 
     def __init__(
@@ -80,13 +80,14 @@ class DriftWatch:
         self._settings = settings
         self._limits = Limits(**settings.model_dump(include=set(Limits.__annotations__)))
         self._watched: _Watched | None = None
-        self._without: str | None = None
+        self._unwatchable: str | None = None
 
     def look(self) -> int:
-        """Measure every window that is complete; returns how many were kept.
+        """Measure every complete window; return how many were stored.
 
         Raises:
-            Unavailable: Database, storage or registry do not answer; the window is measured later.
+            Unavailable: If database, storage or registry do not answer; the window is measured
+                later.
         """
         watched = self._release()
         measured = 0
@@ -96,28 +97,28 @@ class DriftWatch:
 
     def _release(self) -> _Watched | None:
         version = self._registry.champion()
-        if version is None or version == self._without:
+        if version is None or version == self._unwatchable:
             return None
         if self._watched is None or self._watched.version != version:
             folder = self._registry.folder(version)
             reference = Sample.load(folder)
             if reference is None:
-                self._without = version
-                log.warning("drift_not_watched", release=version, reason="it has no reference")
+                self._unwatchable = version
+                log.warning("drift_watch_skipped", release=version, reason="no reference")
                 return None
             self._watched = _Watched(version, ReleaseManifest.read(folder), reference)
         return self._watched
 
     def _window(self, version: str) -> Sequence[Answered]:
-        """Answers of the next window, or none while it is not complete."""
+        """Return the answers of the next window; empty until it is complete."""
         with self._unit_of_work.reading() as session:
             before = _latest(session, version)
             after = before.ends_at if before is not None else None
-            found = next_answers(session, version, after, self._settings.window_rows)
-        if len(found) >= self._settings.window_rows:
-            return found
-        is_enough = len(found) >= self._settings.least_rows
-        return found if is_enough and self._is_late(after or found[0].finished_at) else ()
+            answered = next_answers(session, version, after, self._settings.window_rows)
+        if len(answered) >= self._settings.window_rows:
+            return answered
+        is_enough = len(answered) >= self._settings.least_rows
+        return answered if is_enough and self._is_late(after or answered[0].finished_at) else ()
 
     def _is_late(self, since: datetime) -> bool:
         return now() - since > timedelta(seconds=self._settings.window_seconds)
@@ -126,25 +127,25 @@ class DriftWatch:
         categories = watched.manifest.category_set
         with self._unit_of_work.reading() as session:
             products = products_of(session, self._storage, answered, categories)
-        found = measure(watched.reference, products.sample(), categories, self._limits)
-        told = {kind: _named(one, answered) for kind, one in found.items()}
-        moved = [kind for kind, one in found.items() if one.has_moved(self._limits)]
-        kept = self._keep(watched.version, answered, moved, told)
-        if kept:
+        measured = measure(watched.reference, products.sample(), categories, self._limits)
+        figures = {kind: _with_examples(drift, answered) for kind, drift in measured.items()}
+        moved = [kind for kind, drift in measured.items() if drift.has_moved(self._limits)]
+        is_stored = self._store(watched.version, answered, moved, figures)
+        if is_stored:
             log.info("drift_measured", release=watched.version, rows=len(answered), moved=moved)
-        return kept
+        return is_stored
 
-    def _keep(
+    def _store(
         self,
         release: str,
         answered: Sequence[Answered],
         moved: Sequence[str],
-        told: Mapping[str, dict[str, Any]],
+        figures: Mapping[str, dict[str, Any]],
     ) -> bool:
-        """Write a window down, with what follows from it, unless its answers are in one already."""
+        """Store a window and update the alerts, unless its answers are in a stored window."""
         with self._unit_of_work() as work:
-            # Two monitors, as while one is replaced, measure the same answers, and the second would
-            # take the first's window for the one before.
+            # Two monitors run during a rolling update and measure the same answers. Without this
+            # lock, the second would take the first's window for the previous one.
             take_turns(work.session, DriftWindow.__tablename__)
             before = _latest(work.session, release)
             if before is not None and before.ends_at >= answered[0].finished_at:
@@ -156,11 +157,11 @@ class DriftWatch:
                     begins_at=answered[0].finished_at,
                     ends_at=answered[-1].finished_at,
                     moved=list(moved),
-                    measured=dict(told),
+                    measured=dict(figures),
                 )
             )
             if before is not None:
-                self._compare(work, release, before.moved, moved, told)
+                self._compare(work, release, before.moved, moved, figures)
         return True
 
     def _compare(
@@ -169,27 +170,26 @@ class DriftWatch:
         release: str,
         before: Sequence[str],
         moved: Sequence[str],
-        told: Mapping[str, dict[str, Any]],
+        figures: Mapping[str, dict[str, Any]],
     ) -> None:
-        """Raise what moved in both windows, and end what is over."""
-        news = [kind for kind in moved if kind in before and self._is_news(work, kind)]
-        # Worse products have an alert of their own: it is not over when a training for the others
-        # has ended.
-        self._alert(work, release, [kind for kind in news if kind != QUALITY], told)
-        self._alert(work, release, [kind for kind in news if kind == QUALITY], told)
+        """Raise alerts for kinds that moved in both windows, and end alerts that are over."""
+        new = [kind for kind in moved if kind in before and self._is_new(work, kind)]
+        # Quality has its own alert, which must not end with a training for the other kinds.
+        self._alert(work, release, [kind for kind in new if kind != QUALITY], figures)
+        self._alert(work, release, [kind for kind in new if kind == QUALITY], figures)
         if QUALITY not in (*before, *moved):
             _end_quality_alerts(work.session)
 
-    def _is_news(self, work: Work, kind: str) -> bool:
-        """Whether no alert was raised about it within the cool-down."""
+    def _is_new(self, work: Work, kind: str) -> bool:
+        """Return True if no alert about this kind was raised within the cool-down."""
         since = now() - timedelta(seconds=self._settings.cooldown_seconds)
         recent = select(DriftAlert.kind).where(
             DriftAlert.source == SOURCE, DriftAlert.raised_at > since
         )
-        return all(kind not in told.split("+") for told in work.session.scalars(recent))
+        return all(kind not in kinds.split("+") for kinds in work.session.scalars(recent))
 
     def _alert(
-        self, work: Work, release: str, kinds: Sequence[str], told: Mapping[str, dict[str, Any]]
+        self, work: Work, release: str, kinds: Sequence[str], figures: Mapping[str, dict[str, Any]]
     ) -> None:
         if not kinds:
             return
@@ -200,8 +200,8 @@ class DriftWatch:
             raised_by="drift",
             kind=kind,
             release=release,
-            summary=". ".join(told[one]["sentence"] for one in kinds),
-            details={"windows": 2, "measured": {one: told[one] for one in kinds}},
+            summary=". ".join(figures[name]["sentence"] for name in kinds),
+            details={"windows": 2, "measured": {name: figures[name] for name in kinds}},
             trace_id=new_trace_id(),
             fingerprint=f"drift:{release}:{kind}",
         )
@@ -213,7 +213,7 @@ def _latest(session: Session, release: str) -> DriftWindow | None:
 
 
 def _end_quality_alerts(session: Session) -> None:
-    """End what waits for better products, also what was raised for the release before."""
+    """End the alerts that wait for better input, including those of earlier releases."""
     waiting = (
         select(DriftAlert)
         .where(
@@ -226,17 +226,19 @@ def _end_quality_alerts(session: Session) -> None:
     )
     for alert in session.scalars(waiting):
         alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
-        write_step(alert, SOURCE, "Products were no worse than the release knows, in two windows")
+        write_step(
+            alert, SOURCE, "Input data recovered: no worse than the reference in two windows"
+        )
 
 
-def _named(found: Measured, answered: Sequence[Answered]) -> dict[str, Any]:
-    """The figures, with examples that a person can look up."""
+def _with_examples(drift: Measured, answered: Sequence[Answered]) -> dict[str, Any]:
+    """Return the figures as JSON, with the examples resolved to jobs and titles."""
     examples = [
         {
             "job_id": answered[line["product"]].id,
-            "designation": answered[line["product"]].designation[:TITLE],
+            "designation": answered[line["product"]].designation[:TITLE_CHARACTERS],
             "unlikeness": line["unlikeness"],
         }
-        for line in found.examples
+        for line in drift.examples
     ]
-    return asdict(found) | {"examples": examples}
+    return asdict(drift) | {"examples": examples}

@@ -1,1 +1,1 @@
-"""F1 in production: from labels, from reviews, and estimated without either."""
+"""F1 in production: measured from labels and on the test set, and estimated without labels."""

@@ -1,4 +1,4 @@
-"""What was answered in a period: stored probabilities, and labels that people gave."""
+"""Answers of a period: stored probabilities, and labels given by people."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,37 +22,37 @@ from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-#: What figures are by: all that a product has, or one modality alone.
+#: The full answer of a product, beside its modalities.
 FUSION = "fusion"
 MODALITIES = (FUSION, Modality.TEXT.value, Modality.IMAGE.value)
-#: Rows read at once; a month of a million jobs passes by without being held.
+#: Rows per read, so that a month of a million jobs does not have to fit in memory.
 AT_ONCE = 4_000
 PROBABILITY_TYPE = np.dtype("<f4")
 
 
 class Registry(Protocol):
-    """What is needed of `shared.inference.releases.registry.Releases`."""
+    """The part of `shared.inference.releases.registry.Releases` that monitoring uses."""
 
     def champion(self) -> str | None:
-        """Version that serves."""
+        """Return the version that serves."""
 
     def folder(self, version: str) -> Path:
-        """Local folder of a version."""
+        """Return the local folder of a version."""
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself."""
+        """Return the manifest of a version."""
 
 
 @dataclass(frozen=True)
 class Fusing:
-    """A release's part in turning scores into answers."""
+    """Categories of a release, and its fusion model if it has two modalities."""
 
     codes: tuple[int, ...]
     fusion: FusionModel | None
 
     @classmethod
     def of(cls, registry: Registry, version: str) -> "Fusing":
-        """Load it. Raises `NotFound` and `Unavailable` as the registry does."""
+        """Load from the registry. Raises `NotFound` and `Unavailable` as the registry does."""
         manifest = registry.manifest(version)
         both = len(manifest.modalities) > 1
         fusion = FusionModel.load(registry.folder(version) / "fusion") if both else None
@@ -61,13 +61,14 @@ class Fusing:
 
 @dataclass
 class Labelled:
-    """Answers with the category that a person gave, column by column.
+    """Answers with the category that a person assigned, column by column.
 
     Attributes:
-        job_ids: Of the jobs.
-        truth: What people said.
-        answers: By modality what was answered; `None` where it had no part.
-        weights: How many answers each stands for.
+        job_ids: Job of each row.
+        truth: Category assigned by a person.
+        answers: Category answered, by modality; `None` where the modality was not used.
+        confidences: Confidence of each answer.
+        weights: Number of answers that each row represents.
     """
 
     job_ids: list[str] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Labelled:
     weights: list[float] = field(default_factory=list)
 
     def of(self, modality: str) -> tuple[Codes, Codes, NDArray[np.float64]]:
-        """Truth, answers and weights of the rows that a modality had a part in."""
+        """Return truth, answers and weights of the rows that a modality answered."""
         answers = self.answers[modality]
         rows = [row for row, answer in enumerate(answers) if answer is not None]
         return (
@@ -90,12 +91,12 @@ class Labelled:
 
 
 def within(period: Period) -> ColumnElement[bool]:
-    """Jobs that ended in a period."""
+    """Return the SQL condition that selects the jobs finished in a period."""
     return (Job.finished_at >= period.begins_at) & (Job.finished_at < period.ends_at)
 
 
 def releases_of(session: Session, period: Period) -> dict[str, int]:
-    """Releases that answered in a period, and how many jobs."""
+    """Count the jobs that each release answered in a period."""
     query = (
         select(Job.release, func.count().label("jobs"))
         .where(within(period), _IS_DONE)
@@ -107,12 +108,12 @@ def releases_of(session: Session, period: Period) -> dict[str, int]:
 def expectations(
     session: Session, period: Period, release: str, fusing: Fusing
 ) -> dict[str, Expectation]:
-    """What the stored probabilities of a release let expect, by modality.
+    """Return the CBPE expectation from a release's stored probabilities, by modality.
 
-    `fusion` is of the jobs that asked for it: combined as `worker_fusion.combine` does it, or the
-    one modality that there was.
+    `fusion` covers the jobs that requested it: combined as in `worker_fusion.combine`, or the only
+    modality that was scored.
     """
-    found = {modality: Expectation.of(len(fusing.codes)) for modality in MODALITIES}
+    expected = {modality: Expectation.of(len(fusing.codes)) for modality in MODALITIES}
     for rows in _scores(session, period, release):
         text, image = (_stacked([row[at] for row in rows], len(fusing.codes)) for at in (1, 2))
         has_text, has_image = (np.isfinite(scores[:, 0]) for scores in (text, image))
@@ -120,20 +121,20 @@ def expectations(
         both = has_text & has_image
         if fusing.fusion is not None and both.any():
             answered[both] = fusing.fusion.combine(text[both], image[both])
-        asked = np.array([row.model == FUSION for row in rows]) & (has_text | has_image)
-        found[FUSION].add(answered[asked])
-        found[Modality.TEXT.value].add(text[has_text])
-        found[Modality.IMAGE.value].add(image[has_image])
-    return {modality: one for modality, one in found.items() if one.rows}
+        requested = np.array([row.model == FUSION for row in rows]) & (has_text | has_image)
+        expected[FUSION].add(answered[requested])
+        expected[Modality.TEXT.value].add(text[has_text])
+        expected[Modality.IMAGE.value].add(image[has_image])
+    return {modality: part for modality, part in expected.items() if part.rows}
 
 
 def reviewed(session: Session, period: Period, release: str | None = None) -> Labelled:
-    """Answers that were drawn for review and labelled; they stand for all answers.
+    """Return the answers that were drawn for review and labelled, weighted to represent all.
 
-    The weight is one over the chance of being drawn and labelled (Horvitz & Thompson 1952). Who
-    labels does not always get to the end, or looks at one part of the sample only. So of either
-    part the share that is labelled counts as the chance of being labelled (Särndal, Swensson and
-    Wretman 1992, chapter 15.6: response homogeneity groups).
+    The weight is one over the probability of being drawn and labelled (Horvitz & Thompson 1952).
+    Reviewers may stop early, or label only one part of the sample. So in each part, the labelled
+    share is taken as the probability of being labelled (Särndal, Swensson and Wretman 1992, chapter
+    15.6: response homogeneity groups).
     """
     drawn = _drawn(session, period, release)
     rows = [row for row in _labelled(session, period, release) if row.chance]
@@ -144,13 +145,13 @@ def reviewed(session: Session, period: Period, release: str | None = None) -> La
 
 
 def volunteered(session: Session, period: Period, release: str | None = None) -> Labelled:
-    """Answers that people labelled of their own accord; they stand for nothing but themselves."""
+    """Return the answers that people labelled unasked, a biased sample with equal weights."""
     rows = [row for row in _labelled(session, period, release) if not row.chance]
     return _columns(rows, [1.0] * len(rows))
 
 
 def _labelled_chance(row: Row[Any], share: Mapping[str, float]) -> float:
-    """How likely an answer was to be drawn by either part and labelled."""
+    """Return the probability that either part drew the answer and that it was labelled."""
     by_random = row.random_chance
     if by_random is None:
         by_random = row.chance if row.reason == RANDOM else 0.0
@@ -173,9 +174,9 @@ def _scores(session: Session, period: Period, release: str) -> Iterator[Sequence
 
 
 def _stacked(scores: Sequence[bytes | None], classes: int) -> Floats:
-    """Probabilities `(rows, classes)`; not a number where none are kept, or something else."""
+    """Return probabilities `(rows, classes)`; NaN where missing or not a distribution."""
     missing = np.full(classes, np.nan, PROBABILITY_TYPE).tobytes()
-    joined = b"".join(one if one and len(one) == len(missing) else missing for one in scores)
+    joined = b"".join(row if row and len(row) == len(missing) else missing for row in scores)
     rows = np.frombuffer(joined, PROBABILITY_TYPE).reshape(-1, classes)
     return np.where(is_distribution(rows)[:, None], rows, np.float32(np.nan))
 
@@ -212,14 +213,16 @@ def _drawn(session: Session, period: Period, release: str | None) -> Counter[str
 
 
 def _columns(rows: Sequence[Row[Any]], weights: Sequence[float]) -> Labelled:
-    found = Labelled()
+    labelled = Labelled()
     for row, weight in zip(rows, weights, strict=True):
-        said = (row.result or {}).get("modalities") or {}
-        found.job_ids.append(row.id)
-        found.truth.append(row.label)
-        found.confidences.append(row.confidence or 0.0)
-        found.weights.append(weight)
-        found.answers[FUSION].append(row.prdtypecode if row.model == FUSION else None)
+        by_modality = (row.result or {}).get("modalities") or {}
+        labelled.job_ids.append(row.id)
+        labelled.truth.append(row.label)
+        labelled.confidences.append(row.confidence or 0.0)
+        labelled.weights.append(weight)
+        labelled.answers[FUSION].append(row.prdtypecode if row.model == FUSION else None)
         for modality in Modality:
-            found.answers[modality.value].append(said.get(modality.value, {}).get("prdtypecode"))
-    return found
+            labelled.answers[modality.value].append(
+                by_modality.get(modality.value, {}).get("prdtypecode")
+            )
+    return labelled

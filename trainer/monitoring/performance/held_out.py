@@ -2,8 +2,8 @@
 
     python -m trainer.monitoring.performance.held_out RELEASE DATA --out FILE
 
-A process of its own, for it loads models and images: its memory is given back when it ends. Its
-probabilities are kept, so that the same release on the same rows is scored once.
+Runs in its own process because it loads models and images: the memory is released when it exits.
+Probabilities are cached, so the same release is scored on the same rows only once.
 """
 
 import argparse
@@ -27,50 +27,53 @@ from trainer.monitoring.performance.weighted_f1 import by_code, confusions, meas
 from trainer.release.comparison import Scored, askable, likeliest, scores
 from trainer.release.loaded import release_digest
 
-#: Single jobs and catalogs go first.
+#: Serving takes precedence over scoring.
 NICENESS = 15
 PARTS = ("text", "image", "answered")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Score, and write the figures as JSON; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    """Score a release and write the figures as JSON; return the exit code."""
+    args = _parser().parse_args(arguments)
     os.nice(NICENESS)
     try:
-        found = score(given.release, load(given.data), given.kept)
+        found = score(args.release, load(args.data), args.kept)
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the log of a command
         return 1
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(found))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(found))
     return 0
 
 
 def score(folder: Path, data: Dataset, kept: Path) -> dict[str, Any]:
-    """Measure a release on the test rows, and estimate the same without looking at their labels.
+    """Measure a release on the test rows, and estimate the same figure without their labels.
 
     Args:
-        folder: The release.
-        data: Its part `test` is scored.
-        kept: Folder of earlier probabilities.
+        folder: Release folder.
+        data: Dataset; only its `test` part is scored.
+        kept: Folder of cached probabilities.
 
     Returns:
-        By modality `measured` and `estimated`, each an `Estimate` as JSON has it. `fusion` is what
-        would be served: of rows that have only a text or an image, by that.
+        `measured` and `estimated` by modality, each an `Estimate` as JSON. `fusion` is the answer
+        that would be served; rows with only a text or an image are answered from that.
 
     Raises:
-        InvalidInput: The folder is not a release, or no row can be asked.
+        InvalidInput: The folder is not a release, or no row can be scored.
     """
     rows = askable(data)
     if rows.empty:
-        raise InvalidInput("Expected at least one test row with a text or an image")
-    found = _kept_scores(folder, data, kept)
+        raise InvalidInput(
+            "Expected at least one test row with a text or an image. "
+            f"Received: none in {len(data.rows)} rows"
+        )
+    scored = _cached_scores(folder, data, kept)
     truth = rows["code"].astype(np.int64)
-    parts = {"fusion": found.answered, "text": found.text, "image": found.image}
-    return {name: _both(truth, scored) for name, scored in parts.items() if len(scored)}
+    parts = {"fusion": scored.answered, "text": scored.text, "image": scored.image}
+    return {name: _figures(truth, part) for name, part in parts.items() if len(part)}
 
 
-def _both(truth: pd.Series, scored: pd.DataFrame) -> dict[str, Any]:
+def _figures(truth: pd.Series, scored: pd.DataFrame) -> dict[str, Any]:
     codes = [int(code) for code in scored.columns]
     known = truth.loc[scored.index].to_numpy(np.int64)
     answers = likeliest(scored)
@@ -82,17 +85,17 @@ def _both(truth: pd.Series, scored: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _kept_scores(folder: Path, data: Dataset, kept: Path) -> Scored:
+def _cached_scores(folder: Path, data: Dataset, kept: Path) -> Scored:
     path = kept / f"{data.fingerprint[:24]}-test-{release_digest(folder)[:24]}.npz"
     if path.exists():
         with np.load(path) as there:
             return Scored(**{name: _frame(there, name) for name in PARTS})
     found = scores(folder, data)
     kept.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: a process that is killed here leaves no half of it.
-    aside = path.with_suffix(".tmp.npz")
-    np.savez(aside, allow_pickle=False, **_arrays(found))
-    aside.rename(path)
+    # Renamed when complete, so that a killed process leaves no partial file.
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, allow_pickle=False, **_arrays(found))
+    temporary.rename(path)
     return found
 
 
@@ -113,9 +116,13 @@ def _frame(there: Mapping[str, NDArray[Any]], name: str) -> pd.DataFrame:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer.monitoring.performance.held_out")
     parser.add_argument("release", type=Path, help="release folder")
-    parser.add_argument("data", type=Path, help="folder of data, or `name@version`")
-    parser.add_argument("--out", type=Path, required=True, help="the figures, as JSON")
-    parser.add_argument("--kept", type=Path, required=True, help="folder of earlier probabilities")
+    parser.add_argument(
+        "data", type=Path, help="data folder, or `name@version` of a stored dataset"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output file for the figures, as JSON"
+    )
+    parser.add_argument("--kept", type=Path, required=True, help="folder of cached probabilities")
     return parser
 
 

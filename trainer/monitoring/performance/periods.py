@@ -1,4 +1,4 @@
-"""Days and months in UTC, as figures are kept by."""
+"""Days and months in UTC, the periods of performance figures."""
 
 import re
 from collections.abc import Iterator
@@ -14,26 +14,26 @@ _MONTH = re.compile(r"^(20\d\d)-(0[1-9]|1[0-2])$")
 
 @dataclass(frozen=True)
 class Period:
-    """From one moment on, up to another one."""
+    """Half-open time span: `begins_at` is included, `ends_at` is not."""
 
     begins_at: datetime
     ends_at: datetime
 
     @classmethod
     def day(cls, moment: datetime) -> Self:
-        """The day of a moment."""
+        """Return the day that contains a moment."""
         begins = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return cls(begins, begins + DAY)
 
     @classmethod
     def month_of(cls, moment: datetime) -> Self:
-        """The month of a moment."""
+        """Return the month that contains a moment."""
         begins = cls.day(moment).begins_at.replace(day=1)
         return cls(begins, (begins + 32 * DAY).replace(day=1))
 
     @classmethod
     def month(cls, name: str) -> Self:
-        """A month by its name, such as `2026-11`. Raises `InvalidInput`."""
+        """Return a month by name, such as `2026-11`. Raises `InvalidInput`."""
         found = _MONTH.match(name)
         if found is None:
             raise InvalidInput(f"Expected a month such as `2026-11`. Received: {name!r}")
@@ -41,20 +41,20 @@ class Period:
 
     @property
     def name(self) -> str:
-        """Of the month that it begins in, such as `2026-11`."""
+        """Name of the month that the period begins in, such as `2026-11`."""
         return f"{self.begins_at:%Y-%m}"
 
     @property
     def is_day(self) -> bool:
-        """Whether it is no longer than a day."""
+        """True if the period is no longer than a day."""
         return self.ends_at - self.begins_at <= DAY
 
     def before(self) -> Self:
-        """The month before."""
+        """Return the previous month."""
         return self.month_of(self.begins_at - DAY)
 
     def days(self) -> Iterator["Period"]:
-        """Its days, in order."""
+        """Yield the days of the period in order."""
         begins = self.begins_at
         while begins < self.ends_at:
             yield Period.day(begins)

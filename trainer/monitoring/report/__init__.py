@@ -1,1 +1,1 @@
-"""A month on one page: is it still good, and why?"""
+"""The monthly report: quality, traffic and events, with a verdict on the models."""

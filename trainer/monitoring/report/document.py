@@ -1,4 +1,4 @@
-"""A month's report as one JSON document, gathered from the database."""
+"""The monthly report as a JSON document, gathered from the database."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -10,27 +10,27 @@ from sqlalchemy.orm import Session
 from shared.contracts import Lane
 from shared.errors import NotFound
 from trainer.monitoring.performance.answers import FUSION, Registry
-from trainer.monitoring.performance.measure import ESTIMATED, LABELLED, TEST
+from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
 from trainer.monitoring.performance.periods import Period
-from trainer.monitoring.report import events, quality, traffic
+from trainer.monitoring.report import confusions, events, quality, traffic
 from trainer.monitoring.report.verdict import Evidence, Measured, Verdict, judge
 
 Json = dict[str, Any]
 
-#: A release that serves for less time has too few answers to be judged by.
+#: A release that has served for less time has too few answers to judge it.
 NEW_FOR = timedelta(days=14)
-#: What a reader of the document can rely on.
+#: Version of the document format.
 FORMAT = 1
 
 
 def gather(session: Session, registry: Registry, period: Period, moment: datetime) -> Json:
-    """Everything that the page shows. Raises `Unavailable` as the registry does.
+    """Gather everything that the page shows. Raises `Unavailable` as the registry does.
 
     Args:
-        session: Reads.
-        registry: Knows the names of the categories.
+        session: Read-only.
+        registry: Source of the category names.
         period: A month.
-        moment: When it is made.
+        moment: Time of the report.
     """
     volume = traffic.volume(session, period)
     served = events.releases(session, period, volume["by_release"])
@@ -39,7 +39,7 @@ def gather(session: Session, registry: Registry, period: Period, moment: datetim
     now = quality.figures(session, period, last)
     before = quality.figures(session, period.before(), last)
     counts = traffic.answered_codes(session, period)
-    found: Json = {
+    document: Json = {
         "format": FORMAT,
         "month": period.name,
         "begins_at": period.begins_at.isoformat(),
@@ -59,37 +59,39 @@ def gather(session: Session, registry: Registry, period: Period, moment: datetim
         "drift": events.drift(session, period),
         "alerts": events.alerts(session, period),
         "coverage": _coverage(session, period),
-        "confusions": quality.confusions(session, period, now, names),
+        "confusions": confusions.confusions(session, period, now, names),
         "releases": served,
         "trainings": events.trainings(session, period),
         "labels": events.labels(session, period),
         "names": {str(code): name for code, name in names.items()},
     }
-    return found | {"verdict": _written(judge(evidence_of(found, period, moment)))}
+    verdict = judge(evidence_of(document, period, moment))
+    return document | {"verdict": _as_json(verdict)}
 
 
-def evidence_of(found: Json, period: Period, moment: datetime) -> Evidence:
-    """What the rules of the verdict look at, at some moment."""
-    fusion = next(one for one in found["quality"]["modalities"] if one["modality"] == FUSION)
-    by_status = found["volume"]["by_status"]
-    single = [one for one in found["latency"] if one["lane"] == Lane.INTERACTIVE.value]
+def evidence_of(document: Json, period: Period, moment: datetime) -> Evidence:
+    """Return the figures that the verdict rules compare."""
+    modalities = document["quality"]["modalities"]
+    fusion = next(figures for figures in modalities if figures["modality"] == FUSION)
+    by_status = document["volume"]["by_status"]
+    single = [line for line in document["latency"] if line["lane"] == Lane.INTERACTIVE.value]
     estimated = fusion[ESTIMATED]
     return Evidence(
         answered=by_status.get("done", 0),
         failed=by_status.get("failed", 0),
-        degraded=sum(one["jobs"] for one in found["degraded"]),
+        degraded=sum(line["jobs"] for line in document["degraded"]),
         test=_measured(fusion[TEST]),
         labelled=_measured(fusion[LABELLED]),
         labelled_before=_measured(fusion["before"][LABELLED]),
         estimated=_measured(estimated),
         estimated_before=_measured(fusion["before"][ESTIMATED]),
         past_error=estimated["past_error"] if estimated else None,
-        classes=_labelled_classes(found["quality"]["classes"]),
-        windows=found["drift"]["windows"],
-        moved=found["drift"]["moved"],
-        alerts=[one["summary"] for one in found["alerts"] if _is_about_drift(one)],
+        classes=_labelled_classes(document["quality"]["classes"]),
+        windows=document["drift"]["windows"],
+        moved=document["drift"]["moved"],
+        alerts=[alert["summary"] for alert in document["alerts"] if _is_about_drift(alert)],
         slow_seconds=single[0]["p95"] if single else None,
-        promoted=_promoted(found["releases"], min(moment, period.ends_at)),
+        promoted=_promoted(document["releases"], min(moment, period.ends_at)),
     )
 
 
@@ -97,15 +99,15 @@ def _modalities(now: Json, before: Json) -> list[Json]:
     return [
         {
             "modality": modality,
-            **{kind: _short(one) for kind, one in kinds.items()},
-            "before": {kind: _short(one) for kind, one in before[modality].items()},
+            **{kind: _without_classes(figure) for kind, figure in kinds.items()},
+            "before": {kind: _without_classes(figure) for kind, figure in before[modality].items()},
         }
         for modality, kinds in now.items()
     ]
 
 
-def _short(figure: Json | None) -> Json | None:
-    """Without its classes, which have a table of their own."""
+def _without_classes(figure: Json | None) -> Json | None:
+    """Return a figure without its categories, which have their own table."""
     if figure is None:
         return None
     return {name: value for name, value in figure.items() if name != "classes"}
@@ -114,16 +116,16 @@ def _short(figure: Json | None) -> Json | None:
 def _coverage(session: Session, period: Period) -> list[Json]:
     measured = quality.precisions(session, period)
     lines = traffic.coverage(session, period)
-    return [line | {"labelled": one} for line, one in zip(lines, measured, strict=True)]
+    return [line | {"labelled": share} for line, share in zip(lines, measured, strict=True)]
 
 
 def _labelled_classes(classes: Iterable[Json]) -> dict[str, tuple[Measured, Measured]]:
-    found = {}
-    for one in classes:
-        now, before = _measured(one["now"][LABELLED]), _measured(one["before"][LABELLED])
+    both = {}
+    for category in classes:
+        now, before = _measured(category["now"][LABELLED]), _measured(category["before"][LABELLED])
         if now is not None and before is not None:
-            found[one["name"]] = (before, now)
-    return found
+            both[category["name"]] = (before, now)
+    return both
 
 
 def _measured(figure: Json | None) -> Measured | None:
@@ -133,35 +135,35 @@ def _measured(figure: Json | None) -> Measured | None:
 
 
 def _is_about_drift(alert: Json) -> bool:
-    """Whether it tells that something moved.
+    """Return True if the alert is evidence of drift.
 
-    What a report raised is what came of a verdict, and no reason for the next one. The calendar
-    asks for trainings whatever comes in.
+    An alert of a report follows from a verdict and must not influence the next one. The calendar
+    requests trainings regardless of the input.
     """
     return not (alert["source"] == "report" or alert["kind"] == "calendar")
 
 
 def _promoted(served: Iterable[Json], end: datetime) -> str | None:
-    """A release that took over shortly before the end, as half a sentence."""
+    """Describe a release that was promoted shortly before the end, as a clause."""
     lately = (end - NEW_FOR).isoformat()
-    new = [one for one in served if one["begins_at"] and one["begins_at"] >= lately]
+    new = [release for release in served if release["begins_at"] and release["begins_at"] >= lately]
     if not new:
         return None
-    return f"release {new[-1]['version']} serves since {new[-1]['begins_at'][:10]}"
+    return f"release {new[-1]['version']} has served only since {new[-1]['begins_at'][:10]}"
 
 
 def _names(registry: Registry, versions: Iterable[str]) -> dict[int, str]:
-    found: dict[int, str] = {}
+    names: dict[int, str] = {}
     for version in versions:
         try:
             manifest = registry.manifest(version)
         except NotFound:
             continue
-        found |= {category.code: category.name for category in manifest.categories}
-    return found
+        names |= {category.code: category.name for category in manifest.categories}
+    return names
 
 
-def _written(verdict: Verdict) -> Mapping[str, Any]:
+def _as_json(verdict: Verdict) -> Mapping[str, Any]:
     return {
         "verdict": verdict.level.value,
         "sentence": verdict.sentence,

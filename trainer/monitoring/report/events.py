@@ -1,4 +1,4 @@
-"""What happened in a month: drift, alerts, releases, trainings, labels."""
+"""Events of a month: drift, alerts, releases, trainings, labels."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,16 +12,16 @@ from trainer.monitoring.performance.periods import Period
 
 Json = dict[str, Any]
 
-#: In this order.
+#: Kinds of drift in the order of the report.
 KINDS = ("prediction", "text", "image", "quality")
-#: More points than these cannot be told apart.
+#: Maximum number of points in a chart; more would overlap.
 MOST_POINTS = 150
-#: Of a window that moved: categories, features and products that are named.
+#: Categories and products listed for a window that moved.
 MOST_NAMED = 3
 
 
 def drift(session: Session, period: Period) -> Json:
-    """Windows of answers against the reference: how many had moved, how far, and in what."""
+    """Summarise the drift windows: how many moved, by how much, and in which kinds."""
     rows = session.scalars(
         select(DriftWindow)
         .where(DriftWindow.ends_at >= period.begins_at, DriftWindow.ends_at < period.ends_at)
@@ -34,16 +34,17 @@ def drift(session: Session, period: Period) -> Json:
         windows += 1
         moved += bool(row.moved)
         for kind, measured in row.measured.items():
-            _add(kinds.setdefault(kind, _nothing(kind)), row, measured)
-    named = [kinds.pop(kind) for kind in KINDS if kind in kinds]
-    found = [*named, *kinds.values()]
-    for one in found:
-        one["points"] = one["points"][:: max(1, len(one["points"]) // MOST_POINTS)]
-    return {"windows": windows, "moved": moved, "kinds": found}
+            _add(kinds.setdefault(kind, _empty(kind)), row, measured)
+    known = [kinds.pop(kind) for kind in KINDS if kind in kinds]
+    ordered = [*known, *kinds.values()]
+    for kind_drift in ordered:
+        points = kind_drift["points"]
+        kind_drift["points"] = points[:: max(1, len(points) // MOST_POINTS)]
+    return {"windows": windows, "moved": moved, "kinds": ordered}
 
 
 def alerts(session: Session, period: Period) -> list[Json]:
-    """What was raised, and every step that was taken."""
+    """Return the alerts raised in the month, with all their steps."""
     rows = session.scalars(
         select(DriftAlert)
         .where(DriftAlert.raised_at >= period.begins_at, DriftAlert.raised_at < period.ends_at)
@@ -65,9 +66,9 @@ def alerts(session: Session, period: Period) -> list[Json]:
 
 
 def releases(session: Session, period: Period, jobs: dict[str, int]) -> list[Json]:
-    """Which release served from when to when, and who decided it why.
+    """Return the releases that served, with their times, the person and the reason.
 
-    Releases that only answered jobs which asked for them are at the end, without a time.
+    Releases that only answered jobs requesting them by version come last, without a time.
     """
     ledger = session.scalars(
         select(Promotion)
@@ -88,24 +89,24 @@ def releases(session: Session, period: Period, jobs: dict[str, int]) -> list[Jso
         for line, end in zip(ledger, ends, strict=True)
         if end is None or end > period.begins_at
     ]
-    known = {one["version"] for one in served}
-    unknown = [
+    promoted = {release["version"] for release in served}
+    by_version = [
         {"version": version, "begins_at": None, "ends_at": None, "by": None, "jobs": count}
-        | {"reason": "Asked for by version", "f1": None}
+        | {"reason": "Requested by version", "f1": None}
         for version, count in jobs.items()
-        if version not in known and count
+        if version not in promoted and count
     ]
-    return [*served, *unknown]
+    return [*served, *by_version]
 
 
 def last_served(releases: Sequence[Json]) -> str | None:
-    """The version that served at the end; one that was only asked for by version never did."""
-    served = [one["version"] for one in releases if one["begins_at"]]
+    """Return the last version that served, ignoring those only requested by version."""
+    served = [release["version"] for release in releases if release["begins_at"]]
     return served[-1] if served else None
 
 
 def trainings(session: Session, period: Period) -> list[Json]:
-    """What was asked to be trained, and what came of it."""
+    """Return the trainings requested in the month, with their outcome."""
     rows = session.scalars(
         select(TrainingRun)
         .where(TrainingRun.requested_at >= period.begins_at)
@@ -128,7 +129,7 @@ def trainings(session: Session, period: Period) -> list[Json]:
 
 
 def labels(session: Session, period: Period) -> Json:
-    """How many answers were drawn for review, and how many got a label."""
+    """Count the answers drawn for review, those labelled, and the labels given unasked."""
     drawn = session.execute(
         select(
             Review.reason,
@@ -140,7 +141,7 @@ def labels(session: Session, period: Period) -> Json:
         .group_by(Review.reason)
         .order_by(Review.reason)
     )
-    own_accord = session.scalar(
+    volunteered = session.scalar(
         select(func.count())
         .select_from(Job)
         .outerjoin(Review, Review.job_id == Job.id)
@@ -154,20 +155,20 @@ def labels(session: Session, period: Period) -> Json:
         "reviews": [
             {"reason": row.reason, "drawn": row.drawn, "labelled": row.labelled} for row in drawn
         ],
-        "volunteered": own_accord or 0,
+        "volunteered": volunteered or 0,
     }
 
 
-def _nothing(kind: str) -> Json:
+def _empty(kind: str) -> Json:
     return {"kind": kind, "windows": 0, "moved": 0, "largest": None, "points": []}
 
 
-def _add(found: Json, row: DriftWindow, measured: Json) -> None:
-    has_moved = found["kind"] in row.moved
+def _add(drift: Json, row: DriftWindow, measured: Json) -> None:
+    has_moved = drift["kind"] in row.moved
     effect, threshold = measured.get("effect", 0.0), measured.get("threshold") or 0.0
-    found["windows"] += 1
-    found["moved"] += has_moved
-    found["points"].append(
+    drift["windows"] += 1
+    drift["moved"] += has_moved
+    drift["points"].append(
         {
             "at": row.ends_at.isoformat(),
             "effect": effect,
@@ -175,10 +176,10 @@ def _add(found: Json, row: DriftWindow, measured: Json) -> None:
             "moved": has_moved,
         }
     )
-    largest = found["largest"]
-    # One that moved counts more than a larger effect of fewer rows.
+    largest = drift["largest"]
+    # A window that moved ranks above a larger effect that is not significant.
     if largest is None or (has_moved, effect) > (largest["moved"], largest["effect"]):
-        found["largest"] = {
+        drift["largest"] = {
             "at": row.ends_at.isoformat(),
             "moved": has_moved,
             "effect": effect,
@@ -192,8 +193,8 @@ def _add(found: Json, row: DriftWindow, measured: Json) -> None:
 
 
 def _changed(classes: Iterable[Json]) -> list[Json]:
-    def change(one: Json) -> float:
-        return abs(float(one.get("window", 0.0)) - float(one.get("reference", 0.0)))
+    def change(category: Json) -> float:
+        return abs(float(category.get("window", 0.0)) - float(category.get("reference", 0.0)))
 
     return sorted(classes, key=change, reverse=True)[:MOST_NAMED]
 

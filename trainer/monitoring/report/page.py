@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no network, no script and no other file."""
+"""Renders a report as a self-contained HTML page without scripts or external files."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,17 +12,17 @@ from trainer.pages.svg import Chart
 
 Json = dict[str, Any]
 
-MODALITY_NAMES = {"fusion": "Answers", "text": "Text alone", "image": "Image alone"}
-#: Where it is known from what is taken for what.
+MODALITY_NAMES = {"fusion": "Answers", "text": "Text only", "image": "Image only"}
+#: Descriptions of the sources of confusions.
 SOURCES = {
-    "labels": "answers that people labelled",
-    "test": "the champion's answers to the held-out test rows",
-    "estimated": "the answers' own probabilities: what they let expect, not what was seen",
+    "labels": "answers labelled by people",
+    "test": "the champion's answers on the held-out test set",
+    "estimated": "the probabilities of the answers: expected confusions, not observed ones",
 }
 
 
 def render(document: Json) -> str:
-    """Write the page; whatever products and people say is text, never markup."""
+    """Render the page; all text from products and people is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -44,36 +44,36 @@ def render(document: Json) -> str:
 
 
 def month_name(month: str) -> str:
-    """`2026-11` for a person."""
+    """Format `2026-11` as `November 2026`."""
     return f"{datetime.strptime(month, '%Y-%m'):%B %Y}"
 
 
 def f1(value: float | None) -> str:
-    """Three digits: the third is already chance on a few thousand rows."""
+    """Format with three decimals; on a few thousand rows the third is already noise."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def interval(figure: Mapping[str, Any] | None) -> str:
-    """The ends of an interval."""
+    """Format the bounds of an interval."""
     if figure is None or figure.get("low") is None:
         return ""
     return f"{figure['low']:.3f} to {figure['high']:.3f}"
 
 
 def share(value: float | None) -> str:
-    """Percent; small ones with two digits."""
+    """Format as percent, below 10% with two decimals."""
     if value is None:
         return "–"
     return f"{value:.1%}" if value >= 0.1 else f"{value:.2%}"
 
 
 def number(value: float | None) -> str:
-    """With thousands apart."""
+    """Format with thousands separators."""
     return "–" if value is None else f"{value:,.0f}"
 
 
 def seconds(value: float | None) -> str:
-    """A duration, as precise as anybody cares."""
+    """Format a duration in ms, s or min."""
     if value is None:
         return "–"
     if value < 1:
@@ -82,17 +82,17 @@ def seconds(value: float | None) -> str:
 
 
 def moment(value: str | None) -> str:
-    """Such as `3 Nov 14:05`, in UTC."""
+    """Format as `3 Nov 14:05`, in UTC."""
     return "–" if value is None else f"{datetime.fromisoformat(value):%-d %b %H:%M}"
 
 
 def date(value: str | None) -> str:
-    """Such as `3 Nov 2026`."""
+    """Format as `3 Nov 2026`."""
     return "–" if value is None else f"{datetime.fromisoformat(value):%-d %b %Y}"
 
 
 def change(now: float | None, before: float | None) -> str:
-    """With its sign; nothing where there was nothing."""
+    """Format a change with its sign; empty if either figure is missing."""
     return "" if now is None or before is None else f"{now - before:+.3f}".replace("-", "−")
 
 
@@ -109,14 +109,14 @@ FILTERS: dict[str, Callable[..., str]] = {
 
 
 def _charts(document: Json) -> dict[str, Chart | None]:
-    found = document["quality"]
+    figures = document["quality"]
     volume = document["volume"]["by_day"]
     days = [day["day"] for day in volume]
     return {
-        "days": charts.daily_quality(found["days"], days, _marks(document))
-        if found["days"]
+        "days": charts.daily_quality(figures["days"], days, _marks(document))
+        if figures["days"]
         else None,
-        "modalities": _modalities(found["modalities"]),
+        "modalities": _modalities(figures["modalities"]),
         "classes": _classes(document),
         "coverage": charts.coverage(document["coverage"])
         if document["coverage"][0]["answers"]
@@ -133,15 +133,15 @@ def _charts(document: Json) -> dict[str, Chart | None]:
 def _modalities(modalities: list[Json]) -> Chart | None:
     rows = [
         (
-            MODALITY_NAMES[one["modality"]],
+            MODALITY_NAMES[figures["modality"]],
             {
-                "estimated": one["estimated"],
-                "labelled": one["labelled"],
-                "test": one["test"],
-                "before": one["before"]["estimated"],
+                "estimated": figures["estimated"],
+                "labelled": figures["labelled"],
+                "test": figures["test"],
+                "before": figures["before"]["estimated"],
             },
         )
-        for one in modalities
+        for figures in modalities
     ]
     shown = [(label, marks) for label, marks in rows if any(marks.values())]
     return charts.dots(shown, ["estimated", "labelled", "test", "before"]) if shown else None
@@ -150,38 +150,39 @@ def _modalities(modalities: list[Json]) -> Chart | None:
 def _classes(document: Json) -> Chart | None:
     rows = [
         (
-            f"{one['name']}",
+            f"{category['name']}",
             {
-                "estimated": one["now"]["estimated"],
-                "labelled": one["now"]["labelled"] if _is_enough(one) else None,
-                "before": one["before"]["estimated"],
+                "estimated": category["now"]["estimated"],
+                "labelled": category["now"]["labelled"] if _has_enough_labels(category) else None,
+                "before": category["before"]["estimated"],
             },
         )
-        for one in _worst_first(document)
+        for category in _worst_first(document)
     ]
     shown = [(label, marks) for label, marks in rows if any(marks.values())]
     return charts.dots(shown, ["estimated", "labelled", "before"]) if shown else None
 
 
-def _is_enough(one: Json) -> bool:
-    labelled = one["now"]["labelled"]
+def _has_enough_labels(category: Json) -> bool:
+    labelled = category["now"]["labelled"]
     return labelled is not None and labelled["rows"] >= verdict.LEAST_CLASS_LABELS
 
 
 def _worst_first(document: Json) -> list[Json]:
-    """Categories by their estimate, the worst first; those without one last."""
+    """Return the categories by estimated F1, worst first; those without an estimate last."""
 
-    def key(one: Json) -> float:
-        estimated = one["now"]["estimated"]
+    def key(category: Json) -> float:
+        estimated = category["now"]["estimated"]
         return estimated["f1"] if estimated else 2.0
 
     return sorted(document["quality"]["classes"], key=key)
 
 
 def _marks(document: Json) -> dict[str, str]:
-    marks = {one["raised_at"][:10]: "alert" for one in document["alerts"]}
-    served = [one for one in document["releases"] if one["begins_at"]]
-    return marks | {one["begins_at"][:10]: f"release {one['version']}" for one in served}
+    alerts = {alert["raised_at"][:10]: "alert" for alert in document["alerts"]}
+    served = [release for release in document["releases"] if release["begins_at"]]
+    releases = {release["begins_at"][:10]: f"release {release['version']}" for release in served}
+    return alerts | releases
 
 
 def _facts(document: Json) -> dict[str, str]:
@@ -189,13 +190,13 @@ def _facts(document: Json) -> dict[str, str]:
     by_status = document["volume"]["by_status"]
     ended = by_status.get("done", 0) + by_status.get("failed", 0)
     facts = {"products answered": number(by_status.get("done", 0))}
-    for kind, words in (("labelled", "F1, reviewed"), ("estimated", "F1, estimated")):
+    for kind, title in (("labelled", "F1, reviewed"), ("estimated", "F1, estimated")):
         if fusion[kind]:
-            facts[words] = f1(fusion[kind]["f1"])
+            facts[title] = f1(fusion[kind]["f1"])
     if ended:
         facts["failed"] = share(by_status.get("failed", 0) / ended)
-    for one in document["latency"]:
-        if one["lane"] == "interactive":
-            facts["95 of 100 within"] = seconds(one["p95"])
+    for line in document["latency"]:
+        if line["lane"] == "interactive":
+            facts["95th percentile latency"] = seconds(line["p95"])
     facts["alerts raised"] = number(len(document["alerts"]))
     return facts

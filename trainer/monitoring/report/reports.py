@@ -1,4 +1,4 @@
-"""Makes the monthly report by the calendar and on request, and keeps it."""
+"""Creates and stores the monthly report, on a schedule and on request."""
 
 import threading
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ from trainer.monitoring.report.verdict import Level
 log = structlog.get_logger(__name__)
 
 SOURCE = "report"
-#: The verdict of an older month starts nothing: what it saw is long gone.
-YOUNG = timedelta(days=40)
+#: Maximum age of a month whose verdict may start a training; older data is out of date.
+RECENT = timedelta(days=40)
 
 
 @dataclass
 class Reports:
-    """Makes reports, one at a time.
+    """Creates reports, one at a time.
 
-    Every public method raises `Unavailable` when the database or the registry does not answer.
+    Every public method raises `Unavailable` if the database or the registry does not answer.
     """
 
     unit_of_work: UnitOfWork
@@ -40,9 +40,9 @@ class Reports:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def make_due(self, moment: datetime | None = None) -> None:
-        """Make the report of the month before, once, when that month is over.
+        """Create the report of the previous month unless it was created after that month ended.
 
-        Before the first answer of all there is nothing to report.
+        A month before the first answer has no report.
         """
         moment = moment or now()
         month = Period.month_of(moment).before()
@@ -54,17 +54,17 @@ class Reports:
             self.make(month.name, moment)
 
     def make(self, month: str, moment: datetime | None = None) -> Level | None:
-        """Make the report of a month, again if there is one; returns its verdict.
+        """Create or replace the report of a month; return its verdict.
 
-        A month that has not begun has no report, and none is made.
+        Returns `None` for a month that has not begun, which has no report.
 
         Raises:
-            InvalidInput: Not a month.
+            InvalidInput: `month` is not a month.
         """
         moment = moment or now()
         period = Period.month(month)
         if period.begins_at > moment:
-            log.warning("report_not_begun", month=month)
+            log.warning("report_skipped", month=month, reason="the month has not begun")
             return None
         with self._turn:
             self._measure(period, moment)
@@ -73,22 +73,22 @@ class Reports:
             page = render(document)
             verdict = Level(document["verdict"]["verdict"])
             with self.unit_of_work() as work:
-                self._keep(work, document, page, moment)
-                # A month that goes on is judged once more when it is over: asking for a training
-                # now would leave the final verdict without one.
-                is_over_lately = period.ends_at <= moment < period.ends_at + YOUNG
-                if verdict is Level.RETRAIN and is_over_lately:
-                    _ask_for_training(work, document)
-        log.info("report_made", month=month, verdict=verdict, bytes=len(page))
+                self._store(work, document, page, moment)
+                # An unfinished month is judged again when it is over. A request now would suppress
+                # the one that follows from the final verdict.
+                ended_recently = period.ends_at <= moment < period.ends_at + RECENT
+                if verdict is Level.RETRAIN and ended_recently:
+                    _request_training(work, document)
+        log.info("report_created", month=month, verdict=verdict, bytes=len(page))
         return verdict
 
     def _measure(self, period: Period, moment: datetime) -> None:
-        """Figures that the report shows and that nobody asked for yet."""
+        """Measure the figures of the report that are still missing."""
         self.performances.measure_labels(moment)
-        for one in (period.before(), *period.days(), period):
-            self.performances.estimate(one, moment)
+        for part in (period.before(), *period.days(), period):
+            self.performances.estimate(part, moment)
 
-    def _keep(self, work: Work, document: dict[str, Any], page: str, moment: datetime) -> None:
+    def _store(self, work: Work, document: dict[str, Any], page: str, moment: datetime) -> None:
         work.session.merge(
             Report(
                 month=document["month"],
@@ -100,13 +100,13 @@ class Reports:
         )
 
 
-def _ask_for_training(work: Work, document: dict[str, Any]) -> None:
+def _request_training(work: Work, document: dict[str, Any]) -> None:
     month = document["month"]
     fingerprint = f"{SOURCE}:{month}"
-    # Unlike other alerts, one that is done with is not raised again: the same month, looked at
-    # again, has nothing new to say.
-    known = select(DriftAlert.id).where(DriftAlert.fingerprint == fingerprint).limit(1)
-    if work.session.scalar(known) is not None:
+    # Unlike other alerts, this one is not raised again after it has ended: a second report of the
+    # same month has no new evidence.
+    existing = select(DriftAlert.id).where(DriftAlert.fingerprint == fingerprint).limit(1)
+    if work.session.scalar(existing) is not None:
         return
     raise_alert(
         work,

@@ -1,4 +1,4 @@
-"""What came in and how it was served: counted by the database, never loaded as rows."""
+"""Volume, latency, errors and coverage of a month, aggregated by the database."""
 
 from collections import defaultdict
 from typing import Any
@@ -11,21 +11,21 @@ from shared.db.models import Catalog, Job, JobStatus
 from trainer.monitoring.performance.answers import AT_ONCE, within
 from trainer.monitoring.performance.periods import Period
 
-#: Confidences that answers are cut at.
+#: Confidence thresholds of the coverage table.
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 SHARES = (50, 95, 99)
 _IS_DONE = Job.status == JobStatus.DONE.value
 
 
 def volume(session: Session, period: Period) -> dict[str, Any]:
-    """How much was asked for: by day, by lane and model, by state, by release."""
-    day = _day(session, Job.finished_at).label("day")
-    columns = (day, Job.lane, Job.model, Job.status, Job.release)
-    # Grouped outside: PostgreSQL takes an expression that is written twice, with a parameter, for
-    # two.
+    """Count the jobs by day, by lane and model, by status, and by release."""
+    date = _day(session, Job.finished_at).label("day")
+    columns = (date, Job.lane, Job.model, Job.status, Job.release)
+    # Grouped in an outer query: PostgreSQL treats two copies of an expression with a parameter as
+    # different.
     jobs_of = select(*columns).where(within(period)).subquery()
     counted = session.execute(select(*jobs_of.c, func.count().label("jobs")).group_by(*jobs_of.c))
-    days: dict[str, dict[str, int]] = {f"{one.begins_at:%Y-%m-%d}": {} for one in period.days()}
+    days: dict[str, dict[str, int]] = {f"{day.begins_at:%Y-%m-%d}": {} for day in period.days()}
     kinds: dict[tuple[str, str], int] = defaultdict(int)
     statuses: dict[str, int] = defaultdict(int)
     releases: dict[str, int] = defaultdict(int)
@@ -49,68 +49,68 @@ def volume(session: Session, period: Period) -> dict[str, Any]:
 
 
 def latency(session: Session, period: Period) -> list[dict[str, Any]]:
-    """From submission to answer, by lane: how many seconds 50, 95 and 99 of 100 took at most."""
+    """Return percentiles of the seconds from submission to answer, by lane."""
     seconds = _seconds(session, Job.created_at, Job.finished_at)
     query = select(Job.lane, seconds).where(within(period), _IS_DONE)
-    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    durations: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in session.execute(query, execution_options={"yield_per": AT_ONCE}).partitions():
         lanes = np.array([row[0] for row in rows])
         took = np.array([row[1] for row in rows], np.float32)
         for lane in np.unique(lanes):
-            found[str(lane)].append(took[lanes == lane])
+            durations[str(lane)].append(took[lanes == lane])
     return [
         {
             "lane": lane,
             "jobs": int(sum(map(len, parts))),
             **{
-                f"p{share}": round(float(one), 4)
-                for share, one in zip(
+                f"p{share}": round(float(value), 4)
+                for share, value in zip(
                     SHARES, np.percentile(np.concatenate(parts), SHARES), strict=True
                 )
             },
         }
-        for lane, parts in sorted(found.items())
+        for lane, parts in sorted(durations.items())
     ]
 
 
 def errors(session: Session, period: Period) -> list[dict[str, Any]]:
-    """Failed jobs by what went wrong, most frequent first."""
+    """Count the failed jobs by error code, most frequent first."""
     return _counted(
         session, within(period) & (Job.status == JobStatus.FAILED.value), Job.error_code, "code"
     )
 
 
 def degraded(session: Session, period: Period) -> list[dict[str, Any]]:
-    """Answers from less than was sent, by why."""
+    """Count the degraded answers, which ignore part of the input, by reason."""
     reason = Job.result["degraded"].as_string()
     return _counted(session, within(period) & _IS_DONE & reason.is_not(None), reason, "reason")
 
 
 def coverage(session: Session, period: Period) -> list[dict[str, Any]]:
-    """Answers at or above a confidence: how many, and how many of them are expected to be right.
+    """Return, for each confidence threshold, the share of answers and their expected precision.
 
-    A confidence is a calibrated probability, so their mean is the precision to expect.
+    Confidences are calibrated probabilities, so their mean is the expected precision.
     """
     above = [Job.confidence >= threshold for threshold in THRESHOLDS]
-    counts = [func.count().filter(one) for one in above]
-    means = [func.avg(Job.confidence).filter(one) for one in above]
+    counts = [func.count().filter(condition) for condition in above]
+    means = [func.avg(Job.confidence).filter(condition) for condition in above]
     row = session.execute(
         select(*counts, *means).where(within(period), _IS_DONE, Job.confidence.is_not(None))
     ).one()
-    found, expected = row[: len(above)], row[len(above) :]
+    numbers, precisions = row[: len(above)], row[len(above) :]
     return [
         {
             "threshold": threshold,
             "answers": count,
-            "share": count / found[0] if found[0] else 0.0,
+            "share": count / numbers[0] if numbers[0] else 0.0,
             "estimated": None if mean is None else float(mean),
         }
-        for threshold, count, mean in zip(THRESHOLDS, found, expected, strict=True)
+        for threshold, count, mean in zip(THRESHOLDS, numbers, precisions, strict=True)
     ]
 
 
 def answered_codes(session: Session, period: Period) -> dict[int, int]:
-    """How often each category was answered."""
+    """Count the answers of each category."""
     query = (
         select(Job.prdtypecode, func.count().label("jobs"))
         .where(within(period), _IS_DONE, Job.prdtypecode.is_not(None))
@@ -130,14 +130,14 @@ def _catalogs(session: Session, period: Period) -> dict[str, int]:
 def _counted(
     session: Session, condition: ColumnElement[bool], column: SQLColumnExpression[Any], name: str
 ) -> list[dict[str, Any]]:
-    said_of = select(column.label("said")).where(condition).subquery()
+    values = select(column.label("value")).where(condition).subquery()
     jobs = func.count()
-    query = select(said_of.c.said, jobs).group_by(said_of.c.said).order_by(jobs.desc())
-    return [{name: said or "unknown", "jobs": count} for said, count in session.execute(query)]
+    query = select(values.c.value, jobs).group_by(values.c.value).order_by(jobs.desc())
+    return [{name: value or "unknown", "jobs": count} for value, count in session.execute(query)]
 
 
 def _day(session: Session, moment: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """The day in UTC, such as `2026-11-03`."""
+    """Return the SQL expression of a day in UTC, such as `2026-11-03`."""
     if session.get_bind().dialect.name == "postgresql":
         return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
     return func.substr(cast(moment, String), 1, 10)

@@ -1,6 +1,7 @@
-"""Is it still good? Stated rules, each with the figures that made it fire or not. Pure.
+"""Verdict on the models: explicit rules, each reported with the figures that it compared.
 
-`retrain` if a rule of that level fires, else `watch` if one of that level does, else `healthy`.
+The verdict is `retrain` if a rule of that level fires, else `watch` if a rule of that level fires,
+else `healthy`. Pure functions.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,27 +9,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import hypot
 
-#: Smallest loss of F1 that anybody would act on; a new release has to gain a tenth of it at least.
+#: Smallest loss of F1 worth acting on; a new release has to gain at least a tenth of it.
 LOSS = 0.02
-#: An estimate is blind to what categories mean; alone it starts a training for a larger loss.
+#: Loss of estimated F1 that alone starts a training; larger, as CBPE cannot see concept drift.
 LARGE_LOSS = 0.05
-#: A category may fall further than all of them together.
+#: Loss of a single category, which varies more than the total.
 CLASS_LOSS = 0.1
-#: Reviewed answers below this number decide nothing, of all and of one category.
+#: Minimum number of reviewed answers for a rule: in total, and of one category.
 LEAST_LABELS, LEAST_CLASS_LABELS = 100, 30
-#: A month with fewer answers is told of and not judged.
+#: Minimum number of answers to judge a month.
 LEAST_ANSWERS = 200
 FAILED_SHARE, DEGRADED_SHARE = 0.02, 0.05
-#: Of the windows of drift; one that moved alone may be a single large catalog.
+#: Share of drift windows that moved; a single one may be one large catalog.
 MOVED_SHARE = 0.25
-#: Characters of an alert's summary that a rule repeats; the page has the whole of it.
+#: Maximum length of an alert summary in a rule; the page shows all of it.
 LONGEST = 120
-#: Of single jobs, 95 of 100 in so many seconds.
+#: Acceptable 95th percentile of the latency of single products, in seconds.
 SLOW_SECONDS = 5.0
 
 
 class Level(StrEnum):
-    """What the product owner should do."""
+    """Recommendation to the product owner."""
 
     HEALTHY = "healthy"
     WATCH = "watch"
@@ -37,7 +38,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Measured:
-    """An F1 with its 95 % interval; without an interval it is only what somebody says."""
+    """F1 with its 95 % interval; a figure from the release manifest has none."""
 
     f1: float
     low: float | None
@@ -52,17 +53,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a month shows; `None` where something was not measured.
+    """Figures of a month; `None` where something was not measured.
 
     Attributes:
-        test: Of the release that serves at the end, on its held-out rows.
-        labelled: Of reviewed answers, weighted so that they stand for all.
-        estimated: Of all answers, without labels.
-        past_error: How far earlier estimates were off.
-        classes: By name, the labelled figures of the month before and of this one.
-        windows: How many windows of answers were compared with the reference, how many had moved.
-        alerts: What was raised about what comes in, and what it said.
-        promoted: Since when a release serves that took over in the last two weeks.
+        answered: Number of answered products.
+        failed: Number of failed products.
+        degraded: Number of answers that ignore part of the input.
+        test: F1 on the held-out test set of the last release that served.
+        labelled: F1 of reviewed answers, weighted to represent all answers.
+        labelled_before: The same for the previous month.
+        estimated: F1 of all answers, estimated without labels.
+        estimated_before: The same for the previous month.
+        past_error: RMSE of earlier estimates against labels.
+        classes: Labelled figures of last month and this month, by category name.
+        windows: Number of drift windows.
+        moved: Number of drift windows that moved.
+        alerts: Summaries of the drift alerts.
+        slow_seconds: 95th percentile of the latency of single products.
+        promoted: Clause about a release promoted in the last two weeks.
     """
 
     answered: int = 0
@@ -84,7 +92,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a rule; `fired` is `None` where there is too little to tell."""
+    """Result of a rule; `fired` is `None` if there is not enough data."""
 
     rule: str
     level: Level
@@ -94,7 +102,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The level, a sentence, and what came of every rule."""
+    """Level, summary sentence, and the result of every rule."""
 
     level: Level
     sentence: str
@@ -102,89 +110,92 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Apply every rule."""
+    """Apply every rule and combine the results."""
     if evidence.answered + evidence.failed == 0:
-        return Verdict(Level.WATCH, "Nothing was answered, so nothing can be said about it.", ())
+        return Verdict(Level.WATCH, "No product was answered, so there is nothing to judge.", ())
     findings = tuple(rule(evidence) for rule in RULES)
-    fired = [one for one in findings if one.fired]
+    fired = [finding for finding in findings if finding.fired]
     for level in (Level.RETRAIN, Level.WATCH):
-        reasons = [one.found for one in fired if one.level is level]
+        reasons = [finding.found for finding in fired if finding.level is level]
         if reasons and level is Level.RETRAIN and evidence.promoted:
-            said = f"{reasons[0]} But {evidence.promoted}, and its first whole month will tell."
-            return Verdict(Level.WATCH, said, findings)
+            sentence = f"{reasons[0]} But {evidence.promoted}: wait for its first full month."
+            return Verdict(Level.WATCH, sentence, findings)
         if reasons:
             return Verdict(level, " ".join(reasons[:2]), findings)
     if evidence.answered < LEAST_ANSWERS:
-        said = f"Only {evidence.answered} products were answered: too few to judge the models by."
-        return Verdict(Level.WATCH, said, findings)
-    return Verdict(Level.HEALTHY, _praise(evidence), findings)
+        sentence = f"Only {evidence.answered} products were answered: too few to judge the models."
+        return Verdict(Level.WATCH, sentence, findings)
+    return Verdict(Level.HEALTHY, _all_clear(evidence), findings)
 
 
 def labels_against_test(evidence: Evidence) -> Finding:
-    """Answers that people reviewed, against the held-out rows."""
+    """Compare reviewed answers with the held-out test set."""
     rule = (
-        f"F1 of reviewed answers is lower than on the test set by {LOSS:.2f} or more, beyond chance"
+        f"F1 of reviewed answers is significantly lower than on the held-out test set, "
+        f"by {LOSS:.2f} or more"
     )
     labelled, test = evidence.labelled, evidence.test
     if test is None or labelled is None or labelled.rows < LEAST_LABELS:
         return Finding(rule, Level.RETRAIN, None, _too_few(labelled))
-    found = f"F1 of reviewed answers is {_told(labelled)}, on the test set it was {test.f1:.3f}."
+    found = f"F1 of reviewed answers is {_text(labelled)}; on the test set it was {test.f1:.3f}."
     return Finding(rule, Level.RETRAIN, _fell(test, labelled, LOSS), found)
 
 
 def labels_against_before(evidence: Evidence) -> Finding:
-    """Answers that people reviewed, against the month before."""
-    rule = f"F1 of reviewed answers fell by {LOSS:.2f} or more since last month, beyond chance"
+    """Compare reviewed answers with the previous month."""
+    rule = f"F1 of reviewed answers fell significantly since last month, by {LOSS:.2f} or more"
     labelled, before = evidence.labelled, evidence.labelled_before
     if labelled is None or labelled.rows < LEAST_LABELS:
         return Finding(rule, Level.RETRAIN, None, _too_few(labelled))
     if before is None or before.rows < LEAST_LABELS:
         return Finding(rule, Level.RETRAIN, None, "Too few answers were reviewed last month.")
-    found = f"F1 of reviewed answers is {_told(labelled)} after {_told(before)} last month."
+    found = f"F1 of reviewed answers is {_text(labelled)}; last month it was {_text(before)}."
     return Finding(rule, Level.RETRAIN, _fell(before, labelled, LOSS), found)
 
 
 def large_estimated_loss(evidence: Evidence) -> Finding:
-    """The estimate without labels, where it is far off."""
+    """Detect a large loss in the estimate without labels."""
     return _estimate(evidence, LARGE_LOSS, Level.RETRAIN)
 
 
 def estimated_loss(evidence: Evidence) -> Finding:
-    """The estimate without labels."""
+    """Detect a loss in the estimate without labels."""
     return _estimate(evidence, LOSS, Level.WATCH)
 
 
 def fallen_classes(evidence: Evidence) -> Finding:
-    """Single categories, by labels."""
+    """Detect losses of single categories, from labels."""
     rule = (
-        f"F1 of a category fell by {CLASS_LOSS:.1f} or more since last month, beyond chance, "
-        f"where {LEAST_CLASS_LABELS} or more of its products were reviewed"
+        f"F1 of a category fell significantly since last month, by {CLASS_LOSS:.1f} or more, with "
+        f"at least {LEAST_CLASS_LABELS} reviewed answers in both months"
     )
     enough = {
         name: both
         for name, both in evidence.classes.items()
-        if min(one.rows for one in both) >= LEAST_CLASS_LABELS
+        if min(figure.rows for figure in both) >= LEAST_CLASS_LABELS
     }
     if not enough:
-        return Finding(rule, Level.WATCH, None, "No category has that many in both months.")
+        return Finding(
+            rule, Level.WATCH, None, "No category has enough reviewed answers in both months."
+        )
     fallen = [
         f"{name} from {before.f1:.2f} to {now.f1:.2f}"
         for name, (before, now) in enough.items()
         if _fell(before, now, CLASS_LOSS)
     ]
-    found = f"Fallen: {', '.join(fallen)}." if fallen else f"None of {len(enough)} categories fell."
+    found = f"Fell: {', '.join(fallen)}." if fallen else f"None of {len(enough)} categories fell."
     return Finding(rule, Level.WATCH, bool(fallen), found)
 
 
 def drift(evidence: Evidence) -> Finding:
-    """What comes in, against what the models were fitted on."""
+    """Detect drift of the input from the training data."""
     rule = (
-        "What comes in moved away from what the models were fitted on: an alert was raised, or "
-        f"{MOVED_SHARE:.0%} of the windows had moved"
+        "The input drifted from the training data: an alert was raised, or at least "
+        f"{MOVED_SHARE:.0%} of the windows moved"
     )
     if not evidence.windows and not evidence.alerts:
         return Finding(rule, Level.WATCH, None, "No window was compared with the reference.")
-    found = f"{evidence.moved} of {_count(evidence.windows, 'window')} had moved"
+    found = f"{evidence.moved} of {_count(evidence.windows, 'window')} moved"
     if evidence.alerts:
         raised = _count(len(evidence.alerts), "alert")
         found += f", {raised} raised: {_short(evidence.alerts[0])}"
@@ -193,7 +204,7 @@ def drift(evidence: Evidence) -> Finding:
 
 
 def failures(evidence: Evidence) -> Finding:
-    """Jobs without an answer."""
+    """Detect a high share of failed products."""
     rule = f"More than {FAILED_SHARE:.0%} of the products failed"
     ended = evidence.answered + evidence.failed
     found = f"{evidence.failed:,} of {ended:,} products failed ({evidence.failed / ended:.2%})."
@@ -201,22 +212,22 @@ def failures(evidence: Evidence) -> Finding:
 
 
 def degraded_answers(evidence: Evidence) -> Finding:
-    """Answers that a part of the product had no say in."""
+    """Detect a high share of answers that ignore part of the input."""
     rule = f"More than {DEGRADED_SHARE:.0%} of the answers were degraded"
     share = evidence.degraded / max(evidence.answered, 1)
     found = (
-        f"{evidence.degraded:,} of {evidence.answered:,} answers are from less than was sent, such "
-        f"as an unreadable image ({share:.2%})."
+        f"{evidence.degraded:,} of {evidence.answered:,} answers ignore part of the input, such as "
+        f"an unreadable image ({share:.2%})."
     )
     return Finding(rule, Level.WATCH, share > DEGRADED_SHARE, found)
 
 
 def slowness(evidence: Evidence) -> Finding:
-    """How long single products took."""
-    rule = f"5 of 100 single products take longer than {SLOW_SECONDS:g} s"
+    """Detect slow answers to single products."""
+    rule = f"The 95th percentile latency of single products is above {SLOW_SECONDS:g} s"
     if evidence.slow_seconds is None:
         return Finding(rule, Level.WATCH, None, "No single product was answered.")
-    found = f"95 of 100 were answered within {evidence.slow_seconds:.2f} s."
+    found = f"95% were answered within {evidence.slow_seconds:.2f} s."
     return Finding(rule, Level.WATCH, evidence.slow_seconds > SLOW_SECONDS, found)
 
 
@@ -235,51 +246,52 @@ RULES: tuple[Callable[[Evidence], Finding], ...] = (
 
 def _estimate(evidence: Evidence, loss: float, level: Level) -> Finding:
     rule = (
-        f"F1 estimated without labels fell by {loss:.2f} or more, and by more than earlier "
-        "estimates were off, beyond chance"
+        f"F1 estimated without labels fell significantly, by {loss:.2f} or more, and by more than "
+        "the error of earlier estimates"
     )
     now, before = evidence.estimated, evidence.estimated_before
-    since = "last month"
+    baseline = "last month"
     if before is None:
-        before, since = evidence.test, "the test set"
+        before, baseline = evidence.test, "on the test set"
     if now is None or before is None:
         return Finding(rule, level, None, "There is no estimate to compare.")
     enough = now.rows >= LEAST_ANSWERS
-    off = "unknown" if evidence.past_error is None else f"{evidence.past_error:.3f}"
+    error = "unknown" if evidence.past_error is None else f"{evidence.past_error:.3f}"
     found = (
-        f"The estimate is {_told(now)} after {_told(before)} of {since}; earlier estimates were "
-        f"off by {off}."
+        f"The estimate is {_text(now)}, compared with {_text(before)} {baseline}; the error of "
+        f"earlier estimates is {error}."
     )
     fell = _fell(before, now, max(loss, evidence.past_error or 0.0))
     return Finding(rule, level, fell if enough else None, found)
 
 
 def _fell(before: Measured, now: Measured, loss: float) -> bool:
-    """Whether the loss is large enough, and the 95 % interval of the difference below zero."""
-    fallen = before.f1 - now.f1
-    # Two independent samples: variances add up, and half widths are as standard deviations.
-    return fallen >= loss and fallen > hypot(before.half, now.half)
+    """Return True if the loss is large enough, and significant at the 95 % level."""
+    lost = before.f1 - now.f1
+    # The samples are independent, so variances add up; half widths are proportional to standard
+    # deviations.
+    return lost >= loss and lost > hypot(before.half, now.half)
 
 
-def _praise(evidence: Evidence) -> str:
+def _all_clear(evidence: Evidence) -> str:
     parts = []
     if evidence.labelled is not None and evidence.labelled.rows >= LEAST_LABELS:
-        parts.append(f"F1 of reviewed answers is {_told(evidence.labelled)}")
+        parts.append(f"F1 of reviewed answers is {_text(evidence.labelled)}")
     if evidence.estimated is not None:
-        parts.append(f"the estimate without labels is {_told(evidence.estimated)}")
-    said = ", ".join(parts) or f"{evidence.answered:,} products were answered"
-    return f"No rule fired: {said}."
+        parts.append(f"the estimate without labels is {_text(evidence.estimated)}")
+    figures = ", ".join(parts) or f"{evidence.answered:,} products were answered"
+    return f"No rule fired: {figures}."
 
 
 def _too_few(labelled: Measured | None) -> str:
     rows = labelled.rows if labelled else 0
-    return f"{_count(rows, 'answer')} reviewed; {LEAST_LABELS} are needed to tell."
+    return f"{_count(rows, 'answer')} reviewed; {LEAST_LABELS} are needed."
 
 
-def _told(one: Measured) -> str:
-    if one.low is None or one.high is None:
-        return f"{one.f1:.3f}"
-    return f"{one.f1:.3f} ({one.low:.3f} to {one.high:.3f})"
+def _text(figure: Measured) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.f1:.3f}"
+    return f"{figure.f1:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def _short(summary: str) -> str:
@@ -287,5 +299,5 @@ def _short(summary: str) -> str:
     return first if len(first) <= LONGEST else f"{first[: LONGEST - 1].rstrip(' ,')}…"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Made-up products of two categories, with scores, for tests of drift."""
+"""Generated products of two categories, with scores, for drift tests."""
 
 from collections.abc import Callable
 
@@ -24,13 +24,18 @@ def make_products(
     titled: float = 1.0,
     share_with_image: Callable[[int], bool] = lambda place: place % 2 == 0,
 ) -> Products:
-    """Products; every second has an image.
+    """Generate products; by default, every second one has an image.
 
     Args:
-        share: Of answers that are the second category.
-        brightness: Mean of the images.
-        agree: Share of the images that say what the text says.
+        size: Number of products.
+        seed: Seed of the generator.
+        words: Vocabulary of the titles.
+        length: Words per title.
+        share: Share of answers with the second category.
+        brightness: Mean brightness of the images.
+        agree: Share of the images whose category agrees with the text.
         titled: Share of the products that have a title.
+        share_with_image: Return True for the positions of products with an image.
     """
     generator = np.random.default_rng(seed)
     texts = [
@@ -38,11 +43,11 @@ def make_products(
         for _ in range(size)
     ]
     answers = (generator.random(size) < share).astype(np.int64)
-    said = np.where(generator.random(size) < agree, answers, 1 - answers)
+    of_image = np.where(generator.random(size) < agree, answers, 1 - answers)
     has_image = np.array([share_with_image(place) for place in range(size)])
     scores = {
         Modality.TEXT: _scores(answers, generator),
-        Modality.IMAGE: np.where(has_image[:, None], _scores(said, generator), np.nan),
+        Modality.IMAGE: np.where(has_image[:, None], _scores(of_image, generator), np.nan),
     }
     images = {
         place: np.abs(generator.normal(brightness, 20, len(IMAGE_NAMES)))

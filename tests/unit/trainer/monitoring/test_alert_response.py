@@ -1,4 +1,4 @@
-"""From an alert to a training and back, on real tables."""
+"""Responses to drift alerts, in a real database."""
 
 from datetime import timedelta
 from typing import Any
@@ -72,7 +72,7 @@ def end_run(unit_of_work: UnitOfWork, message: str, status: str = "finished") ->
 
 
 def set_status_of_newest(unit_of_work: UnitOfWork, status: str) -> None:
-    """End the check of the newest version."""
+    """Set the status of the newest dataset version."""
     with unit_of_work() as work:
         query = select(DatasetVersion).order_by(DatasetVersion.version.desc())
         version = work.session.scalars(query).first()
@@ -103,7 +103,7 @@ def dataset(version: int = 1, name: str = "shop", **changes: Any) -> DatasetVers
     return DatasetVersion(**fields)
 
 
-def test_an_alert_is_raised_once_until_it_is_done_with(
+def test_alert_is_raised_once_until_it_has_ended(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
     first = alert_of(unit_of_work)
@@ -120,13 +120,13 @@ def test_an_alert_is_raised_once_until_it_is_done_with(
             fingerprint="text",
         )
     assert again is None
-    assert [one.alert_id for one in broker.messages if isinstance(one, DriftDetected)] == [first]
+    assert [sent.alert_id for sent in broker.messages if isinstance(sent, DriftDetected)] == [first]
     with unit_of_work() as work:
         work.session.get_one(DriftAlert, first).ended_at = now()
     assert alert_of(unit_of_work) != first
 
 
-def test_an_alert_leads_to_a_training_and_tells_what_came_of_it(
+def test_alert_starts_a_training_and_records_its_outcome(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
@@ -134,7 +134,9 @@ def test_an_alert_leads_to_a_training_and_tells_what_came_of_it(
     (run,) = runs(unit_of_work)
     assert (run.requested_by, run.status, run.dataset) == ("monitor", "queued", None)
     assert alert_id in run.reason
-    assert [one.run_id for one in broker.messages if isinstance(one, TrainingRequested)] == [run.id]
+    assert [sent.run_id for sent in broker.messages if isinstance(sent, TrainingRequested)] == [
+        run.id
+    ]
     response.look()
     assert show(unit_of_work, alert_id).status == AlertStatus.TRAINING.value
     end_run(unit_of_work, "The champion stays. Not better: weighted F1 .79 against .80")
@@ -144,12 +146,12 @@ def test_an_alert_leads_to_a_training_and_tells_what_came_of_it(
     assert alert.ended_at is not None
     assert [step["text"] for step in alert.steps] == [
         "Raised",
-        f"Asked for a training on the trainer's own folder: run {run.id}",
+        f"Requested a training on the trainer's own data folder: run {run.id}",
         f"Retrained, run {run.id}. The champion stays. Not better: weighted F1 .79 against .80",
     ]
 
 
-def test_a_message_that_comes_twice_or_not_at_all_changes_nothing(unit_of_work: UnitOfWork) -> None:
+def test_duplicated_or_lost_message_changes_nothing(unit_of_work: UnitOfWork) -> None:
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
     for _ in range(2):
         response.decide(alert_id)
@@ -162,7 +164,7 @@ def test_a_message_that_comes_twice_or_not_at_all_changes_nothing(unit_of_work: 
     assert len(runs(unit_of_work)) == 2
 
 
-def test_a_training_that_is_under_way_serves_every_alert(unit_of_work: UnitOfWork) -> None:
+def test_alerts_join_the_training_in_progress(unit_of_work: UnitOfWork) -> None:
     response = respond(unit_of_work)
     first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "image")
     response.look()
@@ -176,13 +178,13 @@ def test_a_training_that_is_under_way_serves_every_alert(unit_of_work: UnitOfWor
         assert alert.steps[-1]["text"].endswith("out of memory")
 
 
-def test_the_budget_of_a_week_is_kept_and_said(unit_of_work: UnitOfWork) -> None:
+def test_weekly_budget_is_enforced_and_explained(unit_of_work: UnitOfWork) -> None:
     response = respond(unit_of_work, trainings_per_week=1)
     long_ago = now() - timedelta(days=8)
     add(
         unit_of_work,
         TrainingRun(requested_by="monitor", reason="old", status="finished", requested_at=long_ago),
-        TrainingRun(requested_by="olga", reason="a person's", status="finished"),
+        TrainingRun(requested_by="olga", reason="manual", status="finished"),
     )
     alert_of(unit_of_work, "text")
     response.look()
@@ -196,7 +198,7 @@ def test_the_budget_of_a_week_is_kept_and_said(unit_of_work: UnitOfWork) -> None
     assert "the budget is 1" in alert.steps[-1]["text"]
 
 
-def test_a_person_is_asked_first_where_that_is_wanted(unit_of_work: UnitOfWork) -> None:
+def test_setting_ask_waits_for_approval(unit_of_work: UnitOfWork) -> None:
     response = respond(unit_of_work, response="ask", trainings_per_week=0)
     alert_id = alert_of(unit_of_work)
     response.look()
@@ -212,7 +214,7 @@ def test_a_person_is_asked_first_where_that_is_wanted(unit_of_work: UnitOfWork) 
     assert len(runs(unit_of_work)) == 1
 
 
-def test_new_labels_come_into_the_dataset_before_the_training(
+def test_new_labels_are_imported_before_the_training(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
     user = make_user()
@@ -230,13 +232,13 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
     response.decide(alert_id)
     response.look()
-    (sent,) = (one for one in broker.messages if isinstance(one, DatasetUploaded))
+    (sent,) = (message for message in broker.messages if isinstance(message, DatasetUploaded))
     with unit_of_work.reading() as session:
         version = session.get_one(DatasetVersion, sent.version_id)
     assert version.reference == "shop@3"
     assert version.asked == {"base": 1, "files": [], "remove": [], "corrected": True}
     assert runs(unit_of_work) == []
-    assert "Takes 1 new labels" in show(unit_of_work, alert_id).steps[-1]["text"]
+    assert "new labels into the dataset: 1 into" in show(unit_of_work, alert_id).steps[-1]["text"]
     with unit_of_work() as work:
         work.session.get_one(DatasetVersion, version.id).status = "ready"
     response.look()
@@ -244,27 +246,27 @@ def test_new_labels_come_into_the_dataset_before_the_training(
     assert run.dataset == "shop@3"
 
 
-def test_alerts_share_the_training_that_waits_for_labels(unit_of_work: UnitOfWork) -> None:
-    # Given a budget of one training, and a label that no version has
+def test_alerts_share_the_training_that_awaits_an_import(unit_of_work: UnitOfWork) -> None:
+    # Given a budget of one training, and a label that no version contains
     user = make_user()
     add(unit_of_work, user, dataset(1))
     add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
     response = respond(unit_of_work, trainings_per_week=1)
     ids = [alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")]
-    # When two alerts are decided while the label is taken in, I expect no run on the old data
+    # When two alerts are decided during the import, I expect no run on the old data
     response.look()
     assert runs(unit_of_work) == []
-    assert {show(unit_of_work, one).status for one in ids} == {AlertStatus.TRAINING.value}
+    assert {show(unit_of_work, id_).status for id_ in ids} == {AlertStatus.TRAINING.value}
     assert ids[0] in show(unit_of_work, ids[1]).steps[-1]["text"]
-    # When it was taken in, I expect one run for both
+    # When the import is finished, I expect one run for both
     set_status_of_newest(unit_of_work, "ready")
     response.look()
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@2"
-    assert {show(unit_of_work, one).training_run_id for one in ids} == {run.id}
+    assert {show(unit_of_work, id_).training_run_id for id_ in ids} == {run.id}
 
 
-def test_an_alert_goes_on_alone_when_the_one_it_waits_with_is_dismissed(
+def test_alert_continues_when_the_one_it_waits_with_is_dismissed(
     unit_of_work: UnitOfWork,
 ) -> None:
     user = make_user()
@@ -282,7 +284,7 @@ def test_an_alert_goes_on_alone_when_the_one_it_waits_with_is_dismissed(
     assert show(unit_of_work, first).training_run_id is None
 
 
-def test_an_alert_joins_a_run_that_a_person_asked_for_meanwhile(unit_of_work: UnitOfWork) -> None:
+def test_waiting_alert_joins_a_run_that_a_person_requested(unit_of_work: UnitOfWork) -> None:
     user = make_user()
     add(unit_of_work, user, dataset(1))
     add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
@@ -295,10 +297,10 @@ def test_an_alert_joins_a_run_that_a_person_asked_for_meanwhile(unit_of_work: Un
     assert show(unit_of_work, alert_id).training_run_id == run.id
 
 
-def test_an_alert_that_waited_shares_a_run_that_has_ended_already(
+def test_waiting_alert_shares_a_run_that_has_already_ended(
     unit_of_work: UnitOfWork,
 ) -> None:
-    # Given two alerts that wait for the same version, of which one was followed alone
+    # Given two alerts that await the same version, one of which already has its run
     user = make_user()
     add(unit_of_work, user, dataset(1))
     add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
@@ -310,13 +312,13 @@ def test_an_alert_that_waited_shares_a_run_that_has_ended_already(
     with unit_of_work() as work:
         work.session.get_one(DriftAlert, first).training_run_id = runs(unit_of_work)[0].id
     set_status_of_newest(unit_of_work, "ready")
-    # When the other one is followed, I expect no second run
+    # When the other alert is followed, I expect no second run
     response.look()
     assert len(runs(unit_of_work)) == 1
     assert show(unit_of_work, second).training_run_id == runs(unit_of_work)[0].id
 
 
-def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
+def test_failed_label_import_does_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
     user = make_user()
     add(unit_of_work, user, dataset(1))
     add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
@@ -330,14 +332,14 @@ def test_labels_that_cannot_be_taken_in_do_not_stop_the_training(unit_of_work: U
     (run,) = runs(unit_of_work)
     assert run.dataset == "shop@1"
     texts = [step["text"] for step in show(unit_of_work, alert_id).steps]
-    assert "The new labels could not be taken in: no such image" in texts
+    assert "Importing the new labels failed: no such image" in texts
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"), [(None, "trained@1"), ("newest", "newest@1"), ("absent", None)]
+    ("configured", "expected"), [(None, "trained@1"), ("newest", "newest@1"), ("absent", None)]
 )
-def test_the_dataset_is_the_chosen_one_or_the_last_trained_on(
-    unit_of_work: UnitOfWork, chosen: str | None, expected: str | None
+def test_training_uses_the_configured_dataset_or_the_last_one_trained_on(
+    unit_of_work: UnitOfWork, configured: str | None, expected: str | None
 ) -> None:
     add(
         unit_of_work,
@@ -345,11 +347,11 @@ def test_the_dataset_is_the_chosen_one_or_the_last_trained_on(
         dataset(1, "newest"),
         TrainingRun(requested_by="olga", reason="x", status="finished", dataset="trained@1"),
     )
-    respond(unit_of_work, dataset=chosen).decide(alert_of(unit_of_work))
+    respond(unit_of_work, dataset=configured).decide(alert_of(unit_of_work))
     assert runs(unit_of_work)[-1].dataset == expected
 
 
-def test_the_calendar_asks_when_nobody_else_did(unit_of_work: UnitOfWork) -> None:
+def test_calendar_requests_a_training_when_none_was_requested(unit_of_work: UnitOfWork) -> None:
     response = respond(unit_of_work, train_every_days=30)
     response.look()
     response.look()
@@ -365,25 +367,25 @@ def test_the_calendar_asks_when_nobody_else_did(unit_of_work: UnitOfWork) -> Non
     assert len(runs(unit_of_work)) == 2
 
 
-def test_the_calendar_waits_for_the_budget_after_a_refusal(unit_of_work: UnitOfWork) -> None:
-    # Given a run of four days ago that used up the week's budget
+def test_calendar_waits_for_the_budget_after_a_refusal(unit_of_work: UnitOfWork) -> None:
+    # Given a run four days ago that used up the weekly budget
     response = respond(unit_of_work, train_every_days=3, trainings_per_week=1)
     before = TrainingRun(requested_by="monitor", reason="old", status="finished")
     before.requested_at = now() - timedelta(days=4)
     add(unit_of_work, before)
-    # When the calendar asks, I expect one refusal and not one each time
+    # When the calendar is checked repeatedly, I expect one refusal
     for _ in range(3):
         response.look()
     (refused,) = alerts(unit_of_work)
     assert "the budget is 1" in refused.steps[-1]["text"]
-    # When the run is older than a week, I expect that the calendar asks again, at once
+    # When the run is older than a week, I expect the calendar to request again at once
     with unit_of_work() as work:
         work.session.get_one(TrainingRun, before.id).requested_at = now() - timedelta(days=8)
     response.look()
     assert len(runs(unit_of_work)) == 2
 
 
-def test_a_person_who_dismisses_the_calendar_has_peace_for_its_days(
+def test_dismissed_calendar_alert_is_not_raised_again_within_its_interval(
     unit_of_work: UnitOfWork,
 ) -> None:
     response = respond(unit_of_work, train_every_days=3, response="ask")
@@ -398,7 +400,7 @@ def test_a_person_who_dismisses_the_calendar_has_peace_for_its_days(
     assert len(alerts(unit_of_work)) == 2
 
 
-def test_the_calendar_counts_from_a_run_and_not_from_the_end_of_its_alert(
+def test_calendar_counts_from_the_last_run_and_not_from_the_end_of_its_alert(
     unit_of_work: UnitOfWork,
 ) -> None:
     response = respond(unit_of_work, train_every_days=3)
@@ -412,10 +414,10 @@ def test_the_calendar_counts_from_a_run_and_not_from_the_end_of_its_alert(
     assert len(runs(unit_of_work)) == 2
 
 
-def test_labels_from_before_a_plain_upload_are_new_until_a_version_takes_them(
+def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
     unit_of_work: UnitOfWork,
 ) -> None:
-    # Given a label that is younger than the labels' last version, and a plain upload after it
+    # Given a label newer than the last label import, and a plain upload after it
     user, day = make_user(), timedelta(days=1)
     add(
         unit_of_work,
@@ -429,10 +431,10 @@ def test_labels_from_before_a_plain_upload_are_new_until_a_version_takes_them(
     )
     response, alert_id = respond(unit_of_work, dataset="shop"), alert_of(unit_of_work)
     response.decide(alert_id)
-    assert "Takes 1 new labels" in show(unit_of_work, alert_id).steps[-1]["text"]
+    assert "new labels into the dataset: 1 into" in show(unit_of_work, alert_id).steps[-1]["text"]
 
 
-def test_labels_whose_products_are_gone_are_not_taken_in(unit_of_work: UnitOfWork) -> None:
+def test_labels_of_deleted_products_are_not_imported(unit_of_work: UnitOfWork) -> None:
     user = make_user()
     add(unit_of_work, user, dataset(1))
     gone = make_job(user, label=10, labelled_at=now(), labelled_by="ada", designation="")
@@ -442,16 +444,16 @@ def test_labels_whose_products_are_gone_are_not_taken_in(unit_of_work: UnitOfWor
     assert run.dataset == "shop@1"
 
 
-def test_worse_products_are_shown_to_people_and_start_no_training(
+def test_degraded_input_asks_people_and_starts_no_training(
     unit_of_work: UnitOfWork,
 ) -> None:
-    # Given a training under way, which has nothing to do with it
+    # Given an unrelated training in progress
     add(unit_of_work, TrainingRun(requested_by="olga", reason="mine"))
     alert_id = alert_of(unit_of_work, "quality")
     respond(unit_of_work).look()
     alert = show(unit_of_work, alert_id)
     assert (alert.status, alert.training_run_id) == (AlertStatus.ASKING.value, None)
-    assert "a training does not mend" in alert.steps[-1]["text"]
+    assert "Not retrained: input data degraded; contact the sender" in alert.steps[-1]["text"]
     assert f"POST /v1/drift-alerts/{alert_id}/dismiss" in alert.steps[-1]["text"]
 
 
@@ -462,9 +464,9 @@ def test_worse_products_are_shown_to_people_and_start_no_training(
         {"kind": "text+quality"},
         {"source": "person", "raised_by": "olga"},
     ],
-    ids=["a person allowed it", "texts moved as well", "a person raised it"],
+    ids=["a person allowed it", "text moved too", "a person raised it"],
 )
-def test_quality_leads_to_a_training_where_more_speaks_for_it(
+def test_quality_alert_starts_a_training_if_allowed_or_not_quality_alone(
     unit_of_work: UnitOfWork, changes: dict[str, Any]
 ) -> None:
     respond(unit_of_work).decide(alert_of(unit_of_work, **{"kind": "quality", **changes}))

@@ -1,4 +1,4 @@
-"""Figures of models, data, alerts and trainings, from the rows into the metrics."""
+"""Metrics of models, data, alerts and trainings reflect the database."""
 
 from datetime import timedelta
 from typing import Any
@@ -64,7 +64,7 @@ def window(moved: list[str], **changes: Any) -> DriftWindow:
 
 
 def run(status: str, **changes: Any) -> TrainingRun:
-    return TrainingRun(**{"requested_by": "ada", "reason": "why", "status": status, **changes})
+    return TrainingRun(**{"requested_by": "ada", "reason": "drift", "status": status, **changes})
 
 
 def alert(status: str, **changes: Any) -> DriftAlert:
@@ -87,7 +87,7 @@ def test_newest_f1_is_shown_with_its_interval(gauges: Gauges, unit_of_work: Unit
     assert value("rayon_f1_low", **estimated) is None
 
 
-def test_labels_are_shown_of_the_month_and_estimates_of_the_day(
+def test_labels_are_shown_for_the_month_and_estimates_for_the_day(
     gauges: Gauges, unit_of_work: UnitOfWork
 ) -> None:
     day, month = timedelta(days=1), timedelta(days=30)
@@ -101,14 +101,14 @@ def test_labels_are_shown_of_the_month_and_estimates_of_the_day(
             performance(0.1, kind=kind, begins_at=begins - 4 * month, ends_at=begins - 3 * month),
         )
     gauges.refresh()
-    of = {"modality": "fusion", "release": "1"}
-    assert value("rayon_f1", kind="labelled", **of) == 0.7
-    assert value("rayon_f1", kind="estimated", **of) == 0.6
-    assert value("rayon_f1_past_error", kind="estimated", **of) == 0.01
-    assert value("rayon_f1_past_error", kind="labelled", **of) is None
+    labels = {"modality": "fusion", "release": "1"}
+    assert value("rayon_f1", kind="labelled", **labels) == 0.7
+    assert value("rayon_f1", kind="estimated", **labels) == 0.6
+    assert value("rayon_f1_past_error", kind="estimated", **labels) == 0.01
+    assert value("rayon_f1_past_error", kind="labelled", **labels) is None
 
 
-def test_estimate_of_the_test_set_does_not_take_the_place_of_the_days(
+def test_estimate_on_the_test_set_does_not_replace_the_estimate_of_the_day(
     gauges: Gauges, unit_of_work: UnitOfWork
 ) -> None:
     begins = now().replace(hour=0)
@@ -120,12 +120,12 @@ def test_estimate_of_the_test_set_does_not_take_the_place_of_the_days(
         performance(0.8, kind="test"),
     )
     gauges.refresh()
-    of = {"modality": "fusion", "release": "1"}
-    assert value("rayon_f1", kind="estimated", **of) == 0.6
-    assert value("rayon_f1", kind="test", **of) == 0.8
+    labels = {"modality": "fusion", "release": "1"}
+    assert value("rayon_f1", kind="estimated", **labels) == 0.6
+    assert value("rayon_f1", kind="test", **labels) == 0.8
 
 
-def test_figures_of_a_release_go_when_another_serves(
+def test_figures_of_a_release_disappear_when_another_one_is_promoted(
     gauges: Gauges, unit_of_work: UnitOfWork
 ) -> None:
     add(unit_of_work, performance(0.7), window(["text"]))
@@ -140,7 +140,7 @@ def test_figures_of_a_release_go_when_another_serves(
     assert value("rayon_data_quality", check="empty_title") is None
 
 
-def test_newest_window_says_what_moved(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
+def test_newest_window_is_shown(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     add(unit_of_work, window(["quality"]), window(["text"]))
     gauges.refresh()
     assert value("rayon_drift_effect", kind="text", release="1") == 0.4
@@ -161,7 +161,7 @@ def test_alerts_are_counted_by_status_and_source(gauges: Gauges, unit_of_work: U
     assert value("rayon_alerts", status="open", source="alertmanager", about="models") == 1
 
 
-def test_last_training_says_how_it_ended(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
+def test_outcome_of_the_last_training_is_shown(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     yesterday, moment = now() - timedelta(days=1), now()
     add(unit_of_work, run("finished", finished_at=yesterday), run("failed", finished_at=moment))
     add(unit_of_work, run("running", started_at=moment))
@@ -175,7 +175,7 @@ def test_last_training_says_how_it_ended(gauges: Gauges, unit_of_work: UnitOfWor
     assert began == pytest.approx(moment.timestamp())
 
 
-def test_labels_of_a_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
+def test_labels_of_the_last_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     user = make_user()
     add(unit_of_work, user)
     add(unit_of_work, make_job(user, label=10, labelled_at=now() - timedelta(days=1)))
@@ -184,7 +184,7 @@ def test_labels_of_a_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) 
     assert value("rayon_labels", days="7") == 1
 
 
-def test_nothing_measured_yet_shows_nothing(unit_of_work: UnitOfWork) -> None:
+def test_empty_database_shows_no_figures(unit_of_work: UnitOfWork) -> None:
     Gauges(unit_of_work).refresh()
     assert value("rayon_f1", kind="test", modality="fusion", release="1") is None
     assert value("rayon_alerts", status="open", source="monitor", about="models") == 0

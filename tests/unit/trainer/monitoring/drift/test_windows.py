@@ -1,4 +1,4 @@
-"""Windows of answers on real tables, measured against the reference of a release."""
+"""Drift windows in a real database, measured against the reference of a release."""
 
 import io
 from datetime import datetime, timedelta
@@ -30,13 +30,13 @@ from trainer.reference.sample import Products
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 
 ROWS = 120
-#: Windows lie in the past, where everything has settled.
+#: Windows lie in the past, where all transactions are committed.
 BEGIN = now() - timedelta(days=3)
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> FolderRegistry:
-    """A registry whose champion has a reference."""
+    """Return a registry whose champion has a reference."""
     folder = write_tiny_release(tmp_path / "release")
     make_products(900).sample().save(folder)
     registry = FolderRegistry(tmp_path / "registry")
@@ -60,8 +60,8 @@ def user(unit_of_work: UnitOfWork) -> User:
 def watch(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, **settings: Any
 ) -> DriftWatch:
-    given = {"window_rows": ROWS, "least_rows": 100, **settings}
-    return DriftWatch(unit_of_work, registry, storage, DriftSettings(**given))
+    values = {"window_rows": ROWS, "least_rows": 100, **settings}
+    return DriftWatch(unit_of_work, registry, storage, DriftSettings(**values))
 
 
 def answer(
@@ -73,7 +73,7 @@ def answer(
     release: str = "1",
     slices: int = 40,
 ) -> list[str]:
-    """Answer products in slices, each in one moment; returns the jobs' ids."""
+    """Answer products in slices, each at one time; return the job ids."""
     jobs, scores = [], []
     for place, (title, body) in enumerate(products.texts):
         job = make_job(
@@ -112,33 +112,33 @@ def alerts(unit_of_work: UnitOfWork) -> list[DriftAlert]:
         return list(session.scalars(select(DriftAlert).order_by(DriftAlert.id)))
 
 
-def test_what_moves_twice_is_told_once_with_examples(
+def test_drift_in_two_windows_raises_one_alert_with_examples(
     unit_of_work: UnitOfWork,
     registry: FolderRegistry,
     storage: Storage,
     user: User,
     broker: FakeBroker,
 ) -> None:
-    # Given answers to cut texts
+    # Given answers to shortened texts
     drift = watch(unit_of_work, registry, storage)
     ids = answer(unit_of_work, user, make_products(ROWS, seed=1, length=2))
     # When one window is measured, I expect no alert
     assert drift.look() == 1
     assert windows(unit_of_work)[0].moved == ["text"]
     assert alerts(unit_of_work) == []
-    # When the next one moved too, I expect one that names texts and products
+    # When the next window moves too, I expect an alert about text with example products
     later = BEGIN + timedelta(hours=1)
     ids += answer(unit_of_work, user, make_products(ROWS, seed=2, length=2), begin=later)
     assert drift.look() == 1
     (alert,) = alerts(unit_of_work)
     assert (alert.kind, alert.release, alert.source) == ("text", "1", "monitor")
-    assert alert.summary.startswith("Texts differ: ")
+    assert alert.summary.startswith("Texts differ from the reference: ")
     measured = alert.details["measured"]["text"]
     assert measured["effect"] > measured["threshold"]
-    assert {one["job_id"] for one in measured["examples"]} <= set(ids[ROWS:])
+    assert {example["job_id"] for example in measured["examples"]} <= set(ids[ROWS:])
     assert measured["examples"][0]["designation"]
     assert broker.messages == [DriftDetected(trace_id=alert_trace(broker), alert_id=alert.id)]
-    # And when a third one moves, no other: it is being dealt with, or was lately
+    # When a third window moves, I expect no second alert within the cool-down
     later = BEGIN + timedelta(hours=2)
     answer(unit_of_work, user, make_products(ROWS, seed=3, length=2), begin=later)
     assert drift.look() == 1
@@ -149,7 +149,7 @@ def alert_trace(broker: FakeBroker) -> str:
     return broker.messages[0].trace_id
 
 
-def test_one_window_that_moved_between_others_is_chance(
+def test_single_windows_that_moved_raise_no_alert(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     for number, length in enumerate((2, 8, 2, 8)):
@@ -157,23 +157,23 @@ def test_one_window_that_moved_between_others_is_chance(
         products = make_products(ROWS, seed=number + 1, length=length)
         answer(unit_of_work, user, products, begin=begin)
     assert watch(unit_of_work, registry, storage).look() == 4
-    assert [one.moved for one in windows(unit_of_work)] == [["text"], [], ["text"], []]
+    assert [window.moved for window in windows(unit_of_work)] == [["text"], [], ["text"], []]
     assert alerts(unit_of_work) == []
 
 
-def test_a_window_ends_with_a_slice_and_the_next_begins_after_it(
+def test_window_ends_with_a_slice_and_the_next_begins_after_it(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
-    # Given slices of 50, whose third is cut by the window's size
+    # Given slices of 50, of which the third exceeds the window size
     answer(unit_of_work, user, make_products(300, seed=1), slices=50)
     assert watch(unit_of_work, registry, storage).look() == 2
-    # Then no answer is in two windows, and none is left out
+    # Then every answer is in exactly one window
     first, second = windows(unit_of_work)
     assert (first.rows, second.rows) == (150, 150)
     assert first.ends_at < second.begins_at
 
 
-def test_a_monitor_that_starts_again_goes_on_where_it_was(
+def test_restarted_monitor_continues_after_the_last_window(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(ROWS, seed=1))
@@ -181,7 +181,7 @@ def test_a_monitor_that_starts_again_goes_on_where_it_was(
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_few_answers_wait_for_the_end_of_a_day(
+def test_small_window_waits_until_its_maximum_duration(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(110, seed=1), begin=now() - timedelta(hours=2))
@@ -189,28 +189,28 @@ def test_few_answers_wait_for_the_end_of_a_day(
     assert watch(unit_of_work, registry, storage, window_seconds=3600).look() == 1
 
 
-def test_too_few_answers_are_no_window(
+def test_too_few_answers_form_no_window(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(90, seed=1))
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_answers_of_another_release_are_not_looked_at(
+def test_answers_of_another_release_are_ignored(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(ROWS, seed=1), release="2")
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_answers_of_this_moment_wait_until_no_other_can_come_before_them(
+def test_newest_answers_wait_until_all_transactions_are_committed(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(ROWS, seed=1), begin=now())
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_a_release_without_a_reference_is_not_watched(
+def test_release_without_a_reference_is_not_measured(
     unit_of_work: UnitOfWork, storage: Storage, user: User, tmp_path: Path
 ) -> None:
     registry = FolderRegistry(tmp_path / "other")
@@ -220,10 +220,10 @@ def test_a_release_without_a_reference_is_not_watched(
     assert watch(unit_of_work, registry, storage).look() == 0
 
 
-def test_images_are_looked_at_and_lost_ones_passed_over(
+def test_images_are_checked_and_deleted_ones_skipped(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
-    # Given answers whose images are black, broken or gone
+    # Given answers whose images are black, unreadable or deleted
     file = io.BytesIO()
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(file, "PNG")
     uris = [storage.put("images", file.getvalue()), storage.put("images", b"broken"), "images/no"]
@@ -235,16 +235,16 @@ def test_images_are_looked_at_and_lost_ones_passed_over(
                 row = np.array([0.9, 0.1], "<f4").tobytes()
                 score = Score(job_id=id_, modality="image", release="1", probabilities=row)
                 work.session.add(score)
-    # When they are measured
+    # When the window is measured
     watch(unit_of_work, registry, storage).look()
-    # Then one half of those that are there cannot be read
+    # Then half of the existing images cannot be read
     (window,) = windows(unit_of_work)
     quality = {line["name"]: line["window"] for line in window.measured["quality"]["features"]}
     assert quality["with an image that cannot be read"] == 0.5
     assert quality["with an image that shows nothing"] == 0.5
 
 
-def test_a_registry_that_is_down_delays_the_window(
+def test_unavailable_registry_delays_the_window(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     answer(unit_of_work, user, make_products(ROWS, seed=1))
@@ -257,42 +257,45 @@ def test_a_registry_that_is_down_delays_the_window(
 
 
 def send(unit_of_work: UnitOfWork, user: User, hour: int, **products: Any) -> None:
-    """Answer as many products as a window has, in an hour of their own."""
+    """Answer one window of products, in the given hour."""
     begin = BEGIN + timedelta(hours=hour)
     answer(unit_of_work, user, make_products(ROWS, seed=hour + 1, **products), begin=begin)
 
 
-def test_worse_products_have_an_alert_of_their_own_until_they_are_as_before(
+def test_degraded_input_has_its_own_alert_until_the_input_recovers(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
-    # Given products that lost titles, so that texts moved too
+    # Given products without titles, so that text moved too
     drift = watch(unit_of_work, registry, storage, cooldown_seconds=0)
     response = AlertResponse(unit_of_work, MonitorSettings())
     for hour in range(2):
         send(unit_of_work, user, hour, titled=0.6)
     drift.look()
-    assert [one.moved for one in windows(unit_of_work)] == [["text", "quality"]] * 2
-    assert {one.kind: one.release for one in alerts(unit_of_work)} == {"text": "1", "quality": "1"}
-    # When both are decided, I expect that quality waits for people, and is not raised again
+    assert [window.moved for window in windows(unit_of_work)] == [["text", "quality"]] * 2
+    assert {alert.kind: alert.release for alert in alerts(unit_of_work)} == {
+        "text": "1",
+        "quality": "1",
+    }
+    # When both are decided, I expect the quality alert to ask people, and not to be raised again
     response.look()
     send(unit_of_work, user, 2, titled=0.6)
     drift.look()
-    waits = [one for one in alerts(unit_of_work) if one.kind == "quality"]
-    assert [one.status for one in waits] == ["asking"]
-    # When one window is as before, I expect no end yet; it may be chance
+    quality_alerts = [alert for alert in alerts(unit_of_work) if alert.kind == "quality"]
+    assert [alert.status for alert in quality_alerts] == ["asking"]
+    # When one window has recovered, I expect the alert to stay; it may be chance
     send(unit_of_work, user, 3)
     drift.look()
-    assert [one.status for one in alerts(unit_of_work)] == ["training", "asking"]
-    # When a second one is, I expect its end, and that the training for the texts goes on
+    assert [alert.status for alert in alerts(unit_of_work)] == ["training", "asking"]
+    # When a second one has, I expect it to end, and the training for text to continue
     send(unit_of_work, user, 4)
     drift.look()
     text, quality = alerts(unit_of_work)
     assert (text.status, quality.status) == ("training", "ended")
     assert quality.ended_at is not None
-    assert "no worse" in quality.steps[-1]["text"]
+    assert "Input data recovered" in quality.steps[-1]["text"]
 
 
-def test_quality_that_a_person_lets_train_is_not_ended_by_better_products(
+def test_quality_alert_in_training_is_not_ended_by_recovered_input(
     unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
 ) -> None:
     drift = watch(unit_of_work, registry, storage)
@@ -305,4 +308,4 @@ def test_quality_that_a_person_lets_train_is_not_ended_by_better_products(
     for hour in range(2, 4):
         send(unit_of_work, user, hour)
     drift.look()
-    assert {one.status for one in alerts(unit_of_work)} == {"training"}
+    assert {alert.status for alert in alerts(unit_of_work)} == {"training"}

@@ -1,4 +1,4 @@
-"""What the monitor asks of the jobs' table is found without reading the table."""
+"""Queries of the monitor on the jobs table use an index."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ DAY = Period.day(NOON)
 
 
 @pytest.mark.parametrize(
-    ("ask", "index"),
+    ("run_query", "index"),
     [
         pytest.param(
             lambda session: window_products.next_answers(session, "1", None, 10),
@@ -45,20 +45,20 @@ DAY = Period.day(NOON)
         ),
     ],
 )
-def test_answers_of_a_span_are_found_by_an_index(
-    unit_of_work: UnitOfWork, ask: Callable[[Session], Any], index: str
+def test_answers_of_a_period_are_found_by_an_index(
+    unit_of_work: UnitOfWork, run_query: Callable[[Session], Any], index: str
 ) -> None:
-    asked: list[tuple[str, Any]] = []
+    executed: list[tuple[str, Any]] = []
 
-    def note(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: Any) -> None:
-        asked.append((statement, parameters))
+    def record(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: Any) -> None:
+        executed.append((statement, parameters))
 
     engine = unit_of_work.engine
-    sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+    sqlalchemy.event.listen(engine, "before_cursor_execute", record)
     with unit_of_work.reading() as session:
-        ask(session)
-    sqlalchemy.event.remove(engine, "before_cursor_execute", note)
+        run_query(session)
+    sqlalchemy.event.remove(engine, "before_cursor_execute", record)
     with engine.connect() as connection:
-        statement, parameters = next(one for one in asked if "jobs" in one[0])
+        statement, parameters = next(query for query in executed if "jobs" in query[0])
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         assert any(index in str(row) for row in plan)

@@ -1,4 +1,4 @@
-"""A release on held-out rows: what is measured, what is estimated, and what is kept."""
+"""Scores of a release on held-out rows: measured, estimated, and cached."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Dataset:
     return Dataset(frame, CategorySet(categories=both), {})
 
 
-def test_each_modality_is_measured_on_the_rows_that_it_can_read(
+def test_each_modality_is_scored_on_the_rows_that_have_it(
     release: Path, data: Dataset, tmp_path: Path
 ) -> None:
     found = score(release, data, tmp_path / "kept")
@@ -45,7 +45,7 @@ def test_each_modality_is_measured_on_the_rows_that_it_can_read(
         "image": 2,
     }
     assert found["image"]["measured"]["f1"] == 1
-    # Of the texts one of each category is right, and one of 2583 is taken for 10.
+    # Of the texts, one of each category is correct, and one of 2583 is mistaken for 10.
     assert found["text"]["measured"]["f1"] == pytest.approx(2 / 3)
     assert found["fusion"]["measured"]["by_class"]["2583"]["rows"] == 2
     for both in found.values():
@@ -53,7 +53,7 @@ def test_each_modality_is_measured_on_the_rows_that_it_can_read(
         assert both["estimated"]["low"] < both["estimated"]["f1"]
 
 
-def test_same_rows_are_scored_once(
+def test_same_release_and_rows_are_scored_once(
     release: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = score(release, data, tmp_path / "kept")
@@ -61,7 +61,7 @@ def test_same_rows_are_scored_once(
     assert score(release, data, tmp_path / "kept") == first
 
 
-def test_command_writes_the_figures_or_one_line(
+def test_command_writes_the_figures_or_a_one_line_error(
     release: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -83,7 +83,9 @@ def test_command_writes_the_figures_or_one_line(
     assert "error: Expected release.json" in capsys.readouterr().err
 
 
-def test_nothing_to_ask_is_an_error(release: Path, data: Dataset, tmp_path: Path) -> None:
+def test_dataset_without_test_rows_is_an_error(
+    release: Path, data: Dataset, tmp_path: Path
+) -> None:
     none = Dataset(data.rows.assign(part="train"), data.categories, {})
     with pytest.raises(InvalidInput, match="at least one test row"):
         score(release, none, tmp_path / "kept")

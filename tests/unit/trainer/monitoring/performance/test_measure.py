@@ -1,4 +1,4 @@
-"""Figures of performance, on real tables: what they are of, when they are due, what they cost."""
+"""Performance figures in a real database: content, schedule, and failures of scoring."""
 
 import json
 import sys
@@ -27,15 +27,15 @@ broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-#: The child's part: it writes what a release is worth, or ends in an error.
+#: Code of the scoring process: writes fixed figures, or exits with an error.
 CHILD = """
 import json, sys
 from pathlib import Path
 release, data, _, out, *_ = sys.argv[1:]
 if data == "broken":
     sys.exit("error: Expected a folder")
-one = {"f1": .8, "low": .7, "high": .9, "rows": 50, "by_class": {"10": {"f1": .8, "rows": 50}}}
-both = {"measured": one, "estimated": one | {"f1": .83}}
+measured = {"f1": .8, "low": .7, "high": .9, "rows": 50, "by_class": {"10": {"f1": .8, "rows": 50}}}
+both = {"measured": measured, "estimated": measured | {"f1": .83}}
 Path(out).write_text(json.dumps({"fusion": both, "text": both}))
 """
 
@@ -87,17 +87,17 @@ def kept(unit_of_work: UnitOfWork) -> Callable[..., list[Performance]]:
     return kept
 
 
-def some(rows: int, seed: int = 0) -> np.ndarray:
+def probabilities(rows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet([0.4, 0.4], rows).astype(np.float32)
 
 
-def test_estimates_are_of_the_answers_as_they_were_given(
+def test_estimates_use_the_scores_that_formed_each_answer(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
 ) -> None:
-    texts, images = some(40, 1), some(40, 2)
+    texts, images = probabilities(40, 1), probabilities(40, 2)
     for text, image in zip(texts[:20], images[:20], strict=True):
         add(*jobs.make(NOON, text=text, image=image))
     for text in texts[20:]:
@@ -105,10 +105,10 @@ def test_estimates_are_of_the_answers_as_they_were_given(
     for image in images[20:]:
         add(*jobs.make(NOON, image=image, broken=Modality.TEXT))
     performances.measure(NOON)
-    days = {one.modality: one for one in kept(kind="estimated") if one.ends_at == _midnight(21)}
+    days = {row.modality: row for row in kept(kind="estimated") if row.ends_at == _midnight(21)}
     fused = np.concatenate([even_fusion().combine(texts[:20], images[:20]), images[20:]])
-    for modality, probabilities in (("fusion", fused), ("text", texts), ("image", images)):
-        expected = estimated_f1(probabilities, codes=(10, 2583))
+    for modality, scores in (("fusion", fused), ("text", texts), ("image", images)):
+        expected = estimated_f1(scores, codes=(10, 2583))
         found = days[modality]
         assert (found.f1, found.low, found.high) == pytest.approx(
             (expected.f1, expected.low, expected.high)
@@ -117,17 +117,17 @@ def test_estimates_are_of_the_answers_as_they_were_given(
         assert found.classes["10"]["f1"] == pytest.approx(expected.by_class[10].f1)
 
 
-def test_days_and_months_have_figures_of_their_own(
+def test_days_and_months_have_their_own_figures(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
 ) -> None:
     for back in (0, 1, 30):
-        for text in some(3, back):
+        for text in probabilities(3, back):
             add(*jobs.make(NOON - back * DAY, text=text))
     performances.measure(NOON)
-    found = [(one.begins_at, one.ends_at, one.rows) for one in kept(modality="fusion")]
+    found = [(row.begins_at, row.ends_at, row.rows) for row in kept(modality="fusion")]
     october, november, december = (datetime(2026, month, 1, tzinfo=UTC) for month in (10, 11, 12))
     assert found == [
         (october, november, 3),
@@ -138,18 +138,18 @@ def test_days_and_months_have_figures_of_their_own(
     ]
 
 
-def test_a_day_that_is_not_over_is_measured_again_and_then_no_more(
+def test_unfinished_day_is_measured_again_until_it_is_over(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
 ) -> None:
     def day() -> tuple[datetime, int]:
-        (found,) = [one for one in kept(modality="text") if one.ends_at == _midnight(21)]
+        (found,) = [row for row in kept(modality="text") if row.ends_at == _midnight(21)]
         return found.measured_at, found.rows
 
     for hours, expected in ((0, (0, 2)), (0.5, (0, 2)), (2, (2, 6)), (13, (13, 8)), (40, (13, 8))):
-        for text in some(2):
+        for text in probabilities(2):
             add(*jobs.make(NOON, text=text))
         moment = NOON + timedelta(hours=hours)
         performances.measure(moment)
@@ -157,7 +157,7 @@ def test_a_day_that_is_not_over_is_measured_again_and_then_no_more(
         assert day() == (NOON + timedelta(hours=measured), rows)
 
 
-def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_apart(
+def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_separate(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
@@ -168,12 +168,12 @@ def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_apart(
         add(*jobs.make(NOON, text=sure, label=10, reason="random", chance=0.1))
         add(*jobs.make(NOON, text=unsure, label=2583, reason="uncertain", chance=1.0))
         add(*jobs.make(NOON, text=sure, label=2583))
-    # Drawn, and not yet looked at: the labelled ones stand for these too.
+    # Drawn but not yet labelled: the labelled ones represent these too.
     for _ in range(20):
         add(*jobs.make(NOON, text=sure, reason="random", chance=0.1))
     performances.measure(NOON + DAY)
     (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
-    # Of 420 answers 400 are right: F1 of 10 is 2 * 400 / (400 + 420), of 2583 it is 0.
+    # Of 420 answers, 400 are correct: F1 of 10 is 2 * 400 / (400 + 420), of 2583 it is 0.
     assert reviewed.f1 == pytest.approx(800 / 820 * 400 / 420)
     assert (reviewed.rows, reviewed.classes["10"]["rows"]) == (40, 20)
     (volunteered,) = _months(kept(kind="volunteered", modality="fusion"))
@@ -182,15 +182,15 @@ def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_apart(
 
 
 @pytest.mark.parametrize("uncertain_labelled", [0, 9, 18])
-def test_figure_is_the_same_whichever_part_of_the_sample_is_labelled(
+def test_figure_does_not_depend_on_which_part_of_the_sample_is_labelled(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
     uncertain_labelled: int,
 ) -> None:
-    # Of 200 answers that are sure and 40 that are not the random part draws each tenth, and the
-    # uncertain part half of the rest of the 40.
+    # Of 200 certain and 40 uncertain answers, the random part draws one in ten, and the uncertain
+    # part draws half of the remaining uncertain ones.
     sure: dict[str, Any] = {"text": [0.99, 0.01], "chance": 0.1}
     unsure: dict[str, Any] = {"text": [0.55, 0.45], "chance": 0.1 + 0.9 * 0.5}
     for _ in range(20):
@@ -203,11 +203,11 @@ def test_figure_is_the_same_whichever_part_of_the_sample_is_labelled(
     performances.measure(NOON + DAY)
     (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
     assert reviewed.rows == 24 + uncertain_labelled
-    # All were taken for 10: its F1 is 2 * 200 / (200 + 240), of 2583 it is 0.
+    # All were answered with 10: its F1 is 2 * 200 / (200 + 240), of 2583 it is 0.
     assert reviewed.f1 == pytest.approx(400 / 440 * 200 / 240)
 
 
-def test_labels_that_come_late_are_added_to_their_day(
+def test_late_labels_update_the_figures_of_their_day(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
@@ -227,14 +227,14 @@ def test_labels_that_come_late_are_added_to_their_day(
 
     make(20, labelled=1)
     performances.measure(NOON + 2 * DAY)
-    assert [one.rows for one in kept(kind="labelled", modality="fusion")] == [20]
+    assert [row.rows for row in kept(kind="labelled", modality="fusion")] == [20]
     make(15, labelled=40)
     performances.measure(NOON + 41 * DAY)
-    # The day has enough of them now; the month's figure was replaced.
-    assert [one.rows for one in kept(kind="labelled", modality="fusion")] == [35, 35]
+    # The day now has enough labels, and the month's figure was replaced.
+    assert [row.rows for row in kept(kind="labelled", modality="fusion")] == [35, 35]
 
 
-def test_each_estimate_stands_beside_how_far_earlier_ones_were_off(
+def test_each_estimate_is_stored_with_the_error_of_earlier_ones(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
@@ -247,16 +247,16 @@ def test_each_estimate_stands_beside_how_far_earlier_ones_were_off(
             add(*jobs.make(moment, text=[0.9, 0.1], label=label, reason="random"))
     performances.measure(NOON + 3 * DAY)
     first, second = (
-        one for one in kept(kind="estimated", modality="fusion") if one not in _months([one])
+        row for row in kept(kind="estimated", modality="fusion") if row not in _months([row])
     )
     (labelled,) = [
-        one for one in kept(kind="labelled", modality="fusion") if one.ends_at == _midnight(21)
+        row for row in kept(kind="labelled", modality="fusion") if row.ends_at == _midnight(21)
     ]
     assert first.past_error is None
     assert second.past_error == pytest.approx(abs(first.f1 - labelled.f1))
 
 
-def test_champion_is_scored_by_the_calendar_and_when_it_changes(
+def test_champion_is_scored_on_schedule_and_when_it_changes(
     performances: Performances,
     releases: FolderReleases,
     kept: Callable[..., list[Performance]],
@@ -269,62 +269,66 @@ def test_champion_is_scored_by_the_calendar_and_when_it_changes(
     performances.score_champion(NOON + 7 * DAY)
     releases.mark_champion("2")
     performances.score_champion(NOON + 7 * DAY)
-    scored = [(one.release, one.measured_at) for one in kept(kind="test", modality="fusion")]
+    scored = [(row.release, row.measured_at) for row in kept(kind="test", modality="fusion")]
     assert scored == [("1", NOON), ("1", NOON + 7 * DAY), ("2", NOON + 7 * DAY)]
-    # The same rows without their labels: the second estimate knows how far the first one was off.
-    estimates = [one.past_error for one in kept(kind="estimated", modality="fusion")]
+    # Estimates on the same rows: the second one is stored with the error of the first.
+    estimates = [row.past_error for row in kept(kind="estimated", modality="fusion")]
     assert estimates == [None, pytest.approx(0.03), pytest.approx(0.03)]
 
 
-def test_newest_stored_dataset_is_scored_on(
+def test_champion_is_scored_on_the_newest_stored_dataset(
     performances: Performances,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
 ) -> None:
-    performances.trainer = TrainerSettings(data=Path("broken"))
+    performances.scoring.trainer = TrainerSettings(data=Path("broken"))
     fields = {"name": "shop", "created_by": "ada", "asked": {}}
     add(DatasetVersion(version=3, status=DatasetStatus.READY.value, **fields))
     performances.score_champion(NOON)
-    assert [one.low for one in kept(kind="test", modality="text")] == [0.7]
+    assert [row.low for row in kept(kind="test", modality="text")] == [0.7]
 
 
 @pytest.mark.parametrize("data", [None, Path("broken")])
-def test_without_data_the_release_speaks_for_itself(
+def test_figures_of_the_manifest_are_stored_without_data(
     performances: Performances,
     kept: Callable[..., list[Performance]],
     data: Path | None,
     tmp_path: Path,
 ) -> None:
-    performances.trainer = TrainerSettings(work_folder=tmp_path / "work", data=data)
+    performances.scoring.trainer = TrainerSettings(work_folder=tmp_path / "work", data=data)
     performances.score_champion(NOON)
     (found,) = kept()
     assert (found.kind, found.modality, found.f1) == ("test", "fusion", 0.8)
     assert (found.low, found.high, found.classes) == (None, None, {})
-    # Data that comes later are scored on the next day.
-    performances.trainer = TrainerSettings(work_folder=tmp_path / "work", data=Path("data"))
+    # Data added later is used on the next day.
+    performances.scoring.trainer = TrainerSettings(work_folder=tmp_path / "work", data=Path("data"))
     performances.score_champion(NOON + DAY)
     assert len(kept(kind="test", modality="fusion")) == 2
 
 
-def test_scoring_that_fails_leaves_the_measured_figure_and_is_tried_the_next_day(
+def test_failed_scoring_keeps_the_measured_figure_and_is_retried_the_next_day(
     performances: Performances, kept: Callable[..., list[Performance]], tmp_path: Path
 ) -> None:
-    # Given a release that was scored a week ago, and data that cannot be read now
+    # Given a release that was scored a week ago, and data that cannot be read any more
     performances.score_champion(NOON)
-    works = performances.command
-    tried = tmp_path / "tried"
-    performances.command = (sys.executable, "-c", f"open({str(tried)!r}, 'a').write('x'); exit(3)")
+    working_command = performances.scoring.command
+    attempts = tmp_path / "attempts"
+    performances.scoring.command = (
+        sys.executable,
+        "-c",
+        f"open({str(attempts)!r}, 'a').write('x'); exit(3)",
+    )
     for hours in (0, 1, 25):
         performances.score_champion(NOON + 7 * DAY + timedelta(hours=hours))
-    # Then it was tried once a day, and the figure that was measured still stands
-    assert tried.read_text() == "xx"
-    assert [one.low for one in kept(kind="test", modality="fusion")] == [0.7]
-    performances.command = works
+    # Then it is attempted once a day, and the measured figure stays
+    assert attempts.read_text() == "xx"
+    assert [row.low for row in kept(kind="test", modality="fusion")] == [0.7]
+    performances.scoring.command = working_command
     performances.score_champion(NOON + 9 * DAY + timedelta(hours=2))
-    assert [one.low for one in kept(kind="test", modality="fusion")] == [0.7, 0.7]
+    assert [row.low for row in kept(kind="test", modality="fusion")] == [0.7, 0.7]
 
 
-def test_scoring_that_is_stopped_says_nothing_of_the_release(
+def test_stopped_scoring_stores_nothing(
     performances: Performances, kept: Callable[..., list[Performance]]
 ) -> None:
     performances.stopping.set()
@@ -332,13 +336,13 @@ def test_scoring_that_is_stopped_says_nothing_of_the_release(
     assert kept(kind="test", modality="fusion") == []
 
 
-def test_scores_that_are_no_probabilities_are_left_out_of_the_estimate(
+def test_invalid_probabilities_are_excluded_from_the_estimate(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
     kept: Callable[..., list[Performance]],
 ) -> None:
-    for text in some(100):
+    for text in probabilities(100):
         add(*jobs.make(NOON, text=text))
     broken = jobs.make(NOON, text=[0.9, 0.1])
     for score in broken:
@@ -346,18 +350,18 @@ def test_scores_that_are_no_probabilities_are_left_out_of_the_estimate(
             score.probabilities = np.array([0.9, 0.9], "<f4").tobytes()
     add(*broken)
     performances.measure(NOON + DAY)
-    assert {one.rows for one in kept(kind="estimated", modality="text")} == {100}
+    assert {row.rows for row in kept(kind="estimated", modality="text")} == {100}
 
 
-def test_stopping_ends_the_scoring_within_a_second(performances: Performances) -> None:
-    performances.command = (sys.executable, "-c", "import time; time.sleep(60)")
+def test_stopping_ends_a_running_scoring_process(performances: Performances) -> None:
+    performances.scoring.command = (sys.executable, "-c", "import time; time.sleep(60)")
     performances.stopping.set()
     started = datetime.now(UTC)
     performances.score_champion(NOON)
     assert datetime.now(UTC) - started < timedelta(seconds=5)
 
 
-def test_classes_are_kept_as_json(
+def test_categories_are_stored_as_json(
     performances: Performances,
     jobs: AnsweredJobs,
     add: Callable[..., None],
@@ -375,7 +379,7 @@ def _midnight(day: int) -> datetime:
 
 def _months(rows: list[Performance]) -> list[Performance]:
     return [
-        one
-        for one in rows
-        if one.begins_at and one.ends_at and one.ends_at - one.begins_at > timedelta(days=2)
+        row
+        for row in rows
+        if row.begins_at and row.ends_at and row.ends_at - row.begins_at > timedelta(days=2)
     ]

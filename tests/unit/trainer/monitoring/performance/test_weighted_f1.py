@@ -1,4 +1,4 @@
-"""F1 from labels: right, and with an interval that holds the truth."""
+"""F1 measured from labels equals scikit-learn's, and its interval contains the truth."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def answers(rows: int, seed: int, right: float = 0.8) -> tuple[np.ndarray, np.nd
     return truth, np.where(generator.random(rows) < right, truth, guesses)
 
 
-def test_it_is_the_weighted_f1_of_scikit_learn() -> None:
+def test_f1_equals_the_weighted_f1_of_scikit_learn() -> None:
     truth, answered = answers(500, seed=0)
     found = measured_f1(truth, answered)
     assert found.f1 == pytest.approx(f1_score(truth, answered, average="weighted"))
@@ -24,19 +24,19 @@ def test_it_is_the_weighted_f1_of_scikit_learn() -> None:
     assert sum(one.rows for one in found.by_class.values()) == found.rows == 500
 
 
-def test_weights_count_as_scikit_learn_counts_them() -> None:
+def test_weights_equal_the_sample_weights_of_scikit_learn() -> None:
     truth, answered = answers(300, seed=1)
     weights = np.random.default_rng(2).uniform(1, 9, 300)
     expected = f1_score(truth, answered, average="weighted", sample_weight=weights)
     assert measured_f1(truth, answered, weights).f1 == pytest.approx(expected)
 
 
-def test_interval_holds_the_f1_of_all_answers_nineteen_times_in_twenty() -> None:
+def test_interval_contains_the_f1_of_all_answers_nineteen_times_in_twenty() -> None:
     truth, answered = answers(100_000, seed=3)
     whole = f1_score(truth, answered, average="weighted")
-    # The more certain half is labelled five times less often, and is right more often.
-    is_right = truth == answered
-    chance = np.where(is_right, 0.002, 0.01)
+    # Correct answers are labelled five times less often than wrong ones.
+    is_correct = truth == answered
+    chance = np.where(is_correct, 0.002, 0.01)
     inside = 0
     for seed in range(100):
         chosen = np.random.default_rng(seed).random(len(truth)) < chance
@@ -45,7 +45,7 @@ def test_interval_holds_the_f1_of_all_answers_nineteen_times_in_twenty() -> None
     assert inside >= 88
 
 
-def test_labels_of_uncertain_answers_alone_would_say_too_little_without_weights() -> None:
+def test_unweighted_f1_of_a_biased_sample_is_too_low() -> None:
     truth, answered = answers(50_000, seed=4)
     chance = np.where(truth == answered, 0.01, 0.05)
     chosen = np.random.default_rng(5).random(len(truth)) < chance
@@ -54,13 +54,13 @@ def test_labels_of_uncertain_answers_alone_would_say_too_little_without_weights(
     assert measured_f1(truth[chosen], answered[chosen], 1 / chance[chosen]).low < whole
 
 
-def test_a_few_right_answers_prove_little() -> None:
+def test_few_correct_answers_have_a_wide_interval() -> None:
     found = measured_f1(np.array([10, 10, 40]), np.array([10, 10, 40]))
     assert (found.f1, found.high) == (1, 1)
     assert found.low < 0.5
 
 
-def test_an_answer_of_no_category_is_wrong() -> None:
+def test_answer_without_a_category_is_wrong() -> None:
     found = measured_f1(np.array([10, 10, 40, 40]), np.array([10, -1, 40, 40]))
     assert found.f1 == pytest.approx((2 / 3 + 1) / 2)
     assert sorted(found.by_class) == [10, 40]
@@ -72,11 +72,11 @@ def test_equal_seeds_give_equal_intervals() -> None:
 
 
 @pytest.mark.parametrize("weights", [np.array([1.0]), np.array([1.0, 0.0])])
-def test_a_weight_is_needed_for_each_row(weights: np.ndarray) -> None:
+def test_each_row_needs_a_positive_weight(weights: np.ndarray) -> None:
     with pytest.raises(InvalidInput, match="a weight above 0"):
         measured_f1(np.array([10, 40]), np.array([10, 40]), weights)
 
 
-def test_no_rows_have_no_f1() -> None:
+def test_f1_of_no_rows_is_an_error() -> None:
     with pytest.raises(InvalidInput, match="at least one row"):
         measured_f1(np.array([], np.int64), np.array([], np.int64))

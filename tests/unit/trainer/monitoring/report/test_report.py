@@ -1,4 +1,4 @@
-"""A month's report, on real tables: what it counts, what it shows, what it starts."""
+"""The monthly report, from a real database: figures, page, and requested trainings."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def page(make: Make, unit_of_work: UnitOfWork) -> Callable[[], str]:
 
 
 class Elements(HTMLParser):
-    """What is in a page, and what it refers to."""
+    """Elements and link targets of a page; fails on unbalanced tags."""
 
     EMPTY = frozenset({"meta", "link", "img", "br"})
 
@@ -119,7 +119,7 @@ class Elements(HTMLParser):
 def reviewed(
     jobs: AnsweredJobs, right: int, wrong: int, moment: datetime, release: str = "1"
 ) -> list[Base]:
-    """Answers with 10 of which so many are labelled with 10, and so many with 2583."""
+    """Return answers with 10, of which `right` are labelled with 10, and `wrong` with 2583."""
     rows: list[Base] = []
     for number in range(right + wrong):
         label = 10 if number < right else 2583
@@ -148,7 +148,9 @@ def test_volume_is_counted_by_day_lane_model_and_release(
     assert volume["by_release"] == {"1": 3, "2": 1}
 
 
-def test_latency_errors_and_degraded_answers(jobs: AnsweredJobs, add: Add, make: Make) -> None:
+def test_latency_errors_and_degraded_answers_are_reported(
+    jobs: AnsweredJobs, add: Add, make: Make
+) -> None:
     for seconds in range(1, 101):
         add(*jobs.make(MIDDLE, text=[0.9, 0.1], seconds=seconds / 10))
     add(*jobs.make(MIDDLE, text=[0.9, 0.1], seconds=90, lane="catalog"))
@@ -167,9 +169,9 @@ def test_latency_errors_and_degraded_answers(jobs: AnsweredJobs, add: Add, make:
 
 def test_coverage_falls_as_precision_rises(jobs: AnsweredJobs, add: Add, make: Make) -> None:
     for number in range(30):
-        sure = [0.97, 0.03] if number < 20 else [0.6, 0.4]
+        scores = [0.97, 0.03] if number < 20 else [0.6, 0.4]
         label = 10 if number < 22 else 2583
-        add(*jobs.make(MIDDLE, text=sure, label=label, reason="random", chance=0.5))
+        add(*jobs.make(MIDDLE, text=scores, label=label, reason="random", chance=0.5))
     lines = {line["threshold"]: line for line in make()["coverage"]}
     assert (lines[0.0]["answers"], lines[0.0]["share"]) == (30, 1)
     assert (lines[0.9]["answers"], lines[0.9]["share"]) == (20, pytest.approx(2 / 3))
@@ -180,7 +182,7 @@ def test_coverage_falls_as_precision_rises(jobs: AnsweredJobs, add: Add, make: M
     assert lines[0.99]["labelled"] is None
 
 
-def test_f1_is_shown_beside_last_months_and_by_category(
+def test_f1_is_shown_with_last_months_and_by_category(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
     add(*reviewed(jobs, 90, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 60, 40, MIDDLE))
@@ -197,7 +199,7 @@ def test_f1_is_shown_beside_last_months_and_by_category(
     assert [day["day"] for day in found["quality"]["days"]] == ["2026-10-15"]
 
 
-def test_confusions_are_of_labels_where_there_are_enough(
+def test_confusions_come_from_labels_if_there_are_enough(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
     add(*reviewed(jobs, 10, 20, MIDDLE))
@@ -212,7 +214,7 @@ def test_confusions_are_of_labels_where_there_are_enough(
     assert len({example["designation"] for example in pair["examples"]}) == 3
 
 
-def test_confusions_are_expected_ones_where_nobody_labelled(
+def test_confusions_come_from_probabilities_without_labels(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
     for _ in range(10):
@@ -224,7 +226,7 @@ def test_confusions_are_expected_ones_where_nobody_labelled(
     assert [example["designation"] for example in pair["examples"]] == ["Bassin"]
 
 
-def test_releases_trainings_drift_and_alerts_of_the_month(
+def test_releases_trainings_drift_and_alerts_of_the_month_are_reported(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
     for version, day in (("1", -40), ("2", 14), ("3", 40)):
@@ -246,19 +248,19 @@ def test_releases_trainings_drift_and_alerts_of_the_month(
         TrainingRun(requested_at=MIDDLE, requested_by="monitor", reason="Titles", message="Better"),
     )
     found = make()
-    served = [(one["version"], one["ends_at"], one["jobs"]) for one in found["releases"]]
+    served = [(row["version"], row["ends_at"], row["jobs"]) for row in found["releases"]]
     switched = (OCTOBER + 14 * DAY).isoformat()
     assert served == [("1", switched, 0), ("2", None, 1)]
     drift = found["drift"]
     assert (drift["windows"], drift["moved"]) == (2, 1)
     (text,) = drift["kinds"]
     assert (text["windows"], text["moved"], text["largest"]["effect"]) == (2, 1, 0.4)
-    assert [one["summary"] for one in found["alerts"]] == ["Titles are shorter"]
-    assert [one["message"] for one in found["trainings"]] == ["Better"]
+    assert [alert["summary"] for alert in found["alerts"]] == ["Titles are shorter"]
+    assert [run["message"] for run in found["trainings"]] == ["Better"]
     assert found["verdict"]["verdict"] == "watch"
 
 
-def test_job_of_an_old_release_does_not_change_which_release_is_judged(
+def test_job_of_an_old_release_does_not_change_the_judged_release(
     jobs: AnsweredJobs, add: Add, make: Make, unit_of_work: UnitOfWork
 ) -> None:
     add(_promotion("2", OCTOBER - 40 * DAY), _test_figure("1", 0.3), _test_figure("2", 0.8))
@@ -266,15 +268,13 @@ def test_job_of_an_old_release_does_not_change_which_release_is_judged(
     add(*reviewed(jobs, 100, 100, MIDDLE, release="2"))
     add(*jobs.make(MIDDLE, text=[0.9, 0.1], release="1"))
     found = make()
-    assert [one["version"] for one in found["releases"]] == ["2", "1"]
+    assert [release["version"] for release in found["releases"]] == ["2", "1"]
     assert found["quality"]["modalities"][0]["test"]["release"] == "2"
     with unit_of_work.reading() as session:
         assert session.scalars(select(DriftAlert.release)).all() == ["2"]
 
 
-def test_alert_of_the_calendar_is_told_and_is_no_drift(
-    jobs: AnsweredJobs, add: Add, make: Make
-) -> None:
+def test_calendar_alert_is_listed_but_not_drift(jobs: AnsweredJobs, add: Add, make: Make) -> None:
     for _ in range(200):
         add(*jobs.make(MIDDLE, text=[0.9, 0.1]))
     add(
@@ -284,30 +284,30 @@ def test_alert_of_the_calendar_is_told_and_is_no_drift(
             raised_by="calendar",
             kind="calendar",
             fingerprint="calendar",
-            summary="No training was asked for within 30 days",
+            summary="No training was requested within 30 days",
             details={},
             steps=[],
         )
     )
     found = make()
-    assert [one["kind"] for one in found["alerts"]] == ["calendar"]
+    assert [alert["kind"] for alert in found["alerts"]] == ["calendar"]
     assert found["verdict"]["verdict"] == "healthy"
 
 
-def test_figures_of_two_releases_are_one_by_their_rows(
+def test_figures_of_two_releases_are_combined_by_rows(
     jobs: AnsweredJobs, add: Add, make: Make
 ) -> None:
     for number in range(30):
-        sure = [0.95, 0.05] if number < 10 else [0.8, 0.2]
-        add(*jobs.make(MIDDLE, text=sure, release="1" if number < 10 else "2"))
+        scores = [0.95, 0.05] if number < 10 else [0.8, 0.2]
+        add(*jobs.make(MIDDLE, text=scores, release="1" if number < 10 else "2"))
     found = make()["quality"]["modalities"][0]["estimated"]
-    # F1 of one category alone, of which p are right: 2p / (1 + p), weighted by p.
+    # F1 of a single answered category with precision p: 2p / (1 + p), weighted by p.
     one, two = (2 * p / (1 + p) * p for p in (0.95, 0.8))
     assert found["f1"] == pytest.approx((10 * one + 20 * two) / 30, abs=1e-6)
     assert (found["rows"], found["low"] < found["f1"] < found["high"]) == (30, True)
 
 
-def test_retrain_asks_for_a_training_once(
+def test_retrain_verdict_requests_one_training(
     jobs: AnsweredJobs,
     add: Add,
     make: Make,
@@ -329,20 +329,20 @@ def test_retrain_asks_for_a_training_once(
         assert alert.summary.startswith("Report of 2026-10: F1 of reviewed answers")
         alert.ended_at = AFTER
     make()
-    assert [type(one) for one in broker.messages] == [DriftDetected]
-    # What the report itself raised is no reason for its next verdict.
+    assert [type(message) for message in broker.messages] == [DriftDetected]
+    # An alert of the report itself does not influence its next verdict.
     assert make()["verdict"]["rules"][5]["fired"] is None
 
 
-def test_report_of_an_unfinished_month_leaves_the_training_to_the_final_one(
+def test_report_of_an_unfinished_month_requests_no_training(
     jobs: AnsweredJobs, add: Add, make: Make, broker: FakeBroker
 ) -> None:
     add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, MIDDLE))
     assert make(moment=MIDDLE + DAY)["verdict"]["verdict"] == "retrain"
     assert broker.messages == []
-    # The very moment in which the month is over is late enough.
+    # The end of the month is late enough.
     assert make(moment=OCTOBER + 31 * DAY)["verdict"]["verdict"] == "retrain"
-    assert [type(one) for one in broker.messages] == [DriftDetected]
+    assert [type(message) for message in broker.messages] == [DriftDetected]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_report_of_an_unfinished_month_leaves_the_training_to_the_final_one(
         (OCTOBER - 5 * DAY, OCTOBER + 5 * DAY, "watch"),
     ],
 )
-def test_release_is_new_for_two_weeks_before_the_month_ends_or_the_report_is_made(
+def test_release_is_new_for_two_weeks_before_the_end_of_the_month_or_the_report(
     jobs: AnsweredJobs, add: Add, make: Make, promoted: datetime, made: datetime, verdict: str
 ) -> None:
     add(_promotion("1", promoted))
@@ -363,7 +363,7 @@ def test_release_is_new_for_two_weeks_before_the_month_ends_or_the_report_is_mad
     assert make(moment=made)["verdict"]["verdict"] == verdict
 
 
-def test_verdict_of_a_month_long_gone_starts_nothing(
+def test_verdict_of_an_old_month_requests_no_training(
     jobs: AnsweredJobs, add: Add, make: Make, broker: FakeBroker
 ) -> None:
     add(*reviewed(jobs, 190, 10, MIDDLE - 30 * DAY), *reviewed(jobs, 100, 100, MIDDLE))
@@ -371,7 +371,7 @@ def test_verdict_of_a_month_long_gone_starts_nothing(
     assert broker.messages == []
 
 
-def test_month_before_is_made_once_when_it_is_over(
+def test_report_of_the_previous_month_is_created_once(
     reports: Reports, jobs: AnsweredJobs, add: Add, unit_of_work: UnitOfWork
 ) -> None:
     def made() -> list[tuple[str, datetime]]:
@@ -385,7 +385,7 @@ def test_month_before_is_made_once_when_it_is_over(
     reports.make("2026-10", MIDDLE + DAY)
     reports.make_due(AFTER - DAY)
     assert made() == [("2026-10", MIDDLE + DAY)]
-    # One that was made while the month went on is made again.
+    # A report created during the month is replaced.
     for hours in (0, 5):
         reports.make_due(AFTER + timedelta(hours=hours))
     assert made() == [("2026-10", AFTER)]
@@ -397,26 +397,26 @@ def test_month_that_has_not_begun_has_no_report(reports: Reports) -> None:
         reports.make("January", AFTER)
 
 
-def test_empty_month_says_so_in_words(page: Callable[[], str]) -> None:
+def test_page_of_an_empty_month_has_explanations_and_no_charts(page: Callable[[], str]) -> None:
     html = page()
-    for words in (
-        "Nothing was answered, so nothing can be said about it.",
+    for sentence in (
+        "No product was answered, so there is nothing to judge.",
         "No day was measured.",
         "Nothing was measured.",
         "No category was measured.",
-        "Nothing is known about what is taken for what",
-        "No product came in.",
+        "No confusions are known",
+        "No product was submitted.",
         "No window was compared",
         "No alert was raised.",
         "No release served.",
-        "No training was asked for.",
+        "No training was requested.",
         "No answer was drawn for review.",
     ):
-        assert words in html
+        assert sentence in html
     assert "<svg" not in html
 
 
-def test_page_is_complete_in_itself_and_takes_products_for_text(
+def test_page_is_self_contained_and_escapes_products(
     jobs: AnsweredJobs, add: Add, page: Callable[[], str], unit_of_work: UnitOfWork
 ) -> None:
     bad = '<script>alert(1)</script><img src="http://evil.example/x.png">'
@@ -457,15 +457,15 @@ def test_page_is_complete_in_itself_and_takes_products_for_text(
     assert targets <= set(re.findall(r'id="(\w+)"', html))
 
 
-def test_page_of_a_release_that_speaks_for_itself_says_so(
+def test_page_marks_figures_from_the_release_manifest(
     jobs: AnsweredJobs, add: Add, page: Callable[[], str]
 ) -> None:
     add(*jobs.make(MIDDLE, text=[0.9, 0.1]), _promotion("1", OCTOBER))
     add(_test_figure("1", 0.8))
-    assert "as the release says" in page()
+    assert "from the release manifest" in page()
 
 
-def test_document_is_json_to_the_last_figure(jobs: AnsweredJobs, add: Add, make: Make) -> None:
+def test_document_is_valid_json(jobs: AnsweredJobs, add: Add, make: Make) -> None:
     add(*reviewed(jobs, 30, 30, MIDDLE))
     found = make()
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -1,4 +1,4 @@
-"""The rules of the verdict: when each fires, when it does not, and when it cannot tell."""
+"""Verdict rules: when each fires, when it does not, and when data is insufficient."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from trainer.monitoring.report.verdict import RULES, Evidence, Finding, Level, M
 
 GOOD = Measured(0.80, 0.78, 0.82, 400)
 WORSE = Measured(0.74, 0.72, 0.76, 400)
-#: A month in which nothing happened.
+#: A month without any problem.
 QUIET = Evidence(
     answered=9_000,
     failed=20,
@@ -27,8 +27,8 @@ QUIET = Evidence(
 def fired(evidence: Evidence) -> list[str]:
     return [
         rule.__name__
-        for rule, found in zip(RULES, judge(evidence).findings, strict=True)
-        if found.fired
+        for rule, result in zip(RULES, judge(evidence).findings, strict=True)
+        if result.fired
     ]
 
 
@@ -37,7 +37,7 @@ def finding(evidence: Evidence, name: str) -> Finding:
     return judge(evidence).findings[names.index(name)]
 
 
-def test_quiet_month_is_healthy_and_says_its_figures() -> None:
+def test_quiet_month_is_healthy_and_reports_its_figures() -> None:
     verdict = judge(QUIET)
     assert (verdict.level, fired(QUIET)) == (Level.HEALTHY, [])
     assert verdict.sentence == (
@@ -74,7 +74,7 @@ def test_quiet_month_is_healthy_and_says_its_figures() -> None:
         ),
     ],
 )
-def test_each_rule_fires_by_its_figure(
+def test_each_rule_fires_on_its_figure(
     changes: dict[str, object], rules: list[str], level: Level
 ) -> None:
     evidence = replace(QUIET, **changes)  # type: ignore[arg-type]  # one field each
@@ -82,27 +82,27 @@ def test_each_rule_fires_by_its_figure(
     assert judge(evidence).level is level
 
 
-def test_a_loss_that_chance_explains_fires_nothing() -> None:
+def test_insignificant_loss_fires_nothing() -> None:
     wide = Measured(0.74, 0.66, 0.82, 110)
     assert fired(replace(QUIET, labelled=wide)) == []
     assert fired(replace(QUIET, labelled=Measured(0.79, 0.789, 0.791, 90_000))) == []
 
 
-def test_a_single_window_that_moved_fires_nothing() -> None:
+def test_single_window_that_moved_fires_nothing() -> None:
     assert fired(replace(QUIET, moved=1, windows=2)) == []
     assert fired(replace(QUIET, moved=2, windows=9)) == []
 
 
-def test_a_loss_within_the_estimates_own_error_fires_nothing() -> None:
+def test_loss_within_the_error_of_earlier_estimates_fires_nothing() -> None:
     evidence = replace(QUIET, estimated=Measured(0.78, 0.77, 0.79, 9_000), past_error=0.04)
     assert fired(evidence) == []
-    assert "off by 0.040" in finding(evidence, "estimated_loss").found
+    assert "error of earlier estimates is 0.040" in finding(evidence, "estimated_loss").found
 
 
-def test_without_a_month_before_the_estimate_is_held_against_the_test_set() -> None:
+def test_first_estimate_is_compared_with_the_test_set() -> None:
     evidence = replace(QUIET, estimated_before=None, estimated=Measured(0.7, 0.69, 0.71, 9_000))
     assert "large_estimated_loss" in fired(evidence)
-    assert "of the test set" in finding(evidence, "large_estimated_loss").found
+    assert "on the test set" in finding(evidence, "large_estimated_loss").found
 
 
 @pytest.mark.parametrize(
@@ -121,39 +121,37 @@ def test_without_a_month_before_the_estimate_is_held_against_the_test_set() -> N
         ),
     ],
 )
-def test_where_there_is_too_little_a_rule_cannot_tell(
-    changes: dict[str, object], rule: str
-) -> None:
+def test_rule_does_not_decide_on_too_little_data(changes: dict[str, object], rule: str) -> None:
     evidence = replace(QUIET, **changes)  # type: ignore[arg-type]  # one field each
     assert finding(evidence, rule).fired is None
     assert rule not in fired(evidence)
 
 
-def test_a_release_that_just_took_over_is_watched_and_not_replaced() -> None:
-    evidence = replace(QUIET, labelled=WORSE, promoted="release 4 serves since 2026-11-20")
+def test_recently_promoted_release_is_watched_and_not_replaced() -> None:
+    evidence = replace(QUIET, labelled=WORSE, promoted="release 4 has served only since 2026-11-20")
     verdict = judge(evidence)
     assert verdict.level is Level.WATCH
     assert verdict.sentence.endswith(
-        "But release 4 serves since 2026-11-20, and its first whole month will tell."
+        "But release 4 has served only since 2026-11-20: wait for its first full month."
     )
 
 
-def test_figures_that_a_release_says_of_itself_are_compared_without_an_interval() -> None:
-    said = Measured(0.82, None, None, 124)
-    assert "labels_against_test" in fired(replace(QUIET, labelled=WORSE, test=said))
-    assert "labels_against_test" not in fired(replace(QUIET, test=said))
+def test_figures_of_the_manifest_are_compared_without_an_interval() -> None:
+    manifest = Measured(0.82, None, None, 124)
+    assert "labels_against_test" in fired(replace(QUIET, labelled=WORSE, test=manifest))
+    assert "labels_against_test" not in fired(replace(QUIET, test=manifest))
 
 
-def test_empty_and_tiny_months_are_told_of_and_not_praised() -> None:
-    nothing = judge(Evidence())
-    assert (nothing.level, nothing.findings) == (Level.WATCH, ())
-    assert nothing.sentence == "Nothing was answered, so nothing can be said about it."
+def test_empty_and_tiny_months_are_not_healthy() -> None:
+    empty = judge(Evidence())
+    assert (empty.level, empty.findings) == (Level.WATCH, ())
+    assert empty.sentence == "No product was answered, so there is nothing to judge."
     tiny = judge(Evidence(answered=12))
     assert tiny.level is Level.WATCH
     assert tiny.sentence.startswith("Only 12 products")
 
 
-def test_every_rule_says_what_it_is_and_what_it_found() -> None:
-    for found in judge(QUIET).findings:
-        assert found.rule
-        assert found.found.endswith(".")
+def test_every_rule_states_itself_and_its_finding() -> None:
+    for result in judge(QUIET).findings:
+        assert result.rule
+        assert result.found.endswith(".")

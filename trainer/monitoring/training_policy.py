@@ -1,0 +1,81 @@
+"""Limits on trainings that the monitor starts: the weekly budget and the training calendar."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.db.models import DriftAlert, TrainingRun, now
+from shared.db.session import UnitOfWork
+from shared.lifecycle.alerts import raise_alert
+from shared.logs import new_trace_id
+from trainer.monitoring.alert_state import AlertState
+from trainer.monitoring.settings import MonitorSettings
+
+#: Requester of the monitor's trainings, and author of its steps on alerts.
+MONITOR = "monitor"
+#: Kind, fingerprint and `raised_by` of the alerts that the calendar raises.
+CALENDAR = "calendar"
+WEEK = timedelta(days=7)
+
+
+def budget_refusal(session: Session, settings: MonitorSettings) -> str | None:
+    """Explain why the weekly budget forbids a training; `None` if it allows one."""
+    runs = session.scalar(
+        select(func.count())
+        .select_from(TrainingRun)
+        .where(TrainingRun.requested_by == MONITOR, TrainingRun.requested_at > now() - WEEK)
+    )
+    allowed = settings.trainings_per_week
+    if (runs or 0) < allowed:
+        return None
+    return (
+        f"Not retrained: the monitor started {runs} trainings within seven days and the budget is "
+        f"{allowed} (RAYON_MONITOR_TRAININGS_PER_WEEK). To train anyway: POST /v1/training-runs"
+    )
+
+
+def raise_calendar_alert(unit_of_work: UnitOfWork, settings: MonitorSettings) -> None:
+    """Raise an alert if no training was requested within the configured number of days."""
+    days = settings.train_every_days
+    if not days:
+        return
+    with unit_of_work() as work:
+        last = work.session.scalar(select(func.max(TrainingRun.requested_at)))
+        since = now() - timedelta(days=days)
+        if (last is not None and last > since) or _is_quiet(work.session, since, settings):
+            return
+        raise_alert(
+            work,
+            source=MONITOR,
+            raised_by=CALENDAR,
+            kind=CALENDAR,
+            release=None,
+            summary=f"No training was requested within {days} days",
+            details={},
+            trace_id=new_trace_id(),
+            fingerprint=CALENDAR,
+        )
+
+
+def _is_quiet(session: Session, since: datetime, settings: MonitorSettings) -> bool:
+    """Return True while an earlier calendar alert makes another one pointless.
+
+    An alert that the budget refused is raised again as soon as the budget has room. An alert that a
+    person dismissed silences the calendar for its whole interval.
+    """
+    last = session.scalar(
+        select(DriftAlert)
+        .where(
+            DriftAlert.source == MONITOR,
+            DriftAlert.kind == CALENDAR,
+            DriftAlert.training_run_id.is_(None),
+            DriftAlert.ended_at > since,
+        )
+        .order_by(DriftAlert.ended_at.desc())
+        .limit(1)
+    )
+    if last is None:
+        return False
+    is_refused = AlertState.of(last).is_over_budget
+    return not is_refused or budget_refusal(session, settings) is not None
