@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 pytest_plugins = ("tests.support.servers",)
 
@@ -19,6 +20,9 @@ def pytest_configure() -> None:
         del os.environ[name]
     # Nor does a system that a test starts read the developer's `.env`.
     os.environ["RAYON_ENV_FILE"] = os.devnull
+    # Rendering a traceback with rich would take longer than most tests.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
