@@ -26,7 +26,7 @@ def build_clock() -> BackgroundScheduler:
     return BackgroundScheduler(
         timezone="UTC",
         executors={DEFAULT: ThreadPoolExecutor(THREADS), REPORTS: ThreadPoolExecutor(1)},
-        # Run late tasks late. By default, APScheduler skips a task that is a second late.
+        # Late tasks still run. By default, APScheduler skips a task that is a second late.
         job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
     )
 

@@ -102,13 +102,13 @@ def compare_mixes(reference: Counts, window: Counts) -> Difference:
         window: The same for the window.
     """
     seen = (reference + window) > 0
-    there, here = reference[seen].astype(np.float64), window[seen].astype(np.float64)
-    if len(there) < 2 or not there.sum() or not here.sum():
+    expected, observed = reference[seen].astype(np.float64), window[seen].astype(np.float64)
+    if len(expected) < 2 or not expected.sum() or not observed.sum():
         return Difference(0.0, 1.0)
-    p, q = (_smoothed(counts) for counts in (there, here))
+    p, q = (_smoothed(counts) for counts in (expected, observed))
     index = float(((q - p) * np.log(q / p)).sum())
-    by_chance = (len(there) - 1) * (1 / there.sum() + 1 / here.sum())
-    test = stats.chi2_contingency(np.stack([there, here]))
+    by_chance = (len(expected) - 1) * (1 / expected.sum() + 1 / observed.sum())
+    test = stats.chi2_contingency(np.stack([expected, observed]))
     return Difference(max(0.0, index - by_chance), float(test.pvalue))
 
 
@@ -118,30 +118,32 @@ def moved_categories(reference: Counts, window: Counts, *, error_rate: float = 0
     Tests each category by two proportions, and controls the false discovery rate over all of them
     (Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995).
     """
-    of_reference, of_window = int(reference.sum()), int(window.sum())
+    reference_rows, window_rows = int(reference.sum()), int(window.sum())
     differences = [
-        compare_shares(int(there), of_reference, int(here), of_window)
-        for there, here in zip(reference, window, strict=True)
+        compare_shares(int(before), reference_rows, int(now), window_rows)
+        for before, now in zip(reference, window, strict=True)
     ]
     p_values = np.array([difference.p_value for difference in differences])
     moved = stats.false_discovery_control(p_values) <= error_rate
-    change = np.abs(window / max(of_window, 1) - reference / max(of_reference, 1))
+    change = np.abs(window / max(window_rows, 1) - reference / max(reference_rows, 1))
     order = np.argsort(-change, kind="stable")
     chosen: Counts = order[moved[order]].astype(np.int64)
     return chosen
 
 
-def compare_shares(there: int, of_reference: int, here: int, of_window: int) -> Difference:
-    """Compare two shares, `there / of_reference` and `here / of_window`.
+def compare_shares(
+    reference_count: int, reference_rows: int, window_count: int, window_rows: int
+) -> Difference:
+    """Compare the share of some rows in the reference and in the window.
 
     The effect is Cohen's h, `2 asin √q - 2 asin √p` (Cohen, "Statistical Power Analysis", 1988,
     chapter 6), negative if the share fell; the p-value is that of the two-proportion score test.
     """
-    if not of_reference or not of_window:
+    if not reference_rows or not window_rows:
         return Difference(0.0, 1.0)
-    p, q = there / of_reference, here / of_window
-    pooled = (there + here) / (of_reference + of_window)
-    spread = np.sqrt(pooled * (1 - pooled) * (1 / of_reference + 1 / of_window))
+    p, q = reference_count / reference_rows, window_count / window_rows
+    pooled = (reference_count + window_count) / (reference_rows + window_rows)
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / reference_rows + 1 / window_rows))
     effect = float(2 * np.arcsin(np.sqrt(q)) - 2 * np.arcsin(np.sqrt(p)))
     if not spread:
         return Difference(effect, 1.0)

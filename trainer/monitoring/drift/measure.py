@@ -88,10 +88,10 @@ def measure(
     measured = {}
     for modality in Modality:
         if modality in reference.views and modality in window.views:
-            there, here = reference.views[modality], window.views[modality]
-            if min(len(there.products), len(here.products)) >= LEAST_ROWS:
+            of_reference, of_window = reference.views[modality], window.views[modality]
+            if min(len(of_reference.products), len(of_window.products)) >= LEAST_ROWS:
                 measured[modality.value] = _content(
-                    modality, there, here, window.answers, categories, limits
+                    modality, of_reference, of_window, window.answers, categories, limits
                 )
     measured["prediction"] = _prediction(reference, window, categories, limits)
     measured["quality"] = _quality(reference, window, limits)
@@ -142,11 +142,11 @@ def _features(modality: Modality, reference: View, window: View) -> list[Line]:
     lines: list[Line] = [
         {
             "name": name,
-            "reference": _rounded(there.mean()),
-            "window": _rounded(here.mean()),
-            **_as_dict(compare_feature(there, here)),
+            "reference": _rounded(of_reference.mean()),
+            "window": _rounded(of_window.mean()),
+            **_as_dict(compare_feature(of_reference, of_window)),
         }
-        for name, there, here in (*columns, confidence)
+        for name, of_reference, of_window in (*columns, confidence)
     ]
     return sorted(lines, key=lambda line: -float(line["effect"]))[:MOST_LISTED]
 
@@ -167,16 +167,16 @@ def _unlike_classes(
 def _prediction(
     reference: Sample, window: Sample, categories: CategorySet, limits: Limits
 ) -> Measured:
-    there, here = reference.mix(len(categories)), window.mix(len(categories))
-    mix = compare_mixes(there, here)
+    of_reference, of_window = reference.mix(len(categories)), window.mix(len(categories))
+    mix = compare_mixes(of_reference, of_window)
     agreed, agree = reference.agreement, window.agreement
     agreement = compare_shares(*agreed, *agree) if agree[1] >= LEAST_ROWS else Difference(0.0, 1.0)
-    classes = _moved_classes(there, here, categories)
+    classes = _moved_classes(of_reference, of_window, categories)
     drift = Measured(
         effect=round(mix.effect, 4),
         threshold=limits.mix,
         p_value=mix.p_value,
-        rows=int(here.sum()),
+        rows=int(of_window.sum()),
         sentence=f"Answered categories changed: {_shares(classes)}",
         classes=classes,
         examples=_of_classes(window.answers, classes, categories),
@@ -207,11 +207,11 @@ def _quality(reference: Sample, window: Sample, limits: Limits) -> Measured:
     lines: list[Line] = [
         {
             "name": _title(name),
-            "reference": round(there[0] / max(there[1], 1), 4),
-            "window": round(here[0] / max(here[1], 1), 4),
-            **_as_dict(compare_shares(*there, *here)),
+            "reference": round(of_reference[0] / max(of_reference[1], 1), 4),
+            "window": round(of_window[0] / max(of_window[1], 1), 4),
+            **_as_dict(compare_shares(*of_reference, *of_window)),
         }
-        for name, there, here in _counted(reference, window)
+        for name, of_reference, of_window in _counted(reference, window)
     ]
     worse = [line for line in lines if _passes(line["effect"], line["p_value"], limits)]
     worst = max(worse or lines, key=lambda line: float(line["effect"]), default=None)
@@ -235,12 +235,12 @@ def _counted(
     reference: Sample, window: Sample
 ) -> Iterable[tuple[str, tuple[int, int], tuple[int, int]]]:
     speakers = [of for name, (_, of) in reference.quality.items() if name not in QUALITY]
-    for name, here in window.quality.items():
-        # A language missing from the reference has a count of 0 there.
-        there = reference.quality.get(name, (0, max(speakers, default=0)))
-        is_new = there[0] < NEW_LANGUAGE * max(there[1], 1)
-        if name in QUALITY or (is_new and here[0] > NEW_LANGUAGE * max(here[1], 1)):
-            yield name, there, here
+    for name, of_window in window.quality.items():
+        # A language missing from the reference has a count of 0 in it.
+        of_reference = reference.quality.get(name, (0, max(speakers, default=0)))
+        is_new = of_reference[0] < NEW_LANGUAGE * max(of_reference[1], 1)
+        if name in QUALITY or (is_new and of_window[0] > NEW_LANGUAGE * max(of_window[1], 1)):
+            yield name, of_reference, of_window
 
 
 def _title(name: str) -> str:
@@ -251,14 +251,14 @@ def _passes(effect: float, p_value: float, limits: Limits) -> bool:
     return effect >= limits.share and p_value <= limits.p_value
 
 
-def _moved_classes(there: Counts, here: Counts, categories: CategorySet) -> list[Line]:
+def _moved_classes(of_reference: Counts, of_window: Counts, categories: CategorySet) -> list[Line]:
     return [
         {
             "code": categories.codes[column],
-            "reference": round(there[column] / max(there.sum(), 1), 4),
-            "window": round(here[column] / max(here.sum(), 1), 4),
+            "reference": round(of_reference[column] / max(of_reference.sum(), 1), 4),
+            "window": round(of_window[column] / max(of_window.sum(), 1), 4),
         }
-        for column in moved_categories(there, here).tolist()[:MOST_LISTED]
+        for column in moved_categories(of_reference, of_window).tolist()[:MOST_LISTED]
     ]
 
 

@@ -58,30 +58,15 @@ def measured_f1(
     cells, counts = np.unique(rows, axis=0, return_counts=True)
     classes = np.unique(cells[:, :2])
     f1, support = _f1(cells, classes, counts[None])
-    generator = np.random.default_rng(seed)
-    drawn = [
-        _f1(cells, classes, generator.multinomial(len(rows), counts / len(rows), size=size))
-        for size in _sizes(resamples)
-    ]
-    whole = np.concatenate([_weighted(*draw) for draw in drawn])
-    of_classes = np.concatenate([class_f1 for class_f1, _ in drawn])
-    known = np.isin(classes, truth)
-    effective = row_weights.sum() ** 2 / (row_weights**2).sum()
+    sampled_f1, sampled_class_f1 = _resample(cells, classes, counts, resamples, seed)
+    effective_rows = row_weights.sum() ** 2 / (row_weights**2).sum()
     weighted = float(_weighted(f1, support)[0])
-    return Estimate(
-        weighted,
-        *_bounds(whole, weighted, effective),
-        len(rows),
-        {
-            int(code): ClassF1(
-                float(f1[0, at]),
-                *_bounds(of_classes[:, at], float(f1[0, at]), int((truth == code).sum())),
-                float((truth == code).sum()),
-            )
-            for at, code in enumerate(classes)
-            if known[at]
-        },
-    )
+    by_class = {
+        int(code): _class_f1(float(f1[0, column]), sampled_class_f1[:, column], truth == code)
+        for column, code in enumerate(classes)
+        if code in truth
+    }
+    return Estimate(weighted, *_bounds(sampled_f1, weighted, effective_rows), len(rows), by_class)
 
 
 def by_code(estimate: Estimate, confused: Confusions | None = None) -> dict[str, Any]:
@@ -124,6 +109,25 @@ def _f1(cells: Floats, classes: Floats, drawn: NDArray[np.int64]) -> tuple[Float
     total = support + predicted
     f1 = np.divide(2 * correct, total, out=np.zeros_like(total), where=total > 0)
     return f1, support
+
+
+def _resample(
+    cells: Floats, classes: Floats, counts: Codes, resamples: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Return weighted F1 `(resamples,)` and class F1 `(resamples, classes)` of the bootstrap."""
+    generator = np.random.default_rng(seed)
+    rows = counts.sum()
+    draws = [
+        _f1(cells, classes, generator.multinomial(rows, counts / rows, size=size))
+        for size in _sizes(resamples)
+    ]
+    weighted = np.concatenate([_weighted(f1, support) for f1, support in draws])
+    return weighted, np.concatenate([f1 for f1, _ in draws])
+
+
+def _class_f1(f1: float, sampled: Floats, is_class: NDArray[np.bool_]) -> ClassF1:
+    rows = int(is_class.sum())
+    return ClassF1(f1, *_bounds(sampled, f1, rows), float(rows))
 
 
 def _weighted(f1: Floats, support: Floats) -> Floats:
