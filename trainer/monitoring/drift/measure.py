@@ -7,9 +7,8 @@
 A kind has moved if its effect reaches the threshold and is statistically significant.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +21,28 @@ from trainer.monitoring.drift.domain_classifier import (
     compare_mixes,
     compare_shares,
     domain_classifier_test,
-    moved_categories,
+)
+from trainer.monitoring.drift.listing import (
+    MOST_LISTED,
+    UNLIKE,
+    Line,
+    as_dict,
+    category_shares,
+    disagreeing_examples,
+    format_features,
+    format_shares,
+    risen_examples,
+    unlike_categories,
 )
 from trainer.reference.sample import NAMES, QUALITY, Sample, View
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Line = dict[str, Any]
 
 #: Maximum number of window products for the domain classifier; more add no information.
 MOST_COMPARED = 2_000
 #: Minimum number of rows of a modality to measure its drift.
 LEAST_ROWS = 50
-#: Share of the reference itself that counts as unlike the reference.
-UNLIKE = 0.05
-#: Maximum length of a list in an alert.
-MOST_LISTED = 5
 #: A language is new if its share is below this in the reference and above it in the window.
 NEW_LANGUAGE = 0.02
 
@@ -118,9 +123,9 @@ def _content(
         threshold=limits.content,
         p_value=result.difference.p_value,
         rows=len(window.products),
-        sentence=f"{subject} differ from the reference: {_listed(features)}",
+        sentence=f"{subject} differ from the reference: {format_features(features)}",
         features=features,
-        classes=_unlike_classes(answers[window.products], is_unlike, categories),
+        classes=unlike_categories(answers[window.products], is_unlike, categories),
         examples=[
             {
                 "product": int(window.products[row]),
@@ -144,24 +149,11 @@ def _features(modality: Modality, reference: View, window: View) -> list[Line]:
             "name": name,
             "reference": _rounded(of_reference.mean()),
             "window": _rounded(of_window.mean()),
-            **_as_dict(compare_feature(of_reference, of_window)),
+            **as_dict(compare_feature(of_reference, of_window)),
         }
         for name, of_reference, of_window in (*columns, confidence)
     ]
     return sorted(lines, key=lambda line: -float(line["effect"]))[:MOST_LISTED]
-
-
-def _unlike_classes(
-    answers: Counts, is_unlike: NDArray[np.bool_], categories: CategorySet
-) -> list[Line]:
-    """Return the answered categories with the largest shares of products unlike the reference."""
-    lines: list[Line] = []
-    for column in np.unique(answers[answers >= 0]):
-        share = float(is_unlike[answers == column].mean())
-        if (answers == column).sum() >= MOST_LISTED and share > 2 * UNLIKE:
-            code = categories.codes[column]
-            lines.append({"code": code, "reference": UNLIKE, "window": round(share, 4)})
-    return sorted(lines, key=lambda line: -float(line["window"]))[:MOST_LISTED]
 
 
 def _prediction(
@@ -171,15 +163,15 @@ def _prediction(
     mix = compare_mixes(of_reference, of_window)
     agreed, agree = reference.agreement, window.agreement
     agreement = compare_shares(*agreed, *agree) if agree[1] >= LEAST_ROWS else Difference(0.0, 1.0)
-    classes = _moved_classes(of_reference, of_window, categories)
+    classes = category_shares(of_reference, of_window, categories)
     drift = Measured(
         effect=round(mix.effect, 4),
         threshold=limits.mix,
         p_value=mix.p_value,
         rows=int(of_window.sum()),
-        sentence=f"Answered categories changed: {_shares(classes)}",
+        sentence=f"Answered categories changed: {format_shares(classes)}",
         classes=classes,
-        examples=_of_classes(window.answers, classes, categories),
+        examples=risen_examples(window.answers, classes, categories),
     )
     if _passes(-agreement.effect, agreement.p_value, limits) and not drift.has_moved(limits):
         before, now = agreed[0] / agreed[1], agree[0] / agree[1]
@@ -195,10 +187,10 @@ def _prediction(
                     "name": "text and image agree",
                     "reference": round(before, 4),
                     "window": round(now, 4),
-                    **_as_dict(agreement),
+                    **as_dict(agreement),
                 }
             ],
-            examples=_disagreeing(window),
+            examples=disagreeing_examples(window),
         )
     return drift
 
@@ -209,7 +201,7 @@ def _quality(reference: Sample, window: Sample, limits: Limits) -> Measured:
             "name": _title(name),
             "reference": round(of_reference[0] / max(of_reference[1], 1), 4),
             "window": round(of_window[0] / max(of_window[1], 1), 4),
-            **_as_dict(compare_shares(*of_reference, *of_window)),
+            **as_dict(compare_shares(*of_reference, *of_window)),
         }
         for name, of_reference, of_window in _counted(reference, window)
     ]
@@ -249,51 +241,6 @@ def _title(name: str) -> str:
 
 def _passes(effect: float, p_value: float, limits: Limits) -> bool:
     return effect >= limits.share and p_value <= limits.p_value
-
-
-def _moved_classes(of_reference: Counts, of_window: Counts, categories: CategorySet) -> list[Line]:
-    return [
-        {
-            "code": categories.codes[column],
-            "reference": round(of_reference[column] / max(of_reference.sum(), 1), 4),
-            "window": round(of_window[column] / max(of_window.sum(), 1), 4),
-        }
-        for column in moved_categories(of_reference, of_window).tolist()[:MOST_LISTED]
-    ]
-
-
-def _of_classes(answers: Counts, classes: Sequence[Line], categories: CategorySet) -> list[Line]:
-    """Return one product of each category that is answered more often."""
-    column = {code: place for place, code in enumerate(categories.codes)}
-    risen = [column[line["code"]] for line in classes if line["window"] > line["reference"]]
-    first = [np.flatnonzero(answers == place)[:1].tolist() for place in risen]
-    return [{"product": product, "unlikeness": None} for places in first for product in places]
-
-
-def _disagreeing(window: Sample) -> list[Line]:
-    text, image = window.views[Modality.TEXT], window.views[Modality.IMAGE]
-    both, of_text, of_image = np.intersect1d(text.products, image.products, return_indices=True)
-    differs = text.probabilities[of_text].argmax(axis=1) != image.probabilities[of_image].argmax(
-        axis=1
-    )
-    return [
-        {"product": product, "unlikeness": None} for product in both[differs].tolist()[:MOST_LISTED]
-    ]
-
-
-def _shares(classes: Sequence[Line]) -> str:
-    lines = [f"{line['code']} {line['reference']:.1%} → {line['window']:.1%}" for line in classes]
-    return ", ".join(lines) or "no single category stands out"
-
-
-def _listed(features: Sequence[Line]) -> str:
-    return ", ".join(
-        f"{line['name']} {line['reference']:g} → {line['window']:g}" for line in features[:3]
-    )
-
-
-def _as_dict(difference: Difference) -> dict[str, float]:
-    return {"effect": round(difference.effect, 4), "p_value": difference.p_value}
 
 
 def _rounded(value: float) -> float:

@@ -13,7 +13,8 @@ from trainer.monitoring.performance.answers import FUSION, Registry
 from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report import confusions, events, quality, traffic
-from trainer.monitoring.report.verdict import Evidence, Measured, Verdict, judge
+from trainer.monitoring.report.evidence import Evidence, Measured
+from trainer.monitoring.report.verdict import Verdict, judge
 
 Json = dict[str, Any]
 

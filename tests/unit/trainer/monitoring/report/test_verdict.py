@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.monitoring.report.verdict import RULES, Evidence, Finding, Level, Measured, judge
+from trainer.monitoring.report.evidence import Evidence, Measured
+from trainer.monitoring.report.verdict import RULES, Finding, Level, judge
 
 GOOD = Measured(0.80, 0.78, 0.82, 400)
 WORSE = Measured(0.74, 0.72, 0.76, 400)
