@@ -15,7 +15,7 @@ UV := $(BIN)/uv
 # pip before 24.2 reads the system's store by default.
 BUNDLE := $(or $(SSL_CERT_FILE),$(PIP_CERT),$(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE),$(wildcard /etc/ssl/certs/ca-certificates.crt))
 TRUST := $(if $(BUNDLE),$(if $(wildcard $(BUNDLE)/.),SSL_CERT_DIR,SSL_CERT_FILE)="$(BUNDLE)")
-INSTALL := $(TRUST) $(UV) pip install --quiet --require-hashes --python
+INSTALL := $(TRUST) $(UV) pip install --quiet --compile-bytecode --require-hashes --python
 LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run mlflow
 # The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
 COMPILE = $(TRUST) UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
