@@ -3,12 +3,13 @@
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.settings import CatalogSettings, GatewaySettings, GuessSettings, RateSettings
+from gateway.web.draining import Draining
 from gateway.web.rates import Rates
 from shared.broker import Broker
 from shared.contracts import Modality
@@ -183,8 +185,25 @@ def api(
         storage=storage,
         waiting=Waiting(ask),
     )
-    with TestClient(build_app(services), raise_server_exceptions=False) as client:
+    services, app = _on_shared_app(services)
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, services, unit_of_work, broker, releases, asked)
+
+
+#: Applications by the settings that they were built from. FastAPI analyses all routes of a new
+#: one at its first request, which takes longer than most tests.
+_apps: dict[tuple[GatewaySettings, CatalogSettings], tuple[FastAPI, Draining]] = {}
+
+
+def _on_shared_app(services: Services) -> tuple[Services, FastAPI]:
+    """Serve `services` by an application that tests with equal settings share."""
+    key = (services.settings, services.catalogs.settings)
+    if key not in _apps or _apps[key][1].has_begun:
+        _apps[key] = (build_app(services), services.draining)
+    app, draining = _apps[key]
+    services = replace(services, draining=draining)
+    app.state.services = services
+    return services, app
 
 
 @pytest.fixture(scope="session")
