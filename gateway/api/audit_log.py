@@ -27,13 +27,12 @@ def list_entries(
     """Entries, newest first; `cursor` is the `next_cursor` of the page before."""
     before = _number(cursor)
     with services.unit_of_work.reading() as session:
-        found = audit_log.page(session, before=before, limit=limit, actor=actor, action=action)
-        more = len(found) > limit
+        found, following = audit_log.page(
+            session, before=before, limit=limit, actor=actor, action=action
+        )
         return AuditPage(
-            items=[
-                AuditEntryOut.model_validate(one, from_attributes=True) for one in found[:limit]
-            ],
-            next_cursor=str(found[limit - 1].number) if more else None,
+            items=[AuditEntryOut.model_validate(one, from_attributes=True) for one in found],
+            next_cursor=None if following is None else str(following),
         )
 
 

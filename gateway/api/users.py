@@ -31,12 +31,8 @@ def list_users(
 ) -> UserPage:
     """Accounts by name; `cursor` is the `next_cursor` of the page before."""
     with services.unit_of_work.reading() as session:
-        found = accounts.page(session, cursor, limit, search)
-        more = len(found) > limit
-        return UserPage(
-            items=[_out(user) for user in found[:limit]],
-            next_cursor=found[limit - 1].username if more else None,
-        )
+        found, following = accounts.page(session, cursor, limit, search)
+        return UserPage(items=[_out(user) for user in found], next_cursor=following)
 
 
 @router.post("", status_code=201)

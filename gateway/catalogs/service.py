@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.product_file import form_of
+from gateway.catalogs.tables.table_format import form_of
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import ModelName
 from gateway.settings import CatalogSettings
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import paginate
 from gateway.web.uploads import Uploads
 from shared.db.models import (
     HAS_PRODUCT,
@@ -47,21 +47,6 @@ UNFINISHED = (CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value)
 #: Folder of all catalogs in the storage, and the names of the files of one.
 CATALOGS = "catalogs"
 PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
-#: What a client is told to wait while nothing has been measured.
-UNKNOWN_WAIT_SECONDS = 60
-LONGEST_WAIT_SECONDS = 3600
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What a client sent, open and at its beginning."""
-
-    name: str
-    products: BinaryIO
-    images: BinaryIO | None
-    model: ModelName
-    release: str
-    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -86,40 +71,18 @@ class Catalogs:
     uploads: Uploads = field(default_factory=Uploads)
 
     def require_room(self, principal: Principal, size: int) -> None:
-        """Check what is unfinished before gigabytes are read.
+        """Check the limits on unfinished catalogs before gigabytes are read.
 
         Args:
-            principal: Whose catalog is to come.
-            size: Bytes that the request announces; 0 if it does not.
+            principal: The user who uploads.
+            size: Announced size of the request in bytes; 0 if unknown.
 
         Raises:
-            Limited: This user's catalogs have reached a limit.
-            Unavailable: All users' catalogs together have, or the disk is almost full.
+            Limited: The user's catalogs have reached a limit.
+            Unavailable: The catalogs of all users have reached a limit, or the disk is almost full.
         """
         with self.unit_of_work.reading() as session:
-            mine = _load_of(session, Catalog.user_id == principal.id)
-            all_rows = _load_of(session).rows
-        limits = self.settings
-        for used, limit, what in (
-            (mine.catalogs + 1, limits.max_unfinished, "unfinished catalogs"),
-            (mine.rows, limits.max_unfinished_rows, "unfinished rows"),
-            (mine.size + size, limits.max_unfinished_bytes, "bytes of unfinished catalogs"),
-        ):
-            if used > limit:
-                raise Limited(
-                    f"Expected at most {limit} {what} at once. Received: {used}",
-                    retry_after_seconds=mine.wait_seconds,
-                )
-        if all_rows > limits.max_unfinished_rows_of_all:
-            raise Unavailable(
-                f"{all_rows} rows wait already; that is all this system takes at once",
-                retry_after_seconds=mine.wait_seconds,
-            )
-        free = self.storage.free_bytes()
-        if free is not None and free - size < limits.min_free_bytes:
-            raise Unavailable(
-                "The storage is almost full", retry_after_seconds=UNKNOWN_WAIT_SECONDS
-            )
+            require_room(session, self.storage, self.settings, principal.id, size)
 
     def submit(
         self,
@@ -241,11 +204,7 @@ def page(
         InvalidInput: The cursor is not one that a page gave.
     """
     query = select(Catalog).where(Catalog.user_id == principal.id)
-    if cursor is not None:
-        query = query.where(Catalog.id < read_cursor(cursor))
-    found = session.scalars(query.order_by(Catalog.id.desc()).limit(limit + 1)).all()
-    more = len(found) > limit
-    return found[:limit], cursor_after(found[limit - 1].id) if more else None
+    return paginate(session, query, Catalog.id, cursor, limit)
 
 
 def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
@@ -357,77 +316,3 @@ def _counts(catalog: Catalog, found: Mapping[tuple[str, str], int]) -> Counts:
         failed=failed,
         cancelled=cancelled + (0 if is_open else waiting),
     )
-
-
-@dataclass(frozen=True)
-class _Load:
-    """What is unfinished.
-
-    Attributes:
-        wait_seconds: Until the first of the catalogs is likely to end.
-    """
-
-    catalogs: int
-    rows: int
-    size: int
-    wait_seconds: int
-
-
-def _load_of(session: Session, *conditions: ColumnElement[bool]) -> _Load:
-    # Not the reports: they may be long, and this is asked at each upload.
-    query = select(
-        Catalog.id,
-        Catalog.rows,
-        Catalog.rejected,
-        Catalog.fed,
-        Catalog.size,
-        Catalog.rows_per_second,
-    ).where(Catalog.status.in_(UNFINISHED), *conditions)
-    found = session.execute(query).all()
-    left = {one.id: max(0, one.rows - one.rejected - one.fed) for one in found}
-    waits = [left[one.id] / one.rows_per_second for one in found if one.rows_per_second]
-    seconds = math.ceil(min(waits, default=UNKNOWN_WAIT_SECONDS))
-    return _Load(
-        catalogs=len(found),
-        rows=sum(left.values()),
-        size=sum(one.size for one in found),
-        wait_seconds=min(max(1, seconds), LONGEST_WAIT_SECONDS),
-    )
-
-
-def _require_usable(upload: Upload) -> None:
-    form = form_of(upload.products)
-    if upload.model == "image" and upload.images is None:
-        raise InvalidInput("`model=image` needs a ZIP archive. Received: none", field=("images",))
-    if upload.model == "image" and not form.names_images:
-        raise InvalidInput(
-            "`model=image` needs a column `image`, or `imageid` and `productid`. "
-            f"Received the columns: {', '.join(form.columns)[:300]}",
-            field=("products",),
-        )
-    if upload.images is not None and not _is_zip(upload.images):
-        raise InvalidInput("Expected a ZIP archive. Received: another file", field=("images",))
-
-
-def _is_zip(file: BinaryIO) -> bool:
-    # Only its end is looked at; the feeder reads the list of entries, which may be long.
-    file.seek(0)
-    return zipfile.is_zipfile(file)
-
-
-def _fingerprint(upload: Upload) -> str:
-    content = hashlib.sha256()
-    asked = (upload.model, upload.release, str(upload.dry_run))
-    for one in asked:
-        content.update(len(one).to_bytes(8, "big") + one.encode())
-    for file in (upload.products, upload.images):
-        content.update((_size(file) if file else 0).to_bytes(8, "big"))
-        if file is not None:
-            file.seek(0)
-            while piece := file.read(PIECE_BYTES):
-                content.update(piece)
-    return content.hexdigest()
-
-
-def _size(file: BinaryIO) -> int:
-    return file.seek(0, 2)

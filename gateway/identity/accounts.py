@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from gateway.identity.schemas.accounts import UserPatch
+from gateway.web.paging import fetch_page
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
 
@@ -90,14 +91,16 @@ def find(session: Session, username: str) -> User:
 
 def page(
     session: Session, cursor: str | None, limit: int, search: str | None = None
-) -> Sequence[User]:
-    """Accounts by name, those after the cursor; one more than `limit` if there are more."""
-    query = select(User).where(User.deleted_at.is_(None)).order_by(User.username).limit(limit + 1)
+) -> tuple[Sequence[User], str | None]:
+    """Return the accounts after the cursor, by name, and the cursor of the next page."""
+    query = select(User).where(User.deleted_at.is_(None)).order_by(User.username)
     if cursor:
         query = query.where(User.username > cursor)
     if search:
         query = query.where(User.username.icontains(search, autoescape=True))
-    return session.scalars(query).all()
+    rows, has_more = fetch_page(session, query, limit)
+    users = [user for (user,) in rows]
+    return users, users[-1].username if has_more else None
 
 
 def create(session: Session, username: str, role: Role, password: str | None) -> User:

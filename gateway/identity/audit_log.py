@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Origin
+from gateway.web.paging import fetch_page
 from shared.db.models import AuditEntry, now
 from shared.db.session import take_turns
 
@@ -94,16 +95,18 @@ def hash_of(entry: AuditEntry) -> str:
 
 def page(
     session: Session, *, before: int | None, limit: int, actor: str | None, action: str | None
-) -> Sequence[AuditEntry]:
-    """Entries, newest first; one more than `limit` if there are more."""
-    query = select(AuditEntry).order_by(AuditEntry.number.desc()).limit(limit + 1)
+) -> tuple[Sequence[AuditEntry], int | None]:
+    """Return entries, newest first, and the `before` of the next page."""
+    query = select(AuditEntry).order_by(AuditEntry.number.desc())
     if before is not None:
         query = query.where(AuditEntry.number < before)
     if actor is not None:
         query = query.where(AuditEntry.actor == actor)
     if action is not None:
         query = query.where(AuditEntry.action == action)
-    return session.scalars(query).all()
+    rows, has_more = fetch_page(session, query, limit)
+    found = [entry for (entry,) in rows]
+    return found, found[-1].number if has_more else None
 
 
 def entries(session: Session) -> Iterator[AuditEntry]:

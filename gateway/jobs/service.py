@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
 from gateway.jobs.schemas import ModelName
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import paginate
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import (
@@ -272,7 +272,7 @@ def page(
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
-    query = select(Job).where(Job.user_id == principal.id).order_by(Job.id.desc()).limit(limit + 1)
+    query = select(Job).where(Job.user_id == principal.id)
     if catalog_id is not None:
         first, last = row_job_id(catalog_id, 0), row_job_id(catalog_id, 16**ROW_DIGITS - 1)
         query = query.where(Job.id.between(first, last), Job.catalog_id == catalog_id)
@@ -280,11 +280,7 @@ def page(
         query = query.where(Job.status == status)
         if status != JobStatus.DONE.value:
             query = query.where(NOT_DONE)
-    if cursor is not None:
-        query = query.where(Job.id < read_cursor(cursor))
-    found = session.scalars(query).all()
-    more = len(found) > limit
-    return found[:limit], cursor_after(found[limit - 1].id) if more else None
+    return paginate(session, query, Job.id, cursor, limit)
 
 
 def cancel(session: Session, principal: Principal, job_id: str) -> Job:

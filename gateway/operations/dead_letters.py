@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import paginate
 from shared.contracts import (
     TOPICS,
     LaneMessage,
@@ -45,13 +45,10 @@ def page(
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
-    query = select(DeadLetter).order_by(DeadLetter.id.desc()).limit(limit + 1)
+    query = select(DeadLetter)
     if topic is not None:
         query = query.where(DeadLetter.topic == topic)
-    if cursor is not None:
-        query = query.where(DeadLetter.id < read_cursor(cursor))
-    found = session.scalars(query).all()
-    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+    return paginate(session, query, DeadLetter.id, cursor, limit)
 
 
 def find(session: Session, letter_id: str) -> DeadLetter:

@@ -12,7 +12,7 @@ from gateway.quality.schemas.drift_alerts import (
     AlertmanagerWebhook,
     DriftAlertIn,
 )
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import paginate
 from shared.contracts import DriftDetected
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import Work, take_turns
@@ -93,13 +93,10 @@ def page(
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
-    query = select(DriftAlert).order_by(DriftAlert.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(DriftAlert.id < read_cursor(cursor))
+    query = select(DriftAlert)
     if status is not None:
         query = query.where(DriftAlert.status == status.value)
-    found = session.scalars(query).all()
-    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+    return paginate(session, query, DriftAlert.id, cursor, limit)
 
 
 def windows(
@@ -110,11 +107,7 @@ def windows(
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
-    query = select(DriftWindow).order_by(DriftWindow.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(DriftWindow.id < read_cursor(cursor))
-    found = session.scalars(query).all()
-    return found[:limit], cursor_after(found[limit - 1].id) if len(found) > limit else None
+    return paginate(session, select(DriftWindow), DriftWindow.id, cursor, limit)
 
 
 def allow(work: Work, principal: Principal, alert_id: str, trace_id: str) -> DriftAlert:

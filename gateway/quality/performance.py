@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import paginate
 from shared.db.models import Performance
 
 
@@ -23,10 +23,5 @@ def page(
     Raises:
         InvalidInput: The cursor is none.
     """
-    query = select(Performance).order_by(Performance.id.desc()).limit(limit + 1)
-    query = query.filter_by(**{name: value for name, value in wanted.items() if value is not None})
-    if cursor is not None:
-        query = query.where(Performance.id < read_cursor(cursor))
-    found = session.scalars(query).all()
-    following = cursor_after(found[limit - 1].id) if len(found) > limit else None
-    return found[:limit], following
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    return paginate(session, select(Performance).filter_by(**asked), Performance.id, cursor, limit)

@@ -6,7 +6,7 @@ from typing import Literal
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from gateway.web.paging import cursor_after, read_cursor
+from gateway.web.paging import cursor_after, fetch_page, read_cursor
 from shared.db.models import Job, Review
 from shared.errors import NotFound
 
@@ -26,21 +26,15 @@ def page(
     Raises:
         InvalidInput: The cursor is not one that a page gave.
     """
-    query = (
-        select(Review, Job)
-        .join(Job, Job.id == Review.job_id)
-        .order_by(Review.job_id.desc())
-        .limit(limit + 1)
-    )
+    query = select(Review, Job).join(Job, Job.id == Review.job_id).order_by(Review.job_id.desc())
     if labelled is not None:
         query = query.where(Job.label.is_not(None) if labelled else Job.label.is_(None))
     if reason is not None:
         query = query.where(Review.reason == reason)
     if cursor is not None:
         query = query.where(Review.job_id < read_cursor(cursor))
-    found = session.execute(query).all()
-    more = len(found) > limit
-    return found[:limit], cursor_after(found[limit - 1].Review.job_id) if more else None
+    found, has_more = fetch_page(session, query, limit)
+    return found, cursor_after(found[-1].Review.job_id) if has_more else None
 
 
 def image_uri(session: Session, job_id: str) -> str:
