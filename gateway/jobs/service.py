@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
 from gateway.jobs.schemas import ModelName
+from gateway.web.idempotency import keep_once, require_same_content
 from gateway.web.paging import paginate
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
@@ -28,7 +29,7 @@ from shared.db.models import (
     row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
+from shared.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from shared.logs import new_trace_id
 from shared.storage import Storage
 
@@ -121,16 +122,14 @@ class Jobs:
             Unauthenticated: The account was deleted.
             Unavailable: Database or storage do not answer; nothing was kept.
         """
-        if idempotency_key is not None:
-            known = self._known(principal, idempotency_key, product)
-            if known is not None:
-                return known
-        job = self._job(principal, product, version, trace_id or new_trace_id())
-        submission = _Submission(principal, product, job, idempotency_key)
-        found = self._group.submit(submission)
-        if found is job:
+
+        def keep() -> Job:
+            job = self._job(principal, product, version, trace_id or new_trace_id())
+            kept = self._group.submit(_Submission(principal, product, job, idempotency_key))
             metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
-        return found
+            return kept
+
+        return keep_once(lambda: self._known(principal, idempotency_key, product), keep)
 
     @property
     def waiting(self) -> int:
@@ -164,14 +163,7 @@ class Jobs:
     def _keep_alone(self, submission: _Submission) -> Job | Exception:
         try:
             return self._keep_together([submission])[0]
-        except IntegrityError as error:
-            # The same request at the same moment was first; its job is the answer.
-            try:
-                known = self._known(submission.principal, submission.key or "", submission.product)
-            except Conflict as conflict:
-                return conflict
-            return known or error
-        except Unavailable as error:
+        except (IntegrityError, Unavailable) as error:
             return error
 
     def _job(self, principal: Principal, product: Product, version: str, trace_id: str) -> Job:
@@ -196,13 +188,14 @@ class Jobs:
             attempts=0,
         )
 
-    def _known(self, principal: Principal, key: str, product: Product) -> Job | None:
+    def _known(self, principal: Principal, key: str | None, product: Product) -> Job | None:
+        if key is None:
+            return None
         with self._unit_of_work.reading() as session:
             found = session.get(IdempotencyKey, (principal.id, key))
             if found is None:
                 return None
-            if found.fingerprint != product.fingerprint():
-                raise Conflict(f"The Idempotency-Key {key!r} was used with other content")
+            require_same_content(key, kept=found.fingerprint, sent=product.fingerprint())
             return session.get(Job, found.job_id)
 
 
