@@ -1,4 +1,4 @@
-"""The runbook knows every alert, and names what there is."""
+"""The runbook has a section for every alert, and names commands and settings that exist."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared import settings
+from tests.support.settings_groups import settings_groups
 
 PROJECT = Path(__file__).parents[4]
 RUNBOOK = (PROJECT / "infra" / "docs" / "runbook.md").read_text()
@@ -20,19 +20,19 @@ SECTIONS = dict(re.findall(r"^### (\w+)\n\n(.+?)(?=\n\n|\Z)", RUNBOOK, re.MULTIL
 
 
 def anchors() -> set[str]:
-    """As GitHub makes them of the headings."""
+    """Return the anchors that GitHub derives from the headings."""
     headings = re.findall(r"^#+ +(.+)$", RUNBOOK, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in headings}
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_alert_has_its_section_with_its_severity_and_what_to_do(name: str) -> None:
+def test_alert_has_a_section_with_its_severity_and_instructions(name: str) -> None:
     section = SECTIONS[name]
     assert section.startswith(f"`{RULES[name]['labels']['severity']}`. ")
     assert "**Do:** " in section
 
 
-def test_no_section_is_about_an_alert_that_is_gone() -> None:
+def test_every_section_is_about_an_alert_that_exists() -> None:
     assert set(RULES) == set(SECTIONS)
 
 
@@ -51,32 +51,30 @@ def test_commands_are_targets_of_make_and_files_of_the_project() -> None:
 
 
 def variables() -> set[str]:
-    """Those that the runbook names; `RAYON_RETENTION_*` stands for several."""
+    """Return the variables that the runbook names; `RAYON_RETENTION_*` is a group of several."""
     return set(re.findall(r"RAYON_[A-Z_]+[A-Z]", RUNBOOK)) - {"RAYON_RETENTION"}
 
 
 def known_settings() -> set[str]:
-    """Every variable of `shared/settings.py`."""
-    groups = [one for one in vars(settings).values() if hasattr(one, "model_fields")]
+    """Return the variables of all settings groups."""
     return {
         f"{group.model_config.get('env_prefix', '')}{field}".upper()
-        for group in groups
+        for group in settings_groups()
         for field in group.model_fields
     }
 
 
-def test_variables_are_known_to_the_project() -> None:
-    """Each is a setting, or one of Compose, of the examples, or of the workflows."""
+def test_variables_are_settings_or_named_by_compose_examples_or_workflows() -> None:
     places = [PROJECT / "docker-compose.yml", PROJECT / ".env.example"]
-    told = "".join(
+    elsewhere = "".join(
         path.read_text() for path in (*places, *(PROJECT / ".github/workflows").glob("*.yml"))
     )
     for name in variables():
-        assert name in known_settings() or name in told, name
+        assert name in known_settings() or name in elsewhere, name
 
 
-def test_settings_that_are_to_be_changed_reach_the_containers() -> None:
-    """By `.env` where Compose names them, else by the file of settings that all of ours get."""
+def test_settings_of_the_runbook_reach_the_containers() -> None:
+    """Compose passes them from `.env` if it names them, else all services read `rayon.env`."""
     text = (PROJECT / "docker-compose.yml").read_text()
     own = {
         name: one
@@ -87,3 +85,13 @@ def test_settings_that_are_to_be_changed_reach_the_containers() -> None:
     fixed = {variable for one in own.values() for variable in one.get("environment", {})}
     for name in variables() & known_settings():
         assert f"${{{name}" in text or name not in fixed, name
+
+
+def test_log_events_are_logged_by_a_service() -> None:
+    events = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)` in (?:its|the) logs?\b", RUNBOOK))
+    assert events
+    services = ("gateway", "shared", "trainer", "worker_fusion", "worker_image", "worker_text")
+    code = "".join(
+        path.read_text() for service in services for path in (PROJECT / service).rglob("*.py")
+    )
+    assert [event for event in sorted(events) if f'"{event}"' not in code] == []
