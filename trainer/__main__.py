@@ -1,8 +1,9 @@
-"""Commands: `python -m trainer check | explore | train | evaluate | reference | bench`."""
+"""Check and explore data, train a release, and evaluate or benchmark it."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from shared.errors import RayonError
 from shared.settings import FeatureSettings, StorageSettings
@@ -10,23 +11,43 @@ from shared.storage import Storage
 from trainer.datasets.loading import load
 from trainer.datasets.validation import run_check
 from trainer.release.evaluation import evaluate_release
-from trainer.release.feature_upload import Online
+from trainer.release.feature_upload import UploadTarget
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+WORK: dict[str, Any] = {
+    "type": Path,
+    "default": Path("var/training"),
+    "help": "folder of results that are kept between runs",
+}
+WEIGHTS: dict[str, Any] = {
+    "type": Path,
+    "help": "folder with ImageNet weights; without it Keras downloads its own",
+}
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default only if there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default not in (None, False)
+        return super()._get_help_string(action) if has_default else action.help
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    given = _parser().parse_args(arguments)
-    if given.command == "check":
-        return run_check(given.data, deep=given.deep)
+    """Run one command; return the exit code."""
+    args = _parser().parse_args(arguments)
+    if args.command == "check":
+        return run_check(args.data, deep=args.deep)
     try:
         commands = {
             "explore": _explore,
             "train": _train,
             "evaluate": _evaluate,
-            "reference": _refer,
+            "reference": _write_reference,
             "bench": _bench,
         }
-        commands[given.command](given)
+        commands[args.command](args)
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -36,91 +57,113 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="say what is wrong with a folder of data")
-    check.add_argument("data", type=Path, help="folder in the challenge's layout or a simple one")
+    check = _command(commands, "check", "report problems in a dataset folder")
+    check.add_argument("data", type=Path, help="folder in the challenge's or the simple layout")
     check.add_argument("--deep", action="store_true", help="decode every image")
-    explore = commands.add_parser("explore", help="show a dataset as one HTML page")
+    explore = _command(commands, "explore", "write an HTML report about a dataset")
     explore.add_argument("--data", type=Path, required=True, help="folder, or name@version")
-    explore.add_argument("--out", type=Path, default=Path("explore.html"))
-    train = commands.add_parser("train", help="train a release from a folder of data")
-    train.add_argument("data", type=Path, help="folder in the challenge's layout")
-    train.add_argument("--out", type=Path, default=Path("var/training/release"))
-    train.add_argument("--work", type=Path, default=Path("var/training"))
-    train.add_argument("--weights", type=Path, help="folder with ImageNet weights")
-    train.add_argument("--champion", type=Path, help="release whose network of images is tried")
-    train.add_argument("--mlflow", help="address of the MLflow that keeps the run")
-    train.add_argument(
-        "--publish",
-        action="store_true",
-        help="write the images' features where the workers of RAYON_STORAGE_URL look them up",
-    )
-    train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
-    train.add_argument("--name", default="rayon")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--storage", choices=("int8", "float16", "float32"), default="int8")
-    evaluate = commands.add_parser("evaluate", help="score a release on the test rows")
-    evaluate.add_argument("release", type=Path)
-    evaluate.add_argument("data", type=Path)
-    evaluate.add_argument("--part", default="test")
-    evaluate.add_argument("--seed", type=int, default=0)
-    reference = commands.add_parser("reference", help="give a release what drift is measured by")
-    reference.add_argument("release", type=Path)
-    reference.add_argument("data", type=Path)
-    bench = commands.add_parser("bench", help="speed of the fitted models beside TensorFlow")
-    bench.add_argument("--work", type=Path, default=Path("var/training"))
-    bench.add_argument("--weights", type=Path, help="folder with ImageNet weights")
+    explore.add_argument("--out", type=Path, default=Path("explore.html"), help="HTML file")
+    _add_train(commands)
+    evaluate = _command(commands, "evaluate", "measure a release on labelled rows")
+    evaluate.add_argument("release", type=Path, help="release folder")
+    evaluate.add_argument("data", type=Path, help="dataset folder")
+    evaluate.add_argument("--part", default="test", help="part of the dataset")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the split into parts")
+    reference = _command(commands, "reference", "add the drift reference to a release")
+    reference.add_argument("release", type=Path, help="release folder, which is changed")
+    reference.add_argument("data", type=Path, help="dataset folder of the training")
+    bench = _command(commands, "bench", "compare the speed of ONNX models with TensorFlow")
+    bench.add_argument("--work", **WORK)
+    bench.add_argument("--weights", **WEIGHTS)
     bench.add_argument("--data", type=Path, help="also measure small weights on its test rows")
-    bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument("--threads", type=int, default=2, help="threads of each runtime")
     return parser
 
 
-def _explore(given: argparse.Namespace) -> None:
-    # scikit-learn takes a second to load and the other commands may not need it.
+def _command(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    description = f"{summary[0].upper()}{summary[1:]}."
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=_HelpFormatter,
+    )
+
+
+def _add_train(commands: Commands) -> None:
+    train = _command(commands, "train", "train a release from a dataset folder")
+    train.add_argument("data", type=Path, help="folder in the challenge's or the simple layout")
+    train.add_argument(
+        "--out", type=Path, default=Path("var/training/release"), help="release folder"
+    )
+    train.add_argument("--work", **WORK)
+    train.add_argument("--weights", **WEIGHTS)
+    train.add_argument("--champion", type=Path, help="release whose image network is tried too")
+    train.add_argument("--mlflow", help="address of the MLflow server that records the run")
+    train.add_argument(
+        "--publish",
+        action="store_true",
+        help="write image features into RAYON_STORAGE_URL, where workers look them up",
+    )
+    train.add_argument("--progress", type=Path, help="file that gets a JSON line for each step")
+    train.add_argument("--name", default="rayon", help="name of the release")
+    train.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+    train.add_argument(
+        "--storage",
+        choices=("int8", "float16", "float32"),
+        default="int8",
+        help="number format of the weights in the release",
+    )
+
+
+def _explore(args: argparse.Namespace) -> None:
+    # scikit-learn takes a second to load, and not every command needs it.
     from trainer.explore.page import explore
 
-    explore(given.data, given.out, print)
+    explore(args.data, args.out, print)
 
 
-def _train(given: argparse.Namespace) -> None:
-    # TensorFlow takes seconds to load and the other commands may not need it.
+def _train(args: argparse.Namespace) -> None:
+    # TensorFlow takes seconds to load, and not every command needs it.
+    from trainer.pipeline.context import TrainingSettings
     from trainer.pipeline.tracking import Tracking
-    from trainer.pipeline.training import Plan, train
+    from trainer.pipeline.training import train
 
-    plan = Plan(
-        work=given.work,
-        weights=given.weights,
-        champion=given.champion,
-        name=given.name,
-        seed=given.seed,
-        storage=given.storage,
-        online=_online() if given.publish else None,
-        progress=given.progress,
+    settings = TrainingSettings(
+        work=args.work,
+        weights=args.weights,
+        champion=args.champion,
+        name=args.name,
+        seed=args.seed,
+        storage=args.storage,
+        upload_target=_upload_target() if args.publish else None,
+        progress=args.progress,
     )
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    data = load(given.data, seed=given.seed)
-    tracking = Tracking(given.out.parent / "tracking", given.mlflow)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    data = load(args.data, seed=args.seed)
+    tracking = Tracking(args.out.parent / "tracking", args.mlflow)
     try:
-        manifest = train(plan, data, given.out, tracking)
+        manifest = train(settings, data, args.out, tracking)
     except BaseException:
         tracking.finish(failed=True)
         raise
     for name, value in manifest.figures.items():
-        tracking.tell(f"  {name} {value:.4f}")
-    tracking.tell(f"release in {given.out}")
+        tracking.log_line(f"  {name} {value:.4f}")
+    tracking.log_line(f"release in {args.out}")
     problem = tracking.finish()
     if problem:
         print(problem, file=sys.stderr)
 
 
-def _online() -> Online | None:
+def _upload_target() -> UploadTarget | None:
     settings = FeatureSettings()
     if not settings.enabled:
         return None
-    return Online(Storage(StorageSettings()), settings.max_megabytes * 2**20)
+    return UploadTarget(Storage(StorageSettings()), settings.max_megabytes * 2**20)
 
 
-def _evaluate(given: argparse.Namespace) -> None:
-    found = evaluate_release(given.release, load(given.data, seed=given.seed), given.part)
+def _evaluate(args: argparse.Namespace) -> None:
+    found = evaluate_release(args.release, load(args.data, seed=args.seed), args.part)
     print(f"{'':<12}{'rows':>6}{'F1':>9}{'official':>10}{'ECE':>8}{'log loss':>10}")
     for name, figures in found.items():
         print(
@@ -129,21 +172,21 @@ def _evaluate(given: argparse.Namespace) -> None:
         )
 
 
-def _refer(given: argparse.Namespace) -> None:
-    from trainer.pipeline.assembly import refer
+def _write_reference(args: argparse.Namespace) -> None:
+    from trainer.pipeline.assembly import write_reference
 
-    refer(given.release, load(given.data), given.release)
+    write_reference(args.release, load(args.data), args.release)
 
 
-def _bench(given: argparse.Namespace) -> None:
+def _bench(args: argparse.Namespace) -> None:
     from trainer.pipeline.speed import bench_image, bench_storage, bench_text
 
-    for line in bench_text(given.work, given.threads):
+    for line in bench_text(args.work, args.threads):
         print(line, flush=True)
-    for line in bench_image(given.weights, given.work, given.threads):
+    for line in bench_image(args.weights, args.work, args.threads):
         print(line, flush=True)
-    if given.data is not None:
-        for line in bench_storage(load(given.data), given.work):
+    if args.data is not None:
+        for line in bench_storage(load(args.data), args.work):
             print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Image candidates with a small network in Xception's place: fit, export, agree."""
+"""Image candidates are fitted and exported, with a small network in Xception's place."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,16 @@ from PIL import Image
 from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
+from trainer.candidates.image.champion import ChampionBackbone
 from trainer.candidates.image.head import BACKBONE, Batches, FrozenBackbone, HeadSettings
+from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.image.xception import TuningSettings, XceptionTuned
 from trainer.candidates.onnx.graph import Storage
-from trainer.candidates.protocols import Labels, Workshop
+from trainer.candidates.protocols import FitContext, ImageCandidate, Labels
+from trainer.candidates.registry import IMAGES
 from trainer.pipeline.export import export_head, features_of
 from trainer.pipeline.row_images import RowImages, readable
+from trainer.pipeline.source_closure import SourceClosure
 from trainer.pipeline.speed import Fitted
 
 SIZE = 32
@@ -39,7 +43,7 @@ class Small(FrozenBackbone):
         )
     )
 
-    def missing(self, workshop: Workshop) -> str | None:
+    def unavailable_reason(self, context: FitContext) -> str | None:
         return None
 
     def build(self, weights: Path | None) -> keras.Model:
@@ -47,7 +51,7 @@ class Small(FrozenBackbone):
 
 
 def small_network() -> keras.Model:
-    """Not Xception, but made of the same operations, with a last block of the same names."""
+    """Build a network of Xception's operations, with the layer names of its last block."""
     keras.utils.set_random_seed(0)
     pixels = keras.Input((SIZE, SIZE, 3))
     value = layers.Conv2D(8, 3, strides=4, use_bias=False)(pixels)
@@ -67,27 +71,43 @@ def with_pixels(network: keras.Model) -> keras.Model:
     return keras.Model(pixels, network(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
 
 
-@pytest.fixture
-def workshop() -> Workshop:
-    return Workshop(0, None, "int8", lambda _: None, lambda *_: None)
+def context_of(storage: Storage) -> FitContext:
+    return FitContext(0, None, storage, lambda _: None, lambda *_: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def labels() -> Labels:
     return Labels(np.arange(30) % 3, np.ones(30, np.float32), 3)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> RowImages:
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> RowImages:
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(1)
     paths = []
     for row in range(30):
         pixels = np.clip(
             np.array(COLOURS[row % 3]) + generator.integers(-25, 25, (40, 50, 3)), 0, 255
         )
-        paths.append(str(tmp_path / f"{row}.png"))
+        paths.append(str(folder / f"{row}.png"))
         Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
-    return RowImages(pd.DataFrame({"image": paths}), tmp_path / "features", lambda _: None)
+    return RowImages(pd.DataFrame({"image": paths}), folder / "features", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def int8_fit(images: RowImages, labels: Labels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fit the small candidate once, with 8-bit weights."""
+    folder = tmp_path_factory.mktemp("int8")
+    Small().fit(images, labels, folder, context_of("int8"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exact_fit(images: RowImages, labels: Labels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fit the small candidate once, with weights in full precision."""
+    folder = tmp_path_factory.mktemp("float32")
+    Small().fit(images, labels, folder, context_of("float32"))
+    return folder
 
 
 def served(part: Fitted, features: Any, storage: Storage) -> Any:
@@ -101,42 +121,35 @@ def served(part: Fitted, features: Any, storage: Storage) -> Any:
 def test_served_head_is_the_fitted_one(
     images: RowImages,
     labels: Labels,
-    workshop: Workshop,
+    int8_fit: Path,
     storage: Storage,
     tolerance: float,
-    tmp_path: Path,
 ) -> None:
     candidate = Small()
-    candidate.fit(images, labels, tmp_path, workshop)
-    logits = candidate.predict(images, tmp_path)
+    logits = candidate.predict(images, int8_fit)
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
-    features = images.features(candidate.name, tmp_path / BACKBONE, SIZE)
-    assert features_of(tmp_path / BACKBONE) == features.shape[1] == 16
-    found = served(Fitted(candidate, tmp_path, temperature=1.5), features, storage)
+    features = images.features(candidate.name, int8_fit / BACKBONE, SIZE)
+    assert features_of(int8_fit / BACKBONE) == features.shape[1] == 16
+    found = served(Fitted(candidate, int8_fit, temperature=1.5), features, storage)
     np.testing.assert_allclose(found, softmax(logits / 1.5), atol=tolerance)
 
 
-def test_backbone_reads_bytes_and_gives_what_keras_gives(
-    images: RowImages, labels: Labels, tmp_path: Path
-) -> None:
-    exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
-    candidate = Small()
-    candidate.fit(images, labels, tmp_path, exact)
-    backbone = onnx.load(tmp_path / BACKBONE)
+def test_backbone_reads_bytes_and_computes_the_features_of_keras(exact_fit: Path) -> None:
+    backbone = onnx.load(exact_fit / BACKBONE)
     assert backbone.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
     session = onnxruntime.InferenceSession(
         backbone.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     found = session.run(["features"], {IMAGE_INPUT: pixels})[0]
-    expected = candidate.build(None)(pixels.astype(np.float32), training=False).numpy()
+    expected = Small().build(None)(pixels.astype(np.float32), training=False).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_tuned_block_is_exported_with_what_it_learned(
+def test_tuned_block_is_exported_with_its_fitted_weights(
     images: RowImages,
     labels: Labels,
-    workshop: Workshop,
+    int8_fit: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,17 +164,14 @@ def test_tuned_block_is_exported_with_what_it_learned(
     )
     candidate = XceptionTuned(settings=settings)
     # When its last block is fitted
-    candidate.fit(images, labels, tmp_path, workshop)
-    # Then the exported backbone has other features than before, and answers are right
-    frozen = tmp_path / "frozen"
-    frozen.mkdir()
-    Small().fit(images, labels, frozen, workshop)
-    before = images.features("small", frozen / BACKBONE, SIZE)
+    candidate.fit(images, labels, tmp_path, context_of("int8"))
+    # Then the exported backbone computes other features, and the answers are right
+    before = images.features("small", int8_fit / BACKBONE, SIZE)
     after = images.features(candidate.name, tmp_path / BACKBONE, SIZE)
     assert np.abs(before - after).max() > 0.01
     logits = candidate.predict(images, tmp_path)
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
-    # And the gigabytes between are gone
+    # And the large intermediate file is gone
     assert not (tmp_path / "maps.npy").exists()
 
 
@@ -191,28 +201,40 @@ def test_tuning_takes_officially_labelled_images_first() -> None:
     assert XceptionTuned()._chosen(labels, seed=0).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_stopped_maps_go_on_where_they_were(images: RowImages, tmp_path: Path) -> None:
+def test_interrupted_maps_continue(images: RowImages, exact_fit: Path, tmp_path: Path) -> None:
     path = tmp_path / "maps.npy"
-    exact = Workshop(0, None, "float32", lambda _: None, lambda *_: None)
-    Small().fit(images, Labels(np.arange(30) % 3, np.ones(30, np.float32), 3), tmp_path, exact)
-    whole = images.maps(tmp_path / BACKBONE, SIZE, path)[:]
+    whole = images.maps(exact_fit / BACKBONE, SIZE, path)[:]
     # Given maps of which only the first eight were finished
     kept = np.lib.format.open_memmap(path, "r+")
     kept[:8], kept[8:] = -1, 0
     kept.flush()
     path.with_suffix(".done").write_text("8")
-    # When they are asked for again, the rest is computed and the first are left alone
-    again = images.maps(tmp_path / BACKBONE, SIZE, path)
+    # When the maps are computed again, then the first eight are left alone
+    again = images.maps(exact_fit / BACKBONE, SIZE, path)
     np.testing.assert_array_equal(again[8:], whole[8:])
     assert (again[:8] == -1).all()
     assert again.shape == (30, *whole.shape[1:])
     assert len(again) == 30
 
 
-def test_broken_images_are_known_before_anything_is_fitted(tmp_path: Path) -> None:
+def test_broken_images_are_not_readable(tmp_path: Path) -> None:
     good, cut, text = (tmp_path / name for name in ("good.jpg", "cut.jpg", "text.jpg"))
     Image.new("RGB", (60, 60), "red").save(good)
     cut.write_bytes(good.read_bytes()[:300])
     text.write_text("not an image")
     rows = pd.DataFrame({"image": [str(good), str(cut), str(text), str(tmp_path / "gone.jpg")]})
     assert readable(rows, 32).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("candidate", [*IMAGES, ChampionBackbone()])
+def test_code_of_every_candidate_covers_what_computes_its_features(
+    candidate: ImageCandidate,
+) -> None:
+    modules = SourceClosure().modules([candidate])
+    assert {"trainer.candidates.image.head", "trainer.candidates.onnx.conversion"} <= modules
+    # A closure that reached pipeline or settings would repeat every training at any edit
+    assert not [name for name in modules if name.startswith(("trainer.pipeline", "shared.s"))]
+
+
+def test_code_of_resnet_covers_the_loading_of_its_weights() -> None:
+    assert "trainer.candidates.imagenet" in SourceClosure().modules([ResNet50()])

@@ -1,8 +1,10 @@
-"""The pipeline from data to a release, with small candidates in place of the large ones."""
+"""The pipeline from data to a release, with small candidates instead of the large ones."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -19,16 +21,18 @@ from shared.storage import Storage
 from tests.model.test_image_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
 from trainer.candidates.fusion.pools import LogLinear, WeightedMean
+from trainer.candidates.image.head import HeadSettings
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.pipeline import assembly, training
+from trainer.pipeline.context import TrainingSettings
 from trainer.pipeline.steps import Step, Steps
 from trainer.pipeline.tracking import Tracking
-from trainer.pipeline.training import Plan, train
+from trainer.pipeline.training import train
 from trainer.release.acceptance import Budget, PackageVerdict
-from trainer.release.feature_upload import Online
+from trainer.release.feature_upload import UploadTarget
 from trainer.release.loaded import LoadedRelease
 
 CODES = (10, 20, 30)
@@ -36,15 +40,26 @@ PRODUCTS = 180
 
 
 @dataclass(frozen=True)
-class MissingImage(Small):
+class Quick(Small):
+    """Fits more images than the tests of the candidate, in fewer epochs."""
+
+    settings: HeadSettings = field(
+        default_factory=lambda: HeadSettings(
+            hidden=32, epochs=12, batch=16, learning_rate=2e-2, dropout=0.1
+        )
+    )
+
+
+@dataclass(frozen=True)
+class MissingImage(Quick):
     name: str = "image_missing"
 
-    def missing(self, workshop: object) -> str | None:
+    def unavailable_reason(self, context: object) -> str | None:
         return "Expected weights. Received: none"
 
 
 @dataclass(frozen=True)
-class NotFetched(Small):
+class NotFetched(Quick):
     name: str = "image_not_fetched"
 
     def build(self, weights: Path | None) -> keras.Model:
@@ -55,15 +70,22 @@ class NotFetched(Small):
 
 
 @pytest.fixture(autouse=True)
-def lineup(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_small(monkeypatch)
+
+
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train small candidates, and time them on a few products."""
     monkeypatch.setattr(training, "TEXT", (TextNgrams(),))
-    monkeypatch.setattr(training, "IMAGES", (NotFetched(), Small(), MissingImage()))
+    monkeypatch.setattr(training, "IMAGES", (NotFetched(), Quick(), MissingImage()))
     monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
+    monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
+    monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)
 
 
 @pytest.fixture
-def delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package test has tests of its own; it takes seconds for its environments."""
+def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the acceptance test, which has tests of its own and takes seconds."""
     monkeypatch.setattr(assembly, "test_package", lambda *_: PackageVerdict())
 
 
@@ -87,17 +109,54 @@ def products(folder: Path, *, images: bool = True, codes: tuple[int, ...] = CODE
     return folder
 
 
+@pytest.fixture(scope="module")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load(products(tmp_path_factory.mktemp("products") / "data"))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its manifest, its release folder, and its folder of results."""
+
+    manifest: ReleaseManifest
+    out: Path
+    work: Path
+
+
+@pytest.fixture(scope="module")
+def finished(shared_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run with nothing kept before it, trained once for this module. Tests only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        make_small(monkeypatch)
+        manifest, out = run(shared_data, folder)
+    return Finished(manifest, out, folder / "work")
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Dataset:
-    return load(products(tmp_path / "data"))
+def data(shared_data: Dataset, finished: Finished, tmp_path: Path) -> Dataset:
+    """The data of the finished run, of which `tmp_path` has all results but the acceptance test.
+
+    Linked, not copied: results are never changed, only replaced.
+    """
+    shutil.copytree(
+        finished.work,
+        tmp_path / "work",
+        symlinks=True,
+        copy_function=os.link,
+        ignore=shutil.ignore_patterns("package-test-*"),
+    )
+    return shared_data
 
 
-def run(data: Dataset, tmp_path: Path, plan: Plan | None = None) -> tuple[ReleaseManifest, Path]:
+def run(
+    data: Dataset, tmp_path: Path, settings: TrainingSettings | None = None
+) -> tuple[ReleaseManifest, Path]:
     out = tmp_path / "run" / "release"
     out.parent.mkdir(exist_ok=True)
     tracking = Tracking(tmp_path / "run" / "tracking", echo=False)
-    manifest = train(plan or Plan(work=tmp_path / "work"), data, out, tracking)
-    return manifest, out
+    settings = settings or TrainingSettings(work=tmp_path / "work")
+    return train(settings, data, out, tracking), out
 
 
 def result(out: Path) -> dict[str, object]:
@@ -105,45 +164,51 @@ def result(out: Path) -> dict[str, object]:
     return found
 
 
-def test_run_ends_with_a_release_that_passed_its_test(data: Dataset, tmp_path: Path) -> None:
-    manifest, out = run(data, tmp_path)
-    # The release answers, with both modalities and their fusion
+def test_run_ends_with_a_release_that_passed_its_test(
+    shared_data: Dataset, finished: Finished
+) -> None:
+    manifest, out = finished.manifest, finished.out
+    # The release scores both modalities and their fusion
     assert manifest.figures["text_f1_plain"] > 0.9
     assert manifest.figures["image_f1_plain"] > 0.9
     assert manifest.figures["fusion_f1_plain"] > 0.9
     assert manifest.figures["package_passed"] == 1
     assert result(out)["status"] == "ready"
-    rows = data.part("test", text=True)
+    rows = shared_data.part("test", text=True)
     assert LoadedRelease.load(out).score_texts(rows).shape == (len(rows), 3)
-    # And it says what was tried, and what was not
-    board = (out.parent / "leaderboard.md").read_text()
+
+
+def test_run_lists_every_candidate_with_its_outcome(finished: Finished) -> None:
+    board = (finished.out.parent / "leaderboard.md").read_text()
     assert "**text_ngrams**" in board
     assert "Expected weights" in board
     assert "Expected a folder of weights with none.npz, or a network to fetch them by" in board
-    card = (out / "MODEL_CARD.md").read_text()
+    log = (finished.out.parent / "tracking/log.txt").read_text()
+    assert "text_ngrams.penalty = 0.5" in log
+    assert (finished.out.parent / "tracking/text_ngrams_confusion.svg").exists()
+
+
+def test_model_card_describes_the_given_data_and_no_other(finished: Finished) -> None:
+    card = (finished.out / "MODEL_CARD.md").read_text()
     assert "Expected weights" in card
-    # Of the data it was given, and of no other
     assert "into 3 categories.\n" in card
     assert "The data is the operator's own" in card
     assert "French" not in card
-    log = (out.parent / "tracking/log.txt").read_text()
-    assert "text_ngrams.penalty = 0.5" in log
-    assert (out.parent / "tracking/text_ngrams_confusion.svg").exists()
 
 
-@pytest.mark.usefixtures("delivered")
-def test_workers_know_the_images_of_a_release_that_passed(data: Dataset, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("accepted")
+def test_features_of_an_accepted_release_are_published(data: Dataset, tmp_path: Path) -> None:
     storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
-    plan = Plan(work=tmp_path / "work", online=Online(storage, 2**20))
-    manifest, _ = run(data, tmp_path, plan)
+    settings = TrainingSettings(work=tmp_path / "work", upload_target=UploadTarget(storage, 2**20))
+    manifest, _ = run(data, tmp_path, settings)
     seen = data.rows["image"].iloc[0]
     digest = hashlib.sha256(Path(seen).read_bytes()).hexdigest()
-    online = OnlineFeatures(storage, FeatureSettings())
-    assert [*online.known(manifest.image_part, [digest])] == [digest]
+    features = OnlineFeatures(storage, FeatureSettings())
+    assert [*features.known(manifest.image_part, [digest])] == [digest]
 
 
-@pytest.mark.usefixtures("delivered")
-def test_network_of_the_champion_does_where_no_weights_are(
+@pytest.mark.usefixtures("accepted")
+def test_network_of_the_champion_serves_without_imagenet_weights(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a release that serves, and a machine where no network has weights
@@ -152,9 +217,9 @@ def test_network_of_the_champion_does_where_no_weights_are(
     monkeypatch.setattr(training, "IMAGES", (NotFetched(), MissingImage()))
     network = before.image_part.extractor
     known = sorted((tmp_path / "work/features").rglob("*.parquet"))
-    # When a release is trained in its light
-    manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
-    # Then it answers images, by the same network and another head
+    # When a release is trained beside it
+    manifest, out = run(data, tmp_path, TrainingSettings(work=tmp_path / "work", champion=champion))
+    # Then it scores images by the same network and another head
     assert manifest.figures["image_f1_plain"] > 0.9
     assert manifest.image_part.extractor == network
     assert (out / "image/backbone.onnx").read_bytes() == (
@@ -165,17 +230,16 @@ def test_network_of_the_champion_does_where_no_weights_are(
     assert sorted((tmp_path / "work/features").rglob("*.parquet")) == known
 
 
-@pytest.mark.usefixtures("delivered")
-def test_champion_without_images_gives_no_network(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("accepted")
+def test_champion_without_images_is_no_candidate(data: Dataset, tmp_path: Path) -> None:
     _, out = run(load(products(tmp_path / "texts", images=False)), tmp_path)
     champion = out.rename(tmp_path / "champion")
-    data = load(products(tmp_path / "data"))
-    manifest, out = run(data, tmp_path, Plan(work=tmp_path / "work", champion=champion))
+    manifest, out = run(data, tmp_path, TrainingSettings(work=tmp_path / "work", champion=champion))
     assert manifest.figures["image_f1_plain"] > 0.9
     assert "image_champion" not in (out.parent / "leaderboard.md").read_text()
 
 
-@pytest.mark.usefixtures("delivered")
+@pytest.mark.usefixtures("accepted")
 def test_second_run_on_the_same_data_computes_nothing(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,9 +250,9 @@ def test_second_run_on_the_same_data_computes_nothing(
     assert all(step.is_reused for step in finished)
 
 
-@pytest.mark.usefixtures("delivered")
-def test_run_killed_in_any_step_goes_on(
-    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("accepted")
+def test_run_killed_in_any_step_continues(
+    shared_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Steps._compute
 
@@ -202,7 +266,7 @@ def test_run_killed_in_any_step_goes_on(
     monkeypatch.setattr(Steps, "_compute", die_once_in_each)
     for _ in range(100):
         try:
-            manifest, out = run(data, tmp_path)
+            manifest, out = run(shared_data, tmp_path)
             break
         except KeyboardInterrupt:
             assert not (tmp_path / "run" / "release").exists()
@@ -214,14 +278,14 @@ def test_run_killed_in_any_step_goes_on(
 def test_release_that_is_too_slow_is_rejected_with_the_reason(
     data: Dataset, tmp_path: Path
 ) -> None:
-    plan = Plan(work=tmp_path / "work", budget=Budget(text_ms=0.0))
-    manifest, out = run(data, tmp_path, plan)
+    settings = TrainingSettings(work=tmp_path / "work", budget=Budget(text_ms=0.0))
+    manifest, out = run(data, tmp_path, settings)
     assert result(out)["status"] == "rejected"
     assert "ms" in str(result(out)["reason"])
     assert manifest.figures["package_passed"] == 0
 
 
-def test_package_is_tested_again_when_the_workers_or_the_budget_changed(
+def test_package_is_tested_again_when_the_workers_or_the_budget_change(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tested = []
@@ -232,19 +296,19 @@ def test_package_is_tested_again_when_the_workers_or_the_budget_changed(
 
     monkeypatch.setattr(assembly, "test_package", passes)
     run(data, tmp_path)
-    # Given nothing new, the verdict is the kept one
+    # Given no change, the verdict is reused
     run(data, tmp_path)
     assert len(tested) == 1
-    # When a worker's requirements change, or what is allowed
+    # When a worker's requirements or the budget change
     monkeypatch.setattr(assembly, "surroundings", lambda: {"worker_text.txt": "other"})
     run(data, tmp_path)
-    run(data, tmp_path, Plan(work=tmp_path / "work", budget=Budget(text_ms=50.0)))
-    # Then it is asked anew, of the same package
+    run(data, tmp_path, TrainingSettings(work=tmp_path / "work", budget=Budget(text_ms=50.0)))
+    # Then the same package is tested again
     assert len(tested) == 3
     assert len(set(tested)) == 1
 
 
-def test_failed_package_test_is_not_kept(
+def test_failed_acceptance_test_is_not_kept(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [PackageVerdict(["The machine was busy"]), PackageVerdict()]
@@ -255,16 +319,16 @@ def test_failed_package_test_is_not_kept(
     assert result(out)["status"] == "ready"
 
 
-@pytest.mark.usefixtures("delivered")
-def test_data_without_images_makes_a_release_of_texts(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("accepted")
+def test_data_without_images_makes_a_text_release(tmp_path: Path) -> None:
     manifest, out = run(load(products(tmp_path / "data", images=False)), tmp_path)
     assert manifest.image is None
     assert manifest.text is not None
     assert LoadedRelease.load(out).image is None
 
 
-@pytest.mark.usefixtures("delivered")
-def test_data_whose_images_are_all_broken_makes_a_release_of_texts(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("accepted")
+def test_data_with_only_broken_images_makes_a_text_release(tmp_path: Path) -> None:
     folder = products(tmp_path / "data")
     for path in (folder / "images/image_train").iterdir():
         path.write_bytes(b"no image")
@@ -272,14 +336,14 @@ def test_data_whose_images_are_all_broken_makes_a_release_of_texts(tmp_path: Pat
     assert manifest.image is None
 
 
-@pytest.mark.usefixtures("delivered")
+@pytest.mark.usefixtures("accepted")
 def test_two_categories_are_enough(tmp_path: Path) -> None:
     manifest, _ = run(load(products(tmp_path / "data", codes=(7, 9))), tmp_path)
     assert [category.code for category in manifest.categories] == [7, 9]
     assert manifest.figures["text_f1_plain"] > 0.9
 
 
-def test_full_disk_leaves_the_last_release_alone(
+def test_full_disk_keeps_the_last_release(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, out = run(data, tmp_path)
@@ -290,11 +354,11 @@ def test_full_disk_leaves_the_last_release_alone(
 
     monkeypatch.setattr(TextNgrams, "fit", full)
     with pytest.raises(Exception, match="disk is full in the step 'text_ngrams fit'"):
-        run(data, tmp_path, Plan(work=tmp_path / "other"))
+        run(data, tmp_path, TrainingSettings(work=tmp_path / "other"))
     assert (out / "release.json").read_bytes() == before
 
 
-def test_data_without_anything_to_learn_from_is_refused(tmp_path: Path) -> None:
+def test_data_without_texts_and_images_is_refused(tmp_path: Path) -> None:
     data = load(products(tmp_path / "data", images=False))
     data.rows["has_text"] = False
     with pytest.raises(InvalidInput, match="Expected products with texts or readable images"):
@@ -312,10 +376,3 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 
     monkeypatch.setattr(Steps, "run", follow)
     return finished
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latency of a few products says as much as of many."""
-    monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
-    monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)

@@ -1,4 +1,4 @@
-"""Releases are tested in environments that have only what the workers have."""
+"""Releases are tested in environments with only the workers' packages."""
 
 import shutil
 from dataclasses import replace
@@ -29,7 +29,7 @@ AMPLE = Budget(text_ms=2000, image_ms=5000, fusion_ms=2000)
 
 @pytest.fixture(scope="session")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the environments are: installed once for all tests."""
+    """Folder of the environments, installed once for all tests."""
     return tmp_path_factory.mktemp("package-test")
 
 
@@ -54,7 +54,7 @@ def release(tiny: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def golden(tiny: Path, images: list[Path]) -> Golden:
-    """What the tiny models must answer, by hand."""
+    """Answers of the tiny models, computed by hand."""
     text = logistic(1.0 * (np.array([1, 8, 1], np.float32) - 4.5))
     image = logistic(0.02 * (np.array(SHADES, np.float32) - 127.5))
     fused = text * image / (text * image).sum(axis=1, keepdims=True)
@@ -87,7 +87,7 @@ def test_sound_release_passes_with_its_figures(release: Path, golden: Golden, wo
     assert 0 < figures["package_image_p50_ms"] <= figures["package_image_p95_ms"]
 
 
-def test_environments_are_installed_once_and_again_when_broken(work: Path) -> None:
+def test_environment_is_installed_once_and_again_when_broken(work: Path) -> None:
     folder = work / "environments"
     python = acceptance.environment("worker_fusion", folder)
     made = python.parent.stat().st_ino
@@ -99,7 +99,7 @@ def test_environments_are_installed_once_and_again_when_broken(work: Path) -> No
 
 
 @pytest.mark.parametrize("modality", Modality)
-def test_release_of_one_modality_is_tested_for_that(
+def test_release_of_one_modality_is_tested_for_that_modality(
     tmp_path: Path, golden: Golden, work: Path, modality: Modality
 ) -> None:
     release = write_tiny_release(tmp_path / "1", modalities=[modality])
@@ -108,9 +108,7 @@ def test_release_of_one_modality_is_tested_for_that(
     assert set(verdict.differences) == {modality.value}
 
 
-def test_wrong_golden_answer_is_named_with_its_size(
-    release: Path, golden: Golden, work: Path
-) -> None:
+def test_wrong_answer_is_reported_with_its_size(release: Path, golden: Golden, work: Path) -> None:
     # Given a fitted model that gave the second text another category
     assert golden.text is not None
     other = golden.text.expected.copy()
@@ -118,20 +116,20 @@ def test_wrong_golden_answer_is_named_with_its_size(
     # When the release is tested
     wrong = replace(golden, text=with_expected(golden.text, expected=other))
     verdict = acceptance.test_package(release, wrong, AMPLE, work)
-    # Then it says how far off it is, and how often; the other models are tested all the same
+    # Then the reasons state the size and the share; the other models are tested too
     assert not verdict.passed
     far, often = verdict.reasons
     assert far.startswith("A probability of the text model differs by 0.9982 from")
     assert "0.001 is allowed (3 golden rows)" in far
     assert often == (
-        "The text model gives 66.7% of 3 golden rows the category of the fitted model, "
-        "and 99% are expected"
+        "The text model gives 66.7% of 3 golden rows the category of the fitted model; "
+        "99% are expected"
     )
     assert set(verdict.differences) == {"text", "image", "fusion"}
     assert verdict.figures()["package_passed"] == 0
 
 
-def test_tolerance_is_what_the_caller_says(release: Path, golden: Golden, work: Path) -> None:
+def test_tolerance_of_the_golden_rows_decides(release: Path, golden: Golden, work: Path) -> None:
     assert golden.text is not None
     near = golden.text.expected + np.array([0.03, -0.03], np.float32)
     for allowed, passes in ((0.05, True), (0.02, False)):
@@ -140,11 +138,13 @@ def test_tolerance_is_what_the_caller_says(release: Path, golden: Golden, work: 
         assert verdict.passed is passes
 
 
-def test_slow_release_fails_with_the_figure(release: Path, golden: Golden, work: Path) -> None:
+def test_slow_release_is_rejected_with_the_latency(
+    release: Path, golden: Golden, work: Path
+) -> None:
     budget = Budget(text_ms=0, image_ms=AMPLE.image_ms, fusion_ms=AMPLE.fusion_ms)
     (reason,) = acceptance.test_package(release, golden, budget, work).reasons
     assert reason.startswith("The text model takes ")
-    assert reason.endswith(" ms for one product at the 95th percentile, and 0 ms are allowed")
+    assert reason.endswith(" ms for one product at the 95th percentile; the limit is 0 ms")
 
 
 @pytest.mark.parametrize(
@@ -162,28 +162,24 @@ def test_corrupted_file_fails_the_worker_that_reads_it(
     path = release / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (reason,) = acceptance.test_package(release, golden, AMPLE, work).reasons
-    assert reason.startswith(f"{worker} does not load the release: error: ")
+    assert reason.startswith(f"{worker} cannot load the release: error: ")
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
-    [("text/tokenizer.json", "worker_text does not load"), ("release.json", "Expected release")],
+    ("file", "expected"),
+    [("text/tokenizer.json", "worker_text cannot load"), ("release.json", "Expected release")],
 )
 def test_missing_file_is_a_reason(
-    release: Path, golden: Golden, work: Path, file: str, said: str
+    release: Path, golden: Golden, work: Path, file: str, expected: str
 ) -> None:
     (release / file).unlink()
     (reason,) = acceptance.test_package(release, golden, AMPLE, work).reasons
-    assert said in reason
+    assert expected in reason
 
 
-def test_model_that_nothing_is_asked_of_does_not_pass(
-    release: Path, golden: Golden, work: Path
-) -> None:
+def test_model_without_golden_rows_does_not_pass(release: Path, golden: Golden, work: Path) -> None:
     verdict = acceptance.test_package(release, replace(golden, image=None), AMPLE, work)
-    assert verdict.reasons == [
-        "There are no golden rows for the image model, so nothing is proven of it"
-    ]
+    assert verdict.reasons == ["Expected golden rows for the image model. Received: none"]
 
 
 def test_golden_image_that_cannot_be_read_is_a_reason(
@@ -200,10 +196,13 @@ def test_answers_of_other_categories_are_a_reason(
 ) -> None:
     rows = with_expected(golden.text, expected=np.full((3, 4), 0.25, np.float32))
     (reason,) = acceptance.test_package(release, replace(golden, text=rows), AMPLE, work).reasons
-    assert "answers with shape (3, 2), and the fitted model with (3, 4)" in reason
+    assert reason == (
+        "Expected probabilities of shape (3, 4) from the text model, as from the fitted model. "
+        "Received: (3, 2)"
+    )
 
 
-def test_environment_that_cannot_be_made_is_a_reason(
+def test_environment_that_cannot_be_created_is_a_reason(
     release: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given requirements with a hash that is not the package's, and none at all for fusion
@@ -214,29 +213,29 @@ def test_environment_that_cannot_be_made_is_a_reason(
     monkeypatch.setattr(acceptance, "PROJECT", tmp_path)
     # When the release is tested
     verdict = acceptance.test_package(release, golden, AMPLE, tmp_path / "work")
-    # Then each says why, and no half of an environment is left
+    # Then each reason names the cause, and no partial environment is left
     text, image, fusion = verdict.reasons
-    assert text.startswith("The environment of worker_text cannot be made: ")
+    assert text.startswith("The environment of worker_text cannot be created: ")
     assert "ash mismatch" in text
-    assert image.startswith("The environment of worker_image cannot be made: ")
+    assert image.startswith("The environment of worker_image cannot be created: ")
     assert fusion.endswith("Expected the requirements worker_fusion.txt. Received: none")
     assert [*(tmp_path / "work/environments").iterdir()] == []
 
 
-def test_environment_with_more_than_a_worker_s_packages_is_refused(
+def test_environment_with_a_foreign_package_is_rejected(
     release: Path, golden: Golden, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptance, "FOREIGN", ("tensorflow", "onnxruntime"))
     reasons = acceptance.test_package(release, golden, AMPLE, work).reasons
     assert reasons == [
-        f"The environment of worker_{part} has onnxruntime, a worker has not"
+        f"The environment of worker_{part} contains onnxruntime; a worker's must not"
         for part in ("text", "image")
     ]
 
 
-def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) -> None:
+def test_environment_has_no_tensorflow_and_no_network(work: Path) -> None:
     python = acceptance.environment("worker_text", work / "environments")
-    for code, said in (
+    for code, expected in (
         ("import tensorflow", "No module named 'tensorflow'"),
         ("import trainer", "No module named 'trainer'"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "There is no network"),
@@ -244,17 +243,17 @@ def test_there_is_no_tensorflow_and_no_network_in_the_environment(work: Path) ->
         with acceptance.sources_in(work) as sources:
             ran = acceptance.run_clean([str(python), "-c", code], sources, "")
         assert ran.returncode == 1
-        assert said in ran.stderr
+        assert expected in ran.stderr
 
 
-def test_verdict_stands_on_workers_code_requirements_and_python() -> None:
+def test_surroundings_are_workers_code_requirements_and_python() -> None:
     found = acceptance.surroundings()
     assert {"worker_text/scorer.py", "shared/inference/preparation/text.py", "python"} <= set(found)
     assert {f"requirements/worker_{part}.txt" for part in ("text", "image", "fusion")} <= set(found)
     assert not [name for name in found if name.startswith("trainer/")]
 
 
-def test_verdict_is_kept_as_it_is(tmp_path: Path) -> None:
+def test_saved_verdict_is_loaded_unchanged(tmp_path: Path) -> None:
     verdict = PackageVerdict(
         ["too slow"], {"text": Latency(1.5, 2.5)}, {"text": Difference(3, 0.25, 1.0)}
     )
@@ -262,7 +261,7 @@ def test_verdict_is_kept_as_it_is(tmp_path: Path) -> None:
     assert PackageVerdict.load(tmp_path / "verdict.json") == verdict
 
 
-def test_probe_without_a_folder_says_what_it_expects(work: Path) -> None:
+def test_probe_without_a_folder_states_what_it_expects(work: Path) -> None:
     python = acceptance.environment("worker_text", work / "environments")
     with acceptance.sources_in(work) as sources:
         ran = acceptance.run_clean([str(python), "-m", "worker_text.probe"], sources, "")

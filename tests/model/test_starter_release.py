@@ -1,4 +1,4 @@
-"""The release that ships: complete, small, and sensible on a few products."""
+"""The starter release is complete, small, and right on a few products."""
 
 from pathlib import Path
 

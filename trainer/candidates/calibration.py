@@ -1,4 +1,4 @@
-"""Calibration: how sure a model may be. Pure functions on arrays."""
+"""Calibration of a model's confidence: pure functions on arrays."""
 
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ Scores = TypeVar("Scores", Floats, Doubles)
 
 
 def fit_temperature(logits: Floats | Doubles, targets: NDArray[np.int64]) -> float:
-    """Find the temperature that minimises the log loss.
+    """Return the temperature that minimises the log loss.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), section 4.2.
     """
@@ -28,10 +28,10 @@ def fit_temperature(logits: Floats | Doubles, targets: NDArray[np.int64]) -> flo
 
 
 def fit_weights(log_probabilities: list[Floats], targets: NDArray[np.int64]) -> list[float]:
-    """Find a weight for each model's log-probabilities `(rows, classes)`, none negative.
+    """Return a non-negative weight for each model's log-probabilities `(rows, classes)`.
 
-    Their weighted sum, through a softmax, has the least log loss: the log-linear pool of Genest
-    and Zidek, "Combining Probability Distributions" (1986), section 3.3.
+    The softmax of their weighted sum has the least log loss: the log-linear pool of Genest and
+    Zidek, "Combining Probability Distributions" (1986), section 3.3.
     """
     stacked = np.stack(log_probabilities).astype(np.float64)
 
@@ -44,19 +44,19 @@ def fit_weights(log_probabilities: list[Floats], targets: NDArray[np.int64]) -> 
 
 
 def softmax(logits: Scores) -> Scores:
-    """Probabilities of logits, shape `(rows, classes)`."""
+    """Return the probabilities of logits, shape `(rows, classes)`."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Scores = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def log_loss(probabilities: Floats | Doubles, targets: NDArray[np.int64]) -> float:
-    """Mean negative log-probability of the true categories, in nats."""
+    """Return the mean negative log-probability of the true categories, in nats."""
     true = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     return float(-np.log(np.maximum(true, 1e-12)).mean())
 
 
 def logs(probabilities: Floats) -> Doubles:
-    """Log-probabilities, not below that of `SMALLEST_PROBABILITY`."""
+    """Return log-probabilities, bounded below by that of `SMALLEST_PROBABILITY`."""
     found: Doubles = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
     return found

@@ -1,4 +1,4 @@
-"""Networks with ImageNet weights: out of a file, or those that Keras fetches."""
+"""Networks with ImageNet weights, from a file or downloaded by Keras."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 
 from shared.errors import RayonError
 
-#: How Keras says that it could not fetch a file (`keras.utils.get_file`).
+#: Part of Keras's message about a failed download (`keras.utils.get_file`).
 _NOT_FETCHED = "URL fetch failure"
 
 
 class WeightsMissing(RayonError):
-    """A network has no weights here; the message says which file would do."""
+    """A network has no weights on this machine; the message names the expected file."""
 
     title = "Weights missing"
 
@@ -24,17 +24,17 @@ def with_weights(
     """Build a network with its ImageNet weights.
 
     Args:
-        build: Takes what Keras calls `weights`: `imagenet`, or `None` for a network without any.
-        file: Arrays in `get_weights()` order; `None` lets Keras fetch its own.
-        name: What such a file is called.
+        build: Called with Keras's `weights` argument: `imagenet`, or `None` for random weights.
+        file: Arrays in `get_weights()` order; `None` lets Keras download its own.
+        name: Usual name of such a file, for the error.
 
     Raises:
-        WeightsMissing: There is no file, and the machine cannot fetch any.
+        WeightsMissing: There is no file, and the download failed.
     """
     if file is not None:
         network = build(None)
         with np.load(file) as arrays:
-            network.set_weights([arrays[one].astype("float32") for one in arrays.files])
+            network.set_weights([arrays[key].astype("float32") for key in arrays.files])
         return network
     try:
         return build("imagenet")

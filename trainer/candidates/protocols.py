@@ -1,9 +1,10 @@
-"""What a model must do to be a candidate, and the list of those that a run tries.
+"""Protocols of candidate models.
 
-A candidate keeps what it learned in a folder of its own; so a fit that is done once need not be
-repeated, and a stopped run goes on where it was. To add one: write a module under
-`trainer/models/`, and add a line to `TEXT`, `IMAGES` or `FUSION` in
-`trainer/candidates/registry.py`.
+A candidate keeps its fitted state in a folder of its own, so a finished fit is not repeated and an
+interrupted run continues. To add a candidate: write a module under `trainer/candidates/text`,
+`image` or `fusion`, and add a line to `TEXT`, `IMAGES` or `FUSION` in
+`trainer/candidates/registry.py`. A step is recomputed when the candidate's module, or any module
+that it imports, is edited; see `trainer.pipeline.source_closure`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from trainer.candidates.onnx.graph import Graph, Storage
 
 Floats = NDArray[np.float32]
 Targets = NDArray[np.int64]
-Tell = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Labels:
 
     Attributes:
         targets: Column numbers, shape `(rows,)`.
-        weights: How much each row counts, shape `(rows,)`; 1 for an official label.
+        weights: Weight of each row, shape `(rows,)`; 1 for an official label.
         classes: Number of categories.
     """
 
@@ -39,69 +40,70 @@ class Labels:
 
     @property
     def is_official(self) -> NDArray[np.bool_]:
-        """Which rows have an official label, shape `(rows,)`."""
+        """Mask of the rows with an official label, shape `(rows,)`."""
         return self.weights >= 1
 
     def take(self, places: NDArray[np.int64]) -> "Labels":
-        """Those of some rows."""
+        """Return the labels of some rows."""
         return Labels(self.targets[places], self.weights[places], self.classes)
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What a fit may use beside its data.
+class FitContext:
+    """The part of a training run's context that candidates may use.
 
     Attributes:
-        seed: Everything random follows from it.
-        weights: Folder with ImageNet weights; `None`: Keras fetches its own.
-        storage: How weights are kept in exported models.
-        tell: Called with a line now and then.
+        seed: Seed of all random numbers.
+        weights: Folder with ImageNet weights; `None` lets Keras download its own.
+        storage: Number format of the weights in exported models.
+        log_line: Called with a progress line from time to time.
         curve: Called with a name, a step and a value after each epoch.
     """
 
     seed: int
     weights: Path | None
     storage: Storage
-    tell: Tell
+    log_line: LogLine
     curve: Callable[[str, int, float], None]
 
 
 class TextCandidate(Protocol):
-    """A model of texts."""
+    """A text model."""
 
     @property
     def name(self) -> str:
-        """For people and files."""
+        """Name in logs, files and the leaderboard."""
 
     @property
     def settings(self) -> Any:
-        """A dataclass of what was chosen; part of the parameters that are logged."""
+        """Dataclass of hyperparameters; logged, and part of the keys of steps."""
 
-    @property
-    def code(self) -> tuple[str, ...]:
-        """Modules whose source decides the result."""
-
-    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
-        """Learn what does not need labels, such as a vocabulary."""
+    def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
+        """Learn state that needs no labels, such as a vocabulary."""
 
     def fit(
-        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        folder: Path,
+        prepared: Path,
+        context: FitContext,
     ) -> None:
-        """Fit on prepared texts and keep everything in `folder`."""
+        """Fit on prepared texts and keep the fitted state in `folder`."""
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
-        """Logits, shape `(len(texts), classes)`."""
+        """Return logits, shape `(len(texts), classes)`."""
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the model to a graph; returns the name of its logits `(batch, classes)`."""
+        """Add the model to a graph; return the name of its logits `(batch, classes)`."""
 
     def reads(self, folder: Path) -> "TextReads":
-        """What the worker must make of a text for this model."""
+        """Return the inputs that the worker must compute from a text for this model."""
 
 
 @dataclass(frozen=True)
 class TextReads:
-    """Inputs of a text model; those that stand together in a release must agree."""
+    """Inputs of a text model; the candidates pooled in one release must agree."""
 
     tokenizer: Path | None = None
     max_tokens: int | None = None
@@ -109,69 +111,65 @@ class TextReads:
 
 
 class ImageCandidate(Protocol):
-    """A model of images: a backbone from pixels to features, and a head on them."""
+    """An image model: a backbone from pixels to features, and a head on the features."""
 
     @property
     def name(self) -> str:
-        """For people and files."""
+        """Name in logs, files and the leaderboard."""
 
     @property
     def settings(self) -> Any:
-        """A dataclass of what was chosen; part of the parameters that are logged."""
-
-    @property
-    def code(self) -> tuple[str, ...]:
-        """Modules whose source decides the result."""
+        """Dataclass of hyperparameters; logged, and part of the keys of steps."""
 
     @property
     def size(self) -> int:
-        """Edge of the images that it reads, in pixels."""
+        """Side of the input images, in pixels."""
 
     @property
     def network(self) -> str:
-        """What the features of its backbone are kept under."""
+        """Name under which the features of the backbone are stored."""
 
-    def missing(self, workshop: Workshop) -> str | None:
-        """Why it cannot be tried here, if so."""
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return the reason why it cannot be tried here; `None` if it can."""
 
-    def fit(self, images: "Images", labels: Labels, folder: Path, workshop: Workshop) -> None:
+    def fit(self, images: "Images", labels: Labels, folder: Path, context: FitContext) -> None:
         """Fit, and keep `backbone.onnx` and the head in `folder`."""
 
     def predict(self, images: "Images", folder: Path) -> Floats:
-        """Logits, shape `(len(images), classes)`."""
+        """Return logits, shape `(len(images), classes)`."""
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the head to a graph that reads `features`; returns the name of its logits."""
+        """Add the head to a graph that reads `features`; return the name of its logits."""
 
 
 class Images(Protocol):
     """Readable images of some rows."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return the number of images."""
 
     def take(self, places: NDArray[np.int64]) -> "Images":
-        """Some of them."""
+        """Return the images at some positions."""
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
-        """What a backbone makes of them, shape `(images, features)`; computed once and kept."""
+        """Return the features of a backbone, shape `(images, features)`; computed once and kept."""
 
     def maps(self, trunk: Path, size: int, path: Path) -> "Maps":
-        """What a part of a network makes of them, on disk, `(images, height, width, channels)`.
+        """Compute the outputs of a part of a network, on disk, `(images, height, width, channels)`.
 
-        A computation that was stopped goes on where it was.
+        An interrupted computation continues.
         """
 
 
 class Maps(Protocol):
-    """Arrays of images, too large for the memory."""
+    """Feature maps of images, too large for memory."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """`(images, height, width, channels)`."""
 
     def __len__(self) -> int:
-        """How many images."""
+        """Return the number of images."""
 
     def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Features:
-        """Read some into memory."""
+        """Read some maps into memory."""

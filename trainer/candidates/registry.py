@@ -1,4 +1,4 @@
-"""Candidates of a training run, a line each; `trainer.candidates.protocols` has how to add one."""
+"""Candidates of a training run; `trainer.candidates.protocols` explains how to add one."""
 
 from trainer.candidates.fusion.network import FeatureNetwork
 from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, Stacking, WeightedMean

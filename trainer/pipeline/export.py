@@ -1,7 +1,9 @@
-"""Writes the chosen models as the ONNX graphs of a release, calibrated and ready to serve."""
+"""Export of the chosen models as a release folder: calibrated ONNX graphs, ready to serve."""
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,10 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from shared.categories import Category
 from shared.errors import InvalidInput
-from shared.inference.manifest import ImagePart, TextPart
+from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.preparation.text import TEXT_PREPARATION
+from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
 from trainer.candidates.text.subwords import TOKENIZER
@@ -31,26 +35,66 @@ class Part(Protocol):
 
     @property
     def candidate(self) -> Any:
-        """What was fitted."""
+        """The fitted candidate."""
 
     @property
     def folder(self) -> Path:
-        """Where it keeps what it learned."""
+        """Folder of the fit."""
 
     @property
     def temperature(self) -> float:
-        """Divides its logits."""
+        """Divisor of its logits."""
 
     @property
     def weight(self) -> float:
-        """How much it counts."""
+        """Weight of its log-probabilities."""
+
+
+@dataclass(frozen=True)
+class ReleaseContents:
+    """Models and description of a release.
+
+    Attributes:
+        text: Parts of the text model; empty if there is none.
+        image: Parts of the image model; empty if there is none.
+        fusion: Combines both modalities; `None` for a release of one modality.
+        trained_on: Sentence about the training data.
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    text: Sequence[Part]
+    image: Sequence[Part]
+    fusion: FusionModel | None
+    trained_on: str
+
+
+def export_release(contents: ReleaseContents, folder: Path, storage: Storage) -> None:
+    """Write a release folder, without figures."""
+    # An interrupted run may have left half a folder.
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("text", "image", "fusion"):
+        (folder / part).mkdir(parents=True)
+    text = export_text(contents.text, folder / "text", storage) if contents.text else None
+    image = export_image(contents.image, folder / "image", storage) if contents.image else None
+    if contents.fusion:
+        contents.fusion.save(folder / "fusion")
+    manifest = ReleaseManifest(
+        name=contents.name,
+        created_at=datetime.now(UTC),
+        categories=contents.categories,
+        text=text,
+        image=image,
+        trained_on=contents.trained_on,
+    )
+    manifest.write(folder)
 
 
 def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPart:
-    """Write `model.onnx` and what it reads; returns what the release says of it.
+    """Write `model.onnx` and its tokenizer; return its entry in the manifest.
 
     Raises:
-        InvalidInput: Candidates that stand together read different subwords.
+        InvalidInput: The candidates of the model read different inputs.
     """
     reads = _common([part.candidate.reads(part.folder) for part in parts])
     graph = Graph(storage)
@@ -72,7 +116,7 @@ def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPa
 
 
 def export_image(parts: Sequence[Part], folder: Path, storage: Storage) -> ImagePart:
-    """Write `backbone.onnx` and `head.onnx`; returns what the release says of them."""
+    """Write `backbone.onnx` and `head.onnx`; return their entry in the manifest."""
     (part,) = parts
     shutil.copyfile(part.folder / "backbone.onnx", folder / "backbone.onnx")
     onnx.save(export_head(parts, storage), folder / "head.onnx")
@@ -85,7 +129,7 @@ def export_image(parts: Sequence[Part], folder: Path, storage: Storage) -> Image
 
 
 def export_head(parts: Sequence[Part], storage: Storage) -> onnx.ModelProto:
-    """The graph from `features` to `probabilities`."""
+    """Return the graph from `features` to `probabilities`."""
     (part,) = parts
     graph = Graph(storage)
     width = features_of(part.folder / "backbone.onnx")
@@ -96,7 +140,7 @@ def export_head(parts: Sequence[Part], storage: Storage) -> onnx.ModelProto:
 
 
 def features_of(backbone: Path) -> int:
-    """Length of the features that a backbone gives."""
+    """Return the length of the features that a backbone computes."""
     output = onnx.load(backbone, load_external_data=False).graph.output[0]
     return int(output.type.tensor_type.shape.dim[-1].dim_value)
 
@@ -106,9 +150,11 @@ def _pool(graph: Graph, parts: Sequence[Part]) -> str:
     weighted = []
     for part in parts:
         logits = part.candidate.export(graph, part.folder)
-        cooled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
-        logs = graph.add("LogSoftmax", cooled, axis=1)
-        weighted.append(graph.add("Mul", logs, graph.constant(np.array(part.weight, np.float32))))
+        scaled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
+        log_probabilities = graph.add("LogSoftmax", scaled, axis=1)
+        weighted.append(
+            graph.add("Mul", log_probabilities, graph.constant(np.array(part.weight, np.float32)))
+        )
     return graph.add("Softmax", graph.add("Sum", *weighted), axis=1, name="probabilities")
 
 

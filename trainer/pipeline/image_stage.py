@@ -1,4 +1,4 @@
-"""The image candidates: each fitted, calibrated and measured."""
+"""Image stage: fit, calibrate and measure each image candidate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
 from trainer.candidates.imagenet import WeightsMissing
 from trainer.candidates.protocols import ImageCandidate, Labels
+from trainer.pipeline.context import TrainingContext
 from trainer.pipeline.export import export_head
 from trainer.pipeline.fitting import (
-    HELD,
-    Bench,
+    PARTS,
     Model,
     Part,
     chosen_first,
@@ -29,97 +29,93 @@ from trainer.pipeline.fitting import (
     temperature,
     uncalibrated,
 )
-from trainer.pipeline.leaderboard import Entry, measure_latency
+from trainer.pipeline.latency import measure_latency
+from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.row_images import RowImages, readable
 from trainer.pipeline.steps import Step, parameters
 
-#: Images of the latency measurement.
+#: Number of images in the latency measurement.
 TIMED_IMAGES = 24
 
 
 @dataclass(frozen=True)
-class _Given:
-    """Rows and their readable images: to fit on, held out, and `test`."""
+class _ImageRows:
+    """Rows and their readable images, by use: `fit`, `held`, `test`."""
 
     rows: dict[str, pd.DataFrame]
     images: dict[str, RowImages]
     labels: Labels
 
 
-def run_images(
-    bench: Bench, candidates: Sequence[ImageCandidate], budget_ms: float
+def run_image_stage(
+    context: TrainingContext, candidates: Sequence[ImageCandidate]
 ) -> tuple[list[Model], list[Entry]]:
     """Fit every image candidate; the chosen model comes first.
 
     Returns:
         The models, and entries of candidates that could not be tried.
     """
-    rows = {
-        name: readable_rows(bench, name, parts)
-        for name, parts in {"fit": ("train", "weak"), "held": HELD, "test": ("test",)}.items()
-    }
+    rows = {name: readable_rows(context, name, parts) for name, parts in PARTS.items()}
     if not len(rows["fit"]) or not len(rows["held"]):
-        bench.workshop.tell("no readable images: this release has no image model")
+        context.log_line("no readable images: this release has no image model")
         return [], []
-    store = bench.work / "features"
-    given = _Given(
+    products = _ImageRows(
         rows,
-        {name: RowImages(part, store, bench.workshop.tell) for name, part in rows.items()},
-        bench.labels(rows["fit"]),
+        {name: RowImages(part, context.features, context.log_line) for name, part in rows.items()},
+        context.labels(rows["fit"]),
     )
-    reasons = {candidate.name: candidate.missing(bench.workshop) for candidate in candidates}
-    missing = [Entry(name, "image", note=why) for name, why in reasons.items() if why]
-    for entry in missing:
-        bench.workshop.tell(f"{entry.name} is not tried: {entry.note}")
-    tried = [_tried(bench, one, given) for one in candidates if not reasons[one.name]]
-    models = [one for one in tried if isinstance(one, Model)]
-    missing += [one for one in tried if isinstance(one, Entry)]
-    return chosen_first(models, budget_ms) if models else [], missing
+    reasons = {one.name: one.unavailable_reason(context.fit) for one in candidates}
+    untried = [Entry(name, "image", note=why) for name, why in reasons.items() if why]
+    for entry in untried:
+        context.log_line(f"{entry.name} is skipped: {entry.note}")
+    outcomes = [_outcome(context, one, products) for one in candidates if not reasons[one.name]]
+    models = [one for one in outcomes if isinstance(one, Model)]
+    untried += [one for one in outcomes if isinstance(one, Entry)]
+    budget_ms = context.settings.budget.image_ms
+    return chosen_first(models, budget_ms) if models else [], untried
 
 
-def _tried(bench: Bench, candidate: ImageCandidate, given: _Given) -> Model | Entry:
-    """The model, or why there is none: one network without weights must not end the training."""
+def _outcome(
+    context: TrainingContext, candidate: ImageCandidate, products: _ImageRows
+) -> Model | Entry:
+    """Return the model, or an entry with the reason: missing weights must not end the training."""
     try:
-        return _run(bench, candidate, given)
+        return _run(context, candidate, products)
     except WeightsMissing as error:
-        bench.workshop.tell(f"{candidate.name} is not tried: {error.detail}")
+        context.log_line(f"{candidate.name} is skipped: {error.detail}")
         return Entry(candidate.name, "image", note=error.detail)
 
 
-def _run(bench: Bench, candidate: ImageCandidate, given: _Given) -> Model:
-    fitted = bench.steps.run(
+def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRows) -> Model:
+    fitted = context.steps.run(
         f"{candidate.name} fit",
-        lambda folder: candidate.fit(given.images["fit"], given.labels, folder, bench.workshop),
-        key=bench.key | parameters(candidate.settings),
-        code=(
-            *candidate.code,
-            "trainer.candidates.onnx.conversion",
-            "trainer.candidates.onnx.graph",
-            "shared.inference.preparation.image",
-        ),
+        lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
+        key=context.key | parameters(candidate.settings),
+        code=[candidate, RowImages],
     )
     predicted = predict(
-        bench,
+        context,
         candidate,
         fitted,
-        lambda name: candidate.predict(given.images[name], fitted.folder),
+        lambda name: candidate.predict(products.images[name], fitted.folder),
     )
-    parts = (Part(candidate, fitted.folder, temperature(bench, given.rows["held"], predicted)),)
-    held, test = probabilities(parts[0], predicted, given.rows)
+    found = temperature(context, products.rows["held"], predicted)
+    parts = (Part(candidate, fitted.folder, found),)
+    held, test = probabilities(parts[0], predicted, products.rows)
     entry = replace(
-        entry_of(bench, candidate.name, "image", given.rows, held, test),
-        before_calibration=uncalibrated(bench, given.rows["test"], predicted),
+        entry_of(context, candidate.name, "image", products.rows, held, test),
+        before_calibration=uncalibrated(context, products.rows["test"], predicted),
         fit_seconds=fitted.seconds,
-        **_image_speed(bench, parts, fitted),
+        **_image_speed(context, parts, fitted),
     )
     return Model(parts, held, test, entry, (fitted,))
 
 
-def _image_speed(bench: Bench, parts: tuple[Part, ...], fitted: Step) -> dict[str, Any]:
+def _image_speed(context: TrainingContext, parts: tuple[Part, ...], fitted: Step) -> dict[str, Any]:
     candidate, folder = parts[0].candidate, parts[0].folder
 
     def measure(into: Path) -> None:
-        onnx.save(export_head(parts, bench.workshop.storage), into / "head.onnx")
+        onnx.save(export_head(parts, context.settings.storage), into / "head.onnx")
         backbone = open_session(folder / "backbone.onnx", threads=0)
         head = open_session(into / "head.onnx", threads=0)
         generator = np.random.default_rng(0)
@@ -133,19 +129,19 @@ def _image_speed(bench: Bench, parts: tuple[Part, ...], fitted: Step) -> dict[st
         latency, rate = measure_latency(call, pixels, batch=4)
         keep_speed(into, latency, rate, ("head.onnx", folder / "backbone.onnx"))
 
-    return speed(bench, candidate.name, measure, parts, (fitted,))
+    return speed(context, candidate.name, measure, parts, exporter=export_head, after=(fitted,))
 
 
-def readable_rows(bench: Bench, name: str, parts: Sequence[str]) -> pd.DataFrame:
-    """Rows of some parts whose images can be decoded whole; which ones is kept."""
-    rows = bench.data.part(*parts, image=True)
-    step = bench.steps.run(
+def readable_rows(context: TrainingContext, name: str, parts: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of some parts whose images decode completely, as a step."""
+    rows = context.data.part(*parts, image=True)
+    step = context.steps.run(
         f"images {name}",
         lambda folder: np.save(folder / "readable.npy", readable(rows, size=64)),
-        key={"data": bench.fingerprint, "parts": list(parts), "rows": len(rows)},
-        code=("shared.inference.preparation.image", "trainer.pipeline.row_images"),
+        key={"data": context.fingerprint, "parts": list(parts), "rows": len(rows)},
+        code=[readable],
     )
     kept: pd.DataFrame = rows[np.load(step.folder / "readable.npy")]
     if len(kept) < len(rows):
-        bench.workshop.tell(f"{len(rows) - len(kept)} of {len(rows)} images cannot be read")
+        context.log_line(f"{len(rows) - len(kept)} of {len(rows)} images cannot be read")
     return kept

@@ -1,33 +1,25 @@
-"""All candidates of a run side by side, and the choice among them."""
+"""Leaderboard of a run's candidates, and the choice among them."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any
 
 from trainer.release.evaluation import Figures
-
-Item = TypeVar("Item")
-
-#: Calls before the first that is timed.
-WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate.
+    """One candidate on the leaderboard.
 
     Attributes:
         modality: `text`, `image` or `fusion`.
-        validation: On held-out rows that decide.
-        test: On rows that only report; `None` where there are none.
-        before_calibration: Expected calibration error and log loss on `test` without calibration.
-        latency_ms: Median time of one product alone, in milliseconds.
-        items_per_second: In batches.
-        size_bytes: Of the exported model.
-        note: Why it was not tried or cannot be served.
+        validation: Figures on the held-out rows that decide.
+        test: Figures on the `test` rows, which only report; `None` if there are no such rows.
+        before_calibration: Expected calibration error and log loss on `test`, uncalibrated.
+        latency_ms: Median latency of a single product, in milliseconds.
+        items_per_second: Throughput in batches.
+        size_bytes: Size of the exported model.
+        note: Reason why it was not tried or cannot be served; empty otherwise.
     """
 
     name: str
@@ -44,45 +36,28 @@ class Entry:
 
     @property
     def is_servable(self) -> bool:
-        """Whether it can be chosen at all."""
+        """True if the candidate was measured and can be served."""
         return self.validation is not None and not self.note
 
 
 def choose(entries: Iterable[Entry], *, budget_ms: float) -> Entry | None:
-    """The best within the latency budget: least log loss on the rows that decide; ties: the faster.
+    """Return the entry with the least log loss within the latency budget; ties go to the faster.
 
-    Log loss and not F1: it counts how sure a model is of every row, and so tells models apart that
-    F1 on a thousand rows cannot; and confidence is what fusion stands on.
+    Log loss decides rather than F1: it accounts for the confidence in every row and so separates
+    models that F1 on a thousand rows cannot, and fusion depends on that confidence.
     """
     within = [one for one in entries if one.is_servable and one.latency_ms <= budget_ms]
-    return min(within, key=_merit) if within else None
+    return min(within, key=_rank) if within else None
 
 
 def marked(entries: Iterable[Entry], chosen: Entry | None) -> list[Entry]:
-    """Entries with the choice marked, best first; those without figures last."""
+    """Return the entries with the choice marked, best first; those without figures last."""
     found = [replace(one, is_chosen=chosen is not None and one == chosen) for one in entries]
-    return sorted(found, key=_merit)
-
-
-def measure_latency(
-    call: Callable[[Sequence[Item]], object], items: Sequence[Item], *, batch: int
-) -> tuple[float, float]:
-    """Median milliseconds of single items, and items per second in batches; both warm."""
-    for item in items[:WARM_UP]:
-        call([item])
-    singles = []
-    for item in items:
-        started = time.perf_counter()
-        call([item])
-        singles.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    for start in range(0, len(items), batch):
-        call(items[start : start + batch])
-    return float(np.median(singles)) * 1000, len(items) / (time.perf_counter() - started)
+    return sorted(found, key=_rank)
 
 
 def as_markdown(entries: Sequence[Entry]) -> str:
-    """The leaderboard as a table."""
+    """Return the leaderboard as a Markdown table."""
     lines = [
         "| candidate | for | validation F1 | log loss | test F1 | official | log loss | ECE "
         "| log loss, ECE uncalibrated | ms | per s | MB | fit s | |",
@@ -93,11 +68,11 @@ def as_markdown(entries: Sequence[Entry]) -> str:
 
 
 def as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The leaderboard for programs."""
+    """Return the leaderboard as JSON-serialisable records."""
     return [asdict(entry) for entry in entries]
 
 
-def _merit(entry: Entry) -> tuple[str, float, float]:
+def _rank(entry: Entry) -> tuple[str, float, float]:
     loss = entry.validation.log_loss if entry.validation else float("inf")
     return entry.modality, round(loss, 4), entry.latency_ms
 

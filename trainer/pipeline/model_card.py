@@ -7,7 +7,7 @@ from typing import Any
 from shared.inference.manifest import ReleaseManifest
 from trainer.pipeline.leaderboard import Entry, as_markdown
 
-#: What the models are, in a line.
+#: One-line descriptions of the models.
 MODELS = {
     "text_ngrams": "hashed words and runs of characters, tf-idf, linear support vector machine",
     "text_rnn": "pretrained subword vectors, bidirectional GRU, attention, max and mean pooling",
@@ -18,12 +18,12 @@ MODELS = {
     "image_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
     "image_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
     "image_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
-    "image_champion": "network of the release that served before, with a head fitted anew",
+    "image_champion": "network of the previous champion, with a newly fitted head",
     "fusion_mean": "weighted mean of both models' probabilities",
     "fusion_log_linear": "weighted sum of both models' log-probabilities",
     "fusion_stacking": "multinomial regression on both models' log-probabilities",
 }
-#: Rows of the table of figures: prefix in the manifest, and what it is called.
+#: Rows of the table of figures: prefix in the manifest, and label.
 PARTS = {
     "text": "text",
     "image": "image",
@@ -33,7 +33,7 @@ PARTS = {
 }
 COLUMNS = ("rows", "f1_plain", "f1_official", "calibration_error", "log_loss")
 
-#: What is known of data whose categories are those of the Rakuten France challenge.
+#: Category codes of the Rakuten France challenge, whose data has known properties.
 CHALLENGE = frozenset((
     10, 40, 50, 60, 1140, 1160, 1180, 1280, 1281, 1300, 1301, 1302, 1320, 1560, 1920, 1940, 2060,
     2220, 2280, 2403, 2462, 2522, 2582, 2583, 2585, 2705, 2905,
@@ -43,8 +43,8 @@ The data is that of the Rakuten France Multimodal Product Data Classification ch
 not be redistributed: no row and no image is in this release."""
 _OWN_DATA = "The data is the operator's own: no row and no image is in this release."
 _WEAK_DATA = """ Weak labels (on which independent
-published systems agree) were trained on, never measured on. The fusion's weights were fitted mostly
-on weakly labelled held-out rows, its confidence on officially labelled ones."""
+published systems agree) were used for training, never for the figures. The fusion's weights were
+fitted mostly on weakly labelled held-out rows, its confidence on officially labelled ones."""
 _CHALLENGE_LIMITS = (
     "* Four of five texts were French; other languages are worse, other scripts unknown.\n"
 )
@@ -58,8 +58,8 @@ into {classes} categories{whose}.
 
 {models}
 
-All probabilities are calibrated by a temperature on held-out rows. Every candidate that was tried,
-the chosen ones in bold; validation rows decided, test rows only report:
+All probabilities are calibrated by a temperature on held-out rows. The table lists every candidate,
+the chosen ones in bold. Validation rows decided; test rows only report.
 
 {board}
 
@@ -86,9 +86,9 @@ category's share in the Rakuten France challenge's training set, where that is k
 
 ## Limits
 
-{limits}* A product outside the {classes} categories gets one of them all the same.
-* The image model alone is weak; it helps beside a text.
-* Test rows with both a text and an image are few: read the fusion's figure with its error.
+{limits}* A product outside the {classes} categories still gets one of them.
+* The image model alone is weak; it helps when there is a text too.
+* Few test rows have both a text and an image: the fusion's figures have a wide margin of error.
 
 ## Licences
 
@@ -105,13 +105,13 @@ def model_card(
     *,
     has_weak_labels: bool,
 ) -> str:
-    """Write what a release is, what it was trained on, how good it is, and its limits.
+    """Return the model card: models, training data, figures and limits of a release.
 
     Args:
-        manifest: Of the release.
+        manifest: Manifest of the release.
         board: All candidates of the run.
-        settings: Of each candidate, by its name.
-        has_weak_labels: Whether some rows were labelled by other systems.
+        settings: Settings by candidate name.
+        has_weak_labels: True if some rows were labelled by other systems.
     """
     names = [entry.name for entry in board if entry.is_chosen]
     is_challenge = {category.code for category in manifest.categories} == CHALLENGE

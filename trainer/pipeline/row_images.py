@@ -1,4 +1,4 @@
-"""The images of some rows, as candidates read them: through networks, once, kept on disk."""
+"""Images of some rows, as candidates read them: network outputs, computed once and kept on disk."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,27 +17,27 @@ from shared.inference.releases.image_model import Features
 from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 
-#: Images that are decoded ahead while a network works on those before.
+#: Images that are decoded ahead of the network.
 CHUNK = 32
-#: Images that a network sees at once; Xception on a CPU gains nothing from more than one.
+#: Images in one call of a network; Xception on a CPU gains nothing from more than one.
 BATCH = 1
-#: Maps are written to disk after this many images.
+#: Number of images after which maps are flushed to disk.
 FLUSH_EVERY = 416
 DECODERS = 2
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Arrays of images on disk, shape `(images, height, width, channels)`.
+    """Feature maps of images on disk, shape `(images, height, width, channels)`.
 
-    Every look opens the file anew: what was looked at before does not stay in memory.
+    Every read maps the file anew, so that pages read before do not stay in memory.
     """
 
     path: Path
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all."""
+        """Shape of all maps."""
         shape: tuple[int, ...] = np.load(self.path, mmap_mode="r").shape
         return shape
 
@@ -45,39 +45,39 @@ class Maps:
         return self.shape[0]
 
     def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Features:
-        """Read some into memory."""
+        """Read some maps into memory."""
         return np.array(np.load(self.path, mmap_mode="r")[chosen])
 
 
 @dataclass(frozen=True)
 class RowImages:
-    """Images of rows that all can be read; see `readable`.
+    """Images of rows, all of them readable; see `readable`.
 
     Args:
-        rows: With a `image` each, a reference for `read_image`.
-        store: Folder of the features, one below it for each backbone.
-        tell: Called with a line now and then.
+        rows: Products with an `image` each, a reference for `read_image`.
+        store: Folder of the features, one folder below it for each backbone.
+        log_line: Called with a progress line from time to time.
     """
 
     rows: pd.DataFrame
     store: Path
-    tell: Callable[[str], None]
+    log_line: Callable[[str], None]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, places: NDArray[np.int64]) -> "RowImages":
-        """Some of them."""
+        """Return the images at some positions."""
         return replace(self, rows=self.rows.iloc[places])
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
-        """What a backbone makes of them, shape `(images, features)`."""
+        """Return the features of a backbone, shape `(images, features)`."""
         kept = FeatureStore(self.store / extractor_id(name, backbone))
-        found = extract_features(self.rows, backbone, kept, size=size, tell=self.tell)
+        found = extract_features(self.rows, backbone, kept, size=size, log_line=self.log_line)
         return kept.of(found.hashes.tolist())
 
     def maps(self, trunk: Path, size: int, path: Path) -> Maps:
-        """What a part of a network makes of them, on disk."""
+        """Compute the outputs of a part of a network, on disk; continues after an interruption."""
         session = open_session(trunk, threads=0)
         done_path = path.with_suffix(".done")
         done = int(done_path.read_text()) if done_path.exists() else 0
@@ -90,10 +90,10 @@ class RowImages:
             maps[start : start + len(found)] = found
             if (start + len(found)) % FLUSH_EVERY == 0:
                 maps.flush()
-                # What was written does not stay in memory.
+                # Mapping the file anew releases the pages that were written.
                 maps = np.lib.format.open_memmap(path, "r+")
                 done_path.write_text(str(start + len(found)))
-                self.tell(f"{start + len(found)} of {len(self)} images")
+                self.log_line(f"{start + len(found)} of {len(self)} images")
         if maps is not None:
             maps.flush()
         return Maps(path)
@@ -114,7 +114,7 @@ class RowImages:
 
 
 def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
-    """Which rows' images can be decoded whole, shape `(rows,)`."""
+    """Return a mask of the rows whose image decodes completely, shape `(rows,)`."""
 
     def is_readable(path: str) -> bool:
         try:

@@ -1,6 +1,6 @@
-"""Speed of a release's ONNX models beside the same models in TensorFlow, in one run.
+"""Benchmark of a release's ONNX models against the same models in TensorFlow, in one run.
 
-The Keras models are not shipped: the folder that `train` worked in holds them among its steps.
+A release does not contain the Keras models; the work folder of `train` keeps them in its steps.
 """
 
 import tempfile
@@ -34,11 +34,11 @@ from trainer.pipeline.steps import MARKER
 from trainer.pipeline.text_stage import prepared_texts
 
 STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
-#: Long enough that a pause of the machine does not decide.
+#: Duration of one measurement: long enough that a short stall does not decide.
 SECONDS = 4.0
 TEXT_BATCHES = (1, 16, 64, 256)
 IMAGE_BATCHES = (1, 4)
-#: Tokens of a benchmark text: between the challenge's median, 22, and the longest read, 96.
+#: Tokens in a benchmark text: between the challenge's median, 22, and the longest read, 96.
 TEXT_TOKENS = 40
 
 Call = Callable[[NDArray[np.generic]], object]
@@ -46,7 +46,7 @@ Call = Callable[[NDArray[np.generic]], object]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A candidate alone, as `trainer.pipeline.export` reads it."""
+    """A single candidate, in the form that `trainer.pipeline.export` reads."""
 
     candidate: Any
     folder: Path
@@ -55,10 +55,10 @@ class Fitted:
 
 
 def bench_text(work: Path, threads: int) -> Iterator[str]:
-    """Measure the recurrent network, best batch of each; yields lines to print.
+    """Measure the recurrent network at the best batch size of each runtime; yield lines to print.
 
     Raises:
-        InvalidInput: No run in `work` has fitted it.
+        InvalidInput: No run in `work` has fitted the network.
     """
     _limit_tensorflow(threads)
     candidate = TextRnn()
@@ -70,23 +70,23 @@ def bench_text(work: Path, threads: int) -> Iterator[str]:
     ]
     signature = [tf.TensorSpec((None, None), tf.int32)]
     plain = tf.function(lambda x: _mean(members, x), input_signature=signature)
-    with tempfile.TemporaryDirectory() as aside:
-        export_text((Fitted(candidate, folder),), Path(aside), "int8")
+    with tempfile.TemporaryDirectory() as folder_name:
+        export_text((Fitted(candidate, folder),), Path(folder_name), "int8")
         calls = {
-            "onnx": _onnx(_session(Path(aside) / "model.onnx", threads), "tokens"),
+            "onnx": _onnx(_session(Path(folder_name) / "model.onnx", threads), "tokens"),
             "tensorflow": plain,
             "onnx converted by tf2onnx": _onnx(
-                _converted(plain, signature, Path(aside), threads), "x"
+                _converted(plain, signature, Path(folder_name), threads), "x"
             ),
         }
         yield from _compare("texts", calls, batches)
 
 
 def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]:
-    """Measure Xception and its head, best batch of each; yields lines to print.
+    """Measure Xception and its head at the best batch size of each runtime; yield lines to print.
 
     Raises:
-        InvalidInput: No run in `work` has fitted it.
+        InvalidInput: No run in `work` has fitted the network.
     """
     candidate = XceptionFrozen()
     folder = newest_fit(work, candidate.name)
@@ -102,8 +102,8 @@ def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]
         lambda x: head(backbone(tf.cast(x, tf.float32), training=False), training=False),
         input_signature=signature,
     )
-    with tempfile.TemporaryDirectory() as aside:
-        top = Path(aside) / "head.onnx"
+    with tempfile.TemporaryDirectory() as folder_name:
+        top = Path(folder_name) / "head.onnx"
         onnx.save(export_head((Fitted(candidate, folder),), "int8"), top)
         above = _session(top, threads)
 
@@ -115,7 +115,7 @@ def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]
 
 
 def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
-    """What small weights cost: each text candidate in 8 bits, half and full precision.
+    """Measure the cost of small weights: each text candidate in 8 bits, half and full precision.
 
     Yields:
         Lines of a table: size, texts per second in batches, F1 on the `test` rows, and the largest
@@ -130,10 +130,10 @@ def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
         score = f1_score(targets, fitted.argmax(axis=1), average="weighted")
         yield f"{candidate.name:<16}{'fitted':<10}{'':>7}{'':>9}{score:>9.4f}"
         for storage in STORAGES:
-            with tempfile.TemporaryDirectory() as name:
-                reads = export_text((Fitted(candidate, folder),), Path(name), storage)
-                session = _session(Path(name) / "model.onnx", 0)
-                inputs = TextInputs.load(Path(name), reads)
+            with tempfile.TemporaryDirectory() as folder_name:
+                reads = export_text((Fitted(candidate, folder),), Path(folder_name), storage)
+                session = _session(Path(folder_name) / "model.onnx", 0)
+                inputs = TextInputs.load(Path(folder_name), reads)
                 started = time.perf_counter()
                 found = np.concatenate(
                     [
@@ -142,7 +142,7 @@ def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
                     ]
                 )
                 rate = len(texts) / (time.perf_counter() - started)
-                size = (Path(name) / "model.onnx").stat().st_size / 1e6
+                size = (Path(folder_name) / "model.onnx").stat().st_size / 1e6
             score = f1_score(targets, found.argmax(axis=1), average="weighted")
             largest = float(np.abs(found - fitted).max())
             yield (
@@ -152,7 +152,7 @@ def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
 
 
 def newest_fit(work: Path, name: str) -> Path:
-    """Folder of a candidate's last finished fit. Raises `InvalidInput` if there is none."""
+    """Return the folder of a candidate's last finished fit. Raises `InvalidInput` if none."""
     found = [path.parent for path in (work / "steps").glob(f"{name}-fit-*/{MARKER}")]
     if not found:
         raise InvalidInput(f"Expected a finished fit of {name} in {work}. Received: none")
@@ -160,19 +160,19 @@ def newest_fit(work: Path, name: str) -> Path:
 
 
 def _compare(
-    what: str, calls: dict[str, Call], batches: Sequence[NDArray[np.generic]]
+    kind: str, calls: dict[str, Call], batches: Sequence[NDArray[np.generic]]
 ) -> Iterator[str]:
     rates = {
         name: {len(batch): _rate(call, batch) for batch in batches} for name, call in calls.items()
     }
     for name, found in rates.items():
         listed = ", ".join(f"{rate:.1f} at {size}" for size, rate in found.items())
-        yield f"{what}/s {name}: {max(found.values()):.1f} ({listed})"
+        yield f"{kind}/s {name}: {max(found.values()):.1f} ({listed})"
     for name in list(rates)[1:]:
-        # One's best batch is not the other's; a service mostly sees the small ones.
+        # The best batch sizes differ, and a service mostly sees small batches.
         at = ", ".join(f"{rates['onnx'][n] / rates[name][n]:.2f} at {n}" for n in rates[name])
         best = max(rates["onnx"].values()) / max(rates[name].values())
-        yield f"{what}: onnx / {name} = {best:.2f} at the best batch of each ({at})"
+        yield f"{kind}: onnx / {name} = {best:.2f} at the best batch of each ({at})"
 
 
 def _converted(
@@ -181,7 +181,7 @@ def _converted(
     work: Path,
     threads: int,
 ) -> onnxruntime.InferenceSession:
-    """What one gets without writing the graph by hand: the recurrent layer becomes a loop."""
+    """Return the graph that tf2onnx makes, in which the recurrent layer is a loop."""
     path = work / "text_converted.onnx"
     tf2onnx.convert.from_function(
         function, input_signature=signature, opset=OPSET, output_path=str(path)

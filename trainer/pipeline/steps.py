@@ -1,15 +1,14 @@
-"""Steps that keep their results by content: what was computed once is not computed again.
+"""Training steps whose results are kept by content, so that nothing is computed twice.
 
 A step's folder is named by a hash of everything that decides its result: its parameters, the keys
-of the steps it stands on, the source of its modules, and the versions of the libraries. joblib's
-`Memory` hashes one function and pickles what it returns; steps here depend on modules and on each
-other, and what they make are files of many megabytes.
+of the steps that it reads, the source of its code and of all modules that the code imports, and
+the versions of the libraries. joblib's `Memory` hashes one function and pickles what it returns;
+steps here depend on modules and on each other, and produce files of many megabytes.
 """
 
 import errno
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import RayonError
+from trainer.pipeline.source_closure import SourceClosure
 
 #: Written last; a folder without it is not finished.
 MARKER = "step.json"
@@ -41,20 +41,20 @@ HASH_DIGITS = 16
 
 
 class StepFailed(RayonError):
-    """A step could not keep its result; the message says which and why."""
+    """A step could not keep its result; the message names the step and the reason."""
 
     title = "Step failed"
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is known of a finished step.
+    """A finished step and where its result lies.
 
     Attributes:
-        key: Hash of everything that decided the result; other steps stand on it.
-        seconds: How long it took when it was computed.
-        peak_megabytes: Largest resident memory of the process until its end.
-        is_reused: Whether it was found and not computed.
+        key: Hash of everything that decided the result; part of the keys of later steps.
+        seconds: Duration of the computation.
+        peak_megabytes: Largest resident memory of the process until the step ended.
+        is_reused: True if an earlier run computed the result.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Step:
 
 
 class Steps:
-    """Runs the steps of one training run.
+    """The steps of one training run.
 
     Args:
-        work: Where results are kept, under `steps/`.
-        total: How many steps are expected, for the progress.
+        work: Folder of kept results, under `steps/`.
+        total: Expected number of steps, for the progress.
         progress: File that gets a JSON line whenever a step begins or ends; others may read it.
     """
 
@@ -79,6 +79,7 @@ class Steps:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._progress = progress
         self._total = total
+        self._sources = SourceClosure()
         self.finished: list[Step] = []
 
     def run(
@@ -87,30 +88,31 @@ class Steps:
         produce: Callable[[Path], None],
         *,
         key: Mapping[str, Any],
-        code: Sequence[str],
+        code: Sequence[object],
         after: Sequence[Step] = (),
     ) -> Step:
-        """Find a step's result, or compute it.
+        """Return the kept result of a step, or compute it.
 
-        A step that was stopped gets the folder it had begun, so it may go on from there; what it
-        finds in it was written by the same code for the same data.
+        A step that was interrupted gets the folder it had begun and may continue from there; the
+        files in it were written by the same code for the same data.
 
         Args:
-            name: For people, and part of the folder's name.
+            name: Shown to people, and part of the folder's name.
             produce: Called with the folder to fill.
-            key: Everything that decides the result, as JSON knows it.
-            code: Modules whose source decides the result.
+            key: All parameters that decide the result; must be serialisable as JSON.
+            code: Functions, classes or instances that compute the result. The source of their
+                modules, and of all modules that those import, is part of the hash.
             after: Steps whose results are read.
 
         Raises:
             StepFailed: The disk is full, or the folder cannot be written.
         """
-        self._tell(name)
+        self._write_progress(name)
         content = {
             "name": name,
             "key": key,
             "after": [step.key for step in after],
-            "code": {module: _source_hash(module) for module in sorted(set(code))},
+            "code": self._sources.hashes(code),
             "libraries": _versions(),
         }
         digest = hashlib.sha256(
@@ -124,7 +126,7 @@ class Steps:
         else:
             step = self._compute(name, digest, folder, content, produce)
         self.finished.append(step)
-        self._tell(name)
+        self._write_progress(name)
         return step
 
     def prune(self) -> None:
@@ -136,11 +138,11 @@ class Steps:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def table(self) -> str:
-        """The steps of this run, in Markdown."""
+        """Return the steps of this run as a Markdown table."""
         lines = ["| step | seconds | peak MB | |", "|---|---:|---:|---|"]
         lines += [
             f"| {step.name} | {step.seconds:.1f} | {step.peak_megabytes:.0f} "
-            f"| {'kept from before' if step.is_reused else ''} |"
+            f"| {'reused' if step.is_reused else ''} |"
             for step in self.finished
         ]
         return "\n".join(lines)
@@ -153,11 +155,11 @@ class Steps:
         content: Mapping[str, Any],
         produce: Callable[[Path], None],
     ) -> Step:
-        aside = folder.with_name(f"{folder.name}.part")
+        unfinished = folder.with_name(f"{folder.name}.part")
         started = time.monotonic()
         try:
-            aside.mkdir(exist_ok=True)
-            produce(aside)
+            unfinished.mkdir(exist_ok=True)
+            produce(unfinished)
             seconds = time.monotonic() - started
             record = {
                 **content,
@@ -166,13 +168,13 @@ class Steps:
                 "peak_megabytes": _peak_megabytes(),
                 "finished_at": datetime.now(UTC).isoformat(),
             }
-            (aside / MARKER).write_text(json.dumps(record, indent=1, default=str), "utf-8")
-            aside.rename(folder)
+            (unfinished / MARKER).write_text(json.dumps(record, indent=1, default=str), "utf-8")
+            unfinished.rename(folder)
         except OSError as error:
-            raise StepFailed(_explained(name, aside, error)) from error
+            raise StepFailed(_explained(name, unfinished, error)) from error
         return Step(name, digest, folder, seconds, record["peak_megabytes"], is_reused=False)
 
-    def _tell(self, name: str) -> None:
+    def _write_progress(self, name: str) -> None:
         if self._progress is None:
             return
         line = {
@@ -186,7 +188,7 @@ class Steps:
 
 
 def parameters(settings: Any) -> dict[str, Any]:
-    """Settings as JSON knows them, for a step's key and for the log."""
+    """Return a settings dataclass as plain JSON values, for a step's key and for the log."""
     return dict(json.loads(json.dumps(asdict(settings), default=lambda one: one.model_dump())))
 
 
@@ -202,13 +204,6 @@ def _read(folder: Path) -> Step:
     )
 
 
-def _source_hash(module: str) -> str:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise ValueError(f"Expected an importable module. Received: {module!r}")
-    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:HASH_DIGITS]
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
@@ -221,7 +216,7 @@ def _versions() -> dict[str, str]:
 
 
 def _peak_megabytes() -> float:
-    # Linux gives kilobytes.
+    # Linux reports kilobytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -230,6 +225,6 @@ def _explained(name: str, folder: Path, error: OSError) -> str:
         free = shutil.disk_usage(folder.parent).free // 2**20
         return (
             f"The disk is full in the step {name!r}: {free} MB are free in {folder.parent}. "
-            "Finished steps are kept; make room and start again"
+            "Finished steps are kept; free some space and start again"
         )
     return f"The step {name!r} could not keep its result: {error}"

@@ -1,7 +1,7 @@
-"""Writes down what a training run did: into a folder, and into MLflow where there is one.
+"""Record of a training run: in a folder, and in MLflow if there is one.
 
-Everything is written into the folder first and sent to MLflow at the end, so a registry that is
-down for an hour costs a run nothing.
+Everything is written into the folder first and sent to MLflow at the end, so an outage of MLflow
+does not stop a run.
 """
 
 import importlib.metadata
@@ -40,21 +40,21 @@ Floats = NDArray[np.float32]
 log = structlog.get_logger(__name__)
 
 EXPERIMENT = "rayon"
-#: How long a registry that does not answer is waited for at the end of a run.
+#: How long to retry MLflow at the end of a run.
 PATIENCE_SECONDS = 60.0
-#: MLflow takes this many parameters or metrics in one call.
+#: Most parameters or metrics that MLflow accepts in one call.
 CHUNK = 100
-#: Bins of the reliability diagram.
+#: Number of bins in the reliability diagram.
 BINS = 15
 
 
 class Tracking:
-    """One training run.
+    """Record of one training run.
 
     Args:
-        folder: Gets `log.txt`, plots and tables.
-        mlflow_url: Where runs are kept; `None`: only in the folder.
-        echo: Whether lines are printed too.
+        folder: Folder of `log.txt`, plots and tables.
+        mlflow_url: Address of MLflow; `None` keeps the run in the folder only.
+        echo: True to print the log lines too.
     """
 
     def __init__(self, folder: Path, mlflow_url: str | None = None, *, echo: bool = True) -> None:
@@ -70,15 +70,15 @@ class Tracking:
         self._client = MlflowClient(mlflow_url) if mlflow_url else None
         self.run_id: str | None = None
         if self._client is not None:
-            # A run that is seen while it lasts; if MLflow is down, it is made at the end.
+            # Created now so that the run is visible while it lasts; if MLflow is down, at the end.
             with suppress(MlflowException):
                 self.run_id = _create_run(self._client)
-        self.tell(
+        self.log_line(
             f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores"
         )
-        self.tell(", ".join(f"{name} {version}" for name, version in _packages().items()))
+        self.log_line(", ".join(f"{name} {version}" for name, version in _packages().items()))
 
-    def tell(self, line: str) -> None:
+    def log_line(self, line: str) -> None:
         """Write a line into `log.txt`."""
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
@@ -86,31 +86,31 @@ class Tracking:
             print(line, flush=True)  # noqa: T201 - the log of a command
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Note parameters, nested ones by a dotted name."""
+        """Record parameters, nested ones under a dotted name."""
         flat = _flat(values)
         self._parameters |= flat
         for name, value in flat.items():
-            self.tell(f"  {name} = {value}")
+            self.log_line(f"  {name} = {value}")
 
     def curve(self, name: str, step: int, value: float) -> None:
-        """Note a point of a curve, such as the loss of an epoch."""
+        """Record a point of a curve, such as the loss of an epoch."""
         self._curves.append((name, step, value))
 
     def figures(self, values: Mapping[str, float]) -> None:
-        """Note final figures."""
+        """Record final figures."""
         self._figures |= values
 
     def file(self, path: Path) -> None:
-        """Keep a file with the run."""
+        """Attach a file to the run."""
         self._files.append(path)
 
     def predictions(
         self, name: str, probabilities: Floats, targets: NDArray[np.int64], classes: list[str]
     ) -> None:
-        """Draw the confusion matrix and the reliability diagram, and tell F1 by category.
+        """Draw the confusion matrix and the reliability diagram, and write F1 by category.
 
         Args:
-            name: Of the model.
+            name: Name of the model.
             probabilities: Shape `(rows, classes)`.
             targets: Column numbers, shape `(rows,)`.
             classes: Names of the columns.
@@ -124,28 +124,28 @@ class Tracking:
         path.write_text(str(report), "utf-8")
         self._files.append(path)
         self._files.append(
-            _drawn_confusion(self._folder / f"{name}_confusion.svg", targets, predicted, classes)
+            _draw_confusion(self._folder / f"{name}_confusion.svg", targets, predicted, classes)
         )
         self._files.append(
-            _drawn_reliability(self._folder / f"{name}_reliability.svg", probabilities, targets)
+            _draw_reliability(self._folder / f"{name}_reliability.svg", probabilities, targets)
         )
 
     def finish(self, *, failed: bool = False) -> str | None:
-        """Send everything to MLflow; returns a sentence if it could not be sent."""
+        """Send everything to MLflow; return an error sentence if that fails."""
         (self._folder / "curves.json").write_text(json.dumps(self._curves), "utf-8")
         if self._client is None:
             return None
-        patiently = Retrying(
+        retry = Retrying(
             retry=retry_if_exception_type(MlflowException),
             stop=stop_after_delay(PATIENCE_SECONDS),
             wait=wait_exponential(0.5, max=10),
         )
         try:
-            patiently(self._send, self._client, failed)
+            retry(self._send, self._client, failed)
         except RetryError as error:
             reason = error.last_attempt.exception()
-            sentence = f"MLflow did not take the run; it is kept in {self._folder}: {reason}"
-            log.warning("run_not_tracked", folder=str(self._folder), error=str(reason))
+            sentence = f"MLflow did not accept the run; it is kept in {self._folder}: {reason}"
+            log.warning("run_tracking_failed", folder=str(self._folder), error=str(reason))
             return sentence
         return None
 
@@ -190,7 +190,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _drawn_confusion(
+def _draw_confusion(
     path: Path, targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: list[str]
 ) -> Path:
     matrix = confusion_matrix(
@@ -206,8 +206,8 @@ def _drawn_confusion(
     return _saved(figure, path)
 
 
-def _drawn_reliability(path: Path, probabilities: Floats, targets: NDArray[np.int64]) -> Path:
-    """Accuracy by confidence (DeGroot and Fienberg 1983), and how many rows stand behind it."""
+def _draw_reliability(path: Path, probabilities: Floats, targets: NDArray[np.int64]) -> Path:
+    """Draw accuracy by confidence (DeGroot and Fienberg 1983) above the number of rows."""
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == targets
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)

@@ -1,7 +1,7 @@
-"""What a release saw when it was made: the sample that its answers are compared with.
+"""Drift reference of a release: the sample with which the monitor compares its answers.
 
-It is measured on held-out products, that no model of the release was fitted on, with the code that
-serves; on products that were learned a model is surer than it will ever be again.
+It is measured with the serving code on held-out products, on which no model of the release was
+fitted; on its training products a model is more confident than on any later ones.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 HELD_OUT = ("test", "validation", "weak_held")
-#: Drawn from all held-out products. Beside a window of 1,000 an endless reference would leave six
-#: tenths of what chance does; this one takes 150 kB of a release.
+#: Size of the sample of held-out products. With a window of 1,000, even an infinite reference would
+#: leave six tenths of the sampling noise; this size takes 150 kB of a release.
 MOST_PRODUCTS = 1_700
 
 
@@ -34,7 +34,7 @@ def measure_reference(release: LoadedRelease, data: Dataset) -> Sample:
 
 
 def scored(release: LoadedRelease, data: Dataset, rows: pd.DataFrame) -> Products:
-    """Describe and score products of a dataset, as the monitor sees those that were answered."""
+    """Describe and score products of a dataset as the monitor does with answered products."""
     texts = list(zip(rows["designation"], rows["description"], strict=True))
     images = {
         place: describe_image(data.read_image(reference))
@@ -47,7 +47,7 @@ def scored(release: LoadedRelease, data: Dataset, rows: pd.DataFrame) -> Product
 
 
 def answers_of(scores: Mapping[Modality, Floats], fusion: FusionModel | None) -> Counts:
-    """Column of each product's answer, as it is served; -1 where nothing was scored."""
+    """Return the column of each product's served answer; -1 if no model scored it."""
     (first, *others) = scores.values()
     fused = first.copy()
     for other in others:
@@ -78,18 +78,18 @@ def _scores(
 
 
 def reference_rows(data: Dataset) -> pd.DataFrame:
-    """The held-out products that a reference is made of: the same ones whenever it is made."""
+    """Return the held-out products of the reference; the choice is deterministic."""
     held = data.part(*HELD_OUT)
     return held.iloc[np.argsort(_digests(held), kind="stable")[:MOST_PRODUCTS]]
 
 
 def other_rows(data: Dataset) -> pd.DataFrame:
-    """The held-out products that no reference is made of: what a window may be tried on."""
+    """Return the held-out products outside the reference, for experiments with windows."""
     return data.part(*HELD_OUT).drop(index=reference_rows(data).index)
 
 
 def _digests(rows: pd.DataFrame) -> list[str]:
-    """A hash of each product, which puts them in an order that means nothing."""
+    """Return a hash of each product, for a deterministic arbitrary order."""
     images = map(file_name, rows["image"])
-    said = zip(rows["designation"], rows["description"], images, strict=True)
-    return [sha256("\n".join(values).encode()).hexdigest() for values in said]
+    contents = zip(rows["designation"], rows["description"], images, strict=True)
+    return [sha256("\n".join(values).encode()).hexdigest() for values in contents]

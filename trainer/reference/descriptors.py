@@ -1,7 +1,7 @@
-"""What a product looks like, in a few numbers that people understand.
+"""Descriptors of products: a few numbers that people understand.
 
-Content only: what no model sees, such as the size of a file or capital letters, is left out, for it
-may change with a supplier's software and makes no answer worse.
+They cover content only. Properties that no model sees, such as file size or capital letters, may
+change with a supplier's software without making an answer worse.
 """
 
 import re
@@ -18,7 +18,7 @@ from trainer.datasets.languages import NO_TEXT, UNSURE, detect
 
 Floats = NDArray[np.float64]
 
-#: Languages of which each has a number of its own; all others share one.
+#: Languages with a descriptor of their own; all others share one.
 SPOKEN = ("French", "English", "German", "Spanish", "Italian")
 TEXT_NAMES = (
     "characters",
@@ -38,8 +38,8 @@ IMAGE_NAMES = (
     "share of black",
     "sharpness",
 )
-#: Side at which images are looked at.
-GLANCE_PIXELS = 64
+#: Side of the image thumbnails, in pixels.
+THUMBNAIL_PIXELS = 64
 _WHITE, _BLACK = 245, 10
 _WORD = re.compile(r"\w+")
 
@@ -50,7 +50,7 @@ class Texts:
 
     Attributes:
         numbers: Shape `(texts, len(TEXT_NAMES))`.
-        languages: As `trainer.datasets.languages` names them.
+        languages: Names from `trainer.datasets.languages`.
     """
 
     numbers: Floats
@@ -58,7 +58,7 @@ class Texts:
 
 
 def describe_texts(products: Iterable[tuple[str, str]]) -> Texts:
-    """Describe titles and descriptions, as the model reads them."""
+    """Describe titles and descriptions in the form that the model reads."""
     texts = [product_text(title, body) for title, body in products]
     languages = detect(texts)
     numbers = [
@@ -69,9 +69,9 @@ def describe_texts(products: Iterable[tuple[str, str]]) -> Texts:
 
 
 def describe_image(content: bytes) -> Floats | None:
-    """Describe an image; `None` for one that cannot be read. Shape `(len(IMAGE_NAMES),)`."""
+    """Describe an image, shape `(len(IMAGE_NAMES),)`; `None` if it is unreadable."""
     try:
-        pixels = prepare(content, GLANCE_PIXELS).astype(np.float64)
+        pixels = prepare(content, THUMBNAIL_PIXELS).astype(np.float64)
     except ImageUnreadable:
         return None
     grey = pixels.mean(axis=2)

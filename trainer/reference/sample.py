@@ -1,4 +1,4 @@
-"""Some products as the monitor sees them: a release's reference, or a window of its answers."""
+"""A sample of products for the monitor: a release's reference, or a window of its answers."""
 
 import io
 import json
@@ -20,29 +20,29 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 REFERENCE = Path("reference/reference.npz")
-#: Less likely is as good as impossible; without a floor a single zero would outweigh all else.
+#: Lower bound of probabilities; without one, a single zero would outweigh everything else.
 FLOOR = 1e-4
-#: What is counted about the quality of products, and what each is called.
+#: Quality problems that are counted, with their descriptions.
 QUALITY = {
     "empty_title": "without a title",
     "no_text": "without any text",
     "image_unreadable": "with an image that cannot be read",
     "image_blank": "with an image that shows nothing",
 }
-#: The language of a shorter text is a guess.
-TELLING_CHARACTERS = 40
-#: An image whose brightness deviates less, of 255, shows nothing.
+#: Fewest characters from which the language can be detected reliably.
+LANGUAGE_CHARACTERS = 40
+#: An image is blank if the standard deviation of its brightness, of 255, is below this.
 BLANK_CONTRAST = 2.0
 NAMES = {Modality.TEXT: TEXT_NAMES, Modality.IMAGE: IMAGE_NAMES}
 
 
 @dataclass(frozen=True)
 class View:
-    """One modality of some products: a row for each that has it and was scored.
+    """One modality of some products, with a row for each scored product that has it.
 
     Attributes:
         descriptors: Shape `(rows, descriptors)`, the columns of `NAMES`.
-        probabilities: Shape `(rows, classes)`, as the release's model gave them.
+        probabilities: Probabilities of the release's model, shape `(rows, classes)`.
         products: Position of each row's product in the sample, shape `(rows,)`.
     """
 
@@ -52,10 +52,10 @@ class View:
 
     @classmethod
     def of(cls, descriptors: Floats, probabilities: Floats, products: Counts) -> "View":
-        """Round as a release's reference is rounded.
+        """Return a view rounded like a release's stored reference.
 
-        Otherwise a number that is the same for all products would differ by its last digits, and a
-        classifier would tell the samples apart by those.
+        Without rounding, a number that is the same for all products would differ in its last
+        digits, and the domain classifier would separate the samples by those.
         """
         return cls(
             descriptors.astype(np.float32).astype(np.float64),
@@ -65,28 +65,28 @@ class View:
 
     @property
     def features(self) -> Floats:
-        """What is compared: descriptors, and how likely each category is, as logarithms.
+        """Compared columns: descriptors, and log-probabilities of the categories.
 
-        A model's own outputs are what shows a shift best (black box shift detection; Rabanser,
-        Günnemann and Lipton, "Failing Loudly", 2019); descriptors say in words what it is.
+        A model's own outputs reveal a shift best (black box shift detection; Rabanser, Günnemann
+        and Lipton, "Failing Loudly", 2019); descriptors explain it in words.
         """
         logs = np.log(np.maximum(self.probabilities, FLOOR))
         return np.concatenate([self.descriptors, logs], axis=1)
 
     def take(self, rows: Counts) -> "View":
-        """Some of the rows."""
+        """Return some of the rows."""
         return View(self.descriptors[rows], self.probabilities[rows], self.products[rows])
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Products, in the order in which they were answered.
+    """Products in the order of their answers.
 
     Attributes:
-        answers: Column of each product's answer, shape `(products,)`; -1 where there is none.
-        views: By modality.
-        agreement: For how many products text and image say the same, of those that have both.
-        quality: Of each name in `QUALITY` and `language: <name>`: how many products, of how many.
+        answers: Column of each product's answer, shape `(products,)`; -1 if there is none.
+        views: Scored products by modality.
+        agreement: Number of products for which text and image agree, and number with both.
+        quality: Count and total for each name in `QUALITY` and each `language: <name>`.
     """
 
     answers: Counts
@@ -95,11 +95,11 @@ class Sample:
     quality: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def mix(self, classes: int) -> Counts:
-        """Answers by category, shape `(classes,)`."""
+        """Count the answers by category, shape `(classes,)`."""
         return np.bincount(self.answers[self.answers >= 0], minlength=classes).astype(np.int64)
 
     def save(self, folder: Path) -> None:
-        """Write it into a release's folder: numbers alone, from which no product can be read."""
+        """Write the sample into a release folder; it contains only numbers, no product data."""
         arrays: dict[str, Any] = {"answers": self.answers.astype(np.int16)}
         for modality, view in self.views.items():
             arrays[f"{modality}_descriptors"] = view.descriptors.astype(np.float32)
@@ -107,23 +107,27 @@ class Sample:
             arrays[f"{modality}_products"] = view.products.astype(np.int32)
         path = folder / REFERENCE
         path.parent.mkdir(parents=True, exist_ok=True)
-        told = json.dumps({"names": _names(), "agreement": self.agreement, "quality": self.quality})
-        np.savez_compressed(path, told=np.array(told), **arrays)
+        metadata = json.dumps(
+            {"names": _names(), "agreement": self.agreement, "quality": self.quality}
+        )
+        np.savez_compressed(path, told=np.array(json.dumps(metadata)), **arrays)
 
     @classmethod
     def load(cls, folder: Path) -> "Sample | None":
-        """Read a release's reference; `None` for a release that has none.
+        """Read a release's reference; return `None` if it has none.
 
         Raises:
-            InvalidInput: It was made by another version, with other descriptors.
+            InvalidInput: Another version wrote it, with other descriptors.
         """
         path = folder / REFERENCE
         if not path.exists():
             return None
         with np.load(io.BytesIO(path.read_bytes())) as kept:
-            told = json.loads(str(kept["told"]))
-            if told["names"] != _names():
-                raise InvalidInput(f"Expected a reference of {_names()}. Received: {told['names']}")
+            metadata = json.loads(str(kept["told"]))
+            if metadata["names"] != _names():
+                raise InvalidInput(
+                    f"Expected a reference of {_names()}. Received: {metadata['names']}"
+                )
             views = {
                 modality: View(
                     kept[f"{modality}_descriptors"].astype(np.float64),
@@ -133,22 +137,24 @@ class Sample:
                 for modality in Modality
                 if f"{modality}_products" in kept
             }
-            quality = {name: (int(one[0]), int(one[1])) for name, one in told["quality"].items()}
-            agree, both = told["agreement"]
+            quality = {
+                name: (int(one[0]), int(one[1])) for name, one in metadata["quality"].items()
+            }
+            agree, both = metadata["agreement"]
             return cls(kept["answers"].astype(np.int64), views, (agree, both), quality)
 
 
 @dataclass(frozen=True)
 class Products:
-    """Products with everything that a sample is made of; a sample may be some of them.
+    """Products with all the data that a sample needs; a sample may be a subset.
 
     Attributes:
         texts: Titles and descriptions.
-        described: Their descriptors and languages.
-        images: Descriptors by product; `None` for an image that cannot be read. A product
-            without an image, or whose image was not looked at, is not there.
-        scores: By modality, shape `(products, classes)`; NaN where the model was not asked.
-        answers: Column of the answer, shape `(products,)`; -1 where there is none.
+        described: Descriptors and languages of the texts.
+        images: Image descriptors by product; `None` for an unreadable image. A product without an
+            image, or whose image was not read, has no entry.
+        scores: Probabilities by modality, shape `(products, classes)`; NaN if not scored.
+        answers: Column of the answer, shape `(products,)`; -1 if there is none.
     """
 
     texts: Sequence[tuple[str, str]]
@@ -158,28 +164,28 @@ class Products:
     answers: Counts
 
     def sample(self, chosen: Counts | None = None) -> Sample:
-        """All of them, or those at some positions, in that order."""
+        """Return a sample of all products, or of those at some positions in that order."""
         places = np.arange(len(self.texts)) if chosen is None else chosen
-        looked_at = [self.images[place] for place in places.tolist() if place in self.images]
-        spoken = [self.described.languages[place] for place in places]
-        said = [self.texts[place] for place in places]
+        described_images = [self.images[place] for place in places.tolist() if place in self.images]
+        languages = [self.described.languages[place] for place in places]
+        texts = [self.texts[place] for place in places]
         views = {
             modality: view
             for modality in self.scores
             if len((view := self._view(modality, places)).products)
         }
-        quality = _text_quality(said, spoken) | _image_quality(looked_at)
+        quality = _text_quality(texts, languages) | _image_quality(described_images)
         return Sample(self.answers[places], views, self._agreement(places), quality)
 
     def _view(self, modality: Modality, places: Counts) -> View:
         scores = self.scores[modality][places]
-        is_there = ~np.isnan(scores[:, 0])
+        is_scored = ~np.isnan(scores[:, 0])
         if modality is Modality.TEXT:
-            products = np.flatnonzero(is_there)
+            products = np.flatnonzero(is_scored)
             return View.of(self.described.numbers[places[products]], scores[products], products)
         found = {
             product: numbers
-            for product in np.flatnonzero(is_there).tolist()
+            for product in np.flatnonzero(is_scored).tolist()
             if (numbers := self.images.get(int(places[product]))) is not None
         }
         products = np.array(list(found), np.int64)
@@ -198,26 +204,26 @@ class Products:
 def _text_quality(
     texts: Sequence[tuple[str, str]], languages: Sequence[str]
 ) -> dict[str, tuple[int, int]]:
-    of = len(texts)
+    total = len(texts)
     found = {
-        "empty_title": (sum(not title.strip() for title, _ in texts), of),
-        "no_text": (sum(not f"{title}{body}".strip() for title, body in texts), of),
+        "empty_title": (sum(not title.strip() for title, _ in texts), total),
+        "no_text": (sum(not f"{title}{body}".strip() for title, body in texts), total),
     }
-    telling = Counter(
+    detected = Counter(
         language
         for (title, body), language in zip(texts, languages, strict=True)
-        if len(title) + len(body) >= TELLING_CHARACTERS and language != UNSURE
+        if len(title) + len(body) >= LANGUAGE_CHARACTERS and language != UNSURE
     )
-    spoken = {f"language: {name}": (count, telling.total()) for name, count in telling.items()}
+    spoken = {f"language: {name}": (count, detected.total()) for name, count in detected.items()}
     return found | spoken
 
 
 def _image_quality(images: Sequence[Floats | None]) -> dict[str, tuple[int, int]]:
-    contrast, of = IMAGE_NAMES.index("contrast"), len(images)
+    contrast, total = IMAGE_NAMES.index("contrast"), len(images)
     blank = sum(bool(one is not None and one[contrast] < BLANK_CONTRAST) for one in images)
     return {
-        "image_unreadable": (sum(one is None for one in images), of),
-        "image_blank": (blank, of),
+        "image_unreadable": (sum(one is None for one in images), total),
+        "image_blank": (blank, total),
     }
 
 

@@ -1,8 +1,8 @@
-"""Tests a release folder before it is delivered, where it will run.
+"""Acceptance test of a release folder, in the environments where it will run.
 
-In an environment that has only what a worker has, and no network, the worker's own code loads the
-release and answers golden rows: products whose probabilities the fitted models gave before they
-were exported. A release passes if every answer agrees and comes in time.
+In an environment with only a worker's packages and no network, the worker's own code loads the
+release and scores golden rows: products with the probabilities that the fitted models computed
+before the export. A release passes if every answer agrees and is fast enough.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ from shared.inference.manifest import ReleaseManifest
 
 Floats = NDArray[np.float32]
 
-#: The project: the workers' folders and their requirements.
+#: Root of the project, with the workers' folders and requirements.
 PROJECT = Path(__file__).parents[2]
-#: What a worker's process may import beside its requirements.
+#: Packages that a worker's process may import beside its requirements.
 SOURCES = ("shared", "worker_text", "worker_image", "worker_fusion")
-#: What must not be there: it would mean that the environment is not a worker's.
+#: Packages that a worker's environment must not contain.
 FOREIGN = ("tensorflow", "keras", "sklearn", "trainer")
-#: A first installation downloads some hundred megabytes.
+#: A first installation downloads several hundred megabytes.
 INSTALL_SECONDS = 900.0
 PROBE_SECONDS = 600.0
-#: Variables that name a bundle of certificate authorities. uv reads the first alone.
+#: Variables that name a bundle of certificate authorities. uv reads only the first.
 BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 #: The system's bundle on Debian and Ubuntu, which uv does not read by default.
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-#: Installers say much when they fail; the first of it says why.
+#: Length at which an installer's error is cut; its beginning contains the reason.
 LONGEST_REASON = 400
-#: Refuses connections: a release must not need anything that is not in its folder.
+#: Audit hook that refuses connections: a release must not need anything outside its folder.
 NO_NETWORK = """\
 import sys
 
@@ -57,28 +57,28 @@ sys.addaudithook(refuse)
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far the answers may be from those of the fitted models.
+    """Largest allowed difference from the answers of the fitted models.
 
     Attributes:
         probability: Largest difference of any probability of any row.
-        top: Smallest share of rows with the same leading category.
+        top: Smallest share of rows with the same most likely category.
     """
 
     probability: float
     top: float = 0.99
 
 
-#: Weights in full precision: what is left is the order of additions.
+#: For weights in full precision: only the order of additions differs.
 EXACT = Tolerance(1e-3)
-#: Weights in 8 bits are off by up to 1/254 of the largest of their channel, in every layer. Of 120
-#: images, Xception in 8 bits moved a probability by .054 at most (half of them by less than .007)
-#: and gave 97.5 % the same category; the rest was nearer than .01 to a tie. Twice that is a fault.
+#: Weights in 8 bits are off by up to 1/254 of the largest of their channel, in every layer. For 120
+#: images, Xception in 8 bits changed a probability by .054 at most (half of them by less than .007)
+#: and gave 97.5 % the same category; the others were within .01 of a tie. Twice that is a fault.
 EIGHT_BITS = Tolerance(0.1, 0.95)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Most milliseconds that one product alone may take, at the 95th percentile."""
+    """Latency limits of a single product in milliseconds, at the 95th percentile."""
 
     text_ms: float = 100.0
     image_ms: float = 500.0
@@ -87,12 +87,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class GoldenRows:
-    """What one model is asked, and what it must answer.
+    """Input of one model, and the expected output.
 
     Attributes:
-        asked: A line for the model's probe each.
+        asked: One request line each for the model's probe.
         expected: Probabilities of the fitted model, shape `(rows, classes)`.
-        tolerance: How far the answers may be off.
+        tolerance: Largest allowed difference.
     """
 
     asked: Sequence[Mapping[str, Any]]
@@ -106,7 +106,7 @@ class GoldenRows:
         expected: Floats,
         tolerance: Tolerance = EIGHT_BITS,
     ) -> "GoldenRows":
-        """Golden rows of designation and description."""
+        """Return golden rows of designation and description."""
         asked = [{"designation": title, "description": body} for title, body in products]
         return cls(asked, expected, tolerance)
 
@@ -114,21 +114,21 @@ class GoldenRows:
     def images(
         cls, paths: Iterable[Path], expected: Floats, tolerance: Tolerance = EIGHT_BITS
     ) -> "GoldenRows":
-        """Golden rows of readable image files."""
+        """Return golden rows of readable image files."""
         return cls([{"image": str(path.resolve())} for path in paths], expected, tolerance)
 
     @classmethod
     def fusions(
         cls, text: Floats, image: Floats, expected: Floats, tolerance: Tolerance = EXACT
     ) -> "GoldenRows":
-        """Golden rows of both modalities' probabilities, each of shape `(rows, classes)`."""
+        """Return golden rows of both modalities' probabilities, each `(rows, classes)`."""
         pairs = zip(text.tolist(), image.tolist(), strict=True)
         return cls([{"text": one, "image": other} for one, other in pairs], expected, tolerance)
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden rows of a release: for each model that it has."""
+    """Golden rows for each model of a release."""
 
     text: GoldenRows | None = None
     image: GoldenRows | None = None
@@ -137,7 +137,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one product alone."""
+    """Latency of a single product, in milliseconds."""
 
     p50_ms: float
     p95_ms: float
@@ -145,12 +145,12 @@ class Latency:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a model's answers are from those of the fitted model.
+    """Difference between a model's answers and those of the fitted model.
 
     Attributes:
-        rows: How many were compared.
-        largest: Of any probability.
-        same_top: Share of rows with the same leading category.
+        rows: Number of compared rows.
+        largest: Largest difference of any probability.
+        same_top: Share of rows with the same most likely category.
     """
 
     rows: int
@@ -160,7 +160,7 @@ class Difference:
 
 @dataclass
 class PackageVerdict:
-    """Whether a release may be delivered; if not, `reasons` say why, a sentence each."""
+    """Result of the acceptance test: figures, and a sentence for each reason against delivery."""
 
     reasons: list[str] = field(default_factory=list)
     latencies: dict[str, Latency] = field(default_factory=dict)
@@ -168,16 +168,16 @@ class PackageVerdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the release."""
+        """True if the release may be delivered."""
         return not self.reasons
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the verdict as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1), "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "PackageVerdict":
-        """Read what `save` wrote."""
+        """Read a verdict that `save` wrote."""
         kept = json.loads(path.read_text("utf-8"))
         return cls(
             kept["reasons"],
@@ -186,7 +186,7 @@ class PackageVerdict:
         )
 
     def figures(self) -> dict[str, float]:
-        """The figures by name, such as `package_text_p95_ms`."""
+        """Return the figures by name, such as `package_text_p95_ms`."""
         found = {"package_passed": float(self.passed)}
         for measured in (self.latencies, self.differences):
             for part, values in measured.items():
@@ -196,18 +196,18 @@ class PackageVerdict:
         return found
 
 
-class _Refused(Exception):
-    """A sentence that says why a release does not pass."""
+class _Rejected(Exception):
+    """The release does not pass; the message is the reason, a full sentence."""
 
 
 def test_package(folder: Path, golden: Golden, budget: Budget, work: Path) -> PackageVerdict:
-    """Test a release folder; never raises for what is wrong with it, or with the machine.
+    """Test a release folder; a fault of the release or the machine becomes a reason, not an error.
 
     Args:
-        folder: The release.
+        folder: Release folder.
         golden: At least one row for each model of the release.
-        budget: Of time.
-        work: Where the environments are kept; only the first test of some requirements installs.
+        budget: Latency limits.
+        work: Folder of the environments; only the first test with some requirements installs.
     """
     verdict = PackageVerdict()
     try:
@@ -222,15 +222,18 @@ def test_package(folder: Path, golden: Golden, budget: Budget, work: Path) -> Pa
         rows: GoldenRows | None = getattr(golden, part)
         try:
             _test_part(part, folder, rows, getattr(budget, f"{part}_ms"), work, verdict)
-        except _Refused as refused:
-            verdict.reasons.append(str(refused))
+        except _Rejected as rejected:
+            verdict.reasons.append(str(rejected))
         except OSError as error:
-            verdict.reasons.append(f"The test of the {part} model did not end: {error}")
+            verdict.reasons.append(f"The test of the {part} model failed: {error}")
     return verdict
 
 
 def surroundings() -> dict[str, str]:
-    """What a verdict stands on beside the release: the workers' code and requirements, Python."""
+    """Return digests of the workers' code and requirements, and the version of Python.
+
+    A verdict depends on them beside the release.
+    """
     files = [path for name in SOURCES for path in (PROJECT / name).rglob("*.py")]
     files += (PROJECT / "requirements").glob("worker_*.txt")
     found = {
@@ -241,10 +244,10 @@ def surroundings() -> dict[str, str]:
 
 
 def environment(worker: str, work: Path) -> Path:
-    """Make the environment of a worker, unless it is there; returns its Python.
+    """Create the environment of a worker unless it exists; return its Python.
 
     Raises:
-        InvalidInput: It cannot be made; the message says why.
+        InvalidInput: It cannot be created; the message contains the reason.
     """
     requirements = PROJECT / "requirements" / f"{worker}.txt"
     if not requirements.is_file():
@@ -253,28 +256,28 @@ def environment(worker: str, work: Path) -> Path:
     if uv is None:
         raise InvalidInput("Expected the installer `uv` beside this Python. Received: none")
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    there = work / f"{worker}-{digest[:16]}"
-    python = there / "bin" / "python"
+    target = work / f"{worker}-{digest[:16]}"
+    python = target / "bin" / "python"
     if python.exists():
         return python
-    # There may be one whose Python is gone from this machine.
-    shutil.rmtree(there, ignore_errors=True)
+    # An environment may remain whose Python was removed from this machine.
+    shutil.rmtree(target, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    # Made aside and renamed: a test that is stopped here leaves no half of one.
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=work) as aside:
-        made = Path(aside) / there.name
-        _install(uv, made, requirements)
-        # Another test may have been first; its environment is the same.
-        if not there.exists():
-            made.rename(there)
+    # Created under another name and renamed, so that an interrupted test leaves no partial one.
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=work) as temporary:
+        created = Path(temporary) / target.name
+        _install(uv, created, requirements)
+        # Another test may have created the same environment meanwhile.
+        if not target.exists():
+            created.rename(target)
     return python
 
 
 def _install(uv: str, folder: Path, requirements: Path) -> None:
-    make = [uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)]
+    create = [uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)]
     python = str(folder / "bin" / "python")
     install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r"]
-    for command in (make, [*install, str(requirements)]):
+    for command in (create, [*install, str(requirements)]):
         try:
             subprocess.run(
                 command,
@@ -285,8 +288,8 @@ def _install(uv: str, folder: Path, requirements: Path) -> None:
                 env=os.environ | _trusted_bundle(),
             )
         except subprocess.CalledProcessError as error:
-            said = " ".join(error.stderr.split())
-            raise InvalidInput(said[:LONGEST_REASON] or str(error)) from error
+            output = " ".join(error.stderr.split())
+            raise InvalidInput(output[:LONGEST_REASON] or str(error)) from error
         except (subprocess.TimeoutExpired, OSError) as error:
             raise InvalidInput(str(error)) from error
 
@@ -312,11 +315,11 @@ def _test_part(
     verdict: PackageVerdict,
 ) -> None:
     if golden is None or not golden.asked:
-        raise _Refused(f"There are no golden rows for the {part} model, so nothing is proven of it")
+        raise _Rejected(f"Expected golden rows for the {part} model. Received: none")
     try:
         python = environment(f"worker_{part}", work / "environments")
     except (InvalidInput, OSError) as error:
-        raise _Refused(f"The environment of worker_{part} cannot be made: {error}") from error
+        raise _Rejected(f"The environment of worker_{part} cannot be created: {error}") from error
     with sources_in(work) as sources:
         _refuse_foreign(part, python, sources)
         answers = _ask(part, python, sources, folder, golden)
@@ -325,13 +328,13 @@ def _test_part(
     if latency.p95_ms > budget_ms:
         verdict.reasons.append(
             f"The {part} model takes {latency.p95_ms:.1f} ms for one product at the 95th "
-            f"percentile, and {budget_ms:g} ms are allowed"
+            f"percentile; the limit is {budget_ms:g} ms"
         )
     found = np.array([answer["probabilities"] for answer in answers], np.float32)
     if found.shape != golden.expected.shape:
-        raise _Refused(
-            f"The {part} model answers with shape {found.shape}, "
-            f"and the fitted model with {golden.expected.shape}"
+        raise _Rejected(
+            f"Expected probabilities of shape {golden.expected.shape} from the {part} model, as "
+            f"from the fitted model. Received: {found.shape}"
         )
     difference = _difference(found, golden.expected)
     verdict.differences[part] = difference
@@ -340,7 +343,7 @@ def _test_part(
 
 @contextmanager
 def sources_in(work: Path) -> Iterator[Path]:
-    """A folder with the workers' code and nothing of the trainer's, and the refusal to connect."""
+    """Make a temporary folder with only the workers' code, and a hook that refuses connections."""
     with tempfile.TemporaryDirectory(prefix=".sources-", dir=work) as folder:
         for name in SOURCES:
             (Path(folder) / name).symlink_to(PROJECT / name)
@@ -355,9 +358,11 @@ def _refuse_foreign(part: str, python: Path, sources: Path) -> None:
     )
     ran = run_clean([str(python), "-c", code, *FOREIGN], sources, "")
     if ran.returncode:
-        raise _Refused(f"Python does not start for worker_{part}: {_last_line(ran.stderr)}")
+        raise _Rejected(f"Python does not start for worker_{part}: {_last_line(ran.stderr)}")
     if names := ran.stdout.split():
-        raise _Refused(f"The environment of worker_{part} has {', '.join(names)}, a worker has not")
+        raise _Rejected(
+            f"The environment of worker_{part} contains {', '.join(names)}; a worker's must not"
+        )
 
 
 def _ask(
@@ -367,26 +372,26 @@ def _ask(
     command = [str(python), "-m", f"worker_{part}.probe", str(folder.resolve())]
     ran = run_clean(command, sources, lines)
     if ran.returncode:
-        raise _Refused(f"worker_{part} does not load the release: {_last_line(ran.stderr)}")
+        raise _Rejected(f"worker_{part} cannot load the release: {_last_line(ran.stderr)}")
     answers = [json.loads(line) for line in ran.stdout.splitlines()[1:]]
     if len(answers) != len(golden.asked):
-        raise _Refused(f"worker_{part} answered {len(answers)} of {len(golden.asked)} golden rows")
+        raise _Rejected(f"worker_{part} answered {len(answers)} of {len(golden.asked)} golden rows")
     errors = [answer["error"] for answer in answers if "error" in answer]
     if errors:
-        raise _Refused(
+        raise _Rejected(
             f"worker_{part} fails on {len(errors)} of {len(answers)} golden rows: {errors[0]}"
         )
     return answers
 
 
-def run_clean(command: list[str], sources: Path, given: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on the workers' code alone, with nothing of this process's environment."""
-    # But for what a Python needs: no settings, no other packages.
+def run_clean(command: list[str], sources: Path, stdin: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the workers' code alone, without this process's environment."""
+    # Only the variables that Python itself needs: no settings, no other packages.
     clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     try:
         return subprocess.run(
             command,
-            input=given,
+            input=stdin,
             capture_output=True,
             text=True,
             cwd=sources,
@@ -395,7 +400,7 @@ def run_clean(command: list[str], sources: Path, given: str) -> subprocess.Compl
             check=False,
         )
     except (subprocess.TimeoutExpired, OSError) as error:
-        raise _Refused(f"The worker's Python did not end: {error}") from error
+        raise _Rejected(f"The worker's Python did not finish: {error}") from error
 
 
 def _latency(answers: Sequence[Mapping[str, Any]]) -> Latency:
@@ -413,20 +418,20 @@ def _difference(found: Floats, expected: Floats) -> Difference:
 
 def _objections(part: str, found: Difference, allowed: Tolerance) -> list[str]:
     objections = []
-    # Written so that a probability that is no number is an objection too.
+    # `not <=` instead of `>`, so that NaN is an objection too.
     if not found.largest <= allowed.probability:
         objections.append(
             f"A probability of the {part} model differs by {found.largest:.4f} from that of the "
-            f"fitted model, and {allowed.probability:g} is allowed ({found.rows} golden rows)"
+            f"fitted model; {allowed.probability:g} is allowed ({found.rows} golden rows)"
         )
     if found.same_top < allowed.top:
         objections.append(
             f"The {part} model gives {found.same_top:.1%} of {found.rows} golden rows the category "
-            f"of the fitted model, and {allowed.top:.0%} are expected"
+            f"of the fitted model; {allowed.top:.0%} are expected"
         )
     return objections
 
 
 def _last_line(output: str | None) -> str:
     lines = [line.strip() for line in (output or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "it says nothing"
+    return lines[-1] if lines else "no output"

@@ -2,7 +2,8 @@
 
     python -m trainer.release.comparison CHAMPION CHALLENGER DATA --out FILE
 
-A process of its own, for it loads models and takes minutes: it can be stopped at any time.
+It runs as a separate process because it loads models and takes minutes; it can be stopped at any
+time.
 """
 
 import argparse
@@ -24,39 +25,39 @@ from trainer.release.paired_bootstrap import Rule, compare
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-#: The code of a row that gets no answer: there is no such category, so it is wrong.
+#: Code of a row without an answer; no category has it, so the row counts as wrong.
 NO_ANSWER = -1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare, and write verdict and sentence as JSON; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    """Compare two releases and write the verdict as JSON; return the exit code."""
+    args = _parser().parse_args(arguments)
     try:
         found = contest(
-            given.champion,
-            given.challenger,
-            load(given.data),
-            Rule(given.margin, given.confidence),
-            kept=given.kept,
+            args.champion,
+            args.challenger,
+            load(args.data),
+            Rule(args.margin, args.confidence),
+            kept=args.kept,
         )
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the log of a command
         return 1
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(found))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(found))
     return 0
 
 
 def contest(
     champion: Path, challenger: Path, data: Dataset, rule: Rule, *, kept: Path, part: str = "test"
 ) -> dict[str, object]:
-    """Compare two release folders on the same rows; answers are kept in a folder for next time.
+    """Compare two release folders on the same rows; the folder `kept` caches their answers.
 
     Returns:
-        The figures of the verdict, with its `sentence`.
+        Figures of the verdict, with its `sentence`.
 
     Raises:
-        InvalidInput: A folder is not a release, or no row can be asked.
+        InvalidInput: A folder is not a release, or no row has a text or an image.
     """
     rows = askable(data, part)
     both = [_kept_answers(folder, data, part, kept) for folder in (champion, challenger)]
@@ -66,13 +67,13 @@ def contest(
 
 @dataclass(frozen=True)
 class Scored:
-    """Probabilities of a release, one frame a modality with the rows' numbers; columns by code.
+    """Probabilities of a release: frames with the rows' index and a column for each code.
 
     Attributes:
-        text: Of the rows with a text.
-        image: Of the rows with an image that can be read.
-        answered: Of all rows that have an answer, as it is served: text only is answered by the
-            text model, an image only by the image model, both by the fusion.
+        text: Probabilities of the rows with a text.
+        image: Probabilities of the rows with a readable image.
+        answered: Probabilities of all rows with an answer, as served: text only by the text model,
+            image only by the image model, both by the fusion.
     """
 
     text: pd.DataFrame
@@ -81,7 +82,7 @@ class Scored:
 
 
 def scores(folder: Path, data: Dataset, part: str = "test") -> Scored:
-    """Score a part of the data with a release. Raises `InvalidInput` if the folder is none."""
+    """Score a part of the data with a release. Raises `InvalidInput` if it is not a release."""
     release = LoadedRelease.load(folder)
     codes = [category.code for category in release.manifest.categories]
     texts, images = data.part(part, text=True), data.part(part, image=True)
@@ -95,13 +96,13 @@ def scores(folder: Path, data: Dataset, part: str = "test") -> Scored:
         found = release.fusion.combine(_floats(text.loc[both]), _floats(image.loc[both]))
         fused = pd.DataFrame(found, both, codes)
     alone = [text.drop(index=both), image.drop(index=both)]
-    return Scored(text, image, pd.concat([some for some in (*alone, fused) if len(some)] or [text]))
+    return Scored(text, image, pd.concat([part for part in (*alone, fused) if len(part)] or [text]))
 
 
 def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
-    """What a release answers to each askable row, as it is served; shape `(rows,)`.
+    """Return the served answer for each askable row, shape `(rows,)`.
 
-    An image that cannot be read leaves the text; without a text, `NO_ANSWER`.
+    A row with an unreadable image is answered by its text, or `NO_ANSWER` without one.
 
     Raises:
         InvalidInput: The folder is not a release.
@@ -113,13 +114,13 @@ def answers(folder: Path, data: Dataset, part: str = "test") -> Codes:
 
 
 def likeliest(scored: pd.DataFrame) -> Codes:
-    """The code of each row's highest probability, shape `(rows,)`."""
+    """Return the code of each row's highest probability, shape `(rows,)`."""
     found: Codes = scored.columns.to_numpy(np.int64)[_floats(scored).argmax(axis=1)]
     return found
 
 
 def askable(data: Dataset, part: str = "test") -> pd.DataFrame:
-    """Rows that have a text or an image; the others cannot be submitted."""
+    """Return the rows with a text or an image; others cannot be submitted."""
     rows = data.part(part)
     return rows[rows["has_text"] | (rows["image"] != "")]
 
@@ -131,15 +132,15 @@ def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
         return found
     found = answers(folder, data, part)
     kept.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: a process that is killed here leaves no half of it.
-    aside = path.with_suffix(".tmp.npy")
-    np.save(aside, found)
-    aside.rename(path)
+    # Renamed at the end, so that a killed process leaves no partial file.
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, found)
+    temporary.rename(path)
     return found
 
 
 def _readable(scores: pd.DataFrame) -> pd.DataFrame:
-    # An image that cannot be read has equal probabilities for all categories.
+    # An unreadable image has equal probabilities for all categories.
     return scores[np.ptp(_floats(scores), axis=1) > 0] if len(scores) else scores
 
 
@@ -151,13 +152,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trainer.release.comparison", description=__doc__
     )
-    parser.add_argument("champion", type=Path, help="release folder")
-    parser.add_argument("challenger", type=Path, help="release folder")
-    parser.add_argument("data", type=Path, help="folder in the challenge's layout")
-    parser.add_argument("--out", type=Path, required=True, help="the verdict, as JSON")
-    parser.add_argument("--kept", type=Path, required=True, help="folder of earlier answers")
-    parser.add_argument("--margin", type=float, required=True)
-    parser.add_argument("--confidence", type=float, required=True)
+    parser.add_argument("champion", type=Path, help="release folder of the champion")
+    parser.add_argument("challenger", type=Path, help="release folder of the challenger")
+    parser.add_argument("data", type=Path, help="dataset folder in the challenge's layout")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the verdict")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of cached answers")
+    parser.add_argument("--margin", type=float, required=True, help="smallest relevant gain of F1")
+    parser.add_argument(
+        "--confidence", type=float, required=True, help="confidence of the interval, such as 0.95"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Scores a release folder on held-out rows, with the same code that serves."""
+"""Evaluation of a release folder on held-out rows, with the code that serves."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,21 @@ from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float32]
 
-#: Confidence is compared with accuracy in this many equal steps.
+#: Number of equal confidence bins in the calibration error.
 CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How good probabilities are on some rows.
+    """Quality of probabilities on some rows.
 
     Attributes:
-        f1_plain: Weighted F1, every row counts the same.
-        f1_official: Weighted F1, each row counts official share / share here of its category;
-            comparable to published figures. `nan` where the official shares are not known.
+        rows: Number of rows.
+        f1_plain: Weighted F1 with equal row weights.
+        f1_official: Weighted F1 in which a row counts official share / share here of its category;
+            comparable to published figures. `nan` if the official shares are unknown.
         calibration_error: Expected calibration error.
-        log_loss: In nats.
+        log_loss: Mean log loss in nats.
     """
 
     rows: int
@@ -38,16 +39,16 @@ class Figures:
     log_loss: float
 
     def named(self, prefix: str) -> dict[str, float]:
-        """The figures as they stand in a release, such as `text_f1_plain`."""
+        """Return the figures under their names in a release, such as `text_f1_plain`."""
         named = {f"{prefix}_{name}": float(value) for name, value in vars(self).items()}
         return {name: value for name, value in named.items() if not np.isnan(value)}
 
 
 def evaluate_release(folder: Path, data: Dataset, part: str = "test") -> dict[str, Figures]:
-    """Score a release on one part: text, image, and fusion on the rows that have both.
+    """Measure a release on one part: text, image, and fusion on the rows that have both.
 
-    `text_both` and `image_both` are the single modalities on the fusion's rows. What the release
-    has no model for, or the part no rows, has no figures.
+    `text_both` and `image_both` are the single modalities on the fusion's rows. A model that the
+    release lacks, or for which the part has no rows, has no figures.
     """
     release = LoadedRelease.load(folder)
     texts = data.part(part, text=True)
@@ -85,7 +86,7 @@ def figures_of(
 
 
 def calibration_error(probabilities: Floats, targets: NDArray[np.int64]) -> float:
-    """Expected calibration error (Naeini et al. 2015), over `CALIBRATION_BINS` equal bins."""
+    """Return the expected calibration error (Naeini et al. 2015), in equal bins."""
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == targets
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -98,7 +99,7 @@ def calibration_error(probabilities: Floats, targets: NDArray[np.int64]) -> floa
 
 
 def official_weights(codes: NDArray[np.int64], official_share: dict[int, float]) -> Floats | None:
-    """Weight of each row: official share / share here of its category; `None` if not known."""
+    """Return each row's official share / share here of its category; `None` if unknown."""
     present, counts = np.unique(codes, return_counts=True)
     if not set(present.tolist()) <= set(official_share):
         return None

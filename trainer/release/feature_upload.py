@@ -1,7 +1,7 @@
-"""Lets the workers know the images that training has seen, so that they compute none of them.
+"""Upload of the image features that training computed, so that workers need not compute them.
 
-Training and workers read the same file, `image/backbone.onnx`, and name features by its content; so
-what the one computed is what the others would. It is checked all the same.
+Training and workers read the same file, `image/backbone.onnx`, and store features under a digest
+of it, so both compute the same features. A sample is verified before the upload.
 """
 
 import hashlib
@@ -23,66 +23,66 @@ from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore
 from trainer.release.loaded import ImageModel
 
-#: Images that are computed again before any is published.
+#: Number of images whose features are verified before any are published.
 CHECKED = 8
-#: Half a step of half precision, and what another order of additions makes of it, relative to the
-#: largest of an image's features.
+#: Tolerance relative to an image's largest feature: half a step of half precision, and the effect
+#: of another order of additions.
 AGREES = 2e-3
-#: Features that are written at once, and read ahead for it; a storage far away answers slowly.
+#: Parallel writes, and number of features read ahead: a remote storage responds slowly.
 WRITERS = 8
 PIECE = 256
 
 
 @dataclass(frozen=True)
-class Online:
-    """Where workers look images up.
+class UploadTarget:
+    """Storage where workers look image features up.
 
     Attributes:
-        storage: Shared by all workers.
-        most_bytes: What they keep there; more would only push out what was just written.
+        storage: Storage that all workers share.
+        max_bytes: Limit of stored features; uploading more would only evict earlier ones.
     """
 
     storage: Storage
-    most_bytes: int
+    max_bytes: int
 
 
 def publish_features(
     release: Path,
     features: Path,
     images: Sequence[str],
-    online: Online,
-    tell: Callable[[str], None],
+    target: UploadTarget,
+    log_line: Callable[[str], None],
 ) -> int:
-    """Publish what is known of a release's extractor; returns how many images were not known.
+    """Publish the stored features of a release's extractor; return the number of new images.
 
-    Nothing depends on it: a storage that does not answer, or features that are not those of the
-    release, are told of and left.
+    Publishing is best effort: an unavailable storage, or features that differ from those of the
+    release, only produce a log line.
 
     Args:
-        release: Folder of a release.
+        release: Release folder.
         features: Folder of the feature stores, one below it for each extractor.
-        images: References of some that were used; a few of them are computed again.
-        online: Where to.
-        tell: Called with a line.
+        images: References of training images; the features of a few are verified.
+        target: Storage to publish to.
+        log_line: Called with log lines.
     """
     part = ReleaseManifest.read(release).image
     if part is None or part.extractor is None:
         return 0
     store = FeatureStore(features / part.extractor)
     if not agrees(store, release, part, images[:CHECKED]):
-        tell(f"the features of {part.extractor} are not those of the release: none are published")
+        log_line(f"no features published: those of {part.extractor} differ from the release's")
         return 0
     try:
-        published = publish(store, part, online)
+        published = publish(store, part, target)
     except Unavailable as error:
-        tell(f"the features are not published: {error.detail}")
+        log_line(f"no features published: {error.detail}")
         return 0
-    tell(f"{published} of {len(store)} images are new to the workers' look-up")
+    log_line(f"published the features of {published} new images, of {len(store)}")
     return published
 
 
 def agrees(store: FeatureStore, release: Path, part: ImagePart, images: Sequence[str]) -> bool:
-    """Whether a release computes, of images in the store, what the store says of them."""
+    """Return True if a release computes the same features as the store for images in both."""
     model = ImageModel(release, part)
     for content in map(read_image, images):
         one = hashlib.sha256(content).hexdigest()
@@ -95,26 +95,26 @@ def agrees(store: FeatureStore, release: Path, part: ImagePart, images: Sequence
     return True
 
 
-def publish(store: FeatureStore, part: ImagePart, online: Online) -> int:
-    """Write what is not there yet, as much as is kept there; returns how many.
+def publish(store: FeatureStore, part: ImagePart, target: UploadTarget) -> int:
+    """Write the missing features up to the limit of the storage; return their number.
 
     Raises:
-        Unavailable: The storage is full or does not answer.
+        Unavailable: The storage is full or does not respond.
     """
     extractor = part.extractor or ""
-    there = {
+    existing = {
         file.uri
-        for share in online.storage.folders(f"features/{extractor}")
-        for file in online.storage.files(share)
+        for share in target.storage.folders(f"features/{extractor}")
+        for file in target.storage.files(share)
     }
-    room = online.most_bytes // (part.features * STORED.itemsize) - len(there)
+    room = target.max_bytes // (part.features * STORED.itemsize) - len(existing)
 
     def write(item: tuple[str, Features]) -> None:
         uri, row = item
-        online.storage.put_at(uri, row.astype(STORED).tobytes())
+        target.storage.put_at(uri, row.astype(STORED).tobytes())
 
     addressed = ((address(extractor, one), row) for one, row in store.items())
-    missing = islice((item for item in addressed if item[0] not in there), max(room, 0))
+    missing = islice((item for item in addressed if item[0] not in existing), max(room, 0))
     published = 0
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="publish") as threads:
         for piece in _pieces(missing):

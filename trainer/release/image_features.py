@@ -1,10 +1,10 @@
-"""Image features from the frozen network, each computed once and kept on disk.
+"""Image features of frozen networks, each computed once and kept on disk.
 
-They are computed by ONNX Runtime: half as fast again as TensorFlow on a CPU, and what will serve.
-The store is a folder of Parquet files, by the SHA-256 of an image's file:
+ONNX Runtime computes them: it is half as fast again as TensorFlow on a CPU, and it also serves.
+The store is a folder of Parquet files, keyed by the SHA-256 of an image's file:
 
     features/<extractor>/part-*.parquet            `hash` and `features`
-    features/<extractor>/unreadable-*.parquet      `hash` of files that are no images
+    features/<extractor>/unreadable-*.parquet      `hash` of files that are not images
 """
 
 import hashlib
@@ -28,22 +28,23 @@ from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
 from shared.inference.releases.image_model import Features, Pixels, halved
 from trainer.datasets.images import read_image
-from trainer.release.loaded import IMAGE_BATCH
 
 log = structlog.get_logger(__name__)
 
-#: Features are written to disk after this many images, so little is lost when a run is stopped.
+#: Number of images after which features are written to disk; limits the loss at an interruption.
 SAVE_EVERY = 400
-#: Images that are read and decoded ahead of the model; 270 KB each.
+#: Number of images that are read and decoded ahead of the network; 270 KB each.
 READ_AHEAD = 32
 DECODERS = 2
+#: Number of images in one call; Xception on a CPU is slower in larger batches.
+IMAGE_BATCH = 1
 
 
 def extractor_id(name: str, backbone: Path) -> str:
-    """Name a backbone by its content and what it reads: equal names, equal features.
+    """Return a name for a backbone and its preparation: equal names mean equal features.
 
     Returns:
-        Such as `xception-image-1-0f3a1c9e77d2`.
+        A name such as `xception-image-1-0f3a1c9e77d2`.
     """
     with backbone.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -53,12 +54,12 @@ def extractor_id(name: str, backbone: Path) -> str:
 class FeatureStore:
     """Features by the SHA-256 of the image file.
 
-    Only the hashes are in memory; features are read from disk when they are asked for. Parts are
-    written aside and renamed, so a process that is killed leaves no half of one; a part that
-    cannot be read is left out, and its images count as not known.
+    Only the hashes are in memory; features are read from disk on demand. Parts are written under a
+    temporary name and renamed, so a killed process leaves no partial part; an unreadable part is
+    skipped, and its images count as unknown.
 
     Args:
-        folder: Belongs to one extractor: `extractor_id` is its name.
+        folder: Folder of one extractor, named by its `extractor_id`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,27 +73,27 @@ class FeatureStore:
         }
 
     def __contains__(self, image_hash: str) -> bool:
-        """Whether the image has features."""
+        """Return True if the image has features."""
         return image_hash in self._places
 
     def __len__(self) -> int:
-        """Number of images with features."""
+        """Return the number of images with features."""
         return len(self._places)
 
     @property
     def unreadable(self) -> frozenset[str]:
-        """Hashes of the files that were found to be no images."""
+        """Hashes of the files that are not images."""
         return frozenset(self._unreadable)
 
     def is_known(self, image_hash: str) -> bool:
-        """Whether the image has features, or was found to be unreadable."""
+        """Return True if the image has features or is known to be unreadable."""
         return image_hash in self._places or image_hash in self._unreadable
 
     def add(self, features: Mapping[str, Features], unreadable: Iterable[str] = ()) -> None:
-        """Keep features `(features,)` by hash, and hashes of files that are no images.
+        """Store features `(features,)` by hash, and the hashes of files that are not images.
 
         Raises:
-            OSError: The disk is full; what was kept before is as it was.
+            OSError: The disk is full; earlier features are unchanged.
         """
         if broken := [*unreadable]:
             self._write("unreadable", pa.table({"hash": broken}))
@@ -101,10 +102,10 @@ class FeatureStore:
             self._note(self._write("part", _table(features)), [*features])
 
     def of(self, hashes: Sequence[str]) -> Features:
-        """Features of known images, shape `(images, features)`, the only copy in memory.
+        """Return the features of known images, shape `(images, features)`, without a second copy.
 
         Raises:
-            KeyError: An image has none.
+            KeyError: An image has no features.
         """
         wanted: dict[int, list[tuple[int, int]]] = {}
         for position, one in enumerate(hashes):
@@ -120,7 +121,7 @@ class FeatureStore:
         return np.empty((0, 0), np.float16) if found is None else found
 
     def items(self) -> Iterator[tuple[str, Features]]:
-        """Every image's hash and features, one part in memory at a time."""
+        """Iterate over hashes and features with one part in memory at a time."""
         for path in self._parts:
             table = pq.read_table(path, memory_map=True)
             yield from zip(table["hash"].to_pylist(), _rows(table), strict=True)
@@ -133,28 +134,28 @@ class FeatureStore:
     def _write(self, kind: str, table: pa.Table) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{kind}-{uuid.uuid4().hex}.parquet"
-        aside = self._folder / f".{path.name}"
+        temporary = self._folder / f".{path.name}"
         try:
-            with aside.open("wb") as file:
-                # Features are noise to a compressor, and no two are the same.
+            with temporary.open("wb") as file:
+                # Features do not compress, and no two are equal.
                 pq.write_table(table, file, compression="none", use_dictionary=False)
                 file.flush()
                 os.fsync(file.fileno())
-            aside.rename(path)
+            temporary.rename(path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return path
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What became of some rows' images.
+    """Outcome of extracting features for some rows.
 
     Attributes:
-        hashes: Of each image that has features, by row.
-        unreadable: Rows whose file is no image.
-        missing: Rows whose file is not there.
-        computed: How many images went through the network.
+        hashes: Hash of each image that has features, by row.
+        unreadable: Rows whose file is not an image.
+        missing: Rows whose file does not exist.
+        computed: Number of images that the network computed.
     """
 
     hashes: pd.Series
@@ -165,7 +166,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Read:
-    """An image file: its hash, if it is there, and its pixels, if they are needed and can be."""
+    """An image file: its hash if it exists, and its pixels if they are needed and readable."""
 
     hash: str | None = None
     pixels: Pixels | None = None
@@ -177,18 +178,18 @@ def extract_features(
     store: FeatureStore,
     *,
     size: int,
-    tell: Callable[[str], None],
+    log_line: Callable[[str], None],
 ) -> Extraction:
-    """Compute the features that are missing, and keep them.
+    """Compute the missing features, and store them.
 
-    Files are read, hashed and decoded a few ahead of the network, which is never kept waiting.
+    Files are read, hashed and decoded ahead of the network, so that it never waits.
 
     Args:
-        rows: With a `image` each, a reference for `read_image`.
-        backbone: Computes `features` of `images`.
-        store: Belongs to that backbone.
-        size: Edge of the images, in pixels.
-        tell: Called with a line now and then.
+        rows: Products with an `image` each, a reference for `read_image`.
+        backbone: Network from `images` to `features`.
+        store: Store of that backbone.
+        size: Side of the images, in pixels.
+        log_line: Called with a progress line from time to time.
     """
     network = _Network(backbone, store)
     hashes: list[str | None] = []
@@ -201,10 +202,10 @@ def extract_features(
         if found.hash is not None and not network.is_known(found.hash):
             network.take(found.hash, found.pixels)
         if number % (5 * SAVE_EVERY) == 0:
-            tell(f"{number} of {len(rows)} images, {network.computed} computed")
+            log_line(f"{number} of {len(rows)} images, {network.computed} computed")
     network.finish()
     extraction = _extraction(rows, hashes, store, network.computed)
-    tell(
+    log_line(
         f"{len(extraction.hashes)} images with features, {extraction.computed} of them new; "
         f"{len(extraction.unreadable)} unreadable, {len(extraction.missing)} missing"
     )
@@ -212,7 +213,7 @@ def extract_features(
 
 
 class _Network:
-    """Gathers images into batches, computes them, and keeps what is computed now and then."""
+    """Computes images in batches, and stores the features from time to time."""
 
     def __init__(self, backbone: Path, store: FeatureStore) -> None:
         self._backbone = backbone
@@ -248,7 +249,7 @@ class _Network:
 
     def _compute(self) -> None:
         if self._run is None:
-            # Only now: a run that finds everything known loads no network.
+            # Opened late: a run in which all images are known loads no network.
             self._run = _open(self._backbone)
         features = self._run(np.stack([*self._waiting.values()]))
         self._fresh.update(zip(self._waiting, features, strict=True))
@@ -262,17 +263,17 @@ class _Network:
 
 def _open(backbone: Path) -> Callable[[NDArray[np.uint8]], Features]:
     session = open_session(backbone, threads=os.cpu_count() or 1)
-    given = session.get_inputs()[0]
-    kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
+    model_input = session.get_inputs()[0]
+    kind = np.uint8 if model_input.type == "tensor(uint8)" else np.float32
 
     def run(pixels: NDArray[np.uint8]) -> Features:
-        return halved(session.run(None, {given.name: pixels.astype(kind, copy=False)})[0])
+        return halved(session.run(None, {model_input.name: pixels.astype(kind, copy=False)})[0])
 
     return run
 
 
 def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read]:
-    """Read files in their order, some ahead of the one that is asked for."""
+    """Read files in order, some ahead of the consumer."""
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as threads:
         running: deque[Future[_Read]] = deque()
         for path in paths:
@@ -312,11 +313,11 @@ def _extraction(
 
 
 def _hashes(path: Path) -> list[str]:
-    """The hashes of a file; none if it cannot be read."""
+    """Return the hashes in a file; none if it cannot be read."""
     try:
         found: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     except (OSError, pa.ArrowException) as error:
-        log.warning("features_not_read", part=path.name, error=str(error))
+        log.warning("feature_part_unreadable", part=path.name, error=str(error))
         return []
     return found
 
@@ -331,7 +332,7 @@ def _table(features: Mapping[str, Features]) -> pa.Table:
 
 
 def _rows(table: pa.Table) -> Features:
-    """The features of a table, shape `(images, features)`."""
+    """Return the features of a table, shape `(images, features)`."""
     column = table["features"].combine_chunks()
     flat: Features = column.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, column.type.list_size)

@@ -1,4 +1,4 @@
-"""A release folder, loaded as the workers load it."""
+"""A release folder, loaded with the code that the workers use."""
 
 import hashlib
 import os
@@ -21,49 +21,49 @@ from trainer.datasets.images import read_image
 
 Floats = NDArray[np.float32]
 
-#: The folders of a release's models.
+#: Folders of a release's models.
 PARTS = ("text", "image", "fusion")
 TEXT_BATCH = 64
-#: Xception on a CPU is slower in larger batches, and takes more memory.
+#: Number of images in one call; Xception on a CPU is slower in larger batches.
 IMAGE_BATCH = 1
 
 
 class TextModel:
-    """The text model of a release: prepared texts to probabilities."""
+    """Text model of a release, from prepared texts to probabilities."""
 
     def __init__(self, folder: Path, part: TextPart) -> None:
         self._inputs = TextInputs.load(folder / "text", part)
         self._session = open_session(folder / "text/model.onnx", threads=_cores())
 
     def score(self, texts: Sequence[str]) -> Floats:
-        """Score prepared texts; returns shape `(texts, classes)`."""
+        """Score prepared texts; return shape `(texts, classes)`."""
         found: Floats = self._session.run(["probabilities"], self._inputs.of(texts))[0]
         return found
 
 
 class ImageModel:
-    """The image model of a release: pixels to features to probabilities."""
+    """Image model of a release, from pixels to features to probabilities."""
 
     def __init__(self, folder: Path, part: ImagePart) -> None:
         self._backbone = Backbone(folder, part, threads=_cores())
         self._head = Head(folder, part)
 
     def score(self, pixels: NDArray[np.uint8]) -> Floats:
-        """Score pixels `(images, size, size, 3)`; returns shape `(images, classes)`."""
+        """Score pixels `(images, size, size, 3)`; return shape `(images, classes)`."""
         return self._head.score(self._backbone.score([*pixels]))
 
     def features(self, pixels: NDArray[np.uint8]) -> Features:
-        """Compute features as they are kept; only for a release with an extractor."""
+        """Compute features in their stored form; only for a release with an extractor."""
         return halved(self._backbone.score([*pixels]))
 
     def score_features(self, features: Features) -> Floats:
-        """Score features of the release's extractor; returns shape `(images, classes)`."""
+        """Score features of the release's extractor; return shape `(images, classes)`."""
         return self._head.score(features)
 
 
 @dataclass(frozen=True)
 class LoadedRelease:
-    """The models of one release, ready to score; `None` for those that it does not have."""
+    """Models of one release, ready to score; `None` for those that it lacks."""
 
     manifest: ReleaseManifest
     text: TextModel | None
@@ -72,7 +72,7 @@ class LoadedRelease:
 
     @classmethod
     def load(cls, folder: Path) -> "LoadedRelease":
-        """Load a folder. Raises `InvalidInput` if it is not a release."""
+        """Load a release folder. Raises `InvalidInput` if it is not one."""
         manifest = ReleaseManifest.read(folder)
         has_both = len(manifest.modalities) > 1
         return cls(
@@ -83,7 +83,7 @@ class LoadedRelease:
         )
 
     def score_texts(self, rows: pd.DataFrame) -> Floats:
-        """Probabilities of rows with `designation` and `description`, `(rows, classes)`.
+        """Score rows with `designation` and `description`; return shape `(rows, classes)`.
 
         Raises:
             ModalityNotInRelease: The release has no text model.
@@ -100,7 +100,7 @@ class LoadedRelease:
         return scores
 
     def score_images(self, rows: pd.DataFrame) -> Floats:
-        """Probabilities of rows with a `image`, `(rows, classes)`; equal where unreadable.
+        """Score rows with an `image`; return shape `(rows, classes)`, uniform if unreadable.
 
         Raises:
             ModalityNotInRelease: The release has no image model.
@@ -116,10 +116,13 @@ class LoadedRelease:
 
 
 def release_digest(folder: Path) -> str:
-    """SHA-256 over what decides a release's answers: equal for equal models, whenever made."""
+    """Return a SHA-256 over everything that decides a release's answers.
+
+    It does not depend on the time or place of the training.
+    """
     manifest = ReleaseManifest.read(folder)
-    said = manifest.model_dump_json(include={"format", "categories", "text", "image"})
-    digest = hashlib.sha256(said.encode())
+    content = manifest.model_dump_json(include={"format", "categories", "text", "image"})
+    digest = hashlib.sha256(content.encode())
     for part in PARTS:
         for path in sorted(path for path in (folder / part).rglob("*") if path.is_file()):
             digest.update(str(path.relative_to(folder)).encode())
@@ -129,7 +132,7 @@ def release_digest(folder: Path) -> str:
 
 
 def read_images(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Read images a few at a time; those that cannot be read are left out.
+    """Read images in batches; unreadable ones are skipped.
 
     Yields:
         Positions in `rows`, and pixels of shape `(positions, size, size, 3)`.

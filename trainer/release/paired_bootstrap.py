@@ -1,4 +1,4 @@
-"""Is the challenger better than the champion? A paired bootstrap over the same held-out rows."""
+"""Paired bootstrap test of a challenger against the champion on the same held-out rows."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,13 +12,13 @@ from shared.errors import InvalidInput
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-#: The interval's ends are steady to a tenth of its width from about a thousand resamples on
+#: The interval's ends are stable to a tenth of its width from about a thousand resamples on
 #: (Efron & Tibshirani 1993, section 19.3).
 RESAMPLES = 4_000
 
 
 class Outcome(StrEnum):
-    """What the rows say."""
+    """Outcome of a comparison."""
 
     BETTER = "better"
     NOT_BETTER = "not better"
@@ -27,11 +27,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """When a challenger counts as better.
+    """Conditions under which a challenger counts as better.
 
     Attributes:
-        margin: Smallest difference of weighted F1 that is worth a switch.
-        confidence: Of the two-sided interval that must lie above zero.
+        margin: Smallest relevant difference of weighted F1.
+        confidence: Confidence of the two-sided interval that must lie above zero.
     """
 
     margin: float
@@ -40,17 +40,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a challenger stands against the champion.
+    """Result of comparing a challenger with the champion.
 
     Attributes:
-        champion_f1: Weighted F1 on all rows.
-        challenger_f1: The same, of the challenger.
+        champion_f1: Weighted F1 of the champion on all rows.
+        challenger_f1: Weighted F1 of the challenger on all rows.
         low: Lower end of the interval of the difference (challenger - champion).
-        high: Upper end.
-        probability_better: Share of the resamples in which the challenger is ahead; ties count
+        high: Upper end of that interval.
+        probability_better: Share of the resamples in which the challenger is ahead; a tie counts
             half.
         rows: Number of rows that both answered.
-        rule: What was asked for.
+        rule: Margin and confidence of the comparison.
     """
 
     champion_f1: float
@@ -63,18 +63,18 @@ class Verdict:
 
     @property
     def difference(self) -> float:
-        """Challenger - champion."""
+        """Difference of weighted F1, challenger - champion."""
         return self.challenger_f1 - self.champion_f1
 
     @property
     def outcome(self) -> Outcome:
-        """Better needs both: beyond chance, and large enough to matter."""
+        """Outcome; `BETTER` requires a gain that is both significant and at least the margin."""
         if self.low > 0 and self.difference >= self.rule.margin:
             return Outcome.BETTER
         return Outcome.NOT_BETTER if self.high < 0 else Outcome.UNDECIDED
 
     def sentence(self) -> str:
-        """The verdict for a person."""
+        """Return the verdict as a sentence."""
         is_small = self.low > 0 and self.outcome is Outcome.UNDECIDED
         found = self.outcome.value.capitalize()
         return (
@@ -87,7 +87,7 @@ class Verdict:
         )
 
     def figures(self) -> dict[str, Any]:
-        """The verdict as it is kept in the ledger."""
+        """Return the verdict in the form that the ledger stores."""
         return {
             "outcome": self.outcome.value,
             "champion_f1": self.champion_f1,
@@ -113,22 +113,22 @@ def compare(
 ) -> Verdict:
     """Compare two releases by their answers to the same rows.
 
-    The rows are drawn again with replacement, both answers of a row together, and the difference
-    of weighted F1 is computed each time; the interval holds its middle values (percentile
+    Rows are resampled with replacement, both answers of a row together, and the difference of
+    weighted F1 is computed each time; the interval spans its middle values (percentile
     interval, Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; paired as in
     Berg-Kirkpatrick, Burkett & Klein, "An Empirical Investigation of Statistical Significance in
     NLP", EMNLP 2012).
 
     Args:
         codes: True categories, shape `(rows,)`.
-        champion: Its answers, shape `(rows,)`; a code that no row has is simply wrong.
-        challenger: The same of the challenger.
+        champion: Answers of the champion, shape `(rows,)`; a code that no row has counts as wrong.
+        challenger: Answers of the challenger, shape `(rows,)`.
         rule: Margin and confidence.
-        resamples: How often the rows are drawn.
+        resamples: Number of resamples.
         seed: Equal seeds give equal verdicts.
 
     Raises:
-        InvalidInput: No rows, or not one answer for each.
+        InvalidInput: There are no rows, or not one answer for each.
     """
     if not (len(codes) == len(champion) == len(challenger) > 0):
         raise InvalidInput(
@@ -136,8 +136,8 @@ def compare(
             f"Received: {len(codes)} rows, {len(champion)} and {len(challenger)} answers"
         )
     cells, counts = _cells(np.stack([codes, champion, challenger], axis=1))
-    # Rows with the same truth and the same two answers are alike, so drawing rows is drawing from
-    # the few hundred different ones by their frequency: the same distribution, much less work.
+    # Rows with the same true category and the same two answers are interchangeable, so it suffices
+    # to draw from the few hundred distinct ones by frequency: the same distribution, far cheaper.
     drawn = np.random.default_rng(seed).multinomial(len(codes), counts / len(codes), size=resamples)
     difference = _weighted_f1(cells, 2, drawn) - _weighted_f1(cells, 1, drawn)
     tail = (1 - rule.confidence) / 2
@@ -154,9 +154,9 @@ def compare(
 
 
 def _cells(rows: Codes) -> tuple[Codes, Codes]:
-    """Different rows `(cells, 3)` in the order of their first appearance, and their counts.
+    """Return distinct rows `(cells, 3)` in the order of first appearance, and their counts.
 
-    That order does not change when champion and challenger change places; so neither do the draws.
+    Swapping champion and challenger does not change that order, and so not the draws.
     """
     cells, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first)
@@ -164,7 +164,7 @@ def _cells(rows: Codes) -> tuple[Codes, Codes]:
 
 
 def _weighted_f1(cells: Codes, answer: int, drawn: Codes) -> Floats:
-    """Weighted F1 of each draw, shape `(resamples,)`; `answer` is a column of `cells`.
+    """Return the weighted F1 of each draw, shape `(resamples,)`; `answer` is a column of `cells`.
 
     F1 of a category is 2 right / (true + answered); it counts by its share of the true rows
     (van Rijsbergen 1979; the `weighted` average of scikit-learn).

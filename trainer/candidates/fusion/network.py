@@ -1,6 +1,6 @@
-"""Fusion by a small network on both feature vectors: tried in every run, and not served.
+"""Fusion by a small network on both feature vectors: tried in every run, but not served.
 
-Messages carry probabilities. Feature vectors would make them a hundred times larger.
+Messages carry probabilities; feature vectors would make them a hundred times larger.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What was chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows."""
 
     hidden: int = 256
     dropout: float = 0.5
@@ -33,10 +33,10 @@ class FeatureNetwork:
 
     name: str = "fusion_network"
     settings: NetworkSettings = field(default_factory=NetworkSettings)
-    note: str = "not served: messages carry probabilities and not feature vectors"
+    note: str = "not served: messages carry probabilities, not feature vectors"
 
     def fit(self, evidence: Evidence, seed: int) -> Combine:
-        """Fit; the result reads the features of other rows."""
+        """Fit the network; the returned function reads the features of other rows."""
         keras.utils.set_random_seed(seed)
         inputs = _joined(evidence)
         normalize = layers.Normalization()

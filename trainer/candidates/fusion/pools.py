@@ -1,6 +1,6 @@
 """Fusion of text and image by probabilities: a weighted mean, and two log-linear forms.
 
-Calibrated probabilities are what messages carry.
+The inputs are calibrated probabilities, because messages carry nothing else.
 """
 
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from trainer.candidates.calibration import Doubles, fit_temperature, log_loss, l
 Floats = NDArray[np.float32]
 Rows = TypeVar("Rows", NDArray[np.int64], NDArray[np.bool_])
 
-#: One number can be fitted on this many rows.
+#: Fewest rows on which a temperature is fitted.
 ENOUGH_TO_CALIBRATE = 30
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What both modalities say of the same products, none of which they were fitted on.
+    """Scores of both modalities for the same products, none of which they were fitted on.
 
     Attributes:
-        text: Calibrated probabilities, shape `(rows, classes)`.
-        image: The same of the images.
+        text: Calibrated probabilities of the text model, shape `(rows, classes)`.
+        image: Calibrated probabilities of the image model, shape `(rows, classes)`.
         text_features: Shape `(rows, text features)`.
         image_features: Shape `(rows, image features)`.
         targets: Column numbers, shape `(rows,)`.
-        is_official: Which rows have an official label, shape `(rows,)`.
+        is_official: Mask of the rows with an official label, shape `(rows,)`.
     """
 
     text: Floats
@@ -43,7 +43,7 @@ class Evidence:
     is_official: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.int64]) -> "Evidence":
-        """Some of the rows."""
+        """Return the evidence of some rows."""
         return Evidence(**{name: values[rows] for name, values in vars(self).items()})
 
 
@@ -51,39 +51,39 @@ Combine = Callable[[Evidence], Floats]
 
 
 class FusionCandidate(Protocol):
-    """A way to combine both modalities."""
+    """A model that combines both modalities."""
 
     @property
     def name(self) -> str:
-        """For people and files."""
+        """Name in logs, files and the leaderboard."""
 
     @property
     def settings(self) -> Any:
-        """A dataclass of what was chosen."""
+        """Dataclass of hyperparameters."""
 
     @property
     def note(self) -> str:
-        """Why it cannot be served, if so."""
+        """Reason why it cannot be served; empty if it can."""
 
     def fit(self, evidence: Evidence, seed: int) -> FusionModel | Combine:
-        """Fit on rows that neither modality has seen."""
+        """Fit on rows that neither modality was fitted on."""
 
 
 @dataclass(frozen=True)
 class NoSettings:
-    """Nothing to choose."""
+    """Settings of a candidate without hyperparameters."""
 
 
 @dataclass(frozen=True)
 class WeightedMean:
-    """`p = w p_text + (1 - w) p_image`: one number."""
+    """Weighted mean with one weight: `p = w p_text + (1 - w) p_image`."""
 
     name: str = "fusion_mean"
     settings: NoSettings = field(default_factory=NoSettings)
     note: str = ""
 
     def fit(self, evidence: Evidence, seed: int) -> FusionModel:
-        """Find the weight with the least log loss."""
+        """Fit the weight with the least log loss."""
 
         def loss(weight: Doubles) -> float:
             mixed = weight[0] * evidence.text + (1 - weight[0]) * evidence.image
@@ -101,19 +101,19 @@ class WeightedMean:
 
 @dataclass(frozen=True)
 class LogLinear:
-    """One weight for each modality's log-probabilities (Genest and Zidek 1986, section 3.3)."""
+    """Log-linear pool with one weight for each modality (Genest and Zidek 1986, section 3.3)."""
 
     name: str = "fusion_log_linear"
     settings: NoSettings = field(default_factory=NoSettings)
     note: str = ""
 
     def fit(self, evidence: Evidence, seed: int) -> FusionModel:
-        """Find both weights with the least log loss, then calibrate.
+        """Fit both weights with the least log loss, then calibrate.
 
-        Most rows are weakly labelled, and those are easier than real ones; how sure one may be is
-        therefore fitted on the officially labelled rows alone, where there are enough.
+        Most rows are weakly labelled, and those are easier than real ones; so the confidence is
+        fitted on the officially labelled rows alone, if there are enough.
         """
-        # The optimiser tries steps of 1e-8, which float32 does not hold.
+        # The optimiser takes steps of 1e-8, which float32 cannot represent.
         text, image = logs(evidence.text), logs(evidence.image)
 
         def loss(weights: Doubles) -> float:
@@ -132,7 +132,7 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class StackingSettings:
-    """Inverse strength of the penalty on the weights."""
+    """Regularisation: inverse strength of the penalty on the weights."""
 
     inverse_penalty: float = 0.02
 
@@ -171,7 +171,7 @@ class Stacking:
 
 
 def combined(model: FusionModel | Combine, evidence: Evidence) -> Floats:
-    """Probabilities of both modalities together, shape `(rows, classes)`."""
+    """Return the probabilities of both modalities together, shape `(rows, classes)`."""
     if isinstance(model, FusionModel):
         return model.combine(evidence.text, evidence.image)
     return model(evidence)

@@ -1,1 +1,1 @@
-"""Image candidates: ImageNet networks under a head of our own."""
+"""Image candidates: ImageNet networks with a fitted head."""

@@ -1,9 +1,9 @@
-"""The network of the release that serves, under a head that is fitted anew.
+"""The image network of the serving release, with a newly fitted head.
 
-What changed since it was trained is most often the mix of products and what their categories mean,
-and not what can be seen in an image. So a new head is most of what a new training gives. It needs
-no ImageNet weights, which a machine without a way to the internet has not; and the images that
-this release has seen have their features already.
+Since its training, most often the mix of products and the meaning of categories have changed, not
+the visual content of images; so a new head gives most of the benefit of a new training. It needs no
+ImageNet weights, which a machine without internet access cannot download, and images that the
+release was trained on have their features already.
 """
 
 import shutil
@@ -13,12 +13,12 @@ from pathlib import Path
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from trainer.candidates.image.head import BACKBONE, FrozenBackbone, HeadSettings
-from trainer.candidates.protocols import Workshop
+from trainer.candidates.protocols import FitContext
 
 
 @dataclass(frozen=True)
 class ChampionSettings(HeadSettings):
-    """How the head is fitted, and on which network: the extractor's name holds its digest."""
+    """Settings of the head, and the extractor of the network; its name contains a digest."""
 
     extractor: str = ""
 
@@ -31,27 +31,26 @@ class ChampionBackbone(FrozenBackbone):
     size: int = 0
     weights_file: str = ""
     settings: ChampionSettings = field(default_factory=ChampionSettings)
-    code: tuple[str, ...] = ("trainer.candidates.image.champion", "trainer.candidates.image.head")
     release: Path = Path()
 
     @property
     def network(self) -> str:
-        """What the release calls it: so the features that are known stay known."""
+        """Name of the network in the release, so that stored features are found again."""
         return self.settings.extractor.rpartition(f"-{IMAGE_PREPARATION}-")[0]
 
-    def missing(self, workshop: Workshop) -> str | None:
-        """Nothing: the release is there."""
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return `None`: the release is available."""
         return None
 
-    def place(self, path: Path, workshop: Workshop) -> None:
-        """Copy the backbone, as it is."""
+    def place(self, path: Path, context: FitContext) -> None:
+        """Copy the backbone unchanged."""
         aside = path.with_suffix(".new")
         shutil.copyfile(self.release / "image" / BACKBONE, aside)
         aside.replace(path)
 
 
 def champion_backbone(release: Path | None) -> tuple[ChampionBackbone, ...]:
-    """The candidate that a release gives: one, or none if its images go another way.
+    """Return the candidate of a release: one, or none if its images are prepared differently.
 
     Args:
         release: Folder of the release that serves, if there is one.

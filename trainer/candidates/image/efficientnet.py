@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 with ImageNet weights, frozen: five times faster than Xception.
 
-Tan and Le, "EfficientNet" (2019); the Lite form leaves out squeeze-and-excitation, and uses ReLU6.
-It was trained with 224 pixels and sees more with 299: Touvron et al., "Fixing the train-test
+Tan and Le, "EfficientNet" (2019); the Lite form omits squeeze-and-excitation and uses ReLU6.
+It was trained at 224 pixels and is more accurate at 299: Touvron et al., "Fixing the train-test
 resolution discrepancy" (2019).
 """
 
@@ -13,31 +13,27 @@ from keras import layers
 
 from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import FrozenBackbone
-from trainer.candidates.protocols import Workshop
+from trainer.candidates.protocols import FitContext
 
 SIZE = 299
 
 
 @dataclass(frozen=True)
 class EfficientNetLite0(FrozenBackbone):
-    """Frozen features `(batch, 1280)` under a fitted head."""
+    """Frozen features `(batch, 1280)` with a fitted head."""
 
     name: str = "image_efficientnet_lite0"
     size: int = SIZE
     weights_file: str = "efficientnet_lite0_imagenet.keras"
-    code: tuple[str, ...] = (
-        "trainer.candidates.image.efficientnet",
-        "trainer.candidates.image.head",
-    )
 
-    def missing(self, workshop: Workshop) -> str | None:
-        """Keras has no weights of its own for this network."""
-        if workshop.weights is None:
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return the reason if the weights are missing; Keras cannot download them."""
+        if context.weights is None:
             return f"Expected a folder with {self.weights_file}. Received: none"
-        return super().missing(workshop)
+        return super().unavailable_reason(context)
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Pixels 0 to 255, `(batch, 299, 299, 3)`, in; `(batch, 1280)` out."""
+        """Build the backbone: pixels 0 to 255 `(batch, 299, 299, 3)` to `(batch, 1280)`."""
         network = keras.models.load_model(weights, compile=False)
         pooled = next(
             layer for layer in network.layers if isinstance(layer, layers.GlobalAveragePooling2D)

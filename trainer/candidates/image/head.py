@@ -1,4 +1,4 @@
-"""What every image candidate shares: a frozen backbone by ONNX Runtime, and a fitted head on it.
+"""Shared parts of image candidates: a frozen backbone in ONNX Runtime, and a fitted head.
 
 Image features are computed once per backbone and stored; see `trainer.release.image_features`.
 """
@@ -16,16 +16,16 @@ from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.releases.image_model import Features
 from trainer.candidates.onnx.conversion import as_onnx
 from trainer.candidates.onnx.graph import Graph, Storage
-from trainer.candidates.protocols import Floats, Images, Labels, Workshop
+from trainer.candidates.protocols import FitContext, Floats, Images, Labels
 
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
-#: Images whose features are in full precision at once, beside those of a batch.
+#: Number of images whose features are converted to full precision at once.
 PIECE = 1024
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """What was chosen for the head, on validation rows."""
+    """Hyperparameters of the head, chosen on validation rows."""
 
     hidden: int = 512
     dropout: float = 0.5
@@ -44,50 +44,49 @@ class FrozenBackbone:
     size: int
     weights_file: str
     settings: HeadSettings = field(default_factory=HeadSettings)
-    code: tuple[str, ...] = ("trainer.candidates.image.head",)
 
     @property
     def network(self) -> str:
-        """What its features are kept under."""
+        """Name under which the features are stored."""
         return self.name
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Build the backbone: pixels 0 to 255 in, features `(batch, features)` out."""
+        """Build the backbone: pixels 0 to 255 to features `(batch, features)`."""
         raise NotImplementedError
 
-    def missing(self, workshop: Workshop) -> str | None:
-        """Say which file of weights is not there."""
-        if workshop.weights is None or (workshop.weights / self.weights_file).exists():
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return the reason if the file of weights is missing."""
+        if context.weights is None or (context.weights / self.weights_file).exists():
             return None
         return f"Expected {self.weights_file} in the folder of weights. Received: none"
 
-    def fit(self, images: Images, labels: Labels, folder: Path, workshop: Workshop) -> None:
-        """Compute the features that are not known yet, and fit the head."""
+    def fit(self, images: Images, labels: Labels, folder: Path, context: FitContext) -> None:
+        """Compute the missing features, and fit the head."""
         if not (folder / BACKBONE).exists():
-            self.place(folder / BACKBONE, workshop)
+            self.place(folder / BACKBONE, context)
         features = images.features(self.network, folder / BACKBONE, self.size)
-        fit_head(self.name, features, labels, self.settings, workshop).save(folder / HEAD)
+        fit_head(self.name, features, labels, self.settings, context).save(folder / HEAD)
 
     def predict(self, images: Images, folder: Path) -> Floats:
-        """Logits, shape `(len(images), classes)`."""
+        """Return logits, shape `(len(images), classes)`."""
         return predict_logits(folder, images.features(self.network, folder / BACKBONE, self.size))
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the head."""
+        """Add the head to the graph."""
         return export_head(graph, folder)
 
-    def place(self, path: Path, workshop: Workshop) -> None:
-        """Write the backbone as it serves."""
-        file = None if workshop.weights is None else workshop.weights / self.weights_file
-        export_backbone(self.build(file), self.size, path, workshop.storage)
+    def place(self, path: Path, context: FitContext) -> None:
+        """Write the backbone in its served form."""
+        file = None if context.weights is None else context.weights / self.weights_file
+        export_backbone(self.build(file), self.size, path, context.storage)
 
 
 def export_backbone(
     backbone: keras.Model, size: int, path: Path, storage: Storage, output: str = "features"
 ) -> None:
-    """Write a backbone as it serves: `images` uint8 `(batch, size, size, 3)` to `features`.
+    """Write a backbone in its served form: `images` uint8 `(batch, size, size, 3)` to `features`.
 
-    Training reads the features of this very file, so what 8-bit weights cost is in every figure.
+    Training reads the features of this file, so every figure includes the cost of 8-bit weights.
     """
     model = as_onnx(backbone, size)
     graph = Graph(storage)
@@ -99,21 +98,21 @@ def export_backbone(
         [helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, ["batch", size, size, 3])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *shape[1:]])],
     )
-    aside = path.with_suffix(".new")
-    onnx.save(exported, aside)
-    aside.replace(path)
+    temporary = path.with_suffix(".new")
+    onnx.save(exported, temporary)
+    temporary.replace(path)
 
 
 class Batches(keras.utils.PyDataset):
-    """Features and labels in batches, in another order each epoch.
+    """Batches of features and labels, in a new order each epoch.
 
-    Keras would copy an array whole, in full precision: 1.1 GB for the images of the challenge.
+    Keras would copy the whole array in full precision: 1.1 GB for the images of the challenge.
 
     Args:
-        features: Shape `(images, features)`; may lie on disk.
-        labels: Of the images.
-        batch: Images in one.
-        seed: Decides the order.
+        features: Shape `(images, features)`; may be a memory-mapped file.
+        labels: Labels of the images.
+        batch: Number of images in a batch.
+        seed: Seed of the order.
     """
 
     def __init__(self, features: Features | Floats, labels: Labels, batch: int, seed: int) -> None:
@@ -126,7 +125,7 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self._features) // self._batch)
 
     def __getitem__(self, place: int) -> tuple[Floats, Floats, Floats]:
-        """Features `(batch, features)`, one-hot labels `(batch, classes)`, weights `(batch,)`."""
+        """Return features `(batch, features)`, one-hot labels and weights `(batch,)`."""
         chosen = self._order[place * self._batch : (place + 1) * self._batch]
         return (
             self._features[chosen].astype(np.float32),
@@ -135,12 +134,12 @@ class Batches(keras.utils.PyDataset):
         )
 
     def on_epoch_end(self) -> None:
-        """Shuffle."""
+        """Shuffle the images."""
         self._order = self._generator.permutation(len(self._features))
 
 
 def build_head(features: Features | Floats, classes: int, settings: HeadSettings) -> keras.Model:
-    """Build a head whose first layer brings features to mean 0 and variance 1."""
+    """Build a head whose first layer normalises features to mean 0 and variance 1."""
     normalize = layers.Normalization(name="normalize")
     normalize.adapt(
         features[start : start + PIECE].astype(np.float32)
@@ -164,12 +163,12 @@ def fit_head(
     features: Features | Floats,
     labels: Labels,
     settings: HeadSettings,
-    workshop: Workshop,
+    context: FitContext,
 ) -> keras.Model:
-    """Fit a head on features `(images, features)`; it gives logits `(images, classes)`."""
-    keras.utils.set_random_seed(workshop.seed)
+    """Fit a head from features `(images, features)` to logits `(images, classes)`."""
+    keras.utils.set_random_seed(context.seed)
     head = build_head(features, labels.classes, settings)
-    batches = Batches(features, labels, settings.batch, workshop.seed)
+    batches = Batches(features, labels, settings.batch, context.seed)
     head.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -183,13 +182,13 @@ def fit_head(
     )
     history = head.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0)
     for epoch, loss in enumerate(history.history["loss"]):
-        workshop.curve(f"{name}_loss", epoch + 1, float(loss))
-    workshop.tell(f"{name}: head fitted on {len(features)} images")
+        context.curve(f"{name}_loss", epoch + 1, float(loss))
+    context.log_line(f"{name}: head fitted on {len(features)} images")
     return head
 
 
 def predict_logits(folder: Path, features: Features) -> Floats:
-    """Logits of the head in a folder, shape `(images, classes)`."""
+    """Return the logits of the head in a folder, shape `(images, classes)`."""
     head = keras.models.load_model(folder / HEAD)
     logits = np.zeros((len(features), head.output_shape[1]), np.float32)
     for start in range(0, len(features), PIECE):
@@ -199,7 +198,7 @@ def predict_logits(folder: Path, features: Features) -> Floats:
 
 
 def export_head(graph: Graph, folder: Path) -> str:
-    """Add the head that reads `features`; the normalisation is folded into its first layer."""
+    """Add the head, with its normalisation folded into the first dense layer."""
     head = keras.models.load_model(folder / HEAD)
     normalize, first, last = (
         layer for layer in head.layers if not isinstance(layer, layers.Dropout)

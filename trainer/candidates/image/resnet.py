@@ -13,21 +13,20 @@ from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.image.head import FrozenBackbone
 from trainer.candidates.imagenet import with_weights
 
-#: Mean colour of ImageNet, blue first: what the weights were trained with.
+#: Mean colour of ImageNet, blue first, as in the training of the weights.
 MEAN_COLOUR = (103.939, 116.779, 123.68)
 
 
 @dataclass(frozen=True)
 class ResNet50(FrozenBackbone):
-    """Frozen features `(batch, 2048)` under a fitted head."""
+    """Frozen features `(batch, 2048)` with a fitted head."""
 
     name: str = "image_resnet50"
     size: int = 224
     weights_file: str = "resnet50_imagenet_notop.npz"
-    code: tuple[str, ...] = ("trainer.candidates.image.resnet", "trainer.candidates.image.head")
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Pixels 0 to 255, `(batch, 224, 224, 3)`, in; `(batch, 2048)` out."""
+        """Build the backbone: pixels 0 to 255 `(batch, 224, 224, 3)` to `(batch, 2048)`."""
 
         def build(fetched: str | None) -> keras.Model:
             shape = (self.size, self.size, 3)

@@ -1,8 +1,8 @@
-"""Xception with ImageNet weights: frozen, or with its last block fitted too.
+"""Xception with ImageNet weights: frozen, or with its last block fine-tuned.
 
-Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017). Everything before
-the last block is computed once for each image and kept on disk; so a fit of the last block costs
-two matrix products an image and not the whole network.
+Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions" (2017). The output of
+all layers before the last block is computed once for each image and kept on disk, so fine-tuning
+costs two matrix products an image instead of the whole network.
 """
 
 from dataclasses import dataclass, field
@@ -27,18 +27,13 @@ from trainer.candidates.image.head import (
 )
 from trainer.candidates.imagenet import with_weights
 from trainer.candidates.onnx.graph import Graph
-from trainer.candidates.protocols import Floats, Images, Labels, Maps, Workshop
+from trainer.candidates.protocols import FitContext, Floats, Images, Labels, Maps
 
 SIZE = 299
 WEIGHTS = "xception_imagenet_notop_fp16.npz"
-CODE = (
-    "trainer.candidates.imagenet",
-    "trainer.candidates.image.xception",
-    "trainer.candidates.image.head",
-)
-#: Everything before the last block.
+#: File of the frozen part: all layers before the last block.
 TRUNK = "trunk.onnx"
-#: The last block.
+#: Layers of the last block.
 TOP_LAYERS = (
     "block14_sepconv1",
     "block14_sepconv1_bn",
@@ -51,7 +46,7 @@ TOP_LAYERS = (
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """What was chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows."""
 
     head: HeadSettings = field(default_factory=HeadSettings)
     epochs: int = 3
@@ -60,7 +55,7 @@ class TuningSettings:
     head_learning_rate: float = 2e-4
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
-    #: What the frozen part makes of an image takes 200 KB of disk; 85,000 would take 17 GB.
+    #: The frozen part's output takes 200 KB of disk an image; 85,000 images would take 17 GB.
     most_images: int = 20_000
     #: Parameter of the beta distribution of mixup (Zhang et al. 2018).
     mixup: float = 0.2
@@ -68,71 +63,69 @@ class TuningSettings:
 
 @dataclass(frozen=True)
 class XceptionFrozen(FrozenBackbone):
-    """Frozen features under a fitted head."""
+    """Frozen features with a fitted head."""
 
     name: str = "image_xception"
     size: int = SIZE
     weights_file: str = WEIGHTS
-    code: tuple[str, ...] = CODE
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Pixels 0 to 255, `(batch, 299, 299, 3)`, in; `(batch, 2048)` out."""
+        """Build the backbone: pixels 0 to 255 `(batch, 299, 299, 3)` to `(batch, 2048)`."""
         return build_backbone(weights)
 
 
 @dataclass(frozen=True)
 class XceptionTuned:
-    """The last block and the head fitted together; the rest stays frozen."""
+    """Last block and head fitted together; the rest stays frozen."""
 
     name: str = "image_xception_tuned"
     size: int = SIZE
     settings: TuningSettings = field(default_factory=TuningSettings)
-    code: tuple[str, ...] = CODE
 
     @property
     def network(self) -> str:
-        """What its features are kept under."""
+        """Name under which the features are stored."""
         return self.name
 
-    def missing(self, workshop: Workshop) -> str | None:
-        """Say which file of weights is not there."""
-        return XceptionFrozen().missing(workshop)
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return the reason if the file of weights is missing."""
+        return XceptionFrozen().unavailable_reason(context)
 
-    def fit(self, images: Images, labels: Labels, folder: Path, workshop: Workshop) -> None:
-        """Keep what the frozen part makes of the images, then fit what stands above."""
-        places = self._chosen(labels, workshop.seed)
+    def fit(self, images: Images, labels: Labels, folder: Path, context: FitContext) -> None:
+        """Compute the outputs of the frozen part, then fit the last block and the head."""
+        places = self._chosen(labels, context.seed)
         images, labels = images.take(places), labels.take(places)
-        file = None if workshop.weights is None else workshop.weights / WEIGHTS
+        file = None if context.weights is None else context.weights / WEIGHTS
         network = build_network(file)
         trunk = network.get_layer(TOP_LAYERS[0]).input
         if not (folder / TRUNK).exists():
             pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name=IMAGE_INPUT)
             whole = keras.Model(network.input, trunk)
             frozen = keras.Model(pixels, whole(_scaled(pixels)))
-            export_backbone(frozen, SIZE, folder / TRUNK, workshop.storage)
+            export_backbone(frozen, SIZE, folder / TRUNK, context.storage)
         maps = images.maps(folder / TRUNK, SIZE, folder / "maps.npy")
         top = _top(network, maps.shape[1:])
-        # A head that knows nothing would shake what the block has learned.
-        head = fit_head(self.name, _features(top, maps), labels, self.settings.head, workshop)
-        self._fit_both(top, head, maps, labels, workshop)
+        # The gradients of an unfitted head would destroy what the block has learned.
+        head = fit_head(self.name, _features(top, maps), labels, self.settings.head, context)
+        self._fit_both(top, head, maps, labels, context)
         head.save(folder / HEAD)
         for name in TOP_LAYERS:
             if top.get_layer(name).get_weights():
                 network.get_layer(name).set_weights(top.get_layer(name).get_weights())
-        export_backbone(_with_pixels(network), SIZE, folder / BACKBONE, workshop.storage)
-        # Gigabytes that nobody reads again.
+        export_backbone(_with_pixels(network), SIZE, folder / BACKBONE, context.storage)
+        # Several gigabytes that no later step reads.
         (folder / "maps.npy").unlink()
 
     def predict(self, images: Images, folder: Path) -> Floats:
-        """Logits, shape `(len(images), classes)`."""
+        """Return logits, shape `(len(images), classes)`."""
         return predict_logits(folder, images.features(self.network, folder / BACKBONE, SIZE))
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the head."""
+        """Add the head to the graph."""
         return export_head(graph, folder)
 
     def _chosen(self, labels: Labels, seed: int) -> NDArray[np.int64]:
-        """Images to fit on, in their order; officially labelled ones first, where many are."""
+        """Return the images to fit on, in order; officially labelled ones take precedence."""
         chance = np.random.default_rng(seed).random(len(labels.targets))
         order = np.lexsort((chance, ~labels.is_official))
         return np.sort(order[: self.settings.most_images])
@@ -143,34 +136,36 @@ class XceptionTuned:
         head: keras.Model,
         maps: Maps,
         labels: Labels,
-        workshop: Workshop,
+        context: FitContext,
     ) -> None:
         settings = self.settings
         steps = -(-len(maps) // settings.batch) * settings.epochs
         step = _step(top, head, steps, settings)
-        generator = np.random.default_rng(workshop.seed)
+        generator = np.random.default_rng(context.seed)
         truth = np.eye(labels.classes, dtype=np.float32)[labels.targets]
         for epoch in range(settings.epochs):
             order = generator.permutation(len(maps))
             losses = []
             for start in range(0, len(order), settings.batch):
-                # Sorted: the file is read forwards.
+                # Sorted, so that the file is read sequentially.
                 chosen = np.sort(order[start : start + settings.batch])
                 batch = maps[chosen].astype(np.float32), truth[chosen], labels.weights[chosen]
                 losses.append(float(step(*_augmented(*batch, settings.mixup, generator))))
             loss = float(np.mean(losses))
-            workshop.curve(f"{self.name}_loss", epoch + 1, loss)
-            workshop.tell(f"{self.name}: epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}")
+            context.curve(f"{self.name}_loss", epoch + 1, loss)
+            context.log_line(
+                f"{self.name}: epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}"
+            )
 
 
 def build_network(weights: Path | None) -> keras.Model:
-    """Xception without its top: pixels from -1 to 1 in, `(batch, 2048)` out.
+    """Build Xception without its top: pixels from -1 to 1 to `(batch, 2048)`.
 
     Args:
-        weights: A file of arrays in `get_weights()` order; `None` fetches Keras's own.
+        weights: File of arrays in `get_weights()` order; `None` downloads Keras's own.
 
     Raises:
-        WeightsMissing: Keras cannot fetch them.
+        WeightsMissing: Keras cannot download them.
     """
 
     def build(fetched: str | None) -> keras.Model:
@@ -182,7 +177,7 @@ def build_network(weights: Path | None) -> keras.Model:
 
 
 def build_backbone(weights: Path | None) -> keras.Model:
-    """Xception as it serves: pixels 0 to 255 in, `(batch, 2048)` out."""
+    """Build Xception in its served form: pixels 0 to 255 to `(batch, 2048)`."""
     return _with_pixels(build_network(weights))
 
 
@@ -196,7 +191,7 @@ def _scaled(pixels: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _top(network: keras.Model, shape: tuple[int, ...]) -> keras.Model:
-    """A copy of the last block, with statistics of its normalisations frozen."""
+    """Return a copy of the last block with frozen batch statistics."""
     maps = keras.Input(shape)
     value = maps
     for name in TOP_LAYERS:

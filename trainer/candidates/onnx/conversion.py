@@ -1,8 +1,8 @@
-"""Makes an ONNX graph of a Keras network.
+"""Conversion of a Keras network to an ONNX graph.
 
-tf2onnx copies a graph with all its weights in each pass of its optimiser and frees none of them:
-7.2 GB for the 83 MB of Xception. So it converts a network whose large weights are inputs, and they
-are put in afterwards: 1.2 GB, most of which TensorFlow takes for itself, and a tenth of the time.
+tf2onnx copies a graph with all its weights in each pass of its optimiser and frees no copy: 7.2 GB
+for the 83 MB of Xception. So it gets a network whose large weights are inputs, and the weights are
+inserted afterwards: 1.2 GB, most of it TensorFlow's own, and a tenth of the time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,17 +23,17 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def as_onnx(network: keras.Model, size: int) -> onnx.ModelProto:
-    """Convert a network of images: `images` float32 `(batch, size, size, 3)` to its output."""
+    """Convert an image network: `images` float32 `(batch, size, size, 3)` to its output."""
     values = [
         variable.numpy()
         for variable in (*network.trainable_variables, *network.non_trainable_variables)
     ]
-    # Biases and statistics stay in: knowing them, the optimiser moves its transpositions past them.
+    # Biases and statistics stay constants, so that the optimiser can move transpositions past them.
     weights = {f"weight_{place}": one for place, one in enumerate(values) if one.ndim > 1}
     trainable = len(network.trainable_variables)
 
-    def call(images: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
-        named = dict(zip(weights, given, strict=True))
+    def call(images: tf.Tensor, *weight_inputs: tf.Tensor) -> tf.Tensor:
+        named = dict(zip(weights, weight_inputs, strict=True))
         state = [
             named.get(f"weight_{place}", None if value.ndim > 1 else tf.constant(value))
             for place, value in enumerate(values)
@@ -51,7 +51,7 @@ def as_onnx(network: keras.Model, size: int) -> onnx.ModelProto:
 
 
 def bound(model: onnx.ModelProto, weights: Arrays) -> onnx.ModelProto:
-    """Turn inputs into constants, and compute once what follows from constants alone."""
+    """Replace inputs by constants, and evaluate nodes that depend on constants only."""
     kept = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     known = {*kept, *weights}
     fixed, rest = [], []
@@ -61,8 +61,8 @@ def bound(model: onnx.ModelProto, weights: Arrays) -> onnx.ModelProto:
             known.update(node.output)
         else:
             rest.append(node)
-    # In the order of their use: their names differ from one conversion to the next, and what is
-    # computed with a graph is kept by its content.
+    # In the order of their use, for their names differ between conversions. The file must be the
+    # same each time: features are stored under a digest of it.
     wanted = dict.fromkeys(name for node in rest for name in node.input if name in known)
     constants = {**kept, **weights, **_computed(fixed, {**kept, **weights}, wanted)}
     graph = helper.make_graph(
@@ -75,7 +75,7 @@ def bound(model: onnx.ModelProto, weights: Arrays) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=model.opset_import)
 
 
-def _computed(nodes: list[onnx.NodeProto], given: Arrays, wanted: Iterable[str]) -> Arrays:
+def _computed(nodes: list[onnx.NodeProto], known: Arrays, wanted: Iterable[str]) -> Arrays:
     made = {name for node in nodes for name in node.output}
     outputs = [name for name in wanted if name in made]
     if not outputs:
@@ -83,8 +83,8 @@ def _computed(nodes: list[onnx.NodeProto], given: Arrays, wanted: Iterable[str])
     graph = helper.make_graph(
         nodes,
         "constants",
-        [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in given],
+        [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in known],
         [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    return dict(zip(outputs, ReferenceEvaluator(model).run(outputs, dict(given)), strict=True))
+    return dict(zip(outputs, ReferenceEvaluator(model).run(outputs, dict(known)), strict=True))

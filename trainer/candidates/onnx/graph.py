@@ -1,8 +1,8 @@
-"""Writes ONNX graphs by hand, with weights stored small.
+"""Builder of ONNX graphs with compactly stored weights.
 
-An 8-bit weight is stored as whole numbers and one scale for each output channel, and becomes
-float32 again through `Cast` and `Mul`. ONNX Runtime folds those two at load, so a stored release is
-a quarter of the size and serves at the speed of float32.
+An 8-bit weight is stored as integers with one scale for each output channel, and `Cast` and `Mul`
+restore float32. ONNX Runtime folds those two at load, so a stored release is a quarter of the size
+and serves at the speed of float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-#: Newest set in which `ReduceMax` and friends mean the same in every ONNX Runtime we meet.
+#: Newest opset in which `ReduceMax` and its relatives behave alike in all supported runtimes.
 OPSET = 17
-#: Smaller arrays (biases, scales) stay as they are.
+#: Arrays with fewer elements (biases, scales) stay in float32.
 SMALLEST_STORED = 1024
 
 Storage = Literal["int8", "float16", "float32"]
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 
 class Graph:
-    """A graph under construction; every call names the value that it returns."""
+    """A graph under construction; methods return the name of the value that they add."""
 
     def __init__(self, storage: Storage = "int8") -> None:
         self.storage = storage
@@ -38,11 +38,11 @@ class Graph:
         self.nodes.append(helper.make_node(operation, list(inputs), [output], **attributes))
         return output
 
-    def shared(self, what: str, make: Callable[[], str]) -> str:
-        """The value called `what`, made on first use: several models may read it."""
-        if what not in self._shared:
-            self._shared[what] = make()
-        return self._shared[what]
+    def shared(self, name: str, make: Callable[[], str]) -> str:
+        """Return a value that several models read; `make` adds it on first use."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
 
     def split(self, value: str, parts: int, *, axis: int) -> list[str]:
         """Cut a value into equal parts along an axis."""
@@ -51,11 +51,11 @@ class Graph:
         return outputs
 
     def embed(self, model: onnx.ModelProto, inputs: dict[str, str]) -> list[str]:
-        """Add all of another graph, float weights stored small; returns its outputs' new names.
+        """Add another graph with its float weights stored compactly; return its outputs' new names.
 
         Args:
-            model: Its own input names are the keys of `inputs`.
-            inputs: What each of them is called here.
+            model: The other graph.
+            inputs: Name in this graph, by the name of each input of the other.
         """
         renamed = dict(inputs)
         renamed |= {one.name: self._kept(one) for one in model.graph.initializer}
@@ -71,13 +71,13 @@ class Graph:
         return [renamed[output.name] for output in model.graph.output]
 
     def constant(self, array: NDArray[np.generic] | Floats) -> str:
-        """Store an array as it is."""
+        """Store an array unchanged."""
         name = self._fresh("constant")
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def weight(self, array: Floats, channel_axes: Sequence[int]) -> str:
-        """Store a weight small; `channel_axes` are the axes that have a scale each."""
+        """Store a weight compactly, with a scale for each index of `channel_axes`."""
         stored, scale = stored_small(array, channel_axes, self.storage)
         value = self.constant(stored)
         if stored.dtype != np.float32:
@@ -85,7 +85,7 @@ class Graph:
         return value if scale is None else self.add("Mul", value, self.constant(scale))
 
     def dense(self, value: str, kernel: Floats, bias: Floats) -> str:
-        """`value @ kernel + bias`."""
+        """Add `value @ kernel + bias`."""
         product = self.add("MatMul", value, self.weight(kernel, (1,)))
         return self.add("Add", product, self.constant(bias.astype(np.float32)))
 
@@ -94,7 +94,7 @@ class Graph:
         inputs: Sequence[onnx.ValueInfoProto],
         outputs: Sequence[onnx.ValueInfoProto],
     ) -> onnx.ModelProto:
-        """Close the graph and check it."""
+        """Return the finished model after ONNX's checks."""
         graph = helper.make_graph(self.nodes, "rayon", inputs, outputs, self.constants)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="rayon"
@@ -105,7 +105,7 @@ class Graph:
 
     def _kept(self, tensor: onnx.TensorProto) -> str:
         array = numpy_helper.to_array(tensor)
-        # One number for each channel, whatever its shape: a scale for them all would be too rough.
+        # A vector has one number for each channel; one scale for all of them would be too coarse.
         is_vector = max(array.shape, default=1) == array.size
         if array.dtype != np.float32 or is_vector:
             return self.constant(array)
@@ -119,7 +119,7 @@ class Graph:
 def stored_small(
     array: Floats, channel_axes: Sequence[int], storage: Storage
 ) -> tuple[NDArray[np.generic], Floats | None]:
-    """Make an array small: the stored numbers, and the scale to multiply them with, if any."""
+    """Return the numbers to store for an array, and the scale to multiply them with, if any."""
     if storage == "float32" or array.size < SMALLEST_STORED:
         return array.astype(np.float32), None
     if storage == "float16":

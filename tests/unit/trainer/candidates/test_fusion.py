@@ -48,7 +48,7 @@ ALL, NONE = np.ones(800, bool), np.zeros(800, bool)
 
 
 @pytest.mark.parametrize(("text", "image"), [(3.0, 0.5), (0.5, 3.0)])
-def test_better_expert_weighs_more(text: float, image: float) -> None:
+def test_better_expert_gets_more_weight(text: float, image: float) -> None:
     model = fit_fusion(expert(text), expert(image), TARGETS, NONE)
     assert (model.text_weights[0] > model.image_weights[0]) == (text > image)
 
@@ -69,15 +69,15 @@ def test_useless_expert_gets_no_weight() -> None:
 
 
 def test_confidence_follows_the_official_rows() -> None:
-    # Given weak rows, where the text is right, and official rows, where it is often wrong
+    # Given weakly labelled rows, where the text is right, and official rows, where it often errs
     text, image = expert(3.0), expert(1.0)
     targets = TARGETS.copy()
     is_official = np.arange(800) < 200
     targets[:100] = GENERATOR.integers(0, 4, 100)
-    # When both fit
+    # When a fusion is fitted without and with the official labels
     easy = fit_fusion(text, image, targets, NONE)
     careful = fit_fusion(text, image, targets, is_official)
-    # Then the modalities keep their proportion, and the official rows make the fusion less sure
+    # Then the proportion is the same, and the official rows lower the confidence
     assert careful.text_weights[0] < easy.text_weights[0]
     assert careful.text_weights[0] / careful.image_weights[0] == pytest.approx(
         easy.text_weights[0] / easy.image_weights[0], rel=1e-3
@@ -93,7 +93,7 @@ def test_fusion_is_better_than_either_expert(candidate: FusionCandidate) -> None
 
 
 @pytest.mark.parametrize("candidate", [WeightedMean(), LogLinear(), Stacking()])
-def test_fusion_is_the_same_after_it_was_kept(candidate: FusionCandidate, tmp_path: Path) -> None:
+def test_saved_fusion_is_loaded_unchanged(candidate: FusionCandidate, tmp_path: Path) -> None:
     text, image = expert(2.0), expert(1.5)
     model = fit_fusion(text, image, TARGETS, ALL, candidate)
     model.save(tmp_path)
@@ -101,14 +101,14 @@ def test_fusion_is_the_same_after_it_was_kept(candidate: FusionCandidate, tmp_pa
     np.testing.assert_allclose(again.combine(text, image), model.combine(text, image), atol=1e-6)
 
 
-def test_stacking_survives_a_category_without_rows() -> None:
+def test_stacking_accepts_a_category_without_rows() -> None:
     text, image = expert(2.0), expert(1.5)
     few = np.flatnonzero(TARGETS < 2)
     model = fit_fusion(text[few], image[few], TARGETS[few], ALL[few], Stacking())
     assert set(model.combine(text[few], image[few]).argmax(axis=1)) <= {0, 1}
 
 
-def test_pool_of_models_is_better_than_each() -> None:
+def test_pool_of_models_is_better_than_each_model() -> None:
     logs = [np.log(expert(2.0)), np.log(expert(1.5)), np.log(expert(0.0))]
     weights = fit_weights(logs, TARGETS)
     stacked = np.stack([weight * one for weight, one in zip(weights, logs, strict=True)])

@@ -5,14 +5,14 @@ from onnx import TensorProto, helper, numpy_helper
 from trainer.candidates.onnx.graph import Graph, stored_small
 
 
-def test_int8_keeps_each_channel_to_half_a_step() -> None:
+def test_int8_error_is_at_most_half_a_step_in_each_channel() -> None:
     array = np.random.default_rng(0).normal(0, 1, (64, 40)).astype(np.float32)
     array[3] *= 100
     stored, scale = stored_small(array, (0,), "int8")
     assert stored.dtype == np.int8
     assert scale is not None
     assert np.all(np.abs(stored.astype(np.float32) * scale - array) <= scale / 2 + 1e-6)
-    # A loud channel does not coarsen the others.
+    # A channel of large weights does not coarsen the others.
     assert scale[0] < scale[3] / 10
 
 
@@ -23,13 +23,13 @@ def test_channel_of_zeros_stays_zero() -> None:
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_small_arrays_stay_as_they_are(storage: str) -> None:
+def test_small_arrays_stay_in_float32(storage: str) -> None:
     stored, scale = stored_small(np.ones((4, 4), np.float32), (0,), storage)  # type: ignore[arg-type]
     assert stored.dtype == np.float32
     assert scale is None
 
 
-def test_numbers_of_channels_in_another_network_stay_exact() -> None:
+def test_vectors_of_an_embedded_network_stay_exact() -> None:
     shift = np.random.default_rng(0).normal(0, 1, (1, 2048, 1, 1)).astype(np.float32)
     other = helper.make_graph(
         [helper.make_node("Add", ["maps", "shift"], ["shifted"])],

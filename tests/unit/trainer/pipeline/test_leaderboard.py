@@ -1,13 +1,7 @@
 from dataclasses import replace
 
-from trainer.pipeline.leaderboard import (
-    Entry,
-    as_json,
-    as_markdown,
-    choose,
-    marked,
-    measure_latency,
-)
+from trainer.pipeline.latency import measure_latency
+from trainer.pipeline.leaderboard import Entry, as_json, as_markdown, choose, marked
 from trainer.release.evaluation import Figures
 
 
@@ -22,25 +16,25 @@ def test_least_log_loss_is_chosen() -> None:
     assert best.name == "b"
 
 
-def test_quicker_one_is_chosen_of_equals() -> None:
+def test_faster_of_equal_candidates_is_chosen() -> None:
     best = choose([entry("slow", 0.7, 9.0), entry("quick", 0.7, 2.0)], budget_ms=10)
     assert best is not None
     assert best.name == "quick"
 
 
-def test_what_is_too_slow_is_not_chosen() -> None:
+def test_candidate_over_budget_is_not_chosen() -> None:
     best = choose([entry("slow", 0.1, 11.0), entry("quick", 0.7)], budget_ms=10)
     assert best is not None
     assert best.name == "quick"
     assert choose([entry("slow", 0.1, 11.0)], budget_ms=10) is None
 
 
-def test_what_cannot_be_served_or_was_not_tried_is_not_chosen() -> None:
+def test_unservable_or_untried_candidate_is_not_chosen() -> None:
     untried = Entry("missing", "text", note="no weights")
     assert choose([entry("offline", 0.1, note="not served"), untried], budget_ms=10) is None
 
 
-def test_choice_is_marked_and_the_best_stand_first() -> None:
+def test_board_marks_the_choice_and_lists_the_best_first() -> None:
     entries = [entry("b", 0.8), Entry("missing", "text", note="no weights"), entry("a", 0.7)]
     board = marked(entries, entries[2])
     assert [one.name for one in board] == ["a", "b", "missing"]
@@ -52,14 +46,14 @@ def test_choice_is_marked_and_the_best_stand_first() -> None:
     assert as_json(board)[0]["validation"]["log_loss"] == 0.7
 
 
-def test_figures_of_test_rows_stand_beside_those_that_decide() -> None:
+def test_board_shows_test_figures_beside_validation_figures() -> None:
     figures = Figures(50, 0.6123, 0.6234, 0.01, 1.2)
     line = as_markdown([replace(entry("a", 0.7), test=figures)]).splitlines()[2]
     assert "0.6123" in line
     assert "0.8000" in line
 
 
-def test_latency_is_of_single_items_and_rate_of_batches() -> None:
+def test_latency_is_measured_on_single_items_and_rate_on_batches() -> None:
     seen: list[int] = []
     latency, rate = measure_latency(lambda items: seen.append(len(items)), list(range(10)), batch=4)
     assert seen == [1] * 13 + [4, 4, 2]

@@ -1,4 +1,4 @@
-"""Releases are compared as they are served: each row is answered with what it has."""
+"""Releases are compared as served: each row is answered by its text, its image, or both."""
 
 import json
 from datetime import UTC, datetime
@@ -21,9 +21,9 @@ from trainer.release.loaded import release_digest
 from trainer.release.paired_bootstrap import Rule
 
 RULE = Rule(margin=0.002, confidence=0.95)
-#: The tiny text model takes short texts for category 10 and long ones for 2583.
+#: The tiny text model assigns short texts to category 10 and long ones to 2583.
 SHORT, LONG = "piscine", "piscine ronde avec pompe et filtre et echelle"
-#: It is sure of neither here; a white image outweighs it.
+#: The text model has low confidence here; a white image outweighs it.
 MIDDLING = "piscine ronde avec pompe"
 
 
@@ -41,7 +41,7 @@ def images(tmp_path: Path) -> dict[str, str]:
 
 
 def dataset(rows: list[tuple[str, str, int]]) -> Dataset:
-    """Test rows of title, image and code."""
+    """Return test rows of title, image and code."""
     frame = pd.DataFrame(rows, columns=["designation", "image", "code"])
     frame["description"], frame["part"] = "", "test"
     frame["has_text"] = frame["designation"] != ""
@@ -49,7 +49,7 @@ def dataset(rows: list[tuple[str, str, int]]) -> Dataset:
     return Dataset(frame, CategorySet(categories=both), {})
 
 
-def test_each_row_is_answered_with_what_it_has(release: Path, images: dict[str, str]) -> None:
+def test_each_row_is_answered_by_its_modalities(release: Path, images: dict[str, str]) -> None:
     data = dataset(
         [
             (SHORT, "", 10),
@@ -71,7 +71,7 @@ def test_each_row_is_answered_with_what_it_has(release: Path, images: dict[str, 
     ("modality", "expected"),
     [(Modality.TEXT, [10, NO_ANSWER, 2583]), (Modality.IMAGE, [NO_ANSWER, 2583, 10])],
 )
-def test_release_of_one_modality_answers_what_it_can(
+def test_release_of_one_modality_answers_rows_of_that_modality(
     tmp_path: Path, images: dict[str, str], modality: Modality, expected: list[int]
 ) -> None:
     data = dataset([(SHORT, "", 10), ("", images["white"], 2583), (LONG, images["black"], 2583)])
@@ -89,24 +89,22 @@ def test_release_of_another_category_set_is_compared_by_code(release: Path, tmp_
     assert found["champion_f1"] == pytest.approx(1 / 2)
 
 
-def test_answers_are_kept_for_the_next_time(
-    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_cached(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset([(SHORT, "", 10), (LONG, "", 2583)])
     kept = tmp_path / "kept"
     first = contest(release, release, data, RULE, kept=kept)
-    monkeypatch.setattr(contest_module, "answers", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(contest_module, "answers", lambda *_: pytest.fail("computed again"))
     assert contest(release, release, data, RULE, kept=kept) == first
     assert len(list(kept.iterdir())) == 1
 
 
-def test_digest_is_of_what_answers_and_not_of_when_or_where(release: Path, tmp_path: Path) -> None:
+def test_digest_covers_models_and_categories_but_not_time(release: Path, tmp_path: Path) -> None:
     same = write_tiny_release(tmp_path / "elsewhere")
-    # A release that was made again, with other words about it
+    # The same models with another name, time and model card
     make_manifest("another", created_at=datetime(2030, 1, 1, tzinfo=UTC)).write(same)
     (same / "MODEL_CARD.md").write_text("made again")
     assert release_digest(release) == release_digest(same)
-    # One with other categories, and one with another model
+    # Other categories, and another model
     strangers = Category(code=7, name="Bateaux"), Category(code=2583, name="Piscine")
     make_manifest(categories=strangers).write(same)
     assert release_digest(release) != release_digest(same)
@@ -115,12 +113,12 @@ def test_digest_is_of_what_answers_and_not_of_when_or_where(release: Path, tmp_p
     assert release_digest(release) != release_digest(same)
 
 
-def test_nothing_to_ask_is_an_error(release: Path, tmp_path: Path) -> None:
+def test_data_without_askable_rows_is_an_error(release: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="at least one row"):
         contest(release, release, dataset([("", "", 10)]), RULE, kept=tmp_path)
 
 
-def test_command_writes_the_verdict_or_one_line(
+def test_command_writes_the_verdict_or_prints_one_error_line(
     release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -142,5 +140,5 @@ def test_command_writes_the_verdict_or_one_line(
     assert "error: Expected release.json" in capsys.readouterr().err
 
 
-def test_texts_and_images_may_be_missing_altogether(release: Path) -> None:
+def test_data_without_any_image_is_answered_by_text(release: Path) -> None:
     np.testing.assert_array_equal(answers(release, dataset([(SHORT, "", 10)])), [10])

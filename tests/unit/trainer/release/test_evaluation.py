@@ -25,12 +25,12 @@ def test_perfect_answers_have_no_error() -> None:
 
 
 def test_overconfidence_is_the_calibration_error() -> None:
-    # Says .9 and is right every second time.
+    # Confidence .9, accuracy .5.
     probabilities = np.tile(np.array([[0.9, 0.1]], np.float32), (10, 1))
     assert calibration_error(probabilities, np.array([0, 1] * 5)) == pytest.approx(0.4, abs=1e-6)
 
 
-def test_official_weights_restore_the_official_mix() -> None:
+def test_official_weights_restore_the_official_shares() -> None:
     codes = np.array([10, 10, 10, 20])
     weights = official_weights(codes, {10: 0.25, 20: 0.75, 30: 0.0})
     assert weights is not None
@@ -52,7 +52,7 @@ def test_unknown_shares_give_no_official_figure() -> None:
         (tuple(Modality), {"text", "image", "fusion", "text_both", "image_both"}),
     ],
 )
-def test_only_what_a_release_has_is_measured(
+def test_only_the_modalities_of_a_release_are_measured(
     tmp_path: Path, modalities: tuple[Modality, ...], found: set[str]
 ) -> None:
     for shade in (0, 250):

@@ -1,4 +1,4 @@
-"""Features that training computed are those that workers look up."""
+"""Workers look up the same features that training computed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from shared.inference.releases.image_model import Backbone, halved
 from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
-from trainer.release.feature_upload import Online, publish_features
+from trainer.release.feature_upload import UploadTarget, publish_features
 from trainer.release.image_features import FeatureStore, extract_features
 
 AMPLE = 2**20
@@ -34,10 +34,10 @@ def images(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def features(tmp_path: Path, release: Path, images: list[str]) -> Path:
-    """What a training computed of the images."""
+    """Return the folder of features that a training computed."""
     store = FeatureStore(tmp_path / "features/tiny-1")
     rows = pd.DataFrame({"image": images})
-    extract_features(rows, release / "image/backbone.onnx", store, size=299, tell=print)
+    extract_features(rows, release / "image/backbone.onnx", store, size=299, log_line=print)
     return tmp_path / "features"
 
 
@@ -46,13 +46,13 @@ def storage(tmp_path: Path) -> Storage:
     return Storage(StorageSettings(url=str(tmp_path / "storage")))
 
 
-def test_workers_know_what_training_computed_and_would_compute_the_same(
+def test_workers_find_exactly_the_features_that_they_would_compute(
     release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
-    told: list[str] = []
-    online = Online(storage, AMPLE)
-    assert publish_features(release, features, images, online, told.append) == 3
-    # What a worker finds is to the bit what it would have computed
+    lines: list[str] = []
+    target = UploadTarget(storage, AMPLE)
+    assert publish_features(release, features, images, target, lines.append) == 3
+    # A worker finds bit for bit the features that it would have computed
     backbone = Backbone(release, TINY_EXTRACTOR, threads=1)
     for image in images:
         content = Path(image).read_bytes()
@@ -60,48 +60,52 @@ def test_workers_know_what_training_computed_and_would_compute_the_same(
         found = OnlineFeatures(storage, FeatureSettings()).known(TINY_EXTRACTOR, [digest])
         computed = halved(backbone.score([prepare(content, 299)]))[0]
         np.testing.assert_array_equal(found[digest], computed)
-    # And a second time, there is nothing to tell them
-    assert publish_features(release, features, images, online, told.append) == 0
-    assert told[-1] == "0 of 3 images are new to the workers' look-up"
+    # And a second upload writes nothing
+    assert publish_features(release, features, images, target, lines.append) == 0
+    assert lines[-1] == "published the features of 0 new images, of 3"
 
 
 def test_features_of_another_network_are_not_published(
     release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
-    # Given a store under the release's name, of something else
+    # Given a store under the extractor's name, with features of another network
     store = FeatureStore(features / "tiny-1")
     other = {one: row + np.float16(1) for one, row in store.items()}
     for path in (features / "tiny-1").iterdir():
         path.unlink()
     FeatureStore(features / "tiny-1").add(other)
-    # When it should be published, it is refused
-    told: list[str] = []
-    assert publish_features(release, features, images, Online(storage, AMPLE), told.append) == 0
-    assert told == ["the features of tiny-1 are not those of the release: none are published"]
+    # When it is published, then nothing is written
+    lines: list[str] = []
+    assert (
+        publish_features(release, features, images, UploadTarget(storage, AMPLE), lines.append) == 0
+    )
+    assert lines == ["no features published: those of tiny-1 differ from the release's"]
     assert storage.folders("features") == []
 
 
-def test_no_more_is_published_than_is_kept_there(
+def test_upload_stops_at_the_limit_of_the_storage(
     release: Path, features: Path, images: list[str], storage: Storage
 ) -> None:
     two = 2 * TINY_EXTRACTOR.features * 2
-    online = Online(storage, two)
-    assert publish_features(release, features, images, online, print) == 2
-    assert publish_features(release, features, images, online, print) == 0
+    target = UploadTarget(storage, two)
+    assert publish_features(release, features, images, target, print) == 2
+    assert publish_features(release, features, images, target, print) == 0
 
 
-def test_storage_that_does_not_answer_costs_the_training_nothing(
+def test_unavailable_storage_does_not_fail_the_training(
     release: Path, features: Path, images: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     broken = Storage(StorageSettings(url=str(tmp_path / "file")))
-    told: list[str] = []
-    assert publish_features(release, features, images, Online(broken, AMPLE), told.append) == 0
-    assert told[-1].startswith("the features are not published: The storage does not answer")
+    lines: list[str] = []
+    assert (
+        publish_features(release, features, images, UploadTarget(broken, AMPLE), lines.append) == 0
+    )
+    assert lines[-1].startswith("no features published: The storage does not answer")
 
 
 def test_release_without_an_extractor_has_nothing_to_publish(
     tmp_path: Path, storage: Storage
 ) -> None:
     whole = write_tiny_release(tmp_path / "whole")
-    assert publish_features(whole, tmp_path, [], Online(storage, AMPLE), print) == 0
+    assert publish_features(whole, tmp_path, [], UploadTarget(storage, AMPLE), print) == 0

@@ -24,7 +24,7 @@ def row(*numbers: float) -> Features:
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Computes an image's brightness."""
+    """Return a network that computes an image's brightness."""
     folder = write_tiny_release(tmp_path_factory.mktemp("release") / "1", in_two_steps=True)
     return folder / "image/backbone.onnx"
 
@@ -55,7 +55,7 @@ def test_features_survive_a_restart(tmp_path: Path) -> None:
     }
 
 
-def test_anybody_can_read_the_files(tmp_path: Path) -> None:
+def test_files_are_plain_parquet(tmp_path: Path) -> None:
     FeatureStore(tmp_path).add({A: row(0.5, 2), B: row(0, 1)}, unreadable=[C])
     (part,) = tmp_path.glob("part-*.parquet")
     table = pq.read_table(part)
@@ -63,7 +63,7 @@ def test_anybody_can_read_the_files(tmp_path: Path) -> None:
     assert table["features"].to_pylist() == [[0.5, 2.0], [0.0, 1.0]]
 
 
-def test_another_extractor_knows_nothing(tmp_path: Path) -> None:
+def test_extractors_do_not_share_features(tmp_path: Path) -> None:
     FeatureStore(tmp_path / "one").add({A: row(1)})
     assert A not in FeatureStore(tmp_path / "two")
 
@@ -78,7 +78,7 @@ def test_features_of_two_lengths_are_refused(tmp_path: Path) -> None:
         FeatureStore(tmp_path).add({A: row(1), B: row(1, 2)})
 
 
-def test_part_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+def test_truncated_part_is_skipped(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     store.add({A: row(1)})
     (part,) = tmp_path.glob("*.parquet")
@@ -90,7 +90,7 @@ def test_part_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert FeatureStore(tmp_path).of([A, B]).tolist() == [[1], [2]]
 
 
-def test_full_disk_leaves_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_earlier_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(tmp_path)
     store.add({A: row(1)})
 
@@ -109,25 +109,25 @@ def test_full_disk_leaves_what_was_kept(tmp_path: Path, monkeypatch: pytest.Monk
 def test_each_image_is_computed_once(tmp_path: Path, backbone: Path) -> None:
     rows = write_images(tmp_path / "images", 10)
     rows = pd.concat([rows, rows.rename(index=lambda number: number + 100)])
-    told: list[str] = []
+    lines: list[str] = []
     store = FeatureStore(tmp_path / "features")
-    found = extract_features(rows, backbone, store, size=299, tell=told.append)
+    found = extract_features(rows, backbone, store, size=299, log_line=lines.append)
     assert found.computed == 10
     assert store.of(found.hashes.loc[[100, 109, 209]].tolist()).tolist() == [[0], [9], [9]]
-    assert told[-1].startswith("20 images with features, 10 of them new; 0 unreadable")
-    # And a second run needs no network at all
+    assert lines[-1].startswith("20 images with features, 10 of them new; 0 unreadable")
+    # And a second run does not load the network
     again = extract_features(
         rows,
         tmp_path / "gone.onnx",
         FeatureStore(tmp_path / "features"),
         size=299,
-        tell=told.append,
+        log_line=lines.append,
     )
     assert again.computed == 0
     assert again.hashes.equals(found.hashes)
 
 
-def test_unreadable_images_are_reported_and_not_tried_again(
+def test_unreadable_images_are_reported_and_not_decoded_again(
     tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = write_images(tmp_path / "images", 3)
@@ -143,16 +143,16 @@ def test_unreadable_images_are_reported_and_not_tried_again(
     for first_time in (True, False):
         decoded.clear()
         store = FeatureStore(tmp_path / "features")
-        found = extract_features(rows, backbone, store, size=299, tell=lambda _line: None)
+        found = extract_features(rows, backbone, store, size=299, log_line=lambda _line: None)
         assert (found.hashes.index.tolist(), found.unreadable.tolist()) == ([100], [101])
         assert found.missing.tolist() == [102]
         assert len(decoded) == (2 if first_time else 0)
 
 
-def test_stopped_extraction_goes_on_where_it_was(
+def test_interrupted_extraction_continues(
     tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an extraction of 30 images that keeps them every 8 and is stopped on the way
+    # Given an extraction of 30 images that is interrupted, and stores features every 8 images
     monkeypatch.setattr(features_module, "SAVE_EVERY", 8)
     monkeypatch.setattr(features_module, "READ_AHEAD", 4)
     rows = write_images(tmp_path / "images", 30)
@@ -165,28 +165,32 @@ def test_stopped_extraction_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         extract_features(
-            rows, backbone, StoppedStore(tmp_path / "features"), size=299, tell=lambda _line: None
+            rows,
+            backbone,
+            StoppedStore(tmp_path / "features"),
+            size=299,
+            log_line=lambda _line: None,
         )
     # When it is started again, then only the rest is computed
     store = FeatureStore(tmp_path / "features")
-    found = extract_features(rows, backbone, store, size=299, tell=lambda _line: None)
+    found = extract_features(rows, backbone, store, size=299, log_line=lambda _line: None)
     assert found.computed == 14
     assert store.of(found.hashes.tolist()).ravel().tolist() == [*range(30)]
 
 
-def test_float_backbone_gives_the_same(tmp_path: Path, backbone: Path) -> None:
+def test_float_backbone_computes_the_same_features(tmp_path: Path, backbone: Path) -> None:
     model = onnx.load(backbone)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     onnx.save(model, tmp_path / "float.onnx")
     rows = write_images(tmp_path / "images", 3)
     store = FeatureStore(tmp_path / "features")
     found = extract_features(
-        rows, tmp_path / "float.onnx", store, size=299, tell=lambda _line: None
+        rows, tmp_path / "float.onnx", store, size=299, log_line=lambda _line: None
     )
     assert store.of(found.hashes.tolist()).tolist() == [[0], [1], [2]]
 
 
-def test_extractor_is_named_by_its_content_and_preparation(tmp_path: Path) -> None:
+def test_extractor_id_covers_content_and_preparation(tmp_path: Path) -> None:
     (tmp_path / "backbone.onnx").write_bytes(b"one")
     name = extractor_id("xception", tmp_path / "backbone.onnx")
     assert name == "xception-image-1-7692c3ad3540"

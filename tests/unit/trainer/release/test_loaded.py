@@ -11,7 +11,7 @@ from tests.support.tiny_release import write_tiny_release
 from trainer.release.loaded import IMAGE_BATCH, LoadedRelease, read_images
 
 
-def test_unreadable_images_are_left_out(tmp_path: Path) -> None:
+def test_unreadable_images_are_skipped(tmp_path: Path) -> None:
     # Given more images than a batch, one of them broken
     paths = [tmp_path / f"{i}.png" for i in range(IMAGE_BATCH + 2)]
     for shade, path in enumerate(paths):
@@ -30,7 +30,7 @@ def test_unreadable_images_are_left_out(tmp_path: Path) -> None:
     assert pairs == [(i, i) for i in range(IMAGE_BATCH + 2) if i != 1]
 
 
-def test_features_get_the_probabilities_of_their_image(tmp_path: Path) -> None:
+def test_stored_features_score_like_their_image(tmp_path: Path) -> None:
     release = LoadedRelease.load(write_tiny_release(tmp_path / "1", in_two_steps=True))
     assert release.image is not None
     pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (0, 200)])
@@ -42,9 +42,7 @@ def test_features_get_the_probabilities_of_their_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", Modality)
-def test_release_of_one_modality_is_loaded_without_the_rest(
-    tmp_path: Path, there: Modality
-) -> None:
+def test_release_of_one_modality_loads_only_that_model(tmp_path: Path, there: Modality) -> None:
     release = LoadedRelease.load(write_tiny_release(tmp_path / "1", modalities=[there]))
     rows = pd.DataFrame({"designation": ["piscine"], "description": [""], "image": ["none.png"]})
     assert release.fusion is None

@@ -1,4 +1,4 @@
-"""The paired bootstrap tells a real difference from chance, whichever side it is on."""
+"""The paired bootstrap separates a real difference from chance, in both directions."""
 
 import time
 
@@ -19,14 +19,14 @@ RULE = Rule(margin=0.002, confidence=0.95)
 
 
 def answers(codes: Codes, right: float, seed: int) -> Codes:
-    """Answers that are right for a share of the rows, and some other code elsewhere."""
+    """Return answers that are right for a share of the rows, and another code elsewhere."""
     generator = np.random.default_rng(seed)
     wrong = generator.random(len(codes)) >= right
     return np.where(wrong, generator.permutation(codes), codes)
 
 
 def truth(rows: int = 4_000, classes: int = 27) -> Codes:
-    # Shares as uneven as a shop's: the largest category has ten times the rows of the smallest.
+    # Uneven shares: the largest category has ten times the rows of the smallest.
     shares = np.linspace(1, 10, classes)
     return np.random.default_rng(7).choice(np.arange(classes) * 10, rows, p=shares / shares.sum())
 
@@ -38,7 +38,7 @@ THREE = st.integers(1, 40).flatmap(
 
 @given(THREE)
 @settings(max_examples=60, deadline=None)
-def test_changing_places_changes_the_sign_and_nothing_else(three: tuple[Codes, ...]) -> None:
+def test_swapping_the_releases_only_changes_the_sign(three: tuple[Codes, ...]) -> None:
     codes, one, other = three
     there = compare(codes, one, other, RULE, resamples=200)
     back = compare(codes, other, one, RULE, resamples=200)
@@ -51,7 +51,7 @@ def test_changing_places_changes_the_sign_and_nothing_else(three: tuple[Codes, .
 
 @given(THREE)
 @settings(max_examples=60, deadline=None)
-def test_weighted_f1_is_that_of_scikit_learn(three: tuple[Codes, ...]) -> None:
+def test_weighted_f1_equals_that_of_scikit_learn(three: tuple[Codes, ...]) -> None:
     codes, one, other = three
     verdict = compare(codes, one, other, RULE, resamples=2)
     for found, answered in ((verdict.champion_f1, one), (verdict.challenger_f1, other)):
@@ -69,14 +69,14 @@ def test_the_same_answers_are_undecided(seed: int) -> None:
     assert (verdict.low, verdict.high, verdict.probability_better) == (0, 0, 0.5)
 
 
-def test_a_release_that_is_better_is_found_better_and_its_opposite_not() -> None:
+def test_better_release_is_better_and_the_worse_one_is_not() -> None:
     codes = truth()
     weak, strong = answers(codes, 0.80, 1), answers(codes, 0.84, 2)
     assert compare(codes, weak, strong, RULE).outcome is Outcome.BETTER
     assert compare(codes, strong, weak, RULE).outcome is Outcome.NOT_BETTER
 
 
-def test_a_sure_but_tiny_gain_is_not_worth_a_switch() -> None:
+def test_significant_gain_below_the_margin_is_undecided() -> None:
     codes = truth()
     weak = answers(codes, 0.80, 1)
     strong = weak.copy()
@@ -89,30 +89,30 @@ def test_a_sure_but_tiny_gain_is_not_worth_a_switch() -> None:
     assert compare(codes, weak, strong, RULE).outcome is Outcome.BETTER
 
 
-def test_a_difference_that_chance_explains_is_undecided() -> None:
+def test_difference_within_chance_is_undecided() -> None:
     codes = truth(300)
     verdict = compare(codes, answers(codes, 0.8, 1), answers(codes, 0.8, 2), RULE)
     assert verdict.outcome is Outcome.UNDECIDED
     assert verdict.low < 0 < verdict.high
 
 
-def test_interval_holds_the_true_difference_as_often_as_it_says() -> None:
+def test_interval_contains_the_true_difference_at_its_confidence() -> None:
     codes = truth(20_000, classes=6)
     weak, strong = answers(codes, 0.80, 1), answers(codes, 0.82, 2)
     true = compare(codes, weak, strong, RULE, resamples=2).difference
     generator = np.random.default_rng(3)
 
-    def holds() -> bool:
+    def contains() -> bool:
         rows = generator.choice(len(codes), 500)
         sample = compare(codes[rows], weak[rows], strong[rows], RULE, resamples=300)
         return sample.low <= true <= sample.high
 
-    share = np.mean([holds() for _ in range(200)])
+    share = np.mean([contains() for _ in range(200)])
     # Three standard errors of a share of .95 over 200 tries.
     assert share == pytest.approx(0.95, abs=0.047)
 
 
-def test_categories_that_the_champion_does_not_know_are_simply_wrong() -> None:
+def test_answers_in_unknown_categories_count_as_wrong() -> None:
     codes = truth()
     strong = answers(codes, 0.95, 1)
     other_set = np.where(strong >= 130, 9_999, strong)
@@ -121,17 +121,17 @@ def test_categories_that_the_champion_does_not_know_are_simply_wrong() -> None:
     assert verdict.champion_f1 < 0.5 < verdict.challenger_f1
 
 
-def test_four_thousand_rows_take_about_a_second_and_equal_seeds_agree() -> None:
+def test_four_thousand_rows_are_fast_and_equal_seeds_agree() -> None:
     codes = truth()
     weak, strong = answers(codes, 0.80, 1), answers(codes, 0.82, 2)
     started = time.process_time()
     verdict = compare(codes, weak, strong, RULE)
-    # Many times what it takes, so that only another order of magnitude fails.
+    # A generous limit, which only a slowdown by an order of magnitude exceeds.
     assert time.process_time() - started < 10
     assert compare(codes, weak, strong, RULE) == verdict
 
 
-def test_sentence_and_figures_say_what_was_found() -> None:
+def test_sentence_and_figures_state_the_outcome() -> None:
     verdict = Verdict(0.80, 0.82, 0.01, 0.03, 0.999, 4_000, RULE)
     assert verdict.sentence() == (
         "Better: weighted F1 0.8200 against 0.8000 of the champion on the same 4000 rows, "
@@ -143,7 +143,7 @@ def test_sentence_and_figures_say_what_was_found() -> None:
 
 
 @pytest.mark.parametrize("lengths", [(0, 0, 0), (3, 2, 3), (3, 3, 2)])
-def test_rows_without_answers_are_refused(lengths: tuple[int, int, int]) -> None:
+def test_rows_without_answers_are_rejected(lengths: tuple[int, int, int]) -> None:
     codes, one, other = (np.zeros(length, np.int64) for length in lengths)
     with pytest.raises(InvalidInput, match="Expected two answers"):
         compare(codes, one, other, RULE)

@@ -1,0 +1,120 @@
+"""Training context: the settings, data and services that every stage of a run shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainer.candidates.onnx.graph import Storage
+from trainer.candidates.protocols import FitContext, Labels
+from trainer.datasets.folder import Dataset
+from trainer.pipeline.steps import Steps
+from trainer.release.acceptance import Budget
+from trainer.release.evaluation import Figures, figures_of, official_weights
+from trainer.release.feature_upload import UploadTarget
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Choices of the person or service that starts a training run.
+
+    Attributes:
+        work: Folder of step results, features and other files worth keeping between runs.
+        weights: Folder with ImageNet weights; `None` lets Keras download its own.
+        champion: Folder of the serving release; its image network becomes a candidate too.
+        storage: Number format of the weights in the release.
+        weak_weight: Weight of a weakly labelled row; an officially labelled one counts 1.
+        budget: Latency limits of one product, for the choice of models and the acceptance test.
+        upload_target: Storage where workers look image features up; `None` publishes none.
+        progress: File that gets a JSON line for each step.
+    """
+
+    work: Path
+    weights: Path | None = None
+    champion: Path | None = None
+    name: str = "rayon"
+    seed: int = 0
+    storage: Storage = "int8"
+    weak_weight: float = 0.7
+    budget: Budget = field(default_factory=Budget)
+    upload_target: UploadTarget | None = None
+    progress: Path | None = None
+
+
+class RunLog(Protocol):
+    """Log of a training run; see `trainer.pipeline.tracking`."""
+
+    def log_line(self, line: str) -> None:
+        """Write a line."""
+
+    def curve(self, name: str, step: int, value: float) -> None:
+        """Record a point of a curve."""
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """Everything that the stages of one training run share."""
+
+    settings: TrainingSettings
+    data: Dataset
+    steps: Steps
+    log: RunLog
+
+    @cached_property
+    def fit(self) -> FitContext:
+        """The part of the context that candidates may use."""
+        settings = self.settings
+        return FitContext(
+            settings.seed, settings.weights, settings.storage, self.log.log_line, self.log.curve
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the dataset."""
+        return self.data.fingerprint
+
+    @property
+    def log_line(self) -> Callable[[str], None]:
+        """Writer of log lines."""
+        return self.log.log_line
+
+    @property
+    def features(self) -> Path:
+        """Folder of the image features, one folder below it for each backbone."""
+        return self.settings.work / "features"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Parameters that decide every fit of this run."""
+        return {
+            "data": self.fingerprint,
+            "seed": self.settings.seed,
+            "weak_weight": self.settings.weak_weight,
+            "storage": self.settings.storage,
+        }
+
+    def labels(self, rows: pd.DataFrame) -> Labels:
+        """Return the true categories of rows; weak labels count less."""
+        weights = np.where(is_official(rows), 1.0, self.settings.weak_weight)
+        return Labels(
+            targets=self.data.targets(rows),
+            weights=weights.astype(np.float32),
+            classes=len(self.data.categories),
+        )
+
+    def figures(self, rows: pd.DataFrame, probabilities: pd.DataFrame) -> Figures:
+        """Measure the probabilities of rows."""
+        weights = official_weights(rows["code"].to_numpy(), self.data.official_share)
+        found = probabilities.loc[rows.index].to_numpy(np.float32)
+        return figures_of(found, self.data.targets(rows), weights)
+
+
+def is_official(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return a mask of the rows with an official label, shape `(rows,)`."""
+    official: NDArray[np.bool_] = (~rows["part"].isin(["weak", "weak_held"])).to_numpy()
+    return official
