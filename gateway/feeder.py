@@ -1,4 +1,4 @@
-"""Feeds catalogs to the workers, beside the gateway, so that no upload slows an answer."""
+"""Run the catalog feeder: a process beside the gateway, so that no upload slows a request."""
 
 import signal
 import sys
@@ -26,7 +26,7 @@ from shared.tracing import configure_tracing
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Feed catalogs until SIGTERM or SIGINT."""
     configure_logs(LogSettings(), service="feeder")
     serve_metrics(MetricsSettings())
     configure_tracing(TracingSettings(), service="feeder")
@@ -44,25 +44,25 @@ def main() -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     feeder.heart = Heartbeat(queue.beat_file)
-    # The first step may begin by copying an archive.
+    # The first step may copy a large archive, so the heartbeat begins before it.
     feeder.heart.beat()
     feeder.run(stop)
     return 0
 
 
 class BeatingFeeder(Feeder):
-    """A feeder that shows that it goes on, after each step."""
+    """A feeder that updates its heartbeat after each step."""
 
     heart = Heartbeat(None)
 
     def step(self) -> bool:
-        """Look at every catalog once, and beat. Raises `Unavailable`."""
+        """Process every catalog once, then update the heartbeat. Raises `Unavailable`."""
         with self.heart.after():
             return super().step()
 
 
 def catalog_workers(broker: Broker) -> dict[Modality, int]:
-    """How many workers of each kind consume the catalog lane. Raises `Unavailable`."""
+    """Count the workers of each modality that consume the catalog lane. Raises `Unavailable`."""
     consumed = [queue for worker in broker.workers() for queue in worker.queues]
     return {modality: consumed.count(queue_name(modality, Lane.CATALOG)) for modality in Modality}
 

@@ -14,8 +14,10 @@ from starlette.datastructures import FormData, UploadFile
 
 from gateway.api.services import Services, ServicesDep, SignedIn
 from gateway.catalogs import service as catalogs
+from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
-from gateway.catalogs.service import ERRORS, UNFINISHED, Counts, Upload, folder_of
+from gateway.catalogs.service import ERRORS, Counts, folder_of
+from gateway.catalogs.upload import Upload
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
 from gateway.quality.labels import LabelReport

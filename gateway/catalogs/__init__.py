@@ -1,1 +1,1 @@
-"""Whole catalogs: upload, check, feed to the workers, and write the results."""
+"""Catalogs: accept uploads, check their rows, feed them to the workers, and write the results."""

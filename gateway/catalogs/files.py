@@ -1,4 +1,4 @@
-"""The files of a catalog, open on this machine."""
+"""Open a catalog's files on this machine."""
 
 import io
 import tempfile
@@ -17,10 +17,11 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class CatalogFiles:
-    """Opens catalogs; a storage that is no folder is copied from.
+    """Open the files of catalogs; files in an object store are copied to a temporary folder.
 
     Attributes:
-        max_image_bytes: Larger images of an archive are refused.
+        storage: Holds the uploaded files.
+        max_image_bytes: Size above which an image of an archive is refused.
     """
 
     storage: Storage
@@ -30,17 +31,17 @@ class CatalogFiles:
         """Open the table until `files` is closed.
 
         Raises:
-            NotFound: It is gone.
+            NotFound: The file has been deleted.
             Unavailable: The storage does not answer, or the local disk is full.
         """
         return self._open(f"{folder_of(catalog.id)}/{PRODUCTS}", files)
 
     def archive(self, catalog: Catalog, files: ExitStack) -> Archive | None:
-        """Open the images until `files` is closed; `None` where there are none.
+        """Open the image archive until `files` is closed; return `None` if there is none.
 
         Raises:
-            InvalidInput: Not a ZIP archive that we would read.
-            NotFound: It is gone.
+            InvalidInput: The file is not a ZIP archive, or exceeds a limit.
+            NotFound: The file has been deleted.
             Unavailable: The storage does not answer, or the local disk is full.
         """
         if not catalog.has_images:
@@ -49,11 +50,11 @@ class CatalogFiles:
         return Archive(file, max_image_bytes=self.max_image_bytes)
 
     def inspect(self, catalog: Catalog, terms: Terms) -> Finding:
-        """Check every row, and store the list of the rejected ones.
+        """Check every row, and store the list of rejected rows.
 
         Raises:
             InvalidInput: The catalog as a whole cannot be used.
-            NotFound: A file is gone.
+            NotFound: A file has been deleted.
             Unavailable: The storage does not answer, or a disk is full.
         """
         with ExitStack() as files:
@@ -67,7 +68,7 @@ class CatalogFiles:
         return finding
 
     def remove_images(self, catalog_id: str) -> None:
-        """Remove the archive: its images are in the storage by their content.
+        """Remove the archive; the images of jobs are stored separately, by their content.
 
         Raises:
             Unavailable: The storage does not answer.

@@ -1,4 +1,4 @@
-"""Who works on a catalog: one feeder at a time, by a lease in the database."""
+"""Catalog leases in the database: one feeder at a time processes a catalog."""
 
 import os
 import socket
@@ -10,30 +10,36 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.service import UNFINISHED
+from gateway.catalogs.admission import UNFINISHED
 from shared.db.models import Catalog, CatalogStatus, now
 from shared.db.session import UnitOfWork
 
 
 class LeaseLost(Exception):
-    """The catalog was cancelled, or another feeder has it."""
+    """The catalog was cancelled, or another feeder holds its lease."""
 
 
 @dataclass(frozen=True)
 class CatalogLeases:
-    """Takes and keeps catalogs; every change of one asks whether it is still ours."""
+    """Acquire and renew leases, and change catalogs only while their lease is held.
+
+    Attributes:
+        unit_of_work: Opens transactions.
+        seconds: Lifetime of a lease.
+        owner: Name of this process in the database: its host and process ID.
+    """
 
     unit_of_work: UnitOfWork
     seconds: float
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
     def may_take(self, catalog: Catalog) -> bool:
-        """Whether nobody else has it."""
-        is_over = catalog.leased_until is None or catalog.leased_until < now()
-        return is_over or catalog.leased_by == self.owner
+        """Return True unless another feeder holds an unexpired lease."""
+        is_expired = catalog.leased_until is None or catalog.leased_until < now()
+        return is_expired or catalog.leased_by == self.owner
 
     def take(self, catalog_id: str) -> bool:
-        """Take a catalog, or keep it for longer; returns whether it is ours."""
+        """Acquire or renew a lease; return True on success."""
         moment = now()
         free = or_(
             Catalog.leased_by == self.owner,
@@ -51,27 +57,32 @@ class CatalogLeases:
     def change(
         self, session: Session, catalog_id: str, status: CatalogStatus, values: dict[str, Any]
     ) -> None:
-        """Change a catalog that is ours and has a status. Raises `LeaseLost`."""
+        """Change a catalog whose lease is held and whose status is `status`. Raises `LeaseLost`."""
         if "finished_at" in values:
             values = {**values, "leased_by": None, "leased_until": None}
-        ours = [
+        held = [
             Catalog.id == catalog_id,
             Catalog.status == status.value,
             Catalog.leased_by == self.owner,
         ]
-        if not _update(session, ours, values):
+        if not _update(session, held, values):
             raise LeaseLost
 
     def give_back(self, ids: Collection[str]) -> None:
-        """Let others have catalogs at once. Raises `Unavailable`."""
-        ours = [Catalog.id.in_(ids), Catalog.leased_by == self.owner]
+        """Release leases, so that other feeders can take the catalogs at once.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        held = [Catalog.id.in_(ids), Catalog.leased_by == self.owner]
         with self.unit_of_work() as work:
-            _update(work.session, ours, {"leased_by": None, "leased_until": None})
+            _update(work.session, held, {"leased_by": None, "leased_until": None})
 
 
 def _update(
     session: Session, conditions: list[ColumnElement[bool]], values: dict[str, Any]
 ) -> bool:
+    """Update the catalogs that meet all conditions; return True if there were any."""
     changed = session.scalars(
         update(Catalog)
         .where(*conditions)

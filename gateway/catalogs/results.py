@@ -1,4 +1,4 @@
-"""The answers of a catalog: the uploaded rows, each with the columns of its answer."""
+"""Results of a catalog: the uploaded rows, each followed by the columns of its answer."""
 
 import csv
 import io
@@ -9,15 +9,17 @@ from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import RowMapping, select
 
-from gateway.catalogs.product_file import Form, Row, form_kept, rows_of
+from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.row_check import safe_cell
-from gateway.catalogs.service import PRODUCTS, UNFINISHED, folder_of
+from gateway.catalogs.service import PRODUCTS, folder_of
+from gateway.catalogs.tables.product_file import Row, rows_of
+from gateway.catalogs.tables.table_format import Form, form_kept
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
 from shared.storage import Storage
 
-#: What is added to the uploaded columns; with `rayon_` before it where a column has that name.
+#: Columns appended to the uploaded ones; a name that is taken gets the prefix `rayon_`.
 ANSWER_COLUMNS = (
     "prdtypecode",
     "category",
@@ -28,10 +30,10 @@ ANSWER_COLUMNS = (
     "status",
     "error_code",
 )
-#: Rows read from the database at once, fewer where they are long.
+#: Rows, and characters of uploaded cells, that are read at once.
 PAGE = 1_000
 PAGE_CHARACTERS = 8_000_000
-#: Of a CSV file, sent at once: a row has a cell for each column, however short it came.
+#: Characters of CSV that are sent at once: a short row of a wide table gets many empty cells.
 PIECE_CHARACTERS = 1_000_000
 _COLUMNS = (
     Job.id,
@@ -45,7 +47,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Results:
-    """Reads results, a page of rows at a time, however many there are."""
+    """Write results page by page, so that memory does not grow with the number of rows."""
 
     unit_of_work: UnitOfWork
     storage: Storage
@@ -53,16 +55,17 @@ class Results:
     def write(
         self, catalog: Catalog, kind: Literal["csv", "jsonl"], *, raw: bool
     ) -> Iterator[bytes]:
-        """Make the file of results, piece by piece.
+        """Return the file of results in pieces.
 
         Args:
-            catalog: Whose rows are known.
+            catalog: A checked catalog.
             kind: The format.
-            raw: Leave cells as they were sent that a spreadsheet would run as formulas.
+            raw: Return cells as uploaded, including those that a spreadsheet runs as formulas.
 
         Raises:
-            Conflict: There are none: the catalog is being checked, was refused, or a dry run.
-            NotFound: The uploaded file is gone.
+            Conflict: There are no results: the catalog is being checked, was refused, or is a dry
+                run.
+            NotFound: The uploaded file has been deleted.
             Unavailable: The storage does not answer.
         """
         _require_results(catalog)
@@ -102,14 +105,14 @@ def _page(rows: Iterator[Row]) -> list[Row]:
 
 
 def answer_names(columns: Iterable[str]) -> dict[str, str]:
-    """What the answer's columns are called beside the uploaded ones."""
+    """Return the name of each answer column beside the uploaded columns."""
     taken = {column.strip().casefold() for column in columns}
     return {name: f"rayon_{name}" if name in taken else name for name in ANSWER_COLUMNS}
 
 
 def _require_results(catalog: Catalog) -> None:
     if catalog.dry_run:
-        raise Conflict("A dry run has no results; its `/errors` are the rejected rows")
+        raise Conflict("A dry run has no results; `/errors` lists its rejected rows")
     if catalog.status == CatalogStatus.VALIDATING.value:
         raise Conflict("The catalog is still being checked")
     if not catalog.report:
@@ -128,11 +131,11 @@ def _answer(row: Row, job: RowMapping | None, catalog: Catalog) -> dict[str, Any
         "category": result["category"],
         "confidence": job["confidence"],
         "top_3": " ".join(
-            f"{one['prdtypecode']}:{one['probability']}" for one in result["top"][:3]
+            f"{guess['prdtypecode']}:{guess['probability']}" for guess in result["top"][:3]
         ),
         "modalities": " ".join(
-            f"{modality}={one['prdtypecode']}:{one['confidence']}"
-            for modality, one in result["modalities"].items()
+            f"{modality}={guess['prdtypecode']}:{guess['confidence']}"
+            for modality, guess in result["modalities"].items()
         ),
         "degraded": result["degraded"],
     }
@@ -152,7 +155,7 @@ def _csv_lines(
     raw: bool,
 ) -> Iterator[bytes]:
     text = io.StringIO()
-    # A file that began with the mark of UTF-8 was written for a spreadsheet, which needs it again.
+    # A file with a byte order mark comes from a spreadsheet, which needs the mark to detect UTF-8.
     text.write("\ufeff" if form.has_bom else "")
     table = csv.writer(text, delimiter=form.delimiter or ",")
     table.writerow([*form.columns, *names.values()])
@@ -163,12 +166,13 @@ def _csv_lines(
             missing = [""] * (len(form.columns) - len(uploaded))
             table.writerow([*uploaded, *missing, *(answer.get(name) for name in names)])
             if text.tell() > PIECE_CHARACTERS:
-                yield _taken_from(text)
-        yield _taken_from(text)
-    yield _taken_from(text)
+                yield _drain(text)
+        yield _drain(text)
+    yield _drain(text)
 
 
-def _taken_from(text: io.StringIO) -> bytes:
+def _drain(text: io.StringIO) -> bytes:
+    """Return the text written so far, and empty the buffer."""
     content = text.getvalue().encode()
     text.seek(0)
     text.truncate()

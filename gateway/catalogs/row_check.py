@@ -1,4 +1,4 @@
-"""Decides what becomes of a catalog's row: a job, with or without an image, or a rejection."""
+"""Check a catalog's rows: a row becomes a job, with or without an image, or is rejected."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -7,33 +7,26 @@ from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
 from gateway.catalogs.image_archive import Archive, Refused
-from gateway.catalogs.product_file import (
-    MAX_COLUMNS,
-    SHOWN_CHARACTERS,
-    Form,
-    Problem,
-    Row,
-    form_of,
-    rows_of,
-)
+from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Problem, Row, rows_of
+from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form, form_of
 from shared.errors import InvalidInput
 
-#: Names that a report lists; the rest is counted.
+#: Names that a list of the report holds; further ones are only counted.
 LISTED = 1_000
-#: Of the names of all columns of JSON Lines together; the report keeps them.
+#: Total length of the column names of JSON Lines that the report keeps.
 MAX_NAMES_CHARACTERS = 100_000
-#: What the file of rejected rows begins with; the uploaded columns follow.
+#: First columns of the file of rejected rows; the uploaded columns follow.
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is asked of a row.
+    """Requirements on the rows of a catalog.
 
     Attributes:
         model: `fusion`, `text` or `image`.
-        max_characters: Of a title, and of a description.
-        max_rows: Of a catalog.
+        max_characters: Longest title, and longest description.
+        max_rows: Most rows of a catalog.
     """
 
     model: str
@@ -43,12 +36,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Checked:
-    """A row and what becomes of it.
+    """A row and the outcome of its check.
 
     Attributes:
-        image: The archive's entry.
-        lacks_image: Whether it names an image that is not there; it goes by its text.
-        problem: Why it becomes no job.
+        row: The row.
+        image: Entry of the row's image in the archive.
+        lacks_image: True if the row names an image that the archive lacks; only its text is scored.
+        problem: The reason for rejecting the row.
     """
 
     row: Row
@@ -58,13 +52,13 @@ class Checked:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to read."""
+        """True if the title or the description is not blank."""
         return bool(self.row.designation.strip() or self.row.description.strip())
 
 
 @dataclass
 class _Names:
-    """Names in the order they were met, the first ones kept and all counted."""
+    """Count names and list the first ones, in order of appearance."""
 
     listed: list[str] = field(default_factory=list)
     count: int = 0
@@ -76,7 +70,7 @@ class _Names:
 
 
 class _Columns:
-    """The keys of JSON Lines that are the columns of results as CSV, in the order they were met."""
+    """Collect the keys of JSON Lines that become columns of results as CSV, in order."""
 
     def __init__(self) -> None:
         self.kept: dict[str, None] = {}
@@ -98,7 +92,7 @@ class _Columns:
 
 @dataclass(frozen=True)
 class Finding:
-    """What checking a whole catalog found."""
+    """Result of checking a whole catalog."""
 
     rows: int
     rejected: int
@@ -108,7 +102,7 @@ class Finding:
 def checked_rows(
     products: BinaryIO, form: Form, archive: Archive | None, terms: Terms
 ) -> Iterator[Checked]:
-    """Read a catalog row by row, each with what becomes of it."""
+    """Read and check a catalog row by row."""
     return (_check(row, archive, terms) for row in rows_of(products, form))
 
 
@@ -116,7 +110,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
     """Check a whole catalog and write the rejected rows to a CSV file.
 
     Raises:
-        InvalidInput: It has no row, or too many.
+        InvalidInput: The catalog has no row, or too many.
     """
     form = form_of(products)
     columns = _Columns()
@@ -153,7 +147,7 @@ def _report(
         unused.add(name)
     refused = archive.refused() if archive else []
     return {
-        # Of JSON Lines; the header of CSV is read again, and may be long.
+        # Empty for CSV, whose header may be long and is read from the file again.
         "columns": list(columns.kept),
         "omits_columns": columns.omits_some,
         "delimiter": form.delimiter,
@@ -163,7 +157,7 @@ def _report(
         "unmatched_count": unmatched.count,
         "unused_images": unused.listed,
         "unused_count": unused.count,
-        "refused_images": [vars(one) for one in refused[:LISTED]],
+        "refused_images": [vars(image) for image in refused[:LISTED]],
         "refused_count": len(refused),
     }
 
@@ -195,7 +189,7 @@ def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
         return Problem(
             "designation",
             row.image[:SHOWN_CHARACTERS],
-            "Expected a title, a description or an image. Received: none of them",
+            "Expected a title, a description or an image. Received: none",
         )
     return None
 
@@ -208,7 +202,7 @@ def _error_line(found: Checked, form: Form) -> list[object]:
 
 
 def safe_cell(text: str) -> str:
-    """Mark a cell that a spreadsheet would run as a formula; a number stays as it is.
+    """Prefix a cell that a spreadsheet would run as a formula with `'`; numbers are unchanged.
 
     Source: OWASP, CSV Injection.
     """

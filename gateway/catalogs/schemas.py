@@ -1,4 +1,4 @@
-"""Catalogs."""
+"""Response bodies of catalogs."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,7 +9,7 @@ from gateway.jobs.schemas import JobError, ModelName
 
 
 class CatalogCounts(BaseModel):
-    """Rows by what became of them; `queued` are those without an answer yet."""
+    """Number of rows by status; `queued` rows have no answer yet."""
 
     rows: int
     rejected: int
@@ -20,20 +20,20 @@ class CatalogCounts(BaseModel):
 
 
 class RefusedImage(BaseModel):
-    """An entry of the archive that is not read, and why."""
+    """An entry of the archive that is not read, and the reason."""
 
     name: str
     reason: str
 
 
 class CatalogOut(BaseModel):
-    """A catalog and how far it is.
+    """A catalog and its progress.
 
-    Lists hold the first thousand; the counts beside them say how many there are.
+    Each list holds the first thousand entries; the count beside it is the total.
     """
 
     id: str
-    name: str = Field(description="Of the uploaded file.")
+    name: str = Field(description="Name of the uploaded file.")
     status: Literal["validating", "running", "finished", "failed", "cancelled"]
     model: ModelName
     release: str
@@ -42,24 +42,32 @@ class CatalogOut(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     counts: CatalogCounts
-    rows_per_second: float | None = Field(description="Over the last seconds; at the end, overall.")
-    eta_seconds: float | None = Field(description="Until the last answer, at the present rate.")
-    warnings: int = Field(description="Rows that go by their text: their image is missing.")
-    unmatched_images: list[str] = Field(description="Named by a row, not in the archive.")
+    rows_per_second: float | None = Field(
+        description="Rate over the last seconds; once finished, over the whole run."
+    )
+    eta_seconds: float | None = Field(
+        description="Estimated seconds until the last answer, at the current rate."
+    )
+    warnings: int = Field(description="Rows classified by text only; image missing.")
+    unmatched_images: list[str] = Field(
+        description="Images that a row names but the archive does not contain."
+    )
     unmatched_count: int
-    unused_images: list[str] = Field(description="In the archive, named by no row.")
+    unused_images: list[str] = Field(description="Images in the archive that no row names.")
     unused_count: int
-    refused_images: list[RefusedImage] = Field(description="In the archive, and not read.")
+    refused_images: list[RefusedImage] = Field(
+        description="Entries of the archive that are not read."
+    )
     refused_count: int
     omits_columns: bool = Field(
-        description="JSON Lines with more keys than a table has columns: results as CSV have the "
-        "first ones, as JSON Lines all."
+        description="True for JSON Lines with more keys than a table may have columns: results as "
+        "CSV contain the first keys only, results as JSON Lines contain all."
     )
     error: JobError | None
 
 
 class CatalogPage(BaseModel):
-    """Catalogs, newest first."""
+    """A page of catalogs, newest first."""
 
     items: list[CatalogOut]
     next_cursor: str | None

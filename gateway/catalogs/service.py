@@ -1,21 +1,18 @@
-"""Catalogs: submit, follow, cancel and retry; `gateway.catalogs.feeder` turns rows into jobs."""
+"""Submit, list, cancel and retry catalogs; `gateway.catalogs.feeder` turns their rows into jobs."""
 
-import hashlib
-import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from functools import partial
 
 import structlog
 from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.tables.table_format import form_of
+from gateway.catalogs.admission import UNFINISHED, require_room
+from gateway.catalogs.upload import Upload, fingerprint, require_usable
 from gateway.identity.principal import Principal
-from gateway.jobs.schemas import ModelName
 from gateway.settings import CatalogSettings
+from gateway.web.idempotency import keep_once, require_same_content
 from gateway.web.paging import paginate
 from gateway.web.uploads import Uploads
 from shared.db.models import (
@@ -30,28 +27,19 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import (
-    Conflict,
-    InvalidInput,
-    Limited,
-    NotFound,
-    RayonError,
-    Unauthenticated,
-    Unavailable,
-)
-from shared.storage import PIECE_BYTES, Storage
+from shared.errors import Conflict, NotFound, RayonError, Unauthenticated
+from shared.storage import Storage
 
 log = structlog.get_logger(__name__)
 
-UNFINISHED = (CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value)
-#: Folder of all catalogs in the storage, and the names of the files of one.
+#: Folder of all catalogs in the storage, and the names of a catalog's files in it.
 CATALOGS = "catalogs"
 PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a catalog by what became of them; `queued` are those without an answer yet."""
+    """Number of a catalog's rows by status; `queued` rows have no answer yet."""
 
     rows: int
     rejected: int
@@ -63,7 +51,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Catalogs:
-    """Takes catalogs in."""
+    """Accept uploads and store them for the feeder."""
 
     unit_of_work: UnitOfWork
     storage: Storage
@@ -71,16 +59,7 @@ class Catalogs:
     uploads: Uploads = field(default_factory=Uploads)
 
     def require_room(self, principal: Principal, size: int) -> None:
-        """Check the limits on unfinished catalogs before gigabytes are read.
-
-        Args:
-            principal: The user who uploads.
-            size: Announced size of the request in bytes; 0 if unknown.
-
-        Raises:
-            Limited: The user's catalogs have reached a limit.
-            Unavailable: The catalogs of all users have reached a limit, or the disk is almost full.
-        """
+        """Check the limits on unfinished catalogs. Raises `Limited` or `Unavailable`."""
         with self.unit_of_work.reading() as session:
             require_room(session, self.storage, self.settings, principal.id, size)
 
@@ -93,21 +72,22 @@ class Catalogs:
         idempotency_key: str | None,
         trace_id: str,
     ) -> Catalog:
-        """Keep a catalog; the feeder checks it and turns its rows into jobs.
+        """Store a catalog; the feeder checks it and turns its rows into jobs.
 
         Args:
-            principal: Whose catalog it is.
+            principal: The owner.
             upload: The files.
-            version: The release that answers.
-            idempotency_key: The same key with the same content gives the same catalog.
-            trace_id: What the logs of this catalog's way have in common.
+            version: The release that answers the catalog's jobs.
+            idempotency_key: A repeated request with the same key and content returns the same
+                catalog.
+            trace_id: ID that connects the log entries of this catalog in all services.
 
         Raises:
-            InvalidInput: The file has none of the columns, or what was asked for needs others.
-            Conflict: The key was used for other content.
-            Unavailable: Database or storage do not answer; nothing was kept.
+            InvalidInput: The file has none of the columns, or the model needs others.
+            Conflict: The key was used with other content.
+            Unavailable: The database or the storage does not answer; nothing was stored.
         """
-        _require_usable(upload)
+        require_usable(upload)
         catalog = Catalog(
             id=new_catalog_id(),
             user_id=principal.id,
@@ -117,8 +97,8 @@ class Catalogs:
             release=version,
             dry_run=upload.dry_run,
             idempotency_key=idempotency_key,
-            fingerprint=_fingerprint(upload),
-            size=_size(upload.products) + (_size(upload.images) if upload.images else 0),
+            fingerprint=fingerprint(upload),
+            size=upload.size,
             has_images=upload.images is not None and upload.model != "text",
             status=CatalogStatus.VALIDATING.value,
             created_at=now(),
@@ -128,34 +108,29 @@ class Catalogs:
             fed_until=0,
             report={},
         )
-        known = self._known(catalog)
-        if known is not None:
-            return known
-        try:
-            self._store(catalog, upload)
-            with self.unit_of_work() as work:
-                if work.session.get(User, principal.id) is None:
-                    raise Unauthenticated("The account was deleted")
-                work.session.add(catalog)
-        except IntegrityError:
-            # The same request at the same moment was first; its catalog is the answer.
-            self.forget(catalog.id)
-            known = self._known(catalog)
-            if known is None:
-                raise
-            return known
-        except BaseException:
-            self.forget(catalog.id)
-            raise
-        log.info("catalog_taken", catalog=catalog.id, size=catalog.size, release=version)
-        return catalog
+        return keep_once(partial(self._known, catalog), partial(self._keep, catalog, upload))
 
     def forget(self, catalog_id: str) -> None:
-        """Remove a catalog's files; what is left is only space."""
+        """Remove a catalog's files, best effort: a failure only wastes disk space."""
         try:
             self.storage.remove_folder(folder_of(catalog_id))
         except RayonError as error:
-            log.warning("catalog_left_behind", catalog=catalog_id, error=error.detail)
+            log.warning("catalog_files_not_removed", catalog=catalog_id, error=error.detail)
+
+    def _keep(self, catalog: Catalog, upload: Upload) -> Catalog:
+        try:
+            self._store(catalog, upload)
+            with self.unit_of_work() as work:
+                if work.session.get(User, catalog.user_id) is None:
+                    raise Unauthenticated("The account was deleted")
+                work.session.add(catalog)
+        except BaseException:
+            self.forget(catalog.id)
+            raise
+        log.info(
+            "catalog_submitted", catalog=catalog.id, size=catalog.size, release=catalog.release
+        )
+        return catalog
 
     def _store(self, catalog: Catalog, upload: Upload) -> None:
         folder = folder_of(catalog.id)
@@ -175,20 +150,20 @@ class Catalogs:
                     Catalog.idempotency_key == catalog.idempotency_key,
                 )
             )
-        if found is not None and found.fingerprint != catalog.fingerprint:
-            raise Conflict(
-                f"The Idempotency-Key {catalog.idempotency_key!r} was used with other content"
+        if found is not None:
+            require_same_content(
+                catalog.idempotency_key, kept=found.fingerprint, sent=catalog.fingerprint
             )
         return found
 
 
 def folder_of(catalog_id: str) -> str:
-    """Address of a catalog's files."""
+    """Return the storage folder of a catalog's files."""
     return f"{CATALOGS}/{catalog_id}"
 
 
 def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
-    """Look a catalog up. Raises `NotFound`, also for a catalog of somebody else."""
+    """Return a catalog. Raises `NotFound`, also if it belongs to another user."""
     catalog = session.get(Catalog, catalog_id)
     if catalog is None or (catalog.user_id != principal.id and not principal.is_admin):
         raise NotFound(f"No catalog {catalog_id!r}")
@@ -198,20 +173,20 @@ def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
 def page(
     session: Session, principal: Principal, cursor: str | None, limit: int
 ) -> tuple[Sequence[Catalog], str | None]:
-    """One's own catalogs, newest first, and the cursor of the next page.
+    """Return a page of the user's catalogs, newest first, and the cursor of the next page.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(Catalog).where(Catalog.user_id == principal.id)
     return paginate(session, query, Catalog.id, cursor, limit)
 
 
 def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
-    """Cancel a catalog and what of it is at work; one that is final stays as it is.
+    """Cancel a catalog and its queued jobs; a catalog that has ended is not changed.
 
     Raises:
-        NotFound: No such catalog of this user.
+        NotFound: The user has no such catalog.
     """
     find(session, principal, catalog_id)
     ended = session.execute(
@@ -239,19 +214,19 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
 
 
 def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
-    """Run the failed rows of a finished catalog again.
+    """Queue the failed rows of a finished catalog again.
 
     Raises:
-        NotFound: No such catalog of this user.
-        Conflict: It is not finished, or no row failed.
+        NotFound: The user has no such catalog.
+        Conflict: The catalog is not finished, no row failed, or the failed products are deleted.
     """
     catalog = find(session, principal, catalog_id)
     if catalog.status != CatalogStatus.FINISHED.value:
-        raise Conflict(f"Only a finished catalog runs again; this one is {catalog.status}")
+        raise Conflict(f"Expected a finished catalog. Received: one that is {catalog.status}")
     if not counts(session, [catalog])[catalog_id].failed:
         raise Conflict("No row of this catalog failed")
     if not session.scalar(select(exists().where(*failed_rows(catalog_id)))):
-        raise Conflict("The products of the rows that failed are no longer kept")
+        raise Conflict("The products of the failed rows have been deleted")
     session.execute(
         update(Catalog)
         .where(Catalog.id == catalog_id, Catalog.status == CatalogStatus.FINISHED.value)
@@ -268,7 +243,7 @@ def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
 
 
 def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]:
-    """The condition of a catalog's rows that can run again."""
+    """Return the conditions that select a catalog's failed rows that can be retried."""
     return (
         Job.catalog_id == catalog_id,
         NOT_DONE,
@@ -278,23 +253,23 @@ def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]
 
 
 def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:
-    """Count the rows of catalogs; costs as much as rows are not done."""
+    """Count the rows of catalogs; the cost grows with the rows that are not done."""
     found: dict[tuple[str, str], int] = {}
     query = (
         select(Job.catalog_id, Job.status, func.count())
         .where(
-            Job.catalog_id.in_([one.id for one in catalogs]),
+            Job.catalog_id.in_([catalog.id for catalog in catalogs]),
             NOT_DONE,
         )
         .group_by(Job.catalog_id, Job.status)
     )
     for catalog_id, status, count in session.execute(query):
         found[(str(catalog_id), status)] = count
-    return {one.id: _counts(one, found) for one in catalogs}
+    return {catalog.id: _counts(catalog, found) for catalog in catalogs}
 
 
 def eta_seconds(catalog: Catalog, counted: Counts) -> float | None:
-    """Seconds until the last answer at the present rate; `None` while that is not known."""
+    """Estimate the seconds until the last answer; `None` while the rate is unknown."""
     if catalog.status != CatalogStatus.RUNNING.value or not catalog.rows_per_second:
         return None
     return counted.queued / catalog.rows_per_second

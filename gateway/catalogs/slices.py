@@ -1,8 +1,8 @@
-"""A catalog's rows as jobs, and the messages that ask for their scores."""
+"""Jobs of a slice of a catalog's rows, and the messages that request their scores."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from zipfile import ZipInfo
 
 import structlog
@@ -20,24 +20,31 @@ from shared.errors import ImageUnreadable
 
 log = structlog.get_logger(__name__)
 
-#: Where nothing is ever stored: the image worker answers `image_missing`.
+#: An address at which nothing is ever stored: the image worker answers `image_missing`.
 MISSING_IMAGE = f"{IMAGES}/missing"
 
 
 class Images(Protocol):
-    """What is needed of `shared.storage.Storage`."""
+    """The part of `shared.storage.Storage` that stores images."""
 
     def put(self, folder: str, content: bytes) -> str:
         """Store bytes and return their address."""
 
 
+class RowCounts(NamedTuple):
+    """Number of rows with text only, and number of rows with an image."""
+
+    texts: int
+    images: int
+
+
 def next_slice(rows: Iterator[Checked], texts: int, images: int) -> list[Checked]:
-    """Take rows until there are so many of them, or so many images; empty at the end."""
+    """Return the next rows, at most `texts` rows and `images` images; empty at the end."""
     found: list[Checked] = []
     with_image = 0
-    for one in rows:
-        found.append(one)
-        with_image += one.problem is None and one.image is not None
+    for checked in rows:
+        found.append(checked)
+        with_image += checked.problem is None and checked.image is not None
         if len(found) >= texts or with_image >= images:
             break
     return found
@@ -50,13 +57,13 @@ def job_rows(
     images: Images,
     lease_seconds: float,
 ) -> list[dict[str, Any]]:
-    """The jobs of the rows that were not rejected, their images stored.
+    """Store the images of the rows that were not rejected, and return the rows' jobs.
 
     Raises:
         Unavailable: The storage is full or does not answer.
     """
     moment = now()
-    same = {
+    shared = {
         "user_id": catalog.user_id,
         "catalog_id": catalog.id,
         "trace_id": catalog.trace_id,
@@ -71,22 +78,22 @@ def job_rows(
     }
     return [
         {
-            **same,
-            "id": row_job_id(catalog.id, one.row.number),
-            # PostgreSQL cannot store this character, and no title has it.
-            "designation": one.row.designation.replace("\x00", ""),
-            "description": one.row.description.replace("\x00", ""),
-            "image_uri": _image(one, archive, images),
-            "wants_text": catalog.model != "image" and one.has_text,
-            "wants_image": one.image is not None or one.lacks_image,
+            **shared,
+            "id": row_job_id(catalog.id, found.row.number),
+            # PostgreSQL cannot store this character, and it has no meaning in a title.
+            "designation": found.row.designation.replace("\x00", ""),
+            "description": found.row.description.replace("\x00", ""),
+            "image_uri": _image_uri(found, archive, images),
+            "wants_text": catalog.model != "image" and found.has_text,
+            "wants_image": found.image is not None or found.lacks_image,
         }
-        for one in checked
-        if one.problem is None
+        for found in checked
+        if found.problem is None
     ]
 
 
 def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
-    """Insert a slice's jobs and ask for their scores."""
+    """Insert a slice's jobs and publish the requests for their scores."""
     if not jobs:
         return
     work.session.execute(insert(Job), jobs)
@@ -109,7 +116,7 @@ def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
 
 
 def failed_after(session: Session, catalog_id: str, row: int, limit: int) -> Sequence[Job]:
-    """The next failed jobs of a catalog behind a row, locked."""
+    """Lock and return the next failed jobs of a catalog after a row."""
     return session.scalars(
         select(Job)
         .where(*failed_rows(catalog_id), Job.id > row_job_id(catalog_id, row))
@@ -120,7 +127,7 @@ def failed_after(session: Session, catalog_id: str, row: int, limit: int) -> Seq
 
 
 def queue_again(work: Work, jobs: Sequence[Job], lease_seconds: float) -> None:
-    """Give failed jobs another chance; what was scored of them stays."""
+    """Queue failed jobs again; scores that succeeded are kept."""
     if not jobs:
         return
     moment = now()
@@ -130,24 +137,24 @@ def queue_again(work: Work, jobs: Sequence[Job], lease_seconds: float) -> None:
         job.published_at = moment
         job.leased_until = moment + timedelta(seconds=lease_seconds)
     failures = Score.probabilities.is_(None)
-    work.session.execute(delete(Score).where(Score.job_id.in_([one.id for one in jobs]), failures))
+    work.session.execute(delete(Score).where(Score.job_id.in_([job.id for job in jobs]), failures))
     for message in messages_of(jobs):
         work.publish(message)
 
 
-def _image(one: Checked, archive: Archive | None, images: Images) -> str | None:
-    if one.lacks_image:
+def _image_uri(checked: Checked, archive: Archive | None, images: Images) -> str | None:
+    if checked.lacks_image:
         return MISSING_IMAGE
-    if one.image is None or archive is None:
+    if checked.image is None or archive is None:
         return None
 
     def store(entry: ZipInfo) -> str:
         try:
             content = archive.read(entry)
         except ImageUnreadable as error:
-            # The image worker finds no image in these bytes either, and says so.
-            log.info("image_broken", row=one.row.number, error=error.detail)
+            # The job gets empty bytes, which the image worker rejects as unreadable.
+            log.info("image_unreadable", row=checked.row.number, error=error.detail)
             content = b""
         return images.put(IMAGES, content)
 
-    return archive.stored(one.image, store)
+    return archive.stored(checked.image, store)

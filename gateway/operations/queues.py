@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.service import UNFINISHED
+from gateway.catalogs.admission import UNFINISHED
 from gateway.operations.schemas import JobsQueued, QueueList, QueueOut, QueueTotals, WorkerOut
 from shared import metrics
 from shared.broker import Broker, QueueDepth, Worker, WorkerState

@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.service import CATALOGS, UNFINISHED
+from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.service import CATALOGS
 from gateway.jobs.service import IMAGES
 from gateway.settings import RetentionSettings
 from shared.db.models import (

@@ -8,15 +8,9 @@ from typing import BinaryIO
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from gateway.catalogs.product_file import (
-    SHOWN_CHARACTERS,
-    Form,
-    Row,
-    form_kept,
-    rows_of,
-    table_form,
-)
 from gateway.catalogs.service import PRODUCTS, folder_of
+from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Row, rows_of
+from gateway.catalogs.tables.table_format import Form, form_kept, table_form
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from shared.categories import CategorySet

@@ -11,7 +11,8 @@ from sqlalchemy import event, func, select
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
-from gateway.catalogs.service import Catalogs, Upload
+from gateway.catalogs.service import Catalogs
+from gateway.catalogs.upload import Upload
 from gateway.identity.principal import Principal
 from gateway.settings import CatalogSettings
 from shared.contracts import Lane, Modality

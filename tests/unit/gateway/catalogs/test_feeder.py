@@ -11,8 +11,7 @@ from zipfile import ZipInfo
 import pytest
 from sqlalchemy import update
 
-from gateway.catalogs import feeder as feeding
-from gateway.catalogs import slices
+from gateway.catalogs import held_catalogs, slices
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.row_check import Checked
@@ -230,8 +229,8 @@ def test_storage_that_fails_in_a_slice_loses_no_row(
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
-    monkeypatch.setattr(feeding, "DEFER_FACTOR", 0)
+    monkeypatch.setattr(held_catalogs, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(held_catalogs, "DEFER_FACTOR", 0)
 
 
 def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> list[str]:
@@ -270,9 +269,9 @@ def test_catalog_that_fails_again_and_again_ends_and_keeps_its_answers(
     tries = break_at(monkeypatch, "title 7", error)
     for catalog in (broken, other):
         step_until_checked(api, works, catalog["id"])
-    for _ in range(feeding.MAX_DEFERRALS + 3):
+    for _ in range(held_catalogs.MAX_DEFERRALS + 3):
         works.step()
-    assert tries == [broken["id"]] * (feeding.MAX_DEFERRALS + 1)
+    assert tries == [broken["id"]] * (held_catalogs.MAX_DEFERRALS + 1)
     found = show(api, mine, broken["id"])
     assert (found["status"], found["error"]["code"]) == ("failed", code)
     assert "beyond row 4: " in found["error"]["message"]
@@ -304,9 +303,9 @@ def test_catalog_waits_for_a_disk_as_long_as_it_takes(
     with monkeypatch.context() as patch:
         tries = break_at(patch, "title 7", error)
         step_until_checked(api, works, catalog["id"])
-        for _ in range(3 * feeding.MAX_DEFERRALS):
+        for _ in range(3 * held_catalogs.MAX_DEFERRALS):
             works.step()
-    assert len(tries) >= 3 * feeding.MAX_DEFERRALS
+    assert len(tries) >= 3 * held_catalogs.MAX_DEFERRALS
     works.step()
     assert fed(api, catalog["id"]) == NINE
 
@@ -327,13 +326,13 @@ def test_check_that_fails_again_and_again_ends(
     step_until_checked(api, feeder(), catalog["id"])
     found = show(api, mine, catalog["id"])
     assert (found["status"], found["error"]["code"]) == ("failed", "internal")
-    assert tries == feeding.MAX_DEFERRALS + 1
+    assert tries == held_catalogs.MAX_DEFERRALS + 1
 
 
 def test_long_file_that_fails_leaves_the_others_their_time(
     api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeding, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(held_catalogs, "DEFER_SECONDS", 0.0)
     tries = break_at(monkeypatch, "title 1", Unavailable("The storage is full"))
 
     original = CatalogFiles.products

@@ -68,8 +68,8 @@ def test_image_that_is_not_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (zipped(("../../a.jpg", b"x")), "inside of the archive"),
-        (zipped(("/etc/a.jpg", b"x")), "inside of the archive"),
+        (zipped(("../../a.jpg", b"x")), "inside the archive"),
+        (zipped(("/etc/a.jpg", b"x")), "inside the archive"),
         (zipped((link(), b"/etc/passwd")), "a link"),
         (encrypted(), "encrypted"),
         (zipped(("a.jpg", bytes(200_000_000))), "at most 100000 bytes. Received: 200000000"),
@@ -218,10 +218,10 @@ def test_only_the_last_images_are_remembered_for_a_while(
             assert isinstance(entry, zipfile.ZipInfo)
             assert archive.stored(entry, store) == f"at {n}.jpg"
 
-    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    monkeypatch.setattr(module, "_CACHED_URIS", 2)
     ask(0, 1, 0, 2, 0, 1)
     assert stored == ["0.jpg", "1.jpg", "2.jpg", "1.jpg"]
-    monkeypatch.setattr(module, "_REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_CACHED_SECONDS", 0.0)
     ask(3, 3)
     assert stored[4:] == ["3.jpg", "3.jpg"]
 

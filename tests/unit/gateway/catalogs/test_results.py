@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from gateway.catalogs.product_file import MAX_COLUMNS, Form, Row
 from gateway.catalogs.results import ANSWER_COLUMNS, _csv_lines, _page
+from gateway.catalogs.tables.product_file import Row
+from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form
 from shared.db.models import Catalog, Job, row_job_id
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,

@@ -12,14 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalogs.product_file import (
-    MAX_COLUMNS,
-    MAX_ROW_BYTES,
-    READ_AGAIN,
-    Row,
-    form_of,
-    rows_of,
-)
+from gateway.catalogs.tables.product_file import Row, rows_of
+from gateway.catalogs.tables.row_lines import MAX_ROW_BYTES, READ_AGAIN
+from gateway.catalogs.tables.table_format import MAX_COLUMNS, form_of
 from shared.errors import InvalidInput
 
 

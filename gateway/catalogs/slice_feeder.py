@@ -1,0 +1,95 @@
+"""Feed a catalog's next slice: new rows from the file, or failed rows that are retried."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy.orm import Session
+
+from gateway.catalogs import slices
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
+from gateway.catalogs.leases import CatalogLeases, LeaseLost
+from gateway.catalogs.row_check import Checked, Terms, checked_rows
+from gateway.catalogs.slices import RowCounts
+from gateway.catalogs.tables.table_format import form_of
+from gateway.settings import CatalogSettings
+from shared import metrics
+from shared.contracts import Lane
+from shared.db.models import Catalog, CatalogStatus, row_of_job
+from shared.db.session import UnitOfWork
+
+
+@dataclass(frozen=True)
+class SliceFeeder:
+    """Turn slices of rows into jobs, each in one transaction with the catalog's position."""
+
+    unit_of_work: UnitOfWork
+    leases: CatalogLeases
+    files: CatalogFiles
+    held: HeldCatalogs
+    settings: CatalogSettings
+    terms_of: Callable[[Catalog], Terms]
+    job_lease_seconds: float
+
+    def feed(self, catalog: Catalog) -> RowCounts | None:
+        """Feed a slice and return its rows; `None` if the catalog has none, or is deferred."""
+        held = self.held.get(catalog.id)
+        if held is None or time.monotonic() < held.not_before or is_fed(catalog):
+            return None
+        try:
+            if catalog.retried_until is None:
+                return self._feed_new(catalog, held)
+            return self._feed_failed(catalog, catalog.retried_until)
+        except LeaseLost:
+            self.held.drop(catalog.id)
+        except Exception as error:
+            # An error of one catalog, such as a full disk, must not stop the others.
+            self.held.defer(catalog, held, error)
+        return None
+
+    def _feed_new(self, catalog: Catalog, held: HeldCatalog) -> RowCounts:
+        if held.rows is None:
+            held.rows = self._open_rows(catalog, held)
+        checked = slices.next_slice(held.rows, self.settings.text_slice, self.settings.image_slice)
+        jobs = slices.job_rows(
+            catalog, checked, held.archive, self.files.storage, self.job_lease_seconds
+        )
+        fed = catalog.fed + len(jobs)
+        until = checked[-1].row.number if checked else catalog.rows
+        with self.unit_of_work() as work:
+            self._advance(work.session, catalog, fed=fed, fed_until=until)
+            slices.add(work, catalog, jobs)
+        catalog.fed, catalog.fed_until = fed, until
+        metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(jobs))
+        images = sum(job["wants_image"] for job in jobs)
+        return RowCounts(len(jobs) - images, images)
+
+    def _feed_failed(self, catalog: Catalog, after_row: int) -> RowCounts:
+        limit = self.settings.image_slice
+        with self.unit_of_work() as work:
+            failed = slices.failed_after(work.session, catalog.id, after_row, limit)
+            until = row_of_job(failed[-1].id) if failed else None
+            self._advance(work.session, catalog, retried_until=until)
+            slices.queue_again(work, failed, self.job_lease_seconds)
+        catalog.retried_until = until
+        return RowCounts(0, len(failed))
+
+    def _advance(self, session: Session, catalog: Catalog, **values: int | None) -> None:
+        self.leases.change(session, catalog.id, CatalogStatus.RUNNING, values)
+
+    def _open_rows(self, catalog: Catalog, held: HeldCatalog) -> Iterator[Checked]:
+        """Open a catalog's files and skip the rows already fed."""
+        began = time.monotonic()
+        products = self.files.products(catalog, held.files)
+        held.archive = self.files.archive(catalog, held.files)
+        rows = checked_rows(products, form_of(products), held.archive, self.terms_of(catalog))
+        next(islice(rows, catalog.fed_until, catalog.fed_until), None)
+        held.seek_seconds = time.monotonic() - began
+        return rows
+
+
+def is_fed(catalog: Catalog) -> bool:
+    """Return True if no row is left to feed or to retry."""
+    return catalog.retried_until is None and catalog.fed_until >= catalog.rows

@@ -1,0 +1,1 @@
+"""Tables as shops export them, read row by row: CSV of any kind, or JSON Lines."""
