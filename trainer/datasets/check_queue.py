@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from shared.db.datasets import UPLOADS, upload_folder
+from shared.db.leases import RowLeases
 from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: A check that died lets its version go after this long; a live one renews in time.
 LEASE = timedelta(seconds=60)
+#: The table has no column for the holder: a late check is refused once its version is READY.
+LEASES = RowLeases(DatasetVersion.leased_until, LEASE)
 RENEW_SECONDS = 10.0
 #: A check that kills its process, or meets a storage that is down, is not tried for ever.
 MAX_ATTEMPTS = 5
@@ -76,10 +79,9 @@ class DatasetChecks:
 
     def _claim(self) -> Wanted | None:
         with self.unit_of_work() as work:
-            free = or_(DatasetVersion.leased_until.is_(None), DatasetVersion.leased_until < now())
             query = (
                 select(DatasetVersion)
-                .where(DatasetVersion.status == DatasetStatus.CHECKING.value, free)
+                .where(DatasetVersion.status == DatasetStatus.CHECKING.value, LEASES.is_free())
                 .order_by(DatasetVersion.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -87,8 +89,9 @@ class DatasetChecks:
             version = work.session.scalar(query)
             if version is None:
                 return None
-            version.attempts += 1
-            version.leased_until = now() + LEASE
+            # The row is locked, so that nobody else can claim it in between.
+            attempt = version.attempts + 1
+            LEASES.claim(work.session, *_checking(version.id), attempts=attempt)
             return Wanted(
                 id=version.id,
                 name=version.name,
@@ -97,7 +100,7 @@ class DatasetChecks:
                 files=version.asked["files"],
                 remove=version.asked["remove"],
                 jobs=LabelledJobs(self.unit_of_work) if version.asked["corrected"] else (),
-                attempt=version.attempts,
+                attempt=attempt,
             )
 
     def _check(self, wanted: Wanted) -> None:
@@ -149,47 +152,39 @@ class DatasetChecks:
 
     def renew(self, id_: str) -> None:
         """Keep a version for this trainer a while longer."""
-        self._write(id_, leased_until=now() + LEASE)
+        with self.unit_of_work() as work:
+            LEASES.renew(work.session, *_checking(id_))
 
     def _release(self, wanted: Wanted) -> None:
         # Being told to stop is not the version's fault.
-        self._write(wanted.id, leased_until=None, attempts=wanted.attempt - 1)
+        with self.unit_of_work() as work:
+            LEASES.release(work.session, *_checking(wanted.id), attempts=wanted.attempt - 1)
 
     def _note(self, wanted: Wanted, message: str) -> None:
         log.warning("dataset_check_deferred", dataset=wanted.name, error=message)
-        self._write(wanted.id, message=message)
+        with self.unit_of_work() as work:
+            LEASES.change(work.session, *_checking(wanted.id), message=message)
 
     def _end(self, wanted: Wanted, built: Built | None, message: str | None) -> None:
         is_ready = built is not None and built.fingerprint is not None
         report = built.report if built else None
-        self._write(
-            wanted.id,
-            status=(DatasetStatus.READY if is_ready else DatasetStatus.FAILED).value,
-            finished_at=now(),
-            leased_until=None,
-            message=message,
-            rows=report.rows if report else None,
-            classes=report.classes if report else None,
-            images=report.images if report else None,
-            report=report.model_dump(mode="json") if report else None,
-            fingerprint=built.fingerprint if built else None,
-        )
+        with self.unit_of_work() as work:
+            LEASES.release(
+                work.session,
+                *_checking(wanted.id),
+                status=(DatasetStatus.READY if is_ready else DatasetStatus.FAILED).value,
+                finished_at=now(),
+                message=message,
+                rows=report.rows if report else None,
+                classes=report.classes if report else None,
+                images=report.images if report else None,
+                report=report.model_dump(mode="json") if report else None,
+                fingerprint=built.fingerprint if built else None,
+            )
         try:
             self.storage.remove_folder(upload_folder(wanted.id))
         except Unavailable as error:
             log.warning("upload_left_behind", id=wanted.id, error=error.detail)
-
-    def _write(self, id_: str, **values: object) -> None:
-        with self.unit_of_work() as work:
-            work.session.execute(
-                update(DatasetVersion)
-                .where(
-                    DatasetVersion.id == id_,
-                    # What is ready never changes, whoever comes late.
-                    DatasetVersion.status == DatasetStatus.CHECKING.value,
-                )
-                .values(**values)
-            )
 
 
 @dataclass(frozen=True)
@@ -229,6 +224,11 @@ class _Lease:
             return
         self.renewed = time.monotonic()
         self.checks.renew(self.id)
+
+
+def _checking(id_: str) -> tuple[ColumnElement[bool], ...]:
+    # A version that is ready never changes, even if a check ends after its lease has expired.
+    return DatasetVersion.id == id_, DatasetVersion.status == DatasetStatus.CHECKING.value
 
 
 def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import structlog
 
+from shared.db.leases import LeaseLost
 from shared.errors import Unavailable
-from trainer.runs.leases import Claim, LeaseLost, Leases
+from trainer.runs.leases import Claim, Leases
 
 log = structlog.get_logger(__name__)
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.db.leases import LeaseLost, Owner, RowLeases
 from shared.db.models import TrainingRun, TrainingStatus, now
 from shared.db.session import UnitOfWork
 
@@ -18,10 +19,6 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=60)
 
 QUEUED, RUNNING = TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value
-
-
-class LeaseLost(Exception):
-    """Another trainer holds the run by now: this one was away for too long."""
 
 
 @dataclass(frozen=True)
@@ -76,37 +73,36 @@ class Leases:
             LeaseLost: The run is somebody else's by now.
         """
         with self.unit_of_work() as work:
-            run = self._held(work.session, claim)
-            run.leased_until = now() + self.duration
-            run.progress, run.log_tail = progress or run.progress, log_tail or run.log_tail
-            return run.cancel_requested_at is not None
+            told = {"progress": progress, "log_tail": log_tail}
+            news = {name: value for name, value in told.items() if value}
+            _require(self._rows.renew(work.session, *_running(claim), **news))
+            cancel = select(TrainingRun.cancel_requested_at).where(TrainingRun.id == claim.run_id)
+            return work.session.scalar(cancel) is not None
 
     def note(self, claim: Claim, **found: Any) -> None:
         """Write down what the next try need not do again. Raises `LeaseLost`."""
         with self.unit_of_work() as work:
-            run = self._held(work.session, claim)
-            for name, value in found.items():
-                setattr(run, name, value)
+            _require(self._rows.change(work.session, *_running(claim), **found))
 
     def end(self, claim: Claim, status: TrainingStatus, message: str) -> None:
         """End the run. Raises `LeaseLost`."""
         with self.unit_of_work() as work:
-            run = self._held(work.session, claim)
-            run.status, run.message, run.finished_at = status.value, message, now()
-            run.leased_by = run.leased_until = None
+            ended = {"status": status.value, "message": message, "finished_at": now()}
+            _require(self._rows.release(work.session, *_running(claim), **ended))
         log.info("training_ended", run=claim.run_id, status=status.value, message=message)
 
     def give_back(self, claim: Claim, message: str, *, counts: bool) -> None:
         """Queue the run again; `counts` says whether the try was one. Raises `LeaseLost`."""
         with self.unit_of_work() as work:
-            run = self._held(work.session, claim)
-            run.status, run.message = QUEUED, message
-            run.leased_by = run.leased_until = None
-            run.attempts = claim.attempt if counts else claim.attempt - 1
+            attempts = claim.attempt if counts else claim.attempt - 1
+            queued = {"status": QUEUED, "message": message, "attempts": attempts}
+            _require(self._rows.release(work.session, *_running(claim), **queued))
         log.info("training_given_back", run=claim.run_id, message=message)
 
     def _end_hopeless(self, session: Session) -> None:
-        idle = or_(TrainingRun.status == QUEUED, _abandoned())
+        # A run without a lease was set running by hand, or by an older trainer.
+        abandoned = (TrainingRun.status == RUNNING) & self._rows.is_free()
+        idle = or_(TrainingRun.status == QUEUED, abandoned)
         ends = (
             (TrainingRun.cancel_requested_at.is_not(None), TrainingStatus.CANCELLED, "Cancelled"),
             (
@@ -140,29 +136,27 @@ class Leases:
             run = session.scalar(queued.order_by(TrainingRun.id).limit(1).with_for_update())
         if run is None:
             return None
-        run.status, run.leased_by, run.leased_until = RUNNING, self.owner, now() + self.duration
-        run.started_at = run.started_at or now()
-        run.attempts += 1
-        session.flush()
-        return Claim(run.id, run.attempts, run.dataset, run.version, run.verdict)
+        attempt, started_at = run.attempts + 1, run.started_at or now()
+        begun = {"status": RUNNING, "started_at": started_at, "attempts": attempt}
+        if not self._rows.claim(session, TrainingRun.id == run.id, **begun):
+            return None
+        return Claim(run.id, attempt, run.dataset, run.version, run.verdict)
 
-    def _held(self, session: Session, claim: Claim) -> TrainingRun:
-        run = session.scalar(
-            select(TrainingRun)
-            .where(
-                TrainingRun.id == claim.run_id,
-                TrainingRun.status == RUNNING,
-                TrainingRun.leased_by == self.owner,
-                TrainingRun.attempts == claim.attempt,
-            )
-            .with_for_update()
-        )
-        if run is None:
-            raise LeaseLost
-        return run
+    @property
+    def _rows(self) -> RowLeases:
+        owner = Owner(TrainingRun.leased_by, self.owner)
+        return RowLeases(TrainingRun.leased_until, self.duration, owner)
 
 
-def _abandoned() -> ColumnElement[bool]:
-    # A run without a lease was set running by hand, or by an older trainer.
-    over = or_(TrainingRun.leased_until < now(), TrainingRun.leased_until.is_(None))
-    return (TrainingRun.status == RUNNING) & over
+def _running(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    # The attempt fences off this trainer's own earlier attempt, whose owner has the same name.
+    return (
+        TrainingRun.id == claim.run_id,
+        TrainingRun.status == RUNNING,
+        TrainingRun.attempts == claim.attempt,
+    )
+
+
+def _require(is_held: bool) -> None:
+    if not is_held:
+        raise LeaseLost

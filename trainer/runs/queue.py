@@ -8,13 +8,14 @@ from functools import cached_property
 
 import structlog
 
+from shared.db.leases import LeaseLost
 from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
 from trainer.runs.attempt import KEPT, Attempt, Commands, Killed, explained
 from trainer.runs.delivery import Delivery, Registry
 from trainer.runs.lease_keeper import Cancelled, Stopped
-from trainer.runs.leases import Claim, LeaseLost, Leases
+from trainer.runs.leases import Claim, Leases
 from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
