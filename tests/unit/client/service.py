@@ -4,6 +4,7 @@ Sign-ins follow the gateway's rules: an access token ends, a refresh token is va
 that is used twice ends its session.
 """
 
+import asyncio
 import hashlib
 import itertools
 import socket
@@ -266,6 +267,17 @@ class FakeService:
             catalog |= {"status": "finished", "finished_at": "2026-01-05T10:02:05Z"}
 
 
+class _Server(uvicorn.Server):
+    """Ends within milliseconds; uvicorn itself looks ten times a second whether it should."""
+
+    async def main_loop(self) -> None:
+        """Run until asked to end."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            await asyncio.sleep(0.005)
+
+
 class Running:
     """A fake service on a free port, in a thread of this process.
 
@@ -286,7 +298,7 @@ class Running:
             ws="none",
             ssl_certfile=certificate,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
         )
