@@ -11,8 +11,9 @@ import structlog
 
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.image_archive import Archive
-from gateway.catalogs.leases import CatalogLeases, LeaseLost
+from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.row_check import Checked
+from shared.db.leases import LeaseLost
 from shared.db.models import Catalog, CatalogStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable

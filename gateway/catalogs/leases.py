@@ -7,16 +7,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED
+from shared.db.leases import LeaseLost, Owner, RowLeases
 from shared.db.models import Catalog, CatalogStatus, now
 from shared.db.session import UnitOfWork
-
-
-class LeaseLost(Exception):
-    """The catalog was cancelled, or another feeder holds its lease."""
 
 
 @dataclass(frozen=True)
@@ -40,32 +36,17 @@ class CatalogLeases:
 
     def take(self, catalog_id: str) -> bool:
         """Acquire or renew a lease; return True on success."""
-        moment = now()
-        free = or_(
-            Catalog.leased_by == self.owner,
-            Catalog.leased_until.is_(None),
-            Catalog.leased_until < moment,
-        )
-        until = moment + timedelta(seconds=self.seconds)
         with self.unit_of_work() as work:
-            return _update(
-                work.session,
-                [Catalog.id == catalog_id, Catalog.status.in_(UNFINISHED), free],
-                {"leased_by": self.owner, "leased_until": until},
-            )
+            unfinished = Catalog.status.in_(UNFINISHED)
+            return self._rows.claim(work.session, Catalog.id == catalog_id, unfinished)
 
     def change(
         self, session: Session, catalog_id: str, status: CatalogStatus, values: dict[str, Any]
     ) -> None:
         """Change a catalog whose lease is held and whose status is `status`. Raises `LeaseLost`."""
-        if "finished_at" in values:
-            values = {**values, "leased_by": None, "leased_until": None}
-        held = [
-            Catalog.id == catalog_id,
-            Catalog.status == status.value,
-            Catalog.leased_by == self.owner,
-        ]
-        if not _update(session, held, values):
+        change = self._rows.release if "finished_at" in values else self._rows.change
+        is_there = Catalog.id == catalog_id, Catalog.status == status.value
+        if not change(session, *is_there, **values):
             raise LeaseLost
 
     def give_back(self, ids: Collection[str]) -> None:
@@ -74,20 +55,10 @@ class CatalogLeases:
         Raises:
             Unavailable: The database does not answer.
         """
-        held = [Catalog.id.in_(ids), Catalog.leased_by == self.owner]
         with self.unit_of_work() as work:
-            _update(work.session, held, {"leased_by": None, "leased_until": None})
+            self._rows.release(work.session, Catalog.id.in_(ids))
 
-
-def _update(
-    session: Session, conditions: list[ColumnElement[bool]], values: dict[str, Any]
-) -> bool:
-    """Update the catalogs that meet all conditions; return True if there were any."""
-    changed = session.scalars(
-        update(Catalog)
-        .where(*conditions)
-        .values(**values)
-        .returning(Catalog.id)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(changed.all())
+    @property
+    def _rows(self) -> RowLeases:
+        owner = Owner(Catalog.leased_by, self.owner)
+        return RowLeases(Catalog.leased_until, timedelta(seconds=self.seconds), owner)

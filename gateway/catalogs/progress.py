@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalogs
-from gateway.catalogs.leases import CatalogLeases, LeaseLost
+from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.service import counts
 from gateway.catalogs.slices import RowCounts
+from shared.db.leases import LeaseLost
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, now
 from shared.db.session import UnitOfWork
 

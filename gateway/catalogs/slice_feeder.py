@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 from gateway.catalogs import slices
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
-from gateway.catalogs.leases import CatalogLeases, LeaseLost
+from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.row_check import Checked, Terms, checked_rows
 from gateway.catalogs.slices import RowCounts
 from gateway.catalogs.tables.table_format import form_of
 from gateway.settings import CatalogSettings
 from shared import metrics
 from shared.contracts import Lane
+from shared.db.leases import LeaseLost
 from shared.db.models import Catalog, CatalogStatus, row_of_job
 from shared.db.session import UnitOfWork
 

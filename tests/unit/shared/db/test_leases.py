@@ -31,7 +31,7 @@ def session() -> Iterator[Session]:
 
 def row(session: Session, id_: str = "run") -> TrainingRun:
     session.expire_all()
-    return session.scalars(select(TrainingRun).where(id_ == ID)).one()
+    return session.scalars(select(TrainingRun).filter_by(id=id_)).one()
 
 
 def test_free_row_is_claimed_for_the_duration(session: Session) -> None:
