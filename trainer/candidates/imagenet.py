@@ -9,7 +9,7 @@ import numpy as np
 from shared.errors import RayonError
 
 #: Part of Keras's message about a failed download (`keras.utils.get_file`).
-_NOT_FETCHED = "URL fetch failure"
+_DOWNLOAD_FAILED = "URL fetch failure"
 
 
 class WeightsMissing(RayonError):
@@ -39,7 +39,7 @@ def with_weights(
     try:
         return build("imagenet")
     except Exception as error:
-        if _NOT_FETCHED not in str(error):
+        if _DOWNLOAD_FAILED not in str(error):
             raise
         raise WeightsMissing(
             f"Expected a folder of weights with {name}, or a network to fetch them by. "

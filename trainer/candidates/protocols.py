@@ -7,6 +7,7 @@ interrupted run continues. To add a candidate: write a module under `trainer/can
 that it imports, is edited; see `trainer.pipeline.source_closure`.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,11 @@ class Labels:
     def is_official(self) -> NDArray[np.bool_]:
         """Mask of the rows with an official label, shape `(rows,)`."""
         return self.weights >= 1
+
+    @property
+    def digest(self) -> str:
+        """Hash of the labels and weights, for the keys of steps."""
+        return hashlib.sha256(self.targets.tobytes() + self.weights.tobytes()).hexdigest()
 
     def take(self, places: NDArray[np.int64]) -> "Labels":
         """Return the labels of some rows."""

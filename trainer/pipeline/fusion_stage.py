@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.candidates.calibration import logs
+from trainer.candidates.fusion.cross_validation import cross_validated, evidence_of
 from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
 from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.fitting import Model, deciding
@@ -24,7 +23,6 @@ from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
 
-FOLDS = 5
 #: With fewer products that have both modalities, no fusion can be fitted.
 LEAST_ROWS = 20
 #: Number of products in the latency measurement.
@@ -67,19 +65,16 @@ class _PairedRows:
     def evidence(self) -> Evidence:
         """Evidence of the rows; computed only on demand, for it looks up thousands of images."""
         index = self.rows.index
-        every = [logs(getattr(model, self.name).loc[index].to_numpy()) for model in self.texts]
         part = self.image.parts[0]
         images = RowImages(self.rows, self.context.features, self.context.log_line)
-        features = images.features(
-            part.candidate.network, part.folder / "backbone.onnx", part.candidate.size
-        )
-        return Evidence(
-            text=getattr(self.texts[0], self.name).loc[index].to_numpy(np.float32),
-            image=getattr(self.image, self.name).loc[index].to_numpy(np.float32),
-            text_features=np.concatenate(every, axis=1).astype(np.float32),
-            image_features=features.astype(np.float32),
-            targets=self.context.data.targets(self.rows),
-            is_official=is_official(self.rows),
+        return evidence_of(
+            [getattr(model, self.name).loc[index] for model in self.texts],
+            getattr(self.image, self.name).loc[index],
+            images.features(
+                part.candidate.network, part.folder / "backbone.onnx", part.candidate.size
+            ),
+            self.context.data.targets(self.rows),
+            is_official(self.rows),
         )
 
 
@@ -113,7 +108,7 @@ def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) ->
 
     def fit(folder: Path) -> None:
         started = time.perf_counter()
-        crossed = _cross_validated(candidate, held.evidence, context.settings.seed)
+        crossed = cross_validated(candidate, held.evidence, context.settings.seed)
         seconds = time.perf_counter() - started
         model = candidate.fit(held.evidence, context.settings.seed)
         if isinstance(model, FusionModel):
@@ -133,8 +128,7 @@ def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) ->
         f"{candidate.name} fit",
         fit,
         key=context.key | {"parts": parts, **parameters(candidate.settings)},
-        # This module cross-validates.
-        code=[candidate, run_fusion_stage],
+        code=[candidate, cross_validated, RowImages, measure_latency],
         after=[step for model in models for step in model.steps],
     )
 
@@ -156,13 +150,3 @@ def _entry(candidate: FusionCandidate, step: Step, held: _PairedRows, test: _Pai
         note=candidate.note,
         **json.loads((step.folder / SPEED).read_text()),
     )
-
-
-def _cross_validated(candidate: FusionCandidate, evidence: Evidence, seed: int) -> Floats:
-    """Return probabilities of every row by a fit without that row, shape `(rows, classes)`."""
-    found = np.zeros_like(evidence.text)
-    folds = KFold(FOLDS, shuffle=True, random_state=seed)
-    for fit_on, others in folds.split(evidence.targets):
-        model = candidate.fit(evidence.take(fit_on), seed)
-        found[others] = combined(model, evidence.take(others))
-    return found

@@ -90,7 +90,7 @@ def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRo
     fitted = context.steps.run(
         f"{candidate.name} fit",
         lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
-        key=context.key | parameters(candidate.settings),
+        key=context.key | {"labels": products.labels.digest, **parameters(candidate.settings)},
         code=[candidate, RowImages],
     )
     predicted = predict(

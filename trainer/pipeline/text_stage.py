@@ -90,7 +90,11 @@ def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows
 def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Step:
     # Not every candidate imports the preparation of the texts that it is products.
     code = [candidate, product_text]
-    key = context.key | {"preparation": TEXT_PREPARATION, **parameters(candidate.settings)}
+    key = context.key | {
+        "preparation": TEXT_PREPARATION,
+        "labels": products.labels.digest,
+        **parameters(candidate.settings),
+    }
     texts = products.texts["fit"]
     prepared = context.steps.run(
         f"{candidate.name} prepare",

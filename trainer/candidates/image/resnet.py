@@ -28,10 +28,10 @@ class ResNet50(FrozenBackbone):
     def build(self, weights: Path | None) -> keras.Model:
         """Build the backbone: pixels 0 to 255 `(batch, 224, 224, 3)` to `(batch, 2048)`."""
 
-        def build(fetched: str | None) -> keras.Model:
+        def build(name: str | None) -> keras.Model:
             shape = (self.size, self.size, 3)
             return keras.applications.ResNet50(
-                weights=fetched, include_top=False, pooling="avg", input_shape=shape
+                weights=name, include_top=False, pooling="avg", input_shape=shape
             )
 
         network = with_weights(build, weights, self.weights_file)

@@ -168,9 +168,9 @@ def build_network(weights: Path | None) -> keras.Model:
         WeightsMissing: Keras cannot download them.
     """
 
-    def build(fetched: str | None) -> keras.Model:
+    def build(name: str | None) -> keras.Model:
         return keras.applications.Xception(
-            weights=fetched, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3)
+            weights=name, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3)
         )
 
     return with_weights(build, weights, WEIGHTS)
