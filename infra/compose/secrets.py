@@ -11,6 +11,10 @@ import secrets
 import sys
 from pathlib import Path
 
+from shared.files import atomic_write
+
+#: Every service that mounts the folder of its role may read it, whatever its user.
+READABLE = 0o444
 #: Base64 of so many random bytes: 288 bits.
 STRENGTH = 36
 PASSWORDS = (
@@ -97,11 +101,8 @@ def _copy(source: Path, target: Path) -> None:
     content = source.read_bytes()
     if target.exists() and target.read_bytes() == content:
         return
-    # Who reads it meanwhile reads the old one or the new one.
-    aside = target.with_name(f".{target.name}")
-    aside.unlink(missing_ok=True)
-    _write(aside, content)
-    aside.replace(target)
+    with atomic_write(target, mode=READABLE) as temporary:
+        temporary.write_bytes(content)
 
 
 def _keep(path: Path, text: str) -> bool:
@@ -115,7 +116,7 @@ def _keep(path: Path, text: str) -> bool:
 def _write(path: Path, content: bytes) -> None:
     """Write a file that whoever mounts its folder reads."""
     path.write_bytes(content)
-    path.chmod(0o444)
+    path.chmod(READABLE)
 
 
 def _complaint(folder: Path, error: OSError) -> str:

@@ -1,10 +1,11 @@
 """Secrets of this machine: made once, kept in `var/secrets`, readable by their owner only."""
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared.files import atomic_write
 
 
 def kept_secret(folder: Path, name: str) -> str:
@@ -40,9 +41,5 @@ def kept_digest(folder: Path, name: str, done: str) -> Digest:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Made with the mode, not changed to it: otherwise others could read it for a moment.
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    aside.replace(path)
+    with atomic_write(path, mode=0o600) as temporary:
+        temporary.write_text(text)

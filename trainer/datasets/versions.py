@@ -28,6 +28,7 @@ from shared.db.datasets import (
     version_folder,
 )
 from shared.errors import InvalidInput, NotFound
+from shared.files import atomic_write
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets.findings import DatasetReport, Finding, error, warning
@@ -320,9 +321,8 @@ class _Fetched:
             return there.read_bytes()
         content = self.storage.get(self._uri(there.name))
         there.parent.mkdir(parents=True, exist_ok=True)
-        aside = there.with_name(f".{there.name}.new")
-        aside.write_bytes(content)
-        aside.rename(there)
+        with atomic_write(there) as temporary:
+            temporary.write_bytes(content)
         return content
 
     def _uri(self, digest: str) -> str:

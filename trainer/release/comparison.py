@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import RayonError
+from shared.files import atomic_write
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.release.loaded import LoadedRelease, release_digest
@@ -132,10 +133,8 @@ def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
         return found
     found = answers(folder, data, part)
     kept.mkdir(parents=True, exist_ok=True)
-    # Renamed at the end, so that a killed process leaves no partial file.
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, found)
-    temporary.rename(path)
+    with atomic_write(path) as temporary:
+        np.save(temporary, found)
     return found
 
 

@@ -24,6 +24,7 @@ import structlog
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, InvalidInput, NotFound
+from shared.files import atomic_write
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
 from shared.inference.releases.image_model import Features, Pixels, halved
@@ -134,16 +135,9 @@ class FeatureStore:
     def _write(self, kind: str, table: pa.Table) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{kind}-{uuid.uuid4().hex}.parquet"
-        temporary = self._folder / f".{path.name}"
-        try:
-            with temporary.open("wb") as file:
-                # Features do not compress, and no two are equal.
-                pq.write_table(table, file, compression="none", use_dictionary=False)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path, is_durable=True) as temporary:
+            # Features do not compress, and no two are equal.
+            pq.write_table(table, temporary, compression="none", use_dictionary=False)
         return path
 
 

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.files import atomic_write
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from trainer.candidates.image.head import BACKBONE, FrozenBackbone, HeadSettings
@@ -44,9 +45,8 @@ class ChampionBackbone(FrozenBackbone):
 
     def place(self, path: Path, context: FitContext) -> None:
         """Copy the backbone unchanged."""
-        aside = path.with_suffix(".new")
-        shutil.copyfile(self.release / "image" / BACKBONE, aside)
-        aside.replace(path)
+        with atomic_write(path) as temporary:
+            shutil.copyfile(self.release / "image" / BACKBONE, temporary)
 
 
 def champion_backbone(release: Path | None) -> tuple[ChampionBackbone, ...]:

@@ -12,6 +12,7 @@ import onnx
 from keras import layers
 from onnx import TensorProto, helper
 
+from shared.files import atomic_write
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.releases.image_model import Features
 from trainer.candidates.onnx.conversion import as_onnx
@@ -98,9 +99,8 @@ def export_backbone(
         [helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, ["batch", size, size, 3])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *shape[1:]])],
     )
-    temporary = path.with_suffix(".new")
-    onnx.save(exported, temporary)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        onnx.save(exported, temporary)
 
 
 class Batches(keras.utils.PyDataset):

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput, RayonError
+from shared.files import atomic_write
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.monitoring.performance.cbpe import estimated_f1
@@ -92,10 +93,8 @@ def _cached_scores(folder: Path, data: Dataset, kept: Path) -> Scored:
             return Scored(**{name: _frame(there, name) for name in PARTS})
     found = scores(folder, data)
     kept.mkdir(parents=True, exist_ok=True)
-    # Renamed when complete, so that a killed process leaves no partial file.
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, allow_pickle=False, **_arrays(found))
-    temporary.rename(path)
+    with atomic_write(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **_arrays(found))
     return found
 
 
