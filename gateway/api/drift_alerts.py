@@ -51,7 +51,7 @@ def raise_alerts(
     """
     with services.unit_of_work() as work:
         if isinstance(seen, AlertmanagerWebhook):
-            raised = drift_alerts.hear(work, seen, origin.trace_id)
+            raised = drift_alerts.receive(work, seen, origin.trace_id)
         else:
             raised = [drift_alerts.report(work, operator, seen, origin.trace_id)]
         for alert in raised:

@@ -50,7 +50,7 @@ def require_usable(upload: Upload) -> None:
 
 
 def fingerprint(upload: Upload) -> str:
-    """Return a digest of an upload's fields and files, which tells repeated requests apart."""
+    """Return a digest of an upload's fields and files, to recognise repeated requests."""
     content = hashlib.sha256()
     for value in (upload.model, upload.release, str(upload.dry_run)):
         content.update(len(value).to_bytes(8, "big") + value.encode())

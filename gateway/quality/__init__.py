@@ -1,1 +1,1 @@
-"""Labels, reviews, performance, reports and drift alerts."""
+"""Quality of the answers: labels, reviews, performance, reports and drift alerts."""

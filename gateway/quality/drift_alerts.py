@@ -1,4 +1,4 @@
-"""Drift alerts: raised from outside, shown, allowed or dismissed by people."""
+"""Drift alerts: raise, list, approve for training, or dismiss."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -23,10 +23,10 @@ ALERTMANAGER = "alertmanager"
 
 
 def report(work: Work, principal: Principal, seen: DriftAlertIn, trace_id: str) -> DriftAlert:
-    """Raise what a person saw.
+    """Raise an alert that a person reports.
 
     Raises:
-        Conflict: An alert of the same kind is not done with.
+        Conflict: An alert of the same kind and release has not ended.
     """
     fingerprint = f"person:{seen.kind}:{seen.release or ''}"
     alert = raise_alert(
@@ -38,31 +38,31 @@ def report(work: Work, principal: Principal, seen: DriftAlertIn, trace_id: str) 
         summary=seen.summary,
         details={},
         trace_id=trace_id,
-        fingerprint=_fits(fingerprint),
+        fingerprint=_digest(fingerprint),
     )
     if alert is None:
-        known = _unfinished(work.session, _fits(fingerprint))
-        raise Conflict(f"The alert {known.id if known else ''} about it is not done with")
+        known = _unfinished(work.session, _digest(fingerprint))
+        raise Conflict(f"The alert {known.id if known else ''} of the same kind has not ended")
     return alert
 
 
-def hear(work: Work, webhook: AlertmanagerWebhook, trace_id: str) -> list[DriftAlert]:
-    """Raise what Alertmanager sends; it repeats itself, and what is known is not raised again."""
-    # Two that lock the same alerts in another order would deadlock. The turn is that of
-    # `raise_alert`, so that nobody who raises one waits for another who holds a row.
+def receive(work: Work, webhook: AlertmanagerWebhook, trace_id: str) -> list[DriftAlert]:
+    """Raise the alerts of a webhook; one that Alertmanager repeats is not raised again."""
+    # Two transactions that lock the same alerts in different orders would deadlock. The lock is the
+    # one that `raise_alert` takes, so that no transaction waits for it while it holds a row.
     take_turns(work.session, DriftAlert.__tablename__)
     return [
-        alert for sent in webhook.alerts if (alert := _hear_one(work, sent, trace_id)) is not None
+        alert for sent in webhook.alerts if (alert := _receive(work, sent, trace_id)) is not None
     ]
 
 
-def _hear_one(work: Work, sent: AlertmanagerAlert, trace_id: str) -> DriftAlert | None:
+def _receive(work: Work, sent: AlertmanagerAlert, trace_id: str) -> DriftAlert | None:
     name = sent.labels.get("alertname", "alert")
-    fingerprint = _fits(f"{ALERTMANAGER}:{sent.fingerprint}")
+    fingerprint = _digest(f"{ALERTMANAGER}:{sent.fingerprint}")
     if sent.status == "resolved":
         known = _unfinished(work.session, fingerprint)
         if known is not None:
-            write_step(known, ALERTMANAGER, "Prometheus no longer sees it")
+            write_step(known, ALERTMANAGER, "Resolved in Prometheus")
         return known
     return raise_alert(
         work,
@@ -78,7 +78,7 @@ def _hear_one(work: Work, sent: AlertmanagerAlert, trace_id: str) -> DriftAlert 
 
 
 def find(session: Session, alert_id: str, *, lock: bool = False) -> DriftAlert:
-    """Look an alert up. Raises `NotFound`."""
+    """Return an alert, locked on request. Raises `NotFound`."""
     alert = session.get(DriftAlert, alert_id, with_for_update=lock)
     if alert is None:
         raise NotFound(f"No drift alert {alert_id!r}")
@@ -88,10 +88,10 @@ def find(session: Session, alert_id: str, *, lock: bool = False) -> DriftAlert:
 def page(
     session: Session, cursor: str | None, limit: int, status: AlertStatus | None
 ) -> tuple[Sequence[DriftAlert], str | None]:
-    """Alerts, newest first, and the cursor of the next page.
+    """Return a page of alerts, newest first, and the cursor of the next page.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(DriftAlert)
     if status is not None:
@@ -102,24 +102,24 @@ def page(
 def windows(
     session: Session, cursor: str | None, limit: int
 ) -> tuple[Sequence[DriftWindow], str | None]:
-    """What was measured, newest first, and the cursor of the next page.
+    """Return a page of drift windows, newest first, and the cursor of the next page.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     return paginate(session, select(DriftWindow), DriftWindow.id, cursor, limit)
 
 
 def allow(work: Work, principal: Principal, alert_id: str, trace_id: str) -> DriftAlert:
-    """Let an alert lead to a training, whatever the budget says.
+    """Approve a training for an alert, even beyond the training budget.
 
     Raises:
-        NotFound: No such alert.
-        Conflict: It is done with, or a training is under way.
+        NotFound: There is no such alert.
+        Conflict: The alert has ended, or its training is running.
     """
     alert = find(work.session, alert_id, lock=True)
     if alert.status not in (AlertStatus.OPEN.value, AlertStatus.ASKING.value):
-        raise Conflict(f"Expected an alert that is open or asks. Received: {alert.status}")
+        raise Conflict(f"Expected an alert that is open or asking. Received: {alert.status}")
     alert.status = AlertStatus.OPEN.value
     alert.details = {**alert.details, "allowed_by": principal.username}
     write_step(alert, principal.username, "Allowed a training")
@@ -128,22 +128,22 @@ def allow(work: Work, principal: Principal, alert_id: str, trace_id: str) -> Dri
 
 
 def dismiss(session: Session, principal: Principal, alert_id: str, reason: str) -> DriftAlert:
-    """End an alert without a training; one under way goes on by itself.
+    """End an alert without a training; a training that is running continues.
 
     Raises:
-        NotFound: No such alert.
-        Conflict: It is done with.
+        NotFound: There is no such alert.
+        Conflict: The alert has ended.
     """
     alert = find(session, alert_id, lock=True)
     if alert.ended_at is not None:
-        raise Conflict("The alert is done with")
+        raise Conflict("The alert has ended")
     alert.status, alert.ended_at = AlertStatus.ENDED.value, now()
     write_step(alert, principal.username, f"Dismissed: {reason}")
     return alert
 
 
 def _unfinished(session: Session, fingerprint: str) -> DriftAlert | None:
-    """What is being dealt with, locked: its steps are written as a whole list."""
+    """Return the alert that has not ended, locked because its steps are rewritten as a whole."""
     return session.scalar(
         select(DriftAlert)
         .where(DriftAlert.fingerprint == fingerprint, DriftAlert.ended_at.is_(None))
@@ -151,5 +151,6 @@ def _unfinished(session: Session, fingerprint: str) -> DriftAlert | None:
     )
 
 
-def _fits(fingerprint: str) -> str:
+def _digest(fingerprint: str) -> str:
+    """Shorten a fingerprint to the length of its column."""
     return sha256(fingerprint.encode()).hexdigest()

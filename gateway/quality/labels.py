@@ -1,4 +1,4 @@
-"""Labels: the true categories of jobs, from people; one job at a time, or a file for a catalog."""
+"""Labels: the true categories of jobs, set by people for one job or in a file for a catalog."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,16 @@ from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Row, rows_of
 from gateway.catalogs.tables.table_format import Form, form_kept, table_form
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
+from gateway.quality.label_keys import (
+    KEYS,
+    NO_JOB,
+    PRODUCT,
+    ROW,
+    by_job,
+    by_product,
+    by_row,
+    rows_by_product,
+)
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,
@@ -22,28 +32,21 @@ from shared.db.models import (
     Review,
     now,
     row_job_id,
-    row_of_job,
 )
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import Storage
 
 CODE = "prdtypecode"
-#: By which of these columns a label's row is found; the first one that is there counts.
-JOB, ROW, PRODUCT = "job_id", "row", "productid"
-_KEYS = (JOB, ROW, PRODUCT)
-#: Rows of a file that are taken in one transaction.
+#: Rows of a file that are saved in one transaction.
 SLICE = 1_000
-#: Problems that a report lists; all are counted.
+#: Problems that a report lists; further ones are only counted.
 LISTED = 1_000
-#: A longer cell is no `productid`: all of a catalog's are held in memory.
-PRODUCT_CHARACTERS = 255
-_NO_JOB = "Expected a row of the catalog that is a job. Received: row {}"
 
 
 @dataclass(frozen=True)
 class LabelProblem:
-    """Why a row of a label file was not taken."""
+    """The reason for rejecting a row of a label file."""
 
     row: int
     line: int
@@ -54,10 +57,14 @@ class LabelProblem:
 
 @dataclass
 class LabelReport:
-    """What became of the rows of a label file.
+    """Number of rows of a label file by outcome, and the first problems.
 
     Attributes:
-        skipped: Rows without a code: nobody has looked at them yet.
+        rows: Rows of the file.
+        taken: Rows whose label was saved or was known already.
+        skipped: Rows without a code, which nobody has labelled yet.
+        rejected: Rows with a problem.
+        problems: The first problems.
     """
 
     rows: int = 0
@@ -67,7 +74,7 @@ class LabelReport:
     problems: list[LabelProblem] = field(default_factory=list)
 
     def reject(self, row: Row, column: str | None, value: str, reason: str) -> None:
-        """Note why a row was not taken."""
+        """Record the reason for rejecting a row."""
         self.rejected += 1
         if len(self.problems) < LISTED:
             shown = value[:SHOWN_CHARACTERS]
@@ -75,10 +82,10 @@ class LabelReport:
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
-    """Look up a job to label it: one's own, or for operators one that was chosen for review.
+    """Return a job to label: one of the user's own or, for operators, one chosen for review.
 
     Raises:
-        NotFound: There is none that this person may label.
+        NotFound: There is no such job that the user may label.
     """
     job = session.get(Job, job_id)
     is_chosen = principal.is_operator and session.get(Review, job_id) is not None
@@ -86,33 +93,33 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
 
 
 def write(job: Job, code: int, username: str, known: CategorySet) -> None:
-    """Keep a job's true category; one that is known already stays as it was said first.
+    """Set a job's true category; an equal label keeps its original author and time.
 
     Args:
-        job: Whose it is.
-        code: The category.
-        username: Who says so.
+        job: The job.
+        code: The code of the category.
+        username: The author of the label.
         known: The categories of the job's release.
 
     Raises:
-        InvalidInput: The release does not know the code.
+        InvalidInput: The release does not have the code.
     """
     if code not in known:
         raise InvalidInput(
-            f"Expected a code that release {job.release} knows. Received: {code}", field=(CODE,)
+            f"Expected a code of release {job.release}. Received: {code}", field=(CODE,)
         )
     if job.label != code:
         job.label, job.labelled_at, job.labelled_by = code, now(), username
 
 
 def forget(job: Job) -> None:
-    """Take a wrong label back."""
+    """Remove a wrong label."""
     job.label = job.labelled_at = job.labelled_by = None
 
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """Takes labels of a catalog's rows: valid ones are kept, the others told of."""
+    """Save the labels of a catalog's rows: valid ones are stored, the others reported."""
 
     unit_of_work: UnitOfWork
     storage: Storage
@@ -120,53 +127,52 @@ class LabelFiles:
     def take(
         self, catalog: Catalog, file: BinaryIO, username: str, known: CategorySet
     ) -> LabelReport:
-        """Read a file of labels, slice by slice; taking it twice changes nothing.
+        """Save a file of labels, slice by slice; repeating it changes nothing.
 
         Args:
-            catalog: Whose rows are labelled.
+            catalog: The labelled catalog.
             file: A table with `prdtypecode`, and `row`, `productid` or `job_id`.
-            username: Who says so.
+            username: The author of the labels.
             known: The categories of the catalog's release.
 
         Raises:
-            InvalidInput: The file has none of the columns.
+            InvalidInput: The file lacks the columns.
             Conflict: The catalog has no jobs.
-            Unavailable: Database or storage do not answer; what was taken before is kept.
+            Unavailable: The database or the storage does not answer; slices saved before are kept.
         """
         _require_jobs(catalog)
-        form = table_form(file, (*_KEYS, CODE), "labels")
-        key, reading = self._reading(catalog, form)
+        form = table_form(file, (*KEYS, CODE), "labels")
+        key, row_number = self._key(catalog, form)
         report = LabelReport()
-        said: dict[int, int] = {}
-        labels = _read(rows_of(file, form), reading, key, known, said, report)
+        labels = _read(rows_of(file, form), row_number, key, known, report)
         while batch := list(islice(labels, SLICE)):
             self._keep(catalog, batch, key, username, report)
         return report
 
-    def _reading(self, catalog: Catalog, form: Form) -> tuple[str, Callable[[str], int]]:
-        """The column that tells the row, and how a cell of it is read."""
+    def _key(self, catalog: Catalog, form: Form) -> tuple[str, Callable[[str], int]]:
+        """Return the column that identifies the row, and a function from its cell to the row."""
         names = {column.strip().casefold() for column in form.columns}
-        key = next((one for one in _KEYS if one in names), None)
+        key = next((column for column in KEYS if column in names), None)
         if key is None or CODE not in names:
             shown = ", ".join(form.columns)[:300]
             raise InvalidInput(
-                f"Expected the column `{CODE}`, and one of {', '.join(f'`{one}`' for one in _KEYS)}"
+                f"Expected the column `{CODE}`, and one of {', '.join(f'`{key}`' for key in KEYS)}"
                 f". Received the columns: {shown}",
                 field=("labels",),
             )
         if key == PRODUCT:
-            return key, _by_product(self._products(catalog))
-        return key, _by_row(catalog.rows) if key == ROW else _by_job(catalog)
+            return key, by_product(self._products(catalog))
+        return key, by_row(catalog.rows) if key == ROW else by_job(catalog)
 
     def _products(self, catalog: Catalog) -> dict[str, list[int]]:
-        """The rows of each `productid` of a catalog."""
+        """Return the row numbers of each `productid` of a catalog."""
         try:
             with self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}") as products:
-                return _rows_by_product(products, form_kept(products, catalog.report))
+                return rows_by_product(products, form_kept(products, catalog.report))
         except NotFound as error:
             raise Conflict(
-                f"The catalog's file is gone, and with it each `{PRODUCT}`; "
-                f"name its rows by `{ROW}`"
+                f"The catalog's file has been deleted, so its `{PRODUCT}` column is unknown; "
+                f"identify rows by `{ROW}`"
             ) from error
 
     def _keep(
@@ -183,48 +189,34 @@ class LabelFiles:
                 Job.id.in_(ids.values()), Job.catalog_id == catalog.id
             )
             there = {row.id: row.label for row in work.session.execute(query)}
-            # What is known already is no new label: a training takes in the new ones.
+            # A label that is already set keeps its time, because a training counts new labels.
             labels = {
                 ids[number]: code
                 for _, number, code in batch
                 if ids[number] in there and there[ids[number]] != code
             }
             if labels:
-                same = {"labelled_at": now(), "labelled_by": username}
+                author = {"labelled_at": now(), "labelled_by": username}
                 work.session.execute(
                     update(Job),
-                    [{"id": id_, "label": code, **same} for id_, code in labels.items()],
+                    [{"id": id_, "label": code, **author} for id_, code in labels.items()],
                 )
         for row, number, _ in batch:
             if ids[number] in there:
                 report.taken += 1
             else:
-                report.reject(row, key, _cell(row, key), _NO_JOB.format(number))
-
-
-def _rows_by_product(products: BinaryIO, form: Form) -> dict[str, list[int]]:
-    column = next((one for one in form.columns if one.strip().casefold() == PRODUCT), None)
-    if column is None:
-        raise InvalidInput(
-            f"The catalog has no column `{PRODUCT}`; name its rows by `{ROW}`", field=("labels",)
-        )
-    found: dict[str, list[int]] = {}
-    for row in rows_of(products, form):
-        product = row.cells.get(column, "").strip()
-        if len(product) <= PRODUCT_CHARACTERS:
-            found.setdefault(product, []).append(row.number)
-    return found
+                report.reject(row, key, _cell(row, key), NO_JOB.format(number))
 
 
 def _read(
     rows: Iterator[Row],
-    reading: Callable[[str], int],
+    row_number: Callable[[str], int],
     key: str,
     known: CategorySet,
-    said: dict[int, int],
     report: LabelReport,
 ) -> Iterator[tuple[Row, int, int]]:
-    """The labels of a file: its row, the catalog's row, the code; what is wrong is noted."""
+    """Yield the valid labels (file row, catalog row, code), and report the other rows."""
+    codes: dict[int, int] = {}
     for row in rows:
         report.rows += 1
         if row.problem is not None:
@@ -234,69 +226,29 @@ def _read(
             report.skipped += 1
             continue
         try:
-            number = reading(_cell(row, key))
+            number = row_number(_cell(row, key))
         except InvalidInput as error:
             report.reject(row, key, _cell(row, key), error.detail)
             continue
         code = int(shown) if shown.isdecimal() and len(shown) < ROW_DIGITS * 2 else None
         if code is None or code not in known:
-            reason = f"Expected a code that the catalog's release knows. Received: {shown[:40]!r}"
+            reason = f"Expected a code of the catalog's release. Received: {shown[:40]!r}"
             report.reject(row, CODE, shown, reason)
-        elif said.setdefault(number, code) != code:
-            reason = f"Expected one label for row {number}. Received: {said[number]} before"
+        elif codes.setdefault(number, code) != code:
+            reason = f"Expected one label for row {number}. Received: {codes[number]} before"
             report.reject(row, CODE, shown, reason)
         else:
             yield row, number, code
 
 
 def _cell(row: Row, name: str) -> str:
-    # Of JSON Lines each row has keys of its own.
+    # Rows of JSON Lines may have different keys, so the column is looked up in each.
     found = (cell for column, cell in row.cells.items() if column.strip().casefold() == name)
     return next(found, "").strip()
 
 
-def _by_row(rows: int) -> Callable[[str], int]:
-    def read(cell: str) -> int:
-        if not cell.isdecimal() or not 0 < (number := int(cell[:20])) < 16**ROW_DIGITS:
-            raise InvalidInput(f"Expected a row's number, from 1. Received: {cell[:40]!r}")
-        return _existing(number, rows)
-
-    return read
-
-
-def _existing(number: int, rows: int) -> int:
-    # Each row that is labelled is remembered, so there must not be more than the catalog has.
-    if number > rows:
-        raise InvalidInput(_NO_JOB.format(number))
-    return number
-
-
-def _by_job(catalog: Catalog) -> Callable[[str], int]:
-    def read(cell: str) -> int:
-        try:
-            number = row_of_job(cell)
-        except ValueError:
-            number = 0
-        if number and row_job_id(catalog.id, number) == cell:
-            return _existing(number, catalog.rows)
-        raise InvalidInput(f"Expected a job of this catalog. Received: {cell[:40]!r}")
-
-    return read
-
-
-def _by_product(products: dict[str, list[int]]) -> Callable[[str], int]:
-    def read(cell: str) -> int:
-        numbers = products.get(cell, [])
-        if len(numbers) != 1:
-            found = f"{len(numbers)} rows with" if numbers else "no row with"
-            raise InvalidInput(f"Expected a product of one row. Received: {found} {cell[:40]!r}")
-        return numbers[0]
-
-    return read
-
-
 def _require_jobs(catalog: Catalog) -> None:
     if catalog.dry_run:
-        raise Conflict("A dry run has no answers, so there is nothing to label")
+        raise Conflict("A dry run has no answers to label")
     if catalog.status == CatalogStatus.VALIDATING.value or not catalog.report:
         raise Conflict(f"The catalog has no answers: it is {catalog.status}")

@@ -1,4 +1,4 @@
-"""How good the answers are, over time: what the monitor measured and estimated."""
+"""Performance of releases over time, as the monitor measured and estimated it."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from shared.db.models import Performance
 def page(
     session: Session, cursor: str | None, limit: int, **wanted: str | None
 ) -> tuple[Sequence[Performance], str | None]:
-    """Figures, newest first, and the cursor of the next page.
+    """Return a page of measurements, newest first, and the cursor of the next page.
 
     Args:
-        session: Reads.
-        cursor: As the page before gave it.
-        limit: Of the page.
-        wanted: Columns that must have a value; `None` is any.
+        session: Reads the measurements.
+        cursor: `next_cursor` of the page before; `None` for the first page.
+        limit: Measurements on a page.
+        wanted: Column values to filter by; `None` matches any value.
 
     Raises:
-        InvalidInput: The cursor is none.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    return paginate(session, select(Performance).filter_by(**asked), Performance.id, cursor, limit)
+    values = {name: value for name, value in wanted.items() if value is not None}
+    return paginate(session, select(Performance).filter_by(**values), Performance.id, cursor, limit)

@@ -1,4 +1,4 @@
-"""Monthly reports: asked for here, made by the monitor."""
+"""Monthly reports: requested here, written by the monitor."""
 
 import re
 from collections.abc import Sequence
@@ -16,38 +16,40 @@ MONTH = r"^20\d\d-(0[1-9]|1[0-2])$"
 
 
 def request(work: Work, month: str, trace_id: str) -> None:
-    """Ask the monitor for a month's report, once the transaction is committed.
+    """Request a month's report from the monitor, after the commit.
 
     Raises:
-        InvalidInput: It is no month, or has not begun.
+        InvalidInput: The month is malformed or has not begun.
     """
     _require_month(month)
     present = f"{now():%Y-%m}"
     if month > present:
         raise InvalidInput(
-            f"Expected this month, {present}, or an earlier one. Received: {month!r}",
+            f"Expected the current month, {present}, or an earlier one. Received: {month!r}",
             field=("month",),
         )
     work.publish(ReportRequested(trace_id=trace_id, month=month))
 
 
 def newest(session: Session, limit: int) -> Sequence[Row[str, datetime, str]]:
-    """Month, moment and verdict of each report, the newest month first."""
+    """Return month, time and verdict of the reports, newest month first."""
     columns = (Report.month, Report.made_at, Report.verdict)
     return session.execute(select(*columns).order_by(Report.month.desc()).limit(limit)).all()
 
 
 def find(session: Session, month: str) -> Report:
-    """Look a report up.
+    """Return the report of a month.
 
     Raises:
-        InvalidInput: It is no month.
-        NotFound: There is none of it.
+        InvalidInput: The month is malformed.
+        NotFound: The month has no report.
     """
     _require_month(month)
     report = session.get(Report, month)
     if report is None:
-        raise NotFound(f'No report of {month}; POST /v1/reports {{"month": "{month}"}} makes one')
+        raise NotFound(
+            f'No report of {month}; POST /v1/reports {{"month": "{month}"}} requests one'
+        )
     return report
 
 

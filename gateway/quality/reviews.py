@@ -21,10 +21,10 @@ def page(
     cursor: str | None,
     limit: int,
 ) -> tuple[Sequence[Row[Review, Job]], str | None]:
-    """Chosen answers, the newest jobs first, and the cursor of the next page.
+    """Return a page of reviews and their jobs, newest job first, and the next page's cursor.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(Review, Job).join(Job, Job.id == Review.job_id).order_by(Review.job_id.desc())
     if labelled is not None:
@@ -38,10 +38,10 @@ def page(
 
 
 def image_uri(session: Session, job_id: str) -> str:
-    """Where the image of a chosen answer is.
+    """Return the URI of the image of a job under review.
 
     Raises:
-        NotFound: It was not chosen, or has no image.
+        NotFound: The job was not chosen for review, or has no image.
     """
     query = select(Job.image_uri).join(Review, Review.job_id == Job.id).where(Job.id == job_id)
     uri = session.scalar(query)

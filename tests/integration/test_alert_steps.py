@@ -30,7 +30,7 @@ def webhook(*alerts_: tuple[str, str]) -> AlertmanagerWebhook:
 
 def hear(unit_of_work: UnitOfWork, *alerts_: tuple[str, str]) -> list[str]:
     with unit_of_work() as work:
-        return [one.id for one in drift_alerts.hear(work, webhook(*alerts_), TRACE)]
+        return [one.id for one in drift_alerts.receive(work, webhook(*alerts_), TRACE)]
 
 
 def texts(unit_of_work: UnitOfWork, alert_id: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_what_prometheus_no_longer_sees_leaves_the_decision_its_line(
     assert texts(unit_of_work, alert_id) == [
         "Raised",
         "Asked for a training",
-        "Prometheus no longer sees it",
+        "Resolved in Prometheus",
     ]
 
 
@@ -83,11 +83,11 @@ def test_what_is_decided_leaves_prometheus_its_line(unit_of_work: UnitOfWork) ->
     response = AlertResponse(unit_of_work, MonitorSettings())
 
     def end(work: Work) -> None:
-        drift_alerts.hear(work, webhook(("resolved", "c0ffee")), TRACE)
+        drift_alerts.receive(work, webhook(("resolved", "c0ffee")), TRACE)
 
     beside(unit_of_work, end, lambda: response.decide(alert_id))
     raised, resolved, asked = texts(unit_of_work, alert_id)
-    assert (raised, resolved) == ("Raised", "Prometheus no longer sees it")
+    assert (raised, resolved) == ("Raised", "Resolved in Prometheus")
     assert asked.startswith("Requested a training")
 
 
@@ -97,7 +97,7 @@ def test_webhooks_that_name_the_same_alerts_in_another_order_do_not_deadlock(
     ids = hear(unit_of_work, ("firing", "a"), ("firing", "b"))
 
     def resolve(fingerprint: str) -> Callable[[Work], object]:
-        return lambda work: drift_alerts.hear(work, webhook(("resolved", fingerprint)), TRACE)
+        return lambda work: drift_alerts.receive(work, webhook(("resolved", fingerprint)), TRACE)
 
     beside(
         unit_of_work,
@@ -106,4 +106,4 @@ def test_webhooks_that_name_the_same_alerts_in_another_order_do_not_deadlock(
         then=resolve("b"),
     )
     for alert_id in ids:
-        assert texts(unit_of_work, alert_id).count("Prometheus no longer sees it") == 2
+        assert texts(unit_of_work, alert_id).count("Resolved in Prometheus") == 2

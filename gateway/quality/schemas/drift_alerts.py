@@ -1,4 +1,4 @@
-"""Drift: alerts and windows."""
+"""Request and response bodies of drift alerts and drift windows."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,15 +11,17 @@ Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
 class DriftAlertIn(Body):
-    """Something that a person or a program saw."""
+    """An observation that a person or a program reports."""
 
     summary: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    kind: Kind = Field(default="person", description="What moved, such as `text` or `prediction`.")
+    kind: Kind = Field(
+        default="person", description="The part that drifted, such as `text` or `prediction`."
+    )
     release: Annotated[str, StringConstraints(min_length=1, max_length=32)] | None = None
 
 
 class AlertmanagerAlert(BaseModel):
-    """One alert of Prometheus; other fields are of no interest here."""
+    """One alert of Prometheus; its other fields are ignored."""
 
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
@@ -28,20 +30,20 @@ class AlertmanagerAlert(BaseModel):
 
 
 class AlertmanagerWebhook(BaseModel):
-    """What Alertmanager sends to a webhook (version 4)."""
+    """The body that Alertmanager sends to a webhook (version 4)."""
 
     version: Literal["4"]
     alerts: list[AlertmanagerAlert] = Field(max_length=1_000)
 
 
 class DismissRequest(Body):
-    """Why nothing is done about an alert."""
+    """The reason for ending an alert without a training."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class AlertStep(BaseModel):
-    """What was done about an alert."""
+    """One step in the handling of an alert."""
 
     at: datetime
     by: str
@@ -49,7 +51,7 @@ class AlertStep(BaseModel):
 
 
 class DriftAlertOut(BaseModel):
-    """An alert, and every step that was taken."""
+    """An alert and all its steps."""
 
     id: str
     raised_at: datetime
@@ -66,18 +68,18 @@ class DriftAlertOut(BaseModel):
 
 
 class DriftAlertList(BaseModel):
-    """Alerts, newest first."""
+    """A page of alerts, newest first."""
 
     items: list[DriftAlertOut]
     next_cursor: str | None = None
 
 
 class DriftWindowOut(BaseModel):
-    """Some answers that came one after another, compared with the release's reference.
+    """A series of consecutive answers, compared with the release's reference.
 
-    `measured` has, by kind (`text`, `image`, `prediction`, `quality`), effect and threshold,
-    p-value, a sentence, what moved most, categories and example jobs; `moved` names the kinds that
-    are beyond both.
+    `measured` holds, by kind (`text`, `image`, `prediction`, `quality`), the effect and its
+    threshold, the p-value, a sentence, the largest changes, categories and example jobs; `moved`
+    lists the kinds whose effect exceeds the threshold with significance.
     """
 
     id: str
@@ -91,7 +93,7 @@ class DriftWindowOut(BaseModel):
 
 
 class DriftWindowList(BaseModel):
-    """Windows, newest first."""
+    """A page of drift windows, newest first."""
 
     items: list[DriftWindowOut]
     next_cursor: str | None = None

@@ -1,4 +1,4 @@
-"""True categories that people give, and the answers they are asked to look at."""
+"""Request and response bodies of labels and reviews."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from gateway.web.schemas import Body
 
 
 class LabelIn(Body):
-    """The true category, from a person."""
+    """The true category of a job."""
 
-    prdtypecode: int | None = Field(description="`null` takes a wrong label back.")
+    prdtypecode: int | None = Field(description="`null` removes a wrong label.")
 
 
 class LabelProblemOut(BaseModel):
-    """Why a row of a label file was not taken."""
+    """The reason for rejecting a row of a label file."""
 
     row: int
     line: int
@@ -25,7 +25,7 @@ class LabelProblemOut(BaseModel):
 
 
 class LabelReportOut(BaseModel):
-    """What became of the rows of a label file."""
+    """Number of rows of a label file by outcome, and the first problems."""
 
     rows: int
     taken: int
@@ -35,15 +35,15 @@ class LabelReportOut(BaseModel):
 
 
 class ReviewOut(BaseModel):
-    """An answer that a person is asked to look at."""
+    """An answer chosen for review by a person."""
 
     job_id: str
     chosen_at: datetime
-    reason: str = Field(description="`random`, or `uncertain`: the models doubted.")
-    chance: float = Field(description="How likely it was to be chosen, by either reason.")
+    reason: str = Field(description="`random`, or `uncertain`: low confidence.")
+    chance: float = Field(description="Probability of being chosen, for either reason.")
     designation: str
     description: str
-    image: str | None = Field(description="Where its image is, if it has one.")
+    image: str | None = Field(description="Path of the image, if there is one.")
     result: Result | None
     release: str
     catalog_id: str | None
@@ -53,7 +53,7 @@ class ReviewOut(BaseModel):
 
 
 class ReviewPage(BaseModel):
-    """Reviews, the newest jobs first."""
+    """A page of reviews, newest job first."""
 
     items: list[ReviewOut]
     next_cursor: str | None

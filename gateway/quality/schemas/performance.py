@@ -1,4 +1,4 @@
-"""How good a release is."""
+"""Response bodies of performance measurements."""
 
 from datetime import datetime
 from typing import Any
@@ -7,34 +7,38 @@ from pydantic import BaseModel, Field
 
 
 class PerformanceOut(BaseModel):
-    """How good a release is, by modality and class, measured or estimated at one time."""
+    """F1 of a release, in total and by class, measured or estimated for one period."""
 
     id: str
     measured_at: datetime
     kind: str = Field(
-        description="`test`: held-out rows. `labelled`: answers drawn for review. `volunteered`: "
-        "labelled of people's own accord, no fair sample. `estimated`: without labels."
+        description="`test`: held-out rows. `labelled`: answers sampled for review. `volunteered`: "
+        "labels that users sent unasked, not a random sample. `estimated`: without labels."
     )
     release: str
-    modality: str = Field(description="`fusion` is what was answered; `text` and `image` alone.")
-    begins_at: datetime | None = Field(description="Of the answers; none on the test set.")
+    modality: str = Field(
+        description="`fusion` is the final answer; `text` and `image` are single modalities."
+    )
+    begins_at: datetime | None = Field(
+        description="Begin of the answers' period; none for the test set."
+    )
     ends_at: datetime | None
     rows: int
-    f1: float = Field(description="Weighted.")
+    f1: float = Field(description="Weighted F1.")
     low: float | None = Field(
-        description="End of the 95 % interval; none where the release speaks for itself."
+        description="Lower end of the 95 % interval; none where the release reports its own F1."
     )
     high: float | None
     past_error: float | None = Field(
-        description="Of an estimate: how far earlier ones were off, as root of the mean square."
+        description="RMSE of earlier estimates against labels; only for estimates."
     )
     classes: dict[str, dict[str, Any]] = Field(
-        description="By code: `f1 low high rows`, and `taken_for`, rows by the wrong answer."
+        description="By code: `f1 low high rows`, and `taken_for`: misclassified rows by answer."
     )
 
 
 class PerformanceList(BaseModel):
-    """Figures, newest first."""
+    """A page of measurements, newest first."""
 
     items: list[PerformanceOut]
     next_cursor: str | None = None

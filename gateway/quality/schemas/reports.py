@@ -1,4 +1,4 @@
-"""Monthly reports."""
+"""Request and response bodies of monthly reports."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from gateway.web.schemas import Body
 
 
 class ReportRequest(Body):
-    """The month that a report is wanted of."""
+    """The month to report on."""
 
     month: str = Field(max_length=16, examples=["2026-11"])
 
@@ -23,12 +23,12 @@ class ReportSummary(BaseModel):
 
 
 class ReportOut(ReportSummary):
-    """A month's report: everything that its page shows."""
+    """A month's report with all data of its page."""
 
     document: dict[str, Any]
 
 
 class ReportList(BaseModel):
-    """Reports, the newest month first."""
+    """Reports, newest month first."""
 
     items: list[ReportSummary]

@@ -1,4 +1,4 @@
-"""Catalogs of a test: sent, stepped by hand, answered."""
+"""Send catalogs, step the feeder by hand, and answer jobs as fusion does."""
 
 import csv
 import io
@@ -18,12 +18,12 @@ STEP_SECONDS = 0.01
 PATIENCE_SECONDS = 20.0
 
 
-#: Makes a feeder; what is named differs from the usual settings.
+#: Makes a feeder; keyword arguments override the default settings.
 Feeders = Callable[..., Feeder]
 
 
 def table(*rows: Sequence[str], header: str = "designation,description,image") -> bytes:
-    """A CSV file."""
+    """Return a CSV file."""
     text = io.StringIO(newline="")
     text.write(header + "\n")
     csv.writer(text).writerows(rows)
@@ -31,7 +31,7 @@ def table(*rows: Sequence[str], header: str = "designation,description,image") -
 
 
 def archive(**images: bytes) -> bytes:
-    """A ZIP archive of images named `<name>.jpg`."""
+    """Return a ZIP archive of images named `<name>.jpg`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for name, content in images.items():
@@ -47,7 +47,7 @@ def send(
     key: str | None = None,
     **fields: str,
 ) -> dict[str, Any]:
-    """Upload a catalog that is taken."""
+    """Upload a catalog, which must be accepted."""
     files = {"products": ("shop.csv", products)}
     if images is not None:
         files["images"] = ("shop.zip", images)
@@ -60,35 +60,35 @@ def send(
 
 
 def show(api: Api, headers: dict[str, str], catalog_id: str) -> dict[str, Any]:
-    """What the interface says of a catalog."""
+    """Return a catalog as the API shows it."""
     answer = api.client.get(f"/v1/catalogs/{catalog_id}", headers=headers)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-def step_until_checked(api: Api, works: Feeder, catalog_id: str) -> None:
-    """Step until the check, which has a thread of its own, has ended."""
+def step_until_checked(api: Api, running: Feeder, catalog_id: str) -> None:
+    """Step until the check, which runs in its own thread, has ended."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        works.step()
+        running.step()
         catalog = api.get(Catalog, catalog_id)
         assert catalog is not None
         if catalog.status != "validating":
             return
-        assert time.monotonic() < deadline, "the check does not end"
+        assert time.monotonic() < deadline, "the check did not end in time"
         time.sleep(STEP_SECONDS)
 
 
 def jobs_of(api: Api, catalog_id: str) -> list[Job]:
-    """The catalog's jobs in the order of its rows."""
+    """Return the catalog's jobs in the order of its rows."""
     with api.unit_of_work.reading() as session:
         query = select(Job).where(Job.catalog_id == catalog_id).order_by(Job.id)
         return list(session.scalars(query).all())
 
 
 def answer_all(api: Api, catalog_id: str, *conditions: ColumnElement[bool], **changes: Any) -> None:
-    """Do what fusion does to the queued jobs of a catalog, or to some of them."""
+    """Answer the queued jobs of a catalog that meet the conditions, as fusion does."""
     result = {
         "category": "Livres",
         "top": [{"prdtypecode": 10, "category": "Livres", "probability": 0.9}],
@@ -116,12 +116,12 @@ def answer_all(api: Api, catalog_id: str, *conditions: ColumnElement[bool], **ch
 
 
 def texts_sent(api: Api) -> list[list[str]]:
-    """The titles of each message of texts."""
-    sent = [one for one in api.broker.messages if isinstance(one, ScoreText)]
+    """Return the titles of each `ScoreText` message."""
+    sent = [message for message in api.broker.messages if isinstance(message, ScoreText)]
     return [[item.designation for item in message.items] for message in sent]
 
 
 def images_sent(api: Api) -> list[list[str]]:
-    """The addresses of each message of images."""
-    sent = [one for one in api.broker.messages if isinstance(one, ScoreImage)]
+    """Return the image URIs of each `ScoreImage` message."""
+    sent = [message for message in api.broker.messages if isinstance(message, ScoreImage)]
     return [[item.uri for item in message.items] for message in sent]

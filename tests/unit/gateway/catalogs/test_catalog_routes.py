@@ -1,4 +1,4 @@
-"""Catalogs as a client meets them."""
+"""Catalogs over HTTP."""
 
 import csv
 import errno
@@ -25,7 +25,7 @@ from tests.unit.gateway.conftest import Api
 ROWS = table(["A", "a description", ""])
 ZIP = archive(a=b"x")
 
-#: What is sent (files, fields), and what is answered: status, field.
+#: Files and fields of the request, and status and field of the expected error.
 BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
     "nothing": ({}, {}, 422, "products"),
     "empty": ({"products": b""}, {}, 422, "products"),
@@ -52,7 +52,7 @@ BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_upload_has_its_answer_and_leaves_nothing(
+def test_invalid_upload_is_rejected_and_nothing_is_stored(
     api: Api, mine: dict[str, str], name: str
 ) -> None:
     contents, fields, status, field = BAD[name]
@@ -62,7 +62,9 @@ def test_bad_upload_has_its_answer_and_leaves_nothing(
     )
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert [one["field"] for one in answer.json().get("errors", [])] == ([field] if field else [])
+    assert [error["field"] for error in answer.json().get("errors", [])] == (
+        [field] if field else []
+    )
     assert api.client.get("/v1/catalogs", headers=mine).json()["items"] == []
     assert api.services.storage.folders("catalogs") == []
 
@@ -77,7 +79,7 @@ def test_bad_upload_has_its_answer_and_leaves_nothing(
         ("GET", "/errors"),
     ],
 )
-def test_catalog_of_somebody_else_is_not_there(
+def test_catalog_of_another_user_is_404(
     api: Api, mine: dict[str, str], method: str, path: str
 ) -> None:
     catalog = send(api, mine, ROWS)
@@ -89,7 +91,7 @@ def test_catalog_of_somebody_else_is_not_there(
     assert answer.status_code == 401
 
 
-def test_same_key_with_the_same_content_is_one_catalog(api: Api, mine: dict[str, str]) -> None:
+def test_same_key_and_content_is_one_catalog(api: Api, mine: dict[str, str]) -> None:
     first = send(api, mine, ROWS, ZIP, key="k")
     assert send(api, mine, ROWS, ZIP, key="k")["id"] == first["id"]
     assert send(api, mine, ROWS, ZIP)["id"] != first["id"]
@@ -108,18 +110,18 @@ def test_same_key_with_other_content_conflicts(
     assert answer.status_code == 409
 
 
-def test_too_many_catalogs_are_told_when_to_come_again(api: Api, mine: dict[str, str]) -> None:
+def test_too_many_catalogs_are_429_with_retry_after(api: Api, mine: dict[str, str]) -> None:
     for _ in range(3):
         send(api, mine, ROWS)
     answer = api.client.post("/v1/catalogs", headers=mine, files={"products": ("p.csv", ROWS)})
     assert (answer.status_code, answer.json()["type"]) == (429, "urn:rayon:problem:limited")
     assert int(answer.headers["Retry-After"]) >= 1
     assert "unfinished catalogs" in answer.json()["detail"]
-    # Another user has limits of their own.
+    # The limits apply to each user separately.
     send(api, api.sign(api.user()), ROWS)
 
 
-def test_wait_is_computed_from_the_measured_rate(api: Api, mine: dict[str, str]) -> None:
+def test_retry_after_is_computed_from_the_measured_rate(api: Api, mine: dict[str, str]) -> None:
     ids = [send(api, mine, ROWS)["id"] for _ in range(3)]
     with api.unit_of_work() as work:
         for id_, rate in zip(ids, (5.0, 2.0, None), strict=True):
@@ -130,7 +132,7 @@ def test_wait_is_computed_from_the_measured_rate(api: Api, mine: dict[str, str])
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "20")
 
 
-def test_full_storage_keeps_nothing(
+def test_failed_upload_leaves_no_files(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put, calls = Storage.put_stream, 0
@@ -150,7 +152,7 @@ def test_full_storage_keeps_nothing(
     assert api.services.storage.folders("catalogs") == []
 
 
-def test_almost_full_disk_refuses_before_anything_is_read(
+def test_upload_to_an_almost_full_disk_is_503(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Storage, "free_bytes", lambda _storage: 1_000)
@@ -159,7 +161,9 @@ def test_almost_full_disk_refuses_before_anything_is_read(
     assert answer.headers["Retry-After"]
 
 
-def test_dry_run_only_checks(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_dry_run_checks_and_creates_no_jobs(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
     rows = table(["A", "", "absent.jpg"], ["x" * 1_001, "", ""])
     catalog = send(api, mine, rows, ZIP, dry_run="true")
     step_until_checked(api, feeder(), catalog["id"])
@@ -175,17 +179,19 @@ def test_dry_run_only_checks(api: Api, mine: dict[str, str], feeder: Feeders) ->
     assert errors.splitlines()[1].startswith(f"2,3,designation,{'x' * 100},Expected at most 1000")
 
 
-def test_rejected_row_keeps_its_own_cells(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_rejected_row_is_listed_with_its_own_cells(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
     catalog = send(api, mine, b"designation\tx\tx\tlast\n\tone\ttwo\nA\t1\t2\t3\n")
     step_until_checked(api, feeder(), catalog["id"])
     answer = api.client.get(f"/v1/catalogs/{catalog['id']}/errors", headers=mine)
     header, *rows = csv.reader(io.StringIO(answer.text))
     assert header[5:] == ["designation", "x", "x", "last"]
-    # It ends where the row does: with a thousand columns, an empty cell for each would be long.
+    # The list ends with the row's last cell: a thousand empty cells for each row would be long.
     assert [row[5:] for row in rows] == [["", "one", "two"]]
 
 
-def test_empty_columns_make_no_long_list_of_rejected_rows(
+def test_empty_columns_do_not_pad_the_list_of_rejected_rows(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     catalog = send(api, mine, b"designation" + b"," * 999 + b"\n" + b"a\n" * 1_000)
@@ -194,20 +200,20 @@ def test_empty_columns_make_no_long_list_of_rejected_rows(
     assert errors.splitlines()[1000] == "1000,1001,,a,Expected 1000 cells. Received: 1,a"
 
 
-def test_uploads_do_not_load_the_reports_of_others(
+def test_upload_does_not_load_the_reports_of_other_catalogs(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(api, mine, ROWS)
-    asked: list[str] = []
+    statements: list[str] = []
     event.listen(
         api.unit_of_work.engine,
         "before_cursor_execute",
-        lambda _connection, _cursor, statement, *_rest: asked.append(statement),
+        lambda _connection, _cursor, statement, *_rest: statements.append(statement),
     )
     send(api, mine, ROWS)
-    loads = [one for one in asked if "catalogs.status IN" in one]
+    loads = [statement for statement in statements if "catalogs.status IN" in statement]
     assert len(loads) == 2
-    assert not any("report" in one for one in loads)
+    assert not any("report" in statement for statement in loads)
 
 
 def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> None:
@@ -216,48 +222,46 @@ def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> Non
     second = api.client.get(
         "/v1/catalogs", headers=mine, params={"limit": 2, "cursor": first["next_cursor"]}
     ).json()
-    assert [one["id"] for one in first["items"] + second["items"]] == ids[::-1]
+    assert [item["id"] for item in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None
 
 
-def test_jobs_of_a_catalog_are_listed_alone(
-    api: Api, mine: dict[str, str], feeder: Feeders
-) -> None:
+def test_jobs_are_filtered_by_catalog(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
     api.client.post("/v1/jobs", headers=mine, data={"designation": "single"})
     catalog = send(api, mine, table(["A", "", ""], ["B", "", ""]))
-    works = feeder()
-    step_until_checked(api, works, catalog["id"])
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
     jobs = api.client.get("/v1/jobs", headers=mine, params={"catalog": catalog["id"]}).json()
     assert len(jobs["items"]) == 2
     assert len(api.client.get("/v1/jobs", headers=mine).json()["items"]) == 3
 
 
-def test_only_finished_catalogs_with_failed_rows_run_again(
+def test_only_finished_catalogs_with_failed_rows_can_be_retried(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     catalog = send(api, mine, ROWS)
     address = f"/v1/catalogs/{catalog['id']}/retry"
     assert api.client.post(address, headers=mine).status_code == 409
-    works = feeder()
-    step_until_checked(api, works, catalog["id"])
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
     answer_all(api, catalog["id"])
-    works.step()
+    running.step()
     answer = api.client.post(address, headers=mine)
     assert (answer.status_code, answer.json()["detail"]) == (409, "No row of this catalog failed")
 
 
-def test_archive_is_gone_when_the_catalog_has_ended(
+def test_archive_is_removed_when_the_catalog_is_finished(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     catalog = send(api, mine, table(["A", "", "a.jpg"]), ZIP)
-    works = feeder()
-    step_until_checked(api, works, catalog["id"])
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
     answer_all(api, catalog["id"])
-    works.step()
+    running.step()
     kept = {
-        one.uri.rpartition("/")[2] for one in api.services.storage.files(folder_of(catalog["id"]))
+        file.uri.rpartition("/")[2] for file in api.services.storage.files(folder_of(catalog["id"]))
     }
     assert kept == {"products", "errors.csv"}

@@ -1,4 +1,4 @@
-"""Archives that anybody may have made."""
+"""Untrusted image archives."""
 
 import errno
 import io
@@ -53,7 +53,7 @@ def encrypted() -> bytes:
 
 
 @pytest.mark.parametrize("name", ["b.jpg", "B.JPG", "a/b.jpg", "./a/b.jpg", "a\\b.jpg"])
-def test_image_is_found_anywhere(name: str) -> None:
+def test_image_is_found_by_path_or_file_name(name: str) -> None:
     assert found(opened(zipped(("A/b.jpg", b"image"))), name) == b"image"
 
 
@@ -61,7 +61,7 @@ def test_names_with_backslashes_are_paths() -> None:
     assert found(opened(zipped(("a\\b.jpg", b"image"))), "b.jpg") == b"image"
 
 
-def test_image_that_is_not_there_is_none() -> None:
+def test_missing_image_is_none() -> None:
     assert opened(zipped(("a.jpg", b"x"))).find("b.jpg") is None
 
 
@@ -76,33 +76,33 @@ def test_image_that_is_not_there_is_none() -> None:
     ],
     ids=["climbs", "absolute", "link", "encrypted", "200 MB"],
 )
-def test_entry_is_refused_and_told(content: bytes, reason: str) -> None:
+def test_unsafe_entry_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     archive = opened(content)
     refused = archive.find("a.jpg")
     assert isinstance(refused, Refused)
     assert reason in refused.reason
-    assert [one.reason for one in archive.refused()] == [refused.reason]
+    assert [entry.reason for entry in archive.refused()] == [refused.reason]
     assert list(archive.unused()) == []
 
 
-def test_entry_that_unpacks_to_far_more_is_refused() -> None:
+def test_entry_with_a_high_compression_ratio_is_refused() -> None:
     content = zipped(("a.jpg", bytes(5_000_000)))
     refused = Archive(io.BytesIO(content), max_image_bytes=10_000_000).find("a.jpg")
     assert isinstance(refused, Refused)
     assert "unpack to 5000000" in refused.reason
 
 
-def test_nested_archive_is_no_image() -> None:
+def test_nested_archive_is_refused() -> None:
     archive = opened(zipped(("inner.zip", zipped(("a.jpg", b"x")))))
     assert archive.find("a.jpg") is None
-    assert [one.name for one in archive.refused()] == ["inner.zip"]
+    assert [entry.name for entry in archive.refused()] == ["inner.zip"]
 
 
-def test_same_name_with_same_content_is_one_image() -> None:
+def test_same_name_and_content_is_one_image() -> None:
     assert found(opened(zipped(("x/a.jpg", b"p"), ("y/a.jpg", b"p"))), "a.jpg") == b"p"
 
 
-def test_same_name_with_other_content_needs_its_path() -> None:
+def test_shared_name_with_other_content_needs_the_path() -> None:
     archive = opened(zipped(("x/a.jpg", b"one"), ("y/a.jpg", b"other")))
     assert isinstance(archive.find("a.jpg"), Refused)
     assert (found(archive, "x/a.jpg"), found(archive, "y/a.jpg")) == (b"one", b"other")
@@ -112,7 +112,7 @@ def test_same_path_with_other_content_is_refused() -> None:
     assert isinstance(opened(zipped(("a.jpg", b"1"), ("a.jpg", b"22"))).find("a.jpg"), Refused)
 
 
-def test_litter_is_passed_over_and_unused_is_told() -> None:
+def test_system_files_are_ignored_and_unused_images_listed() -> None:
     names = ("__MACOSX/._a.jpg", ".DS_Store", "photos/", "a.jpg", "b.jpg", "photos/Thumbs.db")
     archive = opened(zipped(*((name, b"x") for name in names)))
     archive.find("a.jpg")
@@ -124,7 +124,7 @@ def test_litter_is_passed_over_and_unused_is_told() -> None:
     "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 )
 @pytest.mark.parametrize("at", [0, 4, 9])
-def test_broken_entry_is_unreadable(method: int, at: int) -> None:
+def test_corrupt_entry_is_unreadable(method: int, at: int) -> None:
     content = bytearray(zipped(("a.jpg", bytes(range(256)) * 40), method=method))
     start = content.index(b"a.jpg") + len("a.jpg")
     content[start + at : start + at + 8] = b"\xff" * 8
@@ -133,7 +133,7 @@ def test_broken_entry_is_unreadable(method: int, at: int) -> None:
 
 
 @pytest.mark.parametrize("place", [10_000, 2**32 - 2])
-def test_entry_that_is_not_where_the_list_says_is_unreadable(tmp_path: Path, place: int) -> None:
+def test_entry_with_a_wrong_offset_is_unreadable(tmp_path: Path, place: int) -> None:
     content = bytearray(zipped(("a.jpg", b"x")))
     at = content.index(b"PK\x01\x02") + 42
     content[at : at + 4] = struct.pack("<I", place)
@@ -142,21 +142,21 @@ def test_entry_that_is_not_where_the_list_says_is_unreadable(tmp_path: Path, pla
 
 def test_entry_before_the_beginning_of_the_file_is_unreadable(tmp_path: Path) -> None:
     content = bytearray(zipped(("a.jpg", b"x")))
-    # The list is said to begin later than it does, so each entry is looked for earlier.
+    # The declared start of the list is too high, so each entry is sought too early.
     at = content.index(b"PK\x05\x06") + 16
     content[at : at + 4] = struct.pack("<I", 10_000)
     assert_unreadable(tmp_path, bytes(content))
 
 
 def assert_unreadable(tmp_path: Path, content: bytes) -> None:
-    """Of a real file, which knows other errors than bytes in memory."""
+    """Read from a real file, which raises other errors than bytes in memory."""
     path = tmp_path / "images.zip"
     path.write_bytes(content)
     with path.open("rb") as file, pytest.raises(ImageUnreadable):
         found(Archive(file, max_image_bytes=LIMIT), "a.jpg")
 
 
-def test_disk_that_fails_is_no_broken_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_failure_is_not_reported_as_a_corrupt_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -166,7 +166,7 @@ def test_disk_that_fails_is_no_broken_entry(monkeypatch: pytest.MonkeyPatch) -> 
         found(archive, "a.jpg")
 
 
-def test_entry_that_lies_about_its_size_is_read_no_further() -> None:
+def test_entry_larger_than_declared_is_unreadable() -> None:
     content = bytearray(zipped(("a.jpg", bytes(300_000))))
     at = content.index(b"PK\x01\x02") + 24
     content[at : at + 4] = struct.pack("<I", 90_000)
@@ -177,12 +177,12 @@ def test_entry_that_lies_about_its_size_is_read_no_further() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"no archive", id="a text"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no archive", id="text"),
         pytest.param(zipped(("a.jpg", b"x" * 99))[:-30], id="cut short"),
     ],
 )
-def test_what_is_no_archive_is_refused(content: bytes) -> None:
+def test_file_that_is_not_an_archive_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="Expected a ZIP archive"):
         opened(content)
 
@@ -202,7 +202,7 @@ def test_bomb_is_refused_as_a_whole(
         opened(zipped(("a.jpg", b"x"), ("b.jpg", b"x")))
 
 
-def test_only_the_last_images_are_remembered_for_a_while(
+def test_image_uri_cache_is_bounded_and_expires(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     archive = opened(zipped(*((f"{n}.jpg", b"x") for n in range(4))))
@@ -226,7 +226,7 @@ def test_only_the_last_images_are_remembered_for_a_while(
     assert stored[4:] == ["3.jpg", "3.jpg"]
 
 
-def test_long_list_of_entries_is_refused_before_it_is_taken_apart(
+def test_long_list_of_entries_is_refused_before_parsing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_ENTRIES", 5_000)
@@ -242,7 +242,7 @@ def test_long_list_of_entries_is_refused_before_it_is_taken_apart(
 def test_entry_with_a_long_name_is_refused() -> None:
     name = f"{'x' * 1_000}.jpg"
     archive = opened(zipped((name, b"x"), ("a.jpg", b"image")))
-    assert [one.reason for one in archive.refused()] == [
+    assert [entry.reason for entry in archive.refused()] == [
         "Expected a name of at most 1000 characters"
     ]
     assert found(archive, "a.jpg") == b"image"

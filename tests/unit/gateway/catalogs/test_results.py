@@ -1,4 +1,4 @@
-"""The uploaded file with the answers."""
+"""Results contain the uploaded rows with their answers."""
 
 import csv
 import io
@@ -33,26 +33,26 @@ def results(
     query: str = "",
 ) -> str:
     catalog = send(api, mine, products)
-    works = feeder()
-    step_until_checked(api, works, catalog["id"])
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
     if answered:
         answer_all(api, catalog["id"])
-        works.step()
+        running.step()
     answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results{query}", headers=mine)
     assert answer.status_code == 200, answer.text
     return answer.content.decode()
 
 
 def keep_columns(api: Api, catalog_id: str, columns: list[str]) -> None:
-    """Make the report one of an earlier version."""
+    """Change the catalog's report to that of an earlier version."""
     with api.unit_of_work() as work:
         catalog = work.session.get(Catalog, catalog_id)
         assert catalog is not None
         catalog.report = {**catalog.report, "columns": columns}
 
 
-def test_uploaded_columns_stay_and_the_answer_follows(
+def test_answer_columns_follow_the_uploaded_ones(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     products = table(["7", "A", "deux\nlignes", "é"], header="ref,designation,description,note")
@@ -65,12 +65,14 @@ def test_uploaded_columns_stay_and_the_answer_follows(
     ]  # fmt: skip
 
 
-def test_delimiter_and_mark_are_kept(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_delimiter_and_byte_order_mark_are_kept(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
     text = results(api, mine, feeder, b"\xef\xbb\xbfdesignation;note\nA;x\n")
     assert text.startswith("\ufeffdesignation;note;prdtypecode;")
 
 
-def test_columns_of_the_same_name_are_told_apart(
+def test_answer_column_with_a_taken_name_gets_a_prefix(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:
     text = results(api, mine, feeder, b"designation,Status,prdtypecode\nA,new,60\n")
@@ -81,16 +83,16 @@ def test_columns_of_the_same_name_are_told_apart(
 
 @pytest.mark.parametrize("header", ["designation,description,x,x", "designation,description,,"])
 @pytest.mark.parametrize("is_old", [False, True])
-def test_columns_twice_or_without_a_name_shift_no_answer(
+def test_repeated_or_unnamed_columns_do_not_shift_the_answers(
     api: Api, mine: dict[str, str], feeder: Feeders, header: str, is_old: bool
 ) -> None:
     rows = (["A", "two\nlines", "1", "2"], ["B", "", "3", "4"], ["C", "", "5", "6"])
     catalog = send(api, mine, table(*rows, header=header))
-    works = feeder()
-    step_until_checked(api, works, catalog["id"])
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
     if is_old:
-        # An earlier version kept each column's name once.
+        # An earlier version stored each column name once.
         keep_columns(api, catalog["id"], list(dict.fromkeys(header.split(","))))
     for row, code in enumerate((10, 40, 50), start=1):
         answer_all(api, catalog["id"], Job.id == row_job_id(catalog["id"], row), prdtypecode=code)
@@ -106,7 +108,7 @@ def test_columns_twice_or_without_a_name_shift_no_answer(
     ("cell", "shown"),
     [("=1+1", "'=1+1"), ("@x", "'@x"), ("-lot", "'-lot"), ("-3,5", "-3,5"), ("+33", "+33")],
 )
-def test_cells_that_would_run_as_formulas_are_marked(
+def test_formula_cells_are_escaped_unless_raw(
     api: Api, mine: dict[str, str], feeder: Feeders, cell: str, shown: str
 ) -> None:
     products = table([cell], header="designation")
@@ -115,7 +117,7 @@ def test_cells_that_would_run_as_formulas_are_marked(
         assert row["designation"] == expected
 
 
-def test_rejected_rows_keep_their_place(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_rejected_rows_stay_in_order(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
     text = results(api, mine, feeder, b"designation,note\nA,1\nB,2,3\nC,4\n")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["designation"], row["status"]) for row in rows] == [
@@ -125,12 +127,16 @@ def test_rejected_rows_keep_their_place(api: Api, mine: dict[str, str], feeder: 
     ]
 
 
-def test_results_are_read_while_it_runs(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_results_can_be_read_while_the_catalog_is_running(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
     text = results(api, mine, feeder, b"designation\nA\n", answered=False)
     assert [row["status"] for row in csv.DictReader(io.StringIO(text))] == ["queued"]
 
 
-def test_json_lines_come_back_as_they_were(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+def test_json_lines_keep_the_keys_of_each_row(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
     products = b'{"designation": "A", "b": "1"}\n{"designation": "B", "c": "2"}\n'
     lines = results(api, mine, feeder, products, query="?format=jsonl").splitlines()
     first, second = (json.loads(line) for line in lines)
@@ -143,7 +149,7 @@ def test_json_lines_come_back_as_they_were(api: Api, mine: dict[str, str], feede
 @pytest.mark.parametrize(
     ("names", "count"), [("k{}", 1_005), ("k" * 1_000 + "{}", 200)], ids=["many", "long"]
 )
-def test_keys_beyond_a_tables_columns_are_in_the_json_lines_alone(
+def test_keys_beyond_the_column_limit_are_only_in_json_lines(
     api: Api, mine: dict[str, str], feeder: Feeders, names: str, count: int
 ) -> None:
     rows = [{"designation": "A", names.format(n): str(n)} for n in range(count)]
@@ -168,7 +174,7 @@ def test_wide_table_is_sent_in_pieces() -> None:
     assert sum(map(len, pieces)) > 3_000_000
 
 
-def test_page_of_long_rows_is_short() -> None:
+def test_page_of_long_rows_has_fewer_rows() -> None:
     rows = (Row(n, n, {"description": "x" * 1_000_000}) for n in range(100))
     assert len(_page(rows)) == 8
 

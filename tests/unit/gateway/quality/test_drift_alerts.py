@@ -1,4 +1,4 @@
-"""Alerts over HTTP: raised by people and Alertmanager, allowed and dismissed."""
+"""Drift alerts over HTTP: raised by people and Alertmanager, approved and dismissed."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def operator(api: Api) -> Headers:
 
 
 def webhook(*alerts: dict[str, Any]) -> dict[str, Any]:
-    """What Alertmanager sends, as its documentation has it."""
+    """Return a webhook body as the documentation of Alertmanager shows it."""
     return {
         "version": "4",
         "groupKey": '{}:{alertname="F1Low"}',
@@ -46,12 +46,12 @@ def firing(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_a_person_raises_an_alert_and_it_is_told(api: Api, operator: Headers) -> None:
+def test_alert_of_a_person_is_published_once(api: Api, operator: Headers) -> None:
     sent = api.client.post(PATH, headers=operator, json={"summary": "shoes look wrong"})
     assert sent.status_code == 202
     (alert,) = sent.json()["items"]
     assert (alert["source"], alert["raised_by"], alert["status"]) == ("person", "olga", "open")
-    assert [one.alert_id for one in api.broker.messages if isinstance(one, DriftDetected)] == [
+    assert [sent.alert_id for sent in api.broker.messages if isinstance(sent, DriftDetected)] == [
         alert["id"]
     ]
     assert api.client.get(f"{PATH}/{alert['id']}", headers=operator).json() == alert
@@ -60,18 +60,18 @@ def test_a_person_raises_an_alert_and_it_is_told(api: Api, operator: Headers) ->
     assert alert["id"] in again.json()["detail"]
 
 
-def test_alertmanager_repeats_itself_and_is_heard_once(api: Api, operator: Headers) -> None:
+def test_repeated_alert_of_alertmanager_is_raised_once(api: Api, operator: Headers) -> None:
     first = api.client.post(PATH, headers=operator, json=webhook(firing())).json()["items"]
-    assert [one["kind"] for one in first] == ["F1Low"]
+    assert [item["kind"] for item in first] == ["F1Low"]
     assert first[0]["summary"] == "F1 of labelled answers is .61"
     assert first[0]["release"] == "1"
     other = firing(fingerprint="another", labels={"alertname": "QueueStuck"})
     again = api.client.post(PATH, headers=operator, json=webhook(firing(), other)).json()["items"]
-    assert [one["kind"] for one in again] == ["QueueStuck"]
+    assert [item["kind"] for item in again] == ["QueueStuck"]
     resolved = webhook(firing(status="resolved"), firing(status="resolved", fingerprint="never"))
     (known,) = api.client.post(PATH, headers=operator, json=resolved).json()["items"]
     assert known["id"] == first[0]["id"]
-    assert known["steps"][-1]["text"] == "Prometheus no longer sees it"
+    assert known["steps"][-1]["text"] == "Resolved in Prometheus"
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_alertmanager_repeats_itself_and_is_heard_once(api: Api, operator: Heade
     ],
     ids=str,
 )
-def test_what_is_no_alert_is_refused(api: Api, operator: Headers, body: object) -> None:
+def test_invalid_alert_is_422(api: Api, operator: Headers, body: object) -> None:
     assert api.client.post(PATH, headers=operator, json=body).status_code == 422
     assert api.client.get(PATH, headers=operator).json()["items"] == []
 
 
-def test_a_person_allows_or_dismisses(api: Api, operator: Headers) -> None:
+def test_operator_approves_or_dismisses_an_alert(api: Api, operator: Headers) -> None:
     (alert,) = api.client.post(PATH, headers=operator, json={"summary": "x"}).json()["items"]
     path = f"{PATH}/{alert['id']}"
     with api.unit_of_work() as work:
@@ -104,7 +104,7 @@ def test_a_person_allows_or_dismisses(api: Api, operator: Headers) -> None:
     assert allowed.status_code == 202
     assert allowed.json()["status"] == "open"
     assert allowed.json()["details"] == {"allowed_by": "olga"}
-    assert len([one for one in api.broker.messages if isinstance(one, DriftDetected)]) == 2
+    assert len([sent for sent in api.broker.messages if isinstance(sent, DriftDetected)]) == 2
     with api.unit_of_work() as work:
         work.session.get_one(DriftAlert, alert["id"]).status = "training"
     assert api.client.post(f"{path}/train", headers=operator).status_code == 409
@@ -116,7 +116,7 @@ def test_a_person_allows_or_dismisses(api: Api, operator: Headers) -> None:
     assert api.client.post(f"{PATH}/none/train", headers=operator).status_code == 404
 
 
-def test_pages_and_filter(api: Api, operator: Headers) -> None:
+def test_alerts_are_paged_and_filtered_by_status(api: Api, operator: Headers) -> None:
     for kind in ("text", "image", "prediction"):
         api.client.post(PATH, headers=operator, json={"summary": kind, "kind": kind})
     with api.unit_of_work() as work:
@@ -124,13 +124,13 @@ def test_pages_and_filter(api: Api, operator: Headers) -> None:
     kinds, query = [], {"limit": "2"}
     while True:
         page = api.client.get(PATH, headers=operator, params=query).json()
-        kinds += [one["kind"] for one in page["items"]]
+        kinds += [item["kind"] for item in page["items"]]
         if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
     assert kinds == ["prediction", "image", "text"]
     ended = api.client.get(PATH, headers=operator, params={"status": "ended"}).json()["items"]
-    assert [one["kind"] for one in ended] == ["image"]
+    assert [item["kind"] for item in ended] == ["image"]
     assert api.client.get(PATH, headers=operator, params={"status": "x"}).status_code == 422
 
 
@@ -148,8 +148,8 @@ def test_windows_are_listed_newest_first(api: Api, operator: Headers) -> None:
             work.session.add(window)
             work.session.flush()
     page = api.client.get("/v1/drift-windows", headers=operator, params={"limit": 2}).json()
-    assert [one["rows"] for one in page["items"]] == [200, 1_040]
+    assert [item["rows"] for item in page["items"]] == [200, 1_040]
     assert page["items"][0]["measured"]["text"]["sentence"] == "Texts differ"
     cursor = {"cursor": page["next_cursor"]}
     rest = api.client.get("/v1/drift-windows", headers=operator, params=cursor).json()
-    assert [one["rows"] for one in rest["items"]] == [1_000]
+    assert [item["rows"] for item in rest["items"]] == [1_000]

@@ -1,4 +1,4 @@
-"""Labels: of one job, taken back, of a catalog's rows from a file."""
+"""Labels of one job, set and removed, and labels of a catalog's rows from a file."""
 
 from dataclasses import replace
 from functools import partial
@@ -30,19 +30,19 @@ def hers(api: Api, ada: User) -> dict[str, str]:
 
 @pytest.fixture
 def catalog(api: Api, hers: dict[str, str], feeder: Feeders) -> str:
-    """A catalog of four jobs; two of its products have the same id."""
+    """Create a catalog of four jobs; two of its products have the same ID."""
     rows = (["Piscine", "71", "1"], ["Livre", "72", "2"], ["Console", "73", "3"])
     products = table(*rows, ["Console bleue", "73", "4"], header=HEADER)
     catalog_id: str = send(api, hers, products)["id"]
-    works = feeder()
-    step_until_checked(api, works, catalog_id)
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
     assert labels(api, catalog_id) == [None] * 4
     return catalog_id
 
 
 def labels(api: Api, catalog_id: str) -> list[int | None]:
-    """The labels of the catalog's rows."""
+    """Return the labels of the catalog's rows."""
     jobs = [api.get(Job, row_job_id(catalog_id, row)) for row in range(1, 5)]
     return [job.label for job in jobs if job is not None]
 
@@ -50,7 +50,7 @@ def labels(api: Api, catalog_id: str) -> list[int | None]:
 def label(
     api: Api, headers: dict[str, str], catalog_id: str, content: str, status: int = 200
 ) -> dict[str, Any]:
-    """Send a label file."""
+    """Upload a label file, and check the status of the response."""
     answer = api.client.post(
         f"/v1/catalogs/{catalog_id}/labels",
         headers=headers,
@@ -64,7 +64,7 @@ def label(
 # One job
 
 
-def test_wrong_label_is_taken_back(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_wrong_label_is_removed(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)
     path = f"/v1/jobs/{job.id}/label"
@@ -84,7 +84,7 @@ def test_wrong_label_is_taken_back(api: Api, ada: User, hers: dict[str, str]) ->
         (Role.ADMIN, False, 200),
     ],
 )
-def test_operator_labels_what_was_chosen_for_review(
+def test_operator_labels_only_jobs_chosen_for_review(
     api: Api, ada: User, role: Role, is_chosen: bool, status: int
 ) -> None:
     job = make_job(ada, status="done")
@@ -128,7 +128,7 @@ def test_rows_are_labelled_by_number_or_product(
     assert label(api, hers, catalog, content) == report
 
 
-def test_label_that_is_known_is_no_new_one(api: Api, hers: dict[str, str], catalog: str) -> None:
+def test_equal_label_keeps_its_time(api: Api, hers: dict[str, str], catalog: str) -> None:
     def at(row: int) -> object:
         job = api.get(Job, row_job_id(catalog, row))
         assert job is not None
@@ -145,13 +145,13 @@ def test_label_that_is_known_is_no_new_one(api: Api, hers: dict[str, str], catal
 
 
 def test_rows_are_labelled_by_job(api: Api, hers: dict[str, str], catalog: str) -> None:
-    # The row's number is another one in a file that was sorted.
+    # `job_id` takes precedence: the row number differs in a file that was sorted.
     content = f"row,job_id,prdtypecode\n9,{row_job_id(catalog, 3)},10\n"
     assert label(api, hers, catalog, content)["taken"] == 1
     assert labels(api, catalog) == [None, None, 10, None]
 
 
-def test_valid_labels_are_taken_and_the_others_told_of(
+def test_valid_labels_are_saved_and_the_others_reported(
     api: Api, hers: dict[str, str], catalog: str
 ) -> None:
     report = label(
@@ -163,7 +163,10 @@ def test_valid_labels_are_taken_and_the_others_told_of(
     counts = {name: report[name] for name in ("rows", "taken", "skipped", "rejected")}
     assert counts == {"rows": 10, "taken": 2, "skipped": 1, "rejected": 7}
     assert labels(api, catalog) == [2583, None, None, 10]
-    found = {(one["row"], one["line"], one["column"], one["value"]) for one in report["problems"]}
+    found = {
+        (problem["row"], problem["line"], problem["column"], problem["value"])
+        for problem in report["problems"]
+    }
     assert found == {
         (3, 4, "prdtypecode", "11"),
         (4, 5, "prdtypecode", "books"),
@@ -173,34 +176,34 @@ def test_valid_labels_are_taken_and_the_others_told_of(
         (8, 9, "row", "0"),
         (9, 10, None, "4,10,10"),
     }
-    reasons = {one["row"]: one["reason"] for one in report["problems"]}
+    reasons = {problem["row"]: problem["reason"] for problem in report["problems"]}
     assert reasons[7] == "Expected one label for row 1. Received: 2583 before"
-    assert reasons[5] == "Expected a row of the catalog that is a job. Received: row 9"
+    assert reasons[5] == "Expected a row of the catalog with a job. Received: row 9"
     assert reasons[9] == "Expected 2 cells. Received: 3"
 
 
-def test_products_are_found_where_a_column_is_there_twice(
+def test_products_are_found_despite_repeated_columns(
     api: Api, hers: dict[str, str], feeder: Feeders
 ) -> None:
     rows = (["A", "two\nlines", "71", "", ""], ["B", "", "72", "", ""], ["C", "", "73", "", ""])
     catalog_id = send(api, hers, table(*rows, header="designation,description,productid,x,x"))["id"]
-    works = feeder()
-    step_until_checked(api, works, catalog_id)
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
     report = label(api, hers, catalog_id, "productid,prdtypecode\n71,10\n73,2583\n")
     assert (report["taken"], report["problems"]) == (2, [])
     assert labels(api, catalog_id) == [10, None, 2583]
 
 
-def test_rows_that_the_catalog_does_not_have_are_not_remembered(
+def test_rows_beyond_the_catalog_are_not_held_in_memory(
     api: Api, hers: dict[str, str], catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
     original = LabelFiles._keep
 
-    def counting(files: LabelFiles, of: Catalog, batch: Any, *rest: Any) -> None:
+    def counting(files: LabelFiles, catalog: Catalog, batch: Any, *rest: Any) -> None:
         kept.extend(number for _, number, _ in batch)
-        original(files, of, batch, *rest)
+        original(files, catalog, batch, *rest)
 
     monkeypatch.setattr(LabelFiles, "_keep", counting)
     for key, name in (("row", str), ("job_id", partial(row_job_id, catalog))):
@@ -211,18 +214,18 @@ def test_rows_that_the_catalog_does_not_have_are_not_remembered(
     assert kept == [4, 4]
 
 
-def test_long_cells_are_no_products(api: Api, hers: dict[str, str], feeder: Feeders) -> None:
+def test_long_cells_are_not_product_ids(api: Api, hers: dict[str, str], feeder: Feeders) -> None:
     rows = table(["A", "1" * 255, "1"], ["B", "2" * 256, "2"], header=HEADER)
     catalog_id = send(api, hers, rows)["id"]
-    works = feeder()
-    step_until_checked(api, works, catalog_id)
-    works.step()
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
     content = f"productid,prdtypecode\n{'1' * 255},10\n{'2' * 256},10\n"
     report = label(api, hers, catalog_id, content)
     assert (report["taken"], report["rejected"]) == (1, 1)
 
 
-def test_label_files_are_smaller_than_catalogs(
+def test_label_file_has_a_smaller_size_limit_than_a_catalog(
     api: Api, hers: dict[str, str], catalog: str
 ) -> None:
     settings = api.services.catalogs.settings.model_copy(update={"max_bytes": 8 * 1024**3})
@@ -235,15 +238,15 @@ def test_label_files_are_smaller_than_catalogs(
     assert client.post("/v1/catalogs", headers={**hers, **size}, content=b"x").status_code != 413
 
 
-def test_product_of_two_rows_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:
+def test_product_of_two_rows_is_rejected(api: Api, hers: dict[str, str], catalog: str) -> None:
     report = label(api, hers, catalog, "productid,prdtypecode\n73,10\n99,10\n71,10\n")
     assert (report["taken"], report["rejected"]) == (1, 2)
-    reasons = [one["reason"] for one in report["problems"]]
+    reasons = [problem["reason"] for problem in report["problems"]]
     assert "2 rows with '73'" in reasons[0]
     assert "no row with '99'" in reasons[1]
 
 
-def test_job_of_another_catalog_is_told_of(api: Api, hers: dict[str, str], catalog: str) -> None:
+def test_job_of_another_catalog_is_rejected(api: Api, hers: dict[str, str], catalog: str) -> None:
     other = row_job_id(catalog.replace(catalog[:4], "0000"), 1)
     report = label(api, hers, catalog, f"job_id,prdtypecode\n{other},10\nnonsense,10\n")
     assert (report["taken"], report["rejected"]) == (0, 2)
@@ -255,8 +258,8 @@ def test_job_of_another_catalog_is_told_of(api: Api, hers: dict[str, str], catal
 def test_file_without_the_columns_is_422(
     api: Api, hers: dict[str, str], catalog: str, content: str
 ) -> None:
-    said = label(api, hers, catalog, content, 422)
-    assert said["errors"][0]["field"].startswith("labels")
+    error = label(api, hers, catalog, content, 422)
+    assert error["errors"][0]["field"].startswith("labels")
 
 
 def test_request_without_a_file_is_422(api: Api, hers: dict[str, str], catalog: str) -> None:
@@ -271,10 +274,10 @@ def test_catalog_without_answers_conflicts(api: Api, hers: dict[str, str]) -> No
     label(api, hers, checking, "row,prdtypecode\n1,10\n", 409)
 
 
-def test_products_cannot_be_told_apart_once_the_file_is_gone(
+def test_rows_need_their_number_once_the_file_is_deleted(
     api: Api, hers: dict[str, str], catalog: str
 ) -> None:
     api.services.storage.remove(f"catalogs/{catalog}/products")
-    said = label(api, hers, catalog, "productid,prdtypecode\n71,10\n", 409)
-    assert "`row`" in said["detail"]
+    error = label(api, hers, catalog, "productid,prdtypecode\n71,10\n", 409)
+    assert "`row`" in error["detail"]
     assert label(api, hers, catalog, "row,prdtypecode\n1,10\n")["taken"] == 1

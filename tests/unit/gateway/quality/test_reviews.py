@@ -1,4 +1,4 @@
-"""Answers that were chosen for people: listed with what they need to tell the truth."""
+"""Reviews over HTTP: answers chosen for labelling, with their products and images."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def operator(api: Api) -> dict[str, str]:
 
 @pytest.fixture
 def jobs(api: Api) -> list[Job]:
-    """Three answers that were chosen, the last one labelled, and one that was not."""
+    """Create three reviews, the last one labelled, and a job that is not under review."""
     ada = api.user()
     answer = {"status": "done", "prdtypecode": 2583, "confidence": 0.6, "result": RESULT}
     made = [make_job(ada, **answer, label=label) for label in (None, None, 10, None)]
@@ -37,21 +37,25 @@ def jobs(api: Api) -> list[Job]:
 
 
 def found(api: Api, headers: dict[str, str], **query: str) -> list[dict[str, Any]]:
-    """The items of a page."""
+    """Return the items of a page."""
     answer = api.client.get("/v1/reviews", headers=headers, params=query)
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
 
 
-def test_review_has_the_product_its_answer_and_why_it_was_chosen(
+def test_review_has_the_product_the_answer_and_the_reason(
     api: Api, operator: dict[str, str], jobs: list[Job]
 ) -> None:
-    one = found(api, operator)[-1]
-    assert (one["job_id"], one["reason"], one["chance"]) == (jobs[0].id, "random", 0.25)
-    assert (one["designation"], one["image"], one["label"]) == ("Piscine gonflable", None, None)
-    assert one["result"]["prdtypecode"] == 2583
-    assert [top["prdtypecode"] for top in one["result"]["top"]] == [2583, 10]
+    review = found(api, operator)[-1]
+    assert (review["job_id"], review["reason"], review["chance"]) == (jobs[0].id, "random", 0.25)
+    assert (review["designation"], review["image"], review["label"]) == (
+        "Piscine gonflable",
+        None,
+        None,
+    )
+    assert review["result"]["prdtypecode"] == 2583
+    assert [top["prdtypecode"] for top in review["result"]["top"]] == [2583, 10]
 
 
 @pytest.mark.parametrize(
@@ -64,33 +68,35 @@ def test_review_has_the_product_its_answer_and_why_it_was_chosen(
         ({"reason": "uncertain", "labelled": "true"}, []),
     ],
 )
-def test_reviews_are_sought_by_reason_and_label(
+def test_reviews_are_filtered_by_reason_and_label(
     api: Api,
     operator: dict[str, str],
     jobs: list[Job],
     query: dict[str, str],
     expected: list[int],
 ) -> None:
-    shown = [one["job_id"] for one in found(api, operator, **query)]
+    shown = [review["job_id"] for review in found(api, operator, **query)]
     assert shown == [jobs[number].id for number in expected]
 
 
-def test_pages_give_every_review_once(api: Api, operator: dict[str, str], jobs: list[Job]) -> None:
+def test_pages_return_every_review_once(
+    api: Api, operator: dict[str, str], jobs: list[Job]
+) -> None:
     first = api.client.get("/v1/reviews?limit=2", headers=operator).json()
     rest = found(api, operator, cursor=first["next_cursor"])
-    ids = [one["job_id"] for one in (*first["items"], *rest)]
+    ids = [review["job_id"] for review in (*first["items"], *rest)]
     assert ids == [job.id for job in reversed(jobs[:3])]
 
 
-def test_labelled_review_is_no_longer_asked_for(
+def test_labelled_review_leaves_the_list_of_unlabelled_ones(
     api: Api, operator: dict[str, str], jobs: list[Job]
 ) -> None:
     path = f"/v1/jobs/{jobs[0].id}/label"
     assert api.client.put(path, headers=operator, json={"prdtypecode": 10}).status_code == 200
     (left,) = found(api, operator, labelled="false")
     assert left["job_id"] == jobs[1].id
-    (told,) = (one for one in found(api, operator) if one["job_id"] == jobs[0].id)
-    assert (told["label"], told["labelled_by"]) == (10, "otto")
+    (labelled,) = (review for review in found(api, operator) if review["job_id"] == jobs[0].id)
+    assert (labelled["label"], labelled["labelled_by"]) == (10, "otto")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_labelled_review_is_no_longer_asked_for(
         (b"<script>", "application/octet-stream"),
     ],
 )
-def test_image_of_a_review_is_shown_as_what_it_is(
+def test_review_image_has_the_content_type_of_its_bytes(
     api: Api, operator: dict[str, str], jobs: list[Job], content: bytes, kind: str
 ) -> None:
     uri = api.services.storage.put("images", content)
@@ -113,17 +119,17 @@ def test_image_of_a_review_is_shown_as_what_it_is(
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["content-type"] == kind
     assert answer.headers["x-content-type-options"] == "nosniff"
-    # Of what was not chosen, an operator sees nothing.
+    # An operator may not see the images of jobs that are not under review.
     other = api.client.get(f"/v1/reviews/{jobs[3].id}/image", headers=operator)
     assert other.status_code == 404
 
 
-def test_review_without_a_image_has_none_to_show(
+def test_review_without_an_image_is_404(
     api: Api, operator: dict[str, str], jobs: list[Job]
 ) -> None:
     answer = api.client.get(f"/v1/reviews/{jobs[0].id}/image", headers=operator)
     assert answer.status_code == 404
 
 
-def test_reviews_are_not_for_clients(api: Api, mine: dict[str, str]) -> None:
+def test_reviews_are_403_for_clients(api: Api, mine: dict[str, str]) -> None:
     assert api.client.get("/v1/reviews", headers=mine).status_code == 403

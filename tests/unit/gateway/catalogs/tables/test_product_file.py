@@ -1,4 +1,4 @@
-"""Files as shops export them; one bad row never stops the others."""
+"""Product files as shops export them; one malformed row never stops the others."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ def read(content: bytes) -> list[Row]:
 
 
 def titles(content: bytes) -> list[str | None]:
-    """The title of each row; `None` where it is rejected."""
+    """Return the title of each row; `None` where it is rejected."""
     return [None if row.problem else row.designation for row in read(content)]
 
 
@@ -52,20 +52,20 @@ def test_header_may_have_capitals_and_spaces() -> None:
     assert list(row.cells) == [" Designation ", " IMAGE"]
 
 
-def test_latin_rows_stand_among_others() -> None:
+def test_latin_1_rows_are_decoded_among_utf_8_rows() -> None:
     assert titles("designation\ncafé\n".encode() + "thé vert\n".encode("latin-1")) == [
         "café",
         "thé vert",
     ]
 
 
-def test_empty_lines_are_no_rows_and_are_counted_as_lines() -> None:
+def test_empty_lines_are_not_rows_but_count_as_lines() -> None:
     rows = read(b"designation,description\n\nA,\n,\n\nB,\n")
     assert [(row.number, row.line, row.designation) for row in rows] == [(1, 3, "A"), (2, 6, "B")]
 
 
 @pytest.mark.parametrize(("line", "received"), [(b"A,x,y", 3), (b"A", 1)])
-def test_row_with_another_number_of_cells_is_rejected(line: bytes, received: int) -> None:
+def test_row_with_a_wrong_number_of_cells_is_rejected(line: bytes, received: int) -> None:
     rows = read(b"designation,description\nfirst,\n" + line + b"\nlast,\n")
     assert [row.designation for row in rows if not row.problem] == ["first", "last"]
     assert rows[1].problem
@@ -80,7 +80,7 @@ def test_row_with_another_number_of_cells_is_rejected(line: bytes, received: int
         (b'A,"open\nB,x\nC,"x",z\nD,y\n', [None, "B", None, "D"]),
     ],
 )
-def test_quote_that_is_not_closed_costs_one_row(rows: bytes, expected: list[str | None]) -> None:
+def test_unclosed_quote_rejects_one_row(rows: bytes, expected: list[str | None]) -> None:
     assert titles(b"designation,description\n" + rows) == expected
 
 
@@ -91,53 +91,53 @@ def test_quote_that_is_not_closed_costs_one_row(rows: bytes, expected: list[str 
         pytest.param(b'"' + (b"x" * 99 + b"\n") * 100_000 + b'"', id="many lines"),
     ],
 )
-def test_row_of_ten_megabytes_is_rejected_alone(inside: bytes) -> None:
+def test_only_the_row_of_ten_megabytes_is_rejected(inside: bytes) -> None:
     found = titles(b"designation,description\nA,\nB," + inside + b"\nC,\n")
     assert found[:2] == ["A", None]
     assert found[-1] == "C"
 
 
-def test_file_in_which_every_line_opens_a_quote_is_not_read_again_for_each(
+def test_repeated_reading_is_bounded_where_every_line_opens_a_quote(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looked_at = 0
+    lines_read = 0
     original = csv.reader
 
-    def counting(lines: Iterable[str], **how: Any) -> Any:
+    def counting(lines: Iterable[str], **options: Any) -> Any:
         def counted() -> Iterator[str]:
-            nonlocal looked_at
+            nonlocal lines_read
             for line in lines:
-                looked_at += 1
+                lines_read += 1
                 yield line
 
-        return original(counted(), **how)
+        return original(counted(), **options)
 
     monkeypatch.setattr(csv, "reader", counting)
-    # A quote that is open stays open in the next line, and that line alone would open one too.
+    # An open quote stays open in the next line, and that line on its own opens another one.
     found = titles(b"designation,description\n" + b'x","y\n' * 5_000 + b"B,\n")
     assert found == [None] * 5_000 + ["B"]
-    # Each as the beginning of a row, in the report, and as often as it may be read again
-    assert looked_at < (READ_AGAIN + 3) * 5_000
+    # Once as the beginning of a row, once for the report, and READ_AGAIN times
+    assert lines_read < (READ_AGAIN + 3) * 5_000
 
 
-def test_what_is_no_csv_is_rejected_for_what_it_is() -> None:
+def test_invalid_csv_row_is_rejected_with_the_reason() -> None:
     rows = read(b"designation,description\nA,\nB\rC,\nD,\n")
     assert [row.designation for row in rows if not row.problem] == ["A", "D"]
     assert rows[1].problem
     assert "new-line character" in rows[1].problem.reason
 
 
-def test_line_that_is_csv_only_in_part_is_rejected_alone() -> None:
+def test_only_the_partly_valid_csv_line_is_rejected() -> None:
     rows = read(b'designation,description,note\nA,,\n\t"a,"b\rc"\nB,,\n')
     assert [row.designation for row in rows if not row.problem] == ["A", "B"]
     assert [row.number for row in rows if row.problem] == [2]
 
 
-def test_deep_json_is_rejected_alone() -> None:
+def test_only_deeply_nested_json_is_rejected() -> None:
     def nested(depth: int) -> bytes:
         return b'{"designation": "B", "note": ' + b"[" * depth + b"]" * depth + b"}\n"
 
-    # Some of these can be read and not written again: it takes a few frames more.
+    # Some of these can be parsed but not serialised, which needs a few more stack frames.
     rows = b"".join(nested(depth) for depth in range(800, 1_010))
     found = titles(b'{"designation": "A"}\n' + rows + b'{"designation": "C"}\n')
     assert [*dict.fromkeys(found)] == ["A", "B", None, "C"]
@@ -146,7 +146,7 @@ def test_deep_json_is_rejected_alone() -> None:
             form_of(io.BytesIO(nested(depth)))
 
 
-def test_half_characters_of_json_are_replaced() -> None:
+def test_lone_surrogates_in_json_are_replaced() -> None:
     line = rb'{"designation": "a\ud800b", "k\udfff": ["\udc00"], "pair": "\ud83d\ude00"}'
     [row] = read(line + b"\n")
     assert row.designation == "a�b"
@@ -154,7 +154,7 @@ def test_half_characters_of_json_are_replaced() -> None:
     assert form_of(io.BytesIO(line)).columns == ("designation", "k�", "pair")
 
 
-def test_memory_stays_flat() -> None:
+def test_memory_does_not_grow_with_the_file() -> None:
     class Endless(io.RawIOBase):
         left = 100_000
 
@@ -202,14 +202,14 @@ def test_json_lines_are_read() -> None:
         (b'{"foo": 1}\n', "a column `designation`"),
     ],
 )
-def test_file_that_is_no_catalog_is_refused(content: bytes, expected: str) -> None:
+def test_file_that_is_not_a_catalog_is_refused(content: bytes, expected: str) -> None:
     with pytest.raises(InvalidInput, match=f"Expected {expected}") as raised:
         form_of(io.BytesIO(content))
     assert raised.value.field[0] == "products"
 
 
 @pytest.mark.parametrize("delimiter", [b",", b"\t"])
-def test_thousand_columns_are_enough(delimiter: bytes) -> None:
+def test_table_has_at_most_a_thousand_columns(delimiter: bytes) -> None:
     header = b"designation" + delimiter * (MAX_COLUMNS - 1)
     assert len(form_of(io.BytesIO(header + b"\n")).columns) == MAX_COLUMNS
     with pytest.raises(InvalidInput, match="at most 1000 columns"):
@@ -224,11 +224,11 @@ def test_first_json_object_has_at_most_a_thousand_keys() -> None:
 
 def _cells() -> st.SearchStrategy[list[tuple[str, str]]]:
     text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
-    return st.lists(st.tuples(text.map(lambda one: f"t{one}"), text), min_size=1, max_size=8)
+    return st.lists(st.tuples(text.map(lambda title: f"t{title}"), text), min_size=1, max_size=8)
 
 
 @given(_cells())
-def test_what_is_written_is_read(rows: list[tuple[str, str]]) -> None:
+def test_written_csv_reads_back_unchanged(rows: list[tuple[str, str]]) -> None:
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(["designation", "description"])
