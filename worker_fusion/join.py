@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import structlog
@@ -18,7 +17,7 @@ from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.fusion_model import FusionModel
 from worker_fusion.combine import Answer, Evidence, answers
 
@@ -27,20 +26,10 @@ log = structlog.get_logger(__name__)
 PROBABILITY_TYPE = np.dtype("<f4")
 
 
-class Registry(Protocol):
-    """What the join needs of `shared.inference.releases.registry.Releases`."""
-
-    def folder(self, version: str) -> Path:
-        """Local folder of a version."""
-
-    def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself."""
-
-
 class Fusions:
     """Fusion models and categories by release; both are small and kept."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
         self._loaded: dict[str, tuple[CategorySet, FusionModel | None]] = {}
 

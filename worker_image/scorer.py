@@ -4,26 +4,16 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from shared.inference.manifest import ImagePart, ReleaseManifest
+from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.image_model import Backbone, Floats, Head, Pixels
 
 #: Heads are a few megabytes each; more releases than these are never asked for at once.
 KEPT_HEADS = 8
-
-
-class Registry(Protocol):
-    """What the heads need of `shared.inference.releases.registry.Releases`."""
-
-    def folder(self, version: str) -> Path:
-        """Local folder of a version."""
-
-    def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself."""
 
 
 class ImageScorer:
@@ -71,7 +61,7 @@ class Backbones:
 class Heads:
     """Heads by release, opened when they are first asked for."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
         self._opened = lru_cache(KEPT_HEADS)(self._open)
 

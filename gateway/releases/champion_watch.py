@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 from sqlalchemy import select
@@ -13,19 +12,13 @@ from shared.broker import Worker
 from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
+from shared.inference.releases.access import ChampionReader
 from shared.settings import ReleaseSettings
 
 log = structlog.get_logger(__name__)
 
 #: Workers of these stations load models.
 STATIONS = ("text.", "image.")
-
-
-class Registry(Protocol):
-    """What the watch needs of `shared.inference.releases.registry.Releases`."""
-
-    def champion(self) -> str | None:
-        """Version that serves."""
 
 
 class ChampionWatch:
@@ -37,7 +30,7 @@ class ChampionWatch:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: ChampionReader,
         workers: Callable[[], list[Worker]],
         unit_of_work: UnitOfWork,
         settings: ReleaseSettings,

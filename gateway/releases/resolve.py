@@ -1,20 +1,12 @@
 """Releases as clients name them."""
 
-from typing import Protocol
-
 from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
-from shared.inference.releases.registry import CHAMPION, Release
+from shared.inference.releases.access import ReleaseFinder
+from shared.inference.releases.registry import CHAMPION
 
 
-class Registry(Protocol):
-    """What is needed of `shared.inference.releases.registry.Releases`."""
-
-    def show(self, version_or_alias: str) -> Release:
-        """One version."""
-
-
-def resolve(champion: ChampionWatch, releases: Registry, name: str) -> str:
+def resolve(champion: ChampionWatch, releases: ReleaseFinder, name: str) -> str:
     """The version that a client's `release` means.
 
     Raises:

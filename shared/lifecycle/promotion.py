@@ -1,6 +1,6 @@
 """Promotion: the one way by which a release starts to serve, for trainer and people alike."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -9,26 +9,13 @@ from sqlalchemy.orm import Session
 from shared.db.models import Promotion, TrainingRun
 from shared.db.session import UnitOfWork, take_turns
 from shared.errors import Conflict
-from shared.inference.releases.registry import Release
+from shared.inference.releases.access import ChampionWriter, Release
 
 log = structlog.get_logger(__name__)
 
 
-class Registry(Protocol):
-    """What promotion needs of `shared.inference.releases.registry.Releases`."""
-
-    def champion(self) -> str | None:
-        """Version that serves."""
-
-    def show(self, version_or_alias: str) -> Release:
-        """One version. Raises `NotFound`."""
-
-    def mark_champion(self, version: str) -> None:
-        """Move the alias."""
-
-
 def promote(
-    unit_of_work: UnitOfWork, registry: Registry, version: str, *, by: str, reason: str
+    unit_of_work: UnitOfWork, registry: ChampionWriter, version: str, *, by: str, reason: str
 ) -> None:
     """Make a version the champion and write who decided it and why.
 
@@ -64,7 +51,7 @@ def promote(
     log.info("release_promoted", release=version, previous=previous, by=by, reason=reason)
 
 
-def roll_back(unit_of_work: UnitOfWork, registry: Registry, *, by: str, reason: str) -> str:
+def roll_back(unit_of_work: UnitOfWork, registry: ChampionWriter, *, by: str, reason: str) -> str:
     """Promote the release that served before the present one; returns its version.
 
     It undoes the last switch, whichever it was: a second rollback brings back what the first one

@@ -8,7 +8,8 @@ from shared.broker import QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
+from shared.inference.releases.access import Release
+from shared.inference.releases.registry import CHALLENGER, CHAMPION
 from tests.support.factories import make_manifest
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases.registry import CHALLENGER, CHAMPION, Release
+from shared.inference.releases.access import Release
+from shared.inference.releases.registry import CHALLENGER, CHAMPION
 
 
 class FolderRegistry:

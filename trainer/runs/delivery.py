@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
-from shared.inference.releases.registry import Release
+from shared.inference.releases.access import Registry
 from shared.lifecycle.promotion import promote
 from trainer.release.paired_bootstrap import Outcome
 from trainer.runs.leases import Claim
@@ -20,38 +20,6 @@ Found = TypeVar("Found")
 
 #: What the training leaves beside the release.
 RESULT_FILE = "result.json"
-
-
-class Registry(Protocol):
-    """What is needed of `shared.inference.releases.registry.Releases`."""
-
-    def champion(self) -> str | None:
-        """Version that serves."""
-
-    def versions(self) -> list[Release]:
-        """All versions, newest first."""
-
-    def show(self, version_or_alias: str) -> Release:
-        """One version. Raises `NotFound`."""
-
-    def folder(self, version: str) -> Path:
-        """Local folder of a version. Raises `NotFound`."""
-
-    def register(
-        self,
-        folder: Path,
-        *,
-        description: str,
-        rejected: str | None = None,
-        run_id: str | None = None,
-    ) -> str:
-        """Register a release folder; returns the version."""
-
-    def mark_champion(self, version: str) -> None:
-        """Move the alias."""
-
-    def mark_challenger(self, version: str) -> None:
-        """Name the version that waits for a decision."""
 
 
 class TrainingFailed(RayonError):

@@ -12,8 +12,9 @@ from shared.db.leases import LeaseLost
 from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
+from shared.inference.releases.access import Registry
 from trainer.runs.attempt import KEPT, Attempt, Commands, Killed, explained
-from trainer.runs.delivery import Delivery, Registry
+from trainer.runs.delivery import Delivery
 from trainer.runs.lease_keeper import Cancelled, Stopped
 from trainer.runs.leases import Claim, Leases
 from trainer.settings import TrainerSettings

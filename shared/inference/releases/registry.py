@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import MANIFEST, ReleaseManifest
+from shared.inference.releases.access import Release
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
@@ -42,18 +42,6 @@ CLIENT_LIMITS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-
-@dataclass(frozen=True)
-class Release:
-    """One version in the registry; `rejected` says why it may never serve."""
-
-    version: str
-    aliases: tuple[str, ...]
-    created_at: datetime
-    description: str
-    figures: dict[str, float]
-    rejected: str | None = None
 
 
 class Releases:

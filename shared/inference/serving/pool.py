@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import structlog
@@ -16,6 +16,7 @@ from shared import metrics
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, RayonError, Unavailable
 from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.access import ServedReleases
 from shared.inference.serving.batcher import Batcher
 from shared.inference.serving.scorer import Scorer
 from shared.tracing import span
@@ -26,19 +27,6 @@ Item = TypeVar("Item")
 
 #: A release that is not the champion is dropped after this long without a request.
 UNUSED_SECONDS = 300.0
-
-
-class Registry(Protocol):
-    """What the pool needs of `shared.inference.releases.registry.Releases`."""
-
-    def champion(self) -> str | None:
-        """Version that serves."""
-
-    def folder(self, version: str) -> Path:
-        """Local folder of a version."""
-
-    def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself."""
 
 
 @dataclass
@@ -63,7 +51,7 @@ class ModelPool(Generic[Item]):
 
     def __init__(
         self,
-        registry: Registry,
+        registry: ServedReleases,
         load: Callable[[Path, ReleaseManifest], Scorer[Item]],
         *,
         modality: Modality,

@@ -11,8 +11,7 @@ monitor continues where the last one stopped.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import AlertStatus, DriftAlert, DriftWindow, now
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.access import ServedReleases
 from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.storage import Storage
@@ -36,16 +36,6 @@ SOURCE = "monitor"
 QUALITY = "quality"
 #: Maximum length of a product title in an alert.
 TITLE_CHARACTERS = 120
-
-
-class Registry(Protocol):
-    """The part of `shared.inference.releases.registry.Releases` that drift detection uses."""
-
-    def champion(self) -> str | None:
-        """Return the version that serves."""
-
-    def folder(self, version: str) -> Path:
-        """Return the local folder of a version. Raises `NotFound`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class DriftWatch:
     def __init__(
         self,
         unit_of_work: UnitOfWork,
-        registry: Registry,
+        registry: ServedReleases,
         storage: Storage,
         settings: DriftSettings,
     ) -> None:

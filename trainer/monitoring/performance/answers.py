@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
-from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.access import ServedReleases
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.periods import Period
@@ -30,19 +29,6 @@ AT_ONCE = 4_000
 PROBABILITY_TYPE = np.dtype("<f4")
 
 
-class Registry(Protocol):
-    """The part of `shared.inference.releases.registry.Releases` that monitoring uses."""
-
-    def champion(self) -> str | None:
-        """Return the version that serves."""
-
-    def folder(self, version: str) -> Path:
-        """Return the local folder of a version."""
-
-    def manifest(self, version: str) -> ReleaseManifest:
-        """Return the manifest of a version."""
-
-
 @dataclass(frozen=True)
 class Fusing:
     """Categories of a release, and its fusion model if it has two modalities."""
@@ -51,7 +37,7 @@ class Fusing:
     fusion: FusionModel | None
 
     @classmethod
-    def of(cls, registry: Registry, version: str) -> "Fusing":
+    def of(cls, registry: ServedReleases, version: str) -> "Fusing":
         """Load from the registry. Raises `NotFound` and `Unavailable` as the registry does."""
         manifest = registry.manifest(version)
         both = len(manifest.modalities) > 1

@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from shared.db.models import Performance, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
+from shared.inference.releases.access import ServedReleases
 from trainer.monitoring.latest_dataset import latest_dataset
-from trainer.monitoring.performance.answers import MODALITIES, Registry
+from trainer.monitoring.performance.answers import MODALITIES
 from trainer.monitoring.performance.figures import ESTIMATED, TEST, past_error
 from trainer.monitoring.settings import MonitorSettings
 from trainer.runs.child_process import Workbench
@@ -41,7 +42,7 @@ class ChampionScoring:
     """Scores the champion when it changes, and again every `test_every_days` days."""
 
     unit_of_work: UnitOfWork
-    registry: Registry
+    registry: ServedReleases
     settings: MonitorSettings
     trainer: TrainerSettings
     command: Sequence[str]

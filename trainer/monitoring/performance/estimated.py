@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import Performance
 from shared.errors import NotFound
+from shared.inference.releases.access import ServedReleases
 from trainer.monitoring.performance import answers
-from trainer.monitoring.performance.answers import Fusing, Registry
+from trainer.monitoring.performance.answers import Fusing
 from trainer.monitoring.performance.figures import ESTIMATED, Figure, covers
 from trainer.monitoring.performance.periods import DAY, Period
 
@@ -30,7 +31,7 @@ def candidate_periods(moment: datetime) -> list[Period]:
 
 
 def estimated_figures(
-    session: Session, registry: Registry, period: Period, moment: datetime
+    session: Session, registry: ServedReleases, period: Period, moment: datetime
 ) -> list[Figure]:
     """Estimate the F1 of every release that answered in a period; empty if not due."""
     last = session.scalar(
@@ -66,7 +67,7 @@ def _is_due(period: Period, last: datetime | None, moment: datetime) -> bool:
     return moment >= period.ends_at or moment - last >= interval
 
 
-def _fusing(registry: Registry, release: str) -> Fusing | None:
+def _fusing(registry: ServedReleases, release: str) -> Fusing | None:
     try:
         return Fusing.of(registry, release)
     except NotFound:

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from shared.db.models import now
 from shared.db.session import UnitOfWork
-from trainer.monitoring.performance.answers import Registry
+from shared.inference.releases.access import ServedReleases
 from trainer.monitoring.performance.champion_scoring import COMMAND, ChampionScoring
 from trainer.monitoring.performance.estimated import candidate_periods, estimated_figures
 from trainer.monitoring.performance.figures import store
@@ -36,7 +36,7 @@ class Performances:
     """
 
     unit_of_work: UnitOfWork
-    registry: Registry
+    registry: ServedReleases
     settings: MonitorSettings
     trainer: TrainerSettings
     command: Sequence[str] = COMMAND

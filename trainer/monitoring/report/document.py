@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Lane
 from shared.errors import NotFound
-from trainer.monitoring.performance.answers import FUSION, Registry
+from shared.inference.releases.access import ServedReleases
+from trainer.monitoring.performance.answers import FUSION
 from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report import confusions, events, quality, traffic
@@ -24,7 +25,7 @@ NEW_FOR = timedelta(days=14)
 FORMAT = 1
 
 
-def gather(session: Session, registry: Registry, period: Period, moment: datetime) -> Json:
+def gather(session: Session, registry: ServedReleases, period: Period, moment: datetime) -> Json:
     """Gather everything that the page shows. Raises `Unavailable` as the registry does.
 
     Args:
@@ -153,7 +154,7 @@ def _promoted(served: Iterable[Json], end: datetime) -> str | None:
     return f"release {new[-1]['version']} has served only since {new[-1]['begins_at'][:10]}"
 
 
-def _names(registry: Registry, versions: Iterable[str]) -> dict[int, str]:
+def _names(registry: ServedReleases, versions: Iterable[str]) -> dict[int, str]:
     names: dict[int, str] = {}
     for version in versions:
         try:

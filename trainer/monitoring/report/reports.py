@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from shared.db.models import DriftAlert, Job, Report, now
 from shared.db.session import UnitOfWork, Work
+from shared.inference.releases.access import ServedReleases
 from shared.lifecycle.alerts import raise_alert
 from shared.logs import new_trace_id
-from trainer.monitoring.performance.answers import Registry
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report.document import gather
@@ -35,7 +35,7 @@ class Reports:
     """
 
     unit_of_work: UnitOfWork
-    registry: Registry
+    registry: ServedReleases
     performances: Performances
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
