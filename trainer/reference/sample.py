@@ -107,9 +107,7 @@ class Sample:
             arrays[f"{modality}_products"] = view.products.astype(np.int32)
         path = folder / REFERENCE
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = json.dumps(
-            {"names": _names(), "agreement": self.agreement, "quality": self.quality}
-        )
+        metadata = {"names": _names(), "agreement": self.agreement, "quality": self.quality}
         np.savez_compressed(path, told=np.array(json.dumps(metadata)), **arrays)
 
     @classmethod
