@@ -271,7 +271,7 @@ def test_rows_whose_products_are_gone_do_not_run_again(cleaned: Cleaned) -> None
     cleaned.clean()
     with cleaned.unit_of_work() as work:
         assert failed_after(work.session, catalog.id, 0, 10) == []
-        with pytest.raises(Conflict, match="no longer kept"):
+        with pytest.raises(Conflict, match="have been deleted"):
             retry(work.session, owner, catalog.id)
 
 
