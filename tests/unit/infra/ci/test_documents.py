@@ -19,7 +19,7 @@ PAGES = (*sorted(DOCS.glob("*.md")), PROJECT / "README.md", PROJECT / "CONTRIBUT
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
 #: Folders whose paths a page may name.
 ROOTS = r"(?:gateway|trainer|shared|infra|tests|worker_text|worker_image|worker_fusion)"
-IDS = {"ids": lambda page: page.stem}
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def anchors(page: Path) -> set[str]:
@@ -41,7 +41,7 @@ def defined(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     broken = []
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
@@ -52,13 +52,13 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_paths_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(rf"(?<![\w/.-])({ROOTS}(?:/[\w.-]*\w)+)", page.read_text())
     assert [one for one in sorted(set(named)) if not (PROJECT / one).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_modules_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     named = set(re.findall(rf"(?:python3? -m |`)({ROOTS}(?:\.\w+)+)(?=[` ])", text))
@@ -72,7 +72,7 @@ def _module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_functions_that_a_page_names_exist(page: Path) -> None:
     named = set(re.findall(rf"({ROOTS}[\w/]+\.py)::([\w.]*\w)", page.read_text()))
     missing = [f"{path}::{name}" for path, name in named if name not in defined(PROJECT / path)]
@@ -84,14 +84,14 @@ def test_walkthroughs_and_recipes_name_functions() -> None:
         assert len(re.findall(r"\.py::\w", (DOCS / f"{page}.md").read_text())) > 2
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_make_commands_of_a_page_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:^    |`)make ([a-z]+)", page.read_text(), re.MULTILINE)
     assert set(named) - targets == set()
 
 
-@pytest.mark.parametrize("page", PAGES, **IDS)
+@every_page
 def test_variables_of_a_page_are_settings(page: Path) -> None:
     places = [PROJECT / "docker-compose.yml", PROJECT / ".env.example"]
     places += (PROJECT / ".github" / "workflows").glob("*.yml")
