@@ -1,6 +1,5 @@
 """Run the catalog feeder: a process beside the gateway, so that no upload slows a request."""
 
-import signal
 import sys
 import threading
 
@@ -11,25 +10,18 @@ from gateway.settings import CatalogSettings, ProductSettings, SweepSettings
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import start_service, stop_on_signals
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     StorageSettings,
-    TracingSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
 
 
 def main() -> int:
     """Feed catalogs until SIGTERM or SIGINT."""
-    configure_logs(LogSettings(), service="feeder")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="feeder")
+    start_service("feeder")
     queue, limits = BrokerSettings(), ProductSettings()
     broker = Broker(queue)
     feeder = BeatingFeeder(
@@ -41,8 +33,7 @@ def main() -> int:
         workers=lambda: catalog_workers(broker),
     )
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop_on_signals(stop.set)
     feeder.heart = Heartbeat(queue.beat_file)
     # The first step may copy a large archive, so the heartbeat begins before it.
     feeder.heart.beat()

@@ -60,19 +60,14 @@ from gateway.web.schemas import Problem
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import start_service
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
     StorageSettings,
-    TracingSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
 
 #: In the order of the documentation.
 ROUTES = (
@@ -102,9 +97,7 @@ Errors are problem documents (RFC 9457).
 
 def main() -> int:
     """Serve until told to stop."""
-    configure_logs(LogSettings(), service="gateway")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="gateway")
+    start_service("gateway")
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
     wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
     if settings.production and wrong:

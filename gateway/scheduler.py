@@ -1,10 +1,7 @@
 """What happens by the clock: lost jobs are sent again, what is old is forgotten."""
 
-import signal
 import sys
-from collections.abc import Callable
 
-import structlog
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from gateway.identity import one_time_codes
@@ -15,24 +12,16 @@ from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.operations.retention import Retention
 from gateway.operations.row_counts import Census
 from gateway.settings import RetentionSettings, SweepSettings
-from shared import metrics
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
-from shared.errors import Unavailable
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.schedule import every
+from shared.service import start_service, stop_on_signals
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     StorageSettings,
-    TracingSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
-
-log = structlog.get_logger(__name__)
 
 CLEAN_SECONDS = 3600
 DEPTH_SECONDS = 5
@@ -42,9 +31,7 @@ ALL_SECONDS = 60
 
 def main() -> int:
     """Run until told to stop."""
-    configure_logs(LogSettings(), service="scheduler")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="scheduler")
+    start_service("scheduler")
     queue = BrokerSettings()
     broker, heart = Broker(queue), Heartbeat(queue.beat_file)
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
@@ -76,30 +63,13 @@ def main() -> int:
     every(scheduler, ALL_SECONDS, "all", census.count_all)
     every(scheduler, retention.settings.interval_seconds, "retention", retention.clean)
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         retention.stopping.set()
         scheduler.shutdown(wait=False)
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
+    stop_on_signals(stop)
     scheduler.start()
     return 0
-
-
-def every(
-    scheduler: BlockingScheduler, seconds: float, task: str, act: Callable[[], object]
-) -> None:
-    """Do something every so many seconds; a part that is down is not an error, only later."""
-
-    def attempt() -> None:
-        try:
-            with metrics.watched(task):
-                act()
-        except Unavailable as error:
-            log.warning("schedule_deferred", task=task, error=str(error))
-
-    metrics.expect(task, seconds)
-    scheduler.add_job(attempt, "interval", seconds=seconds)
 
 
 if __name__ == "__main__":

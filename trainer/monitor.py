@@ -1,32 +1,27 @@
 """The monitor: measures drift and performance on a schedule, and responds to drift alerts."""
 
-import signal
 import sys
 
 from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.schedule import every
+from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
     StorageSettings,
-    TracingSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.report.reports import Reports
-from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
+from trainer.monitoring.schedule import REPORTS, Requests, build_clock
 from trainer.monitoring.settings import DriftSettings, MonitorSettings
 from trainer.settings import TrainerSettings
 
@@ -39,9 +34,7 @@ REPORT_SECONDS = 600.0
 
 def main() -> int:
     """Run the monitor until SIGTERM."""
-    configure_logs(LogSettings(), service="monitor")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="monitor")
+    start_service("monitor")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = MonitorSettings()
@@ -66,24 +59,20 @@ def main() -> int:
     broker.subscribe(DriftDetected, on_drift_detected)
     broker.subscribe(ReportRequested, on_report_requested)
     broker.presence(process_name("monitor"), QUEUES).start()
-    every(clock, settings.measure_seconds, performances.measure)
-    every(clock, settings.measure_seconds, performances.score_champion)
-    every(clock, settings.interval_seconds, response.look, "alerts")
-    every(clock, REPORT_SECONDS, reports.make_due, "report", executor=REPORTS)
-    every(clock, GAUGES_SECONDS, Gauges(unit_of_work).refresh, "gauges")
-    every(clock, drift_settings.interval_seconds, drift.look, "drift")
-    every(clock, settings.measure_seconds, Reviews(unit_of_work, settings).choose, "reviews")
-    signal.signal(signal.SIGTERM, _exit)
+    every(clock, settings.measure_seconds, "measure", performances.measure)
+    every(clock, settings.measure_seconds, "score_champion", performances.score_champion)
+    every(clock, settings.interval_seconds, "alerts", response.look)
+    every(clock, REPORT_SECONDS, "report", reports.make_due, executor=REPORTS)
+    every(clock, GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
+    every(clock, drift_settings.interval_seconds, "drift", drift.look)
+    every(clock, settings.measure_seconds, "reviews", Reviews(unit_of_work, settings).choose)
+    exit_on_sigterm()
     clock.start()
     try:
         return broker.run(QUEUES, threads=1)
     finally:
         performances.stopping.set()
         clock.shutdown(wait=False)
-
-
-def _exit(_signal: int, _frame: object) -> None:
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

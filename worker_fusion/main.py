@@ -7,27 +7,20 @@ from shared.contracts import MessageParked, ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.worker import run_worker
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import start_service
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
-    TracingSettings,
     WorkerSettings,
 )
-from shared.tracing import configure_tracing
 from worker_fusion.dead_letters import DeadLetters
 from worker_fusion.join import Fusions, Join
 
 
 def main() -> int:
     """Run until told to stop."""
-    configure_logs(LogSettings(), service="worker_fusion")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="worker_fusion")
+    start_service("worker_fusion")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     join = Join(unit_of_work, Fusions(Releases(ReleaseSettings())))

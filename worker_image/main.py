@@ -9,20 +9,15 @@ from shared.inference.releases.image_model import Pixels
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import start_service
 from shared.settings import (
     BrokerSettings,
     FeatureSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
     StorageSettings,
-    TracingSettings,
     WorkerSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
@@ -33,10 +28,8 @@ LARGEST_BATCH = 1
 
 def main() -> int:
     """Run until told to stop."""
-    configure_logs(LogSettings(), service="worker_image")
+    start_service("worker_image")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="worker_image")
     broker = Broker(BrokerSettings())
     releases, storage = Releases(release_settings), Storage(StorageSettings())
     backbones = Backbones(threads=settings.model_threads)

@@ -7,27 +7,20 @@ from shared.contracts import Modality, ScoreText
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import start_service
 from shared.settings import (
     BrokerSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
-    TracingSettings,
     WorkerSettings,
 )
-from shared.tracing import configure_tracing
 from worker_text.handler import TextHandler
 from worker_text.scorer import TextScorer
 
 
 def main() -> int:
     """Run until told to stop."""
-    configure_logs(LogSettings(), service="worker_text")
+    start_service("worker_text")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="worker_text")
     broker = Broker(BrokerSettings())
     pool: ModelPool[str] = ModelPool(
         Releases(release_settings),

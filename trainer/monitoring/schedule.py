@@ -3,14 +3,10 @@
 import threading
 from collections.abc import Callable
 
-import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from shared import metrics
-from shared.errors import Unavailable
-
-log = structlog.get_logger(__name__)
+from shared.schedule import attempt
 
 #: Names of the thread pools.
 DEFAULT, REPORTS = "default", "reports"
@@ -29,28 +25,6 @@ def build_clock() -> BackgroundScheduler:
         # Late tasks still run. By default, APScheduler skips a task that is a second late.
         job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
     )
-
-
-def every(
-    clock: BackgroundScheduler,
-    seconds: float,
-    act: Callable[[], object],
-    task: str | None = None,
-    *,
-    executor: str = DEFAULT,
-) -> None:
-    """Run a task at an interval; log failures and continue with the next run.
-
-    Args:
-        clock: Scheduler that runs the task.
-        seconds: Interval.
-        act: The task.
-        task: Name in the metrics; defaults to the function's name.
-        executor: Name of the thread pool.
-    """
-    task = task or act.__name__
-    metrics.expect(task, seconds)
-    clock.add_job(_attempt(act, task), "interval", seconds=seconds, executor=executor)
 
 
 class Requests:
@@ -87,23 +61,10 @@ class Requests:
                 return
             self._waiting.add(name)
         # Without a trigger, APScheduler runs the job as soon as the thread is free.
-        self._clock.add_job(_attempt(lambda: self._run(name), self._task), executor=REPORTS)
+        self._clock.add_job(attempt(self._task, lambda: self._run(name)), executor=REPORTS)
 
     def _run(self, name: str) -> None:
         with self._lock:
             self._waiting.discard(name)
         if not self._stopping.is_set():
             self._act(name)
-
-
-def _attempt(act: Callable[[], object], task: str) -> Callable[[], None]:
-    def attempt() -> None:
-        try:
-            with metrics.watched(task):
-                act()
-        except Unavailable as error:
-            log.warning("task_deferred", task=task, error=str(error))
-        except Exception:
-            log.exception("task_failed", task=task)
-
-    return attempt

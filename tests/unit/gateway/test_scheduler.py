@@ -3,7 +3,7 @@
 from apscheduler.schedulers.blocking import BlockingScheduler
 from prometheus_client import REGISTRY
 
-from gateway.scheduler import every
+from shared.schedule import every
 
 
 def test_task_is_missed_from_the_start_of_the_scheduler_on() -> None:

@@ -9,8 +9,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from prometheus_client import REGISTRY
 
+from shared.schedule import every
 from tests.support.servers import until
-from trainer.monitoring.schedule import REPORTS, Requests, build_clock, every
+from trainer.monitoring.schedule import REPORTS, Requests, build_clock
 
 SECONDS = 20.0
 
@@ -67,7 +68,7 @@ def test_other_tasks_run_while_requested_reports_wait(
         months.requests.submit(f"2026-{number:02}")
     months.wait_for("2026-01")
     seen = threading.Semaphore(0)
-    every(clock, 0.05, seen.release, "ticks")
+    every(clock, 0.05, "ticks", seen.release)
     assert all(seen.acquire(timeout=SECONDS) for _ in range(3))
     assert months.started == ["2026-01"]
 
@@ -133,7 +134,7 @@ def test_late_task_still_runs(clock: BackgroundScheduler) -> None:
 def test_task_metrics_exist_before_its_first_run() -> None:
     def monitor_task() -> None: ...
 
-    every(build_clock(), 900, monitor_task)
+    every(build_clock(), 900, "monitor_task", monitor_task)
     labels = {"task": "monitor_task"}
     assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 900
     assert REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)

@@ -1,0 +1,41 @@
+"""Start and stop of a service process; only the `main` of a service calls this."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from shared.logs import configure_logs
+from shared.metrics import serve_metrics
+from shared.settings import LogSettings, MetricsSettings, TracingSettings
+from shared.tracing import configure_tracing
+
+
+def start_service(name: str) -> None:
+    """Configure logs, metrics and tracing of this process from the environment.
+
+    Args:
+        name: Name of the service in logs and traces.
+    """
+    configure_logs(LogSettings(), service=name)
+    serve_metrics(MetricsSettings())
+    configure_tracing(TracingSettings(), service=name)
+
+
+def stop_on_signals(stop: Callable[[], object]) -> None:
+    """Call a function on SIGTERM and SIGINT, in the main thread."""
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def exit_on_sigterm() -> None:
+    """Exit with code 0 on SIGTERM, until another handler is installed."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
