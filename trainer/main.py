@@ -1,6 +1,5 @@
-"""The trainer service: hears `TrainingRequested`, trains, registers, promotes what is better."""
+"""The trainer service: executes training runs and checks datasets in two threads."""
 
-import signal
 import sys
 import threading
 
@@ -16,19 +15,14 @@ from shared.contracts import (
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
-from shared.logs import configure_logs
-from shared.metrics import serve_metrics
+from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
-    LogSettings,
-    MetricsSettings,
     ReleaseSettings,
     StorageSettings,
-    TracingSettings,
 )
 from shared.storage import Storage
-from shared.tracing import configure_tracing
 from trainer.datasets.check_queue import DatasetChecks
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
@@ -36,82 +30,81 @@ from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 
-#: How often the table is looked at without a message.
-LOOK_SECONDS = 30.0
+#: Polling interval of the tables, should a message be lost.
+POLL_SECONDS = 30.0
 QUEUES = (TRAINING_QUEUE, DATASETS_QUEUE)
 
 
 def main() -> int:
-    """Run until told to stop."""
-    configure_logs(LogSettings(), service="trainer")
-    serve_metrics(MetricsSettings())
-    configure_tracing(TracingSettings(), service="trainer")
+    """Run until SIGTERM or SIGINT."""
+    start_service("trainer")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = TrainerSettings()
     releases = ReleaseSettings()
     train = (*Commands().train, "--mlflow", releases.mlflow_url, "--publish")
     runs = Runs(unit_of_work, Releases(releases), settings, Commands(train=train))
-    # A training takes hours; whoever sends data wants to know within minutes what is wrong.
+    # Checks have their own thread: a training takes hours, but the sender of a dataset should
+    # see its findings within minutes.
     checks = DatasetChecks(unit_of_work, Storage(StorageSettings()), settings.work_folder)
-    wake, sent = threading.Event(), threading.Event()
+    run_requested, dataset_uploaded = threading.Event(), threading.Event()
 
     def on_training_requested(_request: TrainingRequested) -> None:
-        # The message is done with at once. Training takes hours, far longer than Redis waits for
-        # an acknowledgement; the row and its lease keep a run from being lost or done twice.
-        wake.set()
+        # The message is acknowledged at once: training takes hours, far longer than Redis waits
+        # for it. The row and its lease keep a run from being lost or executed twice.
+        run_requested.set()
 
     def on_dataset_uploaded(_upload: DatasetUploaded) -> None:
-        sent.set()
+        dataset_uploaded.set()
 
     broker.subscribe(TrainingRequested, on_training_requested)
     broker.subscribe(DatasetUploaded, on_dataset_uploaded)
     broker.presence(process_name("trainer"), QUEUES).start()
-    following = threading.Thread(target=_follow, args=(runs, wake), name="runs", daemon=True)
-    checking = threading.Thread(target=_check, args=(checks, sent), name="datasets", daemon=True)
-    # Until the broker listens to signals itself; a run may have begun before.
-    signal.signal(signal.SIGTERM, _leave)
-    following.start()
-    checking.start()
+    run_thread = threading.Thread(
+        target=_poll_runs, args=(runs, run_requested), name="runs", daemon=True
+    )
+    check_thread = threading.Thread(
+        target=_poll_datasets, args=(checks, dataset_uploaded), name="datasets", daemon=True
+    )
+    # The broker installs its own handlers only later; a run may have started before then.
+    exit_on_sigterm()
+    run_thread.start()
+    check_thread.start()
     try:
         return broker.run(QUEUES, threads=1)
     finally:
-        # What runs is stopped and goes back to the queue, for the next start to go on with.
+        # Stopped work returns to its queue and resumes at the next start.
         runs.stopping.set()
         checks.stopping.set()
-        wake.set()
-        sent.set()
-        following.join()
-        checking.join()
+        run_requested.set()
+        dataset_uploaded.set()
+        run_thread.join()
+        check_thread.join()
 
 
-def _leave(_signal: int, _frame: object) -> None:
-    raise SystemExit(0)
-
-
-def _follow(runs: Runs, wake: threading.Event) -> None:
+def _poll_runs(runs: Runs, wake: threading.Event) -> None:
     while not runs.stopping.is_set():
         wake.clear()
         try:
-            runs.work_off()
+            runs.run_pending()
         except Unavailable as error:
-            log.warning("runs_not_looked_at", error=str(error))
+            log.warning("run_poll_failed", error=str(error))
         except Exception:
-            log.exception("runs_not_looked_at")
-        wake.wait(LOOK_SECONDS)
+            log.exception("run_poll_failed")
+        wake.wait(POLL_SECONDS)
 
 
-def _check(checks: DatasetChecks, sent: threading.Event) -> None:
+def _poll_datasets(checks: DatasetChecks, sent: threading.Event) -> None:
     while not checks.stopping.is_set():
         sent.clear()
         try:
-            checks.work_off()
-            checks.tidy()
+            checks.run_pending()
+            checks.remove_orphans()
         except Unavailable as error:
-            log.warning("datasets_not_looked_at", error=str(error))
+            log.warning("dataset_poll_failed", error=str(error))
         except Exception:
-            log.exception("datasets_not_looked_at")
-        sent.wait(LOOK_SECONDS)
+            log.exception("dataset_poll_failed")
+        sent.wait(POLL_SECONDS)
 
 
 if __name__ == "__main__":

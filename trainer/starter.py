@@ -1,7 +1,7 @@
 """Imports the starter release: `python -m trainer.starter`.
 
-A fresh registry gets the release that ships with the project, so that a clone classifies without
-data or training. A registry with a champion is left alone.
+A fresh registry receives the release that ships with the project, so that a clone classifies
+without data or training. A registry with a champion is left unchanged.
 """
 
 import sys
@@ -21,41 +21,41 @@ from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, Relea
 log = structlog.get_logger(__name__)
 
 STARTER = Path(__file__).parent.parent / "infra" / "starter_release"
-#: MLflow needs some seconds to start.
-PATIENCE_SECONDS = 120
+#: Time limit for MLflow to start.
+STARTUP_LIMIT_SECONDS = 120
 
 
 def main() -> int:
-    """Import, or say in one line why not."""
+    """Import the starter release, or log the reason for the failure in one line."""
     configure_logs(LogSettings(), service="starter")
     registry = Releases(ReleaseSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
-    patiently = Retrying(
+    retrying = Retrying(
         retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_delay(PATIENCE_SECONDS),
+        stop=stop_after_delay(STARTUP_LIMIT_SECONDS),
         wait=wait_fixed(0.3),
     )
     try:
-        for attempt in patiently:
+        for attempt in retrying:
             with attempt:
                 import_starter(registry, unit_of_work, STARTER)
     except (RayonError, RetryError) as error:
-        log.error("starter_not_imported", error=str(error))
+        log.error("starter_import_failed", error=str(error))
         return 1
     return 0
 
 
 def import_starter(registry: Releases, unit_of_work: UnitOfWork, folder: Path) -> str:
-    """Register and promote a release folder unless there is a champion; returns the champion.
+    """Register and promote a release folder unless there is a champion; return the champion.
 
     Raises:
         InvalidInput: The folder is not a release.
-        Unavailable: Registry or database do not answer.
+        Unavailable: The registry or the database does not answer.
     """
     champion = registry.champion()
     if champion is not None:
         return champion
-    # An earlier import may have been stopped between the two steps.
+    # An earlier import may have been stopped between registering and promoting.
     known = registry.versions()
     version = (
         known[-1].version if known else registry.register(folder, description="Starter release")

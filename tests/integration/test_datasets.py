@@ -81,7 +81,7 @@ def test_upload_becomes_a_version_that_can_be_trained_on(
     datasets: Datasets, checks: DatasetChecks, storage: Storage, tmp_path: Path
 ) -> None:
     upload(datasets, products=products(), images=images())
-    checks.work_off()
+    checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, version.rows, version.classes, version.images) == ("ready", 30, 2, 3)
     assert version.report["findings"][0]["code"] == "missing_pictures"
@@ -96,7 +96,7 @@ def test_rows_and_labels_of_people_make_the_next_version(
     datasets: Datasets, checks: DatasetChecks, storage: Storage, user: User, tmp_path: Path
 ) -> None:
     upload(datasets)
-    checks.work_off()
+    checks.run_pending()
     unlabelled, labelled = (
         make_job(user),
         make_job(user, designation="Bouée", label=10, labelled_at=now()),
@@ -107,7 +107,7 @@ def test_rows_and_labels_of_people_make_the_next_version(
     assert datasets.add(OLGA, "shop", change, ORIGIN).version == 2
     with pytest.raises(Conflict, match="being checked"):
         datasets.add(OLGA, "shop", change, ORIGIN)
-    checks.work_off()
+    checks.run_pending()
     assert (show(checks.unit_of_work, 2).status, show(checks.unit_of_work, 2).rows) == ("ready", 30)
     ids = set(load_version(storage, "shop", 2, tmp_path).rows["id"])
     assert f"job-{labelled.id}" in ids
@@ -145,10 +145,10 @@ def test_labelled_jobs_are_read_while_others_write(
 ) -> None:
     labelled_jobs(checks.unit_of_work, user, 1)
     upload(datasets)
-    checks.work_off()
+    checks.run_pending()
     datasets.add(OLGA, "shop", Change({}, corrected=True), ORIGIN)
     asked.clear()
-    checks.work_off()
+    checks.run_pending()
     assert show(checks.unit_of_work, 2).rows == 31
     of_jobs = [only_reads for statement, only_reads in asked if "FROM jobs" in statement]
     assert of_jobs
@@ -192,7 +192,7 @@ def test_data_that_cannot_be_trained_on_fails_with_its_report(
     datasets: Datasets, checks: DatasetChecks, tmp_path: Path
 ) -> None:
     upload(datasets, products=io.BytesIO(b"designation,prdtypecode\na,dix\nb,20\n"))
-    checks.work_off()
+    checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, version.fingerprint) == ("failed", None)
     assert "'dix' in row 0" in version.message
@@ -205,10 +205,10 @@ def test_check_that_was_killed_is_done_again(datasets: Datasets, checks: Dataset
     with checks.unit_of_work() as work:
         version = work.session.query(DatasetVersion).one()
         version.leased_until, version.attempts = now() + timedelta(seconds=60), 1
-    checks.work_off()
+    checks.run_pending()
     assert show(checks.unit_of_work).status == "checking"
     lease_over(checks.unit_of_work)
-    checks.work_off()
+    checks.run_pending()
     assert (show(checks.unit_of_work).status, show(checks.unit_of_work).attempts) == ("ready", 2)
 
 
@@ -216,7 +216,7 @@ def test_check_that_always_kills_is_given_up(datasets: Datasets, checks: Dataset
     upload(datasets)
     with checks.unit_of_work() as work:
         work.session.query(DatasetVersion).one().attempts = MAX_ATTEMPTS
-    checks.work_off()
+    checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, "memory" in version.message) == ("failed", True)
 
@@ -230,13 +230,13 @@ def test_storage_that_is_down_is_tried_again_and_then_said(
     upload(datasets)
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "put_at", full)
-        checks.work_off()
+        checks.run_pending()
     assert (show(checks.unit_of_work).status, show(checks.unit_of_work).message) == (
         "checking",
         "The storage is full",
     )
     lease_over(checks.unit_of_work)
-    checks.work_off()
+    checks.run_pending()
     assert (show(checks.unit_of_work).status, show(checks.unit_of_work).message) == ("ready", None)
 
 
@@ -248,7 +248,7 @@ def test_full_disk_is_said_and_nothing_is_left(
 
     upload(datasets)
     monkeypatch.setattr("pyarrow.parquet.write_table", full)
-    checks.work_off()
+    checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, "disk is full" in version.message) == ("failed", True)
     assert files_of(tmp_path, "") == []
@@ -268,10 +268,10 @@ def test_service_that_ends_leaves_the_check_for_the_next_start(
         whole(uri, path)
 
     ending.storage.copy_to = stopped  # type: ignore[method-assign]
-    ending.work_off()
+    ending.run_pending()
     version = show(unit_of_work)
     assert (version.status, version.attempts, version.leased_until) == ("checking", 0, None)
-    checks.work_off()
+    checks.run_pending()
     assert show(unit_of_work).status == "ready"
 
 
@@ -301,9 +301,9 @@ def test_uploads_that_nobody_knows_are_removed_in_time(
 ) -> None:
     known = upload(datasets)
     checks.storage.put_at(f"uploads/{new_id()}/products.csv", b"left by a crash")
-    checks.tidy()
+    checks.remove_orphans()
     assert len(files_of(tmp_path, "uploads")) == 2
     monkeypatch.setattr("trainer.datasets.check_queue.ORPHAN_SECONDS", -1.0)
     assert ORPHAN_SECONDS > 3600
-    checks.tidy()
+    checks.remove_orphans()
     assert [path.parent.name for path in files_of(tmp_path, "uploads")] == [known.id]

@@ -115,7 +115,7 @@ def steps_done(settings: TrainerSettings) -> list[str]:
 
 def following(runs: Runs) -> threading.Thread:
     """Work off in a thread."""
-    thread = threading.Thread(target=runs.work_off, daemon=True)
+    thread = threading.Thread(target=runs.run_pending, daemon=True)
     thread.start()
     return thread
 
@@ -127,7 +127,7 @@ def test_training_is_given_the_release_that_serves(
     runs: Runs, registry: FolderRegistry, unit_of_work: UnitOfWork, settings: TrainerSettings
 ) -> None:
     id_ = add(unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     log = (settings.work_folder / "runs" / id_ / "training.log").read_text()
     assert f"champion {registry.folder('1')}\n" in log
 
@@ -137,7 +137,7 @@ def test_training_does_without_a_registry_that_does_not_answer(
 ) -> None:
     (registry.root / "down").touch()
     id_ = add(unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     log = (settings.work_folder / "runs" / id_ / "training.log").read_text()
     assert "champion None\n" in log
     assert steps_done(settings) == [*STEPS]
@@ -150,9 +150,9 @@ def test_training_does_without_a_registry_that_does_not_answer(
     ("mode", "outcome", "champion", "challenger", "said"),
     [
         ("automatic", Outcome.BETTER, "2", None, "Promoted. It is better"),
-        ("automatic", Outcome.UNDECIDED, "1", "2", "Waits for an admin: POST /v1/releases/2/prom"),
+        ("automatic", Outcome.UNDECIDED, "1", "2", "Waiting for an admin: POST /v1/releases/2/pro"),
         ("automatic", Outcome.NOT_BETTER, "1", None, "The champion stays. It is not better"),
-        ("manual", Outcome.BETTER, "1", "2", "Waits for an admin: POST /v1/releases/2/promote"),
+        ("manual", Outcome.BETTER, "1", "2", "Waiting for an admin: POST /v1/releases/2/promote"),
         ("manual", Outcome.NOT_BETTER, "1", None, "The champion stays. It is not better"),
     ],
 )
@@ -168,7 +168,7 @@ def test_verdict_and_settings_decide_what_serves(
 ) -> None:
     monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(outcome)))
     id_ = add(runs.unit_of_work)
-    changed(runs, promotion=mode).work_off()
+    changed(runs, promotion=mode).run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.attempts) == ("finished", "2", 1)
     assert (run.message or "").startswith(said)
@@ -179,7 +179,7 @@ def test_verdict_and_settings_decide_what_serves(
 
 def test_ledger_has_the_verdict(runs: Runs) -> None:
     add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     with runs.unit_of_work.reading() as session:
         (line,) = session.scalars(select(Promotion)).all()
     assert line.previous_version == "1"
@@ -192,7 +192,7 @@ def test_rejected_release_is_registered_with_its_reason_and_never_compared(
 ) -> None:
     monkeypatch.delenv("ACTED_VERDICT")
     id_ = add(runs.unit_of_work, "reject")
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.verdict) == ("finished", "2", None)
     assert run.message == "Release 2 was rejected: 90 ms for a text, at most 50 ms are allowed"
@@ -205,10 +205,13 @@ def test_comparison_that_breaks_fails_the_run_but_keeps_the_release(
 ) -> None:
     monkeypatch.delenv("ACTED_VERDICT")
     id_ = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("failed", "2")
-    assert run.message == "The comparison of release 2 with the champion ended with 1: no verdict"
+    assert (
+        run.message
+        == "The comparison of release 2 with the champion failed with exit code 1: no verdict"
+    )
 
 
 def test_real_comparison_is_asked_with_both_releases_and_the_data(
@@ -223,7 +226,7 @@ def test_real_comparison_is_asked_with_both_releases_and_the_data(
     pd.DataFrame({"split": ["test"] * 4 + ["train"] * 36}).to_csv(data / "splits.csv")
     id_ = add(runs.unit_of_work, None)
     other = runs.settings.model_copy(update={"data": data})
-    Runs(runs.unit_of_work, runs.registry, other, Commands(train=ACTED.train)).work_off()
+    Runs(runs.unit_of_work, runs.registry, other, Commands(train=ACTED.train)).run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("finished", "2")
     assert run.verdict is not None
@@ -236,7 +239,7 @@ def test_real_comparison_is_asked_with_both_releases_and_the_data(
 
 def test_run_without_data_fails_saying_so(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, None)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.leased_until, run.leased_by) == ("failed", None, None)
     assert "RAYON_TRAINER_DATA" in (run.message or "")
@@ -245,23 +248,23 @@ def test_run_without_data_fails_saying_so(runs: Runs) -> None:
 
 def test_own_folder_is_trained_on_where_no_dataset_is_named(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, None)
-    changed(runs, data=Path("good")).work_off()
+    changed(runs, data=Path("good")).run_pending()
     assert show(runs.unit_of_work, id_).status == "finished"
 
 
 def test_training_that_breaks_fails_with_its_last_words(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "break:fit")
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts) == ("failed", 1)
-    assert run.message == "The training ended with 1: ValueError: no such luck"
+    assert run.message == "The training failed with exit code 1: ValueError: no such luck"
     assert "fit begins" in (run.log_tail or "")
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_full_disk_is_called_by_its_name(runs: Runs, step: str) -> None:
     id_ = add(runs.unit_of_work, f"full:{step}")
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert run.status == "failed"
     assert (run.message or "").startswith("The disk is full, make room in")
@@ -273,7 +276,7 @@ def test_full_disk_that_takes_no_log_is_called_by_its_name_as_well(runs: Runs) -
     folder = runs.settings.work_folder / "runs" / id_
     folder.mkdir(parents=True)
     (folder / "training.log").symlink_to("/dev/full")
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts) == ("failed", 1)
     assert (run.message or "").startswith("The disk is full, make room in")
@@ -282,10 +285,10 @@ def test_full_disk_that_takes_no_log_is_called_by_its_name_as_well(runs: Runs) -
 
 def test_training_that_takes_too_long_is_stopped(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang:fit")
-    changed(runs, time_limit_seconds=1.0).work_off()
+    changed(runs, time_limit_seconds=1.0).run_pending()
     run = show(runs.unit_of_work, id_)
     assert run.status == "failed"
-    assert "stopped after 1 seconds, the limit" in (run.message or "")
+    assert "exceeded its time limit of 1 seconds" in (run.message or "")
 
 
 def test_progress_is_shown_while_it_runs(runs: Runs) -> None:
@@ -323,7 +326,7 @@ def is_alive(pid: str) -> bool:
 def test_abandoned_run_that_was_cancelled_is_not_taken_up(runs: Runs) -> None:
     over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
     id_ = add(runs.unit_of_work, cancel_requested_at=now(), **over)
-    runs.work_off()
+    runs.run_pending()
     assert show(runs.unit_of_work, id_).status == "cancelled"
 
 
@@ -335,7 +338,7 @@ def test_training_killed_in_a_step_goes_on_where_it_was(
     runs: Runs, settings: TrainerSettings, step: str
 ) -> None:
     id_ = add(runs.unit_of_work, f"die-once:{step}")
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.attempts) == ("finished", "2", 2)
     assert steps_done(settings) == [*STEPS]
@@ -344,7 +347,7 @@ def test_training_killed_in_a_step_goes_on_where_it_was(
 def test_training_that_is_killed_each_time_is_given_up(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "die:fit")
     after = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts) == ("failed", 3)
     assert (run.message or "").startswith("Given up: the trainer or its training was killed in ea")
@@ -361,7 +364,7 @@ def test_stopped_service_gives_the_run_back_and_the_next_one_goes_on(
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts, run.leased_by) == ("queued", 0, None)
-    changed(runs).work_off()
+    changed(runs).run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts) == ("finished", 1)
     assert steps_done(settings) == [*STEPS]
@@ -396,7 +399,7 @@ def test_service_killed_in_a_step_leaves_nothing_behind_that_the_next_one_cannot
     left_behind = int((settings.work_folder / "lock").read_text())
     assert is_alive(str(left_behind))
     # The lease is not over yet: nobody takes the run from a trainer that may live.
-    runs.work_off()
+    runs.run_pending()
     assert show(runs.unit_of_work, id_).status == "running"
     change(runs.unit_of_work, id_, leased_until=now() - timedelta(seconds=1))
     service.start()
@@ -451,14 +454,14 @@ def test_registry_that_stays_down_fails_the_run_and_says_what_is_kept(
 ) -> None:
     (registry.root / "down").touch()
     id_ = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("failed", None)
     assert (run.message or "").startswith("Trained, but not registered: The model registry does")
     assert "repeats none of them" in (run.message or "")
     (registry.root / "down").unlink()
     again = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     assert show(runs.unit_of_work, again).status == "finished"
     assert steps_done(settings) == [*STEPS]
 
@@ -488,10 +491,10 @@ def test_registry_that_fails_after_registering_is_told_apart(
 
     monkeypatch.setattr(registry, "register", register_and_fall)
     id_ = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("failed", "2")
-    assert (run.message or "").startswith("Trained and registered as release 2, but nobody decid")
+    assert (run.message or "").startswith("Trained and registered as release 2, but not decided")
     assert "POST /v1/releases/2/promote" in (run.message or "")
 
 
@@ -506,7 +509,7 @@ def test_release_is_registered_once_however_often_the_run_is_taken_up(
         settings.work_folder / "runs" / id_ / "release", description=f"Training run {id_}"
     )
     # When the run is taken up
-    runs.work_off()
+    runs.run_pending()
     # I expect no third version
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("finished", "2")
@@ -521,7 +524,7 @@ def test_run_that_was_promoted_but_not_ended_is_only_ended(
     found = verdict(Outcome.BETTER) | {"champion": "1"}
     over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
     id_ = add(runs.unit_of_work, version="2", verdict=found, attempts=1, **over)
-    runs.work_off()
+    runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.message) == ("finished", "Promoted. It is better")
     assert ledger(runs.unit_of_work) == []
@@ -533,14 +536,14 @@ def test_run_that_was_promoted_but_not_ended_is_only_ended(
 def test_run_of_a_living_trainer_keeps_the_next_one_waiting(runs: Runs) -> None:
     living = add(runs.unit_of_work, status="running", leased_until=now() + timedelta(minutes=1))
     waiting = add(runs.unit_of_work)
-    runs.work_off()
+    runs.run_pending()
     assert show(runs.unit_of_work, living).status == "running"
     assert show(runs.unit_of_work, waiting).status == "queued"
 
 
 def test_requests_are_worked_off_in_their_order(runs: Runs) -> None:
     ids = [add(runs.unit_of_work) for _ in range(2)]
-    runs.work_off()
+    runs.run_pending()
     assert [show(runs.unit_of_work, id_).version for id_ in ids] == ["2", "3"]
 
 

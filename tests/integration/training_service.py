@@ -27,7 +27,7 @@ def main() -> int:
     runs = Runs(unit_of_work, registry, TrainerSettings(), ACTED, beat_seconds=0.1)
     signal.signal(signal.SIGTERM, lambda *_: runs.stopping.set())
     while not runs.stopping.is_set():
-        runs.work_off()
+        runs.run_pending()
         time.sleep(0.1)
     return 0
 

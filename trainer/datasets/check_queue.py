@@ -1,4 +1,4 @@
-"""Works off the dataset versions that wait to be checked."""
+"""Works through the queue of dataset versions to be checked."""
 
 import errno
 import shutil
@@ -19,33 +19,36 @@ from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, no
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.storage import Storage
-from trainer.datasets.versions import Built, LabelledJob, Wanted, build
+from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
 
 log = structlog.get_logger(__name__)
 
-#: A check that died lets its version go after this long; a live one renews in time.
+#: A dead check loses its version after this time; a live one renews the lease earlier.
 LEASE = timedelta(seconds=60)
-#: The table has no column for the holder: a late check is refused once its version is READY.
+#: The table has no owner column. A check that ends after its lease has expired cannot change a
+#: version that another check has finished.
 LEASES = RowLeases(DatasetVersion.leased_until, LEASE)
 RENEW_SECONDS = 10.0
-#: A check that kills its process, or meets a storage that is down, is not tried for ever.
+#: Limit for checks that kill their process or find the storage down.
 MAX_ATTEMPTS = 5
-#: Files that were sent for a version that was never written down are removed after this long.
+#: Uploads that no version waits for are removed after this time.
 ORPHAN_SECONDS = 24 * 3600.0
-#: Labelled jobs that are read at once.
+#: Labelled jobs read per transaction.
 SLICE = 500
-NO_END = f"The check did not come to an end in {MAX_ATTEMPTS} attempts; memory may be short"
+GIVEN_UP = (
+    f"The check did not finish in {MAX_ATTEMPTS} attempts; the machine may be short of memory"
+)
 
 
 class Stopped(Exception):
-    """The service ends; the version is checked after the next start."""
+    """The service is shutting down; the version is checked after the next start."""
 
 
 @dataclass(frozen=True)
 class DatasetChecks:
     """Checks versions one at a time, oldest first.
 
-    A message only says that there is something to do; so a lost one delays a check and no more.
+    A message is only a wake-up signal, so a lost one merely delays a check.
     """
 
     unit_of_work: UnitOfWork
@@ -53,20 +56,20 @@ class DatasetChecks:
     work_folder: Path
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def work_off(self) -> None:
-        """Check what waits or was abandoned, until nothing is left.
+    def run_pending(self) -> None:
+        """Check waiting and abandoned versions until none is left.
 
         Raises:
             Unavailable: The database does not answer.
         """
-        while not self.stopping.is_set() and (wanted := self._claim()) is not None:
+        while not self.stopping.is_set() and (request := self._claim()) is not None:
             try:
-                self._check(wanted)
+                self._check(request)
             except Stopped:
-                self._release(wanted)
+                self._requeue(request)
 
-    def tidy(self) -> None:
-        """Remove what was sent for versions that nobody knows. Raises `Unavailable`."""
+    def remove_orphans(self) -> None:
+        """Remove uploads that no version waits for. Raises `Unavailable`."""
         for folder in self.storage.folders(UPLOADS):
             files = self.storage.files(folder)
             newest = max((file.modified for file in files), default=0.0)
@@ -77,7 +80,7 @@ class DatasetChecks:
             if version is None or version.status != DatasetStatus.CHECKING.value:
                 self.storage.remove_folder(folder)
 
-    def _claim(self) -> Wanted | None:
+    def _claim(self) -> VersionRequest | None:
         with self.unit_of_work() as work:
             query = (
                 select(DatasetVersion)
@@ -89,10 +92,10 @@ class DatasetChecks:
             version = work.session.scalar(query)
             if version is None:
                 return None
-            # The row is locked, so that nobody else can claim it in between.
+            # The row is locked, so no other trainer can claim it in between.
             attempt = version.attempts + 1
             LEASES.claim(work.session, *_checking(version.id), attempts=attempt)
-            return Wanted(
+            return VersionRequest(
                 id=version.id,
                 name=version.name,
                 version=version.version,
@@ -103,75 +106,77 @@ class DatasetChecks:
                 attempt=attempt,
             )
 
-    def _check(self, wanted: Wanted) -> None:
-        if wanted.attempt > MAX_ATTEMPTS:
-            self._end(wanted, None, NO_END)
+    def _check(self, request: VersionRequest) -> None:
+        if request.attempt > MAX_ATTEMPTS:
+            self._end(request, None, GIVEN_UP)
             return
         try:
             started = time.monotonic()
-            built, message = self._outcome(wanted)
+            built, message = self._outcome(request)
         except Unavailable as error:
-            # Tried again when the lease has run out.
-            self._note(wanted, error.detail)
-            if wanted.attempt == MAX_ATTEMPTS:
-                self._end(wanted, None, error.detail)
+            # Retried once the lease has expired.
+            self._defer(request, error.detail)
+            if request.attempt == MAX_ATTEMPTS:
+                self._end(request, None, error.detail)
             return
-        self._end(wanted, built, message)
+        self._end(request, built, message)
         log.info(
             "dataset_checked",
-            dataset=wanted.name,
-            version=wanted.version,
+            dataset=request.name,
+            version=request.version,
             message=message,
             seconds=round(time.monotonic() - started, 2),
         )
 
-    def _outcome(self, wanted: Wanted) -> tuple[Built | None, str | None]:
+    def _outcome(self, request: VersionRequest) -> tuple[BuiltVersion | None, str | None]:
         try:
-            built = self._build(wanted)
+            built = self._build(request)
         except (Unavailable, Stopped):
             raise
         except RayonError as error:
             return None, error.detail
         except OSError as error:
-            return None, _reason(error, self.work_folder)
+            return None, _os_error_message(error, self.work_folder)
         except Exception as error:
-            log.exception("dataset_check_crashed", dataset=wanted.name, version=wanted.version)
+            log.exception("dataset_check_crashed", dataset=request.name, version=request.version)
             return None, f"{type(error).__name__}: {error}"
-        return built, _sentence(built)
+        return built, _error_messages(built)
 
-    def _build(self, wanted: Wanted) -> Built:
+    def _build(self, request: VersionRequest) -> BuiltVersion:
         self.work_folder.mkdir(parents=True, exist_ok=True)
-        # What a killed check left behind is of no use.
-        scratch = self.work_folder / f"dataset-{wanted.id}"
+        # Files of a killed check are incomplete.
+        scratch = self.work_folder / f"dataset-{request.id}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
-            return build(self.storage, wanted, scratch, _Lease(self, wanted.id))
+            return build(self.storage, request, scratch, _Lease(self, request.id))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def renew(self, id_: str) -> None:
-        """Keep a version for this trainer a while longer."""
+        """Renew the lease of a version."""
         with self.unit_of_work() as work:
             LEASES.renew(work.session, *_checking(id_))
 
-    def _release(self, wanted: Wanted) -> None:
-        # Being told to stop is not the version's fault.
+    def _requeue(self, request: VersionRequest) -> None:
+        # A shutdown does not count as an attempt.
         with self.unit_of_work() as work:
-            LEASES.release(work.session, *_checking(wanted.id), attempts=wanted.attempt - 1)
+            LEASES.release(work.session, *_checking(request.id), attempts=request.attempt - 1)
 
-    def _note(self, wanted: Wanted, message: str) -> None:
-        log.warning("dataset_check_deferred", dataset=wanted.name, error=message)
+    def _defer(self, request: VersionRequest, message: str) -> None:
+        log.warning("dataset_check_deferred", dataset=request.name, error=message)
         with self.unit_of_work() as work:
-            LEASES.change(work.session, *_checking(wanted.id), message=message)
+            LEASES.change(work.session, *_checking(request.id), message=message)
 
-    def _end(self, wanted: Wanted, built: Built | None, message: str | None) -> None:
+    def _end(
+        self, request: VersionRequest, built: BuiltVersion | None, message: str | None
+    ) -> None:
         is_ready = built is not None and built.fingerprint is not None
         report = built.report if built else None
         with self.unit_of_work() as work:
             LEASES.release(
                 work.session,
-                *_checking(wanted.id),
+                *_checking(request.id),
                 status=(DatasetStatus.READY if is_ready else DatasetStatus.FAILED).value,
                 finished_at=now(),
                 message=message,
@@ -182,26 +187,26 @@ class DatasetChecks:
                 fingerprint=built.fingerprint if built else None,
             )
         try:
-            self.storage.remove_folder(upload_folder(wanted.id))
+            self.storage.remove_folder(upload_folder(request.id))
         except Unavailable as error:
-            log.warning("upload_left_behind", id=wanted.id, error=error.detail)
+            log.warning("upload_removal_failed", id=request.id, error=error.detail)
 
 
 @dataclass(frozen=True)
 class LabelledJobs:
-    """The jobs that people have labelled, in the order of their ids, read when they are needed.
+    """Jobs labelled by people, in the order of their ids, read lazily.
 
-    They are read a slice at a time, each in a transaction of its own that only reads: there may be
-    a million of them, and images are copied meanwhile.
+    Each slice is read in its own read-only transaction: there may be a million jobs, and images
+    are copied in between.
     """
 
     unit_of_work: UnitOfWork
 
     def __iter__(self) -> Iterator[LabelledJob]:
-        """Read them anew. Raises `Unavailable`."""
+        """Read the jobs again. Raises `Unavailable`."""
         with self.unit_of_work.reading() as session:
-            # Sorted here: asked to, SQLite reads all jobs in the order of their ids instead of
-            # those that the index of labels has.
+            # Sorted here: with ORDER BY, SQLite scans all jobs by id instead of using the index
+            # of labels.
             ids = sorted(session.scalars(select(Job.id).where(Job.labelled_at.is_not(None))))
         for start in range(0, len(ids), SLICE):
             with self.unit_of_work.reading() as session:
@@ -211,7 +216,7 @@ class LabelledJobs:
 
 @dataclass
 class _Lease:
-    """Called at every image; renews now and then, and ends the check when the service ends."""
+    """Progress callback that renews the lease and aborts the check on shutdown."""
 
     checks: DatasetChecks
     id: str
@@ -227,14 +232,14 @@ class _Lease:
 
 
 def _checking(id_: str) -> tuple[ColumnElement[bool], ...]:
-    # A version that is ready never changes, even if a check ends after its lease has expired.
+    # A ready version never changes, even if a check ends after its lease has expired.
     return DatasetVersion.id == id_, DatasetVersion.status == DatasetStatus.CHECKING.value
 
 
 def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
     query = (
         select(Job.id, Job.designation, Job.description, Job.image_uri, Job.label)
-        # Of an old job, which an earlier version has taken in, the product is no longer here.
+        # Retention has removed the products of old jobs; earlier versions contain them.
         .where(Job.id.in_(ids), Job.label.is_not(None), HAS_PRODUCT)
         .order_by(Job.id)
     )
@@ -245,11 +250,11 @@ def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
     ]
 
 
-def _reason(error: OSError, folder: Path) -> str:
+def _os_error_message(error: OSError, folder: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"The disk is full, make room in {folder}"
     return f"{type(error).__name__}: {error}"
 
 
-def _sentence(built: Built) -> str | None:
+def _error_messages(built: BuiltVersion) -> str | None:
     return "; ".join(finding.message for finding in built.report.errors) or None

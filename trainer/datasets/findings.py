@@ -1,4 +1,4 @@
-"""What is wrong with a dataset, said so that its owner can mend it."""
+"""Findings of a dataset check, worded so that the dataset's owner can fix them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,21 +6,21 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-#: Row numbers that a finding names; the count says how many there are.
+#: Number of rows that a finding lists; its `count` covers all of them.
 ROWS_NAMED = 10
 
 Severity = Literal["error", "warning"]
 
 
 class Finding(BaseModel):
-    """One kind of fault.
+    """One kind of problem in a dataset.
 
     Attributes:
         code: Stable name, such as `missing_pictures`.
-        severity: With an `error` nothing can be trained; with a `warning` it goes on without.
-        message: A sentence.
-        count: How many rows it concerns.
-        rows: The first of them, by the number that the file gives them.
+        severity: An `error` prevents training; a `warning` does not.
+        message: Sentence for a person.
+        count: Number of affected rows.
+        rows: Numbers or ids of the first affected rows.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,33 +44,33 @@ class DatasetReport(BaseModel):
 
     @property
     def is_trainable(self) -> bool:
-        """Whether there is no error."""
+        """True if there is no error."""
         return not self.errors
 
     @property
     def errors(self) -> list[Finding]:
-        """Findings that make training impossible."""
+        """Findings that prevent training."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
     def lines(self) -> list[str]:
-        """The report for a person, errors first."""
-        found = [f"{self.rows} rows, {self.classes} classes, {self.images} images"]
-        for finding in sorted(self.findings, key=lambda one: one.severity):
-            found.append(f"{finding.severity}: {finding.message}  [{finding.code}]")
+        """Return the report as lines of text, errors first."""
+        lines = [f"{self.rows} rows, {self.classes} classes, {self.images} images"]
+        for finding in sorted(self.findings, key=lambda finding: finding.severity):
+            lines.append(f"{finding.severity}: {finding.message}  [{finding.code}]")
             if finding.rows:
                 more = " …" if finding.count > len(finding.rows) else ""
                 named = ", ".join(str(row) for row in finding.rows)
-                found.append(f"    {finding.count} rows: {named}{more}")
-        return found
+                lines.append(f"    {finding.count} rows: {named}{more}")
+        return lines
 
 
 def error(code: str, message: str, rows: Sequence[Any] | pd.Index = ()) -> Finding:
-    """Make a finding that forbids training."""
+    """Create a finding that prevents training."""
     return _finding("error", code, message, rows)
 
 
 def warning(code: str, message: str, rows: Sequence[Any] | pd.Index = ()) -> Finding:
-    """Make a finding that training goes on without."""
+    """Create a finding that does not prevent training."""
     return _finding("warning", code, message, rows)
 
 

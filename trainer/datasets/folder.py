@@ -1,18 +1,18 @@
 """Reads labelled products from a folder, of any size and with any categories.
 
 The layout is that of the Rakuten France challenge: `X_train_update.csv`, `Y_train_CVw08PX.csv` and
-images in `images/image_train/`, `images/*.zip` or `images.zip`. Read where present:
+images in `images/image_train/`, `images/*.zip` or `images.zip`. Optional files:
 
-* `splits.csv`: which rows are `train` and which `test`; without it the title decides.
-* `image_only.csv`: images whose text is not known.
-* `X_test_update.csv` with `Y_test_consensus.csv` and `images/image_test/`: weak labels. They are
-  trained on, never measured on.
+* `splits.csv`: assigns rows to `train` or `test`; by default a hash of the title does.
+* `image_only.csv`: images without text.
+* `X_test_update.csv` with `Y_test_consensus.csv` and `images/image_test/`: weak labels, which
+  are used for training but never for evaluation.
 * `categories.csv`: readable names and the official shares.
 
-Or a simple one: `products.csv` with `designation`, `description`, `image` (a file name) and
-`prdtypecode`; labels may be apart in `labels.csv`, images are in `images/` or `images.zip`.
+The simple layout is `products.csv` with `designation`, `description`, `image` (a file name) and
+`prdtypecode`; labels may be in a separate `labels.csv`, images are in `images/` or `images.zip`.
 
-Texts are in memory, 84,916 rows of them in 0.2 GB; images stay where they are.
+Texts are held in memory (84,916 rows take 0.2 GB); images are read on demand.
 """
 
 import hashlib
@@ -28,46 +28,46 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
-from trainer.datasets.findings import Finding, error
+from trainer.datasets.findings import Finding
 from trainer.datasets.images import Images, file_name, images_in, read_image
-from trainer.datasets.tables import Table, labelled, read_table
+from trainer.datasets.tables import Table, labelled, read_table, too_few_categories
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
 SIMPLE = ("products.csv", "labels.csv")
 TEXT_COLUMNS = ("designation", "description", "productid", "imageid")
-#: What the fingerprint covers, beside the rows' numbers.
+#: Columns that the fingerprint covers, beside the row numbers.
 _CONTENT = ("designation", "description", "code", "part", "image", "image_bytes")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Products with labels.
+    """Labelled products.
 
     Attributes:
-        rows: One product each: `designation`, `description`, `image` (a reference for
+        rows: One row per product: `designation`, `description`, `image` (a reference for
             `read_image`: a path, one inside a ZIP archive, or empty), `code`, `has_text`, and
             `part`: `train`, `validation`, `test`, `weak` or `weak_held`.
-        categories: In the order of the probability columns.
-        official_share: Share of each category in the official training rows, where known.
-        read: How an image's reference is read.
-        made: Fingerprint that a stored version was given when it was made.
+        categories: Categories in the order of the probability columns.
+        official_share: Share of each category in the official training rows, if known.
+        read: Reads an image by its reference.
+        stored_fingerprint: Fingerprint of a stored version, written when it was built.
     """
 
     rows: pd.DataFrame
     categories: CategorySet
     official_share: dict[int, float]
     read: Callable[[str], bytes] = read_image
-    made: str = ""
+    stored_fingerprint: str = ""
 
     def part(self, *names: str, text: bool = False, image: bool = False) -> pd.DataFrame:
-        """Rows of some parts; `text` and `image` keep only those that have one."""
+        """Return the rows of some parts, optionally only those with a text or an image."""
         rows = self.rows[self.rows["part"].isin(names)]
         if text:
             rows = rows[rows["has_text"]]
         return rows[rows["image"] != ""] if image else rows
 
     def targets(self, rows: pd.DataFrame) -> NDArray[np.int64]:
-        """Column numbers of the rows' categories, shape `(rows,)`."""
+        """Return the column numbers of the rows' categories, shape `(rows,)`."""
         position = {code: column for column, code in enumerate(self.categories.codes)}
         return np.array(rows["code"].map(position), dtype=np.int64)
 
@@ -75,8 +75,8 @@ class Dataset:
         """Read one image.
 
         Raises:
-            NotFound: It is not there (any more).
-            InvalidInput: It lies in an archive that is broken.
+            NotFound: The image does not exist (any more).
+            InvalidInput: The image is in a broken archive.
         """
         return self.read(reference)
 
@@ -84,25 +84,25 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over rows, labels, parts, category names and images: equal for equal data.
 
-        Of an image its file name and size count, not its bytes: reading 2.2 GB at each start
-        would cost half a minute, and what is computed from an image is kept by its own hash.
-        Where the folder lies, and whether its images are packed, makes no difference.
+        Images count by file name and size, not by content: reading 2.2 GB at each start would
+        take half a minute, and results computed from an image are stored by its own hash. The
+        location of the folder makes no difference, nor do packed images.
         """
-        if self.made:
-            return self.made
+        if self.stored_fingerprint:
+            return self.stored_fingerprint
         digest = hashlib.sha256()
         for category in self.categories.categories:
             digest.update(json.dumps([category.code, category.name]).encode())
         columns = [self.rows[name] for name in _CONTENT if name in self.rows]
-        at = [column.name for column in columns].index("image")
+        image_column = [column.name for column in columns].index("image")
         for number, *values in zip(self.rows.index, *columns, strict=True):
-            values[at] = file_name(values[at])
+            values[image_column] = file_name(values[image_column])
             digest.update(json.dumps([str(number), *map(str, values)]).encode())
         return digest.hexdigest()
 
 
 def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
-    """All rows that a person labelled, and what makes it impossible to train on them.
+    """Read all rows labelled by people, and the errors that prevent training on them.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
@@ -114,25 +114,18 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
         more, faults = labelled(read_table(only, ("productid", "imageid", "prdtypecode")), None)
         rows, findings = pd.concat([rows, more]), findings + faults
         if rows.index.has_duplicates:
-            # Rows are looked up by their number; the files need not agree about those.
+            # Rows are looked up by number, and the two files may use the same numbers.
             rows = rows.reset_index(drop=True)
-    if not findings and rows["code"].nunique() < 2:
-        findings.append(
-            error(
-                "too_few_classes",
-                "Expected rows of two or more categories. Received: "
-                f"{len(rows)} rows of {rows['code'].nunique()}",
-                rows.index,
-            )
-        )
+    if not findings:
+        findings = too_few_categories(rows["code"], rows.index)
     return with_images(rows, images_in(folder, "image_train")), findings
 
 
 def weak_rows(folder: Path) -> pd.DataFrame | None:
-    """Rows that were labelled by other systems, if there are any.
+    """Read the rows labelled by other systems; `None` if there are none.
 
     Raises:
-        InvalidInput: A file cannot be read, or products and labels do not fit.
+        InvalidInput: A file cannot be read, or products and labels do not match.
     """
     products, labels = folder / "X_test_update.csv", folder / "Y_test_consensus.csv"
     if not (products.exists() and labels.exists()):
@@ -146,7 +139,7 @@ def weak_rows(folder: Path) -> pd.DataFrame | None:
 
 
 def tables(folder: Path) -> tuple[Table, Table | None]:
-    """Products and labels of a folder, in whichever layout it has.
+    """Read products and labels of a folder in either layout.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
@@ -162,7 +155,7 @@ def tables(folder: Path) -> tuple[Table, Table | None]:
 
 
 def with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
-    """Add `image`, a reference or empty, and `image_bytes`, the file's size."""
+    """Add `image`, a reference or empty, and `image_bytes`, the file size."""
     found = [images.find(name) if name else None for name in rows["image_name"]]
     return rows.assign(
         image=pd.Series([one.reference if one else "" for one in found], rows.index, dtype=object),

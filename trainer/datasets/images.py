@@ -1,6 +1,6 @@
 """Images of a dataset: files of a folder, or members of ZIP archives that stay packed.
 
-An image is named by a reference, which is a path; one in an archive is `archive.zip!member`.
+A reference identifies an image: a path, or `archive.zip!member` for a member of an archive.
 """
 
 import stat
@@ -17,48 +17,48 @@ from shared.archives import open_archive
 from shared.errors import InvalidInput, NotFound
 from shared.inference.preparation.image import FORMATS, MAX_PIXELS
 
-#: Between an archive and its member, in a reference.
-INSIDE = "!"
-#: The challenge has 98,728 images; an archive with many more members is no catalog.
+#: Separates archive and member in a reference.
+MEMBER_SEPARATOR = "!"
+#: The challenge has 98,728 images; an archive with many more members is not a dataset.
 MAX_MEMBERS = 500_000
-#: What an archive may unpack to; the challenge's images are 2.2 GB.
+#: Unpacked size limit of an archive; the challenge's images are 2.2 GB.
 MAX_UNPACKED = 64 * 1024**3
-#: What one image may unpack to. Members are read whole.
+#: Unpacked size limit of one image, since members are read into memory whole.
 MAX_IMAGE = 64 * 1024**2
 _ENCRYPTED = 0x1
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image that is there: how to read it, and its size in bytes."""
+class FoundImage:
+    """Reference and size in bytes of an existing image."""
 
     reference: str
     size: int
 
 
 class Images(Protocol):
-    """Where the images of a dataset are."""
+    """Source of a dataset's images."""
 
-    def find(self, name: str) -> Found | None:
-        """Look an image up by its name, or by its path below the root."""
+    def find(self, name: str) -> FoundImage | None:
+        """Look an image up by its path below the root, or by its file name."""
 
     def read(self, name: str) -> bytes:
         """Read one image. Raises `NotFound`."""
 
     def __iter__(self) -> Iterator[str]:
-        """The names of all images."""
+        """Iterate over the names of all images."""
 
     def __len__(self) -> int: ...
 
 
-class _Named:
-    """Images by path and, where that is unique enough, by file name."""
+class _IndexedImages:
+    """Images indexed by path and by file name; of equal file names the first counts."""
 
-    def __init__(self, by_path: dict[str, Found]) -> None:
+    def __init__(self, by_path: dict[str, FoundImage]) -> None:
         self._by_path = by_path
         self._by_name = {path.rpartition("/")[2]: path for path in reversed(by_path)}
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> FoundImage | None:
         path = name if name in self._by_path else self._by_name.get(name.rpartition("/")[2], "")
         return self._by_path.get(path)
 
@@ -75,47 +75,49 @@ class _Named:
         return len(self._by_path)
 
 
-class FolderImages(_Named):
-    """Files of a folder and those below it; a link that leads out is not followed."""
+class FolderImages(_IndexedImages):
+    """Files of a folder and its subfolders; symbolic links are not followed."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
             {
-                path.relative_to(folder).as_posix(): Found(str(path), path.stat().st_size)
+                path.relative_to(folder).as_posix(): FoundImage(str(path), path.stat().st_size)
                 for path in sorted(folder.rglob("*"))
                 if path.suffix != ".zip" and path.is_file() and not path.is_symlink()
             }
         )
 
 
-class ZipImages(_Named):
+class ZipImages(_IndexedImages):
     """Members of an archive, read one at a time.
 
     Raises:
-        InvalidInput: Not an archive, or one that would not be safe to read.
+        InvalidInput: Not an archive, or one that is not safe to read.
     """
 
     def __init__(self, path: Path) -> None:
-        members = [one for one in _members(path) if not one.is_dir()]
+        members = [member for member in _members(path) if not member.is_dir()]
         _require_safe(path, members)
         super().__init__(
             {
-                one.filename: Found(f"{path}{INSIDE}{one.filename}", one.file_size)
-                for one in members
-                if not one.filename.startswith("__MACOSX/")
+                member.filename: FoundImage(
+                    f"{path}{MEMBER_SEPARATOR}{member.filename}", member.file_size
+                )
+                for member in members
+                if not member.filename.startswith("__MACOSX/")
             }
         )
 
 
-class ManyImages:
-    """Several places, looked at in order."""
+class CombinedImages:
+    """Several sources, searched in order."""
 
-    def __init__(self, places: list[Images]) -> None:
-        self._places = places
+    def __init__(self, sources: list[Images]) -> None:
+        self._sources = sources
 
-    def find(self, name: str) -> Found | None:
-        """Look an image up; the first place that has it counts."""
-        return next((found for place in self._places if (found := place.find(name))), None)
+    def find(self, name: str) -> FoundImage | None:
+        """Look an image up; the first source that has it counts."""
+        return next((found for source in self._sources if (found := source.find(name))), None)
 
     def read(self, name: str) -> bytes:
         """Read one image. Raises `NotFound`."""
@@ -125,38 +127,38 @@ class ManyImages:
         return read_image(found.reference)
 
     def __iter__(self) -> Iterator[str]:
-        return (name for place in self._places for name in place)
+        return (name for source in self._sources for name in source)
 
     def __len__(self) -> int:
-        return sum(len(place) for place in self._places)
+        return sum(len(source) for source in self._sources)
 
 
 def images_in(folder: Path, part: str = "") -> Images:
-    """Images of a dataset's folder: `images/<part>/` or `images/`, `images/*.zip`, `images.zip`.
+    """Index a folder's images: `images/<part>/` or `images/`, `images/*.zip`, `images.zip`.
 
     Raises:
-        InvalidInput: An archive cannot be read, or would not be safe to read.
+        InvalidInput: An archive cannot be read, or is not safe to read.
     """
     loose = folder / "images" / part
     if not loose.is_dir():
         loose = folder / "images"
     archives = [*sorted((folder / "images").glob("*.zip")), folder / "images.zip"]
-    places: list[Images] = [FolderImages(loose)] if loose.is_dir() else []
-    places += [ZipImages(path) for path in archives if path.is_file()]
-    return ManyImages(places)
+    sources: list[Images] = [FolderImages(loose)] if loose.is_dir() else []
+    sources += [ZipImages(path) for path in archives if path.is_file()]
+    return CombinedImages(sources)
 
 
 def file_name(reference: str) -> str:
-    """The bare file name of an image, wherever it lies."""
-    return reference.rpartition(INSIDE)[2].rpartition("/")[2]
+    """Return the file name in a reference, without folder or archive."""
+    return reference.rpartition(MEMBER_SEPARATOR)[2].rpartition("/")[2]
 
 
 def read_image(reference: str) -> bytes:
     """Read an image by its reference.
 
     Raises:
-        NotFound: It is not there (any more).
-        InvalidInput: It lies in an archive that is broken.
+        NotFound: The image does not exist (any more).
+        InvalidInput: The image is in a broken archive.
     """
     try:
         with open_image(reference) as file:
@@ -169,12 +171,12 @@ def read_image(reference: str) -> bytes:
 
 def open_image(reference: str) -> IO[bytes]:
     """Open an image by its reference. Raises `OSError`, `KeyError` or `BadZipFile`."""
-    archive, inside, member = reference.partition(f".zip{INSIDE}")
-    return _archive(f"{archive}.zip").open(member) if inside else Path(reference).open("rb")
+    archive, separator, member = reference.partition(f".zip{MEMBER_SEPARATOR}")
+    return _archive(f"{archive}.zip").open(member) if separator else Path(reference).open("rb")
 
 
 def is_readable(reference: str, *, deep: bool = False) -> bool:
-    """Whether an image's header is that of an image; `deep` decodes it, at a hundred the time."""
+    """Return True if a file has an image's header; `deep` decodes it, about 100 times slower."""
     try:
         with open_image(reference) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
@@ -191,7 +193,7 @@ def is_readable(reference: str, *, deep: bool = False) -> bool:
 
 @lru_cache(maxsize=8)
 def _archive(path: str) -> zipfile.ZipFile:
-    # Kept open: reading the list of 85,000 members takes a second. Threads may share it.
+    # Kept open because listing 85,000 members takes a second. Threads may share the object.
     return zipfile.ZipFile(path)
 
 
@@ -204,23 +206,23 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _require_safe(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    unpacked = sum(one.file_size for one in members)
+    unpacked = sum(member.file_size for member in members)
     if unpacked > MAX_UNPACKED:
         raise InvalidInput(
             f"Expected {path.name} to unpack to at most {MAX_UNPACKED} bytes. Received: {unpacked}"
         )
-    for one in members:
-        reason = _unsafe(one)
+    for member in members:
+        reason = _unsafe(member)
         if reason:
             raise InvalidInput(
-                f"Expected images in {path.name}. Received: {one.filename!r}, {reason}"
+                f"Expected images in {path.name}. Received: {member.filename!r}, {reason}"
             )
 
 
 def _unsafe(member: zipfile.ZipInfo) -> str:
     parts = member.filename.replace("\\", "/").split("/")
     if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
-        return "which lies outside the archive"
+        return "which is a path outside the archive"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "which is a link"
     if member.flag_bits & _ENCRYPTED:

@@ -1,4 +1,4 @@
-"""Which language a product is in, as far as a few words can tell."""
+"""Detects the languages of product texts."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -6,8 +6,8 @@ from functools import lru_cache
 import pandas as pd
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-#: Languages that shops write in. The detector knows a hundred more; among those, small ones take
-#: short titles away from their large neighbours.
+#: Candidate languages. The detector supports about a hundred, but then it mistakes short titles in
+#: a large language for related small ones.
 LANGUAGES = {
     "ar": "Arabic",
     "bg": "Bulgarian",
@@ -50,20 +50,20 @@ LANGUAGES = {
     "zh": "Chinese",
 }
 UNSURE, NO_TEXT, OTHERS = "unsure", "no text", "others"
-#: A guess below this probability is called unsure.
+#: Minimum probability of a detected language; below it the result is `UNSURE`.
 CONFIDENCE = 0.5
-#: More text makes no guess better.
+#: Number of characters examined; more do not improve detection.
 CHARACTERS = 1_000
 
 
 def detect(texts: Iterable[str]) -> list[str]:
-    """Name the language of each text.
+    """Detect the language of each text.
 
     Args:
-        texts: Prepared: without HTML, in lower case.
+        texts: Prepared texts: without HTML, in lower case.
 
     Returns:
-        A name out of `LANGUAGES`, `UNSURE` or `NO_TEXT`. The detector is langid.py's; Lui and
+        A name from `LANGUAGES`, `UNSURE` or `NO_TEXT`. The detector is langid.py's; Lui and
         Baldwin, "langid.py: An off-the-shelf language identification tool", ACL 2012.
     """
     classify = _detector().classify
@@ -71,13 +71,13 @@ def detect(texts: Iterable[str]) -> list[str]:
 
 
 def overview(languages: pd.Series) -> pd.DataFrame:
-    """Products by language, most first: `products` and `share`."""
+    """Count `products` and their `share` by language, most frequent first."""
     products = languages.value_counts()
     return pd.DataFrame({"products": products, "share": products / max(len(languages), 1)})
 
 
 def by_category(languages: pd.Series, codes: pd.Series, *, most: int = 4) -> pd.DataFrame:
-    """Share of each language in each category: the commonest languages, the others, unsure."""
+    """Return language shares by category: the most common languages, the others, unsure."""
     named = languages[~languages.isin([UNSURE, NO_TEXT])]
     common = named.value_counts().index[:most].tolist()
     kept = languages.where(languages.isin([*common, UNSURE, NO_TEXT]), OTHERS)

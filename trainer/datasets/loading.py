@@ -1,4 +1,4 @@
-"""Load a dataset to train on: from a folder, or a stored version by `name@version`."""
+"""Loads a dataset for training from a folder or a stored version, `name@version`."""
 
 from pathlib import Path
 
@@ -9,23 +9,23 @@ from shared.categories import CategorySet
 from shared.errors import InvalidInput
 from trainer.datasets.folder import Dataset, labelled_rows, weak_rows
 from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
-from trainer.datasets.tables import category_names, read_table, require_numbered_once
+from trainer.datasets.tables import category_names, read_table, require_unique_numbers
 from trainer.datasets.versions import load_stored
 
-#: Share of the weak rows that no model is fitted on: the fusion is fitted there.
+#: Share of the weak rows held out from the models to fit the fusion.
 HELD_WEAK_SHARE = 0.15
 
 
 def load(folder: Path, *, seed: int = 0) -> Dataset:
-    """Read a dataset; images stay on disk.
+    """Load a dataset; images stay on disk.
 
     Args:
-        folder: Of files; or `name@version`, which is read from the storage.
+        folder: Folder of files, or `name@version` of a stored version.
         seed: Moves rows of a folder between `train` and `validation`.
 
     Raises:
-        InvalidInput: Nothing can be trained on it; says what is wrong, and in which row.
-            `trainer.datasets.validation.check` finds everything that is wrong.
+        InvalidInput: The dataset cannot be trained on; the message gives the first reason and its
+            row. `trainer.datasets.validation.check` finds all of them.
     """
     if "@" in folder.name and not folder.exists():
         return load_stored(str(folder))
@@ -37,7 +37,7 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     codes = sorted(int(code) for code in official["code"].unique())
     weak = weak_rows(folder)
     if weak is not None:
-        # What no labelled row is like could never be measured.
+        # Categories without labelled rows could never be evaluated.
         weak = weak[weak["code"].isin(codes)]
         held = np.random.default_rng(seed + 1).random(len(weak)) < HELD_WEAK_SHARE
         weak = weak.assign(part=np.where(held, "weak_held", "weak"))
@@ -54,20 +54,20 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
 def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
     if not splits.exists():
         return hashed_parts(rows, seed=seed)
-    given = require_numbered_once(read_table(splits, ("split",)))["split"].reindex(rows.index)
-    if given.isna().any():
+    assigned = require_unique_numbers(read_table(splits, ("split",)))["split"].reindex(rows.index)
+    if assigned.isna().any():
         raise InvalidInput(
             f"Expected a split for each row in {splits.name}. "
-            f"Received: none for row {given.index[given.isna()][0]}"
+            f"Received: none for row {assigned.index[assigned.isna()][0]}"
         )
-    parts = given.astype(object)
+    parts = assigned.astype(object)
     train = rows["code"][parts == "train"]
     parts[_stratified(train, VALIDATION_SHARE, seed)] = "validation"
     return parts
 
 
 def _stratified(codes: pd.Series, share: float, seed: int) -> pd.Index:
-    """Indices of a share of each category; a category with one row keeps it."""
+    """Draw a share of each category's rows; a category with one row keeps it."""
     generator = np.random.default_rng(seed)
     chosen: list[int] = []
     for _, group in codes.groupby(codes):

@@ -1,7 +1,7 @@
-"""Which product is trained on and which is held out: decided by the product, not by chance.
+"""Splits products into train, validation and test by a hash of the title.
 
-The side follows from a hash of the title, so a product stays where it is when others come, and
-products whose titles differ only in case, accents or punctuation are on one side.
+A product therefore keeps its part when others are added, and products whose titles differ only in
+case, accents or punctuation share a part.
 """
 
 import hashlib
@@ -10,31 +10,31 @@ import unicodedata
 import numpy as np
 import pandas as pd
 
-#: Share that is never trained on.
+#: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: Share of the rest that is held out to calibrate and to choose.
+#: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1
 
 
 def split_key(title: str) -> str:
-    """What near-duplicates have in common: the letters and digits of a title."""
+    """Return the letters and digits of a title, which near-duplicates have in common."""
     plain = unicodedata.normalize("NFKD", title.casefold())
-    return "".join(one for one in plain if one.isalnum())
+    return "".join(character for character in plain if character.isalnum())
 
 
 def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = None) -> pd.Series:
-    """Give each row its part: `train`, `validation` or `test`.
+    """Assign each row its part: `train`, `validation` or `test`.
 
-    A category keeps at least one row to train on. Of three titles or more, one is tested on and
-    one calibrated on, if the categories can spare them.
+    Each category keeps at least one training row. With three titles or more, one is moved to
+    `test` and one to `validation` if their categories keep another title to train on.
 
     Args:
-        rows: With `designation`, `description`, `image_name` and `code`.
+        rows: Table with `designation`, `description`, `image_name` and `code`.
         seed: Moves rows between `train` and `validation`, never to or from `test`.
-        kept: Parts that some rows have already. They stay, and rows with the same title join them.
+        kept: Parts already assigned to some rows. They stay, and rows with equal titles join them.
 
     Returns:
-        A part for each row, by the rows' index.
+        Part of each row, with the index of `rows`.
     """
     keys = pd.Series(_keys(rows), index=rows.index, dtype=object)
     unique = pd.Index(keys.unique())
@@ -60,7 +60,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
 
 def _keys(rows: pd.DataFrame) -> list[str]:
     columns = (rows["designation"], rows["description"], rows["image_name"])
-    # What has no text is told apart by its image.
+    # Products without text are identified by their image.
     return [
         split_key(title) or split_key(text) or image
         for title, text, image in zip(*columns, strict=True)
@@ -68,7 +68,7 @@ def _keys(rows: pd.DataFrame) -> list[str]:
 
 
 def _share(purpose: str, key: str) -> float:
-    """A number from 0 to 1 that is the same on every machine."""
+    """Return a number from 0 to 1 that is the same on every machine."""
     digest = hashlib.sha256(f"{purpose}\0{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2.0**64
 
@@ -76,16 +76,16 @@ def _share(purpose: str, key: str) -> float:
 def _leave_some_to_train(
     parts: pd.Series, keys: pd.Series, codes: pd.Series, kept: pd.Index
 ) -> None:
-    """Take back the titles of categories that have nothing left to train on; old rows last."""
+    """Move titles of categories without training rows to `train`; rows of `kept` only if needed."""
     for movable in (~codes.index.isin(kept), np.full(len(codes), True)):
-        bare = codes[~codes.isin(codes[parts == "train"]) & movable]
-        parts[keys.isin(keys[bare.index]) & movable] = "train"
+        without_train = codes[~codes.isin(codes[parts == "train"]) & movable]
+        parts[keys.isin(keys[without_train.index]) & movable] = "train"
 
 
 def _require_some(
     part: str, parts: pd.Series, keys: pd.Series, codes: pd.Series, order: pd.Index
 ) -> None:
-    """Move one title to an empty part, if its categories keep another one to train on."""
+    """Move one title to an empty part if its categories keep another title to train on."""
     if (parts == part).any():
         return
     keys = keys[parts[keys.index] == "train"]

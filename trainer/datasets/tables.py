@@ -1,4 +1,4 @@
-"""Reads the CSV files of a dataset as they come: with or without index, BOM, other separators."""
+"""Reads a dataset's CSV files: commas or semicolons, with or without row numbers and BOM."""
 
 import csv
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ import pandas as pd
 from shared.errors import InvalidInput
 from trainer.datasets.findings import Finding, error
 
-#: What the first column is called where it numbers the rows: nothing, or this.
+#: Headings of a first column that contains row numbers.
 INDEX_NAMES = ("", "index")
-#: Whole numbers that fit the database, also as a spreadsheet writes them: `10.0`.
+#: Integers that fit the database, also in the spreadsheet form `10.0`.
 _WHOLE = r"\s*[+-]?\d{1,9}(?:\.0*)?\s*"
-#: Categories that can be told apart by rows as a shop has them; a network has a column for each.
+#: Limit of categories. A network has an output for each, and more than this usually means that
+#: the labels are product ids.
 MAX_CODES = 5_000
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file: every cell a string, an empty one `""`.
+    """Content of a CSV file: every cell is a string, an empty cell is `""`.
 
     Attributes:
-        name: Of the file.
-        frame: By the file's own row numbers; from 0 on where it has none.
-        has_index: Whether it has row numbers of its own.
+        name: File name.
+        frame: Rows, indexed by the file's row numbers; from 0 if it has none.
+        has_index: True if the file has row numbers.
     """
 
     name: str
@@ -33,16 +34,16 @@ class Table:
     has_index: bool
 
     @property
-    def numbered_twice(self) -> pd.Index:
-        """Row numbers that occur again."""
+    def duplicate_numbers(self) -> pd.Index:
+        """Repeated row numbers, each occurrence after the first."""
         return self.frame.index[self.frame.index.duplicated()]
 
 
 def read_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
-    """Read a CSV file in UTF-8, with commas or semicolons.
+    """Read a CSV file in UTF-8, separated by commas or semicolons.
 
     Raises:
-        InvalidInput: It is not there, not a CSV file, or has not all of the columns.
+        InvalidInput: The file is missing, is not a CSV file or lacks one of the columns.
     """
     header, separator = _header(path)
     has_index = bool(header) and header[0].strip() in INDEX_NAMES
@@ -54,9 +55,9 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
             path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"{path.name} is not a CSV file in UTF-8: {fault}") from fault
+        raise InvalidInput(f"Expected {path.name} to be CSV in UTF-8. Received: {fault}") from fault
     if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes what is too much for row numbers, without a word.
+        # pandas silently turns surplus leading columns into the index.
         raise InvalidInput(
             f"Expected {len(header)} columns in each row of {path.name}. Received: more"
         )
@@ -67,66 +68,76 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
     return Table(path.name, frame.rename_axis(None), has_index)
 
 
-def require_numbered_once(table: Table) -> pd.DataFrame:
-    """The rows of a table whose row numbers are unique. Raises `InvalidInput`."""
-    if len(table.numbered_twice):
-        raise InvalidInput(_twice(table))
+def require_unique_numbers(table: Table) -> pd.DataFrame:
+    """Return a table's rows. Raises `InvalidInput` if row numbers repeat."""
+    if len(table.duplicate_numbers):
+        raise InvalidInput(_duplicate_message(table))
     return table.frame
 
 
 def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[Finding]]:
-    """Put products and labels together, and say what does not fit.
+    """Join products and labels, and report mismatches.
 
     Args:
-        products: With `designation`; `description`, `image` or `productid` and `imageid`, `id`
-            and `prdtypecode` where present.
-        labels: With `prdtypecode`, by the same row numbers, or in the same order if it has none;
-            `None` where the products have it.
+        products: Table with `designation` and optionally `description`, `image` or `productid`
+            and `imageid`, `id` and `prdtypecode`.
+        labels: Table with `prdtypecode`, matched by row number, or by order if a file has no row
+            numbers; `None` if the products contain the labels.
 
     Returns:
-        The rows that have a label, with `designation`, `description`, `id` (empty where there is
-        none), `image_name` (empty where there is none), `code`, `has_text`; and findings.
+        The labelled rows, with `designation`, `description`, `id` and `image_name` (empty if
+        absent), `code` and `has_text`; and the findings.
     """
     findings: list[Finding] = []
     findings += [
-        error("duplicate_ids", _twice(table), table.numbered_twice)
+        error("duplicate_ids", _duplicate_message(table), table.duplicate_numbers)
         for table in (products, labels)
-        if table is not None and len(table.numbered_twice)
+        if table is not None and len(table.duplicate_numbers)
     ]
     if findings:
-        return _normal(products.frame.iloc[:0]).assign(code=np.int64(0)), findings
+        return _normalized(products.frame.iloc[:0]).assign(code=np.int64(0)), findings
     codes = _codes_of(products, labels, findings)
-    rows = _normal(products.frame.loc[codes.index])
+    rows = _normalized(products.frame.loc[codes.index])
     whole = codes.str.fullmatch(_WHOLE).astype(bool)
     if not whole.all():
-        bad = codes[~whole]
+        invalid = codes[~whole]
         findings.append(
             error(
                 "labels_not_integers",
                 f"Expected whole numbers as `prdtypecode` in {(labels or products).name}. "
-                f"Received: {bad.iloc[0]!r} in row {bad.index[0]}, {len(bad)} in all",
-                bad.index,
+                f"Received: {invalid.iloc[0]!r} in row {invalid.index[0]}, {len(invalid)} in total",
+                invalid.index,
             )
         )
     rows = rows[whole.to_numpy()].copy()
     rows["code"] = codes[whole].str.strip().str.replace(r"\.0*$", "", regex=True).astype("int64")
-    return rows, findings + too_many(rows["code"])
+    return rows, findings + too_many_categories(rows["code"])
 
 
-def too_many(codes: pd.Series) -> list[Finding]:
-    """An error if there are more categories than anybody means; else none."""
+def too_few_categories(codes: pd.Series, rows: pd.Index | None = None) -> list[Finding]:
+    """Return an error if there are fewer than two categories, else nothing."""
+    count = codes.nunique()
+    if count >= 2:
+        return []
+    text = "Expected rows of two or more categories. Received: "
+    found = f"{len(codes)} rows of {count}"
+    return [error("too_few_classes", text + found, () if rows is None else rows)]
+
+
+def too_many_categories(codes: pd.Series) -> list[Finding]:
+    """Return an error if there are more than `MAX_CODES` categories, else nothing."""
     count = codes.nunique()
     if count <= MAX_CODES:
         return []
     text = f"Expected at most {MAX_CODES} categories. Received: {count} in {len(codes)} rows"
-    return [error("too_many_classes", f"{text}. Is `prdtypecode` the product's id?")]
+    return [error("too_many_classes", f"{text}. Does `prdtypecode` contain product ids?")]
 
 
 def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
-    """Names and official shares by code; empty where there is no file or no such column.
+    """Read category names and official shares by code; empty without such a file or column.
 
     Raises:
-        InvalidInput: The file has no codes, or codes or shares that are no numbers.
+        InvalidInput: The file has no codes, or codes or shares that are not numbers.
     """
     if not path.exists():
         return {}, {}
@@ -142,14 +153,14 @@ def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
         shares = frame["official_share"].astype(float) if "official_share" in frame else None
     except ValueError as fault:
         raise InvalidInput(f"Expected numbers in {path.name}. Received: {fault}") from fault
-    names = dict(zip((int(one) for one in codes), frame[label], strict=True))
+    names = dict(zip((int(value) for value in codes), frame[label], strict=True))
     if shares is None:
         return names, {}
     return names, dict(zip(names, shares.tolist(), strict=True))
 
 
 def _codes_of(products: Table, labels: Table | None, findings: list[Finding]) -> pd.Series:
-    """Labels as they are written, by the rows that have one."""
+    """Return the labels as written, indexed by the products' row numbers."""
     source = products if labels is None else labels
     if "prdtypecode" not in source.frame:
         findings.append(
@@ -163,45 +174,45 @@ def _codes_of(products: Table, labels: Table | None, findings: list[Finding]) ->
     codes = source.frame["prdtypecode"]
     if labels is None:
         return codes
-    ours, theirs = products.frame.index, codes.index
-    if len(ours) == len(theirs) and not (products.has_index and labels.has_index):
-        return codes.set_axis(ours)
-    apart = ours.symmetric_difference(theirs)
-    if len(apart):
+    product_rows, label_rows = products.frame.index, codes.index
+    if len(product_rows) == len(label_rows) and not (products.has_index and labels.has_index):
+        return codes.set_axis(product_rows)
+    unmatched = product_rows.symmetric_difference(label_rows)
+    if len(unmatched):
         findings.append(
             error(
                 "lengths_differ",
                 f"Expected the same rows in {products.name} and {labels.name}. "
-                f"Received: {len(ours)} and {len(theirs)} rows, not in both: "
-                f"{apart[:5].tolist()}",
-                apart,
+                f"Received: {len(product_rows)} and {len(label_rows)} rows, not in both: "
+                f"{unmatched[:5].tolist()}",
+                unmatched,
             )
         )
-    return codes.loc[ours.intersection(theirs, sort=False)]
+    return codes.loc[product_rows.intersection(label_rows, sort=False)]
 
 
-def _normal(frame: pd.DataFrame) -> pd.DataFrame:
-    nothing = pd.Series("", index=frame.index, dtype=str)
-    ids = next((frame[name] for name in ("id", "productid") if name in frame), nothing)
-    designation = frame.get("designation", nothing)
-    description = frame.get("description", nothing)
+def _normalized(frame: pd.DataFrame) -> pd.DataFrame:
+    empty = pd.Series("", index=frame.index, dtype=str)
+    ids = next((frame[name] for name in ("id", "productid") if name in frame), empty)
+    designation = frame.get("designation", empty)
+    description = frame.get("description", empty)
     return pd.DataFrame(
         {
             "designation": designation,
             "description": description,
             "id": ids.str.strip(),
-            "image_name": _image_names(frame, nothing),
+            "image_name": _image_names(frame, empty),
             "has_text": (designation.str.strip() != "") | (description.str.strip() != ""),
         },
         index=frame.index,
     )
 
 
-def _image_names(frame: pd.DataFrame, nothing: pd.Series) -> pd.Series:
+def _image_names(frame: pd.DataFrame, empty: pd.Series) -> pd.Series:
     if "image" in frame:
         return frame["image"].str.strip()
     if "imageid" not in frame or "productid" not in frame:
-        return nothing
+        return empty
     image, product = frame["imageid"].str.strip(), frame["productid"].str.strip()
     return ("image_" + image + "_product_" + product + ".jpg").where(image != "", "")
 
@@ -213,7 +224,7 @@ def _header(path: Path) -> tuple[list[str], str]:
     except FileNotFoundError as fault:
         raise InvalidInput(f"Expected {path.name} in {path.parent.name}. Received: none") from fault
     except UnicodeDecodeError as fault:
-        raise InvalidInput(f"{path.name} is not a CSV file in UTF-8: {fault}") from fault
+        raise InvalidInput(f"Expected {path.name} to be CSV in UTF-8. Received: {fault}") from fault
     separator = ";" if line.count(";") > line.count(",") else ","
     names = next(csv.reader([line], delimiter=separator), [])
     return [name.strip() for name in names], separator
@@ -226,5 +237,6 @@ def _numbers(index: pd.Index) -> pd.Index:
         return index
 
 
-def _twice(table: Table) -> str:
-    return f"Expected each index once in {table.name}. Received: {table.numbered_twice[0]!r} twice"
+def _duplicate_message(table: Table) -> str:
+    number = table.duplicate_numbers[0]
+    return f"Expected unique row numbers in {table.name}. Received: {number!r} more than once"

@@ -1,4 +1,4 @@
-"""Finds all that is wrong with a dataset, before anything is trained on it."""
+"""Checks a dataset before training and reports all findings."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,16 +17,15 @@ def check(
     *,
     categories: Collection[int] | None = None,
     deep: bool = False,
-    tell: Callable[[int], None] = lambda _done: None,
+    on_progress: Callable[[int], None] = lambda _done: None,
 ) -> DatasetReport:
-    """Check a folder that `trainer.datasets.loading.load` reads; never raises for what it holds.
+    """Check a folder that `trainer.datasets.loading.load` reads; invalid content never raises.
 
     Args:
-        folder: In the challenge's layout or the simple one.
-        categories: The codes that are allowed; those of `categories.csv` where not given, and
-            any where there is no such file.
+        folder: Folder in the challenge's layout or the simple one.
+        categories: Allowed codes; by default those of `categories.csv`, or any without that file.
         deep: Decode each image; otherwise only headers are read.
-        tell: Called with the number of images looked at, after each.
+        on_progress: Called after each image with the number of images checked.
     """
     try:
         rows, findings = check_rows(folder, categories)
@@ -35,7 +34,7 @@ def check(
     broken = [
         number
         for done, (number, reference) in enumerate(_images(rows), start=1)
-        if not _looked_at(reference, deep, done, tell)
+        if not _check_image(reference, deep, done, on_progress)
     ]
     return report(rows, [*findings, *image_findings(rows, pd.Index(broken))])
 
@@ -43,7 +42,7 @@ def check(
 def check_rows(
     folder: Path, categories: Collection[int] | None = None
 ) -> tuple[pd.DataFrame, list[Finding]]:
-    """Read the labelled rows of a folder, and say all that is wrong but with their images.
+    """Read a folder's labelled rows and report all findings except those about images.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
@@ -54,7 +53,7 @@ def check_rows(
 
 
 def report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
-    """Sum up what was found in some rows."""
+    """Summarize rows and their findings."""
     return DatasetReport(
         rows=len(rows),
         classes=rows["code"].nunique(),
@@ -64,14 +63,14 @@ def report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
 
 
 def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
-    """What is odd about texts, numbers and labels; nothing of it forbids training.
+    """Return warnings about texts, ids and labels.
 
     Args:
-        rows: As `trainer.datasets.tables.labelled` gives them.
-        known: Codes that are allowed; any if empty.
+        rows: Rows as returned by `trainer.datasets.tables.labelled`.
+        known: Allowed codes; any if empty.
     """
     sizes = rows["code"].map(rows["code"].value_counts())
-    odd = [
+    checks = [
         (
             "unknown_codes",
             "Labels are not among the known categories",
@@ -79,7 +78,7 @@ def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
         ),
         (
             "duplicate_ids",
-            "Product ids are there more than once",
+            "Product ids occur more than once",
             rows["id"].duplicated() & (rows["id"] != ""),
         ),
         (
@@ -94,50 +93,50 @@ def row_findings(rows: pd.DataFrame, known: Collection[int]) -> list[Finding]:
         ),
         (
             "single_row_classes",
-            "Categories have one row only: it is trained on, and nothing tells how well",
+            "Categories have a single row: it is trained on, but the result cannot be measured",
             sizes == 1,
         ),
     ]
-    found = [warning(code, text, rows.index[mask]) for code, text, mask in odd if mask.any()]
-    return found + _twins(rows)
+    found = [warning(code, text, rows.index[mask]) for code, text, mask in checks if mask.any()]
+    return found + _duplicate_findings(rows)
 
 
 def image_findings(rows: pd.DataFrame, broken: pd.Index) -> list[Finding]:
-    """What is wrong with images; without any, texts alone are trained on.
+    """Return warnings about images; without any image only text models are trained.
 
     Args:
-        rows: With `image`.
-        broken: Rows whose image cannot be read.
+        rows: Rows with `image` and `image_name`.
+        broken: Index of the rows whose image cannot be read.
     """
     has_image = rows["image"] != ""
     missing = rows.index[(rows["image_name"] != "") & ~has_image]
     if not has_image.any():
-        return [warning("no_pictures", "There are no images at all: texts alone are trained on")]
+        return [warning("no_pictures", "No product has an image: only text models are trained")]
     found: list[Finding] = []
     if len(missing):
-        found.append(warning("missing_pictures", "Images are not there", missing))
+        found.append(warning("missing_pictures", "Images are missing", missing))
     if len(broken) == has_image.sum():
-        text = "No image can be read: texts alone are trained on"
+        text = "No image can be read: only text models are trained"
         found.append(warning("no_readable_pictures", text, broken))
     elif len(broken):
-        found.append(warning("unreadable_pictures", "Files are no images, or broken", broken))
+        found.append(warning("unreadable_pictures", "Image files are broken or not images", broken))
     return found
 
 
 def run_check(folder: Path, *, deep: bool = False) -> int:
-    """Check a folder and print what is wrong; returns the exit code, 1 if there are errors."""
+    """Check a folder and print the report; return the exit code, 1 if there are errors."""
     found = check(folder, deep=deep)
-    print("\n".join(found.lines()))  # noqa: T201 - it is what the command is for
+    print("\n".join(found.lines()))  # noqa: T201 - the output of the command
     return 0 if found.is_trainable else 1
 
 
 def _images(rows: pd.DataFrame) -> list[tuple[int | str, str]]:
-    there = rows.loc[rows["image"] != "", "image"]
-    return list(zip(there.index, there, strict=True))
+    references = rows.loc[rows["image"] != "", "image"]
+    return list(zip(references.index, references, strict=True))
 
 
-def _looked_at(reference: str, deep: bool, done: int, tell: Callable[[int], None]) -> bool:
-    tell(done)
+def _check_image(reference: str, deep: bool, done: int, on_progress: Callable[[int], None]) -> bool:
+    on_progress(done)
     return is_readable(reference, deep=deep)
 
 
@@ -148,22 +147,22 @@ def _weak_findings(folder: Path, rows: pd.DataFrame) -> list[Finding]:
     unknown = weak.index[~weak["code"].isin(rows["code"].unique())]
     if not len(unknown):
         return []
-    text = "Weak labels have codes that no labelled row has: those rows are left out"
+    text = "Weak labels have codes that no labelled row has: these rows are ignored"
     return [warning("unknown_weak_codes", text, unknown)]
 
 
-def _twins(rows: pd.DataFrame) -> list[Finding]:
-    """Products that are there twice, and those whose labels contradict each other."""
+def _duplicate_findings(rows: pd.DataFrame) -> list[Finding]:
+    """Return warnings about repeated products and about contradicting labels."""
     texts = rows[rows["has_text"]]
     key = texts["designation"].str.strip() + "\0" + texts["description"].str.strip()
-    again = key.duplicated(keep=False)
-    key, codes = key[again], texts.loc[again, "code"]
-    torn = codes.groupby(key).transform("nunique") > 1
+    is_repeated = key.duplicated(keep=False)
+    key, codes = key[is_repeated], texts.loc[is_repeated, "code"]
+    contradicts = codes.groupby(key).transform("nunique") > 1
     found: list[Finding] = []
-    if torn.any():
+    if contradicts.any():
         text = "Products with the same text have different labels"
-        found.append(warning("contradicting_labels", text, torn.index[torn]))
-    same = key[~torn]
+        found.append(warning("contradicting_labels", text, contradicts.index[contradicts]))
+    same = key[~contradicts]
     copies = same.index[same.duplicated()]
     if len(copies):
         text = "Products repeat the text and label of another"

@@ -1,4 +1,4 @@
-"""One try at one training run: train, register, compare, decide."""
+"""One attempt at a training run: train, register, compare, decide."""
 
 import errno
 import json
@@ -17,43 +17,43 @@ import structlog
 
 from shared.db.models import now
 from shared.errors import NotFound, Unavailable
-from trainer.runs.child_process import Workbench
+from trainer.runs.child_process import CommandRunner
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
-from trainer.runs.lease_keeper import Heart
+from trainer.runs.lease_keeper import LeaseKeeper
 from trainer.runs.leases import Claim, Leases
 from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-KEPT = "Finished steps are kept, so a new run on the same data repeats none of them"
-#: How a full disk shows itself: by the system's words, and by SQLite's.
-FULL_DISK = (os.strerror(errno.ENOSPC), "disk is full")
+STEPS_KEPT = "Finished steps are kept, so a new run on the same data repeats none of them"
+#: Texts that report a full disk: the operating system's, and SQLite's.
+FULL_DISK_TEXTS = (os.strerror(errno.ENOSPC), "disk is full")
 
 
 class Killed(Exception):
-    """A signal from outside ended the training, as the kernel does when memory runs out."""
+    """The training was killed by a signal, such as the kernel's when memory runs out."""
 
 
 @dataclass(frozen=True)
 class Commands:
-    """What is run in child processes."""
+    """Command lines of the child processes."""
 
     train: Sequence[str] = (sys.executable, "-m", "trainer", "train")
     contest: Sequence[str] = (sys.executable, "-m", "trainer.release.comparison")
 
 
 class Attempt:
-    """Leads one claimed run to its end. What an earlier attempt has done is not done again.
+    """Execute one claimed run to its end, without repeating the work of earlier attempts.
 
     Args:
         claim: The run.
-        leases: Where its row is kept.
-        delivery: Brings the release to the registry.
-        commands: What is run in child processes.
-        stopping: Set when the service ends.
-        beat_seconds: Between two renewals of the lease.
+        leases: Updates the run's row.
+        delivery: Registers and promotes the release.
+        commands: Command lines of the child processes.
+        stopping: Set when the service shuts down.
+        beat_seconds: Interval between renewals of the lease.
     """
 
     def __init__(
@@ -72,46 +72,44 @@ class Attempt:
         self._settings = delivery.settings
         self._folder = self._settings.work_folder / "runs" / claim.run_id
         self._out = self._folder / "release"
-        self._bench = Workbench(self._settings.work_folder, self._settings.stop_grace_seconds)
-        self._heart = Heart(leases, claim, stopping, self._report, beat_seconds)
+        self._runner = CommandRunner(self._settings.work_folder, self._settings.stop_grace_seconds)
+        self._lease_keeper = LeaseKeeper(leases, claim, stopping, self._report, beat_seconds)
 
     def run(self) -> str:
-        """Come to a decision; returns it, for a person.
+        """Run the attempt and return the decision as a sentence for a person.
 
         Raises:
-            TrainingFailed: There is none; the message says why.
-            Killed: The training was killed, and may go on.
-            Cancelled, Stopped, LeaseLost: It was interrupted.
+            TrainingFailed: No decision was reached; the message gives the reason.
+            Killed: The training was killed and may be retried.
+            Cancelled, Stopped, LeaseLost: The attempt was interrupted.
         """
-        with self._heart:
+        with self._lease_keeper:
             version = self._claim.version or self._train_and_register()
             try:
                 return self._deliver(version)
             except Unavailable as error:
                 raise TrainingFailed(
-                    f"Trained and registered as release {version}, but nobody decided about it: "
-                    f"{error.detail}. An admin may: POST /v1/releases/{version}/promote"
+                    f"Trained and registered as release {version}, but not decided: "
+                    f"{error.detail}. An admin can promote it: POST /v1/releases/{version}/promote"
                 ) from error
 
     def _train_and_register(self) -> str:
         trained = Trained.read(self._folder) or self._train()
-        self._tell("register")
+        self._record_step("register")
         try:
-            version = self._patiently(
-                lambda: self._delivery.register(self._claim, self._out, trained)
-            )
+            version = self._retry(lambda: self._delivery.register(self._claim, self._out, trained))
         except Unavailable as error:
             raise TrainingFailed(
                 f"Trained, but not registered: {error.detail}. "
-                f"The release is in {self._out}. {KEPT}"
+                f"The release is in {self._out}. {STEPS_KEPT}"
             ) from error
-        self._leases.note(self._claim, version=version)
+        self._leases.record(self._claim, version=version)
         return version
 
     def _train(self) -> Trained:
         data = self._data()
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Half a release of an attempt that was killed.
+        # A killed attempt may have left an incomplete release.
         shutil.rmtree(self._out, ignore_errors=True)
         command = [*self._commands.train, data, "--out", str(self._out)]
         command += ["--work", str(self._settings.work_folder)]
@@ -123,24 +121,27 @@ class Attempt:
         self._run_child("training", command)
         trained = Trained.read(self._folder)
         if trained is None:
-            raise TrainingFailed(f"The training ended without a {RESULT_FILE} in {self._folder}")
+            raise TrainingFailed(
+                f"Expected {RESULT_FILE} in {self._folder} after the training. "
+                "Received: no such file"
+            )
         return trained
 
     def _deliver(self, version: str) -> str:
-        rejected = self._patiently(lambda: self._delivery.registry.show(version)).rejected
+        rejected = self._retry(lambda: self._delivery.registry.show(version)).rejected
         if rejected is not None:
             return f"Release {version} was rejected: {rejected}"
         verdict = self._claim.verdict or self._contest(version)
-        done = self._patiently(lambda: self._delivery.decide(self._claim, version, verdict))
-        # The registry has it.
+        done = self._retry(lambda: self._delivery.decide(self._claim, version, verdict))
+        # The registry has its own copy by now.
         shutil.rmtree(self._out, ignore_errors=True)
         return done
 
     def _contest(self, version: str) -> dict[str, Any] | None:
-        champion = self._patiently(self._delivery.registry.champion)
+        champion = self._retry(self._delivery.registry.champion)
         if champion is None or champion == version:
             return None
-        self._tell("compare")
+        self._record_step("compare")
         folders = [self._folder_of(one) for one in (champion, version)]
         out = self._folder / "verdict.json"
         command = [*self._commands.contest, *map(str, folders), self._data()]
@@ -149,73 +150,76 @@ class Attempt:
         command += ["--confidence", str(self._settings.promotion_confidence)]
         self._run_child(f"comparison of release {version} with the champion", command)
         verdict: dict[str, Any] = {**json.loads(out.read_text()), "champion": champion}
-        self._leases.note(self._claim, verdict=verdict)
+        self._leases.record(self._claim, verdict=verdict)
         return verdict
 
     def _champion_folder(self) -> Path | None:
-        """Of the release that serves: its network is tried too, and one can do without it."""
-        self._tell("champion")
+        """Return the champion's release folder, or `None` if it cannot be reached.
+
+        The training also tries the champion's network, but can do without it.
+        """
+        self._record_step("champion")
         try:
-            champion = self._patiently(self._delivery.registry.champion)
+            champion = self._retry(self._delivery.registry.champion)
             return None if champion is None else self._folder_of(champion)
         except (NotFound, Unavailable) as error:
-            log.warning("champion_not_reached", error=error.detail)
+            log.warning("champion_fetch_failed", error=error.detail)
             return None
 
     def _folder_of(self, version: str) -> Path:
-        return self._patiently(lambda: self._delivery.registry.folder(version))
+        return self._retry(lambda: self._delivery.registry.folder(version))
 
     def _run_child(self, what: str, command: Sequence[str]) -> None:
         deadline = time.monotonic() + self._settings.time_limit_seconds
 
         def check() -> None:
-            self._heart.check()
+            self._lease_keeper.check()
             if time.monotonic() > deadline:
                 raise TrainingFailed(
-                    f"The {what} was stopped after {self._settings.time_limit_seconds:.0f} "
-                    f"seconds, the limit. {KEPT}"
+                    f"The {what} exceeded its time limit of "
+                    f"{self._settings.time_limit_seconds:.0f} seconds. {STEPS_KEPT}"
                 )
 
-        code = self._bench.run(command, self._folder / "training.log", check)
+        code = self._runner.run(command, self._folder / "training.log", check)
         if code < 0:
             raise Killed(
                 f"The {what} was killed by signal {-code} in attempt {self._claim.attempt} of "
-                f"{self._settings.max_attempts}; memory may be short"
+                f"{self._settings.max_attempts}; the machine may be short of memory"
             )
         if code > 0:
-            said = self._bench.tail[-1].removeprefix("error: ") if self._bench.tail else "nothing"
-            raise TrainingFailed(
-                explained(
-                    f"The {what} ended with {code}: {said}", self._settings, *self._bench.tail
-                )
-            )
+            tail = self._runner.tail
+            last_line = tail[-1].removeprefix("error: ") if tail else "no output"
+            message = f"The {what} failed with exit code {code}: {last_line}"
+            raise TrainingFailed(with_disk_hint(message, self._settings, *tail))
 
     def _data(self) -> str:
         if self._claim.dataset is not None:
             return self._claim.dataset
         if self._settings.data is None:
-            raise TrainingFailed("No data to train on: RAYON_TRAINER_DATA names no folder")
+            raise TrainingFailed(
+                "Expected a dataset in the run or a folder in RAYON_TRAINER_DATA. Received: neither"
+            )
         return str(self._settings.data)
 
-    def _patiently(self, act: Callable[[], Found]) -> Found:
-        return self._delivery.patiently(act, self._heart.pause)
+    def _retry(self, act: Callable[[], Result]) -> Result:
+        return self._delivery.retry(act, self._lease_keeper.pause)
 
     @property
     def _progress_path(self) -> Path:
         return self._folder / "progress.jsonl"
 
-    def _tell(self, step: str) -> None:
+    def _record_step(self, step: str) -> None:
         line = json.dumps({"step": step, "done": 0, "of": 1, "at": now().isoformat()})
-        # A full disk is told of by those who need the room.
+        # Progress is optional: a full disk is reported by the code that must write.
         with suppress(OSError), self._progress_path.open("a") as progress:
             progress.write(line + "\n")
 
     def _report(self) -> tuple[dict[str, Any] | None, str]:
-        return _last_progress(self._progress_path), "\n".join([*self._bench.tail])
+        return _last_progress(self._progress_path), "\n".join([*self._runner.tail])
 
 
 def _last_progress(path: Path) -> dict[str, Any] | None:
-    """The last whole line; the training may be writing the next one."""
+    """Return the last complete line; the training may be writing the next one."""
     if not path.exists():
         return None
     for line in reversed(path.read_text(errors="replace").splitlines()):
@@ -228,8 +232,8 @@ def _last_progress(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def explained(message: str, settings: TrainerSettings, *said: str) -> str:
-    """Put a full disk first, which else hides in what was said."""
-    if any(words in line for line in (message, *said) for words in FULL_DISK):
-        return f"The disk is full, make room in {settings.work_folder}. {KEPT}. {message}"
+def with_disk_hint(message: str, settings: TrainerSettings, *output: str) -> str:
+    """Return the message, preceded by a hint if it or the output reports a full disk."""
+    if any(text in line for line in (message, *output) for text in FULL_DISK_TEXTS):
+        return f"The disk is full, make room in {settings.work_folder}. {STEPS_KEPT}. {message}"
     return message

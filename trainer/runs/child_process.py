@@ -1,4 +1,4 @@
-"""A command in a process group of its own: watched, heard, and ended with all that it started."""
+"""Runs a command in a process group of its own, captures its output and ends the whole group."""
 
 import fcntl
 import os
@@ -19,27 +19,27 @@ from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-#: How often the end of the command, and a reason to end it, are looked for.
-LOOK_SECONDS = 0.2
-#: A process that was killed is gone within this time.
+#: Interval at which the command's exit and the caller's `check` are polled.
+POLL_SECONDS = 0.2
+#: Time limit for a killed process to disappear.
 GONE_SECONDS = 10.0
-#: Lines of a command's output that are remembered.
+#: Number of output lines kept in memory.
 TAIL_LINES = 30
-#: A line longer than this is a bar that draws over itself, or data.
+#: Longer lines are redrawn progress bars or raw data; only their end is kept.
 LONGEST_LINE = 400
 
 
 @dataclass(frozen=True)
-class Workbench:
-    """Runs commands in a folder, one at a time, also across a crash of the service.
+class CommandRunner:
+    """Runs one command at a time in a folder, even across a crash of the service.
 
-    Every process of a command holds the folder's lock. Who finds it held, after the lease of the
-    run has run out, finds what a dead service left behind, and ends it.
+    Every process of a command holds the folder's lock. If the lock is still held after the run's
+    lease has expired, its holder is an orphan of a dead service and is killed.
 
     Attributes:
-        folder: Where the lock lies.
-        grace_seconds: Between asking a command to end and making it.
-        tail: The last lines that commands said.
+        folder: Folder of the lock file.
+        grace_seconds: Time between SIGTERM and SIGKILL.
+        tail: Last lines of the commands' output.
     """
 
     folder: Path
@@ -47,22 +47,22 @@ class Workbench:
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     def run(self, command: Sequence[str], log_path: Path, check: Callable[[], None]) -> int:
-        """Run a command to its end; returns the exit code, negative if a signal ended it.
+        """Run a command to its end and return the exit code, negative if a signal ended it.
 
         Args:
             command: Program and arguments.
-            log_path: Its output is added here.
-            check: Called often; if it raises, the command is ended and the error passed on.
+            log_path: File that the output is appended to.
+            check: Called often; if it raises, the command is ended and the error propagates.
 
         Raises:
-            Unavailable: What an earlier service left behind cannot be ended.
+            Unavailable: An orphan of an earlier service cannot be ended.
         """
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._alone() as lock:
+        with self._locked() as lock:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                # Through a pipe: what a command says of a full disk must not need the disk.
+                # Through a pipe: reporting a full disk must not require the disk.
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -70,26 +70,26 @@ class Workbench:
                 pass_fds=(lock,),
             )
             os.pwrite(lock, str(child.pid).encode(), 0)
-            heard = (child.stdout, log_path)
-            listener = threading.Thread(target=self._listen, args=heard, daemon=True)
+            output = (child.stdout, log_path)
+            listener = threading.Thread(target=self._listen, args=output, daemon=True)
             listener.start()
             try:
                 while child.poll() is None:
                     check()
                     with suppress(subprocess.TimeoutExpired):
-                        child.wait(LOOK_SECONDS)
+                        child.wait(POLL_SECONDS)
             finally:
                 self._end(child)
                 listener.join(GONE_SECONDS)
         return child.returncode
 
     @contextmanager
-    def _alone(self) -> Iterator[int]:
+    def _locked(self) -> Iterator[int]:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _take_over(lock)
-            # Until the new holder's number stands here, nobody must read the old one's.
+            # Nobody may read the old holder's process id before the new one is written.
             os.ftruncate(lock, 0)
             yield lock
         finally:
@@ -101,7 +101,7 @@ class Workbench:
                 for line in output:
                     self._remember(line)
                     kept.write(line)
-            # The log's disk may be full. Unheard, the command would wait for a reader for ever.
+            # The log's disk may be full. Unread output would block the command for ever.
             for line in output:
                 self._remember(line)
 
@@ -116,7 +116,7 @@ class Workbench:
                 os.killpg(child.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(self.grace_seconds)
-        # What the command itself started, and did not end.
+        # The command may have left child processes running.
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
@@ -129,12 +129,12 @@ def _take_over(lock: int) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Unavailable("Another training works in the same folder") from None
+                raise Unavailable("Another training is using the same folder") from None
         else:
             return
         holder = os.pread(lock, 20, 0)
         if holder.isdigit():
-            log.warning("training_left_behind", process=int(holder))
+            log.warning("orphaned_training_killed", process=int(holder))
             with suppress(ProcessLookupError):
                 os.killpg(int(holder), signal.SIGKILL)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)

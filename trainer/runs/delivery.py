@@ -1,4 +1,4 @@
-"""What happens to a trained release: registered once, then promoted, waiting, or left."""
+"""Registers a trained release once, then promotes it, leaves it to an admin or drops it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,34 +16,34 @@ from trainer.release.paired_bootstrap import Outcome
 from trainer.runs.leases import Claim
 from trainer.settings import TrainerSettings
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-#: What the training leaves beside the release.
+#: File that the training writes beside the release.
 RESULT_FILE = "result.json"
 
 
 class TrainingFailed(RayonError):
-    """A run that ended without a decision; the message says why."""
+    """A run ended without a decision; the message gives the reason."""
 
     title = "Training failed"
 
 
 class Trained(BaseModel):
-    """What a training says of its release: `result.json`."""
+    """Result of a training, read from `result.json`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     status: Literal["ready", "rejected"]
     reason: str | None = None
-    #: MLflow run that holds the training's curves, if there is one.
+    #: MLflow run with the training's curves, if there is one.
     mlflow_run: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Trained | None":
-        """Read it, or `None` where the training has not come to its end.
+        """Read the result; `None` if the training has not finished.
 
         Raises:
-            TrainingFailed: There is a file, and it says something else.
+            TrainingFailed: The file exists but is not a valid result.
         """
         path = folder / RESULT_FILE
         try:
@@ -51,24 +51,26 @@ class Trained(BaseModel):
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise TrainingFailed(f"{path} is not the result of a training: {error}") from error
+            raise TrainingFailed(
+                f"Expected the result of a training in {path}. Received: {error}"
+            ) from error
 
     @property
     def rejected(self) -> str | None:
-        """Why the release may never serve."""
-        return None if self.status == "ready" else self.reason or "for no stated reason"
+        """Reason why the release may never serve; `None` if it may."""
+        return None if self.status == "ready" else self.reason or "no reason recorded"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Brings a release to the registry, patiently, and to the champion's place."""
+    """Registers and promotes a release, with retries while the registry is down."""
 
     unit_of_work: UnitOfWork
     registry: Registry
     settings: TrainerSettings
 
-    def patiently(self, act: Callable[[], Found], pause: Callable[[float], None]) -> Found:
-        """Ask a registry that is down again and again. Raises `Unavailable` at last."""
+    def retry(self, act: Callable[[], Result], pause: Callable[[float], None]) -> Result:
+        """Retry an action while the registry is down. Raises `Unavailable` after the time limit."""
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
             stop=stop_after_delay(self.settings.registry_patience_seconds),
@@ -79,7 +81,7 @@ class Delivery:
         return retrying(act)
 
     def register(self, claim: Claim, folder: Path, trained: Trained) -> str:
-        """Register a run's release, unless an earlier attempt did; returns the version."""
+        """Register a run's release unless an earlier attempt did, and return its version."""
         description = f"Training run {claim.run_id}"
         for release in self.registry.versions():
             if release.description == description:
@@ -89,26 +91,26 @@ class Delivery:
         )
 
     def decide(self, claim: Claim, version: str, verdict: dict[str, Any] | None) -> str:
-        """Promote, let wait, or leave; returns what was done, for a person.
+        """Promote the release, leave it to an admin or drop it; return the outcome for a person.
 
         Args:
             claim: The run.
             version: Its release.
-            verdict: Figures and `sentence` of the comparison; `None` if nothing serves yet.
+            verdict: Figures and `sentence` of the comparison; `None` if there is no champion.
 
         Raises:
             Unavailable: The registry or the database does not answer.
         """
-        said = verdict["sentence"] if verdict else "No release serves yet"
+        sentence = verdict["sentence"] if verdict else "There was no champion"
         outcome = Outcome(verdict["outcome"]) if verdict else Outcome.BETTER
         if self.registry.champion() == version:
-            # By a person meanwhile, or by an attempt that was stopped right afterwards.
-            return f"Promoted. {said}"
+            # An admin did so meanwhile, or an earlier attempt that was stopped right afterwards.
+            return f"Promoted. {sentence}"
         if outcome is Outcome.NOT_BETTER:
-            return f"The champion stays. {said}"
+            return f"The champion stays. {sentence}"
         if outcome is Outcome.BETTER and self.settings.promotion == "automatic":
-            reason = f"Training run {claim.run_id}. {said}"
+            reason = f"Training run {claim.run_id}. {sentence}"
             promote(self.unit_of_work, self.registry, version, by="trainer", reason=reason)
-            return f"Promoted. {said}"
+            return f"Promoted. {sentence}"
         self.registry.mark_challenger(version)
-        return f"Waits for an admin: POST /v1/releases/{version}/promote. {said}"
+        return f"Waiting for an admin: POST /v1/releases/{version}/promote. {sentence}"

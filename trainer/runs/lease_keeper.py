@@ -1,4 +1,4 @@
-"""Keeps a training run's lease while the work goes on, and hears what interrupts it."""
+"""Renews a training run's lease in the background and detects interruptions."""
 
 import threading
 import time
@@ -16,22 +16,22 @@ log = structlog.get_logger(__name__)
 
 
 class Cancelled(Exception):
-    """A person asked for the end of the run."""
+    """A person cancelled the run."""
 
 
 class Stopped(Exception):
-    """The service ends; the run goes on when it is back."""
+    """The service is shutting down; the run resumes after the next start."""
 
 
-class Heart:
-    """Beats in a thread of its own, for an upload to the registry may take longer than the lease.
+class LeaseKeeper:
+    """Renews a lease in its own thread: an upload to the registry may outlast the lease.
 
     Args:
-        leases: Where the lease is renewed.
+        leases: Renews the lease.
         claim: The run.
-        stopping: Set when the service ends.
-        report: Tells the last progress and the log's last lines.
-        beat_seconds: Between two renewals.
+        stopping: Set when the service shuts down.
+        report: Returns the latest progress and the last lines of the log.
+        beat_seconds: Interval between renewals.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Heart:
         self._beat_seconds = beat_seconds
         self._over = threading.Event()
         self._interruption: type[Exception] | None = None
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease_keeper", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -65,14 +65,14 @@ class Heart:
         self._thread.join()
 
     def check(self) -> None:
-        """Go on, or raise `Cancelled`, `Stopped` or `LeaseLost`."""
+        """Raise `Cancelled`, `Stopped` or `LeaseLost` if the run was interrupted."""
         if self._interruption is not None:
             raise self._interruption
         if self._stopping.is_set():
             raise Stopped
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless something interrupts."""
+        """Sleep, but raise as `check` does as soon as the run is interrupted."""
         deadline = time.monotonic() + seconds
         self.check()
         while (left := deadline - time.monotonic()) > 0:
@@ -83,7 +83,7 @@ class Heart:
         while not self._over.wait(self._beat_seconds) and self._interruption is None:
             self._beat()
         if self._interruption is None:
-            # What happened since the last beat belongs into the row as well.
+            # The row must also contain the progress since the last renewal.
             self._beat()
 
     def _beat(self) -> None:
@@ -94,7 +94,7 @@ class Heart:
             log.warning("lease_lost", run=self._claim.run_id)
             self._interruption = LeaseLost
         except Unavailable as error:
-            # Training goes on; the next renewal may come through.
-            log.warning("lease_not_renewed", run=self._claim.run_id, error=str(error))
+            # Training continues; the next renewal may succeed.
+            log.warning("lease_renewal_failed", run=self._claim.run_id, error=str(error))
         except Exception:
-            log.exception("lease_not_renewed", run=self._claim.run_id)
+            log.exception("lease_renewal_failed", run=self._claim.run_id)

@@ -1,4 +1,4 @@
-"""Who works on which training run: every change is conditional, so that two trainers may ask."""
+"""Leases of training runs: conditional updates, so that two trainers may compete safely."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ from shared.db.session import UnitOfWork
 
 log = structlog.get_logger(__name__)
 
-#: A trainer that died lets its run go after this long; a live one renews in time.
+#: A dead trainer loses its run after this time; a live one renews the lease earlier.
 LEASE = timedelta(seconds=60)
 
 QUEUED, RUNNING = TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value
@@ -23,13 +23,13 @@ QUEUED, RUNNING = TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that this trainer holds.
+    """A run leased by this trainer.
 
     Attributes:
-        attempt: The first one is 1.
-        dataset: What to train on; `None` is the trainer's own folder.
-        version: Its release, if an earlier attempt came so far.
-        verdict: The same of the comparison.
+        attempt: Number of the attempt, from 1.
+        dataset: Dataset to train on; `None` for the trainer's own folder.
+        version: Version of the run's release, if an earlier attempt registered it.
+        verdict: Result of the comparison, if an earlier attempt finished it.
     """
 
     run_id: str
@@ -41,14 +41,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Leases:
-    """Takes, keeps and lets go of runs.
+    """Claims, renews and releases runs.
 
     Every method raises `Unavailable` when the database does not answer.
 
     Attributes:
-        owner: Names this trainer.
+        owner: Name of this trainer.
         max_attempts: A run whose trainer died this often is given up.
-        duration: How long a run stays with a trainer that is silent.
+        duration: Time after which a lease that is not renewed expires.
     """
 
     unit_of_work: UnitOfWork
@@ -57,32 +57,32 @@ class Leases:
     duration: timedelta = LEASE
 
     def claim(self) -> Claim | None:
-        """Take the run that was abandoned, else the oldest queued one, unless one is running."""
+        """Claim the abandoned run, else the oldest queued one; `None` while a run is active."""
         try:
             with self.unit_of_work() as work:
                 self._end_hopeless(work.session)
                 return self._take(work.session)
         except IntegrityError:
-            # Another trainer claimed a run in the same moment, and only one may run.
+            # Another trainer claimed a run at the same moment, and only one may be active.
             return None
 
     def renew(self, claim: Claim, progress: dict[str, Any] | None, log_tail: str) -> bool:
-        """Keep the run, and tell how far it is; returns whether it shall be cancelled.
+        """Renew the lease and record progress; return `True` if cancellation was requested.
 
         Raises:
-            LeaseLost: The run is somebody else's by now.
+            LeaseLost: Another trainer has taken over the run.
         """
         with self.unit_of_work() as work:
-            told = {"progress": progress, "log_tail": log_tail}
-            news = {name: value for name, value in told.items() if value}
-            _require(self._rows.renew(work.session, *_running(claim), **news))
+            report = {"progress": progress, "log_tail": log_tail}
+            changes = {name: value for name, value in report.items() if value}
+            _require(self._rows.renew(work.session, *_running(claim), **changes))
             cancel = select(TrainingRun.cancel_requested_at).where(TrainingRun.id == claim.run_id)
             return work.session.scalar(cancel) is not None
 
-    def note(self, claim: Claim, **found: Any) -> None:
-        """Write down what the next try need not do again. Raises `LeaseLost`."""
+    def record(self, claim: Claim, **values: Any) -> None:
+        """Record results that a later attempt need not compute again. Raises `LeaseLost`."""
         with self.unit_of_work() as work:
-            _require(self._rows.change(work.session, *_running(claim), **found))
+            _require(self._rows.change(work.session, *_running(claim), **values))
 
     def end(self, claim: Claim, status: TrainingStatus, message: str) -> None:
         """End the run. Raises `LeaseLost`."""
@@ -91,16 +91,16 @@ class Leases:
             _require(self._rows.release(work.session, *_running(claim), **ended))
         log.info("training_ended", run=claim.run_id, status=status.value, message=message)
 
-    def give_back(self, claim: Claim, message: str, *, counts: bool) -> None:
-        """Queue the run again; `counts` says whether the try was one. Raises `LeaseLost`."""
+    def requeue(self, claim: Claim, message: str, *, counts_attempt: bool) -> None:
+        """Queue the run again, with or without counting the attempt. Raises `LeaseLost`."""
         with self.unit_of_work() as work:
-            attempts = claim.attempt if counts else claim.attempt - 1
+            attempts = claim.attempt if counts_attempt else claim.attempt - 1
             queued = {"status": QUEUED, "message": message, "attempts": attempts}
             _require(self._rows.release(work.session, *_running(claim), **queued))
-        log.info("training_given_back", run=claim.run_id, message=message)
+        log.info("training_requeued", run=claim.run_id, message=message)
 
     def _end_hopeless(self, session: Session) -> None:
-        # A run without a lease was set running by hand, or by an older trainer.
+        # A running run without a lease was set to running by hand or by an older trainer.
         abandoned = (TrainingRun.status == RUNNING) & self._rows.is_free()
         idle = or_(TrainingRun.status == QUEUED, abandoned)
         ends = (
@@ -109,7 +109,7 @@ class Leases:
                 TrainingRun.attempts >= self.max_attempts,
                 TrainingStatus.FAILED,
                 f"Given up: the trainer or its training was killed in each of "
-                f"{self.max_attempts} attempts. Finished steps are kept, so a new run goes on "
+                f"{self.max_attempts} attempts. Finished steps are kept, so a new run resumes "
                 "where this one stopped",
             ),
         )

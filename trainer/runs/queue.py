@@ -1,4 +1,4 @@
-"""Training runs: one at a time, in a child process, with a clear end in every case."""
+"""Works through the queue of training runs, one at a time, each to a recorded end."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError
 from shared.inference.releases.access import Registry
-from trainer.runs.attempt import KEPT, Attempt, Commands, Killed, explained
+from trainer.runs.attempt import STEPS_KEPT, Attempt, Commands, Killed, with_disk_hint
 from trainer.runs.delivery import Delivery
 from trainer.runs.lease_keeper import Cancelled, Stopped
 from trainer.runs.leases import Claim, Leases
@@ -26,9 +26,9 @@ BEAT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Runs:
-    """Works off the training runs in the database.
+    """Executes the training runs queued in the database.
 
-    A message only says that there is something to do; so a lost one delays a run and no more.
+    A message is only a wake-up signal, so a lost one merely delays a run.
     """
 
     unit_of_work: UnitOfWork
@@ -36,39 +36,43 @@ class Runs:
     settings: TrainerSettings
     commands: Commands = field(default_factory=Commands)
     beat_seconds: float = BEAT_SECONDS
-    #: Set it to end what runs; the run goes back to the queue.
+    #: Set it to stop the current run and put it back into the queue.
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def work_off(self) -> None:
-        """Run what was abandoned or is queued, oldest first, until nothing is left.
+    def run_pending(self) -> None:
+        """Execute abandoned and queued runs, oldest first, until none is left.
 
         Raises:
             Unavailable: The database does not answer.
         """
         while not self.stopping.is_set() and (claim := self._leases.claim()) is not None:
-            log.info("training_begun", run=claim.run_id, attempt=claim.attempt)
+            log.info("training_started", run=claim.run_id, attempt=claim.attempt)
             try:
                 self._work(claim)
             except LeaseLost:
-                log.warning("training_left_to_another", run=claim.run_id)
+                log.warning("training_lease_lost", run=claim.run_id)
 
     def _work(self, claim: Claim) -> None:
         try:
             message = self._attempt(claim).run()
         except Cancelled:
-            self._leases.end(claim, TrainingStatus.CANCELLED, f"Cancelled. {KEPT}")
+            self._leases.end(claim, TrainingStatus.CANCELLED, f"Cancelled. {STEPS_KEPT}")
         except Stopped:
-            self._leases.give_back(claim, "The trainer was stopped; it goes on later", counts=False)
+            self._leases.requeue(
+                claim,
+                "The trainer was stopped; the run resumes at its next start",
+                counts_attempt=False,
+            )
         except Killed as error:
-            self._leases.give_back(claim, str(error), counts=True)
+            self._leases.requeue(claim, str(error), counts_attempt=True)
         except RayonError as error:
             self._leases.end(claim, TrainingStatus.FAILED, error.detail)
         except LeaseLost:
             raise
         except Exception as error:
             log.exception("training_crashed", run=claim.run_id)
-            said = f"{type(error).__name__}: {error}"
-            self._leases.end(claim, TrainingStatus.FAILED, explained(said, self.settings))
+            message = f"{type(error).__name__}: {error}"
+            self._leases.end(claim, TrainingStatus.FAILED, with_disk_hint(message, self.settings))
         else:
             self._leases.end(claim, TrainingStatus.FINISHED, message)
 
@@ -80,6 +84,6 @@ class Runs:
 
     @cached_property
     def _leases(self) -> Leases:
-        # Unique among trainers, and readable for whoever wonders which one has the run.
+        # Unique among trainers, and readable for a person who looks for the run's trainer.
         owner = f"trainer@{socket.gethostname()}:{os.getpid()}:{id(self):x}"
         return Leases(self.unit_of_work, owner, self.settings.max_attempts)

@@ -20,10 +20,10 @@ from PIL import Image
 from shared.db.datasets import upload_folder
 from shared.settings import StorageSettings
 from shared.storage import Storage
+from trainer.datasets.builder import VersionRequest, build
 from trainer.datasets.folder import CHALLENGE
 from trainer.datasets.loading import load
 from trainer.datasets.validation import check
-from trainer.datasets.versions import Wanted, build
 
 #: Training rows of the challenge.
 ROWS = 84_916
@@ -71,8 +71,8 @@ def _store(folder: Path) -> int:
                 storage.put_stream(f"{upload_folder('1')}/{kind}.csv", file)
         with (folder / "images.zip").open("rb") as file:
             storage.put_stream(f"{upload_folder('1')}/images.zip", file)
-        wanted = Wanted("1", "bench", 1, files=["images", "labels", "products"])
-        return build(storage, wanted, scratch).report.rows
+        request = VersionRequest("1", "bench", 1, files=["images", "labels", "products"])
+        return build(storage, request, scratch).report.rows
 
 
 def _peak_megabytes() -> float:

@@ -23,7 +23,7 @@ from trainer.monitoring.latest_dataset import latest_dataset
 from trainer.monitoring.performance.answers import MODALITIES
 from trainer.monitoring.performance.figures import ESTIMATED, TEST, past_error
 from trainer.monitoring.settings import MonitorSettings
-from trainer.runs.child_process import Workbench
+from trainer.runs.child_process import CommandRunner
 from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class ChampionScoring:
     def _score(self, champion: str, data: str) -> dict[str, Any]:
         """Run the scoring process and return its figures, as `held_out.score` describes them."""
         folder = self.trainer.work_folder / "scoring"
-        bench = Workbench(folder, self.trainer.stop_grace_seconds)
+        runner = CommandRunner(folder, self.trainer.stop_grace_seconds)
         deadline = time.monotonic() + self.trainer.time_limit_seconds
 
         def check() -> None:
@@ -106,9 +106,9 @@ class ChampionScoring:
             out = Path(temporary, "figures.json")
             command = [*self.command, str(self.registry.folder(champion)), data]
             command += ["--out", str(out), "--kept", str(folder / "kept")]
-            code = bench.run(command, folder / "scoring.log", check)
+            code = runner.run(command, folder / "scoring.log", check)
             if code:
-                last_line = bench.tail[-1] if bench.tail else ""
+                last_line = runner.tail[-1] if runner.tail else ""
                 raise ScoringFailed(f"Expected exit code 0. Received: {code}, {last_line}")
             figures: dict[str, Any] = json.loads(out.read_text())
             return figures

@@ -35,7 +35,7 @@ def write_simple(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     return folder
 
 
-def test_official_layout_alone_is_split_by_title(tmp_path: Path) -> None:
+def test_challenge_layout_without_splits_is_split_by_title(tmp_path: Path) -> None:
     data = load(write_data(tmp_path, rows=1000))
     assert data.categories.codes == (10, 2583)
     test = data.part("test")["code"].value_counts(normalize=True)
@@ -60,7 +60,7 @@ def test_images_are_found_by_name(tmp_path: Path) -> None:
         ("images/image_train.zip", "image_train/image_3_product_3.jpg"),
     ],
 )
-def test_packed_images_are_read_without_unpacking(
+def test_images_in_archives_are_read_without_unpacking(
     tmp_path: Path, archive: str, member: str
 ) -> None:
     loose = load(write_data(tmp_path))
@@ -73,7 +73,7 @@ def test_packed_images_are_read_without_unpacking(
     assert data.fingerprint == loose.fingerprint
 
 
-def test_given_splits_are_kept(tmp_path: Path) -> None:
+def test_splits_file_is_respected(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     splits = ["test" if i < 12 else "train" for i in range(60)]
     pd.DataFrame({"split": splits}).to_csv(folder / "splits.csv")
@@ -96,13 +96,13 @@ def test_weak_rows_are_trained_on_and_never_tested(tmp_path: Path) -> None:
     assert data.part("test").index.max() < 1000
 
 
-def test_weak_rows_of_unknown_categories_are_left_out(tmp_path: Path) -> None:
+def test_weak_rows_of_unknown_categories_are_ignored(tmp_path: Path) -> None:
     data = load(write_weak(write_data(tmp_path), 10, 77, 2583))
     assert data.part("weak", "weak_held")["code"].tolist() == [10, 2583]
     assert data.categories.codes == (10, 2583)
 
 
-def test_loading_twice_gives_the_same(tmp_path: Path) -> None:
+def test_loading_is_deterministic_for_a_seed(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     assert load(folder, seed=4).fingerprint == load(folder, seed=4).fingerprint
     assert load(folder, seed=4).fingerprint != load(folder, seed=5).fingerprint
@@ -114,13 +114,13 @@ def test_seed_never_moves_test_rows(tmp_path: Path) -> None:
     assert first.equals(second)
 
 
-def test_where_the_folder_lies_does_not_matter(tmp_path: Path) -> None:
+def test_fingerprint_ignores_the_location_of_the_folder(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     before = load(folder).fingerprint
     assert load(folder.rename(tmp_path.with_name("moved"))).fingerprint == before
 
 
-def test_other_images_and_labels_are_other_data(tmp_path: Path) -> None:
+def test_fingerprint_covers_images_and_labels(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     before = load(folder).fingerprint
     image = folder / "images/image_train/image_3_product_3.jpg"
@@ -134,17 +134,17 @@ def test_other_images_and_labels_are_other_data(tmp_path: Path) -> None:
     assert len({before, larger, moved, load(folder).fingerprint}) == 4
 
 
-def test_code_that_is_no_number_is_named_with_its_row(tmp_path: Path) -> None:
+def test_error_for_a_non_numeric_code_names_its_row(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"'dix' in row 7"):
         load(write_data(tmp_path, row7="dix"))
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_error_for_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"X_train_update\.csv"):
         load(tmp_path)
 
 
-def test_labels_of_other_rows_are_refused(tmp_path: Path) -> None:
+def test_labels_for_different_rows_are_refused(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
     labels.iloc[:-1].to_csv(folder / "Y_train_CVw08PX.csv")
@@ -152,7 +152,7 @@ def test_labels_of_other_rows_are_refused(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_labels_in_another_order_meet_their_rows(tmp_path: Path) -> None:
+def test_labels_are_matched_by_row_number(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     before = load(folder).rows["code"]
     labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
@@ -160,7 +160,7 @@ def test_labels_in_another_order_meet_their_rows(tmp_path: Path) -> None:
     assert load(folder).rows["code"].equals(before)
 
 
-def test_own_columns_and_categories_are_enough(tmp_path: Path) -> None:
+def test_simple_layout_is_read(tmp_path: Path) -> None:
     text = (
         'designation,description,image,prdtypecode\n"Stylo, bleu","a\nb",pics/a.png,1\nPen,,b.png,2'
     )
@@ -176,26 +176,26 @@ def test_own_columns_and_categories_are_enough(tmp_path: Path) -> None:
     assert data.official_share == {}
 
 
-def test_spreadsheets_with_semicolons_are_read(tmp_path: Path) -> None:
+def test_semicolon_separated_files_are_read(tmp_path: Path) -> None:
     data = load(write_simple(tmp_path, "designation;prdtypecode\nNA;10.0\nnull;20\n"))
     assert data.rows["designation"].tolist() == ["NA", "null"]
     assert data.categories.codes == (10, 20)
 
 
-def test_labels_apart_without_numbers_go_by_order(tmp_path: Path) -> None:
+def test_labels_file_without_row_numbers_is_matched_by_order(tmp_path: Path) -> None:
     folder = write_simple(tmp_path, ",designation\n7,a\n9,b\n")
     (folder / "labels.csv").write_text("prdtypecode\n2\n1\n")
     assert load(folder).rows["code"].to_dict() == {7: 2, 9: 1}
 
 
-def test_class_with_one_row_is_trained_on(tmp_path: Path) -> None:
+def test_category_with_one_row_is_trained_on(tmp_path: Path) -> None:
     folder = write_data(tmp_path, rows=300, row8=99)
     data = load(folder)
     assert data.rows.loc[8, "part"] == "train"
     assert data.categories.codes == (10, 99, 2583)
 
 
-def test_data_without_any_image_is_read(tmp_path: Path) -> None:
+def test_dataset_without_images_is_read(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     shutil.rmtree(folder / "images")
     data = load(folder)
@@ -203,22 +203,24 @@ def test_data_without_any_image_is_read(tmp_path: Path) -> None:
     assert len(data.part("train", image=True)) == 0
 
 
-def test_one_class_only_is_refused(tmp_path: Path) -> None:
+def test_single_category_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="two or more categories"):
         load(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,1\n"))
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("designation,prdtypecode\ncaf\xe9,1\n".encode("latin-1"), "UTF-8"),
-        (b'designation,prdtypecode\n"never closed,1\n', "not a CSV file"),
+        (b'designation,prdtypecode\n"never closed,1\n', r"Expected products\.csv to be CSV"),
         (b"designation,prdtypecode\na,1,surplus\nb,2,surplus\n", "Expected 2 columns"),
         (b"", r"Expected the columns \['designation'\]"),
         (b"title,prdtypecode\na,1\n", r"Expected the columns \['designation'\]"),
     ],
 )
-def test_files_that_are_no_tables_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_files_that_are_not_tables_are_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     (tmp_path / "products.csv").write_bytes(content)
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises(InvalidInput, match=message):
         load(tmp_path)

@@ -12,12 +12,12 @@ products = st.lists(st.tuples(titles, st.sampled_from([10, 20, 30])), min_size=1
 
 
 def frame(rows: list[tuple[str, int]]) -> pd.DataFrame:
-    found = pd.DataFrame(rows, columns=["designation", "code"])
-    return found.assign(description="", image_name=[f"{i}.jpg" for i in range(len(rows))])
+    table = pd.DataFrame(rows, columns=["designation", "code"])
+    return table.assign(description="", image_name=[f"{i}.jpg" for i in range(len(rows))])
 
 
 @given(products)
-def test_same_title_is_on_one_side(rows: list[tuple[str, int]]) -> None:
+def test_products_with_equal_titles_share_a_part(rows: list[tuple[str, int]]) -> None:
     table = frame(rows)
     keys = [
         split_key(title) or name
@@ -27,31 +27,31 @@ def test_same_title_is_on_one_side(rows: list[tuple[str, int]]) -> None:
 
 
 @given(products)
-def test_every_category_is_trained_on(rows: list[tuple[str, int]]) -> None:
+def test_every_category_has_training_rows(rows: list[tuple[str, int]]) -> None:
     table = frame(rows)
     trained = table["code"][hashed_parts(table) == "train"]
     assert set(trained) == set(table["code"])
 
 
-def test_rows_stay_where_they_are_when_others_come() -> None:
+def test_rows_keep_their_part_when_others_are_added() -> None:
     table = frame([(f"produit {i}", 10 + i % 2) for i in range(2000)])
     before, after = hashed_parts(table[:1000]), hashed_parts(table)
     assert before.equals(after[:1000])
     assert 150 < (after == "test").sum() < 250
 
 
-def test_three_titles_of_a_category_are_enough_to_measure() -> None:
+def test_three_titles_of_a_category_fill_all_parts() -> None:
     parts = hashed_parts(frame([(title, code) for title in "abc" for code in (10,)]))
     assert sorted(parts) == ["test", "train", "validation"]
 
 
-def test_title_is_spared_only_if_each_of_its_categories_has_another() -> None:
+def test_title_is_held_out_only_if_each_of_its_categories_has_another() -> None:
     rows = frame([("a", 10), ("b", 10), ("a", 20)])
     assert hashed_parts(rows).tolist() == ["train", "test", "train"]
 
 
 @pytest.mark.parametrize("second_titles", [0, 2])
-def test_as_many_categories_as_rows_are_split_soon(second_titles: int) -> None:
+def test_splitting_as_many_categories_as_rows_is_fast(second_titles: int) -> None:
     rows = [(f"produit {number}", number) for number in range(50_000)]
     rows += [(f"encore {number}", number) for number in range(second_titles)]
     started = time.monotonic()
@@ -61,6 +61,6 @@ def test_as_many_categories_as_rows_are_split_soon(second_titles: int) -> None:
     assert (parts != "train").sum() <= second_titles
 
 
-def test_case_accents_and_punctuation_make_no_difference() -> None:
+def test_split_key_ignores_case_accents_and_punctuation() -> None:
     assert split_key("Été, à la PLAGE!") == split_key("ete a la plage")
     assert split_key("lot de 2") != split_key("lot de 3")

@@ -15,7 +15,7 @@ from trainer.datasets.validation import check, run_check
 
 
 def found(report: DatasetReport) -> dict[str, tuple[int, tuple[int | str, ...]]]:
-    return {one.code: (one.count, one.rows) for one in report.findings}
+    return {finding.code: (finding.count, finding.rows) for finding in report.findings}
 
 
 def image() -> bytes:
@@ -33,13 +33,13 @@ def write_good(folder: Path, rows: int = 20) -> Path:
     return write_simple(folder, "\n".join(lines))
 
 
-def test_good_data_has_no_findings(tmp_path: Path) -> None:
+def test_valid_dataset_has_no_findings(tmp_path: Path) -> None:
     report = check(write_good(tmp_path), deep=True)
     assert report == DatasetReport(rows=20, classes=2, images=20)
     assert report.is_trainable
 
 
-def test_missing_and_broken_images_are_counted_and_named(tmp_path: Path) -> None:
+def test_missing_and_broken_images_are_counted_and_listed(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     for row in range(12):
         (folder / "images" / f"{row}.png").unlink()
@@ -52,14 +52,14 @@ def test_missing_and_broken_images_are_counted_and_named(tmp_path: Path) -> None
     assert report.is_trainable
 
 
-def test_image_that_is_cut_off_is_found_by_a_deep_check(tmp_path: Path) -> None:
+def test_truncated_image_is_found_by_a_deep_check(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     (folder / "images" / "3.png").write_bytes(image()[:50])
     assert check(folder).findings == ()
     assert found(check(folder, deep=True)) == {"unreadable_pictures": (1, (3,))}
 
 
-def test_no_images_at_all_is_a_warning(tmp_path: Path) -> None:
+def test_dataset_without_images_is_a_warning(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     shutil.rmtree(folder / "images")
     report = check(folder)
@@ -67,7 +67,7 @@ def test_no_images_at_all_is_a_warning(tmp_path: Path) -> None:
     assert report.is_trainable
 
 
-def test_all_images_broken_is_a_warning(tmp_path: Path) -> None:
+def test_only_broken_images_are_a_warning(tmp_path: Path) -> None:
     folder = write_good(tmp_path)
     for path in (folder / "images").iterdir():
         path.write_bytes(b"")
@@ -76,7 +76,7 @@ def test_all_images_broken_is_a_warning(tmp_path: Path) -> None:
     assert report.is_trainable
 
 
-def test_texts_ids_and_labels_are_looked_at(tmp_path: Path) -> None:
+def test_texts_ids_and_labels_are_checked(tmp_path: Path) -> None:
     rows = [
         "id,designation,description,prdtypecode",
         "a,stylo,bleu,1",
@@ -101,7 +101,7 @@ def test_texts_ids_and_labels_are_looked_at(tmp_path: Path) -> None:
     }
 
 
-def test_codes_given_are_the_ones_that_are_known(tmp_path: Path) -> None:
+def test_codes_outside_the_allowed_ones_are_reported(tmp_path: Path) -> None:
     assert found(check(write_good(tmp_path), categories=[10]))["unknown_codes"][0] == 10
 
 
@@ -111,7 +111,7 @@ def test_labels_that_are_not_integers_are_an_error(tmp_path: Path) -> None:
     assert not report.is_trainable
 
 
-def test_label_column_of_another_length_is_an_error(tmp_path: Path) -> None:
+def test_labels_of_a_different_length_are_an_error(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
     labels.iloc[:-2].to_csv(folder / "Y_train_CVw08PX.csv")
@@ -120,28 +120,28 @@ def test_label_column_of_another_length_is_an_error(tmp_path: Path) -> None:
     assert not report.is_trainable
 
 
-def test_row_number_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+def test_duplicate_row_number_is_an_error(tmp_path: Path) -> None:
     report = check(write_simple(tmp_path, ",designation,prdtypecode\n4,a,1\n4,b,2\n"))
     assert found(report)["duplicate_ids"] == (1, (4,))
     assert not report.is_trainable
 
 
-def test_one_class_is_an_error(tmp_path: Path) -> None:
+def test_single_category_is_an_error(tmp_path: Path) -> None:
     report = check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,1\n"))
-    assert [one.code for one in report.errors] == ["too_few_classes"]
+    assert [finding.code for finding in report.errors] == ["too_few_classes"]
 
 
-def test_more_classes_than_anybody_means_are_an_error(tmp_path: Path) -> None:
+def test_more_categories_than_the_limit_are_an_error(tmp_path: Path) -> None:
     lines = [f"produit {number},{number}" for number in range(5_001)]
     report = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines])))
     [fault] = report.errors
     assert fault.code == "too_many_classes"
-    assert "Received: 5001 in 5001 rows. Is `prdtypecode` the product's id?" in fault.message
+    assert "Received: 5001 in 5001 rows. Does `prdtypecode` contain product ids?" in fault.message
     fewer = check(write_simple(tmp_path, "\n".join(["designation,prdtypecode", *lines[1:]])))
     assert fewer.is_trainable
 
 
-def test_two_classes_are_enough(tmp_path: Path) -> None:
+def test_two_categories_are_trainable(tmp_path: Path) -> None:
     assert check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).is_trainable
 
 
@@ -151,29 +151,29 @@ def test_empty_table_is_an_error(tmp_path: Path) -> None:
 
 def test_missing_label_column_is_an_error(tmp_path: Path) -> None:
     report = check(write_simple(tmp_path, "designation\na\nb\n"))
-    assert [one.code for one in report.errors] == ["no_labels"]
+    assert [finding.code for finding in report.errors] == ["no_labels"]
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
-    assert [one.code for one in check(tmp_path).errors] == ["unreadable_file"]
+    assert [finding.code for finding in check(tmp_path).errors] == ["unreadable_file"]
 
 
-def test_weak_labels_that_cannot_be_used_are_a_warning(tmp_path: Path) -> None:
+def test_weak_labels_of_unknown_categories_are_a_warning(tmp_path: Path) -> None:
     report = check(write_weak(write_data(tmp_path), 10, 77))
     assert found(report)["unknown_weak_codes"] == (1, (1001,))
     assert report.is_trainable
 
 
-def test_command_says_all_and_how_it_ended(
+def test_check_command_prints_the_report_and_returns_an_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_check(write_good(tmp_path / "good")) == 0
     folder = write_data(tmp_path, row7="dix")
     assert run_check(folder) == 1
-    said = capsys.readouterr().out
-    assert "20 rows, 2 classes, 20 images" in said
-    assert "error: Expected whole numbers" in said
-    assert "    1 rows: 7" in said
+    printed = capsys.readouterr().out
+    assert "20 rows, 2 classes, 20 images" in printed
+    assert "error: Expected whole numbers" in printed
+    assert "    1 rows: 7" in printed
 
 
 def unsafe(folder: Path, *members: zipfile.ZipInfo) -> DatasetReport:
@@ -190,7 +190,7 @@ def link() -> zipfile.ZipInfo:
 
 
 @pytest.mark.parametrize(
-    ("member", "said"),
+    ("member", "reason"),
     [
         (zipfile.ZipInfo("../a.png"), "outside"),
         (zipfile.ZipInfo("/etc/a.png"), "outside"),
@@ -198,12 +198,12 @@ def link() -> zipfile.ZipInfo:
         (link(), "link"),
     ],
 )
-def test_unsafe_archives_are_refused(tmp_path: Path, member: zipfile.ZipInfo, said: str) -> None:
+def test_unsafe_archives_are_refused(tmp_path: Path, member: zipfile.ZipInfo, reason: str) -> None:
     (fault,) = unsafe(tmp_path, member).errors
-    assert said in fault.message
+    assert reason in fault.message
 
 
-def test_archive_that_unpacks_to_too_much_is_refused(
+def test_archive_above_the_size_limits_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainer.datasets.images.MAX_UNPACKED", 1)
@@ -214,20 +214,20 @@ def test_archive_that_unpacks_to_too_much_is_refused(
     assert "at most 1 files" in fault.message
 
 
-def test_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_invalid_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK no archive")
     (fault,) = check(write_simple(tmp_path, "designation,prdtypecode\na,1\nb,2\n")).errors
     assert "Expected a ZIP archive" in fault.message
 
 
-def test_names_of_an_archive_are_listed_without_what_a_mac_adds(tmp_path: Path) -> None:
+def test_macos_metadata_in_an_archive_is_ignored(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for name in ("photos/", "photos/a.png", "__MACOSX/photos/._a.png"):
             archive.writestr(name, b"x" if not name.endswith("/") else b"")
     assert [*ZipImages(tmp_path / "images.zip")] == ["photos/a.png"]
 
 
-def test_too_many_images_are_refused_before_they_are_listed(
+def test_member_limit_of_an_archive_applies_before_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:

@@ -12,12 +12,13 @@ from shared.db.datasets import images_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from trainer.datasets import tables, versions
+from trainer.datasets import builder, tables
+from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
 from trainer.datasets.images import read_image
 from trainer.datasets.loading import load
-from trainer.datasets.versions import Built, LabelledJob, Wanted, build, load_version
+from trainer.datasets.versions import load_version
 
-Make = Callable[..., Built]
+Make = Callable[..., BuiltVersion]
 
 
 def image(colour: str) -> bytes:
@@ -29,8 +30,8 @@ def image(colour: str) -> bytes:
 def packed(**images: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for name, one in images.items():
-            archive.writestr(f"photos/{name}.png", one)
+        for name, image_bytes in images.items():
+            archive.writestr(f"photos/{name}.png", image_bytes)
     return content.getvalue()
 
 
@@ -49,14 +50,14 @@ def storage(tmp_path: Path) -> Storage:
 def make(storage: Storage, tmp_path: Path) -> Make:
     def _make(
         version: int, files: dict[str, bytes], base: int | None = None, **changes: Any
-    ) -> Built:
+    ) -> BuiltVersion:
         scratch = tmp_path / f"scratch-{version}"
         scratch.mkdir()
         names = {kind: f"{kind}.zip" if kind == "images" else f"{kind}.csv" for kind in files}
         for kind, content in files.items():
             storage.put_at(f"{upload_folder(str(version))}/{names[kind]}", content)
-        wanted = Wanted(str(version), "shop", version, base, sorted(files), **changes)
-        return build(storage, wanted, scratch)
+        request = VersionRequest(str(version), "shop", version, base, sorted(files), **changes)
+        return build(storage, request, scratch)
 
     return _make
 
@@ -65,7 +66,9 @@ def rows_of(storage: Storage, version: int, cache: Path = Path("unused")) -> Any
     return load_version(storage, "shop", version, cache).rows.set_index("id")
 
 
-def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Path) -> None:
+def test_version_contains_the_uploaded_rows_and_images(
+    make: Make, storage: Storage, tmp_path: Path
+) -> None:
     red = image("red")
     built = make(
         1,
@@ -76,7 +79,7 @@ def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Pat
         },
     )
     assert (built.report.rows, built.report.classes, built.report.images) == (30, 2, 1)
-    found = {one.code: one.count for one in built.report.findings}
+    found = {finding.code: finding.count for finding in built.report.findings}
     assert found == {"missing_pictures": 28, "unreadable_pictures": 1}
     data = load_version(storage, "shop", 1, tmp_path / "cache")
     assert data.fingerprint == built.fingerprint
@@ -89,7 +92,7 @@ def test_version_holds_what_was_sent(make: Make, storage: Storage, tmp_path: Pat
     assert {"train", "test", "validation"} == set(rows["part"])
 
 
-def test_same_content_has_the_same_fingerprint(make: Make) -> None:
+def test_equal_content_has_an_equal_fingerprint(make: Make) -> None:
     lines = table(range(12)).splitlines()
     first = make(1, {"products": b"\n".join(lines)})
     again = make(2, {"products": b"\n".join([lines[0], *reversed(lines[1:])])})
@@ -98,7 +101,7 @@ def test_same_content_has_the_same_fingerprint(make: Make) -> None:
     assert first.fingerprint != other.fingerprint
 
 
-def test_new_version_adds_replaces_and_removes(make: Make, storage: Storage) -> None:
+def test_new_version_adds_replaces_and_removes_rows(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(40))})
     before = rows_of(storage, 1)
     change = b"id,designation,prdtypecode\np3,autre titre,30\nnew,nouveau,10\n"
@@ -106,12 +109,12 @@ def test_new_version_adds_replaces_and_removes(make: Make, storage: Storage) -> 
     after = rows_of(storage, 2)
     assert set(after.index) == (set(before.index) | {"new"}) - {"p5"}
     assert after.loc["p3", ["designation", "code"]].tolist() == ["autre titre", 30]
-    found = {one.code: one.rows for one in built.report.findings}
+    found = {finding.code: finding.rows for finding in built.report.findings}
     assert found["unknown_ids"] == ("nobody",)
     pd.testing.assert_frame_equal(rows_of(storage, 1), before)
 
 
-def test_old_rows_stay_on_their_side(make: Make, storage: Storage) -> None:
+def test_existing_rows_keep_their_part(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(50))})
     make(2, {"products": table(range(45, 300), (10, 20, 30))}, base=1)
     before, after = rows_of(storage, 1)["part"], rows_of(storage, 2)["part"]
@@ -119,7 +122,7 @@ def test_old_rows_stay_on_their_side(make: Make, storage: Storage) -> None:
     assert 15 < (after == "test").sum() < 50
 
 
-def test_row_with_the_title_of_an_old_one_joins_its_side(make: Make, storage: Storage) -> None:
+def test_row_with_an_existing_title_joins_its_part(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(50))})
     twins = table(range(50)).replace(b"\np", b"\ntwin").replace(b"produit", b"PRODUIT")
     make(2, {"products": twins}, base=1)
@@ -127,7 +130,7 @@ def test_row_with_the_title_of_an_old_one_joins_its_side(make: Make, storage: St
     assert all(parts[f"twin{i}"] == parts[f"p{i}"] for i in range(50))
 
 
-def test_labels_of_people_come_in_with_their_products(make: Make, storage: Storage) -> None:
+def test_labelled_jobs_are_added_with_their_products(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(10))})
     uri = storage.put("images", image("blue"))
     jobs = [
@@ -146,16 +149,16 @@ def test_labels_of_people_come_in_with_their_products(make: Make, storage: Stora
     assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
 
 
-def test_image_that_many_rows_name_is_read_once(
+def test_image_referenced_by_many_rows_is_read_once(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
 
-    def note(reference: str) -> bytes:
+    def record(reference: str) -> bytes:
         read.append(reference.rpartition("/")[2])
         return read_image(reference)
 
-    monkeypatch.setattr(versions, "read_image", note)
+    monkeypatch.setattr(builder, "read_image", record)
     lines = [f"{n},produit {n},{'ab'[n % 2]}.png,{10 + n % 2}" for n in range(20)]
     products = "\n".join(["id,designation,image,prdtypecode", *lines, "x,rien,c.png,10"])
     images = packed(a=image("red"), b=image("blue"), c=b"no image")
@@ -174,20 +177,20 @@ def test_image_of_many_jobs_is_copied_once(
 ) -> None:
     uri = storage.put("images", image("red"))
     jobs = [LabelledJob(str(n), "a", "", uri, 10 + n % 2) for n in range(5)]
-    gone = LabelledJob("gone", "b", "", "images/00/gone", 10)
+    deleted = LabelledJob("gone", "b", "", "images/00/gone", 10)
     read: list[str] = []
     get = storage.get
 
-    def note(uri: str) -> bytes:
+    def record(uri: str) -> bytes:
         read.append(uri)
         return get(uri)
 
-    monkeypatch.setattr(storage, "get", note)
-    assert make(1, {}, jobs=[*jobs, gone, gone]).report.images == 5
+    monkeypatch.setattr(storage, "get", record)
+    assert make(1, {}, jobs=[*jobs, deleted, deleted]).report.images == 5
     assert read == [uri, "images/00/gone"]
 
 
-def test_products_without_ids_get_ones_that_nobody_has(make: Make, storage: Storage) -> None:
+def test_products_without_ids_get_unique_ids(make: Make, storage: Storage) -> None:
     plain = b"designation,prdtypecode\na,1\nb,2\n"
     make(1, {"products": plain})
     make(2, {"products": plain}, base=1)
@@ -210,7 +213,7 @@ def test_products_without_ids_get_ones_that_nobody_has(make: Make, storage: Stor
         ),
     ],
 )
-def test_data_that_cannot_be_trained_on_becomes_no_version(
+def test_untrainable_data_is_not_stored(
     make: Make,
     storage: Storage,
     files: dict[str, bytes],
@@ -218,26 +221,26 @@ def test_data_that_cannot_be_trained_on_becomes_no_version(
 ) -> None:
     built = make(1, files)
     assert built.fingerprint is None
-    assert [one.code for one in built.report.errors] == [code]
+    assert [finding.code for finding in built.report.errors] == [code]
     with pytest.raises(NotFound):
         rows_of(storage, 1)
 
 
-def test_versions_have_no_more_classes_together_than_one_may(
+def test_category_limit_covers_base_and_new_rows_together(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "MAX_CODES", 3)
     assert make(1, {"products": table(range(4), (10, 20))}).fingerprint
     built = make(2, {"products": table(range(4, 8), (30, 40))}, base=1)
-    assert [one.code for one in built.report.errors] == ["too_many_classes"]
+    assert [finding.code for finding in built.report.errors] == ["too_many_classes"]
 
 
-def test_removing_all_but_one_class_is_refused(make: Make, storage: Storage) -> None:
+def test_removing_all_but_one_category_is_refused(make: Make, storage: Storage) -> None:
     make(1, {"products": table(range(4))})
     assert make(2, {}, base=1, remove=["p1", "p3"]).fingerprint is None
 
 
-def test_building_again_gives_the_same(make: Make, storage: Storage, tmp_path: Path) -> None:
+def test_building_again_has_the_same_result(make: Make, storage: Storage, tmp_path: Path) -> None:
     files = {"products": table(range(20)), "images": packed(**{"1": image("red")})}
     first = make(1, files)
     (tmp_path / "scratch-1").rename(tmp_path / "old")
@@ -245,13 +248,14 @@ def test_building_again_gives_the_same(make: Make, storage: Storage, tmp_path: P
     assert len(storage.folders(images_folder("shop"))) == 1
 
 
-def test_images_of_a_distant_storage_come_when_they_are_read(tmp_path: Path) -> None:
-    distant = Storage(StorageSettings(url=f"memory://{tmp_path}"))
+def test_images_in_remote_storage_are_downloaded_on_first_read(tmp_path: Path) -> None:
+    remote = Storage(StorageSettings(url=f"memory://{tmp_path}"))
     (tmp_path / "scratch").mkdir()
-    distant.put_at("uploads/1/products.csv", table(range(20)))
-    distant.put_at("uploads/1/images.zip", packed(**{"1": image("red")}))
-    build(distant, Wanted("1", "shop", 1, None, ["products", "images"]), tmp_path / "scratch")
-    data = load_version(distant, "shop", 1, tmp_path / "cache")
+    remote.put_at("uploads/1/products.csv", table(range(20)))
+    remote.put_at("uploads/1/images.zip", packed(**{"1": image("red")}))
+    request = VersionRequest("1", "shop", 1, None, ["products", "images"])
+    build(remote, request, tmp_path / "scratch")
+    data = load_version(remote, "shop", 1, tmp_path / "cache")
     rows: Any = data.rows.set_index("id")
     path = Path(rows.loc["p1", "image"])
     assert not path.exists()
@@ -259,7 +263,7 @@ def test_images_of_a_distant_storage_come_when_they_are_read(tmp_path: Path) -> 
     assert path.read_bytes() == image("red")
 
 
-def test_training_reads_a_version_by_its_name(
+def test_version_is_loaded_by_its_reference(
     make: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -274,7 +278,7 @@ def test_training_reads_a_version_by_its_name(
         load(Path("Shop@1"))
 
 
-def test_full_storage_is_said(
+def test_full_storage_raises_unavailable(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> str:
@@ -287,7 +291,7 @@ def test_full_storage_is_said(
         rows_of(storage, 1)
 
 
-def test_nothing_of_the_scratch_folder_is_needed_afterwards(
+def test_version_does_not_depend_on_the_scratch_folder(
     make: Make, storage: Storage, tmp_path: Path
 ) -> None:
     make(1, {"products": table(range(20))})

@@ -1,0 +1,272 @@
+"""Builds versions of datasets from uploaded files, an earlier version and labelled jobs.
+
+`trainer.datasets.versions` defines the format. An image is stored once for all versions of a
+dataset, by content, and no version's files are changed for another version.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shared.db.datasets import (
+    ROWS_FILE,
+    VERSION_FILE,
+    images_folder,
+    upload_folder,
+    version_folder,
+)
+from shared.errors import InvalidInput, NotFound
+from shared.storage import Storage
+from trainer.datasets.findings import DatasetReport, Finding, error, warning
+from trainer.datasets.folder import tables, with_images
+from trainer.datasets.images import images_in, is_readable, read_image
+from trainer.datasets.split import hashed_parts
+from trainer.datasets.tables import (
+    category_names,
+    labelled,
+    too_few_categories,
+    too_many_categories,
+)
+from trainer.datasets.validation import image_findings, row_findings
+from trainer.datasets.versions import COLUMNS, SCHEMA, STORED_IMAGE, StoredVersion, read_version
+
+
+@dataclass(frozen=True)
+class LabelledJob:
+    """A job with the category that a person assigned."""
+
+    id: str
+    designation: str
+    description: str
+    image_uri: str | None
+    code: int
+
+
+@dataclass(frozen=True)
+class VersionRequest:
+    """Sources of a new version.
+
+    Attributes:
+        id: Id of the version's row, under which its uploads are stored.
+        base: Earlier version whose rows stay unless they are replaced or removed.
+        files: Uploaded kinds out of `products`, `labels`, `images`, `categories`.
+        remove: Ids of rows to leave out.
+        jobs: Labelled jobs to add; each becomes a row with its own id.
+        attempt: Number of the attempt, from 1.
+    """
+
+    id: str
+    name: str
+    version: int
+    base: int | None = None
+    files: Sequence[str] = ()
+    remove: Sequence[str] = ()
+    jobs: Iterable[LabelledJob] = ()
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class BuiltVersion:
+    """Result of a build; the fingerprint is `None` if no version was stored."""
+
+    report: DatasetReport
+    fingerprint: str | None
+
+
+def build(
+    storage: Storage,
+    request: VersionRequest,
+    scratch: Path,
+    on_progress: Callable[[], None] = lambda: None,
+) -> BuiltVersion:
+    """Check the sources of a version and store it if it can be trained on.
+
+    The build is idempotent, so it may be interrupted at any moment and repeated.
+
+    Args:
+        storage: Contains the uploads and receives the version.
+        request: Sources of the version.
+        scratch: Empty folder for the files that are being read.
+        on_progress: Called often, at least once per image; an exception aborts the build.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+        OSError: The disk of `scratch` is full.
+    """
+    try:
+        return _Builder(storage, request, scratch, on_progress).build()
+    except InvalidInput as fault:
+        findings = (error("unreadable_file", fault.detail),)
+        return BuiltVersion(DatasetReport(findings=findings), None)
+
+
+@dataclass
+class _Builder:
+    storage: Storage
+    request: VersionRequest
+    scratch: Path
+    on_progress: Callable[[], None]
+    findings: list[Finding] = field(default_factory=list)
+
+    def build(self) -> BuiltVersion:
+        base = StoredVersion(pd.DataFrame(columns=COLUMNS), {})
+        if self.request.base is not None:
+            base = read_version(self.storage, self.request.name, self.request.base)
+        uploaded, names = self._uploaded_rows()
+        new = pd.concat([uploaded, self._job_rows()], ignore_index=True)
+        new = new.drop_duplicates("id", keep="last")
+        rows = pd.concat([self._kept_rows(base.rows, new), new], ignore_index=True)
+        rows = rows.sort_values("id", ignore_index=True)
+        if not self._has_errors():
+            self.findings += too_few_categories(rows["prdtypecode"])
+        if not self._has_errors():
+            self.findings += too_many_categories(rows["prdtypecode"])
+        fingerprint = None
+        if not self._has_errors():
+            rows["split"] = _splits(rows)
+            fingerprint = self._store_version(rows, base.names | names)
+        return BuiltVersion(_report(rows, self.findings), fingerprint)
+
+    def _has_errors(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def _uploaded_rows(self) -> tuple[pd.DataFrame, dict[int, str]]:
+        """Return rows and category names of the uploaded files, and store their images."""
+        for kind in self.request.files:
+            name = f"{kind}.zip" if kind == "images" else f"{kind}.csv"
+            uri = f"{upload_folder(self.request.id)}/{name}"
+            self.storage.copy_to(uri, self.scratch / name)
+            self.on_progress()
+        names, _ = category_names(self.scratch / "categories.csv")
+        if "products" not in self.request.files:
+            return pd.DataFrame(columns=COLUMNS), names
+        rows, faults = labelled(*tables(self.scratch))
+        rows = with_images(rows, images_in(self.scratch))
+        self.findings += [*faults, *row_findings(rows, names)]
+        if faults:
+            return pd.DataFrame(columns=COLUMNS), names
+        hashes, broken = self._store_images(rows)
+        self.findings += image_findings(rows, broken)
+        return _columns(self._ids(rows), rows, hashes), names
+
+    def _store_images(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
+        """Store the rows' images; return their hashes and the rows with unreadable images."""
+        # An image that many rows reference is read and stored once.
+        stored = {"": ""}
+        for reference in rows["image"]:
+            self.on_progress()
+            if reference not in stored:
+                stored[reference] = self._store_readable(reference)
+        hashes = [stored[reference] for reference in rows["image"]]
+        is_broken = (rows["image"] != "") & (pd.Series(hashes, rows.index, dtype=object) == "")
+        return hashes, rows.index[is_broken]
+
+    def _store_readable(self, reference: str) -> str:
+        """Store an uploaded image and return its hash; empty if it cannot be read."""
+        try:
+            content = read_image(reference) if is_readable(reference) else None
+        except (NotFound, InvalidInput):
+            content = None
+        return "" if content is None else self._store_image(content)
+
+    def _store_image(self, content: bytes) -> str:
+        return self.storage.put(images_folder(self.request.name), content).rpartition("/")[2]
+
+    def _ids(self, rows: pd.DataFrame) -> list[str]:
+        """Return the products' own ids, else version and row number; both made unique."""
+        seen: dict[str, int] = {}
+        ids = []
+        for number, id_ in zip(rows.index, rows["id"], strict=True):
+            name = id_ or f"{self.request.version}-{number}"
+            seen[name] = seen.get(name, 0) + 1
+            ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        return ids
+
+    def _job_rows(self) -> pd.DataFrame:
+        rows = []
+        stored: dict[str | None, str] = {None: ""}
+        for job in self.request.jobs:
+            self.on_progress()
+            if job.image_uri is not None and job.image_uri not in stored:
+                stored[job.image_uri] = self._copy_image(job.image_uri)
+            texts = job.designation, job.description
+            rows.append((f"job-{job.id}", *texts, stored[job.image_uri], job.code, ""))
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def _copy_image(self, uri: str) -> str:
+        """Copy a job's image to the dataset and return its hash; empty if it was deleted."""
+        try:
+            return self._store_image(self.storage.get(uri))
+        except NotFound:
+            return ""
+
+    def _kept_rows(self, base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+        """Return the base's rows that are neither removed nor replaced."""
+        unknown = sorted(set(self.request.remove) - set(base["id"]))
+        if unknown:
+            text = "Ids to remove are not in the base version"
+            self.findings.append(warning("unknown_ids", text, unknown))
+        is_removed = base["id"].isin(list(self.request.remove))
+        # A replaced row keeps its part: a row once used for testing is never trained on.
+        parts = dict(zip(base["id"], base["split"], strict=True))
+        new["split"] = [parts.get(id_, "") for id_ in new["id"]]
+        return base[~is_removed & ~base["id"].isin(new["id"])]
+
+    def _store_version(self, rows: pd.DataFrame, names: dict[int, str]) -> str:
+        codes = sorted(int(code) for code in rows["prdtypecode"].unique())
+        categories = [[code, names.get(code, str(code))] for code in codes]
+        fingerprint = _fingerprint(rows, categories)
+        about = {"fingerprint": fingerprint, "categories": categories}
+        path = self.scratch / ROWS_FILE
+        table = pa.Table.from_pandas(
+            rows[COLUMNS].rename(columns={"image": STORED_IMAGE}), SCHEMA, preserve_index=False
+        )
+        pq.write_table(table, path, compression="zstd")
+        folder = version_folder(self.request.name, self.request.version)
+        with path.open("rb") as file:
+            self.storage.put_stream(f"{folder}/{ROWS_FILE}", file)
+        self.storage.put_at(f"{folder}/{VERSION_FILE}", json.dumps(about).encode())
+        return fingerprint
+
+
+def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": ids,
+            "designation": rows["designation"].to_numpy(object),
+            "description": rows["description"].to_numpy(object),
+            "image": hashes,
+            "prdtypecode": rows["code"].to_numpy(np.int64),
+            "split": "",
+        }
+    )
+
+
+def _splits(rows: pd.DataFrame) -> pd.Series:
+    texts = rows.assign(image_name=rows["image"], code=rows["prdtypecode"])
+    return hashed_parts(texts, kept=rows["split"][rows["split"] != ""])
+
+
+def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]]) -> str:
+    """Return the SHA-256 over categories and rows, which are sorted by id."""
+    digest = hashlib.sha256(json.dumps(categories).encode())
+    for row in zip(*(rows[name] for name in COLUMNS), strict=True):
+        digest.update(json.dumps([str(value) for value in row]).encode())
+    return digest.hexdigest()
+
+
+def _report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
+    return DatasetReport(
+        rows=len(rows),
+        classes=rows["prdtypecode"].nunique(),
+        images=int((rows["image"] != "").sum()),
+        findings=tuple(findings),
+    )
