@@ -4,6 +4,7 @@ Safe are requests that may reach the service twice: reading, putting, deleting, 
 Idempotency-Key.
 """
 
+import functools
 import importlib.metadata
 import os
 import random
@@ -138,8 +139,14 @@ def _tls_context() -> ssl.SSLContext:
 
     SSL_CERT_FILE and SSL_CERT_DIR replace both.
     """
+    return _trusting(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
+    # Shared by all clients: reading the store takes 20 ms.
     context = httpx.create_ssl_context()
-    if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+    if not (file or folder):
         # The system's store may hold a private authority, which certifi cannot know.
         context.load_default_certs()
     return context
