@@ -40,7 +40,7 @@ def documents(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def documents_of(path: Path) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(path.read_text()))
+    return list(yaml.load_all(path.read_text(), yaml.CSafeLoader))
 
 
 def of_kind(kind: str, folder: str = "base") -> dict[str, dict[str, Any]]:
@@ -54,7 +54,7 @@ def of_kind(kind: str, folder: str = "base") -> dict[str, dict[str, Any]]:
 
 def compose() -> dict[str, dict[str, Any]]:
     """Services of Compose that run an image of ours, but those that make secrets and a bucket."""
-    services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
+    services = yaml.load((PROJECT / "docker-compose.yml").read_text(), yaml.CSafeLoader)["services"]
     return {
         name: service
         for name, service in services.items()
