@@ -1,5 +1,6 @@
-"""Shows what a dataset is like, before anything is trained on it.
+"""Describes a dataset before anything is trained on it.
 
-`material` reads it; `measure`, `languages`, `words`, `duplicates` and `images` count; `charts`
-draws; `page` puts it all on one page. `rayon.ipynb` calls the same, step by step.
+`material` reads it; `measure`, `words`, `duplicates` and `images` compute statistics; `charts`
+draws them; `sections` and `page` write one HTML page. `rayon.ipynb` calls the same functions step
+by step.
 """

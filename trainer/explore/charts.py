@@ -1,4 +1,4 @@
-"""Draws tables as SVG, in the way of `trainer.pages.svg`."""
+"""Draws tables as SVG charts with `trainer.pages.svg`."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree  # nosec B405  # only writes
@@ -21,10 +21,10 @@ from trainer.pages.svg import (
 
 LABEL_WIDTH, VALUE_WIDTH = 270, 70
 LINE, BAR = 22, 14
-#: Longer names are cut; the whole one is in the tooltip and in the table.
+#: Longer labels are truncated; the tooltip and the table contain the full text.
 LABEL_CHARACTERS = 36
-#: More bars than this help nobody.
-MOST_BARS = 60
+#: Charts with more bars are unreadable.
+MAX_BARS = 60
 COLUMNS_HEIGHT = 180
 
 
@@ -32,11 +32,11 @@ def bars(values: pd.Series, *, name: str, marks: pd.Series | None = None) -> Cha
     """Draw a bar for each value, with its label and figure.
 
     Args:
-        values: From 0 on, by label.
-        name: What is counted; `share` in it makes percentages.
-        marks: Values to compare with, drawn as ticks, by the same labels.
+        values: Non-negative values by label.
+        name: Name of the quantity; if it contains `share`, values are shown as percentages.
+        marks: Reference values, drawn as ticks, by the same labels.
     """
-    values = values.head(MOST_BARS)
+    values = values.head(MAX_BARS)
     marks = None if marks is None else marks.reindex(values.index)
     largest = max([*values.fillna(0.0), *([] if marks is None else marks.fillna(0.0)), 1e-9])
     room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
@@ -55,8 +55,8 @@ def bars(values: pd.Series, *, name: str, marks: pd.Series | None = None) -> Cha
 
 
 def stacked(shares: pd.DataFrame) -> Chart:
-    """Draw a line for each row, divided into its shares, under a legend of the columns."""
-    shares = shares.head(MOST_BARS)
+    """Draw a stacked bar for each row, under a legend of the columns."""
+    shares = shares.head(MAX_BARS)
     room = WIDTH - LABEL_WIDTH - 4
     colours = _colours([str(column) for column in shares.columns])
     svg = canvas(LINE * (len(shares) + 1) + 4, f"shares of {', '.join(colours)}")
@@ -66,26 +66,28 @@ def stacked(shares: pd.DataFrame) -> Chart:
         _rectangle(legend, LABEL_WIDTH + step * place, 10, colour)
         text(legend, LABEL_WIDTH + step * place + 14, name)
     for place, (label, line_shares) in enumerate(shares.iterrows(), start=1):
-        told = ", ".join(f"{name} {figure(one, 'share')}" for name, one in line_shares.items())
-        line, start = _line(svg, place, str(label), told), float(LABEL_WIDTH)
-        for colour, one in zip(colours.values(), line_shares, strict=True):
-            _rectangle(line, start, room * one, colour)
-            start += room * one
+        tooltip = ", ".join(
+            f"{name} {figure(share, 'share')}" for name, share in line_shares.items()
+        )
+        line, start = _line(svg, place, str(label), tooltip), float(LABEL_WIDTH)
+        for colour, share in zip(colours.values(), line_shares, strict=True):
+            _rectangle(line, start, room * share, colour)
+            start += room * share
     return chart(svg)
 
 
 def columns(histogram: pd.DataFrame, *, name: str) -> Chart:
-    """Draw a histogram as `trainer.explore.measure.histogram` makes it."""
+    """Draw a histogram returned by `trainer.explore.measure.histogram`."""
     svg = canvas(COLUMNS_HEIGHT + 24, f"{name}: {len(histogram)} columns")
-    counts = [int(one) for one in histogram["products"]]
+    counts = [int(count) for count in histogram["products"]]
     step = WIDTH / max(len(counts), 1)
     for place, (low, high, count) in enumerate(
         zip(histogram["low"], histogram["high"], counts, strict=True)
     ):
         height = COLUMNS_HEIGHT * count / max(counts)
         group = ElementTree.SubElement(svg, "g")
-        told = f"{low} to {high} {name}: {figure(count, 'products')} products"
-        ElementTree.SubElement(group, "title").text = told
+        tooltip = f"{low} to {high} {name}: {figure(count, 'products')} products"
+        ElementTree.SubElement(group, "title").text = tooltip
         box(group, place * step + 1, COLUMNS_HEIGHT - height, step - 2, height, ACCENT)
         if place % 6 == 0:
             text(group, place * step + 2, str(low), y=COLUMNS_HEIGHT + 16)
@@ -93,9 +95,9 @@ def columns(histogram: pd.DataFrame, *, name: str) -> Chart:
     return chart(svg)
 
 
-def _line(svg: ElementTree.Element, place: int, label: str, told: str) -> ElementTree.Element:
+def _line(svg: ElementTree.Element, place: int, label: str, tooltip: str) -> ElementTree.Element:
     line = ElementTree.SubElement(svg, "g", {"transform": f"translate(0 {LINE * place})"})
-    ElementTree.SubElement(line, "title").text = printable(f"{label}: {told}")
+    ElementTree.SubElement(line, "title").text = printable(f"{label}: {tooltip}")
     short = label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
     text(line, LABEL_WIDTH - 8, short, anchor="end")
     return line

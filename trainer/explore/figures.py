@@ -1,15 +1,15 @@
-"""Writes numbers for people; the name of a column says what its numbers are."""
+"""Formats numbers for people; the column name determines the format."""
 
 import numbers
 
 import pandas as pd
 
-#: A narrow space that does not break, between thousands.
+#: Narrow no-break space, used as the thousands separator.
 _THIN = "\u202f"
 
 
 def figure(value: object, name: str) -> str:
-    """Write a value of a column: a percentage if it is a share; thousands apart.
+    """Format a column's value: shares as percentages, other numbers with thousands separators.
 
     >>> figure(0.1234, "share"), figure(84916, "products"), figure(7.5, "median")
     ('12.3\u202f%', '84\u202f916', '7.5')
@@ -26,7 +26,7 @@ def figure(value: object, name: str) -> str:
 
 
 def heading(name: str) -> str:
-    """A column's name as the heading of a table.
+    """Turn a column's name into a table heading.
 
     >>> heading("share_without_description")
     'Share without description'

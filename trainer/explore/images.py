@@ -1,4 +1,4 @@
-"""Looks at each image of a dataset once, one after the other, and keeps some small ones."""
+"""Reads each image of a dataset once, records its properties and keeps some thumbnails."""
 
 import hashlib
 import io
@@ -9,34 +9,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import RayonError
 from shared.inference.preparation.image import FORMATS, prepare
 
-#: Images that are read ahead; no more are in memory.
+#: Images read ahead, which bounds the number in memory.
 CHUNK = 64
-#: Longest side of a small image, and how it is packed: about 3 kB each.
-SMALL_PIXELS, SMALL_QUALITY = 112, 70
-#: Side at which an image is decoded to see whether it can be, and whether anything is on it.
-GLANCE_PIXELS = 32
-#: An image whose brightness deviates less, of 255, shows nothing.
+#: Longest side and JPEG quality of a thumbnail: about 3 kB each.
+THUMBNAIL_PIXELS, THUMBNAIL_QUALITY = 112, 70
+#: Side of the decoded preview that detects broken and blank images.
+PREVIEW_PIXELS = 32
+#: An image is blank if no channel's standard deviation, of 255, reaches this.
 BLANK_DEVIATION = 2.0
-#: EXIF: the camera was turned to its side, so width and height change places.
+#: EXIF orientations from 5 on are rotated by 90 degrees, so width and height are swapped.
 _ORIENTATION, _TURNED = 0x0112, 5
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one image is like.
+class ImageFacts:
+    """Properties of one image.
 
     Attributes:
         digest: SHA-256 of the file.
-        fault: Why it cannot be read, or empty; without an image all else is 0 or empty.
-        small: A JPEG of the image for a sheet, if one was asked for.
+        fault: Reason why the image cannot be read, or empty; if set, all else is 0 or empty.
+        thumbnail: JPEG for a contact sheet, if requested.
     """
 
     reference: str
@@ -48,24 +46,24 @@ class Look:
     digest: str = ""
     is_blank: bool = False
     fault: str = ""
-    small: bytes = b""
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What all images of a dataset are like.
+class ImageSurvey:
+    """Properties of all images of a dataset.
 
     Attributes:
-        table: By reference, with the columns of `Look` but for `small`.
-        small: JPEGs by reference, of those that were asked for and can be read.
+        table: Columns of `ImageFacts` except `thumbnail`, indexed by reference.
+        thumbnails: JPEGs by reference, for the requested images that can be read.
     """
 
     table: pd.DataFrame
-    small: dict[str, bytes]
+    thumbnails: dict[str, bytes]
 
     @property
     def readable(self) -> pd.DataFrame:
-        """Images that can be read."""
+        """Rows of the images that can be read."""
         return self.table[self.table["fault"] == ""]
 
     @property
@@ -75,50 +73,50 @@ class Looks:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Hash of each image that can be read, by reference."""
+        """Hashes of the images that can be read, by reference."""
         return dict(self.readable["digest"])
 
 
-def look_at_all(
+def survey_images(
     references: Iterable[str],
     read: Callable[[str], bytes],
     *,
-    small: Iterable[str] = (),
-    tell: Callable[[int], None] = lambda _done: None,
-) -> Looks:
-    """Look at each image once; one that is named twice, once.
+    thumbnails: Iterable[str] = (),
+    on_progress: Callable[[int], None] = lambda _done: None,
+) -> ImageSurvey:
+    """Read each distinct image once.
 
     Args:
-        references: Of images; empty ones are left out.
-        read: How a reference is read.
-        small: References to make small images of.
-        tell: Called with the number of images looked at, after each.
+        references: References of images; empty ones are ignored.
+        read: Reads an image by its reference.
+        thumbnails: References of the images to make thumbnails of.
+        on_progress: Called after each image with the number of images read.
     """
-    wanted = set(small)
+    requested = set(thumbnails)
     unique = dict.fromkeys(reference for reference in references if reference)
     lines, kept = [], {}
-    for done, look in enumerate(_looks(unique, read, wanted), start=1):
-        if look.small:
-            kept[look.reference] = look.small
-        lines.append(tuple(getattr(look, name) for name in _COLUMNS))
-        tell(done)
+    for done, facts in enumerate(_facts_in_order(unique, read, requested), start=1):
+        if facts.thumbnail:
+            kept[facts.reference] = facts.thumbnail
+        lines.append(tuple(getattr(facts, name) for name in _COLUMNS))
+        on_progress(done)
     table = pd.DataFrame(lines, columns=list(_COLUMNS)).set_index("reference")
-    return Looks(table, kept)
+    return ImageSurvey(table, kept)
 
 
 def sample(rows: pd.DataFrame, most: int, *, seed: int = 0) -> dict[int, list[str]]:
-    """Choose up to `most` different images of each category, by code."""
-    there = rows[rows["image"] != ""].drop_duplicates(["code", "image"])
-    mixed = there.sample(frac=1.0, random_state=seed)
+    """Draw up to `most` distinct images of each category, by code."""
+    distinct = rows[rows["image"] != ""].drop_duplicates(["code", "image"])
+    shuffled = distinct.sample(frac=1.0, random_state=seed)
     return {
         int(code): group.head(most).tolist()
-        for code, group in mixed["image"].groupby(mixed["code"])
+        for code, group in shuffled["image"].groupby(shuffled["code"])
     }
 
 
-def sizes(looks: Looks, *, most: int = 12) -> pd.DataFrame:
-    """Readable images by width and height, most frequent first, the rest in one line."""
-    table = looks.readable
+def sizes(survey: ImageSurvey, *, most: int = 12) -> pd.DataFrame:
+    """Count readable images by width and height, most frequent first, the rest in one line."""
+    table = survey.readable
     size = table["width"].astype(str) + " × " + table["height"].astype(str)
     counts = size.value_counts()
     kept = counts.head(most)
@@ -127,16 +125,16 @@ def sizes(looks: Looks, *, most: int = 12) -> pd.DataFrame:
     return pd.DataFrame({"images": kept, "share": kept / max(len(table), 1)})
 
 
-def kinds(looks: Looks) -> pd.DataFrame:
-    """Readable images by format and colour mode, most frequent first."""
-    table = looks.readable
+def kinds(survey: ImageSurvey) -> pd.DataFrame:
+    """Count readable images by format and colour mode, most frequent first."""
+    table = survey.readable
     counts = (table["format"] + ", " + table["mode"]).value_counts()
     return pd.DataFrame({"images": counts, "share": counts / max(len(table), 1)})
 
 
-def extent(looks: Looks) -> pd.DataFrame:
-    """Smallest, median and largest width, height and file of the readable images."""
-    table = looks.readable
+def extent(survey: ImageSurvey) -> pd.DataFrame:
+    """Return the smallest, median and largest width, height and file size of readable images."""
+    table = survey.readable
     if table.empty:
         return pd.DataFrame(columns=["smallest", "median", "largest"])
     return pd.DataFrame(
@@ -149,46 +147,47 @@ def extent(looks: Looks) -> pd.DataFrame:
     )
 
 
-def faults(looks: Looks) -> pd.DataFrame:
-    """Images that cannot be read, by what is wrong: `images` and an example's file name."""
-    broken = looks.table[looks.table["fault"] != ""]
+def faults(survey: ImageSurvey) -> pd.DataFrame:
+    """Count unreadable images by fault: `images`, and the reference of an `example`."""
+    broken = survey.table[survey.table["fault"] != ""]
     example = broken.index.to_series().groupby(broken["fault"]).first()
     counts = broken["fault"].value_counts()
     return pd.DataFrame({"images": counts, "example": example.reindex(counts.index)})
 
 
-def _looks(
-    references: Iterable[str], read: Callable[[str], bytes], small: set[str]
-) -> Iterator[Look]:
+def _facts_in_order(
+    references: Iterable[str], read: Callable[[str], bytes], thumbnails: set[str]
+) -> Iterator[ImageFacts]:
     waiting = iter(references)
-    # Pillow warns of odd metadata that does not matter here; filters are the whole process's.
+    # Pillow warns about unusual metadata, which is irrelevant here. Warning filters are global to
+    # the process, so they are set outside the threads.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
 
-        def submit() -> list[Future[Look]]:
+        def submit() -> list[Future[ImageFacts]]:
             return [
-                pool.submit(_look, reference, read, reference in small)
+                pool.submit(_facts, reference, read, reference in thumbnails)
                 for reference in islice(waiting, CHUNK)
             ]
 
         ahead = submit()
         while ahead:
-            now, ahead = ahead, submit()
-            for look in now:
-                yield look.result()
+            current, ahead = ahead, submit()
+            for future in current:
+                yield future.result()
 
 
-def _look(reference: str, read: Callable[[str], bytes], is_small: bool) -> Look:
+def _facts(reference: str, read: Callable[[str], bytes], has_thumbnail: bool) -> ImageFacts:
     try:
         content = read(reference)
-        glance = prepare(content, GLANCE_PIXELS)
+        preview = prepare(content, PREVIEW_PIXELS)
     except RayonError as error:
-        return Look(reference, fault=_kind(error))
+        return ImageFacts(reference, fault=_fault(error))
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         size, mode, form = image.size, image.mode, image.format or ""
         if image.getexif().get(_ORIENTATION, 0) >= _TURNED:
             size = (size[1], size[0])
-    return Look(
+    return ImageFacts(
         reference,
         size_bytes=len(content),
         width=size[0],
@@ -196,22 +195,23 @@ def _look(reference: str, read: Callable[[str], bytes], is_small: bool) -> Look:
         mode=mode,
         format=form,
         digest=hashlib.sha256(content).hexdigest(),
-        is_blank=bool(glance.std(axis=(0, 1)).max() < BLANK_DEVIATION),
-        small=_small(prepare(content, 2 * SMALL_PIXELS), size) if is_small else b"",
+        is_blank=bool(preview.std(axis=(0, 1)).max() < BLANK_DEVIATION),
+        thumbnail=_thumbnail(content, size) if has_thumbnail else b"",
     )
 
 
-def _small(pixels: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    """Bring an image that was made square back to its shape, and pack it."""
-    scale = SMALL_PIXELS / max(size)
+def _thumbnail(content: bytes, size: tuple[int, int]) -> bytes:
+    """Encode a thumbnail with the original aspect ratio; `prepare` makes images square."""
+    pixels = prepare(content, 2 * THUMBNAIL_PIXELS)
+    scale = THUMBNAIL_PIXELS / max(size)
     shape = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     packed = io.BytesIO()
-    Image.fromarray(pixels).resize(shape).save(packed, "JPEG", quality=SMALL_QUALITY)
+    Image.fromarray(pixels).resize(shape).save(packed, "JPEG", quality=THUMBNAIL_QUALITY)
     return packed.getvalue()
 
 
-def _kind(error: RayonError) -> str:
-    """What is wrong, without what differs from image to image."""
+def _fault(error: RayonError) -> str:
+    """Return the error without the parts that differ between images."""
     head, _, tail = error.detail.partition(". Received:")
     if not tail:
         head = error.detail.partition(": ")[0]

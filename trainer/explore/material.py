@@ -1,4 +1,4 @@
-"""What is explored: labelled products, readable names, and what the check has found."""
+"""Reads the dataset to explore, with category names and the findings of its check."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from trainer.datasets.loading import load
 from trainer.datasets.tables import category_names
 from trainer.datasets.validation import check_rows, image_findings, report, row_findings
 
-#: Parts whose labels no person gave.
+#: Parts whose labels come from other systems.
 WEAK = ("weak", "weak_held")
-#: Part of rows that cannot be split because the dataset cannot be trained on.
+#: Part of all rows if the dataset cannot be trained on and therefore is not split.
 UNSPLIT = "unsplit"
 
 
 @dataclass(frozen=True)
 class Material:
-    """Products to explore.
+    """A dataset to explore.
 
     Attributes:
-        name: Of the folder.
-        rows: One product each: `designation`, `description`, `text` as the models read it, `code`,
+        name: Name of the folder or stored version.
+        rows: One row per product: `designation`, `description`, `text` (prepared), `code`,
             `part`, `has_text`, `image` (a reference for `read`, or empty), `image_bytes`.
-        names: Readable name of each category that occurs, by code.
-        official_share: Share of each category in official data, where known.
-        read: How an image's reference is read.
-        checked: The rows that the check looked at, with `image_name` and `image`.
-        findings: What is wrong with them, but for their images.
+        names: Name of each category that occurs, by code.
+        official_share: Share of each category in official data, if known.
+        read: Reads an image by its reference.
+        checked: Rows covered by the check, with `code`, `image_name` and `image`.
+        findings: Findings about these rows, except those about images.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Material:
 
     @property
     def labelled(self) -> pd.DataFrame:
-        """Rows that a person labelled."""
+        """Rows labelled by people."""
         return self.rows[~self.rows["part"].isin(WEAK)]
 
     def label(self, code: int) -> str:
-        """A category for a person: its code and its name."""
+        """Return a category's code and name for a person."""
         name = self.names.get(code, str(code))
         return name if name == str(code) else f"{code} · {name}"
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The same table with readable categories instead of codes as its index."""
+        """Return the table with category labels instead of codes as its index."""
         return table.set_axis([self.label(code) for code in table.index], axis="index")
 
     def report(self, unreadable: frozenset[str] = frozenset()) -> DatasetReport:
-        """All that is wrong with the dataset.
+        """Return all findings of the dataset.
 
         Args:
             unreadable: References of images that cannot be read.
@@ -69,18 +69,18 @@ class Material:
 
 
 def read_material(folder: Path, *, seed: int = 0) -> Material:
-    """Read a dataset, also one that nothing can be trained on.
+    """Read a dataset, even if it cannot be trained on.
 
     Args:
-        folder: Of files; or `name@version`, a stored one.
-        seed: As in `trainer.datasets.loading.load`.
+        folder: Folder of files, or `name@version` of a stored version.
+        seed: Seed of the split, as in `trainer.datasets.loading.load`.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
         NotFound: There is no such version.
     """
     if "@" in folder.name and not folder.exists():
-        return _of_stored(str(folder), load(folder, seed=seed))
+        return _stored_material(str(folder), load(folder, seed=seed))
     checked, findings = check_rows(folder)
     names, share = category_names(folder / "categories.csv")
     rows = checked.assign(part=UNSPLIT)
@@ -100,14 +100,14 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
     )
 
 
-def _of_stored(name: str, data: Dataset) -> Material:
+def _stored_material(name: str, data: Dataset) -> Material:
     checked = data.rows.assign(image_name=data.rows["image"])
     if "id" not in checked:
         checked["id"] = ""
     return Material(
         name=name,
         rows=_with_text(data.rows),
-        names={one.code: one.name for one in data.categories.categories},
+        names={category.code: category.name for category in data.categories.categories},
         official_share=data.official_share,
         read=data.read_image,
         checked=checked[["code", "image_name", "image"]],

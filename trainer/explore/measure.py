@@ -1,7 +1,7 @@
-"""Counts what a table of products shows; every function gives a table.
+"""Computes statistics of a table of products.
 
-Rows are those of `trainer.explore.material.Material`. A column whose name says `share` is a part of
-one; tables by category are indexed by code.
+Rows are those of `trainer.explore.material.Material`. Columns with `share` in their name are
+fractions of 1; tables by category are indexed by code.
 """
 
 import re
@@ -10,12 +10,12 @@ import ftfy.badness
 import numpy as np
 import pandas as pd
 
-#: The columns that people write, and what they are called.
+#: Text columns and their display names.
 TEXTS = {"designation": "Title", "description": "Description"}
-#: Bars of a histogram, beside the last one for all that is longer.
+#: Bars of a histogram, plus one for all longer texts.
 BINS = 24
-#: A histogram's own bars reach up to this quantile: a few very long texts would flatten it.
-LONGEST = 0.95
+#: Quantile that the regular bars cover; a few very long texts would flatten the histogram.
+BARS_QUANTILE = 0.95
 
 _MARKUP = {
     "HTML tags": re.compile(r"<[a-zA-Z/!][^<>]{0,300}>"),
@@ -24,7 +24,7 @@ _MARKUP = {
 
 
 def balance(rows: pd.DataFrame, official_share: dict[int, float] | None = None) -> pd.DataFrame:
-    """Products of each category, most first: `products`, `share`, `official_share` where known."""
+    """Count products by category, largest first: `products`, `share`, `official_share` if known."""
     products = rows["code"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     table = pd.DataFrame({"products": products, "share": products / max(len(rows), 1)})
     if official_share:
@@ -33,40 +33,40 @@ def balance(rows: pd.DataFrame, official_share: dict[int, float] | None = None) 
 
 
 def effective_categories(rows: pd.DataFrame) -> float:
-    """How many equally large categories would be as varied as these.
+    """Return the number of equally large categories with the same diversity.
 
-    The exponential of the Shannon entropy of the shares; Hill, "Diversity and evenness", Ecology
-    54(2), 1973, number of order 1.
+    This is the exponential of the Shannon entropy of the shares; Hill, "Diversity and evenness",
+    Ecology 54(2), 1973, number of order 1.
     """
     share = rows["code"].value_counts(normalize=True).to_numpy()
     return float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
 
 
 def lengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """How long texts are that are there at all: a line for each text and unit."""
+    """Return quantiles of the lengths of non-empty texts, a line for each text and unit."""
     lines = {}
     for column, name in TEXTS.items():
         for unit in ("characters", "words"):
-            long = counted_length(rows[column], unit)
-            quantiles = long.quantile([0.05, 0.5, 0.95], "nearest") if len(long) else [0.0] * 3
-            lines[f"{name}, {unit}"] = (len(long), *quantiles, long.max() if len(long) else 0)
-    columns = ["products", "five_percent_up_to", "half_up_to", "five_percent_from", "longest"]
+            counts = counted_length(rows[column], unit)
+            quantiles = counts.quantile([0.05, 0.5, 0.95], "nearest") if len(counts) else [0.0] * 3
+            lines[f"{name}, {unit}"] = (len(counts), *quantiles, counts.max() if len(counts) else 0)
+    columns = ["products", "p5", "median", "p95", "longest"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
 def counted_length(texts: pd.Series, unit: str) -> pd.Series:
-    """Length of each text that is not empty, as it was written, in `characters` or `words`."""
-    there = texts.str.strip()
-    there = there[there != ""]
-    long = [len(text) if unit == "characters" else len(text.split()) for text in there]
-    return pd.Series(long, there.index, dtype="int64")
+    """Count the `characters` or `words` of each non-empty text as written."""
+    stripped = texts.str.strip()
+    stripped = stripped[stripped != ""]
+    counts = [len(text) if unit == "characters" else len(text.split()) for text in stripped]
+    return pd.Series(counts, stripped.index, dtype="int64")
 
 
 def histogram(values: pd.Series) -> pd.DataFrame:
-    """Count values in bars of equal width: `low`, `high` (of the last, the largest), `products`."""
+    """Count values in bars of equal width: `low`, `high` (last: the maximum), `products`."""
     if not len(values):
         return pd.DataFrame({"low": [], "high": [], "products": []}, dtype="int64")
-    width = max(1, int(np.ceil(values.quantile(LONGEST) / BINS)))
+    width = max(1, int(np.ceil(values.quantile(BARS_QUANTILE) / BINS)))
     place = np.minimum(values.to_numpy() // width, BINS)
     counts = np.bincount(place.astype(np.int64), minlength=place.max() + 1)
     low = np.arange(len(counts)) * width
@@ -76,9 +76,9 @@ def histogram(values: pd.Series) -> pd.DataFrame:
 
 
 def text_by_category(rows: pd.DataFrame) -> pd.DataFrame:
-    """By category: words of titles and descriptions in the middle, and what has no description.
+    """Return median text lengths and missing descriptions by category.
 
-    Products of which only the image is known do not count.
+    Products without any text are ignored.
     """
     rows = rows[rows["has_text"]]
     missing = rows["description"].str.strip() == ""
@@ -98,14 +98,16 @@ def text_by_category(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def oddities(rows: pd.DataFrame) -> pd.DataFrame:
-    """How many titles and descriptions have what the preparation of text has to undo."""
+    """Count titles and descriptions with artefacts that text preparation removes."""
     lines = {}
     for column, name in TEXTS.items():
         texts = rows[column]
         for what, pattern in _MARKUP.items():
             lines[f"{name} with {what}"] = texts.str.contains(pattern)
-        bad = pd.Series([ftfy.badness.is_bad(text) for text in texts], texts.index, dtype=bool)
-        lines[f"{name} with broken characters such as Ã©"] = bad
+        is_broken = pd.Series(
+            [ftfy.badness.is_bad(text) for text in texts], texts.index, dtype=bool
+        )
+        lines[f"{name} with broken characters such as Ã©"] = is_broken
     return pd.DataFrame(
         [(int(mask.sum()), _share(mask)) for mask in lines.values()],
         index=list(lines),
@@ -114,7 +116,7 @@ def oddities(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def parts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The parts of a dataset side by side; they should be alike."""
+    """Compare the parts of a dataset, which should be similar."""
     table = {
         part: (
             len(group),
@@ -138,8 +140,8 @@ def parts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _median_words(texts: pd.Series, by: pd.Series) -> pd.Series:
-    long = counted_length(texts, "words")
-    return long.groupby(by[long.index]).median()
+    counts = counted_length(texts, "words")
+    return counts.groupby(by[counts.index]).median()
 
 
 def _share(mask: pd.Series) -> float:

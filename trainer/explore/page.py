@@ -1,4 +1,4 @@
-"""Puts everything on one page that needs no network, no script and no other file."""
+"""Writes one self-contained HTML page: no network, no scripts, no other files."""
 
 import time
 from collections.abc import Callable
@@ -11,81 +11,85 @@ from shared.errors import InvalidInput
 from trainer.explore import images, measure, sections
 from trainer.explore.blocks import Section
 from trainer.explore.figures import figure
-from trainer.explore.images import Looks
+from trainer.explore.images import ImageSurvey
 from trainer.explore.material import Material, read_material
 
-#: The page says how far it is after this many images.
-TELL_EVERY = 5_000
+#: Number of images between progress messages.
+PROGRESS_INTERVAL = 5_000
 
 
-def explore(folder: Path, out: Path, tell: Callable[[str], None] = lambda _line: None) -> None:
-    """Write what a dataset is like as one HTML file.
+def explore(folder: Path, out: Path, report: Callable[[str], None] = lambda _line: None) -> None:
+    """Describe a dataset in one HTML file.
 
     Args:
-        folder: Dataset that `trainer.datasets.loading.load` reads; untrainable data is shown too.
-        out: The file to write.
-        tell: Called with a line now and then.
+        folder: Dataset that `trainer.datasets.loading.load` reads, even if it is not trainable.
+        out: File to write.
+        report: Called with lines about the progress.
 
     Raises:
         InvalidInput: The data cannot be read at all, or the file cannot be written.
     """
     if out.is_dir() or not out.parent.is_dir():
-        raise InvalidInput(f"Expected a file in a folder that exists. Received: {str(out)!r}")
+        raise InvalidInput(f"Expected a file in an existing folder. Received: {str(out)!r}")
     material = read_material(folder)
-    tell(f"{len(material.rows)} products")
+    report(f"{len(material.rows)} products")
     chosen = choose_images(material)
-    looks = look(material, chosen, tell)
-    html = render(material, sections_of(material, looks, chosen))
+    survey = survey_images(material, chosen, report)
+    html = render(material, sections_of(material, survey, chosen))
     try:
         out.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"{out} cannot be written: {error.strerror}") from error
-    tell(f"{out}: {len(html) / 1e6:.1f} MB")
+        raise InvalidInput(
+            f"Expected a file that can be written. Received: {str(out)!r}, {error.strerror}"
+        ) from error
+    report(f"{out}: {len(html) / 1e6:.1f} MB")
 
 
 def choose_images(material: Material) -> dict[int, list[str]]:
-    """Choose the images of each category's sheet, by code, of the largest categories."""
+    """Choose the thumbnails of each of the largest categories, by code."""
     sizes = measure.balance(material.labelled)
     rows = material.labelled
-    shown = rows[rows["code"].isin(sizes.index[: sections.LARGEST])]
+    shown = rows[rows["code"].isin(sizes.index[: sections.MAX_CATEGORIES])]
     return images.sample(shown, sections.sheet_size(len(sizes)))
 
 
-def look(
+def survey_images(
     material: Material,
     chosen: dict[int, list[str]],
-    tell: Callable[[str], None] = lambda _line: None,
-) -> Looks:
-    """Look at every image once, and keep small ones of those that were chosen."""
+    report: Callable[[str], None] = lambda _line: None,
+) -> ImageSurvey:
+    """Read every image once, with thumbnails of the chosen ones."""
 
-    def tell_now_and_then(done: int) -> None:
-        if done % TELL_EVERY == 0:
-            tell(f"{done} images")
+    def report_progress(done: int) -> None:
+        if done % PROGRESS_INTERVAL == 0:
+            report(f"{done} images")
 
-    small = [reference for references in chosen.values() for reference in references]
-    return images.look_at_all(
-        material.rows["image"], material.read, small=small, tell=tell_now_and_then
+    thumbnails = [reference for references in chosen.values() for reference in references]
+    return images.survey_images(
+        material.rows["image"], material.read, thumbnails=thumbnails, on_progress=report_progress
     )
 
 
-def sections_of(material: Material, looks: Looks, chosen: dict[int, list[str]]) -> list[Section]:
-    """The page from top to bottom."""
+def sections_of(
+    material: Material, survey: ImageSurvey, chosen: dict[int, list[str]]
+) -> list[Section]:
+    """Return the sections of the page in order."""
     return [
-        sections.problems(material, looks),
+        sections.findings(material, survey),
         sections.categories(material),
         sections.parts(material),
         sections.lengths(material),
         sections.missing(material),
-        sections.spoken(material),
+        sections.language_shares(material),
         sections.vocabulary(material),
-        sections.repeated(material, looks),
-        sections.image_sizes(looks),
-        sections.sheets(material, looks, chosen),
+        sections.repeated_products(material, survey),
+        sections.image_sizes(survey),
+        sections.sheets(material, survey, chosen),
     ]
 
 
 def render(material: Material, shown: list[Section]) -> str:
-    """Write the page; whatever the products say is text, never markup."""
+    """Render the page; autoescaping keeps markup in product texts inert."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -97,7 +101,7 @@ def render(material: Material, shown: list[Section]) -> str:
         name=material.name,
         facts=_facts(material.rows, material.labelled),
         sections=shown,
-        made=time.strftime("%Y-%m-%d"),
+        created=time.strftime("%Y-%m-%d"),
     )
 
 
@@ -111,5 +115,5 @@ def _facts(rows: pd.DataFrame, labelled: pd.DataFrame) -> dict[str, str]:
         "have an image": figure(share_with_image, "share"),
     }
     if len(rows) > len(labelled):
-        facts["more with weak labels"] = figure(len(rows) - len(labelled), "products")
+        facts["additional, with weak labels"] = figure(len(rows) - len(labelled), "products")
     return facts

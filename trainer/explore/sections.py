@@ -1,4 +1,4 @@
-"""The sections of the page, each with what it says in words, in charts and in tables."""
+"""Composes the sections of the page from text, charts and tables."""
 
 import base64
 from collections.abc import Sequence
@@ -10,47 +10,48 @@ from trainer.datasets.images import file_name
 from trainer.explore import charts, duplicates, images, measure, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
 from trainer.explore.figures import figure
-from trainer.explore.images import Looks
+from trainer.explore.images import ImageSurvey
 from trainer.explore.material import UNSPLIT, Material
 from trainer.pages.svg import Chart
 
-#: Words and image sheets are shown of so many categories, the largest.
-LARGEST = 200
-#: Small images of a category, and of all together: what keeps the page under 15 MB.
-SHEET, ALL_SHEETS = 16, 2_000
+#: Number of categories with words and image sheets, the largest first.
+MAX_CATEGORIES = 200
+#: Thumbnails per category and in total, which keep the page under 15 MB.
+SHEET_IMAGES, ALL_SHEETS_IMAGES = 16, 2_000
 TITLE_CHARACTERS = 120
 ROWS_NAMED = 5
 LANGUAGES_DRAWN = 10
 
 
 def sheet_size(categories: int) -> int:
-    """How many images each category's sheet has, so that the page stays small."""
-    return min(SHEET, max(1, ALL_SHEETS // max(1, min(categories, LARGEST))))
+    """Return the number of images per sheet that keeps the page small."""
+    return min(SHEET_IMAGES, max(1, ALL_SHEETS_IMAGES // max(1, min(categories, MAX_CATEGORIES))))
 
 
-def problems(material: Material, looks: Looks) -> Section:
-    """What the check finds."""
-    found = sorted(material.report(looks.unreadable).findings, key=lambda one: one.severity)
+def findings(material: Material, survey: ImageSurvey) -> Section:
+    """Describe the findings of the check."""
+    report = material.report(survey.unreadable)
+    found = sorted(report.findings, key=lambda item: item.severity)
     table = pd.DataFrame(
         [
-            (one.severity, one.message, one.count, _few(one.rows, one.count), one.code)
-            for one in found
+            (item.severity, item.message, item.count, _few(item.rows, item.count), item.code)
+            for item in found
         ],
-        columns=["kind", "what", "products", "rows", "name"],
-    ).set_index("kind")
-    lead = "With an error nothing can be trained. A warning is worth a look; training goes on."
+        columns=["severity", "finding", "products", "rows", "code"],
+    ).set_index("severity")
+    lead = "An error prevents training; a warning does not, but should be reviewed."
     if not found:
-        return Section("problems", "What is wrong", ("The check finds nothing wrong.",))
+        return Section("findings", "Findings", ("The check has no findings.",))
     return Section(
-        "problems",
-        "What is wrong",
-        (lead, "The same is said by `python -m trainer check`, and kept with each stored version."),
-        (Figure("Findings, by the row numbers of the file", Table.of(table, "Kind")),),
+        "findings",
+        "Findings",
+        (lead, "`python -m trainer check` prints the same report; stored versions keep theirs."),
+        (Figure("Findings, with row numbers of the file", Table.of(table, "Severity")),),
     )
 
 
 def categories(material: Material) -> Section:
-    """How the products are spread over the categories."""
+    """Describe the distribution of products over categories."""
     table = measure.balance(material.labelled, material.official_share)
     if table.empty:
         return Section("categories", "Categories", ("No product has a label.",))
@@ -59,42 +60,42 @@ def categories(material: Material) -> Section:
         f"{_count(len(table), 'category', 'categories')}; the largest has "
         f"{_count(most, 'product')}, {figure(most / least, 'times')} times as many as the smallest "
         f"with {_count(least, 'product')}.",
-        f"They are as varied as {measure.effective_categories(material.labelled):.1f} equally "
-        "large categories would be.",
+        "The effective number of categories, the number of equally large ones with the same "
+        f"diversity, is {measure.effective_categories(material.labelled):.1f}.",
     ]
     named = material.named(table)
     marks = named.get("official_share")
     if marks is not None:
-        lead.append("A tick marks the share that the category has in official data.")
+        lead.append("Ticks mark the share of each category in the official data.")
     chart = charts.bars(named["share"], name="share", marks=marks)
     shown = Figure(_by_category(len(table), "Share of the products"), _by(named), chart)
     return Section("categories", "Categories", tuple(lead), (shown,))
 
 
 def parts(material: Material) -> Section:
-    """How the rows are divided, and where their labels are from."""
+    """Describe the parts of the dataset and the sources of their labels."""
     table = measure.parts(material.rows)
     lead: tuple[str, ...] = (
-        "Models are fitted on `train`; `validation` decides between them; `test` only reports. "
-        "Labels of `weak` rows were given by other systems: they are trained on and never "
-        "measured on, and `weak_held` are those kept to fit the fusion. The parts should be alike.",
-        "All that follows is about the rows that a person labelled, unless it says otherwise.",
+        "Models are fitted on `train`, selected on `validation` and reported on `test`. Labels of "
+        "`weak` rows come from other systems: these rows are used for training but never for "
+        "evaluation; `weak_held` rows are reserved for the fusion. The parts should be similar.",
+        "The following sections cover only rows labelled by people, unless stated otherwise.",
     )
     if UNSPLIT in table.index:
-        lead = ("The dataset cannot be trained on yet, so it is not divided into parts.",)
+        lead = ("The dataset cannot be trained on yet, so it is not split into parts.",)
     return Section("parts", "Parts and sources", lead, (Figure("Parts", Table.of(table, "Part")),))
 
 
 def lengths(material: Material) -> Section:
-    """How long titles and descriptions are."""
+    """Describe the lengths of titles and descriptions."""
     rows = material.labelled
     table = measure.lengths(rows)
-    shown = [Figure("Lengths of the texts that are there, as written", Table.of(table, "Text"))]
+    shown = [Figure("Lengths of non-empty texts, as written", Table.of(table, "Text"))]
     for column, name in measure.TEXTS.items():
         for unit in ("characters", "words"):
             spread = measure.histogram(measure.counted_length(rows[column], unit))
             if len(spread):
-                caption = f"{name}: products by number of {unit}; the last column is all beyond"
+                caption = f"{name}: products by {unit}; the last column is all longer texts"
                 table = spread.set_index(spread["low"].astype(str)).drop(columns="low")
                 shown.append(
                     Figure(caption, Table.of(table, "From"), charts.columns(spread, name=unit))
@@ -103,22 +104,22 @@ def lengths(material: Material) -> Section:
     shown.append(Figure("By category", _by(material.named(by_category))))
     shown.append(
         Figure(
-            "What the preparation of text undoes before a model reads it",
-            Table.of(measure.oddities(rows), "What"),
+            "Artefacts that text preparation removes before a model reads the text",
+            Table.of(measure.oddities(rows), "Artefact"),
         )
     )
-    return Section("lengths", "Lengths of texts", (), tuple(shown))
+    return Section("lengths", "Text lengths", (), tuple(shown))
 
 
 def missing(material: Material) -> Section:
-    """Which categories have products without a description."""
+    """Describe the products without a description, by category."""
     table = measure.text_by_category(material.labelled)
     if table.empty:
         return Section("missing", "Missing descriptions", ("No product has a text.",))
     without, all_ = table["without_description"].sum(), table["products"].sum()
     lead = (
         f"{figure(without, 'products')} of {_count(all_, 'product')} with a text have no "
-        f"description ({figure(without / all_, 'share')}). A model has only their title to go by.",
+        f"description ({figure(without / all_, 'share')}). Models see only their title.",
     )
     named = material.named(table)[["products", "without_description", "share_without_description"]]
     chart = charts.bars(named["share_without_description"], name="share")
@@ -126,14 +127,14 @@ def missing(material: Material) -> Section:
     return Section("missing", "Missing descriptions", lead, (Figure(caption, _by(named), chart),))
 
 
-def spoken(material: Material) -> Section:
-    """Which languages the texts are in."""
+def language_shares(material: Material) -> Section:
+    """Describe the languages of the texts."""
     rows = material.labelled
     found = pd.Series(languages.detect(rows["text"]), rows.index, dtype=object)
     overview = languages.overview(found)
     lead = (
-        "A guess from the prepared title and description. Where a text is too short or too mixed "
-        "to say, such as names and numbers, it is called unsure.",
+        "Detected in the prepared title and description. Texts that are too short or too mixed, "
+        "such as names and numbers, count as unsure.",
     )
     common = overview["share"].head(LANGUAGES_DRAWN)
     by_category = languages.by_category(found, rows["code"])
@@ -157,98 +158,87 @@ def spoken(material: Material) -> Section:
 
 
 def vocabulary(material: Material) -> Section:
-    """Which words are frequent in each category, and which tell it apart."""
+    """Describe the frequent and the distinctive words of each category."""
     rows = material.labelled
-    order = measure.balance(rows).index[:LARGEST]
+    order = measure.balance(rows).index[:MAX_CATEGORIES]
     rows = rows[rows["code"].isin(order) & (rows["text"] != "")]
     counts = words.count_words(rows["text"].tolist(), rows["code"].tolist())
-    telling, common = words.distinctive(counts), words.frequent(counts)
+    distinctive, common = words.distinctive(counts), words.frequent(counts)
     table = pd.DataFrame(
         {
-            "words_that_tell_it_from_the_others": _listed(telling),
-            "frequent_words_and_their_share": _listed(common, with_share=True),
+            "distinctive_words": _listed(distinctive),
+            "frequent_words_with_share": _listed(common, with_share=True),
         }
     )
     table = table.reindex([code for code in order if code in table.index]).fillna("–")
-    everywhere = ", ".join(words.everyday(counts)) or "none"
+    omitted = ", ".join(words.common_words(counts)) or "none"
     lead = (
-        "A word counts once in a product. Numbers and single letters are left out, and so are, "
-        f"from the frequent words, those that are about as frequent everywhere: {everywhere}.",
-        "Look for words that should not be there: the name of a shop, a word of the label "
-        "itself, or another category's words.",
+        "Each word counts once per product. Numbers and single letters are omitted, and so are "
+        f"frequent words that are common in most categories: {omitted}.",
+        "Look for words that should not be here: the name of a shop, a word from the label itself "
+        "or words of another category.",
     )
-    caption = _by_category(len(table), "Words", LARGEST)
+    caption = _by_category(len(table), "Words", MAX_CATEGORIES)
     return Section("words", "Words", lead, (Figure(caption, _by(material.named(table))),))
 
 
-def repeated(material: Material, looks: Looks) -> Section:
-    """Products and images that are there more than once."""
-    rows, digests = material.rows, looks.digests
-    torn = duplicates.contradictions(rows, digests)
-    pairs = duplicates.confused_pairs(rows, digests)
-    shown = [Figure("Products that are there more than once", _summary(rows, digests))]
-    if len(torn):
-        examples = pd.DataFrame(
-            {
-                "same": torn["same"],
-                "categories": [" / ".join(map(material.label, codes)) for codes in torn["codes"]],
-                "rows": [_few(one, len(one)) for one in torn["rows"]],
-            }
-        ).set_axis([_cut(title) for title in torn["designation"]], axis="index")
-        shown.append(
-            Figure("Equal products in different categories, examples", Table.of(examples, "Title"))
-        )
-        both = pd.DataFrame(
-            {"and": pairs["other"].map(material.label), "groups": pairs["groups"]}
-        ).set_axis(pairs["one"].map(material.label), axis="index")
-        shown.append(Figure("Categories that are mixed up by this", Table.of(both, "Category")))
+def repeated_products(material: Material, survey: ImageSurvey) -> Section:
+    """Describe duplicate products and images."""
+    rows, digests = material.rows, survey.digests
+    summary = Table.of(duplicates.summary(rows, digests), "Equality")
+    shown = [Figure("Duplicate products", summary)]
+    examples = duplicates.contradictions(rows, digests)
+    if len(examples):
+        pairs = duplicates.confused_pairs(rows, digests)
+        shown += [_contradictions(material, examples), _contradicting_pairs(material, pairs)]
     lead = (
-        "Superfluous products teach a model nothing new. Contradicting ones teach it that both "
-        "categories are right: decide for one. Leaking ones are held out for the test while an "
-        "equal product is trained on, which makes figures look better than they are.",
+        "Redundant products add no information. Contradicting products have equal content but "
+        "different labels: choose one. Leaking products are in the test part while an equal "
+        "product is used for training, which inflates the measured quality.",
     )
     return Section("duplicates", "Duplicates", lead, tuple(shown))
 
 
-def image_sizes(looks: Looks) -> Section:
-    """How large the images are, and which cannot be read."""
+def image_sizes(survey: ImageSurvey) -> Section:
+    """Describe sizes, formats and faults of the images."""
     title = "Images"
-    if looks.table.empty:
+    if survey.table.empty:
         return Section("images", title, ("This dataset has no images.",))
-    readable = looks.readable
+    readable = survey.readable
     blank = int(readable["is_blank"].sum())
     lead = (
-        f"{_count(len(looks.table), 'image')}, weak rows' too; "
-        f"{figure(len(looks.unreadable), 'images')} cannot be read, and "
-        f"{figure(blank, 'images')} show nothing but one colour.",
+        f"{_count(len(survey.table), 'image')}, including weak rows; "
+        f"{figure(len(survey.unreadable), 'images')} cannot be read, and "
+        f"{figure(blank, 'images')} are blank, of a single colour.",
     )
     shown = []
     if len(readable):
-        by_size, by_kind = images.sizes(looks), images.kinds(looks)
+        by_size, by_kind = images.sizes(survey), images.kinds(survey)
         shown = [
             Figure("Width × height, in pixels", Table.of(by_size, "Size"), _bars(by_size["share"])),
-            Figure("Smallest and largest", Table.of(images.extent(looks), "Measure")),
-            Figure("Formats and colour modes", Table.of(by_kind, "Kind")),
+            Figure("Smallest, median and largest", Table.of(images.extent(survey), "Measure")),
+            Figure("Formats and colour modes", Table.of(by_kind, "Format")),
         ]
-    if looks.unreadable:
-        wrong = images.faults(looks)
-        wrong["example"] = [file_name(one) for one in wrong["example"]]
-        shown.append(Figure("Images that cannot be read", Table.of(wrong, "What is wrong")))
+    if survey.unreadable:
+        faults = images.faults(survey)
+        faults["example"] = [file_name(reference) for reference in faults["example"]]
+        shown.append(Figure("Unreadable images", Table.of(faults, "Fault")))
     return Section("images", title, lead, tuple(shown))
 
 
-def sheets(material: Material, looks: Looks, chosen: dict[int, list[str]]) -> Section:
-    """Some images of each category, the largest category first."""
+def sheets(material: Material, survey: ImageSurvey, chosen: dict[int, list[str]]) -> Section:
+    """Show some images of each category, the largest category first."""
     title = "Image sheets"
     order = [code for code in measure.balance(material.labelled).index if code in chosen]
+    thumbnails = survey.thumbnails
     shown = [
-        Sheet(material.label(code), tuple(_address(looks.small[one]) for one in kept))
+        Sheet(material.label(code), tuple(_data_uri(jpeg) for jpeg in jpegs))
         for code in order
-        if (kept := [one for one in chosen[code] if one in looks.small])
+        if (jpegs := [thumbnails[name] for name in chosen[code] if name in thumbnails])
     ]
     if not shown:
-        return Section("sheets", title, ("There is no image to show.",))
-    lead = "Chosen by chance, the same ones each time. Look for images that belong elsewhere."
+        return Section("sheets", title, ("There are no images to show.",))
+    lead = "A random sample, the same one each time. Look for images of another category."
     return Section("sheets", title, (lead,), sheets=tuple(shown))
 
 
@@ -260,17 +250,32 @@ def _by(named: pd.DataFrame) -> Table:
     return Table.of(named, "Category")
 
 
-def _by_category(categories: int, what: str, most: int = charts.MOST_BARS) -> str:
+def _by_category(categories: int, subject: str, most: int = charts.MAX_BARS) -> str:
     more = f", the first {most} of {categories}" if categories > most else ""
-    return f"{what}, by category{more}"
+    return f"{subject}, by category{more}"
 
 
-def _summary(rows: pd.DataFrame, digests: dict[str, str]) -> Table:
-    return Table.of(duplicates.summary(rows, digests), "Equal in what")
+def _contradictions(material: Material, examples: pd.DataFrame) -> Figure:
+    table = pd.DataFrame(
+        {
+            "equal_in": examples["equal_in"],
+            "categories": [" / ".join(map(material.label, codes)) for codes in examples["codes"]],
+            "rows": [_few(numbers, len(numbers)) for numbers in examples["rows"]],
+        }
+    ).set_axis([_cut(title) for title in examples["designation"]], axis="index")
+    caption = "Examples of equal products in different categories"
+    return Figure(caption, Table.of(table, "Title"))
+
+
+def _contradicting_pairs(material: Material, pairs: pd.DataFrame) -> Figure:
+    other = pairs["other_category"].map(material.label)
+    table = pd.DataFrame({"contradicts": other, "groups": pairs["groups"]})
+    table = table.set_axis(pairs["category"].map(material.label), axis="index")
+    return Figure("Pairs of contradicting categories", Table.of(table, "Category"))
 
 
 def _listed(table: pd.DataFrame, *, with_share: bool = False) -> pd.Series:
-    """The words of each category in one string."""
+    """Join the words of each category into one string."""
     texts = table["word"]
     if with_share:
         texts = texts + " " + table["share"].map("{:.0%}".format)
@@ -282,13 +287,14 @@ def _few(rows: Sequence[int | str], count: int) -> str:
     return f"{named} …" if count > ROWS_NAMED else named
 
 
-def _count(number: float, one: str, many: str = "") -> str:
-    return f"{figure(number, one)} {one if number == 1 else many or one + 's'}"
+def _count(number: float, singular: str, plural: str = "") -> str:
+    noun = singular if number == 1 else plural or f"{singular}s"
+    return f"{figure(number, singular)} {noun}"
 
 
 def _cut(title: str) -> str:
     return title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…"
 
 
-def _address(jpeg: bytes) -> str:
+def _data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

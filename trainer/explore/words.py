@@ -1,4 +1,4 @@
-"""Which words are frequent in a category, and which tell it from the others."""
+"""Finds the frequent and the distinctive words of each category."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-#: Words of two letters or more; numbers are sizes and prices, and say little.
+#: Words of two letters or more; numbers are mostly sizes and prices.
 WORD = r"[^\W\d_]{2,}"
-#: The most frequent words are looked at; the others are in a handful of products each.
+#: Number of most frequent words examined; the others occur in a handful of products each.
 VOCABULARY = 30_000
-#: Words that as large a share of the products of an average category has are everyday words.
-EVERYDAY_SHARE = 0.05
-#: Weight of the prior, in words; Monroe et al. use as many as a text has on average.
+#: A word is common if the median category has it in at least this share of its products.
+COMMON_SHARE = 0.05
+#: Weight of the prior in words; Monroe et al. use the average length of a text.
 PRIOR_WORDS = 500.0
 
 
 @dataclass(frozen=True)
 class WordCounts:
-    """How many products of each category have a word.
+    """Number of products with a word, by category.
 
     Attributes:
-        codes: Of the categories, sorted.
-        words: The vocabulary.
-        products: Shape `(categories, words)`.
+        codes: Codes of the categories, sorted.
+        words: Vocabulary.
+        products: Products of a category with a word, shape `(categories, words)`.
         sizes: Products of each category, shape `(categories,)`.
     """
 
@@ -35,21 +35,21 @@ class WordCounts:
     sizes: NDArray[np.int64]
 
     @property
-    def is_everyday(self) -> NDArray[np.bool_]:
-        """Which words are about as frequent everywhere, such as articles; shape `(words,)`."""
+    def is_common(self) -> NDArray[np.bool_]:
+        """Mask of words that are frequent in most categories, e.g. articles; shape `(words,)`."""
         if not self.codes:
             return np.zeros(len(self.words), dtype=bool)
         share = self.products / np.maximum(self.sizes, 1)[:, None]
-        everyday: NDArray[np.bool_] = np.median(share, axis=0) >= EVERYDAY_SHARE
-        return everyday
+        mask: NDArray[np.bool_] = np.median(share, axis=0) >= COMMON_SHARE
+        return mask
 
 
 def count_words(texts: Sequence[str], codes: Sequence[int]) -> WordCounts:
-    """Count in how many products of each category a word is; once in a product is enough.
+    """Count the products of each category that contain a word.
 
     Args:
-        texts: Prepared, one of each product.
-        codes: The category of each.
+        texts: Prepared text of each product.
+        codes: Category of each product.
     """
     known, place = np.unique(np.asarray(codes, dtype=np.int64), return_inverse=True)
     counter = CountVectorizer(
@@ -58,11 +58,11 @@ def count_words(texts: Sequence[str], codes: Sequence[int]) -> WordCounts:
     try:
         has = counter.fit_transform(texts)
     except ValueError:
-        # There is not a single word.
-        nothing = np.zeros((len(known), 0), np.int64)
-        return WordCounts((), np.array([], dtype=str), nothing, np.bincount(place))
+        # scikit-learn raises if the texts contain no word at all.
+        empty = np.zeros((len(known), 0), np.int64)
+        return WordCounts((), np.array([], dtype=str), empty, np.bincount(place))
     products = np.stack(
-        [np.asarray(has[place == one].sum(axis=0)).ravel() for one in range(len(known))]
+        [np.asarray(has[place == row].sum(axis=0)).ravel() for row in range(len(known))]
     )
     return WordCounts(
         tuple(known.tolist()),
@@ -73,32 +73,33 @@ def count_words(texts: Sequence[str], codes: Sequence[int]) -> WordCounts:
 
 
 def frequent(counts: WordCounts, most: int = 10) -> pd.DataFrame:
-    """The words that most products of a category have, everyday words left out."""
-    told = np.where(counts.is_everyday, -1, counts.products)
-    return _best(counts, told.astype(np.float64), most, least=0.0)
+    """Return the words that most products of a category contain, except common words."""
+    scores = np.where(counts.is_common, -1, counts.products)
+    return _best(counts, scores.astype(np.float64), most, least=0.0)
 
 
 def distinctive(counts: WordCounts, most: int = 10) -> pd.DataFrame:
-    """The words that tell a category from all others, the clearest first."""
+    """Return the words that distinguish a category from all others, highest score first."""
     return _best(counts, log_odds(counts.products), most, least=1.96)
 
 
-def everyday(counts: WordCounts, most: int = 40) -> list[str]:
-    """The words that are everywhere, most frequent first."""
-    everywhere = np.flatnonzero(counts.is_everyday)
-    order = np.argsort(-counts.products.sum(axis=0)[everywhere], kind="stable")
-    return [str(word) for word in counts.words[everywhere[order]][:most]]
+def common_words(counts: WordCounts, most: int = 40) -> list[str]:
+    """Return the common words, most frequent first."""
+    common = np.flatnonzero(counts.is_common)
+    order = np.argsort(-counts.products.sum(axis=0)[common], kind="stable")
+    return [str(word) for word in counts.words[common[order]][:most]]
 
 
 def log_odds(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How much more often a word is in one category than in the others, in standard deviations.
+    """Score how much more frequent a word is in one category than in the others.
 
-    The log-odds ratio with an informative Dirichlet prior; Monroe, Colaresi and Quinn, "Fightin'
-    Words", Political Analysis 16(4), 2008, equations 16, 19 and 22. The prior is the frequency of
-    the word in all categories, so a rare word has to earn its place.
+    The score is the log-odds ratio, in standard deviations, with an informative Dirichlet prior;
+    Monroe, Colaresi and Quinn, "Fightin' Words", Political Analysis 16(4), 2008, equations 16, 19
+    and 22. The prior is the frequency of the word in all categories, so rare words need strong
+    evidence.
 
     Args:
-        counts: Shape `(categories, words)`.
+        counts: Products of a category with a word, shape `(categories, words)`.
 
     Returns:
         z-scores, shape `(categories, words)`.
@@ -108,7 +109,7 @@ def log_odds(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     everything = of_word.sum()
     prior = PRIOR_WORDS * of_word / max(everything, 1.0)
     there = of_word - here
-    # A vocabulary of one word leaves nothing to compare it with.
+    # Avoids a division by zero if the vocabulary has a single word.
     other_here = np.maximum(of_category + PRIOR_WORDS - here - prior, 1.0)
     other_there = np.maximum(everything - of_category + PRIOR_WORDS - there - prior, 1.0)
     odds_here, odds_there = (here + prior) / other_here, (there + prior) / other_there
@@ -120,14 +121,14 @@ def log_odds(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def _best(
     counts: WordCounts, scores: NDArray[np.float64], most: int, *, least: float
 ) -> pd.DataFrame:
-    """Line by line the words with the highest scores above `least`, by category."""
+    """Return the words with the highest scores above `least`, one line each, by category."""
     lines = []
     for place, code in enumerate(counts.codes):
         order = np.argsort(-scores[place], kind="stable")[:most]
         lines += [
-            (code, str(counts.words[one]), counts.products[place, one], counts.sizes[place])
-            for one in order
-            if scores[place, one] > least
+            (code, str(counts.words[word]), counts.products[place, word], counts.sizes[place])
+            for word in order
+            if scores[place, word] > least
         ]
     table = pd.DataFrame(lines, columns=["code", "word", "products", "of"])
     table["share"] = table["products"] / table["of"]

@@ -1,4 +1,4 @@
-"""A small shop: four categories, images good and bad, and every fault that the page counts."""
+"""A small shop with four categories, valid and broken images, and every fault the page counts."""
 
 import csv
 import io

@@ -8,21 +8,23 @@ from PIL import Image
 from shared.errors import NotFound
 from tests.unit.trainer.explore.conftest import image
 from trainer.explore import images
-from trainer.explore.images import Looks, look_at_all
+from trainer.explore.images import ImageSurvey, survey_images
 from trainer.explore.material import read_material
 
 
-def looks_of(shop: Path) -> Looks:
+def survey_of(shop: Path) -> ImageSurvey:
     material = read_material(shop)
-    return look_at_all(material.rows["image"], material.read, small=material.rows["image"])
+    return survey_images(material.rows["image"], material.read, thumbnails=material.rows["image"])
 
 
-def by_name(looks: Looks) -> pd.DataFrame:
-    return looks.table.set_axis([Path(one).name for one in looks.table.index], axis="index")
+def by_name(survey: ImageSurvey) -> pd.DataFrame:
+    return survey.table.set_axis(
+        [Path(reference).name for reference in survey.table.index], axis="index"
+    )
 
 
-def test_each_image_is_measured(shop: Path) -> None:
-    table = by_name(looks_of(shop))
+def test_properties_of_each_image_are_recorded(shop: Path) -> None:
+    table = by_name(survey_of(shop))
     assert table["width"].to_dict() == {
         "a.jpg": 60,
         "b.jpg": 20,
@@ -36,75 +38,76 @@ def test_each_image_is_measured(shop: Path) -> None:
     assert table.loc["a.jpg", "size_bytes"] == (shop / "images" / "a.jpg").stat().st_size
 
 
-def test_a_broken_image_is_counted_and_not_shown(shop: Path) -> None:
-    looks = looks_of(shop)
-    assert {Path(one).name for one in looks.unreadable} == {"broken.jpg"}
-    assert len(looks.small) == 4
-    assert images.faults(looks)["images"].sum() == 1
+def test_broken_image_is_counted_without_a_thumbnail(shop: Path) -> None:
+    survey = survey_of(shop)
+    assert {Path(reference).name for reference in survey.unreadable} == {"broken.jpg"}
+    assert len(survey.thumbnails) == 4
+    assert images.faults(survey)["images"].sum() == 1
     material = read_material(shop)
-    found = [one for one in material.report(looks.unreadable).findings if one.rows == (5,)]
-    assert [one.code for one in found] == ["unreadable_pictures"]
+    findings = material.report(survey.unreadable).findings
+    assert [finding.code for finding in findings if finding.rows == (5,)] == ["unreadable_pictures"]
 
 
-def test_a_image_that_is_gone_is_a_fault() -> None:
+def test_missing_image_is_a_fault() -> None:
     def read(reference: str) -> bytes:
         raise NotFound(f"No image {reference!r}")
 
-    looks = look_at_all(["x.jpg", ""], read)
-    assert images.faults(looks).to_dict("index") == {"No image": {"images": 1, "example": "x.jpg"}}
+    survey = survey_images(["x.jpg", ""], read)
+    assert images.faults(survey).to_dict("index") == {"No image": {"images": 1, "example": "x.jpg"}}
 
 
 def test_equal_files_have_equal_digests(shop: Path) -> None:
-    digests = by_name(looks_of(shop))["digest"]
+    digests = by_name(survey_of(shop))["digest"]
     assert digests["a.jpg"] == digests["same.jpg"]
     assert digests["a.jpg"] != digests["b.jpg"]
 
 
-def test_small_images_keep_their_shape(shop: Path) -> None:
-    looks = looks_of(shop)
+def test_thumbnails_keep_the_aspect_ratio(shop: Path) -> None:
+    survey = survey_of(shop)
     sizes = {
-        Path(one).name: Image.open(io.BytesIO(content)).size for one, content in looks.small.items()
+        Path(reference).name: Image.open(io.BytesIO(content)).size
+        for reference, content in survey.thumbnails.items()
     }
     assert sizes["b.jpg"] == (28, 112)
     assert sizes["a.jpg"] == (112, 75)
 
 
-def test_packed_images_are_the_same(shop: Path) -> None:
-    loose = by_name(looks_of(shop))
+def test_images_in_an_archive_have_the_same_digests(shop: Path) -> None:
+    loose = by_name(survey_of(shop))
     with zipfile.ZipFile(shop / "images.zip", "w") as packed:
         for path in (shop / "images").iterdir():
             packed.write(path, path.name)
             path.unlink()
-    table = looks_of(shop).table
-    names = [one.rpartition("!")[2] for one in table.index]
+    table = survey_of(shop).table
+    names = [reference.rpartition("!")[2] for reference in table.index]
     assert table.set_axis(names, axis="index")["digest"].equals(loose["digest"])
 
 
-def test_a_image_of_one_colour_shows_nothing() -> None:
+def test_image_of_a_single_colour_is_blank() -> None:
     content = io.BytesIO()
     Image.new("RGB", (50, 50), "white").save(content, "JPEG")
     files = {"white": content.getvalue(), "blue": image("blue")}
-    looks = look_at_all(files, files.__getitem__)
-    assert looks.table["is_blank"].to_dict() == {"white": True, "blue": False}
+    survey = survey_images(files, files.__getitem__)
+    assert survey.table["is_blank"].to_dict() == {"white": True, "blue": False}
 
 
-def test_few_images_are_in_memory_at_a_time() -> None:
+def test_number_of_images_in_memory_is_bounded() -> None:
     content, read, seen = image("blue"), [], 0
 
     def counted(reference: str) -> bytes:
         read.append(reference)
         return content
 
-    def tell(done: int) -> None:
+    def on_progress(done: int) -> None:
         nonlocal seen
         seen = max(seen, len(read) - done)
 
-    look_at_all([str(one) for one in range(1_000)], counted, tell=tell)
+    survey_images([str(number) for number in range(1_000)], counted, on_progress=on_progress)
     assert len(read) == 1_000
     assert seen <= 2 * images.CHUNK
 
 
-def test_a_sample_has_each_image_once_and_is_the_same_each_time(shop: Path) -> None:
+def test_sample_is_distinct_and_deterministic(shop: Path) -> None:
     rows = read_material(shop).rows
     chosen = images.sample(rows, 1)
     assert {code: len(kept) for code, kept in chosen.items()} == {1: 1, 2: 1, 30: 1}

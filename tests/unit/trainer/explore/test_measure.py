@@ -16,14 +16,14 @@ def material(shop: Path) -> Material:
     return read_material(shop)
 
 
-def test_categories_are_counted_most_first(material: Material) -> None:
+def test_categories_are_sorted_by_size(material: Material) -> None:
     table = measure.balance(material.rows)
     assert table["products"].to_dict() == {1: 3, 2: 2, 30: 2, 4: 1}
     assert list(table.index) == [1, 2, 30, 4]
     assert table["share"].sum() == pytest.approx(1.0)
 
 
-def test_equal_categories_are_as_varied_as_they_are_many() -> None:
+def test_effective_number_of_equal_categories_is_their_number() -> None:
     assert measure.effective_categories(pd.DataFrame({"code": [7, 8, 9] * 5})) == pytest.approx(3)
     assert measure.effective_categories(pd.DataFrame({"code": []})) == 0.0
 
@@ -36,13 +36,13 @@ def test_missing_descriptions_are_counted_by_category(material: Material) -> Non
     assert table["median_description_words"].isna().to_dict()[4]
 
 
-def test_lengths_are_those_of_texts_that_are_there(material: Material) -> None:
+def test_lengths_ignore_empty_texts(material: Material) -> None:
     table = measure.lengths(material.rows)
     assert table.loc["Description, words", "products"] == 3
     assert table.loc["Title, words", "longest"] == 5
 
 
-def test_a_histogram_counts_every_value_once() -> None:
+def test_histogram_counts_every_value_once() -> None:
     values = pd.Series([*range(100), 5_000])
     table = measure.histogram(values)
     assert table["products"].sum() == len(values)
@@ -57,7 +57,7 @@ def test_html_in_texts_is_counted(material: Material) -> None:
     assert table.loc["Title with broken characters such as Ã©", "products"] == 0
 
 
-def test_languages_are_told_apart_and_no_text_is_none() -> None:
+def test_languages_are_detected() -> None:
     texts = [
         "une grande piscine gonflable pour les enfants et toute la famille",
         "a book about trains and the people who built them long ago",
@@ -67,7 +67,7 @@ def test_languages_are_told_apart_and_no_text_is_none() -> None:
     assert languages.detect(texts) == ["French", "English", languages.UNSURE, languages.NO_TEXT]
 
 
-def test_shares_of_languages_add_up_in_each_category() -> None:
+def test_language_shares_of_a_category_sum_to_one() -> None:
     found = pd.Series(["French", "German", "Dutch", "unsure", "French", "no text"])
     table = languages.by_category(found, pd.Series([1, 1, 1, 2, 2, 2]), most=1)
     assert list(table.columns) == ["French", "others", "unsure", "no text"]
@@ -75,69 +75,69 @@ def test_shares_of_languages_add_up_in_each_category() -> None:
     assert table.loc[1, "others"] == pytest.approx(2 / 3)
 
 
-def test_words_that_one_category_has_are_its_distinctive_ones() -> None:
+def test_words_of_a_single_category_are_distinctive() -> None:
     texts = ["de la piscine bleue"] * 200 + ["de la lampe bleue"] * 200
     counts = words.count_words(texts, [1] * 200 + [2] * 200)
     found = words.distinctive(counts)
     assert found.groupby("code")["word"].agg(list).to_dict() == {1: ["piscine"], 2: ["lampe"]}
     assert found["products"].tolist() == [200, 200]
-    assert set(words.everyday(counts)) >= {"de", "la", "bleue"}
+    assert set(words.common_words(counts)) >= {"de", "la", "bleue"}
 
 
-def test_log_odds_are_opposite_for_two_equal_categories() -> None:
+def test_log_odds_of_two_equal_categories_are_opposite() -> None:
     scores = words.log_odds(np.array([[9, 1, 5], [1, 9, 5]]))
     assert scores[0] == pytest.approx(-scores[1])
     assert scores[0, 0] > 0 > scores[0, 1]
     assert scores[0, 2] == pytest.approx(0.0)
 
 
-def test_texts_without_a_word_have_no_words() -> None:
+def test_texts_without_words_have_empty_tables() -> None:
     counts = words.count_words(["12", "3"], [1, 2])
     assert words.distinctive(counts).empty
     assert words.frequent(counts).empty
-    assert words.everyday(counts) == []
+    assert words.common_words(counts) == []
 
 
-def test_contradictions_show_after_preparation(material: Material) -> None:
+def test_contradictions_are_found_after_preparation(material: Material) -> None:
     table = duplicates.summary(material.rows)
-    assert table.loc[duplicates.SAME["written"], "groups"] == 0
-    assert table.loc[duplicates.SAME["prepared"]].to_dict() == {
+    assert table.loc[duplicates.EQUALITIES["written"], "groups"] == 0
+    assert table.loc[duplicates.EQUALITIES["prepared"]].to_dict() == {
         "groups": 1,
         "products": 2,
-        "superfluous": 1,
+        "redundant": 1,
         "contradicting": 2,
         "leaking": 0,
     }
-    torn = duplicates.contradictions(material.rows)
-    assert torn.loc[0, "codes"] == [4, 30]
-    assert torn.loc[0, "rows"] == [6, 7]
+    contradicting = duplicates.contradictions(material.rows)
+    assert contradicting.loc[0, "codes"] == [4, 30]
+    assert contradicting.loc[0, "rows"] == [6, 7]
     pairs = duplicates.confused_pairs(material.rows)
-    assert pairs.to_dict("records") == [{"one": 4, "other": 30, "groups": 1}]
+    assert pairs.to_dict("records") == [{"category": 4, "other_category": 30, "groups": 1}]
 
 
-def test_products_without_text_are_no_duplicates() -> None:
+def test_products_without_text_are_not_duplicates() -> None:
     rows = pd.DataFrame(
         {"designation": "", "description": "", "text": "", "code": [1, 2], "image": ""}
     ).assign(has_text=False, part="train")
     assert (duplicates.summary(rows) == 0).all(axis=None)
 
 
-def test_a_test_product_that_is_also_trained_on_leaks(material: Material) -> None:
+def test_test_product_with_an_equal_training_product_leaks(material: Material) -> None:
     parts = ["train"] * 6 + ["test", "train"]
     table = duplicates.summary(material.rows.assign(part=parts))
     assert table["leaking"].tolist() == [0, 1, 0]
 
 
-def test_data_that_cannot_be_trained_on_is_shown_with_the_reason(shop: Path) -> None:
+def test_untrainable_data_is_read_with_the_error(shop: Path) -> None:
     text = (shop / "products.csv").read_text().replace(",4\n", ",four\n")
     (shop / "products.csv").write_text(text)
     material = read_material(shop)
     assert set(material.rows["part"]) == {UNSPLIT}
-    assert [one.code for one in material.report().errors] == ["labels_not_integers"]
+    assert [finding.code for finding in material.report().errors] == ["labels_not_integers"]
     assert len(material.rows) == 7
 
 
-def test_a_stored_version_is_explored_by_its_name(
+def test_stored_version_is_read_by_its_reference(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = load(shop)
@@ -146,19 +146,19 @@ def test_a_stored_version_is_explored_by_its_name(
     assert material.name == "shop@3"
     assert len(material.rows) == 8
     assert material.label(1) == "1 · Piscines"
-    assert "duplicate_products" not in {one.code for one in material.report().findings}
+    assert "duplicate_products" not in {finding.code for finding in material.report().findings}
 
 
 @pytest.mark.parametrize(
-    ("value", "name", "written"),
+    ("value", "name", "expected"),
     [
         (0.1234, "share", "12.3\u202f%"),
         (84_916, "products", "84\u202f916"),
         (np.int64(3), "products", "3"),
-        (7.25, "half_up_to", "7.2"),
+        (7.25, "median", "7.2"),
         (float("nan"), "share", "–"),
         ("word", "share", "word"),
     ],
 )
-def test_figures_are_written_for_people(value: object, name: str, written: str) -> None:
-    assert figure(value, name) == written
+def test_figures_are_formatted(value: object, name: str, expected: str) -> None:
+    assert figure(value, name) == expected

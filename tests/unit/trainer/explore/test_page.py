@@ -11,12 +11,12 @@ from trainer.__main__ import main
 from trainer.explore import sections
 from trainer.explore.page import explore
 
-#: Attributes that make a browser fetch something.
+#: Attributes whose URLs a browser fetches.
 FETCHED = {"src", "srcset", "data", "poster", "background", "xlink:href", "action"}
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, what they fetch, texts."""
+    """Tags, fetched URLs, ids, links and texts of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         self.tags.append(tag)
-        self.fetched += [value for name, value in given.items() if name in FETCHED]
-        self.ids += [given["id"]] if "id" in given else []
-        self.links += [given["href"]] if "href" in given else []
-        assert not any(name.startswith("on") for name in given)
+        self.fetched += [value for name, value in attributes.items() if name in FETCHED]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes["href"]] if "href" in attributes else []
+        assert not any(name.startswith("on") for name in attributes)
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
@@ -46,23 +46,23 @@ def explored(folder: Path) -> tuple[str, Page]:
     return html, Page(html)
 
 
-def test_the_page_needs_nothing_else(shop: Path) -> None:
+def test_page_is_self_contained(shop: Path) -> None:
     html, page = explored(shop)
     assert page.fetched
-    assert all(address.startswith("data:image/jpeg;base64,") for address in page.fetched)
+    assert all(uri.startswith("data:image/jpeg;base64,") for uri in page.fetched)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
     assert not re.search(r"@import|url\(", html)
     assert "default-src 'none'" in html
 
 
-def test_every_entry_of_the_contents_leads_somewhere(shop: Path) -> None:
+def test_every_contents_entry_links_to_a_section(shop: Path) -> None:
     _, page = explored(shop)
     assert len(page.links) == 11
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
 
 
-def test_markup_in_titles_and_names_is_text(shop: Path) -> None:
+def test_markup_in_titles_and_names_is_escaped(shop: Path) -> None:
     write_products(shop, [*ROWS, (HOSTILE, "<p>Une lampe de bureau</p>", "", 2)])
     html, page = explored(shop)
     assert "<script" not in html
@@ -77,20 +77,20 @@ def test_charts_have_their_numbers_in_a_table(shop: Path) -> None:
     assert page.tags.count("details") == page.tags.count("svg")
 
 
-def test_sheets_show_readable_images(shop: Path) -> None:
+def test_sheets_contain_only_readable_images(shop: Path) -> None:
     _, page = explored(shop)
     assert len(page.fetched) == 4
     head = base64.b64decode(page.fetched[0].partition(",")[2])[:3]
     assert head == b"\xff\xd8\xff"
 
 
-def test_findings_of_the_check_are_on_the_page(shop: Path) -> None:
+def test_page_contains_the_findings_of_the_check(shop: Path) -> None:
     html, _ = explored(shop)
     for code in ("unreadable_pictures", "single_row_classes"):
         assert code in html
 
 
-def test_a_dataset_without_images_says_so(tmp_path: Path) -> None:
+def test_page_reports_a_dataset_without_images(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     rows = [("Piscine ronde", "", "", 1), ("A book", "", "", 2)] * 3
@@ -111,34 +111,36 @@ def test_a_dataset_without_images_says_so(tmp_path: Path) -> None:
     ],
     ids=["no rows", "one row", "no texts", "no words", "control characters", "500 categories"],
 )
-def test_odd_datasets_make_a_page(tmp_path: Path, rows: list[tuple[str, str, str, int]]) -> None:
+def test_unusual_datasets_are_rendered(
+    tmp_path: Path, rows: list[tuple[str, str, str, int]]
+) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     _, page = explored(write_products(folder, rows))
     assert len(page.links) == 11
 
 
-def test_many_categories_leave_the_page_small() -> None:
+def test_number_of_thumbnails_is_bounded() -> None:
     for categories in (2, 27, 200, 5_000):
-        shown = min(categories, sections.LARGEST)
-        assert 1 <= sections.sheet_size(categories) <= sections.SHEET
-        assert shown * sections.sheet_size(categories) <= sections.ALL_SHEETS
+        shown = min(categories, sections.MAX_CATEGORIES)
+        assert 1 <= sections.sheet_size(categories) <= sections.SHEET_IMAGES
+        assert shown * sections.sheet_size(categories) <= sections.ALL_SHEETS_IMAGES
 
 
-def test_the_command_writes_the_page(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_the_page(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shop.parent / "page.html"
     assert main(["explore", "--data", str(shop), "--out", str(out)]) == 0
     assert out.stat().st_size > 10_000
     assert "8 products" in capsys.readouterr().out
 
 
-def test_a_folder_without_data_is_an_error(
+def test_folder_without_data_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["explore", "--data", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
     assert "error: Expected" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_work(shop: Path) -> None:
-    with pytest.raises(InvalidInput, match="Expected a file in a folder that exists"):
+def test_output_folder_is_checked_before_the_data_is_read(shop: Path) -> None:
+    with pytest.raises(InvalidInput, match="Expected a file in an existing folder"):
         explore(shop, shop / "missing" / "explore.html")
