@@ -60,8 +60,8 @@ class Leases:
         """Claim the abandoned run, else the oldest queued one; `None` while a run is active."""
         try:
             with self.unit_of_work() as work:
-                self._end_hopeless(work.session)
-                return self._take(work.session)
+                self._end_unrunnable(work.session)
+                return self._claim_next(work.session)
         except IntegrityError:
             # Another trainer claimed a run at the same moment, and only one may be active.
             return None
@@ -99,7 +99,7 @@ class Leases:
             _require(self._rows.release(work.session, *_running(claim), **queued))
         log.info("training_requeued", run=claim.run_id, message=message)
 
-    def _end_hopeless(self, session: Session) -> None:
+    def _end_unrunnable(self, session: Session) -> None:
         # A running run without a lease was set to running by hand or by an older trainer.
         abandoned = (TrainingRun.status == RUNNING) & self._rows.is_free()
         idle = or_(TrainingRun.status == QUEUED, abandoned)
@@ -126,7 +126,7 @@ class Leases:
                 )
             )
 
-    def _take(self, session: Session) -> Claim | None:
+    def _claim_next(self, session: Session) -> Claim | None:
         running = select(TrainingRun).where(TrainingRun.status == RUNNING).with_for_update()
         run = session.scalar(running)
         if run is not None and (run.leased_until is not None and run.leased_until >= now()):
