@@ -96,7 +96,7 @@ class _Wary:
 
 
 def _has_more(content: bytes, members: int) -> bool:
-    """Whether these bytes list more members."""
+    """Return True if these bytes list more members."""
     position = 0
     for _ in range(members + 1):
         if content[position : position + len(_OF_A_MEMBER)] != _OF_A_MEMBER:

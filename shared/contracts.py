@@ -1,4 +1,4 @@
-"""Every message of the system and the queue it travels on.
+"""All messages between services, and the queues that carry them.
 
     gateway ─ ScoreText ──▶ text.<lane> ──▶ worker_text ──┐
             └ ScoreImage ─▶ image.<lane> ─▶ worker_image ─┴ ModalityScored ─▶ fusion.<lane>
@@ -6,11 +6,12 @@
     fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
     monitor, gateway, Alertmanager ─ DriftDetected ─▶ monitoring ─▶ trainer ─▶ TrainingRequested
-    gateway ─ ReportRequested ─▶ monitoring ─▶ the month's page
-    gateway ─ DatasetUploaded ─▶ datasets ─▶ trainer ─▶ a version that can be trained on
+    gateway ─ ReportRequested ─▶ monitoring ─▶ the report of a month
+    gateway ─ DatasetUploaded ─▶ datasets ─▶ trainer ─▶ a validated dataset version
 
-Requests are imperative, facts are in the past tense. Work messages carry a list: one product is a
-list of one, a catalog is slices. Text travels in the message, images as URIs.
+Requests have imperative names, facts are in the past tense. Work messages carry a list of items: a
+single product is a list of one, a catalog is split into slices. Text is sent in the message itself,
+images as storage URIs.
 """
 
 from collections.abc import Sequence
@@ -22,27 +23,27 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Lane(StrEnum):
-    """Interactive jobs and catalogs wait in separate queues."""
+    """Priority class of a job: catalogs have their own queues, so they delay no interactive job."""
 
     INTERACTIVE = "interactive"
     CATALOG = "catalog"
 
 
 class Modality(StrEnum):
-    """What a score was made from."""
+    """Input that a score was computed from."""
 
     TEXT = "text"
     IMAGE = "image"
 
 
 class _Frozen(BaseModel):
-    # Fields that are not known are passed over: while a new version is rolled out, old workers read
-    # its messages. So a new field has a default, and nothing is lost where it is not read.
+    # Unknown fields are ignored: during a rolling update, old workers read messages of the new
+    # version. A new field therefore needs a default, and old workers must be able to do without it.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Message(_Frozen):
-    """What all messages have: a topic, the queue, and the trace that caused them."""
+    """Base of all messages: topic, queue, and the id of the trace that caused the message."""
 
     topic: ClassVar[str]
 
@@ -50,12 +51,12 @@ class Message(_Frozen):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return self.topic
 
 
 class LaneMessage(Message):
-    """A message that travels in one of two lanes."""
+    """A message with separate interactive and catalog queues."""
 
     station: ClassVar[str]
 
@@ -63,7 +64,7 @@ class LaneMessage(Message):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return queue_name(self.station, self.lane)
 
 
@@ -72,15 +73,15 @@ class WorkMessage(LaneMessage):
 
     release: str
     items: tuple[Any, ...]
-    #: Traces of the other requests that it answers, as the span links of OpenTelemetry.
+    #: Traces of the other requests in the same message, recorded as OpenTelemetry span links.
     links: tuple[str, ...] = ()
 
     def split(self) -> Sequence[Self]:
-        """One message per item, so that a single bad item cannot take the others with it."""
+        """Return one message per item, so that a single bad item cannot fail the others."""
         return [self.model_copy(update={"items": (item,)}) for item in self.items]
 
 
-#: Of a title or a description no more is read by any model; so no more travels.
+#: Longest title or description sent; no model reads beyond this length.
 MAX_TEXT_CHARACTERS = 4_000
 
 
@@ -93,7 +94,7 @@ class TextItem(_Frozen):
 
     @classmethod
     def of(cls, job_id: str, designation: str, description: str) -> Self:
-        """Cut texts to what is read: queues hold their messages in memory."""
+        """Build an item with truncated texts: Redis holds queued messages in memory."""
         return cls(
             job_id=job_id,
             designation=designation[:MAX_TEXT_CHARACTERS],
@@ -111,7 +112,7 @@ class ScoreText(WorkMessage):
 
 
 class ImageItem(_Frozen):
-    """The image of one product, by its address in the storage."""
+    """The storage URI of one product's image."""
 
     job_id: str
     uri: str
@@ -127,14 +128,14 @@ class ScoreImage(WorkMessage):
 
 
 class Failure(_Frozen):
-    """Why something has no score: a stable code and a sentence."""
+    """Reason for a missing score: a stable code and a sentence."""
 
     code: str
     message: str
 
 
 class ModalityScore(_Frozen):
-    """One product's probabilities, shape `(classes,)`, or the reason why there are none."""
+    """Probabilities of one product, shape `(classes,)`, or the failure that prevented them."""
 
     job_id: str
     probabilities: tuple[float, ...] | None = None
@@ -148,7 +149,7 @@ class ModalityScore(_Frozen):
 
 
 class ModalityScored(WorkMessage):
-    """A modality's scores of a slice are there."""
+    """Scores of one modality for all items of a slice."""
 
     topic = "modality_scored"
     station = "fusion"
@@ -158,7 +159,7 @@ class ModalityScored(WorkMessage):
 
 
 class MessageParked(LaneMessage):
-    """A message was given up after several deliveries; its payload is kept."""
+    """A message became a dead letter after repeated deliveries; its payload is kept."""
 
     topic = "message_parked"
     station = "fusion"
@@ -171,7 +172,7 @@ class MessageParked(LaneMessage):
 
 
 class TrainingRequested(Message):
-    """Somebody or something asks for a new release."""
+    """Request a training run: by a person, the schedule, or a drift alert."""
 
     topic = "training_requested"
 
@@ -181,12 +182,12 @@ class TrainingRequested(Message):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return TRAINING_QUEUE
 
 
 class DatasetUploaded(Message):
-    """A version of a dataset waits to be checked."""
+    """A dataset version was uploaded and is ready for validation."""
 
     topic = "dataset_uploaded"
 
@@ -194,12 +195,12 @@ class DatasetUploaded(Message):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return DATASETS_QUEUE
 
 
 class DriftDetected(Message):
-    """An alert was raised; something has to be decided about it."""
+    """A drift alert was raised; the trainer decides on the response."""
 
     topic = "drift_detected"
 
@@ -207,12 +208,12 @@ class DriftDetected(Message):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return MONITORING_QUEUE
 
 
 class ReportRequested(Message):
-    """Somebody asks for the report of a month, such as `2026-11`."""
+    """Request the report of a month, such as `2026-11`."""
 
     topic = "report_requested"
 
@@ -220,7 +221,7 @@ class ReportRequested(Message):
 
     @property
     def queue(self) -> str:
-        """Name of the queue that the message travels on."""
+        """Name of the queue that carries the message."""
         return MONITORING_QUEUE
 
 
@@ -245,11 +246,11 @@ TOPICS: dict[str, type[Message]] = {
 
 
 def queue_name(station: str, lane: Lane) -> str:
-    """Queue of a station's lane, such as `text.interactive`."""
+    """Return the queue name of a station and lane, such as `text.interactive`."""
     return f"{station}.{lane.value}"
 
 
 def all_queues() -> tuple[str, ...]:
-    """Every queue of the system."""
+    """Return the names of all queues."""
     lanes = (queue_name(station, lane) for station in STATIONS for lane in Lane)
     return (*lanes, TRAINING_QUEUE, DATASETS_QUEUE, MONITORING_QUEUE)

@@ -1,4 +1,4 @@
-"""The error tree. The type of an error decides the HTTP status and whether work is tried again.
+"""The error tree. An error's type decides its HTTP status and whether work is retried.
 
 RayonError                 500  internal
 ├── InvalidInput           422  invalid_input
@@ -9,17 +9,17 @@ RayonError                 500  internal
 ├── Conflict               409  conflict
 ├── TooLarge               413  too_large
 ├── Limited                429  limited
-└── Unavailable            503  unavailable (tried again)
+└── Unavailable            503  unavailable (retried)
 """
 
 from typing import ClassVar
 
 
 class RayonError(Exception):
-    """Anything Rayon raises on purpose.
+    """Base of all errors that Rayon raises deliberately.
 
     Args:
-        detail: A sentence for a person: what was expected, what came, and where.
+        detail: A sentence for the user: what was expected, what was received, and where.
         field: Path of the input at fault, such as `("designation",)`, where there is one.
     """
 
@@ -35,7 +35,7 @@ class RayonError(Exception):
 
 
 class InvalidInput(RayonError):
-    """What came does not fit what was asked for."""
+    """The input does not have the expected form or value."""
 
     status = 422
     code = "invalid_input"
@@ -43,21 +43,21 @@ class InvalidInput(RayonError):
 
 
 class ImageUnreadable(InvalidInput):
-    """An image that cannot be decoded, or that it would not be safe to decode."""
+    """The image cannot be decoded, or is not safe to decode."""
 
     code = "image_unreadable"
     title = "Image cannot be read"
 
 
 class ModalityNotInRelease(InvalidInput):
-    """A release was fitted on data without texts, or without images, and is asked for those."""
+    """The release has no model for the requested modality."""
 
     code = "modality_not_in_release"
     title = "The release has no such model"
 
 
 class Unauthenticated(RayonError):
-    """Nobody is signed in, or the credentials are not valid (any more)."""
+    """Credentials are missing, invalid or expired."""
 
     status = 401
     code = "unauthenticated"
@@ -65,7 +65,7 @@ class Unauthenticated(RayonError):
 
 
 class Forbidden(RayonError):
-    """Signed in, but not allowed to do this."""
+    """The user is signed in but lacks the permission."""
 
     status = 403
     code = "forbidden"
@@ -73,7 +73,7 @@ class Forbidden(RayonError):
 
 
 class NotFound(RayonError):
-    """No such thing, or it belongs to somebody else."""
+    """The resource does not exist, or belongs to another user."""
 
     status = 404
     code = "not_found"
@@ -81,7 +81,7 @@ class NotFound(RayonError):
 
 
 class Conflict(RayonError):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
 
     status = 409
     code = "conflict"
@@ -89,7 +89,7 @@ class Conflict(RayonError):
 
 
 class TooLarge(RayonError):
-    """More bytes than a limit allows."""
+    """The payload exceeds a size limit."""
 
     status = 413
     code = "too_large"
@@ -97,11 +97,11 @@ class TooLarge(RayonError):
 
 
 class Limited(RayonError):
-    """More than one user may have at once.
+    """The user has reached a quota or rate limit.
 
     Args:
         detail: Which limit, and how much of it is used.
-        retry_after_seconds: When there is likely to be room.
+        retry_after_seconds: Seconds after which a retry is likely to succeed.
     """
 
     status = 429
@@ -114,11 +114,11 @@ class Limited(RayonError):
 
 
 class Unavailable(RayonError):
-    """A part that is needed does not answer now; later it may.
+    """A required service does not respond; a retry may succeed.
 
     Args:
-        detail: Which part, and what it said.
-        retry_after_seconds: When to ask again, if that is known.
+        detail: The service, and its error.
+        retry_after_seconds: Seconds to wait before a retry, if known.
     """
 
     status = 503

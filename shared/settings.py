@@ -1,6 +1,6 @@
 """Settings in small groups, each read from environment variables that begin with `RAYON_`.
 
-`RAYON_X_FILE` names a file that holds what `RAYON_X` would; secrets are better kept there.
+`RAYON_X_FILE` names a file that holds the value of `RAYON_X`; prefer it for secrets.
 
 Every service's `main.py` builds the groups that it needs; nothing here is read at import.
 The defaults are those of the embedded run: one machine, SQLite, a local Redis, files under `var/`.
@@ -23,14 +23,14 @@ from shared.contracts import Lane
 
 
 class MayBeMissing:
-    """Marks a setting whose file may be gone; it is then as if none were named."""
+    """Marker of a setting whose file may be missing; the setting then counts as unset."""
 
 
 class _Files(PydanticBaseSettingsSource):
     """Reads a setting from the file that `<VARIABLE>_FILE` names, as Docker's secrets come."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
-        """The file's content without the line's end, the field's name, and that it is no JSON."""
+        """Return the file's content without its line end, its field, and `False` (not JSON)."""
         variable = f"{self.config.get('env_prefix', '')}{field_name}_file".upper()
         path = os.environ.get(variable)
         if path is None:
@@ -44,7 +44,7 @@ class _Files(PydanticBaseSettingsSource):
             raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from error
 
     def __call__(self) -> dict[str, Any]:
-        """All settings that a file is named for."""
+        """Return the settings whose `<VARIABLE>_FILE` is set."""
         found = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
@@ -64,13 +64,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given in the code counts most, then the environment, then files."""
+        """Order the sources: arguments first, then environment variables, then files."""
         files = _Files(settings_cls)
         return init_settings, env_settings, files, dotenv_settings, file_secret_settings
 
 
 class DatabaseSettings(Settings):
-    """Where the rows live: `sqlite:///var/rayon.db` or `postgresql+psycopg://…`."""
+    """Database URL and pool size: `sqlite:///var/rayon.db` or `postgresql+psycopg://…`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_DATABASE_", frozen=True)
 
@@ -79,7 +79,7 @@ class DatabaseSettings(Settings):
 
 
 class BrokerSettings(Settings):
-    """The message queue: Redis, and how stubborn delivery is."""
+    """Redis connection, delivery and retry limits."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_BROKER_", frozen=True)
 
@@ -88,12 +88,12 @@ class BrokerSettings(Settings):
     visibility_timeout_seconds: int = Field(default=120, ge=5)
     #: After this many redeliveries or retries a message is parked as a dead letter.
     max_deliveries: int = Field(default=4, ge=1)
-    #: First pause before a failed message is tried again; doubles each time.
+    #: Back-off before the first retry of a failed message; doubles each time.
     retry_delay_seconds: float = Field(default=1.0, gt=0)
-    #: A worker that takes nothing for this long while messages wait is deaf, and ends itself.
+    #: A worker that consumes nothing for this long while messages wait exits.
     deaf_after_seconds: float = Field(default=60.0, gt=0)
-    #: A message of an unknown kind is given back after this pause, and parked after so many tries:
-    #: for ten minutes another version may be on its way.
+    #: A message of unknown type is requeued after this pause, and becomes a dead letter after this
+    #: many tries: a rolling update may take ten minutes to start a version that handles it.
     unknown_pause_seconds: float = Field(default=5.0, gt=0)
     unknown_tries: int = Field(default=120, ge=1)
     #: Touched every two seconds by a worker that consumes: a health check that costs nothing.
@@ -101,7 +101,7 @@ class BrokerSettings(Settings):
 
 
 class StorageSettings(Settings):
-    """Where the images live: a folder, or any fsspec address such as `s3://bucket/rayon`."""
+    """Storage URL of images: a folder, or any fsspec address such as `s3://bucket/rayon`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
 
@@ -132,7 +132,7 @@ class ReleaseSettings(Settings):
 
 
 class LogSettings(Settings):
-    """How logs look."""
+    """Format of logs."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_LOG_", frozen=True)
 

@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def digest_in(uri: str) -> str | None:
-    """The SHA-256 of what `put` stored at an address; `None` for an address of another kind."""
+    """Return the SHA-256 in an address made by `put`; `None` for other addresses."""
     name = uri.rpartition("/")[2]
     return name if _DIGEST.fullmatch(name) else None
 

@@ -25,7 +25,7 @@ _trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 class Tracing:
-    """What one process tells of its work."""
+    """Tracing of one process."""
 
     def __init__(
         self, settings: TracingSettings, service: str, exporter: SpanExporter | None = None
@@ -65,7 +65,7 @@ class Tracing:
 
     @contextmanager
     def request(self, trace_id: str, headers: Mapping[str, str]) -> Iterator[Span]:
-        """A request, from its first byte to the last one of its answer."""
+        """Open a span for a request, from its first byte to the last byte of the response."""
         from opentelemetry.trace import SpanKind
 
         with self._started("request", trace_id, headers, SpanKind.SERVER) as span:
@@ -77,7 +77,7 @@ class Tracing:
 
     @contextmanager
     def message(self, topic: str, trace_id: str, headers: Mapping[str, Any]) -> Iterator[Span]:
-        """A message, from its arrival until it was dealt with."""
+        """Open a span for a message, from its arrival until it is handled."""
         from opentelemetry.trace import SpanKind
 
         links = [_link(one) for one in headers.get(LINKS) or ()]
@@ -89,12 +89,12 @@ class Tracing:
 
     @contextmanager
     def part(self, name: str, **attributes: Any) -> Iterator[Span]:
-        """A part of what is being done, such as a model call."""
+        """Open a span for part of the current work, such as a model call."""
         with self._tracer.start_as_current_span(name, attributes=attributes) as span:
             yield span
 
     def headers(self, trace_id: str, links: Sequence[str]) -> dict[str, Any]:
-        """What a message takes along: who sends it, and the requests that it answers too."""
+        """Return the trace context of an outgoing message and its linked requests."""
         from opentelemetry.trace import get_current_span
 
         here = get_current_span().get_span_context()
@@ -130,24 +130,24 @@ def configure_tracing(settings: TracingSettings, *, service: str) -> None:
 
 
 def request_span(trace_id: str, headers: Mapping[str, str]) -> AbstractContextManager[Span | None]:
-    """A request; `None` where tracing is off."""
+    """Open a request span; `None` if tracing is off."""
     return nullcontext() if _tracing is None else _tracing.request(trace_id, headers)
 
 
 def message_span(
     topic: str, trace_id: str, headers: Mapping[str, Any]
 ) -> AbstractContextManager[Span | None]:
-    """A message that is handled; `None` where tracing is off."""
+    """Open a span for a handled message; `None` if tracing is off."""
     return nullcontext() if _tracing is None else _tracing.message(topic, trace_id, headers)
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[Span | None]:
-    """A part of what is being done; `None` where tracing is off."""
+    """Open a span for part of the current work; `None` if tracing is off."""
     return nullcontext() if _tracing is None else _tracing.part(name, **attributes)
 
 
 def message_headers(trace_id: str, links: Sequence[str] = ()) -> dict[str, Any]:
-    """What a message takes along; nothing where tracing is off."""
+    """Return the trace context of an outgoing message; empty if tracing is off."""
     return {} if _tracing is None else _tracing.headers(trace_id, links)
 
 

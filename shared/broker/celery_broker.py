@@ -125,22 +125,22 @@ class Broker:
         )
 
     def is_alive(self) -> bool:
-        """Whether Redis answers."""
+        """Return True if Redis responds."""
         try:
             return bool(self._redis.ping())
         except redis.RedisError:
             return False
 
     def depth(self, queue: str) -> QueueDepth:
-        """What waits in a queue and what its workers hold. Raises `Unavailable`."""
+        """Return the waiting and unacknowledged messages of a queue. Raises `Unavailable`."""
         return self.depths([queue])[queue]
 
     def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
-        """The same of many queues, all at one moment. Raises `Unavailable`."""
+        """Return the depth of several queues in one snapshot. Raises `Unavailable`."""
         return queue_depths(self._redis, tuple(queues))
 
     def workers(self) -> list[Worker]:
-        """The workers that announced themselves lately. Raises `Unavailable`."""
+        """Return the workers that announced themselves recently. Raises `Unavailable`."""
         return workers_present(self._redis)
 
     def memory_ratio(self) -> float:
@@ -195,7 +195,7 @@ class Broker:
 
 
 def _parked(message: Any, tries: int) -> MessageParked:
-    """A message that no worker knew, as a dead letter."""
+    """Build the dead letter of a message that no worker could handle."""
     (payload, *_), *_ = message.payload
     lane = payload.get("lane")
     return MessageParked(

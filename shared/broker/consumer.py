@@ -14,5 +14,5 @@ class PatientConsumer(Consumer):
     """Hands strangers to the broker that made the app."""
 
     def on_unknown_task(self, _body: Any, message: Any, _error: Exception) -> None:
-        """Called for a message whose topic nobody subscribed to here."""
+        """Handle a message whose topic has no subscriber in this process."""
         self.app.on_stranger(message)

@@ -1,4 +1,4 @@
-"""What happens to a message that arrived: handled, taken apart, tried again, or given up."""
+"""Delivery of a received message: handle, split, retry, or park it as a dead letter."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 
 class Comebacks(Protocol):
-    """How often one message came back without being dealt with."""
+    """Count of redeliveries of one message."""
 
     def count(self) -> int:
         """Count one more, and return how many there were."""

@@ -1,4 +1,4 @@
-"""How much waits in the queues, what is being worked on, and who works."""
+"""Queue depth, messages in progress, and active workers."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 PRESENCE_PREFIX = "rayon:worker:"
 #: Where Celery's Redis transport keeps what was delivered and not yet acknowledged.
 UNACKED_KEY = "unacked"
-#: How far back a rate looks, in seconds.
+#: Window of a rate, in seconds.
 RATE_SECONDS = 60
 #: A worker that has nothing to do asks Redis about once a second; after this long it is deaf.
 ASKING_SECONDS = 15.0
@@ -67,7 +67,7 @@ class QueueDepth:
 
 
 class WorkerState(StrEnum):
-    """Whether a worker is proven to consume."""
+    """Evidence that a worker consumes."""
 
     #: It works on messages.
     WORKING = "working"

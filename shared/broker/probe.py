@@ -1,4 +1,4 @@
-"""Whether a worker of this machine consumes: `python -m shared.broker.probe text`, for a container.
+"""Check that a local worker consumes: `python -m shared.broker.probe text`, for a container.
 
 A worker announces itself as long as it consumes, and ends itself when it is deaf; so its fresh
 announcement is the proof.

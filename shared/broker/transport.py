@@ -50,12 +50,12 @@ return ends
 
 
 def wake_key(queue: str) -> str:
-    """The stream that tells of new messages in a queue."""
+    """Return the key of the stream that announces new messages in a queue."""
     return f"{_WAKE_PREFIX}{queue}"
 
 
 def handled_key(moment: float) -> str:
-    """The hash that counts what is handled at a Unix time."""
+    """Return the key of the hash that counts messages handled at a Unix time."""
     return f"{HANDLED_PREFIX}{int(moment // HANDLED_SECONDS)}"
 
 

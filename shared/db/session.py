@@ -25,7 +25,7 @@ BUSY_SECONDS = 20
 
 @dataclass
 class Work:
-    """What happens together: rows now, messages after the commit."""
+    """One transaction: rows now, messages after the commit."""
 
     session: Session
     messages: list[Message] = field(default_factory=list)

@@ -1,1 +1,1 @@
-"""What serving and training share: the one preparation, the release, the batcher."""
+"""Code that serving and training share: preparation, releases, batching."""

@@ -1,4 +1,4 @@
-"""What a release says of itself: `release.json`, the first file that everyone opens."""
+"""Manifest of a release: `release.json`, the first file to read."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ class _Frozen(BaseModel):
 
 
 class Ngrams(_Frozen):
-    """How words and runs of characters are counted: hashed into `buckets`."""
+    """Parameters of word and character n-grams, hashed into `buckets`."""
 
     buckets: int = Field(ge=1)
     words: int = Field(ge=1)

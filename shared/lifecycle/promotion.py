@@ -82,7 +82,7 @@ def _served_before(session: Session, serving: str | None) -> str | None:
 
 
 def _figures(session: Session, release: Release) -> dict[str, Any]:
-    """The release's own figures and, where a training run compared it, the verdict."""
+    """Return the release's figures and, if a training run compared it, the verdict."""
     run = session.scalar(
         select(TrainingRun)
         .where(TrainingRun.version == release.version)

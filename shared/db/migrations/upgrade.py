@@ -26,13 +26,13 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """The revisions that this version of Rayon knows, newest first."""
+    """Return the revisions that this version of Rayon contains, newest first."""
     script = ScriptDirectory.from_config(alembic_config(""))
     return tuple(one.revision for one in script.walk_revisions())
 
 
 def is_of_a_newer_version(url: str) -> bool:
-    """Whether a database was migrated further than is known here; this version works on it too."""
+    """Return True if a newer version migrated the database; this version works on it too."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:

@@ -38,7 +38,7 @@ def wait(engine: Engine, pause_seconds: float, tell: Callable[[str], None]) -> N
 
 
 def missing(engine: Engine) -> str:
-    """What keeps this version from starting; empty if nothing does."""
+    """Return the reason why this version cannot start, or an empty string."""
     try:
         with engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()

@@ -11,7 +11,7 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class Role(StrEnum):
-    """What an account may do."""
+    """Role of an account."""
 
     ADMIN = "admin"
     OPERATOR = "operator"

@@ -1,4 +1,4 @@
-"""What all tables share: times in UTC, ids that sort by time, names of constraints."""
+"""Shared parts of all tables: UTC times, ids that sort by time, constraint names."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """The present moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
@@ -38,7 +38,7 @@ def new_id() -> str:
 
 
 def first_id_of(moment: datetime) -> str:
-    """The least id that can have been made at a moment: ids begin with their milliseconds."""
+    """Return the lowest possible id of a time: ids begin with their milliseconds."""
     milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
     return f"{milliseconds[:8]}-{milliseconds[8:]}-0000-0000-000000000000"
 

@@ -30,7 +30,7 @@ def new_catalog_id() -> str:
 
 
 def row_job_id(catalog_id: str, row: int) -> str:
-    """The id of the job of a catalog's row.
+    """Return the job id of a catalog row.
 
     It follows from the row: what is fed twice is one job, and the rows are read in their order.
     """
@@ -38,7 +38,7 @@ def row_job_id(catalog_id: str, row: int) -> str:
 
 
 def row_of_job(job_id: str) -> int:
-    """The row's number in a catalog's job id."""
+    """Return the row number that a catalog job id contains."""
     return int(job_id[-ROW_DIGITS:], 16)
 
 

@@ -75,7 +75,7 @@ class Job(Base):
     catalog_id: Mapped[str | None] = mapped_column(ForeignKey("catalogs.id", ondelete="CASCADE"))
     trace_id: Mapped[str] = mapped_column(String(32))
     lane: Mapped[str] = mapped_column(String(16))
-    #: What was asked for: `fusion`, `text` or `image`.
+    #: Requested score: `fusion`, `text` or `image`.
     model: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(32))
     designation: Mapped[str] = mapped_column(Text, default="")

@@ -1,4 +1,4 @@
-"""What Rayon measures of itself, and what became of it."""
+"""Tables of monitoring: measurements, drift alerts and their outcome."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class AlertStatus(StrEnum):
-    """What becomes of an alert."""
+    """State of a drift alert."""
 
     OPEN = "open"
     #: A person has to allow the training.
@@ -21,7 +21,7 @@ class AlertStatus(StrEnum):
 
 
 class DriftWindow(Base):
-    """What was measured of some answers that came one after another."""
+    """Measurements of a window of consecutive answers."""
 
     __tablename__ = "drift_windows"
 
@@ -32,7 +32,7 @@ class DriftWindow(Base):
     #: The window's ends, by `finished_at`.
     begins_at: Mapped[datetime]
     ends_at: Mapped[datetime]
-    #: What moved, such as `text` or `prediction`; empty if nothing did.
+    #: Drifted quantities, such as `text` or `prediction`; empty if nothing did.
     moved: Mapped[list[Any]]
     #: Each statistic's effect size and p-value.
     measured: Mapped[dict[str, Any]]
@@ -58,7 +58,7 @@ class DriftAlert(Base):
     source: Mapped[str] = mapped_column(String(16))
     #: A person's name, or the part of Rayon that raised it.
     raised_by: Mapped[str] = mapped_column(String(64))
-    #: What moved, such as `text` or `prediction`.
+    #: Drifted quantities, such as `text` or `prediction`.
     kind: Mapped[str] = mapped_column(String(32))
     release: Mapped[str | None] = mapped_column(String(32))
     status: Mapped[str] = mapped_column(String(16), default=AlertStatus.OPEN.value, index=True)
@@ -75,7 +75,7 @@ class DriftAlert(Base):
 
 
 class Performance(Base):
-    """How good a release is, measured or estimated at one time."""
+    """Performance of a release, measured or estimated at one time."""
 
     __tablename__ = "performance"
     __table_args__ = (Index("ix_performance_kind_measured_at", "kind", "measured_at"),)

@@ -160,7 +160,7 @@ class OnlineFeatures:
 
 
 def address(extractor: str, digest: str) -> str:
-    """Where the features of an image are stored."""
+    """Return the storage path of an image's features."""
     return f"{FOLDER}/{extractor}/{digest[:2]}/{digest}"
 
 

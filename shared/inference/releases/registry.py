@@ -90,7 +90,7 @@ class Releases:
         raise NotFound(f"No release {version_or_alias!r}")
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself. Raises `NotFound`."""
+        """Return the manifest of a version. Raises `NotFound`."""
         if version not in self._manifests:
             self._manifests[version] = ReleaseManifest.read(self.folder(version))
         return self._manifests[version]

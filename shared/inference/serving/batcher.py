@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-#: How long `close` waits for the last batch.
+#: Longest wait of `close` for the last batch.
 CLOSE_SECONDS = 30.0
 
 Item = TypeVar("Item")

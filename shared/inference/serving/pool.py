@@ -88,7 +88,7 @@ class ModelPool(Generic[Item]):
                 return batcher.submit(items)
 
     def ready(self) -> tuple[str, ...]:
-        """The versions that answer at once."""
+        """Return the versions that are loaded and ready."""
         with self._lock:
             return tuple(sorted(self._loaded))
 

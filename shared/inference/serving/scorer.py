@@ -1,4 +1,4 @@
-"""What serving asks of a model."""
+"""Interface of a model in serving."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar

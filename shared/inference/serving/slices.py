@@ -1,4 +1,4 @@
-"""What both modality workers do with a slice: score what can be scored, say why of the rest."""
+"""Scoring of a slice in both modality workers; items that fail get a reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar

@@ -31,5 +31,5 @@ def run_worker(
 
 
 def lane_queues(station: str, lanes: Sequence[Lane]) -> tuple[str, ...]:
-    """The queues of a station, the interactive one first."""
+    """Return the queues of a station, the interactive one first."""
     return tuple(queue_name(station, lane) for lane in Lane if lane in lanes)
