@@ -13,7 +13,7 @@ from shared.inference.releases.fusion_model import FusionModel
 
 Floats = NDArray[np.float32]
 
-#: How many categories an answer lists.
+#: Number of categories in an answer.
 TOP = 5
 #: Digits of a probability in an answer.
 DIGITS = 4
@@ -21,7 +21,7 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one job: each modality's probabilities `(classes,)`, or its failure."""
+    """Results of one job: each modality's probabilities `(classes,)`, or its failure."""
 
     probabilities: dict[Modality, Floats] = field(default_factory=dict)
     failures: dict[Modality, Failure] = field(default_factory=dict)
