@@ -1,4 +1,4 @@
-"""How long a message waited, from its header."""
+"""Waiting time of a message, read from its header."""
 
 import time
 from types import SimpleNamespace
