@@ -38,7 +38,7 @@ def digest_in(uri: str) -> str | None:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What a listing says of a file; `modified` in seconds since 1970."""
+    """File in a listing; `modified` in seconds since 1970."""
 
     uri: str
     size: int

@@ -143,7 +143,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """What Celery is told to use."""
+    """Celery settings of the transport."""
 
     Channel = Channel
 

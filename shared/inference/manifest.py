@@ -41,7 +41,7 @@ class TextPart(_Frozen):
 
 
 class ImagePart(_Frozen):
-    """How images must be prepared for the image model.
+    """Parameters of image preparation for the image model.
 
     Attributes:
         size: Edge of the images, in pixels.
@@ -93,7 +93,7 @@ class ReleaseManifest(_Frozen):
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What the release can score; with both, it also has a fusion model."""
+        """Modalities that the release scores; with both, it also has a fusion model."""
         parts = {Modality.TEXT: self.text, Modality.IMAGE: self.image}
         return tuple(modality for modality, part in parts.items() if part is not None)
 
@@ -104,14 +104,14 @@ class ReleaseManifest(_Frozen):
 
     @property
     def text_part(self) -> TextPart:
-        """What the text model reads. Raises `ModalityNotInRelease`."""
+        """Parameters of the text model's input. Raises `ModalityNotInRelease`."""
         if self.text is None:
             raise ModalityNotInRelease(f"Release {self.name!r} has no text model")
         return self.text
 
     @property
     def image_part(self) -> ImagePart:
-        """What the image model reads. Raises `ModalityNotInRelease`."""
+        """Parameters of the image model's input. Raises `ModalityNotInRelease`."""
         if self.image is None:
             raise ModalityNotInRelease(f"Release {self.name!r} has no image model")
         return self.image

@@ -45,10 +45,10 @@ class DatasetVersion(Base):
     report: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
     leased_until: Mapped[datetime | None]
-    #: How often a trainer began to check it.
+    #: Number of validation attempts.
     attempts: Mapped[int] = mapped_column(default=0)
 
     @property
     def reference(self) -> str:
-        """How a training run names it."""
+        """Name used by training runs."""
         return f"{self.name}@{self.version}"

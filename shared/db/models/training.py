@@ -48,7 +48,7 @@ class TrainingRun(Base):
     #: The trainer that holds the run; one that died lets the lease run out.
     leased_by: Mapped[str | None] = mapped_column(String(128))
     leased_until: Mapped[datetime | None]
-    #: How often a trainer began with it.
+    #: Number of training attempts.
     attempts: Mapped[int] = mapped_column(default=0)
     #: The last step the training told of: `step`, `done`, `of`, `at`.
     progress: Mapped[dict[str, Any] | None]

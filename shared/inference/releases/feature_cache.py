@@ -26,7 +26,7 @@ from shared.storage import Storage
 log = structlog.get_logger(__name__)
 
 FOLDER = "features"
-#: How features are written, whatever the machine.
+#: Byte order and type of stored features, on every machine.
 STORED = np.dtype("<f2")
 #: Features that wait to be written. When the storage is slower than the model, the rest is dropped.
 MOST_WAITING = 1024

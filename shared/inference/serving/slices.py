@@ -17,7 +17,7 @@ DIGITS = 6
 
 
 class Models(Protocol[Item_contra]):
-    """What a slice needs of `shared.inference.serving.pool.ModelPool`."""
+    """Part of the interface that a slice uses: `shared.inference.serving.pool.ModelPool`."""
 
     def score(self, version: str, items: Sequence[Item_contra]) -> NDArray[np.float32]:
         """Score items with one release; probabilities of shape `(len(items), classes)`."""
