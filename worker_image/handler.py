@@ -22,14 +22,14 @@ Row = NDArray[np.floating]
 
 
 class Images(Protocol):
-    """What the handler needs of `shared.storage.Storage`."""
+    """Part of `shared.storage.Storage` that the handler uses."""
 
     def get(self, uri: str) -> bytes:
         """Read the bytes of an address."""
 
 
 class FeatureStore(Protocol):
-    """What the handler needs of `shared.inference.releases.feature_cache.OnlineFeatures`."""
+    """Part of `shared.inference.releases.feature_cache.OnlineFeatures` that the handler uses."""
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
         """Features of the images that were seen before."""

@@ -66,7 +66,7 @@ class Heads:
         self._opened = lru_cache(KEPT_HEADS)(self._open)
 
     def of(self, version: str) -> Head:
-        """The head of a release.
+        """Return the head of a release.
 
         Raises:
             NotFound: The registry has no such version.
