@@ -44,6 +44,10 @@ class FolderRegistry:
         self.show(version)
         return self.root / version
 
+    def manifest(self, version: str) -> ReleaseManifest:
+        """Return the manifest of a version."""
+        return ReleaseManifest.read(self.folder(version))
+
     def register(
         self,
         folder: Path,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from gateway.bootstrap import AdminSettings
 from gateway.identity.service_keys import AlertmanagerSettings
@@ -112,7 +113,7 @@ def test_service_is_told_what_compose_tells_it(name: str) -> None:
 
 
 def known_variables() -> set[str]:
-    groups = {*settings_groups(), AdminSettings, AlertmanagerSettings}
+    groups: set[type[BaseSettings]] = {*settings_groups(), AdminSettings, AlertmanagerSettings}
     names = {
         f"{group.model_config.get('env_prefix', '')}{field}".upper()
         for group in groups
