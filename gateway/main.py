@@ -35,7 +35,7 @@ from gateway.catalogs.service import Catalogs
 from gateway.identity.audit_log import has_signed_in
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
-from gateway.identity.sign_in_limits import Guesses
+from gateway.identity.sign_in_limits import SignInLimits
 from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
@@ -46,8 +46,8 @@ from gateway.releases.datasets import Datasets
 from gateway.settings import (
     CatalogSettings,
     GatewaySettings,
-    GuessSettings,
     RateSettings,
+    SignInLimitSettings,
     SingleSignOnSettings,
     SweepSettings,
 )
@@ -156,7 +156,9 @@ def build_services(settings: GatewaySettings) -> Services:
     release_settings = ReleaseSettings()
     registry = Releases(release_settings)
     storage = Storage(StorageSettings())
-    sessions = Sessions(settings, unit_of_work, guesses_of(rates, GuessSettings(), unit_of_work))
+    sessions = Sessions(
+        settings, unit_of_work, sign_in_limits_of(rates, SignInLimitSettings(), unit_of_work)
+    )
     sso_settings = SingleSignOnSettings()
     return Services(
         settings=settings,
@@ -182,14 +184,16 @@ def build_services(settings: GatewaySettings) -> Services:
     )
 
 
-def guesses_of(rates: Rates, settings: GuessSettings, unit_of_work: UnitOfWork) -> Guesses:
-    """Count guesses; who has signed in from where is in the audit log."""
+def sign_in_limits_of(
+    rates: Rates, settings: SignInLimitSettings, unit_of_work: UnitOfWork
+) -> SignInLimits:
+    """Limit failed sign-ins. The audit log holds the known addresses of each account."""
 
     def is_known(username: str, address: str) -> bool:
         with unit_of_work.reading() as session:
             return has_signed_in(session, username, address, settings.known_days)
 
-    return Guesses(rates, settings, is_known)
+    return SignInLimits(rates, settings, is_known)
 
 
 def build_app(services: Services) -> FastAPI:

@@ -1,4 +1,4 @@
-"""Settings of the gateway, its feeder and its scheduler, each from `RAYON_…` variables."""
+"""Settings of the gateway, its feeder and its scheduler, read from `RAYON_…` variables."""
 
 from typing import Literal, Self
 
@@ -9,16 +9,18 @@ from shared.settings import Settings
 
 
 class ProductSettings(Settings):
-    """What one product may be, alone or in a catalog."""
+    """Size limits of one product, sent alone or in a catalog."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
 
+    #: Largest accepted image, in bytes.
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    #: Longest accepted designation or description, in characters.
     max_text_characters: int = Field(default=50_000, ge=1)
 
 
 class GatewayPort(Settings):
-    """Where the gateway listens."""
+    """Address and port that the gateway listens on."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
 
@@ -27,57 +29,67 @@ class GatewayPort(Settings):
 
 
 class GatewaySettings(ProductSettings, GatewayPort):
-    """The HTTP front: address, secrets, limits."""
+    """Address, secrets, token lifetimes and request limits of the HTTP API."""
 
-    #: Signs access tokens; at least 32 characters. No default: the launcher makes one.
+    #: Key that signs access tokens, at least 32 characters. Required; the launcher generates one.
     secret_key: SecretStr = Field(min_length=32)
-    #: Whether it was made on this machine and not given; so the launcher says.
+    #: True if the launcher generated `secret_key` on this machine. The launcher sets it.
     secret_is_generated: bool = False
-    #: In production weak, missing and generated secrets are refused, and browsers told to use TLS.
+    #: True in production: refuses to start with a weak, missing or generated secret, and sends
+    #: `Strict-Transport-Security`, so that browsers use TLS only.
     production: bool = False
-    #: Signed before `secret_key` took over; tokens that they signed are valid until they end.
+    #: Previous signing keys. Tokens signed with them stay valid until they expire.
     previous_secret_keys: tuple[SecretStr, ...] = ()
+    #: Lifetime of an access token, in seconds.
     access_token_seconds: int = Field(default=15 * 60, ge=10)
+    #: Lifetime of a refresh token, in seconds.
     refresh_token_seconds: int = Field(default=14 * 24 * 3600, ge=60)
-    #: Of a session, however often it is refreshed; then the password is asked for again.
+    #: Maximum length of a session in seconds, however often it is refreshed. After it the user has
+    #: to sign in again.
     session_seconds: int = Field(default=90 * 24 * 3600, ge=60)
-    #: A refresh token that was just used is valid for so long: its answer may have been lost.
+    #: Time in seconds for which a used refresh token is still accepted, in case the response to its
+    #: first use was lost.
     refresh_leeway_seconds: int = Field(default=10, ge=0, le=60)
-    #: How long somebody has to choose a password.
+    #: Lifetime of the one-time code with which a user chooses a password, in seconds.
     one_time_code_seconds: int = Field(default=3 * 24 * 3600, ge=60)
-    #: Web pages of these origins may call the API; none by default.
+    #: Origins whose web pages may call the API (CORS). None by default.
     cors_origins: tuple[str, ...] = ()
-    #: Addresses or networks of proxies whose `X-Forwarded-For` is believed; none by default.
+    #: Addresses or networks of proxies whose `X-Forwarded-For` header is trusted. None by default.
     trusted_proxies: tuple[str, ...] = ()
-    #: Between saying on `/readyz` that it stops and stopping, so that proxies send nothing more.
+    #: Time in seconds between reporting not ready on `/readyz` and stopping, so that proxies stop
+    #: sending requests first. 0 stops at once.
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
-    #: Of a request that sends a product with its image.
+    #: Largest body of a request that sends a product with its image, in bytes.
     max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
-    #: Of every other request that sends no file. JSON is read before anybody knows who sends it,
-    #: and each unknown field of it costs more than its bytes.
+    #: Largest body of every other request without a file, in bytes. It is small because JSON is
+    #: parsed before the sender is authenticated, and each unknown field costs more than its bytes.
     max_plain_bytes: int = Field(default=256 * 1024, ge=1024)
-    #: One upload of `/v1/datasets`, images and all; the challenge's are 2.2 GB.
+    #: Largest upload to `/v1/datasets`, images included, in bytes. The files of the Rakuten
+    #: challenge are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
 
 
 class SingleSignOnSettings(Settings):
-    """An OpenID provider that signs people in; without an issuer there is none."""
+    """Single sign-on with an OpenID provider. Disabled unless `issuer` is set."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_SSO_", frozen=True)
 
-    #: Such as `https://login.example.org/realms/shop`.
+    #: URL of the provider, such as `https://login.example.org/realms/shop`.
     issuer: str | None = None
+    #: Identifier and secret of Rayon as a client of the provider.
     client_id: str = ""
     client_secret: SecretStr = SecretStr("")
-    #: Where the provider sends people back to: `https://…/v1/single-sign-on/callback`.
+    #: URL that the provider redirects users back to: `https://…/v1/single-sign-on/callback`.
     redirect_url: str = ""
+    #: OpenID scopes to request, separated by spaces.
     scope: str = "openid profile email"
+    #: Claim of the ID token that holds the username.
     username_claim: str = "preferred_username"
-    #: The claim that says what somebody may do, and the role that each of its values stands for.
-    #: Without it people come as clients, and admins change that.
+    #: Claim that holds the groups or roles of a user, and the Rayon role of each of its values.
+    #: Without it new users are clients, and admins change their roles in Rayon.
     roles_claim: str | None = None
     roles: dict[str, Literal["admin", "operator", "client"]] = Field(default={})
-    #: Whether somebody without an account is given one.
+    #: True to create an account at the first sign-in of a user who has none.
     creates_accounts: bool = True
 
     @model_validator(mode="after")
@@ -88,98 +100,107 @@ class SingleSignOnSettings(Settings):
             if self.issuer and not getattr(self, name)
         ]
         if missing:
-            raise ValueError(f"RAYON_SSO_ISSUER needs {', '.join(missing)} as well")
+            raise ValueError(f"Expected {', '.join(missing)} along with RAYON_SSO_ISSUER")
         return self
 
 
 class RateSettings(Settings):
-    """How much one user may ask for."""
+    """Rate limits and quotas of one user."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_RATES_", frozen=True)
 
-    #: Of a user, and of each API key.
+    #: Requests a minute, counted for each user, their API keys included.
     requests_per_minute: int = Field(default=60_000, ge=1)
-    #: Single jobs that wait for their answer.
+    #: Unfinished single jobs of one user.
     jobs_in_flight: int = Field(default=10_000, ge=1)
-    #: Single jobs and rows of catalogs, since midnight in UTC.
+    #: Single jobs and catalog rows of one user since midnight UTC.
     rows_per_day: int = Field(default=5_000_000, ge=1)
 
 
-class GuessSettings(Settings):
-    """How many failed sign-ins are too many."""
+class SignInLimitSettings(Settings):
+    """Limits on failed sign-ins, counted in a sliding window."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_GUESSES_", frozen=True)
 
+    #: Length of the window, in seconds.
     window_seconds: int = Field(default=15 * 60, ge=1)
+    #: Failures from one address at one account.
     of_address_at_account: int = Field(default=10, ge=1)
+    #: Failures from one address at all accounts together.
     of_address: int = Field(default=50, ge=1)
+    #: Failures at one account from all addresses together. An address from which the owner signed
+    #: in within `known_days` is exempt.
     at_account: int = Field(default=100, ge=1)
-    #: An address from which an account's owner signed in is known for so long.
+    #: Days after a successful sign-in for which its address counts as known for the account.
     known_days: int = Field(default=90, ge=1)
 
 
 class CatalogSettings(Settings):
-    """What a catalog may be, how much of it a user may have at once, and how it is fed."""
+    """Size limits of catalogs, quotas of each user, and the pace of the feeder."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_CATALOGS_", frozen=True)
 
-    #: One upload, images and all.
+    #: Largest upload, images included, in bytes.
     max_bytes: int = Field(default=8 * 1024**3, ge=1024)
+    #: Most rows of one catalog.
     max_rows: int = Field(default=1_000_000, ge=1)
-    #: Of one user, unfinished.
+    #: Unfinished catalogs of one user: their number, their rows and their bytes.
     max_unfinished: int = Field(default=10, ge=1)
     max_unfinished_rows: int = Field(default=2_000_000, ge=1)
     max_unfinished_bytes: int = Field(default=16 * 1024**3, ge=1024)
-    #: Of all users together; beyond it the system is full.
+    #: Unfinished rows of all users together. Uploads beyond it are refused.
     max_unfinished_rows_of_all: int = Field(default=20_000_000, ge=1)
-    #: Uploads are refused when the storage's disk would have less room than this.
+    #: Free bytes to keep on the disk of the storage. An upload that would leave less is refused.
     min_free_bytes: int = Field(default=1024**3, ge=0)
-    #: Rows of one message: of texts alone, and where there are images. With 256 texts .80 of the
-    #: bare model's rows a second, and single jobs take 2.6 times as long beside a catalog; with 128
-    #: .79 and 2.1 times: the database is locked for a shorter time.
+    #: Rows in one message, without and with images. Measured with texts: 256 rows reach 0.80 of the
+    #: throughput of the bare model, and single jobs beside a catalog take 2.6 times as long; 128
+    #: rows reach 0.79, and 2.1 times as long, because the database is locked for a shorter time.
     text_slice: int = Field(default=128, ge=1, le=4096)
     image_slice: int = Field(default=8, ge=1, le=4096)
-    #: Rows of one user that may be at work at once, for each worker of the lane. Enough that no
-    #: worker waits for the feeder, and so few that another user's rows soon have their turn.
+    #: Rows of one user in progress at once for each worker, without and with images. High enough
+    #: that no worker waits for the feeder, low enough that rows of other users start soon.
     text_window: int = Field(default=2048, ge=1)
     image_window: int = Field(default=64, ge=1)
-    #: How often the feeder looks for room.
+    #: Seconds between two rounds of the feeder.
     interval_seconds: float = Field(default=0.05, gt=0)
-    #: A feeder that says nothing for this long has lost its catalogs to another one.
+    #: Lease of a feeder on its catalogs, in seconds. Another feeder takes them over when the lease
+    #: is not renewed in time.
     lease_seconds: float = Field(default=10.0, gt=0)
 
 
 class SweepSettings(Settings):
-    """How unfinished jobs are found and sent again."""
+    """Retries of unfinished jobs whose messages were lost."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_SWEEP_", frozen=True)
 
+    #: Seconds between two searches for unfinished jobs.
     interval_seconds: float = Field(default=5.0, gt=0)
-    #: A job is looked at again this long after its message was last sent.
+    #: Seconds after the last message of a job before it is sent again.
     lease_seconds: float = Field(default=30.0, gt=0)
-    #: A job whose messages were lost this often fails with `delivery_failed`.
+    #: Lost messages after which a job fails with `delivery_failed`.
     max_attempts: int = Field(default=8, ge=1)
 
 
 class RetentionSettings(Settings):
-    """How long jobs and images are kept; 0 days: for ever, as on the embedded default."""
+    """Retention of jobs and images, in days. 0, the embedded default, keeps them forever."""
 
     model_config = SettingsConfigDict(
         env_prefix="RAYON_RETENTION_", frozen=True, populate_by_name=True
     )
 
-    #: Final jobs older than this lose their texts, images and scores; catalogs their files.
+    #: Age in days at which a final job loses its texts, images and scores, and a catalog its files.
     job_days: int = Field(default=0, ge=0)
-    #: Images that nobody has sent for so long go earlier.
+    #: Days since an image was last sent, after which it is deleted even before its job expires.
     image_days: int = Field(
         default=0,
         ge=0,
         # The second name is deprecated since 0.3.0.
         validation_alias=AliasChoices("RAYON_RETENTION_IMAGE_DAYS", "RAYON_RETENTION_PICTURE_DAYS"),
     )
-    #: Whether the answer and the label of an old job stay, or the row goes too.
+    #: True to keep the answer and label of an expired job, false to delete its row.
     keep_results: bool = True
+    #: Seconds between two clean-ups.
     interval_seconds: float = Field(default=3600.0, gt=0)
-    #: Jobs of one transaction, and the pause after it: others write meanwhile.
+    #: Jobs in one transaction, and the pause after it in seconds, in which other writers proceed.
     batch: int = Field(default=200, ge=1)
     pause_seconds: float = Field(default=0.05, ge=0)

@@ -1,10 +1,13 @@
-"""What API keys may be for."""
+"""Scopes of API keys."""
 
 from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What an API key may be for. Accounts, sessions and keys are kept by people, not by keys."""
+    """A permission of an API key.
+
+    Accounts, sessions and API keys have no scope: only signed-in people manage them.
+    """
 
     JOBS_READ = "jobs:read"
     JOBS_WRITE = "jobs:write"

@@ -1,4 +1,4 @@
-"""What a gateway in production must not start with."""
+"""Checks of the secrets that a gateway in production starts with."""
 
 from sqlalchemy.engine import make_url
 from zxcvbn import zxcvbn
@@ -6,35 +6,38 @@ from zxcvbn import zxcvbn
 from gateway.settings import GatewaySettings
 from shared.settings import BrokerSettings, DatabaseSettings
 
-#: Decimal digits of the number of guesses that a secret must stand: about 64 bits.
-STRONG_LOG10 = 19.0
-#: What is looked at of a secret; zxcvbn takes long for more.
-LOOKED_AT = 64
+#: Minimum decimal logarithm of the guesses needed to find a secret; about 64 bits.
+MIN_LOG10_GUESSES = 19.0
+#: Characters of a secret that are rated. zxcvbn is slow on longer ones.
+RATED_CHARACTERS = 64
 
 
 def complaints(
     gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings
 ) -> list[str]:
-    """What is wrong with the secrets, a line each; empty if nothing is."""
+    """Return one line for each problem with the secrets."""
     secrets = {
         "RAYON_GATEWAY_SECRET_KEY": gateway.secret_key.get_secret_value(),
         "The password in RAYON_DATABASE_URL": make_url(database.url.get_secret_value()).password,
         "The password in RAYON_BROKER_URL": make_url(broker.url.get_secret_value()).password,
     }
-    found = []
+    problems = []
     if database.url.get_secret_value().startswith("sqlite"):
         secrets.pop("The password in RAYON_DATABASE_URL")
-        found.append("RAYON_DATABASE_URL: expected PostgreSQL. Received: SQLite")
+        problems.append("RAYON_DATABASE_URL: expected PostgreSQL. Received: SQLite")
     for name, secret in secrets.items():
         if not secret:
-            found.append(f"{name} is missing")
+            problems.append(f"{name} is missing")
         elif is_weak(str(secret)):
-            found.append(f"{name} is weak: `openssl rand -base64 36` makes a strong one")
+            problems.append(f"{name} is weak. Generate a strong one with `openssl rand -base64 36`")
     if gateway.secret_is_generated:
-        found.append("RAYON_GATEWAY_SECRET_KEY was generated; set one that all gateways share")
-    return found
+        problems.append("RAYON_GATEWAY_SECRET_KEY was generated. Set one key for all gateways")
+    return problems
 
 
 def is_weak(secret: str) -> bool:
-    """Whether a secret could be guessed, by the estimate of zxcvbn (Wheeler, USENIX 2016)."""
-    return float(zxcvbn(secret[:LOOKED_AT], max_length=LOOKED_AT)["guesses_log10"]) < STRONG_LOG10
+    """Return True if zxcvbn estimates that a secret can be guessed (Wheeler, USENIX 2016)."""
+    return (
+        float(zxcvbn(secret[:RATED_CHARACTERS], max_length=RATED_CHARACTERS)["guesses_log10"])
+        < MIN_LOG10_GUESSES
+    )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from gateway.identity import accounts, audit_log
 from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest, new_secret
 from gateway.identity.schemas.sessions import TokenPair
-from gateway.identity.sign_in_limits import Guesses
+from gateway.identity.sign_in_limits import SignInLimits
 from gateway.settings import GatewaySettings
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
@@ -28,7 +28,7 @@ class Sessions:
     """Signs people in and out."""
 
     def __init__(
-        self, settings: GatewaySettings, unit_of_work: UnitOfWork, guesses: Guesses
+        self, settings: GatewaySettings, unit_of_work: UnitOfWork, guesses: SignInLimits
     ) -> None:
         self._guesses = guesses
         self._access = AccessTokens(settings)

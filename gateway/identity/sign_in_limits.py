@@ -12,7 +12,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 from gateway.identity.principal import Origin
-from gateway.settings import GuessSettings
+from gateway.settings import SignInLimitSettings
 from gateway.web.rates import Rate, Rates
 from shared.errors import Limited
 
@@ -20,7 +20,7 @@ from shared.errors import Limited
 IPV6_PREFIX = 64
 
 
-class Guesses:
+class SignInLimits:
     """Counts failed attempts to sign in.
 
     Args:
@@ -30,7 +30,7 @@ class Guesses:
     """
 
     def __init__(
-        self, rates: Rates, settings: GuessSettings, is_known: Callable[[str, str], bool]
+        self, rates: Rates, settings: SignInLimitSettings, is_known: Callable[[str, str], bool]
     ) -> None:
         self._rates = rates
         self._is_known = is_known

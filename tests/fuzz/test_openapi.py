@@ -46,7 +46,7 @@ CHECKS = [
 ]
 
 api, broker, migrated = gateway.api, gateway.broker, gateway.migrated
-unit_of_work, guess_settings = gateway.unit_of_work, gateway.guess_settings
+unit_of_work, sign_in_limit_settings = gateway.unit_of_work, gateway.sign_in_limit_settings
 rate_settings, settings = gateway.rate_settings, gateway.settings
 
 seen: Counter[tuple[str, int]] = Counter()

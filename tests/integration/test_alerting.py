@@ -34,7 +34,7 @@ from tests.unit.gateway.conftest import Api
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 settings, rate_settings = gateway.settings, gateway.rate_settings
-guess_settings, api = gateway.guess_settings, gateway.api
+sign_in_limit_settings, api = gateway.sign_in_limit_settings, gateway.api
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
 TRIALS = sorted((PROMETHEUS / "tests").glob("*.yml"))

@@ -1,4 +1,4 @@
-"""Accounts and their passwords."""
+"""Request and response bodies of accounts and passwords."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,14 +15,14 @@ Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 
 
 class PasswordChange(Body):
-    """A new password, with the current one as proof."""
+    """A new password, confirmed with the current one."""
 
     current_password: str
     new_password: Password
 
 
 class UserOut(BaseModel):
-    """An account."""
+    """A user account."""
 
     username: str
     role: Role
@@ -31,14 +31,14 @@ class UserOut(BaseModel):
 
 
 class UserPage(BaseModel):
-    """Accounts in the order of their names."""
+    """A page of accounts, sorted by username."""
 
     items: list[UserOut]
     next_cursor: str | None
 
 
 class UserCreate(Body):
-    """A new account; without a password a one-time code lets its user choose one."""
+    """A new account. Without a password, a one-time code is issued for its user to choose one."""
 
     username: Username
     password: Password | None = None
@@ -46,27 +46,27 @@ class UserCreate(Body):
 
 
 class OneTimeCodeOut(BaseModel):
-    """Lets whoever has it choose the password, once: `POST /v1/password`."""
+    """A code with which its holder can choose the password once, with `POST /v1/password`."""
 
-    code: str = Field(description="Shown once.")
+    code: str = Field(description="The code. Shown only in this response.")
     expires_at: datetime
 
 
 class UserCreated(UserOut):
-    """A new account, and what its user needs to choose a password."""
+    """A new account, with a one-time code if it was created without a password."""
 
     one_time_code: OneTimeCodeOut | None = None
 
 
 class PasswordChoice(Body):
-    """A password, chosen with a one-time code."""
+    """A new password, authorized by a one-time code."""
 
     code: str = Field(min_length=1, max_length=128)
     new_password: Password
 
 
 class UserPatch(Body):
-    """What an admin may change of an account; what is absent stays."""
+    """Changes to an account. Absent fields stay unchanged."""
 
     role: Role | None = None
     is_active: bool | None = None

@@ -1,4 +1,4 @@
-"""The audit log."""
+"""Response bodies of the audit log."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 
 class AuditEntryOut(BaseModel):
-    """Who did what to whom, from where, when."""
+    """An entry of the audit log: an actor, an action and its target, an address and a time."""
 
     number: int
     at: datetime
@@ -22,7 +22,7 @@ class AuditEntryOut(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """Entries of the audit log, newest first."""
+    """A page of the audit log, newest first."""
 
     items: list[AuditEntryOut]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Tokens and signed-in sessions."""
+"""Request and response bodies of tokens and sessions."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,22 +9,22 @@ from gateway.web.schemas import Body
 
 
 class TokenPair(BaseModel):
-    """An access token, and a refresh token that is valid once."""
+    """An access token and a single-use refresh token."""
 
     access_token: str
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
-    expires_in: int = Field(description="Seconds until the access token ends.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
 
 
 class RefreshRequest(Body):
-    """Trade a refresh token for new tokens."""
+    """A refresh token to exchange for new tokens."""
 
     refresh_token: str
 
 
 class SessionOut(BaseModel):
-    """One of one's own signed-in sessions."""
+    """A signed-in session of the caller."""
 
     id: str
     created_at: datetime
@@ -36,6 +36,6 @@ class SessionOut(BaseModel):
 
 
 class SessionList(BaseModel):
-    """One's own sessions, newest first."""
+    """The sessions of the caller, newest first."""
 
     items: list[SessionOut]

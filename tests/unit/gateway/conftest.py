@@ -25,11 +25,11 @@ from gateway.identity.sessions import Sessions
 from gateway.jobs.long_poll import Waiting
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
-from gateway.main import build_app, guesses_of
+from gateway.main import build_app, sign_in_limits_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.settings import CatalogSettings, GatewaySettings, GuessSettings, RateSettings
+from gateway.settings import CatalogSettings, GatewaySettings, RateSettings, SignInLimitSettings
 from gateway.web.draining import Draining
 from gateway.web.rates import Rates
 from shared.broker import Broker
@@ -136,9 +136,9 @@ def rate_settings() -> RateSettings:
 
 
 @pytest.fixture
-def guess_settings() -> GuessSettings:
+def sign_in_limit_settings() -> SignInLimitSettings:
     """Small enough that tests can go beyond them."""
-    return GuessSettings(of_address_at_account=5, of_address=8, at_account=10)
+    return SignInLimitSettings(of_address_at_account=5, of_address=8, at_account=10)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def api(
     broker: FakeBroker,
     settings: GatewaySettings,
     rate_settings: RateSettings,
-    guess_settings: GuessSettings,
+    sign_in_limit_settings: SignInLimitSettings,
     tmp_path: Path,
 ) -> Iterator[Api]:
     """The gateway, with release 1 as champion."""
@@ -175,7 +175,9 @@ def api(
         rates=rates,
         rate_settings=rate_settings,
         quotas=Quotas(rates, rate_settings, unit_of_work),
-        sessions=Sessions(settings, unit_of_work, guesses_of(rates, guess_settings, unit_of_work)),
+        sessions=Sessions(
+            settings, unit_of_work, sign_in_limits_of(rates, sign_in_limit_settings, unit_of_work)
+        ),
         single_sign_on=None,
         jobs=Jobs(unit_of_work, storage, LEASE_SECONDS),
         catalogs=Catalogs(unit_of_work, storage, catalog_settings),

@@ -12,7 +12,7 @@ from shared.db.models import AuditEntry, User
 from tests.unit.gateway.conftest import PASSWORD, Api
 
 BETTER = "a better horse"
-#: As `guess_settings` has it.
+#: As `sign_in_limit_settings` has it.
 AT_PAIR = 5
 
 

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from shared.db.models import User
 from tests.unit.gateway.conftest import PASSWORD, Api
 
-#: As `guess_settings` has them.
+#: As `sign_in_limit_settings` has them.
 AT_PAIR, OF_ADDRESS, AT_ACCOUNT = 5, 8, 10
 
 
