@@ -1,4 +1,4 @@
-"""Turns jobs' scores into their answers. Pure: no rows, no queue."""
+"""Computes answers from scores; pure functions without database or queue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Answer:
-    """A job's category with the rest of what the interface shows, or why there is none."""
+    """Predicted category of a job with the details of its result, or the failure."""
 
     prdtypecode: int | None = None
     confidence: float | None = None
@@ -40,12 +40,12 @@ class Answer:
 def answers(
     evidence: Sequence[Evidence], categories: CategorySet, fusion: FusionModel | None
 ) -> list[Answer]:
-    """Answer with what there is: both modalities, the one that worked, or a failure.
+    """Answer from both modalities, from the one that succeeded, or with a failure.
 
     Args:
-        evidence: Of several jobs; their answers come in the same order.
-        categories: Of the release.
-        fusion: `None` where the release has only one modality.
+        evidence: Scores of several jobs; the answers are in the same order.
+        categories: Categories of the release.
+        fusion: Fusion model; `None` if the release has only one modality.
     """
     scored = [one for one in evidence if one.probabilities]
     found = iter(_answers(scored, categories, fusion) if scored else ())

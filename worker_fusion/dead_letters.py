@@ -1,4 +1,4 @@
-"""Keeps messages that were given up, and tells their jobs."""
+"""Stores parked messages as dead letters and ends or degrades their jobs."""
 
 import hashlib
 import json
@@ -26,22 +26,21 @@ from worker_fusion.join import Join
 
 log = structlog.get_logger(__name__)
 
-#: What a job's modality failed with when its message was parked.
+#: Failure code of a modality whose message was parked.
 PARKED = "message_parked"
 
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """Writes dead letters and lets their jobs end."""
+    """Stores dead letters and resolves their jobs."""
 
     unit_of_work: UnitOfWork
     join: Join
 
     def on_message_parked(self, parked: MessageParked) -> None:
-        """Keep the message; its jobs go on with their other modality, or fail with the reason.
+        """Store the message; its jobs continue with their other modality or fail with the reason.
 
-        Of a message that this version cannot read nothing more is done: whose jobs it is about
-        is not known.
+        A message that this version cannot read is only stored, since its jobs are unknown.
 
         Raises:
             Unavailable: The database or the registry does not answer.
@@ -77,7 +76,7 @@ class DeadLetters:
 
 
 def _message_of(parked: MessageParked) -> Message | None:
-    # An error here would park the parked message itself, as a second letter.
+    # An exception here would park `MessageParked` itself, as a second dead letter.
     try:
         return TOPICS[parked.parked_topic].model_validate(parked.payload)
     except (KeyError, ValidationError):

@@ -1,4 +1,4 @@
-"""Completes jobs exactly once: whoever brings the last modality writes the answer."""
+"""Completes jobs exactly once: the message with the last modality writes the answer."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ PROBABILITY_TYPE = np.dtype("<f4")
 
 
 class Fusions:
-    """Fusion models and categories by release; both are small and kept."""
+    """Fusion models and categories by release, kept in memory."""
 
     def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
         self._loaded: dict[str, tuple[CategorySet, FusionModel | None]] = {}
 
     def load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
-        """Load one release's part; there is no fusion where there is only one modality.
+        """Return the categories and the fusion model of a release; `None` for a single modality.
 
         Raises:
             NotFound: The registry has no such version.
-            Unavailable: The version is not here and the registry does not answer.
+            Unavailable: The version is not cached and the registry does not answer.
         """
         if version not in self._loaded:
             manifest = self._registry.manifest(version)
@@ -52,21 +52,21 @@ class Fusions:
 
 @dataclass(frozen=True)
 class Join:
-    """Records scores and completes jobs, one transaction a message."""
+    """Records scores and completes jobs, one transaction per message."""
 
     unit_of_work: UnitOfWork
     fusions: Fusions
 
     def on_modality_scored(self, scored: ModalityScored) -> None:
-        """Record a slice's scores and answer every job that now has all of them.
+        """Record the scores of a slice and complete every job that has all its modalities.
 
         Raises:
-            Unavailable: The database or the registry does not answer; nothing was changed.
+            Unavailable: The database or the registry does not answer; nothing has changed.
         """
         try:
             categories, fusion = self.fusions.load(scored.release)
         except NotFound as error:
-            # Asking again would not help: the release was deleted from the registry.
+            # A retry would not help: the release was deleted from the registry.
             failure = Failure(code="release_unknown", message=error.detail)
             self.fail([item.job_id for item in scored.items], failure)
             return
@@ -85,7 +85,11 @@ class Join:
         )
 
     def fail(self, job_ids: Sequence[str], failure: Failure) -> None:
-        """End jobs that can have no answer. Raises `Unavailable`."""
+        """Fail jobs that cannot be answered.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
         with self.unit_of_work() as work:
             failed = work.session.scalars(
                 update(Job)
@@ -104,7 +108,7 @@ class Join:
 
 @dataclass(frozen=True)
 class _Queued:
-    """What is asked of a job; its texts stay where they are."""
+    """Columns of a queued job that the join needs; texts are not read."""
 
     lane: str
     created_at: datetime
@@ -113,9 +117,9 @@ class _Queued:
 
 
 def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, _Queued]:
-    # Two modalities may finish at once. Without this lock neither sees the other's score, and the
-    # job would wait forever. Sorted, so that two slices cannot deadlock. SQLite has no row locks;
-    # there the transaction itself is exclusive.
+    # Two modalities may finish at the same time. Without this lock neither transaction sees the
+    # score of the other, and the job would wait forever. Sorted, so that two slices cannot
+    # deadlock. SQLite has no row locks; its transactions are exclusive.
     ids = sorted({item.job_id for item in scored.items})
     rows = session.execute(
         select(Job.id, Job.lane, Job.created_at, Job.wants_text, Job.wants_image)

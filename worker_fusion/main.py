@@ -1,4 +1,4 @@
-"""The fusion worker: hears scores, joins them, writes answers; keeps dead letters."""
+"""Entry point of the fusion worker: joins scores, writes answers, stores dead letters."""
 
 import sys
 
@@ -19,7 +19,7 @@ from worker_fusion.join import Fusions, Join
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run until SIGTERM; return the exit code."""
     start_service("worker_fusion")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)

@@ -1,4 +1,4 @@
-"""Asks the fusion model of a release: `{"text": probabilities, "image": probabilities}` a line."""
+"""Probe of a release's fusion model: one `{"text": …, "image": …}` of probabilities per line."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.serving.probe import Answer, Asked, Floats, probe
 
 
-def load(folder: Path, manifest: ReleaseManifest) -> Answer:  # noqa: ARG001  # as the other probes
-    """Load the fusion model as the worker does."""
+def load(folder: Path, manifest: ReleaseManifest) -> Answer:  # noqa: ARG001  # same signature as the other probes
+    """Load the fusion model in the same way as the worker."""
     fusion = FusionModel.load(folder / "fusion")
 
     def answer(asked: Asked) -> Floats:

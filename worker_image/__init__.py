@@ -1,1 +1,1 @@
-"""Scores images with Xception."""
+"""Image worker: scores the images of products."""

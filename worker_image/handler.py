@@ -1,4 +1,4 @@
-"""Handles `ScoreImage`."""
+"""Handler of `ScoreImage`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,25 +25,25 @@ class Images(Protocol):
     """Part of `shared.storage.Storage` that the handler uses."""
 
     def get(self, uri: str) -> bytes:
-        """Read the bytes of an address."""
+        """Return the bytes stored at a URI."""
 
 
 class FeatureStore(Protocol):
     """Part of `shared.inference.releases.feature_cache.OnlineFeatures` that the handler uses."""
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:
-        """Features of the images that were seen before."""
+        """Return the stored features of images, by hash; unknown images are left out."""
 
     def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
-        """Remember features, later; never raises."""
+        """Store features asynchronously; never raises."""
 
 
 @dataclass(frozen=True)
 class ImageHandler:
-    """Scores the images of a request and tells fusion.
+    """Scores the images of a request and publishes `ModalityScored`.
 
-    Images are decoded here, in the message's own thread, while the model scores others. One whose
-    features are known is neither decoded nor given to the backbone, and waits for no batch.
+    Images are decoded in the thread of the message, while the model scores others. An image with
+    stored features skips decoding, the backbone and its batch.
     """
 
     pool: ModelPool[Pixels]
@@ -53,7 +53,11 @@ class ImageHandler:
     images: Images
 
     def score_image(self, request: ScoreImage) -> None:
-        """Score one request. Raises `Unavailable` when a part that is needed does not answer."""
+        """Score one request.
+
+        Raises:
+            Unavailable: The storage, the registry or the queue does not answer.
+        """
         uris = list(dict.fromkeys(item.uri for item in request.items))
         try:
             head = self.heads.of(request.release)
@@ -63,7 +67,7 @@ class ImageHandler:
             self._publish(request, dict.fromkeys(uris, failure_of_release(error)))
             return
         self._publish(request, {**failed, **_probabilities(head, {**known, **fresh})})
-        # After the answer, so that it waits for no store.
+        # After the scores are published, which must not wait for the store.
         digests = {uri: digest_in(uri) for uri in fresh}
         self.features.keep(
             head.part, {digest: halved(fresh[uri]) for uri, digest in digests.items() if digest}
@@ -81,7 +85,7 @@ class ImageHandler:
     def _computed(
         self, release: str, part: ImagePart, uris: list[str], known: Mapping[str, Row]
     ) -> tuple[dict[str, Failure], dict[str, Row]]:
-        """Compute what is not known; returns the failures and the backbone's rows, by address."""
+        """Compute missing features; return the failures and the rows of the backbone, by URI."""
         failed: dict[str, Failure] = {}
         pixels: dict[str, Pixels] = {}
         for uri in uris:

@@ -1,4 +1,4 @@
-"""The image worker: hears `ScoreImage`, decodes, scores, tells fusion."""
+"""Entry point of the image worker: consumes `ScoreImage`, publishes `ModalityScored`."""
 
 import sys
 
@@ -21,13 +21,14 @@ from shared.storage import Storage
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
-#: Larger batches only cost: Xception on two cores scores 24.4 images/s one by one in 403 MB, and
-#: 21.3 four by four in 649 MB (without ONNX Runtime's arena: 19.3 in 342 MB, 18.6 in 379 MB).
+#: Larger batches are slower: on two cores Xception scores 24.4 images/s in batches of 1 with
+#: 403 MB, and 21.3 in batches of 4 with 649 MB (without ONNX Runtime's arena: 19.3 with 342 MB, 18.6 with
+#: 379 MB).
 LARGEST_BATCH = 1
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run until SIGTERM; return the exit code."""
     start_service("worker_image")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     broker = Broker(BrokerSettings())

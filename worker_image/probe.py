@@ -1,4 +1,4 @@
-"""Asks the image model of a release: `{"image": path}` a line."""
+"""Probe of a release's image model: one `{"image": path}` per line."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from worker_image.scorer import Backbones, ImageScorer
 
 
 def load(folder: Path, manifest: ReleaseManifest) -> Answer:
-    """Load the image model as the worker does."""
+    """Load the image model in the same way as the worker."""
     part = manifest.image_part
     scorer = ImageScorer(folder, manifest, Backbones(threads=os.cpu_count() or 1))
     head = Head(folder, part)

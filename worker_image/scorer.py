@@ -1,4 +1,4 @@
-"""The image model behind the scorer protocol."""
+"""Image model of a release, as a `Scorer`."""
 
 import threading
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from shared.inference.manifest import ImagePart, ReleaseManifest
 from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.image_model import Backbone, Floats, Head, Pixels
 
-#: Heads are a few megabytes each; more releases than these are never asked for at once.
+#: Heads kept in memory, a few megabytes each; no more releases than this are in use at once.
 KEPT_HEADS = 8
 
 
 class ImageScorer:
-    """Prepared images in; features out, or probabilities where a release has no extractor.
+    """Computes features of prepared images; probabilities if the release has no extractor.
 
     Args:
-        folder: A release.
-        manifest: What the release says of itself.
-        backbones: Where the backbone comes from.
+        folder: Folder of a release.
+        manifest: Manifest of that release.
+        backbones: Source of the backbone, shared by releases.
     """
 
     def __init__(self, folder: Path, manifest: ReleaseManifest, backbones: "Backbones") -> None:
         self._backbone = backbones.open(folder, manifest.image_part)
 
     def score(self, items: Sequence[Pixels]) -> Floats:
-        """Score a batch of pixels `(size, size, 3)`; returns shape `(batch, features)`."""
+        """Return the features of pixels `(size, size, 3)`, shape `(batch, features)`."""
         return self._backbone.score(items)
 
 
 class Backbones:
-    """Opens backbones and warms them up; releases with the same extractor share one.
+    """Opens and warms up backbones; releases with the same extractor share one.
 
     Args:
         threads: Threads of one model call.
@@ -46,7 +46,7 @@ class Backbones:
         self._lock = threading.Lock()
 
     def open(self, folder: Path, part: ImagePart) -> Backbone:
-        """Open the backbone of a release, unless it is open."""
+        """Return the backbone of a release, opened if necessary."""
         with self._lock:
             known = self._open.get(part.extractor) if part.extractor else None
             if known is not None:
@@ -59,7 +59,7 @@ class Backbones:
 
 
 class Heads:
-    """Heads by release, opened when they are first asked for."""
+    """Heads by release, opened at the first request."""
 
     def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
@@ -71,7 +71,7 @@ class Heads:
         Raises:
             NotFound: The registry has no such version.
             ModalityNotInRelease: The version has no image model.
-            Unavailable: The version is not here and the registry does not answer.
+            Unavailable: The version is not cached and the registry does not answer.
         """
         return self._opened(version)
 

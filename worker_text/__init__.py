@@ -1,1 +1,1 @@
-"""Scores texts with a recurrent network."""
+"""Text worker: scores the texts of products."""

@@ -11,13 +11,17 @@ from shared.inference.serving.slices import score_slice
 
 @dataclass(frozen=True)
 class TextHandler:
-    """Scores the texts of a request and tells fusion."""
+    """Scores the texts of a request and publishes `ModalityScored`."""
 
     pool: ModelPool[str]
     publisher: Publisher
 
     def score_text(self, request: ScoreText) -> None:
-        """Score one request. Raises `Unavailable` when a part that is needed does not answer."""
+        """Score one request.
+
+        Raises:
+            Unavailable: The registry or the queue does not answer.
+        """
         texts = {
             item.job_id: product_text(item.designation, item.description) for item in request.items
         }

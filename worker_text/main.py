@@ -1,4 +1,4 @@
-"""The text worker: hears `ScoreText`, batches, scores, tells fusion."""
+"""Entry point of the text worker: consumes `ScoreText`, publishes `ModalityScored`."""
 
 import sys
 
@@ -18,7 +18,7 @@ from worker_text.scorer import TextScorer
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run until SIGTERM; return the exit code."""
     start_service("worker_text")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     broker = Broker(BrokerSettings())

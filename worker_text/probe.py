@@ -1,4 +1,4 @@
-"""Asks the text model of a release: `{"designation": …, "description": …}` a line."""
+"""Probe of a release's text model: one `{"designation": …, "description": …}` per line."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from worker_text.scorer import TextScorer
 
 
 def load(folder: Path, manifest: ReleaseManifest) -> Answer:
-    """Load the text model as the worker does."""
+    """Load the text model in the same way as the worker."""
     scorer = TextScorer(folder, manifest, threads=os.cpu_count() or 1)
 
     def answer(asked: Asked) -> Floats:

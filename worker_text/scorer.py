@@ -1,4 +1,4 @@
-"""The text model behind the scorer protocol."""
+"""Text model of a release, as a `Scorer`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from shared.inference.manifest import ReleaseManifest
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TextInputs
 
-#: Texts of about one length that are scored together. More would be padded more, fewer would pay
-#: more often for the call; measured at batches of 8 to 128.
+#: Texts of similar length per model call. A larger number pads more, a smaller one makes more
+#: calls; measured at batches of 8 to 128.
 ALIKE = 8
 
 
 class TextScorer:
-    """Prepared texts in, probabilities out.
+    """Scores prepared texts.
 
     Args:
-        folder: A release.
-        manifest: What the release says of itself.
+        folder: Folder of a release.
+        manifest: Manifest of that release.
         threads: Threads of one model call.
     """
 
@@ -30,8 +30,8 @@ class TextScorer:
         self.score(["premier texte", ""])
 
     def score(self, items: Sequence[str]) -> NDArray[np.float32]:
-        """Score a batch of prepared texts; returns shape `(batch, classes)`."""
-        # A short text beside a long one is padded to its length, and costs as much.
+        """Return the probabilities of prepared texts, shape `(batch, classes)`."""
+        # A short text in a batch with a long one is padded to its length and costs as much.
         order = sorted(range(len(items)), key=lambda position: len(items[position]))
         scored = [
             self._run([items[position] for position in order[start : start + ALIKE]])

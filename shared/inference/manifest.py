@@ -28,11 +28,11 @@ class Ngrams(_Frozen):
 
 
 class TextPart(_Frozen):
-    """What the text model reads, made from the prepared text.
+    """Inputs of the text model, built from the prepared text.
 
     Attributes:
-        max_tokens: Longest row of subwords (`tokenizer.json`); `None` if the model reads none.
-        ngrams: Counted n-grams; `None` if the model reads none.
+        max_tokens: Limit of subword tokens (`tokenizer.json`); `None` without a token input.
+        ngrams: Parameters of counted n-grams; `None` if the model has no n-gram input.
     """
 
     preparation: str
@@ -45,10 +45,10 @@ class ImagePart(_Frozen):
 
     Attributes:
         size: Edge of the images, in pixels.
-        extractor: Names what `backbone.onnx` computes: equal names give equal features for equal
+        extractor: Identity of `backbone.onnx`: equal names give equal features for equal
             images, across releases. `None` where `model.onnx` goes from pixels to probabilities
             in one step; otherwise `head.onnx` goes from features to probabilities.
-        features: Length of an image's features; 0 where there is no extractor.
+        features: Number of features of an image; 0 without an extractor.
     """
 
     preparation: str
@@ -71,8 +71,8 @@ class ReleaseManifest(_Frozen):
 
     Attributes:
         categories: In the order of the models' probability columns.
-        text: `None` where the release has no text model, for its data had no texts.
-        image: `None` where the release has no image model. One of both is there.
+        text: `None` if the release has no text model, because its data had no texts.
+        image: `None` if the release has no image model. At least one model is present.
         figures: Plain numbers by name, such as `text_f1_plain`, on held-out rows.
     """
 
@@ -88,7 +88,7 @@ class ReleaseManifest(_Frozen):
     @model_validator(mode="after")
     def _one_model_at_least(self) -> Self:
         if not self.modalities:
-            raise ValueError("expected a text model, an image model or both. Received: neither")
+            raise ValueError("Expected a text model, an image model or both. Received: neither")
         return self
 
     @property

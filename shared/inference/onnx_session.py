@@ -1,4 +1,4 @@
-"""Opens ONNX models for serving."""
+"""ONNX Runtime sessions for serving."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import onnxruntime
 
 
 def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
-    """Open a model on the CPU.
+    """Open an ONNX model on the CPU.
 
     Args:
         path: The `.onnx` file.
@@ -14,7 +14,7 @@ def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin while they wait would take the cores from the other lane's process.
+    # Spinning threads would take CPU from the process of the other lane.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

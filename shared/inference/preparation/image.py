@@ -1,4 +1,4 @@
-"""The one preparation of images, for trainer and worker; its version is in the release."""
+"""Preparation of images for training and serving; its version is part of the release."""
 
 import io
 import threading
@@ -11,25 +11,25 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import ImageUnreadable
 
-#: Changes whenever the same image would give other numbers.
+#: Version of the preparation; changes whenever the same image would give other pixels.
 IMAGE_PREPARATION = "image-1"
-#: A few kilobytes can unpack to gigabytes; this is judged by the header, before decoding.
+#: Limit against decompression bombs, checked on the header before decoding.
 MAX_PIXELS = 50_000_000
 #: Images above this are decoded one at a time in a process: with transparency 20 bytes are needed
 #: for a pixel, and a worker reads many messages at once.
 LARGE_PIXELS = 8_000_000
-#: A progressive JPEG has about ten. Each is a pass over the whole image, for as few as 14 bytes.
+#: Limit of JPEG scans; a progressive JPEG has about ten. A scan of 14 bytes costs a whole pass.
 MAX_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
-#: Formats that shops use. Others may have slow or unsafe decoders.
+#: Formats that shops use; other formats may have slow or unsafe decoders.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _large = threading.Lock()
 
 
 def prepare(content: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode an image and bring it to the size that the model reads.
+    """Decode an image and resize it for the model.
 
-    The camera's rotation is applied, transparency becomes white, every colour mode becomes RGB.
+    The EXIF orientation is applied, transparency becomes white, every colour mode becomes RGB.
 
     Returns:
         Pixels, shape `(size, size, 3)`, 0 to 255.
@@ -40,7 +40,7 @@ def prepare(content: bytes, size: int) -> NDArray[np.uint8]:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of what we judge ourselves, and of odd metadata that does not matter.
+            # Pillow warns about size, which is checked below, and about irrelevant metadata.
             warnings.simplefilter("ignore")
             return _decoded(content, size)
     except ImageUnreadable:
@@ -61,13 +61,13 @@ def _decoded(content: bytes, size: int) -> NDArray[np.uint8]:
             raise ImageUnreadable(
                 f"Expected at most {MAX_PIXELS} pixels. Received: {width} x {height}"
             )
-        # These two bytes stand nowhere else in what is encoded.
+        # These two bytes occur nowhere else in encoded data.
         if image.format == "JPEG" and content.count(_START_OF_SCAN) > MAX_SCANS:
             raise ImageUnreadable(
                 f"Expected a JPEG of at most {MAX_SCANS} scans. "
                 f"Received: {content.count(_START_OF_SCAN)}"
             )
-        # A JPEG can be decoded at a half or a quarter of its size for a fraction of the time.
+        # A JPEG decodes at half or a quarter of its size in a fraction of the time.
         image.draft("RGB", (size, size))
         with _turn(image):
             upright = ImageOps.exif_transpose(image)

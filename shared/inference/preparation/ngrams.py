@@ -1,4 +1,4 @@
-"""Counts of hashed words and runs of characters: what the linear text model reads.
+"""Counts of hashed word and character n-grams, the input of the linear text model.
 
 The hashing trick of Weinberger et al., "Feature Hashing for Large Scale Multitask Learning"
 (2009), without its sign. Everything is arithmetic on whole arrays: some 10,000 texts a second on
@@ -18,13 +18,13 @@ Ids = NDArray[np.int32]
 
 _NO_WORD = re.compile(r"\W+")
 _SPACE = np.uint64(ord(" "))
-# Odd numbers, so that multiplying by them loses nothing modulo 2**64 (Knuth, 6.4; splitmix64).
+# Odd, so that multiplication is invertible modulo 2**64 (Knuth, 6.4; splitmix64).
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def word_ids(text: str, form: Ngrams) -> Ids:
-    """Buckets of all runs of 1 to `form.words` words of two letters or more, in `text`."""
+    """Return the buckets of all n-grams of 1 to `form.words` words of two letters or more."""
     spaced = _NO_WORD.sub(" ", text).strip()
     if not spaced:
         return np.zeros(0, np.int32)
@@ -46,7 +46,7 @@ def word_ids(text: str, form: Ngrams) -> Ids:
 
 
 def character_ids(text: str, form: Ngrams) -> Ids:
-    """Buckets of all runs of characters within a word; a word's edges count as spaces."""
+    """Return the buckets of all character n-grams within words; word edges count as spaces."""
     shortest, longest = form.characters
     codes = _codes(f" {text} ")
     is_space = codes == _SPACE
@@ -55,7 +55,7 @@ def character_ids(text: str, form: Ngrams) -> Ids:
         if len(run) < 2:
             break
         run = run[:-1] * _STEP + codes[length - 1 :]
-        # A space may begin or end a run, but not stand inside of it.
+        # A space may begin or end an n-gram, but not occur inside it.
         inside = _any_inside(is_space, length) if length > 2 else is_space[:-1] & is_space[1:]
         if length >= shortest:
             found.append(_bucket(run[~inside] + np.uint64(length), form.buckets))

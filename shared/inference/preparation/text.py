@@ -1,4 +1,4 @@
-"""The one preparation of text, for trainer and worker; its version is in the release."""
+"""Preparation of texts for training and serving; its version is part of the release."""
 
 import html
 import re
@@ -16,13 +16,13 @@ from shared.errors import InvalidInput
 from shared.inference.manifest import Ngrams, TextPart
 from shared.inference.preparation.ngrams import character_ids, counted, word_ids
 
-#: Changes whenever the same product would give other tokens.
+#: Version of the preparation; changes whenever the same product would give other tokens.
 TEXT_PREPARATION = "text-1"
 PADDING, UNKNOWN = 0, 1
 
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,300}>")
-# Characters that UTF-8 read as Latin-1 or Windows-1252 leaves behind. The repair is slow, and most
-# texts need none.
+# Characters that show UTF-8 decoded as Latin-1 or Windows-1252. The repair is slow, and most texts
+# need none.
 _MOJIBAKE = re.compile("[\u00c2\u00c3\u00e2\u00d0\u00c5\ufffd\u0080-\u009f]")
 _SPACE = re.compile(r"\s+")
 
@@ -30,7 +30,7 @@ _SPACE = re.compile(r"\s+")
 def product_text(designation: str, description: str) -> str:
     """Join a product's title and description into the text that the model reads.
 
-    A description that begins with the title says it once.
+    A title repeated at the start of the description is used once.
     """
     title, body = clean(designation), clean(description)
     if body.startswith(title):
@@ -39,9 +39,9 @@ def product_text(designation: str, description: str) -> str:
 
 
 def clean(raw: str) -> str:
-    """Undo entities, tags and broken encodings; lowercase; single spaces.
+    """Remove entities, tags and broken encodings; lowercase; collapse spaces.
 
-    Longer texts are cut before; the models read far less.
+    Long texts are truncated first; the models read far less.
     """
     text = raw[:MAX_TEXT_CHARACTERS]
     if "&" in text:
@@ -55,11 +55,11 @@ def clean(raw: str) -> str:
 
 
 class TextInputs:
-    """Turns prepared texts into the arrays that a text model reads.
+    """Builds the input arrays of a text model from prepared texts.
 
     Args:
-        encoder: Makes `tokens`; `None` if the model reads none.
-        ngrams: Form of `words` and `characters` and their counts; `None` if it reads none.
+        encoder: Encoder of `tokens`; `None` if the model has no token input.
+        ngrams: Parameters of the n-gram inputs; `None` if the model has none.
     """
 
     def __init__(self, encoder: "TextEncoder | None", ngrams: Ngrams | None) -> None:
@@ -68,7 +68,7 @@ class TextInputs:
 
     @classmethod
     def load(cls, folder: Path, part: TextPart) -> "TextInputs":
-        """Read what the `text/` folder of a release says.
+        """Load the encoder from the `text/` folder of a release.
 
         Raises:
             InvalidInput: The release was made for another preparation of text.
@@ -84,7 +84,7 @@ class TextInputs:
         return cls(encoder, part.ngrams)
 
     def of(self, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
-        """Make the model's inputs by name, each of shape `(len(texts), …)`."""
+        """Return the inputs of the model by name, each of shape `(len(texts), …)`."""
         inputs: dict[str, NDArray[np.generic]] = {}
         if self._encoder is not None:
             inputs["tokens"] = self._encoder.encode(texts)
@@ -101,11 +101,11 @@ class TextInputs:
 
 
 class TextEncoder:
-    """Turns prepared texts into token numbers.
+    """Encodes prepared texts as token ids.
 
     Args:
-        tokenizer: Padding has number 0, an unknown piece 1.
-        max_tokens: Longer texts are cut.
+        tokenizer: Tokenizer with id 0 for padding and 1 for unknown pieces.
+        max_tokens: Limit; longer texts are truncated.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
@@ -115,7 +115,7 @@ class TextEncoder:
 
     @classmethod
     def load(cls, path: Path, max_tokens: int) -> "TextEncoder":
-        """Read a `tokenizer.json`."""
+        """Load a `tokenizer.json`."""
         return cls(Tokenizer.from_file(str(path)), max_tokens)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
@@ -128,6 +128,6 @@ class TextEncoder:
         tokens = np.array([row.ids for row in rows], dtype=np.int32).reshape(len(rows), -1)
         if not tokens.shape[1]:
             tokens = np.full((len(texts), 1), PADDING, np.int32)
-        # The network reads at least one step, also for a text without a single letter.
+        # The network needs at least one step, even for a text without letters.
         tokens[tokens[:, 0] == PADDING, 0] = UNKNOWN
         return tokens

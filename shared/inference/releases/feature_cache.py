@@ -1,4 +1,4 @@
-"""Image features that were computed before, shared by all image workers through the storage.
+"""Cache of image features in the storage, shared by all image workers.
 
     features/<extractor>/<2 hex>/<SHA-256 of the image's file>      little-endian float16, 4 KB
 
@@ -28,36 +28,36 @@ log = structlog.get_logger(__name__)
 FOLDER = "features"
 #: Byte order and type of stored features, on every machine.
 STORED = np.dtype("<f2")
-#: Features that wait to be written. When the storage is slower than the model, the rest is dropped.
+#: Limit of features waiting to be written; beyond it, new features are dropped.
 MOST_WAITING = 1024
-#: After a look-up that failed or took longer than this, all is computed for a while.
+#: After a failed or slower look-up, features are computed without look-ups for a while.
 SLOW_SECONDS = 1.0
 REST_SECONDS = 15.0
-#: One of 256 folders is looked at after this many writes. Hashes fall evenly into the folders, so
-#: each may hold a 256th of the whole, and nobody ever lists the whole.
+#: Writes between checks of one of the 256 folders. Hashes are spread evenly, so each folder may
+#: hold a 256th of the limit, and the whole cache is never listed.
 SWEEP_EVERY = 16
 SHARES = 256
-#: A folder over its share is swept down to this part of it, the oldest first.
+#: Share of its limit to which a full folder is reduced, oldest files first.
 SWEPT_TO = 0.9
 
 
 class NoFeatures:
-    """Remembers nothing: the store when it is turned off."""
+    """Null object for a disabled cache."""
 
     def known(self, part: ImagePart, hashes: Iterable[str]) -> dict[str, Features]:  # noqa: ARG002  # as the real one
-        """Know nothing."""
+        """Return nothing."""
         return {}
 
     def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
-        """Forget them."""
+        """Discard them."""
 
 
 class OnlineFeatures:
-    """Features by extractor and image hash; one thread writes, the messages' threads read.
+    """Features by extractor and image hash; one thread writes, message threads read.
 
     Args:
-        storage: Shared by all workers.
-        settings: The bound.
+        storage: Storage shared by all workers.
+        settings: Size limit.
     """
 
     def __init__(self, storage: Storage, settings: FeatureSettings) -> None:
@@ -91,7 +91,7 @@ class OnlineFeatures:
         return found
 
     def keep(self, part: ImagePart, features: Mapping[str, Features]) -> None:
-        """Write features some time later; never raises and never waits."""
+        """Queue features for writing; never raises or blocks."""
         if part.extractor is None:
             return
         for digest, row in features.items():
@@ -101,11 +101,11 @@ class OnlineFeatures:
                 metrics.image_features_total.labels("failed").inc()
 
     def flush(self) -> None:
-        """Wait until all that was kept so far is written or given up."""
+        """Block until all queued features are written or dropped."""
         self._waiting.join()
 
     def sweep(self, share: str) -> None:
-        """Bring one of the 256 folders (`00` to `ff`), of all extractors together, to its size."""
+        """Reduce one of the 256 folders (`00` to `ff`), over all extractors, to its limit."""
         files = [
             file
             for extractor in self._storage.folders(FOLDER)
@@ -165,7 +165,7 @@ def address(extractor: str, digest: str) -> str:
 
 
 def decoded(content: bytes, length: int) -> Features | None:
-    """Read features `(length,)`; `None` for a file that is cut off or was not written by us."""
+    """Read features `(length,)`; `None` for a truncated or foreign file."""
     if len(content) != length * STORED.itemsize:
         return None
     features: Features = np.frombuffer(content, STORED).astype(np.float16)

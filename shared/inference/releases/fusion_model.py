@@ -1,4 +1,4 @@
-"""The fusion model: how both modalities' probabilities become one, fitted by the trainer."""
+"""Fusion model: combines the probabilities of both modalities; fitted by the trainer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from shared.errors import InvalidInput
 
 FUSION_FILE = "fusion.json"
-#: Probabilities below this are as good as impossible; the logarithm needs a floor.
+#: Floor of probabilities, since the logarithm of zero is not finite.
 SMALLEST_PROBABILITY = 1e-6
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class _FusionFile(BaseModel):
 
 @dataclass(frozen=True)
 class FusionModel:
-    """Pools two experts; Genest and Zidek, "Combining Probability Distributions" (1986).
+    """Opinion pool of two experts; Genest and Zidek, "Combining Probability Distributions" (1986).
 
     In the space `log` (section 3.3):
     `p(c) ∝ exp(text_weights[c] log p_text(c) + image_weights[c] log p_image(c) + bias[c])`;
@@ -58,7 +58,7 @@ class FusionModel:
     space: Space = "log"
 
     def combine(self, text: Floats, image: Floats) -> Floats:
-        """Combine both modalities' probabilities, each of shape `(n, classes)`."""
+        """Combine the probabilities of both modalities, each of shape `(n, classes)`."""
         is_log = self.space == "log"
         parts = (_log(text), _log(image)) if is_log else (text, image)
         pooled = (

@@ -24,7 +24,7 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class Backbone:
-    """The large part: the same for every release that names the same extractor.
+    """Feature extractor; identical for all releases with the same `extractor`.
 
     Args:
         folder: A release.
@@ -47,13 +47,13 @@ class Backbone:
         self._session = open_session(folder / "image" / name, threads=threads)
 
     def score(self, items: Sequence[Pixels]) -> Floats:
-        """Compute a batch of pixels `(size, size, 3)`; returns shape `(batch, features)`."""
+        """Return the features of pixels `(size, size, 3)`, shape `(batch, features)`."""
         rows: Floats = self._session.run([self._output], {IMAGE_INPUT: np.stack(items)})[0]
         return rows
 
 
 class Head:
-    """The small part: a release's own.
+    """Classifier on features, specific to a release.
 
     Args:
         folder: A release.
@@ -67,10 +67,10 @@ class Head:
         )
 
     def score(self, rows: NDArray[np.floating]) -> Floats:
-        """Turn rows of the backbone `(batch, features)` into probabilities `(batch, classes)`."""
+        """Return the probabilities `(batch, classes)` of features `(batch, features)`."""
         if self._session is None:
             return rows.astype(np.float32)
-        # Rounded as kept features are, so that an image gets the same answer from both.
+        # Rounded like stored features, so that fresh and stored features give the same answer.
         found: Floats = self._session.run(
             ["probabilities"], {"features": halved(rows).astype(np.float32)}
         )[0]
@@ -78,6 +78,6 @@ class Head:
 
 
 def halved(rows: NDArray[np.floating]) -> Features:
-    """Round features to the half precision in which they are kept."""
+    """Round features to half precision, in which they are stored."""
     rounded: Features = np.clip(rows, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
     return rounded

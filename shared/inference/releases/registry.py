@@ -1,4 +1,4 @@
-"""The registry of releases: versions of one MLflow model, and a local copy of those in use.
+"""Registry of releases: versions of one MLflow model, with local copies of those in use.
 
 A release is the unit of change: text, image and fusion models that were fitted together.
 The alias `champion` marks the one that serves. Nothing else in the serving code knows MLflow.
@@ -27,15 +27,15 @@ from shared.inference.releases.access import Release
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
-#: The version that waits for a person's decision.
+#: Alias of the version that waits for a decision.
 CHALLENGER = "challenger"
-#: MLflow experiment that imported releases are logged under.
+#: MLflow experiment of imported releases.
 EXPERIMENT = "rayon-releases"
-#: Tags that are not figures begin with this.
+#: Prefix of tags that are not figures.
 TAG_PREFIX = "rayon."
 STATUS_TAG, REASON_TAG = "rayon.status", "rayon.reason"
 MAX_TAG = 4_000
-#: MLflow's client retries for minutes by default; a service must notice sooner.
+#: Limits of MLflow's client, which retries for minutes by default.
 CLIENT_LIMITS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -45,9 +45,9 @@ CLIENT_LIMITS = {
 
 
 class Releases:
-    """Reads and writes the registry; keeps downloaded releases in a folder.
+    """Client of the registry with a folder of downloaded releases.
 
-    Every method raises `Unavailable` when MLflow does not answer.
+    Every method raises `Unavailable` if MLflow does not answer.
     """
 
     def __init__(self, settings: ReleaseSettings) -> None:
@@ -61,7 +61,7 @@ class Releases:
         self._manifests: dict[str, ReleaseManifest] = {}
 
     def champion(self) -> str | None:
-        """Version that serves, or `None` before the first promotion."""
+        """Return the version that serves, or `None` before the first promotion."""
         with _unavailable_if_down():
             try:
                 found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
@@ -72,7 +72,7 @@ class Releases:
         return str(found.version)
 
     def versions(self) -> list[Release]:
-        """All versions, newest first."""
+        """Return all versions, newest first."""
         with _unavailable_if_down():
             model = self._model()
             if model is None:
@@ -83,7 +83,7 @@ class Releases:
         return sorted(releases, key=lambda release: -int(release.version))
 
     def show(self, version_or_alias: str) -> Release:
-        """One version. Raises `NotFound`."""
+        """Return one version. Raises `NotFound`."""
         for release in self.versions():
             if version_or_alias in (release.version, *release.aliases):
                 return release
@@ -96,7 +96,7 @@ class Releases:
         return self._manifests[version]
 
     def folder(self, version: str) -> Path:
-        """Local folder with a version's files, downloaded once.
+        """Return the local folder of a version, downloaded at the first call.
 
         Raises:
             NotFound: The registry has no such version.
@@ -156,7 +156,7 @@ class Releases:
                 self._client.delete_registered_model_alias(self._settings.model_name, CHALLENGER)
 
     def mark_challenger(self, version: str) -> None:
-        """Name the version that waits for a decision."""
+        """Move the alias `challenger` to a version that waits for a decision."""
         with _unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
@@ -175,7 +175,7 @@ class Releases:
             except MlflowException as error:
                 if not _is_missing(error):
                     raise
-                # Deleted meanwhile, or kept by another MLflow; the release matters more.
+                # Deleted meanwhile, or in another MLflow; registering the release matters more.
         return self._client.create_run(self._experiment(), run_name=name)
 
     def _experiment(self) -> str:
@@ -183,7 +183,8 @@ class Releases:
         return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
     def _download(self, version: str, folder: Path) -> None:
-        # Downloaded aside and renamed: several workers share the cache, and none sees half of it.
+        # Downloaded to a temporary folder and renamed: workers share the cache and must not see a
+        # partial release.
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder.parent))
         try:
@@ -208,7 +209,7 @@ class Releases:
             try:
                 got.rename(folder)
             except OSError:
-                # Another process was first; its copy is the same.
+                # Another process was faster; its copy is identical.
                 if not folder.exists():
                     raise
         finally:
@@ -234,7 +235,7 @@ def _is_missing(error: MlflowException) -> bool:
 def _status(rejected: str | None) -> dict[str, str]:
     if rejected is None:
         return {}
-    # MLflow refuses longer tags.
+    # MLflow rejects longer tags.
     return {STATUS_TAG: "rejected", REASON_TAG: rejected[:MAX_TAG]}
 
 

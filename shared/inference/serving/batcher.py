@@ -1,4 +1,4 @@
-"""Micro-batching: requests that wait together become one model call."""
+"""Micro-batching: concurrent requests are joined into one model call."""
 
 import queue
 import threading
@@ -23,7 +23,7 @@ class _Request(Generic[Item]):
 
 
 class Batcher(Generic[Item]):
-    """As many threads in front of one model as calls of it may run at once.
+    """Queue in front of a model, with one thread per concurrent model call.
 
     Args:
         score: Scores a batch, shape `(batch, classes)`.
@@ -52,7 +52,7 @@ class Batcher(Generic[Item]):
             thread.start()
 
     def submit(self, items: Sequence[Item]) -> NDArray[np.float32]:
-        """Score items together with whatever else waits; blocks until they are scored.
+        """Score items in a batch with other waiting requests; block until they are scored.
 
         Returns:
             What the model makes of each, shape `(len(items), classes)`.
@@ -65,7 +65,7 @@ class Batcher(Generic[Item]):
         return request.answer.result()
 
     def close(self) -> None:
-        """Answer what was submitted so far, then stop."""
+        """Score everything submitted so far, then stop."""
         for _ in self._threads:
             self._requests.put(None)
         for thread in self._threads:

@@ -1,4 +1,4 @@
-"""The releases a worker has loaded: a new champion beside the old one, until that is unused."""
+"""Loaded releases of a worker: a new champion beside the old one until that is unused."""
 
 import threading
 import time
@@ -25,20 +25,20 @@ log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 
-#: A release that is not the champion is dropped after this long without a request.
+#: Idle seconds after which a release other than the champion is unloaded.
 UNUSED_SECONDS = 300.0
 
 
 @dataclass
 class _Loaded(Generic[Item]):
-    #: `None` where the release has no model of this modality: there is nothing to load.
+    #: `None` if the release has no model of this modality.
     batcher: Batcher[Item] | None
     users: int = 0
     last_used: float = field(default_factory=time.monotonic)
 
 
 class ModelPool(Generic[Item]):
-    """Loads releases when they are asked for, and the champion before it is.
+    """Loads releases on demand, and a new champion in advance.
 
     Args:
         registry: Where releases come from.
@@ -71,7 +71,7 @@ class ModelPool(Generic[Item]):
         self._champion: str | None = None
 
     def score(self, version: str, items: Sequence[Item]) -> NDArray[np.float32]:
-        """Score items with one release, loading it first if need be.
+        """Score items with one release, loaded first if necessary.
 
         Returns:
             What the scorer makes of each item, shape `(len(items), classes)`.
@@ -99,11 +99,11 @@ class ModelPool(Generic[Item]):
         ).start()
 
     def follow_champion(self) -> None:
-        """Load the champion if it is new, and drop what nobody uses any more."""
+        """Load a new champion and unload unused releases."""
         try:
             champion = self._registry.champion()
         except Unavailable as error:
-            # What is loaded goes on serving; only a change of champion has to wait.
+            # Loaded releases keep serving; only a change of champion is delayed.
             log.warning("champion_unknown", error=str(error))
             return
         if champion is not None and champion != self._champion:
@@ -136,7 +136,7 @@ class ModelPool(Generic[Item]):
         with self._lock:
             if version in self._loaded:
                 return _used(self._loaded[version])
-        # Loading takes seconds. The versions already here are used meanwhile.
+        # Loading takes seconds; loaded versions are served meanwhile.
         with self._load_lock:
             if version not in self._loaded:
                 batcher = self._open(version)

@@ -1,4 +1,4 @@
-"""Asks a release folder by hand, or by a test: JSON lines in, JSON lines out, nothing else needed.
+"""Scoring of a release folder from the command line: JSON lines in, JSON lines out.
 
     echo '{"designation": "Piscine ronde"}' | python -m worker_text.probe FOLDER
 
@@ -25,7 +25,7 @@ Answer = Callable[[Asked], Floats]
 
 
 def probe(arguments: list[str], load: Callable[[Path, ReleaseManifest], Answer]) -> int:
-    """Answer standard input until it ends; returns the exit code.
+    """Score each line of standard input; return the exit code.
 
     Args:
         arguments: The folder of a release.
@@ -40,7 +40,7 @@ def probe(arguments: list[str], load: Callable[[Path, ReleaseManifest], Answer])
         manifest = ReleaseManifest.read(Path(arguments[0]))
         answer = load(Path(arguments[0]), manifest)
     except Exception as error:
-        # Whatever is wrong with a release, one line says it.
+        # Any fault of a release is reported in one line.
         sys.stderr.write(f"error: {_line(error)}\n")
         return 1
     _tell({"release": manifest.name, "milliseconds": _since(started)})

@@ -10,7 +10,7 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 
 
 class Scorer(Protocol[Item_contra]):
-    """A loaded model: prepared items in, probabilities out."""
+    """A loaded model that computes probabilities of prepared items."""
 
     def score(self, items: Sequence[Item_contra]) -> NDArray[np.float32]:
         """Score a batch.

@@ -12,7 +12,7 @@ from shared.errors import ModalityNotInRelease, NotFound
 Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 
-#: Digits of a probability in a message; the rest is noise of the arithmetic.
+#: Digits of a probability in a message; further digits are rounding noise.
 DIGITS = 6
 
 
@@ -20,7 +20,7 @@ class Models(Protocol[Item_contra]):
     """Part of the interface that a slice uses: `shared.inference.serving.pool.ModelPool`."""
 
     def score(self, version: str, items: Sequence[Item_contra]) -> NDArray[np.float32]:
-        """Score items with one release; probabilities of shape `(len(items), classes)`."""
+        """Return the probabilities of items by one release, shape `(len(items), classes)`."""
 
 
 def score_slice(
@@ -48,7 +48,7 @@ def score_slice(
 def scored_slice(
     message: WorkMessage, modality: Modality, outcome: Mapping[str, NDArray[np.floating] | Failure]
 ) -> ModalityScored:
-    """Tell how a slice was scored.
+    """Build the message with the scores of a slice.
 
     Args:
         message: The request; its release, lane and traces go into the answer.
@@ -66,8 +66,8 @@ def scored_slice(
 
 
 def failure_of_release(error: NotFound | ModalityNotInRelease) -> Failure:
-    """Say why a release cannot score. Asking again would not help."""
-    # A release that is not found was deleted from the registry.
+    """Return the failure of a release that cannot score; a retry would not help."""
+    # A missing release was deleted from the registry.
     code = error.code if isinstance(error, ModalityNotInRelease) else "release_unknown"
     return Failure(code=code, message=error.detail)
 

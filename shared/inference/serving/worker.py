@@ -1,4 +1,4 @@
-"""Runs a worker: the same last steps for all of them."""
+"""Last steps of every worker's start: presence, then consumption."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ def run_worker(
     settings: WorkerSettings,
     ready: Callable[[], tuple[str, ...]],
 ) -> int:
-    """Consume a station's queues until told to stop; returns the exit code.
+    """Consume the queues of a station until SIGTERM; return the exit code.
 
     Args:
         broker: With its handlers subscribed.
