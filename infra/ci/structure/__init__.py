@@ -1,0 +1,1 @@
+"""Figures of the code's structure, and the limits that `make lint` enforces on them."""
