@@ -22,8 +22,8 @@ from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
 #: Larger batches are slower: on two cores Xception scores 24.4 images/s in batches of 1 with
-#: 403 MB, and 21.3 in batches of 4 with 649 MB (without ONNX Runtime's arena: 19.3 with 342 MB, 18.6 with
-#: 379 MB).
+#: 403 MB, and 21.3 in batches of 4 with 649 MB; without ONNX Runtime's arena, 19.3 with 342 MB
+#: and 18.6 with 379 MB.
 LARGEST_BATCH = 1
 
 
