@@ -84,6 +84,8 @@ def test_upload_becomes_a_version_that_can_be_trained_on(
     checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, version.rows, version.classes, version.images) == ("ready", 30, 2, 3)
+    # The name of the field is part of the API.
+    assert version.report["pictures"] == version.images
     assert version.report["findings"][0]["code"] == "missing_pictures"
     data = load_version(storage, "shop", 1, tmp_path / "cache")
     assert data.fingerprint == version.fingerprint

@@ -183,7 +183,7 @@ class DatasetChecks:
                 rows=report.rows if report else None,
                 classes=report.classes if report else None,
                 images=report.images if report else None,
-                report=report.model_dump(mode="json") if report else None,
+                report=report.model_dump(mode="json", by_alias=True) if report else None,
                 fingerprint=built.fingerprint if built else None,
             )
         try:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 #: Number of rows that a finding lists; its `count` covers all of them.
 ROWS_NAMED = 10
@@ -39,7 +39,8 @@ class DatasetReport(BaseModel):
 
     rows: int = 0
     classes: int = 0
-    images: int = 0
+    #: Stored and returned by the API as `pictures`.
+    images: int = Field(default=0, serialization_alias="pictures")
     findings: tuple[Finding, ...] = ()
 
     @property
