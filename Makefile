@@ -55,13 +55,16 @@ lint: .venv/dev.stamp ## Check format, style, types, layers and structure
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=shared/client $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m infra.ci.structure --check
 
 format: .venv/dev.stamp ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-structure: .venv/dev.stamp ## Print the figures of the code structure
-	@$(BIN)/python -m infra.ci.structure
+structure: .venv/dev.stamp ## Print the figures of the code structure; beside a commit's: make structure BEFORE=e3fb9ee LIST=1
+	@$(if $(BEFORE),before=$$(mktemp -d) && git worktree add --quiet --detach "$$before" "$(BEFORE)" && \
+		trap 'git worktree remove --force "$$before"' EXIT &&) \
+		$(BIN)/python -m infra.ci.structure $(if $(BEFORE),"$$before") . $(if $(LIST),--list)
 
 fuzz: .venv-security/stamp ## Fuzz the HTTP API from its OpenAPI document, as each role: make fuzz EXAMPLES=50
 	@EXAMPLES=$(or $(EXAMPLES),50) .venv-security/bin/python -m pytest -q -p no:cacheprovider tests/fuzz
