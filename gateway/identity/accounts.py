@@ -1,4 +1,4 @@
-"""Accounts: who exists, with which role and password."""
+"""User accounts, their roles and their passwords."""
 
 import os
 import threading
@@ -17,18 +17,19 @@ from gateway.web.paging import fetch_page
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
 from shared.errors import Conflict, InvalidInput, NotFound
 
-#: argon2id with the library's own choice of cost (RFC 9106, the low-memory profile).
+#: argon2id with the default cost of the library (RFC 9106, the low-memory profile).
 _HASHER = PasswordHasher()
-#: Checked where there is no such username, so that the answer takes as long as where there is.
-_NOBODY = _HASHER.hash("nobody has this password")
+#: Verified for an unknown username, so that the response time does not reveal which accounts exist.
+_DUMMY_HASH = _HASHER.hash("nobody has this password")
 
-#: Each takes 64 MiB and a core; more at once would only take more memory.
+#: Each hash takes 64 MiB and a core, so more at once than cores would only take more memory.
 _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
-#: In place of a hash, as long as nobody has chosen a password; no password fits it.
-NO_PASSWORD = "none yet"  # noqa: S105  # nosec B105  # the absence of one
-#: What is guessed first here; a password needs as many other characters as `FEWEST_OTHERS`.
+#: Stored in place of a hash until a password is chosen. It matches no password.
+NO_PASSWORD = "none yet"  # noqa: S105  # nosec B105  # not a password
+#: Words that attackers guess first here. A password that contains one of them or the username needs
+#: at least `MIN_OTHER_CHARACTERS` further characters.
 CONTEXT_WORDS = ("rayon", "rakuten", "password", "admin")
-FEWEST_OTHERS = 5
+MIN_OTHER_CHARACTERS = 5
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 
 
@@ -41,9 +42,8 @@ def hash_password(password: str, username: str = "") -> str:
     """Hash a password with argon2id.
 
     Raises:
-        InvalidInput: It has a wrong length, is little more than the account's name or one of
-            `CONTEXT_WORDS`, or one of the 30,000 that are found most often where passwords were
-            stolen (the list of zxcvbn).
+        InvalidInput: The password has a wrong length, is little more than the username or one of
+            `CONTEXT_WORDS`, or is one of the 30,000 most common leaked passwords (zxcvbn's list).
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidInput(
@@ -52,37 +52,37 @@ def hash_password(password: str, username: str = "") -> str:
             field=("password",),
         )
     lowered = password.lower()
-    if lowered in _common_passwords() or _is_of_context(lowered, username.lower()):
+    if lowered in _common_passwords() or _is_guessable(lowered, username.lower()):
         raise InvalidInput(
-            "This password is one of the first that are guessed. Choose another",
+            "Expected a password that is hard to guess. Received: a common one",
             field=("password",),
         )
     with _HASHING:
         return _HASHER.hash(password)
 
 
-def _is_of_context(password: str, username: str) -> bool:
+def _is_guessable(password: str, username: str) -> bool:
     if password == username:
         return True
     rest = password
     for word in (*CONTEXT_WORDS, username):
         rest = rest.replace(word, "") if word else rest
-    return rest != password and len(rest) < FEWEST_OTHERS
+    return rest != password and len(rest) < MIN_OTHER_CHARACTERS
 
 
 def is_password(user: User | None, password: str) -> bool:
-    """Whether the password is the user's; takes as long when there is no such user."""
+    """Return True if the password is right. Takes as long for an unknown user."""
     has_password = user is not None and user.password_hash != NO_PASSWORD
     try:
         with _HASHING:
-            _HASHER.verify(user.password_hash if user and has_password else _NOBODY, password)
+            _HASHER.verify(user.password_hash if user and has_password else _DUMMY_HASH, password)
     except (VerificationError, InvalidHashError):
         return False
     return has_password
 
 
 def find(session: Session, username: str) -> User:
-    """Look an account up. Raises `NotFound`."""
+    """Return an account by username. Raises `NotFound`."""
     user = session.scalar(select(User).where(User.username == username, User.deleted_at.is_(None)))
     if user is None:
         raise NotFound(f"No user {username!r}")
@@ -92,7 +92,7 @@ def find(session: Session, username: str) -> User:
 def page(
     session: Session, cursor: str | None, limit: int, search: str | None = None
 ) -> tuple[Sequence[User], str | None]:
-    """Return the accounts after the cursor, by name, and the cursor of the next page."""
+    """Return a page of accounts, sorted by username, and the cursor of the next page."""
     query = select(User).where(User.deleted_at.is_(None)).order_by(User.username)
     if cursor:
         query = query.where(User.username > cursor)
@@ -104,8 +104,13 @@ def page(
 
 
 def create(session: Session, username: str, role: Role, password: str | None) -> User:
-    """Add an account. Raises `Conflict` if the name is taken, `InvalidInput` for a bad password."""
-    # Hashed before anything is asked or written, so that no writer waits for it.
+    """Add an account.
+
+    Raises:
+        Conflict: The username is taken.
+        InvalidInput: The password is refused.
+    """
+    # Hashing is slow on purpose. It comes before the first statement, so that no writer waits.
     user = User(
         username=username,
         password_hash=hash_password(password, username) if password else NO_PASSWORD,
@@ -115,16 +120,18 @@ def create(session: Session, username: str, role: Role, password: str | None) ->
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict(f"The username {username!r} is taken", field=("username",)) from error
+        raise Conflict(
+            f"Expected a new username. Received: {username!r}, which is taken", field=("username",)
+        ) from error
     return user
 
 
 def change(session: Session, username: str, patch: UserPatch) -> User:
-    """Change an account; of a disabled one every session and API key ends at once.
+    """Change an account. Disabling it ends its sessions and API keys at once.
 
     Raises:
-        NotFound: No such account.
-        Conflict: It is the last active admin, who must stay one.
+        NotFound: The account does not exist.
+        Conflict: The account is the last active admin.
     """
     user = find(session, username)
     if patch.is_active is False:
@@ -139,7 +146,7 @@ def change(session: Session, username: str, patch: UserPatch) -> User:
 
 
 def change_role(session: Session, user: User, role: Role) -> None:
-    """Give an account another role. Raises `Conflict` for the last active admin."""
+    """Change the role of an account. Raises `Conflict` for the last active admin."""
     if role is not Role.ADMIN:
         _keep_one_admin(session, user)
     user.role = role.value
@@ -149,13 +156,14 @@ def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
     """Delete an account.
 
     Args:
-        session: Its transaction deletes.
-        username: Whose.
-        keep_jobs: Jobs and catalogs stay, of an account without a name; else they go too.
+        session: The database session.
+        username: The account to delete.
+        keep_jobs: True to keep its jobs and catalogs, and with them a disabled account without the
+            username. False to delete them too.
 
     Raises:
-        NotFound: No such account.
-        Conflict: It is the last active admin.
+        NotFound: The account does not exist.
+        Conflict: The account is the last active admin.
     """
     user = find(session, username)
     _keep_one_admin(session, user)
@@ -172,24 +180,25 @@ def remove(session: Session, username: str, *, keep_jobs: bool) -> None:
 
 
 def choose_password(session: Session, user: User, password_hash: str) -> None:
-    """Give an account a new password; every session ends.
+    """Set the password of an account and end its sessions.
 
-    It is hashed before the transaction: that is slow on purpose, and other writers would wait.
+    The caller hashes the password before the transaction, because hashing is slow on purpose and
+    other writers would wait.
     """
     user.password_hash = password_hash
     end_sessions(session, user)
 
 
 def change_password(session: Session, verified: User, password_hash: str) -> None:
-    """Give an account a new password in place of the one that was shown; every session ends.
+    """Replace a verified password of an account and end its sessions.
 
     Args:
-        session: Its transaction changes the account.
-        verified: As it was when the current password was found to be right.
-        password_hash: Of the new one.
+        session: The database session.
+        verified: The account as it was when the current password was verified.
+        password_hash: Hash of the new password.
 
     Raises:
-        Conflict: It has another password meanwhile, or none.
+        Conflict: The password has been changed since, or the account deleted.
     """
     changed = session.execute(
         update(User)
@@ -198,26 +207,26 @@ def change_password(session: Session, verified: User, password_hash: str) -> Non
         .returning(User.id)
     )
     if changed.one_or_none() is None:
-        raise Conflict("The password was changed meanwhile. Sign in with the new one")
+        raise Conflict("The password has been changed since. Sign in with the new one")
     end_sessions(session, verified)
 
 
 def end_access(session: Session, user: User) -> None:
-    """End every session, API key and one-time code of a user, at once."""
+    """Delete all sessions, API keys and one-time codes of a user."""
     end_sessions(session, user)
     session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
     session.execute(delete(OneTimeCode).where(OneTimeCode.user_id == user.id))
 
 
 def end_sessions(session: Session, user: User) -> None:
-    """Sign a user out everywhere, at once."""
+    """Delete all sessions of a user."""
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
 
 
 def _keep_one_admin(session: Session, user: User) -> None:
     if user.role != Role.ADMIN.value or not user.is_active:
         return
-    # Locked, so that two admins who remove each other at once cannot both succeed.
+    # The lock keeps two admins who remove each other at the same time from both succeeding.
     admins = session.scalars(
         select(User.id)
         .where(User.role == Role.ADMIN.value, User.is_active)
@@ -225,4 +234,4 @@ def _keep_one_admin(session: Session, user: User) -> None:
         .with_for_update()
     ).all()
     if not set(admins) - {user.id}:
-        raise Conflict(f"{user.username!r} is the last active admin; make another one first")
+        raise Conflict(f"{user.username!r} is the last active admin. Appoint another one first")

@@ -1,4 +1,4 @@
-"""API keys: made by people for their programs, each for some of what its owner may do."""
+"""API keys of programs, each limited to some of the permissions of its owner."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -13,12 +13,13 @@ from shared.db.models import ApiKey, Role, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 
-#: What every key begins with, so that scanners of source code find lost ones.
+#: Prefix of every key, by which secret scanners recognize a leaked one.
 PREFIX = "rayon_"
-#: Characters of a key that are kept and shown.
-SHOWN = len(PREFIX) + 6
+#: Characters at the start of a key that are stored and shown.
+SHOWN_CHARACTERS = len(PREFIX) + 6
+#: API keys of one user.
 MOST_KEYS = 50
-#: The last use is written at most so often, for it costs a transaction.
+#: Shortest time between two updates of `last_used_at`, each of which costs a transaction.
 LAST_USED_EVERY = timedelta(minutes=1)
 
 _FOUND = (
@@ -44,34 +45,37 @@ def create(
     scopes: Iterable[Scope],
     expires_at: datetime | None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; returns its row and the key itself, which nobody can read again.
+    """Create a key. Return its row, and the key itself, which is not stored.
 
     Raises:
-        InvalidInput: The owner's role has not one of the scopes, or the key would have ended.
-        Conflict: The owner has `MOST_KEYS` already.
+        InvalidInput: The owner's role lacks one of the scopes, or `expires_at` is in the past.
+        Conflict: The owner already has `MOST_KEYS` keys.
     """
     wanted = set(scopes)
     allowed = scopes_of(principal.role)
     if beyond := sorted(wanted - allowed):
         raise InvalidInput(
-            f"Your role `{principal.role}` does not have {', '.join(beyond)}. "
-            f"It has: {', '.join(sorted(allowed))}",
+            f"Expected scopes of the role `{principal.role}`: {', '.join(sorted(allowed))}. "
+            f"Received: {', '.join(beyond)}",
             field=("scopes",),
         )
     if expires_at is not None and expires_at <= now():
         raise InvalidInput(
-            f"Expected a time to come. Received: {expires_at.isoformat()}", field=("expires_at",)
+            f"Expected a time in the future. Received: {expires_at.isoformat()}",
+            field=("expires_at",),
         )
     count = session.scalar(
         select(func.count()).select_from(ApiKey).where(ApiKey.user_id == principal.id)
     )
     if (count or 0) >= MOST_KEYS:
-        raise Conflict(f"You have {count} API keys; at most {MOST_KEYS}. Revoke one first")
+        raise Conflict(
+            f"Expected at most {MOST_KEYS} API keys. Received: one more. Revoke one first"
+        )
     key = PREFIX + new_secret()
     row = ApiKey(
         user_id=principal.id,
         name=name,
-        prefix=key[:SHOWN],
+        prefix=key[:SHOWN_CHARACTERS],
         key_hash=digest(key),
         scopes=sorted(wanted),
         expires_at=expires_at,
@@ -82,14 +86,14 @@ def create(
 
 
 def mine(session: Session, principal: Principal) -> Sequence[ApiKey]:
-    """One's own keys, newest first."""
+    """Return the keys of a principal, newest first."""
     return session.scalars(
         select(ApiKey).where(ApiKey.user_id == principal.id).order_by(ApiKey.id.desc())
     ).all()
 
 
 def revoke(session: Session, principal: Principal, key_id: str) -> ApiKey:
-    """End one of one's own keys, at once. Raises `NotFound`."""
+    """Delete one of the keys of a principal. Raises `NotFound`."""
     row = session.get(ApiKey, key_id)
     if row is None or row.user_id != principal.id:
         raise NotFound(f"No API key {key_id!r}")
@@ -98,15 +102,15 @@ def revoke(session: Session, principal: Principal, key_id: str) -> ApiKey:
 
 
 def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
-    """Find who a key speaks for.
+    """Return the principal of a key.
 
     Raises:
-        Unauthenticated: No such key, it has ended or was revoked, or its owner is disabled or gone.
+        Unauthenticated: The key is unknown, expired or revoked, or its owner is disabled.
     """
     with unit_of_work.reading() as session:
         found = session.execute(_FOUND, {"key_hash": digest(key)}).one_or_none()
     if found is None:
-        raise Unauthenticated("The API key is not valid")
+        raise Unauthenticated("The API key is invalid")
     if found.expires_at is not None and found.expires_at <= now():
         raise Unauthenticated("The API key has expired")
     if found.last_used_at is None or found.last_used_at < now() - LAST_USED_EVERY:

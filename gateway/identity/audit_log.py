@@ -1,10 +1,10 @@
-"""The audit log: who did what to whom, from where, when. Entries are chained by their hashes.
+"""Append-only audit log of security events, chained by hashes.
 
-    python -m gateway.audit verify      walks the chain and says where it was broken
+    python -m gateway.audit verify      verifies the chain and reports where it is broken
 
-An entry's hash covers its content and the hash of the one before, so an entry that was changed or
-taken out breaks the chain. What was cut off at the end shows only against a hash that was noted
-elsewhere: each entry is logged with its own, and `verify --last HASH` compares.
+The hash of an entry covers its content and the hash of the previous entry, so a changed or removed
+entry breaks the chain. Entries removed from the end are detected only with a hash that was stored
+elsewhere: the service log holds the hash of each entry, and `verify --last HASH` compares it.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from shared.db.session import take_turns
 
 log = structlog.get_logger(__name__)
 
-#: What the first entry follows.
-NOTHING = "0" * 64
-#: What is written when somebody has signed in.
+#: `previous_hash` of the first entry.
+FIRST_PREVIOUS_HASH = "0" * 64
+#: Action of a successful sign-in.
 SIGNED_IN = "session.start"
-#: Entries read at once.
+#: Entries read with one query.
 BATCH = 1_000
 
 
@@ -42,15 +42,15 @@ def record(
     target: str | None = None,
     **details: Any,
 ) -> None:
-    """Add an entry to the transaction: it is kept if what it tells of is kept.
+    """Add an entry in the transaction of the recorded change, so that both commit or neither.
 
     Args:
-        session: Its transaction writes what is recorded.
-        origin: From where the request came.
+        session: The database session of the recorded change.
+        origin: Origin of the request.
         action: Noun and verb, such as `user.create`.
-        actor: The username of who did it, or that was tried.
-        target: Whom or what it was done to.
-        details: What else is to be known; never a secret.
+        actor: Username of the caller, or the username of a failed sign-in.
+        target: The account or object of the action.
+        details: Further fields. They must not hold secrets.
     """
     take_turns(session, "audit_log")
     last = session.execute(
@@ -65,7 +65,7 @@ def record(
         address=origin.address,
         trace_id=origin.trace_id,
         details=details,
-        previous_hash=last.hash if last else NOTHING,
+        previous_hash=last.hash if last else FIRST_PREVIOUS_HASH,
     )
     entry.hash = hash_of(entry)
     session.add(entry)
@@ -74,7 +74,7 @@ def record(
 
 
 def hash_of(entry: AuditEntry) -> str:
-    """SHA-256 over an entry's content and the hash of the one before."""
+    """Return the SHA-256 of the content of an entry and the hash of the previous one."""
     content = json.dumps(
         {
             "number": entry.number,
@@ -96,7 +96,7 @@ def hash_of(entry: AuditEntry) -> str:
 def page(
     session: Session, *, before: int | None, limit: int, actor: str | None, action: str | None
 ) -> tuple[Sequence[AuditEntry], int | None]:
-    """Return entries, newest first, and the `before` of the next page."""
+    """Return a page of entries, newest first, and `before` for the next page."""
     query = select(AuditEntry).order_by(AuditEntry.number.desc())
     if before is not None:
         query = query.where(AuditEntry.number < before)
@@ -110,7 +110,7 @@ def page(
 
 
 def entries(session: Session) -> Iterator[AuditEntry]:
-    """All entries, oldest first, a batch at a time."""
+    """Yield all entries, oldest first. Reads them in batches."""
     after = 0
     while True:
         found = session.scalars(
@@ -127,7 +127,7 @@ def entries(session: Session) -> Iterator[AuditEntry]:
 
 
 def has_signed_in(session: Session, username: str, address: str, days: int) -> bool:
-    """Whether an account's owner has signed in from an address within some days."""
+    """Return True if an account has signed in from an address within the given days."""
     query = select(AuditEntry.number).where(
         AuditEntry.actor == username,
         AuditEntry.action == SIGNED_IN,
@@ -139,11 +139,12 @@ def has_signed_in(session: Session, username: str, address: str, days: int) -> b
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a walk along the chain found.
+    """Result of verifying the chain.
 
     Attributes:
-        fault: The first thing that is wrong, or `None`.
-        last_hash: Of the last entry; note it elsewhere.
+        entries: Number of entries up to the fault, or of all entries.
+        fault: The first fault, or `None`.
+        last_hash: Hash of the last valid entry. Store it outside of the database.
     """
 
     entries: int
@@ -152,22 +153,24 @@ class Verdict:
 
 
 def verify(session: Session, last_hash: str | None = None) -> Verdict:
-    """Walk along the chain.
+    """Verify the chain of all entries.
 
     Args:
-        session: Reads.
-        last_hash: The hash of an entry that was noted before; it must be in the chain.
+        session: The database session.
+        last_hash: Hash of an earlier entry, stored elsewhere, that must be in the chain.
     """
-    count, previous = 0, NOTHING
-    is_seen = last_hash in (None, NOTHING)
+    count, previous = 0, FIRST_PREVIOUS_HASH
+    is_seen = last_hash in (None, FIRST_PREVIOUS_HASH)
     for entry in entries(session):
         if entry.number != count + 1:
             return Verdict(count, f"entry {count + 1} is missing", previous)
         if entry.previous_hash != previous:
-            return Verdict(count, f"entry {entry.number} does not follow the one before", previous)
+            return Verdict(
+                count, f"entry {entry.number} does not follow the previous one", previous
+            )
         if hash_of(entry) != entry.hash:
             return Verdict(count, f"entry {entry.number} was changed", previous)
         count, previous = entry.number, entry.hash
         is_seen = is_seen or previous == last_hash
-    fault = None if is_seen else f"no entry has the hash {last_hash}: the end was cut off"
+    fault = None if is_seen else f"no entry has the hash {last_hash}: the end of the log is missing"
     return Verdict(count, fault, previous)

@@ -1,4 +1,4 @@
-"""One-time codes: whoever has one chooses the account's password; the admin never knows it."""
+"""One-time codes, with which users choose their passwords. Admins never learn a password."""
 
 from datetime import datetime, timedelta
 
@@ -11,24 +11,25 @@ from shared.errors import InvalidInput
 
 
 def issue(session: Session, user: User, lifetime: timedelta) -> tuple[str, datetime]:
-    """Make a code, which ends the one before; returns it and when it ends."""
+    """Create a code in place of any earlier one. Return it and its expiry."""
     session.execute(delete(OneTimeCode).where(OneTimeCode.user_id == user.id))
-    code, ends = new_secret(), now() + lifetime
-    session.add(OneTimeCode(user_id=user.id, code_hash=digest(code), expires_at=ends))
+    code, expires_at = new_secret(), now() + lifetime
+    session.add(OneTimeCode(user_id=user.id, code_hash=digest(code), expires_at=expires_at))
     session.flush()
-    return code, ends
+    return code, expires_at
 
 
 def find(session: Session, code: str) -> User:
-    """Whose code it is, without using it up. Raises `InvalidInput` as `redeem` does."""
+    """Return the user of a code without redeeming it. Raises `InvalidInput` as `redeem` does."""
     return _valid(session, select(OneTimeCode).where(OneTimeCode.code_hash == digest(code)))[1]
 
 
 def redeem(session: Session, code: str) -> User:
-    """Use a code up; returns whose it is.
+    """Delete a code and return its user.
 
     Raises:
-        InvalidInput: Unknown, over, used, replaced, or of a disabled account; which is not said.
+        InvalidInput: The code is unknown, expired, redeemed or replaced, or the account is
+            disabled. The error does not reveal which.
     """
     query = select(OneTimeCode).where(OneTimeCode.code_hash == digest(code)).with_for_update()
     found, user = _valid(session, query)
@@ -37,7 +38,7 @@ def redeem(session: Session, code: str) -> User:
 
 
 def delete_expired(session: Session) -> None:
-    """Forget codes that are over."""
+    """Delete expired codes."""
     session.execute(delete(OneTimeCode).where(OneTimeCode.expires_at <= now()))
 
 
@@ -45,5 +46,7 @@ def _valid(session: Session, query: Select[OneTimeCode]) -> tuple[OneTimeCode, U
     found = session.scalar(query)
     user = session.get(User, found.user_id) if found else None
     if found is None or user is None or not user.is_active or found.expires_at <= now():
-        raise InvalidInput("The code is not valid (any more). Ask for a new one", field=("code",))
+        raise InvalidInput(
+            "The code is invalid or has expired. Ask an admin for a new one", field=("code",)
+        )
     return found, user

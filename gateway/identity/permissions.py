@@ -1,4 +1,4 @@
-"""Who may call what: one table. A route that is not in it does not answer."""
+"""Access rules of all routes in one table. Routes that are missing from it are refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shared.errors import Forbidden
 
 
 class Keys(StrEnum):
-    """What API keys are to a route that no scope is for."""
+    """Access of API keys to a route that has no scope: none, or any key."""
 
     NONE = "none"
     ANY = "any"
@@ -19,11 +19,11 @@ class Keys(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may call a route.
+    """The roles and API keys that a route admits.
 
     Attributes:
-        roles: Of people and of the owners of keys. Empty: everybody, signed in or not.
-        keys: The scope that an API key needs; or that any key will do, or none.
+        roles: Roles of signed-in people and of the owners of API keys. Empty for a public route.
+        keys: The scope that an API key needs, or `Keys.ANY` or `Keys.NONE`.
     """
 
     roles: frozenset[Role]
@@ -31,7 +31,7 @@ class Rule:
 
     @property
     def is_public(self) -> bool:
-        """Whether nobody need sign in."""
+        """True if the route needs no sign-in."""
         return not self.roles
 
 
@@ -40,7 +40,7 @@ _EVERYONE = frozenset(Role)
 _OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
 _ADMINS = frozenset({Role.ADMIN})
 
-#: By method and path.
+#: Rules by method and path.
 RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/livez"): _PUBLIC,
     ("GET", "/readyz"): _PUBLIC,
@@ -115,27 +115,30 @@ RULES: Mapping[tuple[str, str], Rule] = {
 
 
 def require(principal: Principal, method: str, path: str) -> None:
-    """Check that somebody may call a route.
+    """Check that a principal may call a route.
 
     Raises:
-        Forbidden: The role, the key's scopes, or the table, which does not know the route.
+        Forbidden: The role or the scopes of the key do not suffice, or `RULES` lacks the route.
     """
     rule = RULES.get((method, path))
     if rule is None:
-        raise Forbidden("Nobody may do this: it is not in the table of access")
+        raise Forbidden(
+            f"Expected an access rule for {method} {path}. Received: none, so it is refused"
+        )
     if rule.roles and principal.role not in rule.roles:
         names = " or ".join(f"`{role}`" for role in Role if role in rule.roles)
-        raise Forbidden(f"This needs the role {names}. Received: `{principal.role}`")
+        raise Forbidden(f"Expected the role {names}. Received: `{principal.role}`")
     if principal.scopes is None or rule.keys is Keys.ANY:
         return
     if rule.keys is Keys.NONE:
-        raise Forbidden("This needs a person who is signed in. Received: an API key")
+        raise Forbidden("Expected a signed-in person. Received: an API key")
     if rule.keys not in principal.scopes:
-        raise Forbidden(f"This needs an API key with the scope `{rule.keys}`")
+        scopes = ", ".join(f"`{scope}`" for scope in sorted(principal.scopes)) or "none"
+        raise Forbidden(f"Expected an API key with the scope `{rule.keys}`. Received: {scopes}")
 
 
 def scopes_of(role: Role) -> frozenset[Scope]:
-    """The scopes that a role's keys may have: those that open a route to it."""
+    """Return the scopes that the API keys of a role may have."""
     return frozenset(
         rule.keys for rule in RULES.values() if isinstance(rule.keys, Scope) and role in rule.roles
     )

@@ -1,4 +1,4 @@
-"""What the nouns share: who asks, by the token's claims, and how a list goes on."""
+"""Principals and access tokens: the identity behind a request."""
 
 import secrets
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ACCESS = "access"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a request came from."""
+    """The client address, user agent and trace id of a request."""
 
     address: str | None
     agent: str | None
@@ -28,49 +28,49 @@ class Origin:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: a person who is signed in, or a program with an API key."""
+    """The caller of a request: a signed-in person, or a program with an API key."""
 
     id: str
     username: str
     role: Role
     session_id: str
-    #: What the API key is for; `None` for a person who is signed in.
+    #: The scopes of the API key; `None` for a signed-in person.
     scopes: frozenset[str] | None = None
     key_id: str | None = None
 
     @property
     def is_admin(self) -> bool:
-        """Whether accounts and releases are this person's business."""
+        """True for admins, who manage accounts and releases."""
         return self.role is Role.ADMIN
 
     @property
     def is_operator(self) -> bool:
-        """Whether queues and training are this person's business."""
+        """True for operators and admins, who manage queues and training."""
         return self.role in (Role.ADMIN, Role.OPERATOR)
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What an access token says."""
+    """The user and session of an access token."""
 
     user_id: str
     session_id: str
 
 
 class AccessTokens:
-    """Signs and reads access tokens."""
+    """Signs and verifies access tokens (JWT, HS256)."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         keys = (settings.secret_key, *settings.previous_secret_keys)
         secrets_ = [key.get_secret_value() for key in keys]
         self._signing = secrets_[0]
-        #: By what the token's head names it; a key that was replaced still reads what it signed.
+        #: Signing keys by the `kid` of the token header. Replaced keys still verify their tokens.
         self._keys = {_key_id(secret): secret for secret in secrets_}
         self.seconds = settings.access_token_seconds
 
     def sign(self, claims: Claims) -> str:
-        """Make a token that ends after `seconds`."""
-        moment = datetime.now(UTC)
+        """Return a signed token that expires after `seconds`."""
+        issued_at = datetime.now(UTC)
         return jwt.encode(
             {
                 "iss": ISSUER,
@@ -78,8 +78,8 @@ class AccessTokens:
                 "typ": ACCESS,
                 "sub": claims.user_id,
                 "sid": claims.session_id,
-                "iat": moment,
-                "exp": moment + timedelta(seconds=self.seconds),
+                "iat": issued_at,
+                "exp": issued_at + timedelta(seconds=self.seconds),
             },
             self._signing,
             algorithm=ALGORITHM,
@@ -87,7 +87,11 @@ class AccessTokens:
         )
 
     def read(self, token: str) -> Claims:
-        """Check a token. Raises `Unauthenticated` if it is not ours, not meant for us, or over."""
+        """Verify a token and return its claims.
+
+        Raises:
+            Unauthenticated: The token has expired or was not issued by and for this API.
+        """
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             claims = jwt.decode(
@@ -101,9 +105,9 @@ class AccessTokens:
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("The access token has expired") from error
         except jwt.InvalidTokenError as error:
-            raise Unauthenticated("The access token is not valid") from error
+            raise Unauthenticated("The access token is invalid") from error
         if claims["typ"] != ACCESS:
-            raise Unauthenticated("Expected an access token")
+            raise Unauthenticated(f"Expected an access token. Received: type {claims['typ']!r}")
         return Claims(user_id=claims["sub"], session_id=claims["sid"])
 
 
@@ -112,10 +116,10 @@ def _key_id(secret: str) -> str:
 
 
 def new_secret() -> str:
-    """Make 256 random bits, as text that fits a URL."""
+    """Return 256 random bits as URL-safe text."""
     return secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:
-    """SHA-256 of a random secret; such a one needs no slow hash."""
+    """Return the SHA-256 of a random secret, which needs no slow hash."""
     return sha256(secret.encode()).hexdigest()

@@ -1,7 +1,8 @@
-"""Signed-in sessions: short access tokens, and refresh tokens that are valid once.
+"""Signed-in sessions, with short-lived access tokens and single-use refresh tokens.
 
-A refresh token that comes twice was stolen from somebody, so its session ends (RFC 9700, 4.14.2).
-For a few seconds the one before is valid too: a client whose answer was lost asks again.
+A refresh token that is used twice may have been stolen, so its session ends (RFC 9700, section
+4.14.2). The previous token stays valid for a few seconds, because a client whose response was lost
+repeats the request.
 """
 
 from collections.abc import Sequence
@@ -25,12 +26,12 @@ log = structlog.get_logger(__name__)
 
 
 class Sessions:
-    """Signs people in and out."""
+    """Starts, refreshes and ends sessions."""
 
     def __init__(
-        self, settings: GatewaySettings, unit_of_work: UnitOfWork, guesses: SignInLimits
+        self, settings: GatewaySettings, unit_of_work: UnitOfWork, limits: SignInLimits
     ) -> None:
-        self._guesses = guesses
+        self._limits = limits
         self._access = AccessTokens(settings)
         self._lifetime = timedelta(seconds=settings.refresh_token_seconds)
         self._longest = timedelta(seconds=settings.session_seconds)
@@ -38,50 +39,51 @@ class Sessions:
         self._unit_of_work = unit_of_work
 
     def sign_in(self, username: str, password: str, origin: Origin) -> TokenPair:
-        """Start a session.
+        """Verify a password and start a session.
 
         Raises:
-            Unauthenticated: Wrong name, wrong password or disabled; which of them is not said.
+            Unauthenticated: The username or password is wrong, or the account is disabled. The
+                error does not reveal which.
             Limited: Too many attempts have failed.
         """
-        self._guesses.require_patience(username, origin)
+        self._limits.require(username, origin)
         with self._unit_of_work.reading() as session:
             user = session.scalar(select(User).where(User.username == username))
-        # Checked outside of a transaction: the hash is slow on purpose, and writers would wait.
+        # Hashing is slow on purpose. It happens outside of a transaction, so that no writer waits.
         if not accounts.is_password(user, password) or user is None or not user.is_active:
-            self._guesses.failed(username, origin)
+            self._limits.record_failure(username, origin)
             with self._unit_of_work() as work:
                 audit_log.record(work.session, origin, "session.refuse", actor=username[:64])
-            raise Unauthenticated("The username or the password is not right")
-        self._guesses.succeeded(username, origin)
+            raise Unauthenticated("The username or the password is wrong")
+        self._limits.record_success(username, origin)
         with self._unit_of_work() as work:
             return self.start(work.session, user, origin)
 
     def change_password(self, principal: Principal, current: str, new: str, origin: Origin) -> None:
-        """Change one's own password; every session ends, this one too.
+        """Change the caller's password and end all their sessions, this one included.
 
         Raises:
-            InvalidInput: The current password is not right, or the new one is a bad one.
-            Conflict: Somebody else changed it meanwhile.
-            Limited: Too many attempts have failed, here or at signing in.
+            InvalidInput: The current password is wrong, or the new one is refused.
+            Conflict: The password was changed by another request in the meantime.
+            Limited: Too many attempts have failed, here or at sign-in.
         """
-        self._guesses.require_patience(principal.username, origin)
+        self._limits.require(principal.username, origin)
         with self._unit_of_work.reading() as session:
             user = accounts.find(session, principal.username)
-        # Checked and hashed outside of a transaction, as above.
+        # Both hashes are computed outside of a transaction, as in `sign_in`.
         if not accounts.is_password(user, current):
-            self._guesses.failed(user.username, origin)
+            self._limits.record_failure(user.username, origin)
             with self._unit_of_work() as work:
                 audit_log.record(work.session, origin, "password.refuse", actor=user.username)
-            raise InvalidInput("The current password is not right", field=("current_password",))
-        self._guesses.succeeded(user.username, origin)
+            raise InvalidInput("The current password is wrong", field=("current_password",))
+        self._limits.record_success(user.username, origin)
         hashed = accounts.hash_password(new, user.username)
         with self._unit_of_work() as work:
             accounts.change_password(work.session, user, hashed)
             audit_log.record(work.session, origin, "password.change", actor=user.username)
 
     def start(self, session: Session, user: User, origin: Origin, **details: Any) -> TokenPair:
-        """Start a session of somebody who has shown who they are; `details` go into the audit."""
+        """Start a session of an authenticated user; `details` go into the audit log."""
         secret = new_secret()
         login = LoginSession(
             id=new_id(),
@@ -96,10 +98,10 @@ class Sessions:
         return self._pair(login, secret)
 
     def refresh(self, token: str, origin: Origin) -> TokenPair:
-        """Trade a refresh token for new ones.
+        """Exchange a refresh token for new tokens.
 
         Raises:
-            Unauthenticated: Unknown, over, used before, or the account was disabled.
+            Unauthenticated: The token is unknown, expired or used, or the account is disabled.
         """
         session_id, _, secret = token.partition(".")
         fresh = new_secret()
@@ -115,7 +117,7 @@ class Sessions:
                 login.refreshed_at = now()
                 login.expires_at = min(now() + self._lifetime, login.created_at + self._longest)
         if login is None:
-            raise Unauthenticated("The refresh token is not valid")
+            raise Unauthenticated("The refresh token is invalid")
         return self._pair(login, fresh)
 
     def _is_current(self, login: LoginSession, token_hash: str) -> bool:
@@ -134,11 +136,11 @@ class Sessions:
             audit_log.record(session, origin, "session.reuse", actor=user.username, target=login.id)
 
     def sign_out(self, principal: Principal, origin: Origin) -> None:
-        """End the session at once, its access tokens included."""
+        """End the session of the caller and its access tokens."""
         self.end(principal, principal.session_id, origin)
 
     def mine(self, principal: Principal) -> Sequence[LoginSession]:
-        """One's own sessions, newest first."""
+        """Return the sessions of the caller, newest first."""
         with self._unit_of_work.reading() as session:
             return session.scalars(
                 select(LoginSession)
@@ -147,7 +149,7 @@ class Sessions:
             ).all()
 
     def end(self, principal: Principal, session_id: str, origin: Origin) -> None:
-        """End one of one's own sessions. Raises `NotFound`."""
+        """End one of the caller's sessions. Raises `NotFound`."""
         with self._unit_of_work() as work:
             login = work.session.get(LoginSession, session_id)
             if login is None or login.user_id != principal.id:
@@ -158,7 +160,7 @@ class Sessions:
             )
 
     def end_others(self, principal: Principal, origin: Origin) -> None:
-        """End all of one's own sessions but this one."""
+        """End all sessions of the caller except the current one."""
         with self._unit_of_work() as work:
             work.session.execute(
                 delete(LoginSession).where(
@@ -168,16 +170,16 @@ class Sessions:
             audit_log.record(work.session, origin, "session.end_others", actor=principal.username)
 
     def principal(self, access_token: str) -> Principal:
-        """Find who an access token belongs to.
+        """Return the principal of an access token.
 
         Raises:
-            Unauthenticated: The token is not valid, its session has ended, or the account is
-                disabled or gone.
+            Unauthenticated: The token is invalid, its session has ended, or the account is
+                disabled or deleted.
         """
         claims = self._access.read(access_token)
         with self._unit_of_work.reading() as session:
-            asked = {"session_id": claims.session_id, "user_id": claims.user_id}
-            user = session.execute(_SIGNED_IN, asked).one_or_none()
+            parameters = {"session_id": claims.session_id, "user_id": claims.user_id}
+            user = session.execute(_SIGNED_IN, parameters).one_or_none()
         if user is None:
             raise Unauthenticated("The session has ended")
         return Principal(user.id, user.username, Role(user.role), claims.session_id)
@@ -185,18 +187,18 @@ class Sessions:
     def _pair(self, login: LoginSession, secret: str) -> TokenPair:
         return TokenPair(
             access_token=self._access.sign(Claims(login.user_id, login.id)),
-            # The session's name travels along, so that reuse can be told from nonsense.
+            # The session id in the token distinguishes a reused token from an unknown one.
             refresh_token=f"{login.id}.{secret}",
             expires_in=self._access.seconds,
         )
 
 
 def delete_expired(session: Session) -> None:
-    """Forget sessions that nobody can refresh any more."""
+    """Delete expired sessions."""
     session.execute(delete(LoginSession).where(LoginSession.expires_at <= now()))
 
 
-#: Made once: it is asked with every request, and building it would cost more than asking.
+#: Runs with every request. It is built once, because building it costs more than executing it.
 _SIGNED_IN = (
     select(User.id, User.username, User.role)
     .join(LoginSession, LoginSession.user_id == User.id)

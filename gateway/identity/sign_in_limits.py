@@ -1,9 +1,10 @@
-"""Slows down those who guess passwords, without a way to lock somebody out from outside.
+"""Limits on failed sign-ins, which slow down password guessing without locking owners out.
 
-Three rates, of attempts that failed: of an address at an account, of an address at all accounts,
-of all addresses at an account. The last one would let anybody lock an account by guessing at it;
-so an address from which its owner has signed in lately is exempt from it. Source: OWASP
-Authentication Cheat Sheet, and "device cookies" (OWASP, Slow Down Online Guessing Attacks).
+Three rates of failed attempts are limited: of one address at one account, of one address at all
+accounts, and of all addresses at one account. The last one would let anybody lock an account by
+failing to sign in to it, so an address from which the owner signed in recently is exempt from it.
+Source: OWASP Authentication Cheat Sheet, and "device cookies" (OWASP, Slow Down Online Guessing
+Attacks).
 """
 
 import ipaddress
@@ -16,17 +17,17 @@ from gateway.settings import SignInLimitSettings
 from gateway.web.rates import Rate, Rates
 from shared.errors import Limited
 
-#: Bits of an IPv6 address that one customer of a provider has at least.
+#: Prefix length of the smallest IPv6 network that a provider assigns to a customer.
 IPV6_PREFIX = 64
 
 
 class SignInLimits:
-    """Counts failed attempts to sign in.
+    """Counts failed sign-ins and refuses further attempts beyond the limits.
 
     Args:
-        rates: Counts.
-        settings: How many are too many.
-        is_known: Whether an account's owner has signed in from an address lately.
+        rates: Counters of the failures.
+        settings: The limits.
+        is_known: Returns True if a user has signed in from an address recently.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class SignInLimits:
         self._address = Rate("failed sign-ins of this address", settings.of_address, seconds)
         self._account = Rate("failed sign-ins at this account", settings.at_account, seconds)
 
-    def require_patience(self, username: str, origin: Origin) -> None:
-        """Refuse an attempt that comes too soon, before the password is looked at.
+    def require(self, username: str, origin: Origin) -> None:
+        """Check the limits before the password is verified.
 
         Raises:
-            Limited: With the time to wait. It is the same whether the account exists or not.
+            Limited: A limit is reached. The error holds the time to wait, and is the same for
+                unknown accounts.
         """
         address, account = _network(origin.address), _digest(username)
         self._rates.require(self._pair, f"{account}:{address}")
@@ -54,15 +56,15 @@ class SignInLimits:
             if not (origin.address and self._is_known(username, origin.address)):
                 raise
 
-    def failed(self, username: str, origin: Origin) -> None:
-        """Count an attempt that failed."""
+    def record_failure(self, username: str, origin: Origin) -> None:
+        """Count a failed attempt."""
         address, account = _network(origin.address), _digest(username)
         self._rates.note(self._pair, f"{account}:{address}")
         self._rates.note(self._address, address)
         self._rates.note(self._account, account)
 
-    def succeeded(self, username: str, origin: Origin) -> None:
-        """Forget the slips of somebody who knew the password after all."""
+    def record_success(self, username: str, origin: Origin) -> None:
+        """Reset the failures of an address at an account after a successful attempt."""
         self._rates.forget(self._pair, f"{_digest(username)}:{_network(origin.address)}")
 
 
@@ -76,5 +78,5 @@ def _network(address: str | None) -> str:
 
 
 def _digest(username: str) -> str:
-    # People type passwords into the field of the name; Redis need not know them.
+    # People sometimes type a password into the username field. It must not reach Redis.
     return sha256(username.encode()).hexdigest()[:32]

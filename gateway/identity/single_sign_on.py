@@ -1,8 +1,8 @@
-"""Single sign-on: an OpenID provider says who somebody is, Rayon what they may do.
+"""Single sign-on: an OpenID provider authenticates users, and Rayon authorizes them.
 
-Authorization code with PKCE (OpenID Connect Core 1.0, section 3.1; RFC 7636), by Authlib. An
-account belongs to the provider's subject and not to a name or an address of mail, for these change
-hands.
+Authlib implements the authorization code flow with PKCE (OpenID Connect Core 1.0, section 3.1;
+RFC 7636). An account is tied to the subject that the provider assigns, and not to a username or an
+e-mail address, because those can be reassigned to another person.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -29,19 +29,19 @@ from shared.db.models import Role, User
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Forbidden, Unauthenticated, Unavailable
 
-#: How long the provider may take for an answer.
+#: Timeout of requests to the provider.
 TIMEOUT_SECONDS = 10.0
-#: How far the clocks may differ.
+#: Tolerated difference between the clocks of Rayon and the provider.
 LEEWAY_SECONDS = 30
 _USERNAME: TypeAdapter[str] = TypeAdapter(Username)
-#: Of several roles the first one counts.
+#: The first of these that a user has is their role.
 _STRONGEST_FIRST = (Role.ADMIN, Role.OPERATOR, Role.CLIENT)
 
 Claims = Mapping[str, Any]
 
 
 class SingleSignOn:
-    """Sends people to the provider, and signs in who comes back."""
+    """Redirects users to the provider, and signs them in when they return."""
 
     def __init__(
         self, settings: SingleSignOnSettings, unit_of_work: UnitOfWork, sessions: Sessions
@@ -63,25 +63,25 @@ class SingleSignOn:
 
     @property
     def is_secure(self) -> bool:
-        """Whether people come back by TLS."""
+        """True if the redirect URL uses TLS."""
         return self._settings.redirect_url.startswith("https://")
 
     async def leave(self, request: Request) -> Response:
-        """Send somebody to the provider. Raises `Unavailable`."""
-        async with _explained():
-            answer: Response = await self._provider.authorize_redirect(
+        """Redirect a user to the provider. Raises `Unavailable`."""
+        async with _converted_errors():
+            redirect: Response = await self._provider.authorize_redirect(
                 request, self._settings.redirect_url
             )
-            return answer
+            return redirect
 
     async def arrive(self, request: Request) -> Claims:
-        """Read what the provider says of somebody who comes back.
+        """Return the verified claims of a user who returns from the provider.
 
         Raises:
-            Unauthenticated: The provider refused, or what came is not what was asked for.
+            Unauthenticated: The provider refused, or its response does not match the request.
             Unavailable: The provider does not answer.
         """
-        async with _explained():
+        async with _converted_errors():
             token = await self._provider.authorize_access_token(
                 request,
                 leeway=LEEWAY_SECONDS,
@@ -89,16 +89,16 @@ class SingleSignOn:
             )
         claims: Claims | None = token.get("userinfo")
         if not claims or not claims.get("sub"):
-            raise Unauthenticated("The provider did not say who you are: expected an ID token")
+            raise Unauthenticated("Expected an ID token with a subject. Received: none")
         return claims
 
     def sign_in(self, claims: Claims, origin: Origin) -> TokenPair:
-        """Start a session of whom the claims name, in a new account if there is none.
+        """Start a session of the user in the claims. Creates the account at the first sign-in.
 
         Raises:
             Unauthenticated: The account is disabled.
-            Forbidden: There is no account, or no role for this person.
-            Conflict: The name belongs to an account of somebody else.
+            Forbidden: The user has no role, or no account and none may be created.
+            Conflict: The username belongs to another account.
         """
         with self._unit_of_work() as work:
             user = self._user(work.session, claims, origin)
@@ -129,12 +129,12 @@ class SingleSignOn:
     ) -> User:
         username = _username(claims, self._settings.username_claim)
         if not self._settings.creates_accounts:
-            raise Forbidden(f"{username!r} has no account here; an admin can make one")
+            raise Forbidden(f"{username!r} has no account. Ask an admin to create one")
         try:
             user = accounts.create(session, username, role, None)
         except Conflict as error:
             raise Conflict(
-                f"The username {username!r} belongs to an account that single sign-on did not make"
+                f"The username {username!r} belongs to an account without single sign-on"
             ) from error
         user.identity_hash = identity
         audit_log.record(
@@ -148,18 +148,19 @@ class SingleSignOn:
         return user
 
     def _role(self, claims: Claims) -> Role | None:
-        """What the claim says; `None` if roles are Rayon's own business."""
+        """Return the role in the claims; `None` if roles are managed in Rayon."""
         claim = self._settings.roles_claim
         if claim is None:
             return None
-        said = claims.get(claim, [])
-        values = [said] if isinstance(said, str) else list(said)
+        claimed = claims.get(claim, [])
+        values = [claimed] if isinstance(claimed, str) else list(claimed)
         found = {self._settings.roles[value] for value in values if value in self._settings.roles}
         for role in _STRONGEST_FIRST:
             if role.value in found:
                 return role
         raise Forbidden(
-            f"Expected one of {', '.join(sorted(self._settings.roles))} in the claim `{claim}`"
+            f"Expected one of {', '.join(sorted(self._settings.roles))} in the claim `{claim}`. "
+            f"Received: {', '.join(map(str, values)) or 'none'}"
         )
 
 
@@ -174,11 +175,11 @@ def _username(claims: Claims, claim: str) -> str:
 
 
 @asynccontextmanager
-async def _explained() -> AsyncIterator[None]:
-    """Turn the errors of libraries into ours."""
+async def _converted_errors() -> AsyncIterator[None]:
+    """Convert errors of the libraries to those of Rayon."""
     try:
         yield
     except httpx2.HTTPError as error:
         raise Unavailable(f"The OpenID provider does not answer: {error}") from error
     except (AuthlibBaseError, JoseError) as error:
-        raise Unauthenticated(f"The provider did not sign you in: {error}") from error
+        raise Unauthenticated(f"The OpenID provider refused the sign-in: {error}") from error

@@ -59,7 +59,7 @@ def test_key_is_made_known_once(unit_of_work: UnitOfWork) -> None:
 
 def test_person_of_that_name_gets_no_key(api: Api) -> None:
     api.user(Role.ADMIN, username=ALERTMANAGER)
-    with pytest.raises(Conflict, match="no person's account"):
+    with pytest.raises(Conflict, match="account of a program"):
         ensure(api.unit_of_work)
 
 

@@ -54,7 +54,7 @@ def test_wrong_name_and_wrong_password_look_alike(
 ) -> None:
     answer = _sign_in(api, username or "x", password)
     assert answer.status_code == 401
-    assert answer.json()["detail"] == "The username or the password is not right"
+    assert answer.json()["detail"] == "The username or the password is wrong"
 
 
 def test_disabled_account_cannot_sign_in(api: Api, hashed: str) -> None:
