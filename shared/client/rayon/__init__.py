@@ -1,4 +1,4 @@
-"""Rayon's client: finds the category of a shop's products.
+"""Python client for Rayon, which assigns a category to a shop's products.
 
 from rayon import Rayon
 

@@ -1,6 +1,6 @@
-"""What the service answers, as frozen records.
+"""Frozen records of the service's answers.
 
-Each keeps in `raw` what came, so that fields of a newer service are not lost.
+Each keeps the original JSON object in `raw`, so that fields added by a newer service are not lost.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ModelName = Literal["fusion", "text", "image"]
 
 @dataclass(frozen=True)
 class Choice:
-    """One category an answer considers."""
+    """Candidate category with its probability."""
 
     prdtypecode: int
     category: str
@@ -24,7 +24,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Vote:
-    """What one modality alone would have said."""
+    """Prediction of a single modality."""
 
     prdtypecode: int
     confidence: float
@@ -35,13 +35,13 @@ class Answer:
     """The category of a product.
 
     Attributes:
-        prdtypecode: The category's code.
-        category: Its name.
-        confidence: From 0 to 1, calibrated.
-        top: The most probable categories, best first.
-        modalities: By `text` and `image`, what each alone would have said.
-        degraded: Why a modality is missing from the answer, if one is.
-        job_id: The job this is the answer of.
+        prdtypecode: Code of the category.
+        category: Name of the category.
+        confidence: Calibrated probability from 0 to 1.
+        top: Most probable categories, best first.
+        modalities: Prediction of each modality alone, keyed by `text` and `image`.
+        degraded: Reason why a modality is missing from the answer, if one is.
+        job_id: ID of the answered job.
     """
 
     prdtypecode: int
@@ -53,36 +53,36 @@ class Answer:
     job_id: str
 
     @classmethod
-    def read(cls, said: JsonObject, job_id: str) -> "Answer":
-        """Take the answer out of a job's `result`."""
+    def read(cls, body: JsonObject, job_id: str) -> "Answer":
+        """Parse the `result` of a job."""
         return cls(
-            prdtypecode=said["prdtypecode"],
-            category=said["category"],
-            confidence=said["confidence"],
+            prdtypecode=body["prdtypecode"],
+            category=body["category"],
+            confidence=body["confidence"],
             top=tuple(
                 Choice(one["prdtypecode"], one["category"], one["probability"])
-                for one in said.get("top", ())
+                for one in body.get("top", ())
             ),
             modalities={
                 name: Vote(vote["prdtypecode"], vote["confidence"])
-                for name, vote in said.get("modalities", {}).items()
+                for name, vote in body.get("modalities", {}).items()
             },
-            degraded=said.get("degraded"),
+            degraded=body.get("degraded"),
             job_id=job_id,
         )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a job or a catalog failed."""
+    """Error of a failed job or catalog."""
 
     code: str
     message: str
 
     @classmethod
-    def read(cls, said: JsonObject | None) -> "Fault | None":
-        """Take it out of an `error`, where there is one."""
-        return cls(said["code"], said.get("message", "")) if said else None
+    def read(cls, body: JsonObject | None) -> "Fault | None":
+        """Parse an `error` object; return None if there is none."""
+        return cls(body["code"], body.get("message", "")) if body else None
 
 
 @dataclass(frozen=True)
@@ -102,30 +102,30 @@ class Job:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will change any more."""
+        """True once the status can no longer change."""
         return self.status != "queued"
 
     @classmethod
-    def read(cls, said: JsonObject) -> "Job":
-        """Take a job out of what the service said."""
-        result = said.get("result")
+    def read(cls, body: JsonObject) -> "Job":
+        """Parse a job."""
+        result = body.get("result")
         return cls(
-            id=said["id"],
-            status=said["status"],
-            model=said["model"],
-            release=said["release"],
-            created_at=datetime.fromisoformat(said["created_at"]),
-            finished_at=moment(said.get("finished_at")),
-            answer=Answer.read(result, said["id"]) if result else None,
-            error=Fault.read(said.get("error")),
-            label=said.get("label"),
-            raw=said,
+            id=body["id"],
+            status=body["status"],
+            model=body["model"],
+            release=body["release"],
+            created_at=datetime.fromisoformat(body["created_at"]),
+            finished_at=moment(body.get("finished_at")),
+            answer=Answer.read(result, body["id"]) if result else None,
+            error=Fault.read(body.get("error")),
+            label=body.get("label"),
+            raw=body,
         )
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who is signed in."""
+    """The signed-in account."""
 
     username: str
     role: str
@@ -134,7 +134,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Category:
-    """A category that can be predicted."""
+    """Category that a release can predict."""
 
     prdtypecode: int
     category: str
@@ -153,27 +153,27 @@ class Release:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "Release":
-        """Take a release out of what the service said."""
+    def read(cls, body: JsonObject) -> "Release":
+        """Parse a release."""
         return cls(
-            version=said["version"],
-            aliases=tuple(said["aliases"]),
-            created_at=datetime.fromisoformat(said["created_at"]),
-            description=said.get("description", ""),
-            figures=said.get("figures", {}),
-            rejected=said.get("rejected"),
-            raw=said,
+            version=body["version"],
+            aliases=tuple(body["aliases"]),
+            created_at=datetime.fromisoformat(body["created_at"]),
+            description=body.get("description", ""),
+            figures=body.get("figures", {}),
+            rejected=body.get("rejected"),
+            raw=body,
         )
 
 
 def moment(text: str | None) -> datetime | None:
-    """Read a point in time, where there is one."""
+    """Parse an ISO 8601 time; return None if there is none."""
     return datetime.fromisoformat(text) if text else None
 
 
 @dataclass(frozen=True)
 class Report:
-    """A month's report: the verdict, and everything that its page shows in `raw["document"]`."""
+    """Monthly report with its verdict; `raw["document"]` has everything on its page."""
 
     month: str
     made_at: datetime
@@ -182,13 +182,13 @@ class Report:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "Report":
-        """Take a report out of what the service said; a list tells no sentences."""
-        verdict = said.get("document", {}).get("verdict", {})
+    def read(cls, body: JsonObject) -> "Report":
+        """Parse a report; `sentence` is empty for an entry of the list."""
+        verdict = body.get("document", {}).get("verdict", {})
         return cls(
-            month=said["month"],
-            made_at=datetime.fromisoformat(said["made_at"]),
-            verdict=said["verdict"],
+            month=body["month"],
+            made_at=datetime.fromisoformat(body["made_at"]),
+            verdict=body["verdict"],
             sentence=verdict.get("sentence", ""),
-            raw=said,
+            raw=body,
         )

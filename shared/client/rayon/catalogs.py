@@ -1,4 +1,4 @@
-"""A catalog: many products in one file, classified together."""
+"""Catalogs: many products in one file, classified together."""
 
 import time
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from rayon.headers import once
 CatalogStatus = Literal["validating", "running", "finished", "failed", "cancelled"]
 Stage = Literal["reading", "uploading", "validating", "running"]
 
-#: How often the progress of a catalog is looked at.
+#: Interval between two looks at the progress of a catalog.
 POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far something is.
+    """Progress of an upload or a catalog.
 
     Attributes:
-        stage: What is done now.
-        done: Bytes of a file, or rows.
-        total: Of the same; 0 while it is not known.
-        catalog: Once the service has it.
+        stage: Current stage.
+        done: Bytes or rows processed so far.
+        total: All bytes or rows; 0 while the number is unknown.
+        catalog: The catalog, once the service has accepted it.
     """
 
     stage: Stage
@@ -40,7 +40,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a catalog by what became of them; `rows` is all of them."""
+    """Rows of a catalog by status; `rows` is the total."""
 
     rows: int = 0
     rejected: int = 0
@@ -51,13 +51,13 @@ class Counts:
 
     @property
     def final(self) -> int:
-        """Rows that nothing more will happen to."""
+        """Number of rows whose status can no longer change."""
         return self.rejected + self.done + self.failed + self.cancelled
 
 
 @dataclass(frozen=True)
 class RejectedLabel:
-    """Why a row of a label file was not taken; `row` and `line` are those of that file."""
+    """Rejected row of a label file; `row` and `line` count within that file."""
 
     row: int
     line: int
@@ -68,7 +68,7 @@ class RejectedLabel:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What became of the rows of a label file.
+    """Outcome of a label file.
 
     Attributes:
         skipped: Rows without a code.
@@ -83,33 +83,33 @@ class LabelReport:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "LabelReport":
-        """Take a report out of what the service said."""
+    def read(cls, body: JsonObject) -> "LabelReport":
+        """Parse a label report."""
         return cls(
-            rows=said["rows"],
-            taken=said["taken"],
-            skipped=said["skipped"],
-            rejected=said["rejected"],
+            rows=body["rows"],
+            taken=body["taken"],
+            skipped=body["skipped"],
+            rejected=body["rejected"],
             problems=tuple(
                 RejectedLabel(one["row"], one["line"], one["column"], one["value"], one["reason"])
-                for one in said["problems"]
+                for one in body["problems"]
             ),
-            raw=said,
+            raw=body,
         )
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """A catalog as it was when it was last asked for; `wait` and `refresh` give it anew.
+    """Snapshot of a catalog; `wait` and `refresh` return newer ones.
 
     Attributes:
-        name: The uploaded file's.
-        dry_run: The rows are only checked.
-        rows_per_second: Measured by the service.
-        eta_seconds: Until it is finished, as the service expects.
-        unmatched_images: Images that rows name and the ZIP has not.
+        name: Name of the uploaded file.
+        dry_run: True if the rows are only checked.
+        rows_per_second: Rate measured by the service.
+        eta_seconds: Remaining time estimated by the service.
+        unmatched_images: Images named in rows but missing from the ZIP.
         unused_images: Images in the ZIP that no row names.
-        warnings: How many rows go on without something, such as a missing image.
+        warnings: Number of rows processed despite a problem, such as a missing image.
     """
 
     id: str
@@ -132,27 +132,27 @@ class Catalog:
 
     @property
     def is_final(self) -> bool:
-        """Whether it goes no further."""
+        """True once the status can no longer change."""
         return self.status in ("finished", "failed", "cancelled")
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row has its answer."""
+        """True if every row has an answer."""
         lost = self.counts.rejected + self.counts.failed + self.counts.cancelled
         return self.status == "finished" and not lost
 
     def refresh(self) -> "Catalog":
-        """Ask for it anew."""
+        """Return the current state of the catalog."""
         return find(self.connection, self.id)
 
     def wait(
         self, *, seconds: float | None = None, on_progress: OnProgress | None = None
     ) -> "Catalog":
-        """Wait until it is final.
+        """Wait until the catalog is final and return its latest state.
 
         Args:
-            seconds: At most so long; then it is returned as it is. Without, as long as it takes.
-            on_progress: Told about once a second.
+            seconds: Longest time to wait. By default there is no limit.
+            on_progress: Called about once a second.
         """
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         catalog = self
@@ -164,36 +164,36 @@ class Catalog:
             catalog = _next(catalog)
 
     def results(self, to: str | Path) -> Path:
-        """Write the uploaded rows with their answers, as CSV; the file appears whole."""
+        """Write the uploaded rows with their answers to a CSV file, atomically."""
         return self._download("results", to)
 
     def errors(self, to: str | Path) -> Path:
-        """Write the rejected rows with column, value and reason, as CSV."""
+        """Write the rejected rows with column, value and reason to a CSV file."""
         return self._download("errors", to)
 
     def retry(self) -> "Catalog":
-        """Classify the rows that failed again."""
+        """Requeue the rows that failed."""
         return self._act("POST", "/retry")
 
     def cancel(self) -> "Catalog":
-        """Stop it; answers that exist stay."""
+        """Cancel the catalog. Existing answers are kept."""
         return self._act("DELETE", "")
 
     def label(self, labels: str | Path) -> LabelReport:
-        """Tell the true categories of rows; the same file again changes nothing.
+        """Record the true categories of rows. Sending the same file again changes nothing.
 
         Args:
-            labels: A table with `prdtypecode`, and `row`, `productid` or `job_id`.
+            labels: Table with `prdtypecode` and one of `row`, `productid` and `job_id`.
         """
         path = Path(labels)
         with path.open("rb") as file:
-            said = self.connection.json(
+            body = self.connection.json(
                 "POST",
                 f"/v1/catalogs/{self.id}/labels",
                 files={"labels": (path.name, file)},
                 headers=once(),
             )
-        return LabelReport.read(said)
+        return LabelReport.read(body)
 
     def _act(self, method: str, path: str) -> "Catalog":
         self.connection.send(method, f"/v1/catalogs/{self.id}{path}", headers=once())
@@ -205,38 +205,38 @@ class Catalog:
 
 
 def find(connection: Connection, catalog_id: str, wait_seconds: float = 0) -> Catalog:
-    """Ask for a catalog; with `wait_seconds` the service answers later, or once it is final."""
+    """Return a catalog; with `wait_seconds`, wait up to so long for it to become final."""
     query = {"wait": wait_seconds} if wait_seconds else {}
     return read(connection, connection.json("GET", f"/v1/catalogs/{catalog_id}", params=query))
 
 
-def read(connection: Connection, said: JsonObject) -> Catalog:
-    """Take a catalog out of what the service said; fields that are new are left in `raw`."""
+def read(connection: Connection, body: JsonObject) -> Catalog:
+    """Parse a catalog; unknown fields are available in `raw`."""
     known = {each.name for each in fields(Counts)}
-    counts = {name: count for name, count in said.get("counts", {}).items() if name in known}
+    counts = {name: count for name, count in body.get("counts", {}).items() if name in known}
     return Catalog(
-        id=said["id"],
-        status=said["status"],
-        name=said.get("name") or "",
-        model=said["model"],
-        release=said["release"],
-        dry_run=said.get("dry_run", False),
-        created_at=datetime.fromisoformat(said["created_at"]),
-        finished_at=moment(said.get("finished_at")),
+        id=body["id"],
+        status=body["status"],
+        name=body.get("name") or "",
+        model=body["model"],
+        release=body["release"],
+        dry_run=body.get("dry_run", False),
+        created_at=datetime.fromisoformat(body["created_at"]),
+        finished_at=moment(body.get("finished_at")),
         counts=Counts(**counts),
-        rows_per_second=said.get("rows_per_second"),
-        eta_seconds=said.get("eta_seconds"),
-        unmatched_images=tuple(said.get("unmatched_images") or ()),
-        unused_images=tuple(said.get("unused_images") or ()),
-        warnings=said.get("warnings") or 0,
-        error=Fault.read(said.get("error")),
-        raw=said,
+        rows_per_second=body.get("rows_per_second"),
+        eta_seconds=body.get("eta_seconds"),
+        unmatched_images=tuple(body.get("unmatched_images") or ()),
+        unused_images=tuple(body.get("unused_images") or ()),
+        warnings=body.get("warnings") or 0,
+        error=Fault.read(body.get("error")),
+        raw=body,
         connection=connection,
     )
 
 
 def _next(catalog: Catalog) -> Catalog:
-    """The catalog a little later, whether or not the service lets its clients wait."""
+    """Return the catalog after one poll interval, even if the service does not hold requests."""
     asked = time.monotonic()
     found = find(catalog.connection, catalog.id, POLL_SECONDS)
     if not found.is_final:

@@ -1,4 +1,4 @@
-"""The client: classify a product, or a catalog of them."""
+"""Client for classifying a single product or a catalog."""
 
 import os
 import time
@@ -31,27 +31,29 @@ from rayon.operations import DeadLetter, Queues, Review
 from rayon.sign_in import SIGN_IN_AGAIN, ApiKey, Bearer, Saved, SavedSignIns
 from rayon.uploads import SentCatalogs, Upload, send_again, send_once
 
-#: Where `make run` starts the service.
+#: Address at which `make run` starts the service.
 DEFAULT_URL = "http://127.0.0.1:8000"
-#: The service lets a client wait at most so long in one request.
+#: Longest time that the service holds one request open.
 LONGEST_WAIT_SECONDS = 30.0
-#: Objects in one page of a list.
+#: Items per page of a list.
 PAGE = 200
 
 Image = str | Path | bytes | IO[bytes]
 
 
 class Rayon:
-    """A connection to the service; use it as a context manager, or `close` it.
+    """Connection to the service. Use it as a context manager or call `close`.
 
     Args:
-        url: The address; else `RAYON_URL`, else where `rayon login` signed in.
-        key: An API key; else `RAYON_API_KEY`, else what `rayon login` saved.
-        token: An access token that you keep fresh, instead of a key.
-        patience_seconds: How long requests that may be repeated are, when the service does not
+        url: Address of the service. Defaults to `RAYON_URL`, then to the address of the latest
+            `rayon login`.
+        key: API key. Defaults to `RAYON_API_KEY`, then to the sign-in saved by `rayon login`.
+        token: Access token to use instead of a key. The caller renews it.
+        patience_seconds: How long to retry a repeatable request while the service does not
             answer or is busy.
-        on_pause: Told before each pause, with its seconds and the reason.
-        sent: Where to remember which files were sent as which catalog.
+        on_pause: Called before each pause with its length in seconds and the error.
+        saved: Store of sign-ins. Defaults to the file in the user's configuration folder.
+        sent: Record of the files that were already sent and their catalogs.
 
     Example:
         with Rayon("https://rayon.example.com", key) as rayon:
@@ -86,7 +88,7 @@ class Rayon:
         self.close()
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Close the network connections."""
         self._connection.close()
 
     def classify(
@@ -102,8 +104,9 @@ class Rayon:
         """Send a product and wait for its category.
 
         Raises:
-            Failed: There is no answer, for example because the only image is unreadable.
-            Unfinished: Not within `wait_seconds`; the job goes on.
+            Failed: The job ended without an answer, for example because its only image is
+                unreadable.
+            Unfinished: No answer arrived within `wait_seconds`. The job continues.
         """
         submitted = self.submit(title, description, image, model=model, release=release)
         job = self.wait(submitted, wait_seconds)
@@ -111,8 +114,8 @@ class Rayon:
             return job.answer
         if not job.is_final:
             raise Unfinished(f"No answer within {wait_seconds:g} s.", job_id=job.id)
-        code, said = (job.error.code, job.error.message) if job.error else (job.status, "")
-        raise Failed(said or f"The job was {job.status}.", job_id=job.id, code=code)
+        code, message = (job.error.code, job.error.message) if job.error else (job.status, "")
+        raise Failed(message or f"The job was {job.status}.", job_id=job.id, code=code)
 
     def submit(
         self,
@@ -123,14 +126,14 @@ class Rayon:
         model: ModelName = "fusion",
         release: str = "champion",
     ) -> Job:
-        """Send a product; the answer comes later.
+        """Send a product and return its job without waiting for the answer.
 
         Args:
             title: The product's title.
             description: The product's description.
-            image: A path, the image's bytes, or a file that is open in binary mode.
-            model: What to classify by.
-            release: An alias or a version of the models.
+            image: Path, bytes, or file opened in binary mode.
+            model: Model to classify with.
+            release: Alias or version of the release.
         """
         form = {
             "designation": title,
@@ -145,34 +148,34 @@ class Rayon:
             )
 
     def wait(self, job: Job, seconds: float) -> Job:
-        """Wait until a job is final, or so long."""
+        """Wait until a job is final, for at most `seconds`, and return its latest state."""
         deadline = time.monotonic() + seconds
         while not job.is_final and (left := deadline - time.monotonic()) > 0:
             asked = time.monotonic()
             job = self.job(job.id, wait_seconds=min(left, LONGEST_WAIT_SECONDS))
             if not job.is_final and time.monotonic() - asked < 1:
-                time.sleep(0.2)  # The service is about to stop, and lets nobody wait.
+                time.sleep(0.2)  # A stopping service answers at once.
         return job
 
     def job(self, job_id: str, *, wait_seconds: float = 0) -> Job:
-        """Look a job up; with `wait_seconds` (up to 30) as soon as it is final."""
+        """Return a job; with `wait_seconds` (up to 30), wait for it to become final first."""
         query = {"wait": round(wait_seconds, 3)} if wait_seconds else {}
         return Job.read(
             self._connection.json("GET", f"/v1/jobs/{quote(job_id, safe='')}", params=query)
         )
 
     def jobs(self, *, status: JobStatus | None = None, catalog: str | None = None) -> Iterator[Job]:
-        """One's own jobs, newest first, page by page."""
+        """Iterate over your own jobs, newest first, fetching page by page."""
         query = {"status": status, "catalog": catalog}
-        for said in self._pages("/v1/jobs", query):
-            yield Job.read(said)
+        for body in self._pages("/v1/jobs", query):
+            yield Job.read(body)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job; one that is final stays as it is."""
+        """Cancel a job. A job that is final stays unchanged."""
         return Job.read(self._connection.json("DELETE", f"/v1/jobs/{quote(job_id, safe='')}"))
 
     def label(self, job_id: str, prdtypecode: int | None) -> Job:
-        """Tell a job's true category; `None` takes a wrong label back."""
+        """Record a job's true category; `None` removes the label."""
         path = f"/v1/jobs/{quote(job_id, safe='')}/label"
         return Job.read(self._connection.json("PUT", path, json={"prdtypecode": prdtypecode}))
 
@@ -187,16 +190,16 @@ class Rayon:
         again: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Catalog:
-        """Send many products in one file; the same files are one catalog, however often sent.
+        """Send many products in one file. Sending the same files again returns the same catalog.
 
         Args:
-            products: CSV, TSV or JSON Lines.
-            images: A ZIP of their images.
-            model: What to classify by.
-            release: An alias or a version of the models.
-            dry_run: Only check the rows.
-            again: Make a new catalog, even if these files were sent before.
-            on_progress: Told while the files are read and sent.
+            products: CSV, TSV or JSON Lines file.
+            images: ZIP file with the images of the products.
+            model: Model to classify with.
+            release: Alias or version of the release.
+            dry_run: Check the rows without classifying them.
+            again: Create a new catalog even if these files were sent before.
+            on_progress: Called with the progress while the files are read and sent.
         """
         files = {"products": Path(products)}
         if images is not None:
@@ -206,51 +209,54 @@ class Rayon:
         return send(self._connection, Upload(files, options, on_progress), self._sent)
 
     def find_catalog(self, catalog_id: str) -> Catalog:
-        """Look a catalog up."""
+        """Return a catalog by its ID."""
         return catalogs.find(self._connection, quote(catalog_id, safe=""))
 
     def catalogs(self) -> Iterator[Catalog]:
-        """One's own catalogs, newest first, page by page."""
-        for said in self._pages("/v1/catalogs", {}):
-            yield catalogs.read(self._connection, said)
+        """Iterate over your own catalogs, newest first, fetching page by page."""
+        for body in self._pages("/v1/catalogs", {}):
+            yield catalogs.read(self._connection, body)
 
     def categories(self, release: str = "champion") -> list[Category]:
-        """What a release can predict."""
-        said = self._connection.json("GET", "/v1/categories", params={"release": release})
-        return [Category(one["prdtypecode"], one["category"]) for one in said["items"]]
+        """Return the categories that a release can predict."""
+        body = self._connection.json("GET", "/v1/categories", params={"release": release})
+        return [Category(one["prdtypecode"], one["category"]) for one in body["items"]]
 
     def releases(self) -> list[Release]:
-        """The releases of the models, newest first."""
+        """Return the releases of the models, newest first."""
         return [Release.read(one) for one in self._connection.json("GET", "/v1/releases")["items"]]
 
     def queues(self) -> Queues:
-        """What waits and what runs; for operators."""
+        """Return the queues and workers. Requires the operator role."""
         return Queues.read(self._connection.json("GET", "/v1/queues"))
 
     def dead_letters(self, *, topic: str | None = None) -> Iterator[DeadLetter]:
-        """Messages that were given up, newest first, page by page; for operators."""
-        for said in self._pages("/v1/dead-letters", {"topic": topic}):
-            yield DeadLetter.read(said)
+        """Iterate over the dead letters, newest first. Requires the operator role."""
+        for body in self._pages("/v1/dead-letters", {"topic": topic}):
+            yield DeadLetter.read(body)
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
-        """A message that was given up, and what became of its jobs."""
+        """Return a dead letter with the current status of its jobs."""
         return DeadLetter.read(self._connection.json("GET", _letter_path(letter_id)))
 
     def replay(self, letter_id: str) -> None:
-        """Send a dead letter again; its failed jobs are queued once more."""
+        """Send a dead letter again and requeue its failed jobs."""
         self._connection.send("POST", f"{_letter_path(letter_id)}/replay")
 
     def discard(self, letter_id: str) -> None:
-        """Throw a dead letter away."""
+        """Delete a dead letter without sending it again."""
         self._connection.send("DELETE", _letter_path(letter_id))
 
     def reviews(
         self, *, labelled: bool | None = None, reason: str | None = None
     ) -> Iterator[Review]:
-        """Answers that people are asked to look at, page by page; for operators."""
-        told = None if labelled is None else str(labelled).lower()
-        for said in self._pages("/v1/reviews", {"labelled": told, "reason": reason}):
-            yield Review.read(said)
+        """Iterate over the answers selected for human review. Requires the operator role."""
+        query = {
+            "labelled": None if labelled is None else str(labelled).lower(),
+            "reason": reason,
+        }
+        for body in self._pages("/v1/reviews", query):
+            yield Review.read(body)
 
     def review_image(self, job_id: str, to: str | Path) -> Path:
         """Write the image of a review to a file."""
@@ -258,34 +264,34 @@ class Rayon:
         return Path(to)
 
     def review_picture(self, job_id: str, to: str | Path) -> Path:
-        """Deprecated name of `review_image`."""
+        """Call `review_image`, the current name of this deprecated method."""
         warnings.warn("Use `review_image`.", DeprecationWarning, stacklevel=2)
         return self.review_image(job_id, to)
 
     def reports(self) -> list[Report]:
-        """Months with a report and their verdicts, newest first; for operators."""
+        """Return the months with a report and their verdicts, newest first; for operators."""
         return [Report.read(one) for one in self._connection.json("GET", "/v1/reports")["items"]]
 
     def report(self, month: str) -> Report:
-        """The report of a month, such as `2026-11`."""
+        """Return the report of a month, such as `2026-11`."""
         return Report.read(self._connection.json("GET", f"/v1/reports/{quote(month, safe='')}"))
 
     def download_report(self, month: str, to: str | Path) -> None:
-        """Write a month's page, which needs no other file."""
+        """Write the report of a month as one self-contained HTML page."""
         path = f"/v1/reports/{quote(month, safe='')}?format=html"
         self._connection.download(path, Path(to))
 
     def request_report(self, month: str) -> None:
-        """Have a month's report made, or made again; it takes a moment."""
+        """Start generating a month's report, replacing an existing one; it takes a moment."""
         self._connection.json("POST", "/v1/reports", json={"month": month})
 
     def whoami(self) -> Account:
-        """Who is signed in."""
-        said = self._connection.json("GET", "/v1/me")
-        return Account(said["username"], said["role"], said)
+        """Return the signed-in account."""
+        body = self._connection.json("GET", "/v1/me")
+        return Account(body["username"], body["role"], body)
 
     def sign_out(self) -> None:
-        """End the session at once."""
+        """End the session immediately."""
         self._connection.send("DELETE", "/v1/token")
 
     def _pages(self, path: str, query: dict[str, Any]) -> Iterator[JsonObject]:
@@ -300,23 +306,23 @@ class Rayon:
 
 
 def address(url: str | None) -> str:
-    """An address in its one form. Raises `RayonError` for one that is none."""
+    """Return the normalized URL; raise `RayonError` if it is not an HTTP or HTTPS URL."""
     url = (url or DEFAULT_URL).strip().rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RayonError(f"Expected an address such as {DEFAULT_URL}. Received: {url!r}")
+        raise RayonError(f"Expected a URL such as {DEFAULT_URL}. Received: {url!r}")
     return url
 
 
 def credentials(url: str, key: str | None, token: str | None, saved: SavedSignIns) -> httpx.Auth:
-    """What signs the requests: what is given, else the environment's, else what is saved."""
+    """Return the credentials: arguments first, then the environment, then the saved sign-in."""
     if token:
         return Bearer(token)
     if key or (key := os.environ.get("RAYON_API_KEY")):
         return ApiKey(key)
     sign_in = saved.find(url)
     if sign_in is None:
-        raise SignedOut(f"Nobody is signed in at {url}. {SIGN_IN_AGAIN}")
+        raise SignedOut(f"You are not signed in at {url}. {SIGN_IN_AGAIN}")
     return ApiKey(sign_in.api_key) if sign_in.api_key else Saved(saved, url)
 
 
@@ -325,10 +331,10 @@ def _letter_path(letter_id: str) -> str:
 
 
 def _image(image: Image, opened: ExitStack) -> tuple[str, IO[bytes] | bytes]:
-    """A name and something to read; a file stays on the disk until it is sent."""
+    """Return a file name and its content; a file is read only while it is sent."""
     if isinstance(image, str | Path):
         return Path(image).name, opened.enter_context(Path(image).open("rb"))
     if isinstance(image, bytes):
         return "image", image
-    # A pipe can be read only once, and a request may have to be sent twice.
+    # A pipe can be read only once, but a retry has to send it again.
     return "image", image if image.seekable() else image.read()

@@ -1,6 +1,6 @@
-"""One connection to the service: JSON in, JSON or a file out, and what is safe is tried again.
+"""HTTP connection to the service that retries safe requests.
 
-Safe are requests that may reach the service twice: reading, putting, deleting, and posting with an
+A request is safe if it may reach the service twice: GET, PUT, DELETE, and POST with an
 Idempotency-Key.
 """
 
@@ -21,26 +21,26 @@ from rayon.files import replacing
 from rayon.problems import error_of
 
 Outcome = TypeVar("Outcome")
-#: Called before a pause, with its seconds and what came in its way.
+#: Called before each pause with its length in seconds and the error that caused it.
 OnPause = Callable[[float, RayonError], None]
 
-#: The service may take long to store what it was sent, or to begin to answer.
+#: Storing a large upload or preparing an answer may take the service a long time.
 TIMEOUT = httpx.Timeout(connect=10, read=120, write=60, pool=10)
-#: As long as the service has not answered once, its address may be wrong; do not insist.
+#: Until the first answer the address may be wrong, so give up early.
 FIRST_PATIENCE_SECONDS = 3.0
 LONGEST_PAUSE_SECONDS = 10.0
-#: Answers after which the same request may succeed a little later.
-PASSING = frozenset({None, 502, 503, 504})
+#: Status codes after which the same request may succeed later; None: no answer at all.
+TRANSIENT_STATUSES = frozenset({None, 502, 503, 504})
 
 
 class Connection:
-    """Sends requests, as somebody.
+    """HTTP client with credentials, retries and error mapping.
 
     Args:
         url: The service's address.
-        auth: Signs the requests.
-        patience_seconds: How long a safe request is tried again.
-        on_pause: Told before each pause.
+        auth: Credentials added to each request.
+        patience_seconds: How long a safe request is retried.
+        on_pause: Called before each pause.
     """
 
     def __init__(
@@ -56,34 +56,34 @@ class Connection:
         self._has_answered = False
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Close the network connections."""
         self._http.close()
 
     def json(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
-        """Ask for a JSON object; `parts` as httpx takes them."""
-        return self._patiently(self._is_safe(method, parts), self._json, method, path, parts)
+        """Send a request and return the JSON object; `parts` are arguments of `httpx.request`."""
+        return self._retried(self._is_safe(method, parts), self._json, method, path, parts)
 
     def send(self, method: str, path: str, **parts: Any) -> None:
-        """Send what has no answer but that it was done."""
-        self._patiently(self._is_safe(method, parts), self._answer, method, path, parts)
+        """Send a request whose response has no body."""
+        self._retried(self._is_safe(method, parts), self._answer, method, path, parts)
 
     def download(self, path: str, to: Path) -> None:
-        """Write an answer to a file, whole or not at all."""
-        self._patiently(True, self._download, path, to)
+        """Write a response to a file atomically."""
+        self._retried(True, self._download, path, to)
 
     def _json(self, method: str, path: str, parts: dict[str, Any]) -> dict[str, Any]:
         response = self._answer(method, path, parts)
         try:
-            said = response.json()
+            body = response.json()
         except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            # Such as the login page of a proxy.
+            body = None
+        if not isinstance(body, dict):
+            # For example the login page of a proxy.
             raise Unreachable(
-                f"{self.url} answers, but not as Rayon does. Is the address right?",
+                f"The answer of {self.url} is not from a Rayon service. Is the URL correct?",
                 status=response.status_code,
             )
-        return said
+        return body
 
     def _answer(self, method: str, path: str, parts: dict[str, Any]) -> httpx.Response:
         return self._checked(self._http.request(method, path, **parts))
@@ -103,13 +103,13 @@ class Connection:
             raise error_of(response)
         return response
 
-    def _patiently(self, is_safe: bool, act: Callable[..., Outcome], *arguments: Any) -> Outcome:
+    def _retried(self, is_safe: bool, act: Callable[..., Outcome], *arguments: Any) -> Outcome:
         patience = self._patience_seconds if self._has_answered else FIRST_PATIENCE_SECONDS
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: is_safe and _may_pass(error)),
+            retry=tenacity.retry_if_exception(lambda error: is_safe and _is_transient(error)),
             wait=_pause,
             stop=tenacity.stop_before_delay(min(patience, self._patience_seconds)),
-            before_sleep=self._tell,
+            before_sleep=self._report_pause,
             reraise=True,
         )
         outcome: Outcome = retrying(self._reach, act, *arguments)
@@ -119,12 +119,14 @@ class Connection:
         try:
             return act(*arguments)
         except httpx.TransportError as error:
-            said = str(error) or type(error).__name__
-            raise Unreachable(f"No answer from {self.url} ({said}).") from error
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"No answer from {self.url} ({reason}).") from error
         except httpx.InvalidURL as error:
-            raise Unreachable(f"{self.url} is no address: {error}", status=0) from error
+            raise Unreachable(
+                f"Expected a valid URL ({error}). Received: {self.url!r}", status=0
+            ) from error
 
-    def _tell(self, state: tenacity.RetryCallState) -> None:
+    def _report_pause(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, RayonError):
             self._on_pause(state.upcoming_sleep, error)
@@ -144,7 +146,7 @@ def _tls_context() -> ssl.SSLContext:
 
 @functools.cache
 def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
-    # Shared by all clients: reading the store takes 20 ms.
+    # All clients share the context, because reading the store takes 20 ms.
     context = httpx.create_ssl_context()
     if not (file or folder):
         # The system's store may hold a private authority, which certifi cannot know.
@@ -152,17 +154,17 @@ def _trusting(file: str | None, folder: str | None) -> ssl.SSLContext:
     return context
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return isinstance(error, Limited) or (
-        isinstance(error, Unreachable) and error.status in PASSING
+        isinstance(error, Unreachable) and error.status in TRANSIENT_STATUSES
     )
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """As long as the service says; else longer each time, and never all clients at once."""
+    """Return the service's `Retry-After`, or else an exponential back-off with jitter."""
     error = state.outcome.exception() if state.outcome else None
-    said: float | None = getattr(error, "retry_after", None)
-    if said is not None:
-        return said
+    retry_after: float | None = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        return retry_after
     longest = min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(state.attempt_number - 1, 10))
     return random.uniform(longest / 2, longest)  # noqa: S311  # nosec B311  # no secret

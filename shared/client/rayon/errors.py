@@ -1,35 +1,35 @@
-"""What can go wrong, as one small tree.
+"""Errors raised by the client.
 
 RayonError
-├── SignedOut      nobody is signed in, or the session has ended
-├── Refused        the service said no, and why
-├── Limited        too much at once; `retry_after` seconds later it may go
-├── Unreachable    no answer, or one that says that the service cannot work now
-├── Failed         a job that ended without an answer
-└── Unfinished     the time to wait was over before the answer came
+├── SignedOut      no sign-in, or the session has expired
+├── Refused        the service rejected the request
+├── Limited        rate limit or capacity reached; retry after `retry_after` seconds
+├── Unreachable    no answer, or the service is unavailable
+├── Failed         the job ended without an answer
+└── Unfinished     the waiting time ended before the answer arrived
 """
 
 from dataclasses import dataclass
 
 
 class RayonError(Exception):
-    """Anything this client raises on purpose; its text is a sentence for a person."""
+    """Base class of the client's errors; the message is a readable sentence."""
 
 
 class SignedOut(RayonError):
-    """Nobody is signed in, or the session has ended."""
+    """Missing sign-in or expired session."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field of a request."""
+    """Problem with one field of a request."""
 
     field: str
     message: str
 
 
 class Refused(RayonError):
-    """The service said no. The attributes are those of its problem document (RFC 9457)."""
+    """Rejected request, with the attributes of the problem document (RFC 9457)."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Refused(RayonError):
 
 
 class Limited(RayonError):
-    """Too much at once.
+    """Rate limit or capacity of the service reached.
 
     Args:
-        detail: Which limit, in the service's words.
-        retry_after: Seconds, where the service said how long.
+        detail: Limit that was reached, as described by the service.
+        retry_after: Seconds to wait, if the service named them.
     """
 
     def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
@@ -63,12 +63,12 @@ class Limited(RayonError):
 
 
 class Unreachable(RayonError):
-    """No answer, or one that says that the service cannot work now.
+    """Missing answer, or an answer that reports the service as unavailable.
 
     Args:
-        detail: What was tried and what came.
-        status: Of the answer, if there was one.
-        retry_after: Seconds, where the service said how long.
+        detail: Description of the attempt and its outcome.
+        status: HTTP status of the answer, if there was one.
+        retry_after: Seconds to wait, if the service named them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Unreachable(RayonError):
 
 
 class Failed(RayonError):
-    """A job that ended without an answer."""
+    """Job that ended without an answer."""
 
     def __init__(self, detail: str, *, job_id: str, code: str) -> None:
         super().__init__(detail)
@@ -90,7 +90,7 @@ class Failed(RayonError):
 
 
 class Unfinished(RayonError):
-    """The time to wait was over before the answer came; the work goes on."""
+    """Waiting time that ended before the answer arrived; the job continues."""
 
     def __init__(self, detail: str, *, job_id: str) -> None:
         super().__init__(detail)

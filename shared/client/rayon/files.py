@@ -1,4 +1,4 @@
-"""Files: replaced whole or not at all, read piece by piece, told apart by their content."""
+"""Atomic writes, reads with progress, and content digests of files."""
 
 import hashlib
 import io
@@ -12,18 +12,18 @@ from typing import IO, BinaryIO
 #: Called with the bytes read so far.
 OnBytes = Callable[[int], None]
 
-#: A piece of a file in memory.
+#: Size of the chunks in which files are read.
 PIECE_BYTES = 1024 * 1024
 PRIVATE = 0o600
 
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """Write a file that appears only when the block ends well.
+    """Open a file that replaces `path` only if the block succeeds.
 
     Args:
-        path: The file; the target, if it is a link. A pipe or a device is written directly.
-        mode: Of the new file, less what the umask takes.
+        path: Destination; links are resolved. A pipe or a device is written directly.
+        mode: Permissions of the new file, restricted by the umask.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
@@ -42,14 +42,14 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner can read."""
+    """Replace a file atomically; only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with replacing(path, PRIVATE) as file:
         file.write(text.encode())
 
 
 class Watched(io.RawIOBase):
-    """An open file that tells how far it was read; going back to its start counts anew."""
+    """Open file that reports its read position after each read."""
 
     def __init__(self, file: IO[bytes], on_bytes: OnBytes) -> None:
         super().__init__()
@@ -57,22 +57,22 @@ class Watched(io.RawIOBase):
         self._on_bytes = on_bytes
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read a piece and tell."""
+        """Read a chunk and report the position."""
         piece = self._file.read(size)
         self._on_bytes(self._file.tell())
         return piece
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place, such as the start for another try."""
+        """Move the read position, for example to the start for a retry."""
         return self._file.seek(offset, whence)
 
     def fileno(self) -> int:
-        """The file's number, by which its length is found."""
+        """Return the file descriptor; httpx reads the length from it."""
         return self._file.fileno()
 
 
 def digest(path: Path, on_bytes: OnBytes) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     content = hashlib.sha256()
     with path.open("rb") as file:
         watched = Watched(file, on_bytes)

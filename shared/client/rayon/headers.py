@@ -1,4 +1,4 @@
-"""The header that makes a request safe to repeat."""
+"""Header that makes a request safe to repeat."""
 
 import uuid
 
@@ -6,5 +6,5 @@ KEY = "Idempotency-Key"
 
 
 def once() -> dict[str, str]:
-    """The header of a request that is like no other."""
+    """Return a header with a unique idempotency key."""
     return {KEY: uuid.uuid4().hex}

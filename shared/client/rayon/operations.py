@@ -1,4 +1,4 @@
-"""What operators see, as frozen records: queues, workers, dead letters, reviews."""
+"""Frozen records of the operator endpoints: queues, workers, dead letters, reviews."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from rayon.answers import Answer, JsonObject
 
 @dataclass(frozen=True)
 class Queue:
-    """One queue, counted in messages; each is either waiting or running.
+    """Messages and workers of one queue. Each message is either waiting or running.
 
     Attributes:
-        messages_per_second: Handled by all workers, over a minute.
-        workers: That announced themselves within the last seconds.
-        workers_proven: Of these, the ones that are proven to consume.
+        messages_per_second: Messages handled by all workers, averaged over one minute.
+        workers: Workers that announced themselves within the last few seconds.
+        workers_proven: Workers among these that are proven to consume messages.
     """
 
     queue: str
@@ -26,25 +26,25 @@ class Queue:
     workers_proven: int = 0
 
     @classmethod
-    def read(cls, said: JsonObject, name: str | None = None) -> "Queue":
-        """Take a queue out of what the service said, or the totals, which have no name."""
+    def read(cls, body: JsonObject, name: str | None = None) -> "Queue":
+        """Parse a queue, or the totals, which have no name of their own."""
         return cls(
-            queue=name or said["queue"],
-            waiting=said["waiting"],
-            running=said["running"],
-            oldest_seconds=said.get("oldest_seconds"),
-            messages_per_second=said.get("messages_per_second", 0.0),
-            workers=said.get("workers", 0),
-            workers_proven=said.get("workers_proven", 0),
+            queue=name or body["queue"],
+            waiting=body["waiting"],
+            running=body["running"],
+            oldest_seconds=body.get("oldest_seconds"),
+            messages_per_second=body.get("messages_per_second", 0.0),
+            workers=body.get("workers", 0),
+            workers_proven=body.get("workers_proven", 0),
         )
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that announced itself.
+    """Worker that announced itself.
 
     Attributes:
-        state: `working`, `ready`, or `deaf`: it does not ask for messages.
+        state: `working`, `ready`, or `deaf` (connected but not consuming).
     """
 
     name: str
@@ -57,7 +57,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Queues:
-    """What waits and runs, and how many jobs are unfinished."""
+    """All queues with their totals, workers and the number of unfinished jobs."""
 
     items: tuple[Queue, ...]
     totals: Queue
@@ -67,14 +67,14 @@ class Queues:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "Queues":
-        """Take the queues out of what the service said."""
-        items = tuple(Queue.read(one) for one in said["items"])
+    def read(cls, body: JsonObject) -> "Queues":
+        """Parse the answer of `/v1/queues`."""
+        items = tuple(Queue.read(one) for one in body["items"])
         return cls(
             items=items,
-            totals=Queue.read(said["totals"], "all"),
-            jobs_queued=said.get("jobs_queued", 0),
-            rows_to_feed=said.get("rows_to_feed", 0),
+            totals=Queue.read(body["totals"], "all"),
+            jobs_queued=body.get("jobs_queued", 0),
+            rows_to_feed=body.get("rows_to_feed", 0),
             workers=tuple(
                 Worker(
                     name=one["name"],
@@ -84,18 +84,18 @@ class Queues:
                     seconds_since_consumed=one.get("seconds_since_consumed"),
                     state=one.get("state", "ready"),
                 )
-                for one in said.get("workers", ())
+                for one in body.get("workers", ())
             ),
-            raw=said,
+            raw=body,
         )
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was given up, and what it was about.
+    """Message that was given up after its last delivery failed.
 
     Attributes:
-        jobs: How many of its jobs stand how; only of one that was asked for by its id.
+        jobs: Number of its jobs by status; only filled when the letter is fetched by its ID.
     """
 
     id: str
@@ -110,31 +110,31 @@ class DeadLetter:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "DeadLetter":
-        """Take a dead letter out of what the service said."""
+    def read(cls, body: JsonObject) -> "DeadLetter":
+        """Parse a dead letter."""
         return cls(
-            id=said["id"],
-            topic=said["topic"],
-            error=said["error"],
-            deliveries=said["deliveries"],
-            parked_at=datetime.fromisoformat(said["parked_at"]),
-            job_ids=tuple(said.get("job_ids", ())),
-            catalog_id=said.get("catalog_id"),
-            release=said.get("release"),
-            jobs=said.get("jobs", {}),
-            raw=said,
+            id=body["id"],
+            topic=body["topic"],
+            error=body["error"],
+            deliveries=body["deliveries"],
+            parked_at=datetime.fromisoformat(body["parked_at"]),
+            job_ids=tuple(body.get("job_ids", ())),
+            catalog_id=body.get("catalog_id"),
+            release=body.get("release"),
+            jobs=body.get("jobs", {}),
+            raw=body,
         )
 
 
 @dataclass(frozen=True)
 class Review:
-    """An answer that a person is asked to look at.
+    """Answer selected for human review.
 
     Attributes:
-        reason: `random`, or `uncertain`: the models doubted.
-        chance: How likely it was to be chosen, by either reason.
-        image: Where the service has its image, if there is one.
-        label: The true category, once somebody has told it.
+        reason: `random`, or `uncertain` if the models were not confident.
+        chance: Probability of being selected for either reason.
+        image: Path of the image on the service, if there is one.
+        label: True category, once somebody has recorded it.
     """
 
     job_id: str
@@ -148,17 +148,17 @@ class Review:
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, said: JsonObject) -> "Review":
-        """Take a review out of what the service said."""
-        result = said.get("result")
+    def read(cls, body: JsonObject) -> "Review":
+        """Parse a review."""
+        result = body.get("result")
         return cls(
-            job_id=said["job_id"],
-            reason=said["reason"],
-            chance=said["chance"],
-            designation=said.get("designation", ""),
-            description=said.get("description", ""),
-            image=said.get("image"),
-            answer=Answer.read(result, said["job_id"]) if result else None,
-            label=said.get("label"),
-            raw=said,
+            job_id=body["job_id"],
+            reason=body["reason"],
+            chance=body["chance"],
+            designation=body.get("designation", ""),
+            description=body.get("description", ""),
+            image=body.get("image"),
+            answer=Answer.read(result, body["job_id"]) if result else None,
+            label=body.get("label"),
+            raw=body,
         )

@@ -1,4 +1,4 @@
-"""Turns answers that are no success into errors."""
+"""Mapping of unsuccessful HTTP responses to client errors."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,10 +10,10 @@ from rayon.errors import FieldError, Limited, RayonError, Refused, SignedOut, Un
 
 
 def error_of(response: httpx.Response) -> RayonError:
-    """The error that an answer stands for; its body must have been read."""
+    """Return the error for a response whose body has been read."""
     status = response.status_code
-    said = _document(response)
-    detail = str(said.get("detail") or said.get("title") or f"HTTP {status}")
+    body = _document(response)
+    detail = str(body.get("detail") or body.get("title") or f"HTTP {status}")
     if status == httpx.codes.UNAUTHORIZED:
         return SignedOut(detail)
     if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -22,34 +22,34 @@ def error_of(response: httpx.Response) -> RayonError:
         return Unreachable(detail, status=status, retry_after=_retry_after(response))
     if response.has_redirect_location:
         where = response.headers["Location"]
-        return Unreachable(f"{response.url} points to {where}; use that address.", status=status)
+        return Unreachable(f"{response.url} redirects to {where}; use that URL.", status=status)
     return Refused(
         detail,
         status=status,
-        title=str(said.get("title", "")),
-        type=str(said.get("type", "about:blank")),
+        title=str(body.get("title", "")),
+        type=str(body.get("type", "about:blank")),
         errors=tuple(
             FieldError(str(one.get("field", "")), str(one.get("message", "")))
-            for one in said.get("errors") or ()
+            for one in body.get("errors") or ()
         ),
     )
 
 
 def _document(response: httpx.Response) -> dict[str, Any]:
     try:
-        said = response.json()
+        body = response.json()
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; the header has these or a date (RFC 9110)."""
-    said = response.headers.get("Retry-After", "")
-    if said.isdigit():
-        return float(said)
+    """Return the delay in seconds; the header holds seconds or a date (RFC 9110)."""
+    value = response.headers.get("Retry-After", "")
+    if value.isdigit():
+        return float(value)
     try:
-        moment = parsedate_to_datetime(said)
+        moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())

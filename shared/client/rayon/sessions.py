@@ -1,4 +1,4 @@
-"""Signing in: trade a password for tokens, or check an API key, and save what opens the service."""
+"""Sign-in with a password or an API key; the resulting credentials are saved."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from rayon.sign_in import ApiKey, SavedSignIns, SignIn
 
 
 def sign_in(url: str, username: str, password: str, saved: SavedSignIns) -> SignIn:
-    """Start a session and save its tokens; the password is not kept.
+    """Start a session and save its tokens; the password is not saved.
 
     Raises:
-        SignedOut: The username or the password is not right.
+        SignedOut: The username or password is wrong.
     """
     form = {"username": username, "password": password}
     with _connection(url, None) as connection:
-        said = connection.json("POST", "/v1/token", data=form)
-    new = SignIn(url, username).with_tokens(said)
+        body = connection.json("POST", "/v1/token", data=form)
+    new = SignIn(url, username).with_tokens(body)
     saved.save(new)
     return new
 
@@ -27,11 +27,11 @@ def sign_in_with_key(url: str, key: str, saved: SavedSignIns) -> SignIn:
     """Check an API key and save it.
 
     Raises:
-        SignedOut: The key is not valid (any more).
+        SignedOut: The key is invalid or no longer valid.
     """
     with _connection(url, ApiKey(key)) as connection:
-        said = connection.json("GET", "/v1/me")
-    new = SignIn(url, said["username"], api_key=key)
+        body = connection.json("GET", "/v1/me")
+    new = SignIn(url, body["username"], api_key=key)
     saved.save(new)
     return new
 

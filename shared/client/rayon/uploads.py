@@ -1,7 +1,8 @@
-"""Sends a catalog's files, once: the same files with the same options are the same catalog.
+"""Idempotent upload of a catalog's files.
 
-The Idempotency-Key is made from the content. A cancelled or failed catalog has a successor, with a
-key of its own, so that sending its files again begins anew.
+The Idempotency-Key is derived from the files and options, so that sending them again returns the
+same catalog. After a cancelled or failed catalog a successor key is used, so that sending its files
+again creates a new catalog.
 """
 
 import hashlib
@@ -29,18 +30,18 @@ CONTENT_TYPES = {
     ".ndjson": "application/x-ndjson",
     ".zip": "application/zip",
 }
-#: So many catalogs are remembered; older ones are sent again, and the service knows them.
+#: Catalogs to remember. Older ones are uploaded again; the service recognizes their key.
 MOST_REMEMBERED = 500
 
 
 class SentCatalogs:
-    """Remembers which catalog came of which files, so that they need not travel again."""
+    """Record of uploaded files and their catalogs, which avoids uploading them again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or platformdirs.user_state_path("rayon") / "catalogs.json"
 
     def find(self, url: str, key: str) -> str | None:
-        """The id of the catalog that was made with a key."""
+        """Return the ID of the catalog that was created with a key."""
         return self._read().get(f"{url} {key}")
 
     def keep(self, url: str, key: str, catalog_id: str) -> None:
@@ -55,17 +56,17 @@ class SentCatalogs:
         try:
             kept: dict[str, str] = json.loads(self._path.read_text())
         except (FileNotFoundError, ValueError):
-            return {}  # It only spares an upload.
+            return {}  # The record only saves an upload, so losing it is harmless.
         return kept
 
 
 class Upload:
-    """The files and options of a catalog.
+    """Files and options of a catalog.
 
     Args:
-        files: Path by field, in the order in which they travel.
-        options: The other fields.
-        on_progress: Told while files are read and sent.
+        files: Path by form field, in the order in which the files are sent.
+        options: The other form fields.
+        on_progress: Called while files are read and sent.
     """
 
     def __init__(
@@ -77,44 +78,45 @@ class Upload:
         self._total = sum(path.stat().st_size for path in files.values())
 
     def key(self) -> str:
-        """Say in 64 characters what would be sent: names, contents, options."""
+        """Return a SHA-256 of names, contents and options in 64 characters."""
         content = hashlib.sha256(json.dumps(self._options, sort_keys=True).encode())
         before = 0
         for field, path in self._files.items():
-            file = digest(path, self._teller("reading", before))
+            file = digest(path, self._progress_callback("reading", before))
             content.update(f"\n{field} {path.name} {file}".encode())
             before += path.stat().st_size
         return content.hexdigest()
 
     def send(self, connection: Connection, key: str) -> Catalog:
-        """Send everything; at no time is more than a piece of a file in memory."""
-        # Asked first, so that nothing large travels only to be refused.
+        """Send the files and options; only one chunk of a file is in memory at a time."""
+        # A small request first, so that bad credentials are refused before a large upload.
         connection.json("GET", "/v1/catalogs", params={"limit": 1})
         with ExitStack() as opened:
             parts: dict[str, tuple[str, IO[bytes], str]] = {}
             before = 0
             for field, path in self._files.items():
                 watched: Any = Watched(
-                    opened.enter_context(path.open("rb")), self._teller("uploading", before)
+                    opened.enter_context(path.open("rb")),
+                    self._progress_callback("uploading", before),
                 )
                 content_type = CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
                 parts[field] = (path.name, watched, content_type)
                 before += path.stat().st_size
-            said = connection.json(
+            body = connection.json(
                 "POST", "/v1/catalogs", data=self._options, files=parts, headers={KEY: key}
             )
-        return catalogs.read(connection, said)
+        return catalogs.read(connection, body)
 
-    def _teller(self, stage: Stage, before: int) -> OnBytes:
-        def tell(read_bytes: int) -> None:
+    def _progress_callback(self, stage: Stage, before: int) -> OnBytes:
+        def report(read_bytes: int) -> None:
             if self._on_progress:
                 self._on_progress(Progress(stage, before + read_bytes, self._total))
 
-        return tell
+        return report
 
 
 def send_once(connection: Connection, upload: Upload, sent: SentCatalogs | None) -> Catalog:
-    """Send files unless they are a catalog already; that one is returned, also when finished."""
+    """Send files, or return the catalog they already belong to, even if it is finished."""
     key = upload.key()
     while known := _known(connection, key, sent):
         if known.status not in ("cancelled", "failed"):
@@ -122,18 +124,18 @@ def send_once(connection: Connection, upload: Upload, sent: SentCatalogs | None)
         key = _successor(key, known)
     catalog = _send(connection, upload, key, sent)
     if catalog.status == "cancelled":
-        # The service knew it, and this machine did not.
+        # The service knew the key although the local record did not.
         catalog = _send(connection, upload, _successor(key, catalog), sent)
     return catalog
 
 
 def send_again(connection: Connection, upload: Upload, sent: SentCatalogs | None) -> Catalog:
-    """Send files even if they are a catalog already."""
+    """Send files as a new catalog even if they were sent before."""
     key = upload.key()
     fresh = hashlib.sha256(f"{key} {time.time_ns()}".encode()).hexdigest()
     catalog = _send(connection, upload, fresh, sent)
     if sent:
-        # From now on this is the catalog of these files.
+        # From now on these files resolve to the new catalog.
         sent.keep(connection.url, key, catalog.id)
     return catalog
 
@@ -154,7 +156,7 @@ def _known(connection: Connection, key: str, sent: SentCatalogs | None) -> Catal
     except Refused as error:
         if error.status != 404:
             raise
-        return None  # Deleted since, or of another account.
+        return None  # Deleted since, or owned by another account.
 
 
 def _successor(key: str, ended: Catalog) -> str:

@@ -1,4 +1,4 @@
-"""The acted service, and a home of this test's own with nobody signed in."""
+"""Fake service, and a separate home folder without a sign-in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, Runn
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where configuration and state go."""
+    """Return the folder for configuration and state."""
     for name in ("RAYON_URL", "RAYON_API_KEY", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -24,26 +24,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def service() -> Iterator[FakeService]:
-    """A service that does what a test tells it to."""
+    """Start a fake service whose behaviour the test sets."""
     with Running() as service:
         yield service
 
 
 @pytest.fixture
 def client(service: FakeService) -> Iterator[Rayon]:
-    """A client with an API key; a test waits only so long for it."""
+    """Return a client with an API key and a short patience."""
     with Rayon(service.url, KEY, patience_seconds=20) as client:
         yield client
 
 
 @pytest.fixture
 def saved() -> SavedSignIns:
-    """The sign-ins of this test's home."""
+    """Return the sign-ins of the test's home folder."""
     return SavedSignIns()
 
 
 @pytest.fixture
 def signed_in(service: FakeService, saved: SavedSignIns) -> SavedSignIns:
-    """Somebody signed in with a password."""
+    """Sign in with a password."""
     sign_in(service.url, USERNAME, PASSWORD, saved)
     return saved

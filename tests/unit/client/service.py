@@ -1,4 +1,4 @@
-"""A small service that acts the gateway over real HTTP, with the gateway's own schemas.
+"""Fake gateway over real HTTP, using the gateway's own schemas.
 
 Sign-ins follow the gateway's rules: an access token ends, a refresh token is valid once, and one
 that is used twice ends its session.
@@ -92,7 +92,7 @@ QUEUES = {
 
 @dataclass
 class Session:
-    """One sign-in: its tokens that are valid now."""
+    """Session with its currently valid tokens."""
 
     access: str
     refresh: str
@@ -101,7 +101,7 @@ class Session:
 
 @dataclass
 class FakeService:
-    """What the service knows, and how it is to behave.
+    """State of the fake service and the behaviour that a test sets.
 
     Attributes:
         faults: Answers that the next requests get, whatever they ask; nothing is done.
@@ -136,11 +136,11 @@ class FakeService:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def asked(self, method: str, path: str) -> list[dict[str, str]]:
-        """The headers of the requests so far for one thing."""
+        """Return the headers of the requests to a path so far."""
         return [headers for one, at, headers in self.requests if (one, at) == (method, path)]
 
     def new_tokens(self, session_id: str | None = None) -> TokenPair:
-        """Start or go on with a session."""
+        """Start or renew a session."""
         number = next(self._numbers)
         session_id = session_id or f"s{number}"
         session = Session(
@@ -156,12 +156,12 @@ class FakeService:
         )
 
     def expire(self) -> None:
-        """End all access tokens, before their time."""
+        """Invalidate all access tokens before they expire."""
         for session in self.sessions.values():
             session.access_ends = 0
 
     def is_signed_in(self, request: Request) -> bool:
-        """Whether a request has a valid key or token."""
+        """Return True if a request has a valid key or token."""
         if request.headers.get("X-API-Key") == KEY:
             return True
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -171,7 +171,7 @@ class FakeService:
         )
 
     def add_job(self, **changes: Any) -> dict[str, Any]:
-        """Keep a job as the gateway shows it."""
+        """Add a job in the gateway's format."""
         job: dict[str, Any] = {
             "id": f"job-{next(self._numbers)}",
             "status": "done",
@@ -193,7 +193,7 @@ class FakeService:
         return shown
 
     def add_review(self, job_id: str, **changes: Any) -> dict[str, Any]:
-        """Keep a review as the gateway shows it."""
+        """Add a review in the gateway's format."""
         review: dict[str, Any] = {
             "job_id": job_id,
             "chosen_at": NOW,
@@ -213,7 +213,7 @@ class FakeService:
         return self.reviews[job_id]
 
     def add_letter(self, letter_id: str, **changes: Any) -> dict[str, Any]:
-        """Keep a dead letter as the gateway shows it."""
+        """Add a dead letter in the gateway's format."""
         letter: dict[str, Any] = {
             "id": letter_id,
             "topic": "score_text",
@@ -230,7 +230,7 @@ class FakeService:
         return self.letters[letter_id]
 
     def add_catalog(self, **changes: Any) -> dict[str, Any]:
-        """Keep a catalog as the gateway shows it."""
+        """Add a catalog in the gateway's format."""
         catalog: dict[str, Any] = {
             "id": f"catalog-{next(self._numbers)}",
             "status": "validating",
@@ -255,7 +255,7 @@ class FakeService:
         return self.catalogs[catalog["id"]]
 
     def advance(self, catalog: dict[str, Any]) -> None:
-        """Go on with a catalog, as far as it gets from one look to the next."""
+        """Advance a catalog by one poll."""
         catalog["polls"] += 1
         if catalog["status"] not in ("validating", "running"):
             return
@@ -268,10 +268,10 @@ class FakeService:
 
 
 class _Server(uvicorn.Server):
-    """Ends within milliseconds; uvicorn itself looks ten times a second whether it should."""
+    """Server that stops within milliseconds; uvicorn itself polls ten times a second."""
 
     async def main_loop(self) -> None:
-        """Run until asked to end."""
+        """Run until the server is asked to stop."""
         counter = 0
         while not await self.on_tick(counter):
             counter += 1
@@ -279,7 +279,7 @@ class _Server(uvicorn.Server):
 
 
 class Running:
-    """A fake service on a free port, in a thread of this process.
+    """Fake service on a free port, in a thread of this process.
 
     Args:
         certificate: A PEM file with a key and its certificate; without it the service uses HTTP.
@@ -322,7 +322,7 @@ class Running:
 
 
 def build_app(service: FakeService) -> FastAPI:
-    """The routes that the client knows."""
+    """Build the application with the routes that the client uses."""
     app = FastAPI()
     _add_sign_in(app, service)
     _add_jobs(app, service)
@@ -571,18 +571,18 @@ def _add_reports(app: FastAPI) -> None:
 
 
 def cut_short() -> Response:
-    """An answer that ends in the middle."""
+    """Return a response that breaks off in the middle."""
     return Response(b'{"id":', headers={"Content-Length": "1000"})
 
 
 def busy(seconds: int = 1, status: int = 503) -> Response:
-    """An answer that says when to come again."""
+    """Return a response with a Retry-After header."""
     headers = {"Retry-After": str(seconds)}
     return problem(status, "Not now", "Too much to do", headers=headers)
 
 
 async def _note(service: FakeService, form: Any) -> str:
-    """Remember what was sent; returns the name of the first file."""
+    """Record the request and return the name of the first file."""
     service.forms.append({name: one for name, one in form.items() if isinstance(one, str)})
     names = [""]
     for part in form.values():

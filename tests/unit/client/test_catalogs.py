@@ -1,4 +1,4 @@
-"""Catalogs: sent once, waited for, downloaded whole or not at all."""
+"""Catalogs: idempotent uploads, waiting and atomic downloads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ UPLOAD = ("POST", "/v1/catalogs")
 
 @dataclass(frozen=True)
 class Files:
-    """Products, and their images."""
+    """Create a products file and a ZIP of images."""
 
     products: Path
     images: Path
@@ -34,7 +34,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture
 def sending(service: FakeService) -> Iterator[Rayon]:
-    """A client that remembers what it sent, as the command line does."""
+    """Return a client that records its uploads, like the command line."""
     with Rayon(service.url, KEY, patience_seconds=2, sent=SentCatalogs()) as client:
         yield client
 
@@ -64,22 +64,18 @@ def test_catalog_is_sent_waited_for_and_downloaded(
         assert done[-1] == told[0].total
 
 
-def test_field_of_tomorrow_is_kept_and_does_not_disturb(
-    client: Rayon, service: FakeService
-) -> None:
+def test_unknown_field_is_kept_in_raw(client: Rayon, service: FakeService) -> None:
     service.add_catalog()
     assert "of_tomorrow" in next(client.catalogs()).raw
 
 
-def test_same_files_are_one_catalog_and_travel_once(
-    sending: Rayon, service: FakeService, files: Files
-) -> None:
+def test_same_files_are_uploaded_once(sending: Rayon, service: FakeService, files: Files) -> None:
     first = sending.catalog(files.products, files.images)
     assert sending.catalog(files.products, files.images).id == first.id
     assert len(service.asked(*UPLOAD)) == 1
 
 
-def test_machine_that_does_not_remember_gets_the_same_catalog(
+def test_client_without_record_gets_the_same_catalog(
     client: Rayon, service: FakeService, files: Files
 ) -> None:
     first = client.catalog(files.products)
@@ -87,7 +83,7 @@ def test_machine_that_does_not_remember_gets_the_same_catalog(
     assert len(service.asked(*UPLOAD)) == 2
 
 
-def test_other_content_or_options_are_another_catalog(
+def test_different_content_or_options_create_another_catalog(
     sending: Rayon, service: FakeService, files: Files
 ) -> None:
     ids = {
@@ -104,7 +100,7 @@ def test_other_content_or_options_are_another_catalog(
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_cancelled_catalog_is_sent_anew(
+def test_cancelled_catalog_is_uploaded_again(
     service: FakeService, files: Files, remembers: bool
 ) -> None:
     sent = SentCatalogs() if remembers else None
@@ -116,13 +112,13 @@ def test_cancelled_catalog_is_sent_anew(
         assert client.catalog(files.products).id == second.id
 
 
-def test_files_that_were_sent_again_are_the_new_catalog(sending: Rayon, files: Files) -> None:
+def test_repeated_upload_replaces_the_recorded_catalog(sending: Rayon, files: Files) -> None:
     sending.catalog(files.products)
     again = sending.catalog(files.products, again=True)
     assert sending.catalog(files.products).id == again.id
 
 
-def test_catalog_of_another_account_is_not_ours(
+def test_catalog_of_another_account_is_not_reused(
     sending: Rayon, service: FakeService, files: Files
 ) -> None:
     first = sending.catalog(files.products)
@@ -131,7 +127,7 @@ def test_catalog_of_another_account_is_not_ours(
     assert sending.catalog(files.products).id != first.id
 
 
-def test_upload_whose_answer_was_lost_is_sent_again_and_kept_once(
+def test_upload_with_a_lost_response_is_resent_and_stored_once(
     client: Rayon, service: FakeService, files: Files
 ) -> None:
     service.lost.append(cut_short())
@@ -140,7 +136,7 @@ def test_upload_whose_answer_was_lost_is_sent_again_and_kept_once(
     assert len(service.catalogs) == 1
 
 
-def test_refused_account_sends_nothing_large(
+def test_refused_account_uploads_no_files(
     client: Rayon, service: FakeService, files: Files
 ) -> None:
     service.faults.append(problem(403, "Not allowed", "Not for you"))
@@ -149,15 +145,13 @@ def test_refused_account_sends_nothing_large(
     assert not service.asked(*UPLOAD)
 
 
-def test_waiting_survives_a_service_that_is_away_for_a_moment(
-    client: Rayon, service: FakeService, files: Files
-) -> None:
+def test_waiting_survives_a_short_outage(client: Rayon, service: FakeService, files: Files) -> None:
     catalog = client.catalog(files.products)
     service.faults.extend([Response(status_code=502), cut_short(), Response(status_code=503)])
     assert catalog.wait().is_whole
 
 
-def test_waiting_may_have_an_end(client: Rayon, service: FakeService, files: Files) -> None:
+def test_waiting_can_time_out(client: Rayon, service: FakeService, files: Files) -> None:
     service.polls = 1000
     assert client.catalog(files.products).wait(seconds=0).status == "validating"
 
@@ -169,7 +163,7 @@ def test_failed_rows_are_retried(client: Rayon, service: FakeService, files: Fil
     assert ended.retry().wait().is_whole
 
 
-def test_download_that_breaks_leaves_the_old_file(
+def test_broken_download_keeps_the_old_file(
     service: FakeService, files: Files, tmp_path: Path
 ) -> None:
     out = tmp_path / "out" / "results.csv"
@@ -184,7 +178,7 @@ def test_download_that_breaks_leaves_the_old_file(
     assert out.read_text() == "old"
 
 
-def test_results_go_through_a_link_and_into_a_device(
+def test_results_are_written_through_links_and_to_devices(
     client: Rayon, service: FakeService, files: Files, tmp_path: Path
 ) -> None:
     catalog: Catalog = client.catalog(files.products)

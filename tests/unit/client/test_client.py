@@ -1,4 +1,4 @@
-"""`Rayon`: products, lists, errors, and what is tried again."""
+"""`Rayon`: products, lists, errors and retries."""
 
 import io
 import socket
@@ -27,13 +27,13 @@ IMAGE = b"\xff\xd8 an image"
 
 
 class Pipe(io.BytesIO):
-    """A file that can be read only once."""
+    """File that can be read only once."""
 
     def seekable(self) -> bool:
         return False
 
 
-def test_product_gets_its_category(client: Rayon, service: FakeService) -> None:
+def test_product_is_classified(client: Rayon, service: FakeService) -> None:
     answer = client.classify("Piscine gonflable", "Pour enfants", model="text", release="2")
     assert (answer.prdtypecode, answer.category) == (2583, "Piscine et accessoires")
     assert answer.confidence == answer.top[0].probability == 0.97
@@ -60,14 +60,14 @@ def test_image_may_be_a_path_bytes_or_a_file(
     assert service.bodies == [sha256(IMAGE).hexdigest()]
 
 
-def test_product_without_an_answer_is_an_error(client: Rayon, service: FakeService) -> None:
+def test_failed_job_raises_an_error(client: Rayon, service: FakeService) -> None:
     service.failing_jobs = True
     with pytest.raises(Failed, match="cannot be read") as caught:
         client.classify("Piscine")
     assert (caught.value.code, caught.value.job_id) == ("image_unreadable", *service.jobs)
 
 
-def test_waiting_ends_and_the_job_goes_on(client: Rayon, service: FakeService) -> None:
+def test_waiting_times_out_while_the_job_continues(client: Rayon, service: FakeService) -> None:
     service.slow_jobs = True
     with pytest.raises(Unfinished) as caught:
         client.classify("Piscine", wait_seconds=0.3)
@@ -75,14 +75,14 @@ def test_waiting_ends_and_the_job_goes_on(client: Rayon, service: FakeService) -
     assert client.cancel(caught.value.job_id).status == "cancelled"
 
 
-def test_jobs_go_on_over_pages(client: Rayon, service: FakeService) -> None:
+def test_jobs_are_listed_across_pages(client: Rayon, service: FakeService) -> None:
     ids = [service.add_job()["id"] for _ in range(5)]
     service.add_job(status="failed")
     assert [job.id for job in client.jobs(status="done")] == ids
     assert len(service.asked("GET", "/v1/jobs")) == 3
 
 
-def test_lists_are_records(client: Rayon) -> None:
+def test_lists_return_records(client: Rayon) -> None:
     assert [one.category for one in client.categories()] == ["Piscine et accessoires"]
     assert client.releases()[0].aliases == ("champion",)
     assert client.queues().items[0].waiting == 2
@@ -93,7 +93,7 @@ def test_lists_are_records(client: Rayon) -> None:
     ("status", "kind"),
     [(401, SignedOut), (403, Refused), (404, Refused), (409, Refused), (500, Unreachable)],
 )
-def test_status_decides_the_error(
+def test_status_determines_the_error(
     client: Rayon, service: FakeService, status: int, kind: type[RayonError]
 ) -> None:
     service.faults.append(problem(status, "No", "Not like this"))
@@ -114,9 +114,7 @@ def test_refused_has_the_fields_of_the_problem_document(
     assert refused.errors == (FieldError("designation", "must not be empty"),)
 
 
-def test_limit_that_lasts_longer_than_our_patience_is_told(
-    client: Rayon, service: FakeService
-) -> None:
+def test_limit_longer_than_the_patience_is_raised(client: Rayon, service: FakeService) -> None:
     service.faults.append(busy(3600, status=429))
     with pytest.raises(Limited) as caught:
         client.whoami()
@@ -124,7 +122,7 @@ def test_limit_that_lasts_longer_than_our_patience_is_told(
 
 
 @pytest.mark.parametrize("fault", [busy(1), busy(1, status=429), cut_short()])
-def test_job_whose_answer_was_lost_is_sent_again_and_kept_once(
+def test_job_with_a_lost_response_is_resent_and_stored_once(
     service: FakeService, fault: Response
 ) -> None:
     pauses: list[float] = []
@@ -143,13 +141,13 @@ def test_job_whose_answer_was_lost_is_sent_again_and_kept_once(
         assert pauses[1] == 1
 
 
-def test_two_equal_products_are_two_jobs(client: Rayon, service: FakeService) -> None:
+def test_equal_products_create_separate_jobs(client: Rayon, service: FakeService) -> None:
     client.submit("Piscine")
     client.submit("Piscine")
     assert len(service.jobs) == 2
 
 
-def test_address_where_nobody_answers_is_given_up_soon() -> None:
+def test_unreachable_address_fails_quickly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with Rayon(f"http://127.0.0.1:{port}", KEY) as client, pytest.raises(Unreachable) as caught:
@@ -157,20 +155,20 @@ def test_address_where_nobody_answers_is_given_up_soon() -> None:
     assert str(port) in str(caught.value)
 
 
-def test_page_of_something_else_is_no_answer(client: Rayon, service: FakeService) -> None:
+def test_response_of_another_server_is_an_error(client: Rayon, service: FakeService) -> None:
     service.faults.append(HTMLResponse("<h1>Welcome to the hotel</h1>"))
-    with pytest.raises(Unreachable, match="not as Rayon does"):
+    with pytest.raises(Unreachable, match="not from a Rayon service"):
         client.whoami()
 
 
 def test_credentials_do_not_follow_a_redirect(client: Rayon, service: FakeService) -> None:
     service.faults.append(RedirectResponse(f"{service.url}/elsewhere"))
-    with pytest.raises(Unreachable, match="points to"):
+    with pytest.raises(Unreachable, match="redirects to"):
         client.whoami()
     assert not service.asked("GET", "/elsewhere")
 
 
-def test_environment_names_address_and_key(
+def test_environment_provides_address_and_key(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAYON_URL", service.url + "/")
@@ -179,7 +177,7 @@ def test_environment_names_address_and_key(
         assert client.whoami().username == "amelie"
 
 
-def test_token_of_ones_own_is_used_as_it_is(service: FakeService) -> None:
+def test_supplied_token_is_sent_unchanged(service: FakeService) -> None:
     with Rayon(service.url, token=service.new_tokens().access_token) as client:
         client.whoami()
         service.expire()
@@ -189,23 +187,23 @@ def test_token_of_ones_own_is_used_as_it_is(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://rayon", "http://", "rayon"])
-def test_address_must_be_one(url: str) -> None:
-    with pytest.raises(RayonError, match="Expected an address"):
+def test_invalid_url_is_rejected(url: str) -> None:
+    with pytest.raises(RayonError, match="Expected a URL"):
         Rayon(url, KEY)
 
 
-def test_nobody_signed_in_says_what_to_do(service: FakeService) -> None:
+def test_missing_sign_in_names_the_login_command(service: FakeService) -> None:
     with pytest.raises(SignedOut, match="rayon login"):
         Rayon(service.url)
 
 
-def test_label_is_told_and_taken_back(client: Rayon, service: FakeService) -> None:
+def test_label_is_recorded_and_removed(client: Rayon, service: FakeService) -> None:
     job_id = service.add_job()["id"]
     assert client.label(job_id, 2583).label == 2583
     assert client.label(job_id, None).label is None
 
 
-def test_label_is_sent_again_when_the_service_was_busy(client: Rayon, service: FakeService) -> None:
+def test_label_is_retried_while_the_service_is_busy(client: Rayon, service: FakeService) -> None:
     job_id = service.add_job()["id"]
     client.whoami()
     service.faults.append(busy(0))

@@ -1,4 +1,4 @@
-"""The command line: what it answers, where, and how it ends."""
+"""Output, streams and exit codes of the command line."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run() -> Run:
-    """Run a command as a person types it."""
+    """Return a function that runs a command line as a user types it."""
 
     def run(command: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(build_app(), shlex.split(command), input=stdin)
@@ -47,7 +47,7 @@ def test_login_reads_the_password_from_stdin(run: Run, service: FakeService) -> 
     assert json.loads(run("whoami --json").stdout)["url"] == service.url
 
 
-def test_login_asks_for_what_it_needs(
+def test_login_prompts_for_username_and_password(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "is_terminal", lambda: True)
@@ -56,7 +56,7 @@ def test_login_asks_for_what_it_needs(
     assert PASSWORD not in ended.output
 
 
-def test_login_takes_an_api_key(run: Run, service: FakeService, saved: SavedSignIns) -> None:
+def test_login_accepts_an_api_key(run: Run, service: FakeService, saved: SavedSignIns) -> None:
     ended = run(f"login --url {service.url} --api-key --password-stdin", f"{KEY}\n")
     assert ended.exit_code == 0
     assert run("whoami").exit_code == 0
@@ -64,17 +64,17 @@ def test_login_takes_an_api_key(run: Run, service: FakeService, saved: SavedSign
     assert saved.find(service.url) is None
 
 
-def test_login_warns_before_a_password_travels_in_the_open(run: Run) -> None:
+def test_login_warns_about_an_unencrypted_connection(run: Run) -> None:
     ended = run("login --url http://rayon.invalid -u amelie --password-stdin", PASSWORD)
     assert "not encrypted" in ended.stderr
     assert ended.exit_code == 5
 
 
 @pytest.mark.parametrize("command", ["login", "login -u amelie"])
-def test_login_without_a_terminal_says_how(run: Run, command: str) -> None:
+def test_login_without_a_terminal_names_the_option(run: Run, command: str) -> None:
     ended = run(command)
     assert ended.exit_code == 2
-    assert "no terminal to ask" in " ".join(ended.stderr.replace("│", "").split())
+    assert "no terminal to prompt" in " ".join(ended.stderr.replace("│", "").split())
 
 
 @pytest.mark.usefixtures("signed_in")
@@ -88,13 +88,13 @@ def test_logout_ends_the_session(run: Run, service: FakeService) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_logout_forgets_also_when_the_service_is_away(
+def test_logout_deletes_credentials_even_if_the_service_fails(
     run: Run, service: FakeService, saved: SavedSignIns
 ) -> None:
     service.faults.append(problem(500, "Broken", "Broken"))
     ended = run("logout")
     assert ended.exit_code == 0
-    assert "ends by itself" in ended.stderr
+    assert "expires by itself" in ended.stderr
     assert saved.find(service.url) is None
 
 
@@ -102,7 +102,7 @@ def test_logout_forgets_also_when_the_service_is_away(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_classify_answers_a_pipe_with_one_line(run: Run, tmp_path: Path) -> None:
+def test_classify_writes_one_line_to_a_pipe(run: Run, tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8")
     ended = run(f"classify 'Piscine gonflable' --image {photo}")
@@ -110,7 +110,7 @@ def test_classify_answers_a_pipe_with_one_line(run: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_classify_answers_a_terminal_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classify_writes_sentences_to_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     lines = run("classify Piscine").stdout.splitlines()
@@ -118,12 +118,12 @@ def test_classify_answers_a_terminal_in_words(run: Run, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_classify_gives_the_job_as_json(run: Run, service: FakeService) -> None:
+def test_classify_writes_the_job_as_json(run: Run, service: FakeService) -> None:
     assert json.loads(run("classify Piscine --json").stdout) == next(iter(service.jobs.values()))
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_classify_without_an_answer_ends_with_1(run: Run, service: FakeService) -> None:
+def test_classify_without_an_answer_exits_with_1(run: Run, service: FakeService) -> None:
     service.failing_jobs = True
     ended = run("classify Piscine")
     assert (ended.exit_code, ended.stdout) == (1, "")
@@ -132,7 +132,9 @@ def test_classify_without_an_answer_ends_with_1(run: Run, service: FakeService) 
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_classify_that_takes_too_long_says_how_to_ask_later(run: Run, service: FakeService) -> None:
+def test_classify_that_times_out_prints_the_command_to_check_later(
+    run: Run, service: FakeService
+) -> None:
     service.slow_jobs = True
     ended = run("classify Piscine --wait 0.2")
     assert ended.exit_code == 5
@@ -161,19 +163,20 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, service: FakeService) -> 
         ("categories", "2583\tPiscine et accessoires"),
         (
             "queues",
-            "text.interactive\t2\t1\t1 min 5 s\t3.2\t2, 1 deaf\ntraining\t0\t0\t\t0.0\tmissing",
+            "text.interactive\t2\t1\t1 min 5 s\t3.2\t2, 1 not consuming\n"
+            "training\t0\t0\t\t0.0\tmissing",
         ),
     ],
 )
-def test_lists_are_lines_for_a_pipe(run: Run, command: str, line: str) -> None:
+def test_lists_are_tab_separated_in_a_pipe(run: Run, command: str, line: str) -> None:
     assert run(command).stdout == line + "\n"
     assert json.loads(run(f"{command} --json").stdout)
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_releases_show_what_serves(run: Run) -> None:
-    version, serves, _, figures, said = run("releases").stdout.rstrip("\n").split("\t")
-    assert (version, serves, figures, said) == (
+def test_releases_show_the_champion(run: Run) -> None:
+    version, alias, _, figures, description = run("releases").stdout.rstrip("\n").split("\t")
+    assert (version, alias, figures, description) == (
         "3",
         "champion",
         "fusion_f1 0.821",
@@ -185,19 +188,19 @@ def test_releases_show_what_serves(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_queues_mark_what_needs_a_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queues_mark_workers_that_need_attention(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     shown = run("queues").stdout
-    assert "2, 1 deaf" in shown
+    assert "2, 1 not consuming" in shown
     assert "missing" in shown
-    assert "text@a:1 is deaf: it does not ask for work" in shown
+    assert "text@a:1 is connected but not consuming" in shown
     assert "3 jobs unfinished, 40 rows to feed, 1 workers" in shown
 
 
 @pytest.mark.usefixtures("signed_in")
 @pytest.mark.parametrize("terminal", [True, False])
-def test_queues_are_watched_until_ctrl_c(
+def test_watched_queues_refresh_until_ctrl_c(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     def third_time(seconds: float) -> None:
@@ -211,12 +214,12 @@ def test_queues_are_watched_until_ctrl_c(
     ended = run("queues --watch 0.5")
     assert ended.exit_code == 130
     assert service.looks == 3
-    # A pipe gets every look; a terminal is drawn over, and once more at the end.
+    # A pipe receives every refresh; a terminal is redrawn, and once more at the end.
     assert ended.stdout.count("text.interactive") == (4 if terminal else 3)
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_watched_queues_as_json_are_nothing_but_json(
+def test_watched_queues_as_json_print_only_json(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def second_time(_seconds: float) -> None:
@@ -231,7 +234,7 @@ def test_watched_queues_as_json_are_nothing_but_json(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_report_is_the_newest_or_the_one_that_is_named(run: Run, tmp_path: Path) -> None:
+def test_report_defaults_to_the_newest_month(run: Run, tmp_path: Path) -> None:
     for command in ("report", "report 2026-10"):
         lines = run(command).stdout.splitlines()
         assert lines[0] == "2026-10: watch. 1 alert raised."
@@ -243,10 +246,10 @@ def test_report_is_the_newest_or_the_one_that_is_named(run: Run, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_report_is_asked_for(run: Run, service: FakeService) -> None:
+def test_report_can_be_requested(run: Run, service: FakeService) -> None:
     ended = run("report 2026-09 --make")
     assert (ended.exit_code, ended.stdout) == (0, "")
-    assert "being made" in ended.stderr
+    assert "Generating 2026-09" in ended.stderr
     assert ("POST", "/v1/reports") in [one[:2] for one in service.requests]
     assert run("report 2026-09").exit_code == 4
 
@@ -274,7 +277,7 @@ def test_dead_letters_are_replayed_and_discarded(run: Run, service: FakeService)
     assert run("dead-letters replay one two").stdout == (
         "one was sent again.\ntwo was sent again.\n"
     )
-    assert run("dead-letters discard three").stdout == "three was thrown away.\n"
+    assert run("dead-letters discard three").stdout == "three was discarded.\n"
     assert not service.letters
     assert run("dead-letters replay one").exit_code == 4
 
@@ -290,17 +293,17 @@ def label_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_labels_of_a_catalog_are_sent(run: Run, service: FakeService, label_file: Path) -> None:
+def test_label_file_is_sent(run: Run, service: FakeService, label_file: Path) -> None:
     service.add_catalog(id="shop", status="finished")
     ended = run(f"labels {label_file} --catalog shop")
-    assert (ended.exit_code, ended.stdout) == (0, "3 rows, 3 labels taken, 0 rejected\n")
+    assert (ended.exit_code, ended.stdout) == (0, "3 rows, 3 labels recorded, 0 rejected\n")
     assert service.bodies == [hashlib.sha256(label_file.read_bytes()).hexdigest()]
     assert json.loads(run(f"labels {label_file} --catalog shop --json").stdout)["taken"] == 3
     assert run(f"labels {label_file} --catalog nowhere").exit_code == 4
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_rejected_labels_are_told_with_the_reason(
+def test_rejected_labels_are_listed_with_the_reason(
     run: Run, service: FakeService, label_file: Path
 ) -> None:
     service.add_catalog(id="shop", status="finished")
@@ -308,7 +311,7 @@ def test_rejected_labels_are_told_with_the_reason(
     service.labels |= {"taken": 1, "skipped": 1, "rejected": 7, "problems": [problem_] * 7}
     ended = run(f"labels {label_file} --catalog shop")
     assert ended.exit_code == 1
-    assert "1 labels taken, 7 rejected, 1 without a code" in ended.stdout
+    assert "1 labels recorded, 7 rejected, 1 without a code" in ended.stdout
     assert ended.stdout.count("row 2, prdtypecode: No code") == 5
     assert "and 2 more" in ended.stdout
 
@@ -326,7 +329,7 @@ def test_reviews_are_listed(run: Run, service: FakeService) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_truth_is_asked_for_one_review_after_the_other(
+def test_reviews_are_labelled_one_after_the_other(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "is_terminal", lambda: True)
@@ -351,7 +354,7 @@ def test_truth_is_asked_for_one_review_after_the_other(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_code_as_small_as_a_number_of_the_list_is_a_code(
+def test_category_code_takes_precedence_over_list_position(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "is_terminal", lambda: True)
@@ -364,7 +367,7 @@ def test_code_as_small_as_a_number_of_the_list_is_a_code(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_catalog_ends_with_a_file_of_answers(
+def test_catalog_writes_a_file_of_answers(
     run: Run, service: FakeService, products: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.csv"
@@ -377,9 +380,7 @@ def test_catalog_ends_with_a_file_of_answers(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_catalog_as_json_is_nothing_but_json(
-    run: Run, service: FakeService, products: Path
-) -> None:
+def test_catalog_as_json_prints_only_json(run: Run, service: FakeService, products: Path) -> None:
     service.outcome = {"done": 1, "failed": 1, "rejected": 1}
     ended = run(f"catalog {products} --json")
     assert ended.exit_code == 1
@@ -387,7 +388,7 @@ def test_catalog_as_json_is_nothing_but_json(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_catalog_with_bad_rows_says_which_and_what_to_do(
+def test_catalog_with_bad_rows_lists_them_and_the_next_command(
     run: Run, service: FakeService, products: Path, tmp_path: Path
 ) -> None:
     service.outcome = {"done": 90, "failed": 2, "rejected": 8}
@@ -408,9 +409,7 @@ def test_catalog_with_bad_rows_says_which_and_what_to_do(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_dry_run_checks_and_classifies_nothing(
-    run: Run, service: FakeService, products: Path
-) -> None:
+def test_dry_run_checks_without_classifying(run: Run, service: FakeService, products: Path) -> None:
     service.outcome = {"rejected": 1}
     ended = run(f"catalog {products} --dry-run")
     assert ended.exit_code == 1
@@ -420,7 +419,7 @@ def test_dry_run_checks_and_classifies_nothing(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_same_command_goes_on_with_the_same_catalog(
+def test_same_command_resumes_the_same_catalog(
     run: Run, service: FakeService, products: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.csv"
@@ -428,14 +427,14 @@ def test_same_command_goes_on_with_the_same_catalog(
     assert run(f"catalog {products} --out {out}").exit_code == 0
     ended = run(f"catalog {products} --out {out}")
     assert ended.exit_code == 0
-    assert "--again makes a new one" in ended.stderr
+    assert "use --again for a new one" in ended.stderr
     assert len(service.catalogs) == 1
     assert run(f"catalog {products} --again --no-wait").exit_code == 0
     assert len(service.catalogs) == 2
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_interrupted_waiting_prints_the_command_that_goes_on(
+def test_interrupted_waiting_prints_the_resume_command(
     run: Run,
     service: FakeService,
     products: Path,
@@ -465,7 +464,7 @@ def test_catalogs_are_listed_and_cancelled(run: Run, service: FakeService) -> No
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_catalog_that_failed_says_why(run: Run, service: FakeService) -> None:
+def test_failed_catalog_shows_its_error(run: Run, service: FakeService) -> None:
     error = {"code": "columns_missing", "message": "No column `designation`"}
     service.add_catalog(id="bad", status="failed", error=error)
     ended = run("catalog --resume bad")
@@ -473,7 +472,7 @@ def test_catalog_that_failed_says_why(run: Run, service: FakeService) -> None:
     assert "No column `designation` (columns_missing)" in ended.stdout
 
 
-# How a command ends
+# Exit codes
 
 
 @pytest.mark.usefixtures("signed_in")
@@ -487,7 +486,7 @@ def test_catalog_that_failed_says_why(run: Run, service: FakeService) -> None:
         (busy(3600), 5, "Too much to do"),
     ],
 )
-def test_answer_decides_the_exit_code(
+def test_response_determines_the_exit_code(
     run: Run, service: FakeService, answer: object, code: int, said: str
 ) -> None:
     service.faults.append(answer)  # type: ignore[arg-type]
@@ -496,14 +495,14 @@ def test_answer_decides_the_exit_code(
     assert said in ended.stderr
 
 
-def test_unreachable_service_ends_with_5(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_service_exits_with_5(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYON_API_KEY", KEY)
     ended = run(f"categories --url http://127.0.0.1:{free_port()}")
     assert ended.exit_code == 5
     assert "Is the service running" in ended.stderr
 
 
-def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: object) -> None:
+def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in: object) -> None:
     service.sessions.clear()
     assert run("jobs").exit_code == 3
 
@@ -531,12 +530,12 @@ def test_ended_session_ends_with_3(run: Run, service: FakeService, signed_in: ob
         "sing",
     ],
 )
-def test_wrong_usage_ends_with_2(run: Run, command: str) -> None:
+def test_wrong_usage_exits_with_2(run: Run, command: str) -> None:
     assert run(command).exit_code == 2
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_file_that_cannot_be_written_ends_with_2(
+def test_unwritable_file_exits_with_2(
     run: Run, service: FakeService, products: Path, tmp_path: Path
 ) -> None:
     service.add_catalog(id="done", status="finished")
@@ -547,10 +546,10 @@ def test_file_that_cannot_be_written_ends_with_2(
 
 def test_help_documents_the_exit_codes(run: Run) -> None:
     for command in ("--help", "catalog --help"):
-        said = run(command).stdout
-        assert "130 stopped with Ctrl-C" in said
-        assert "5 unreachable, unavailable or busy" in said
+        text = run(command).stdout
+        assert "130 stopped with Ctrl-C" in text
+        assert "5 unreachable, unavailable or busy" in text
 
 
-def test_version_is_told(run: Run) -> None:
+def test_version_option_prints_the_version(run: Run) -> None:
     assert run("--version").stdout == "0.1.0\n"

@@ -7,14 +7,14 @@ from rayon.cli import interrupts
 
 
 class Finalised:
-    """Hears Ctrl-C at the worst moment."""
+    """Object that receives Ctrl-C while it is being finalized."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupt_that_python_loses_is_heard_later() -> None:
+def test_interrupt_discarded_by_python_is_raised_later() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
         interrupts.listen()

@@ -1,4 +1,4 @@
-"""What a person sees of the progress."""
+"""Progress display."""
 
 import io
 from dataclasses import replace
@@ -42,7 +42,7 @@ def screen_on(output: io.StringIO, *, is_terminal: bool) -> Screen:
     return screen
 
 
-def test_rows_are_counted_as_the_service_does() -> None:
+def test_rows_use_the_counts_of_the_service() -> None:
     assert amount(ROWS) == "1,200 of 50,000 rows"
     assert Pace().of(ROWS) == "340 rows/s, 2 min 23 s left"
 
@@ -52,7 +52,7 @@ def test_slow_rate_keeps_its_decimal() -> None:
     assert Pace().of(replace(ROWS, catalog=slow)) == "0.4 rows/s"
 
 
-def test_bytes_are_counted_as_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_counted_while_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     pace = Pace()
     assert amount(BYTES) == "3.1 MB of 20.0 MB"
     assert pace.of(BYTES) == ""
@@ -61,13 +61,13 @@ def test_bytes_are_counted_as_they_leave(monkeypatch: pytest.MonkeyPatch) -> Non
     assert amount(Progress("uploading", 36_000, 36_000)) == "36 kB of 36 kB"
 
 
-def test_nothing_is_claimed_before_it_is_known() -> None:
+def test_unknown_pace_is_not_shown() -> None:
     new = replace(CATALOG, rows_per_second=None, eta_seconds=None)
     told = Progress("validating", 0, 0, new)
     assert (amount(told), Pace().of(told)) == ("", "")
 
 
-def test_terminal_gets_bars() -> None:
+def test_terminal_shows_bars() -> None:
     output = io.StringIO()
     with progress_shown(screen_on(output, is_terminal=True)) as show:
         show(BYTES)
@@ -81,7 +81,7 @@ def test_terminal_gets_bars() -> None:
     assert "2 min 23 s left" in shown
 
 
-def test_log_gets_a_line_when_a_stage_begins_and_not_each_time() -> None:
+def test_log_gets_one_line_per_stage_and_interval() -> None:
     output = io.StringIO()
     with progress_shown(screen_on(output, is_terminal=False)) as show:
         assert isinstance(show, Lines)
@@ -94,16 +94,16 @@ def test_log_gets_a_line_when_a_stage_begins_and_not_each_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.4, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
-def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_are_formatted(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
-def test_names_of_files_cannot_steer_the_terminal() -> None:
+def test_control_characters_are_replaced() -> None:
     assert printable("a\x1b[2Jb\x07\tçœ.csv") == "a�[2Jb��çœ.csv"
 
 
-def test_missing_moment_is_none() -> None:
+def test_missing_time_is_none() -> None:
     assert moment(None) is None

@@ -1,4 +1,4 @@
-"""Tokens on the disk: private, renewed by one at a time, never used twice."""
+"""Saved tokens: private, renewed by one process at a time, never used twice."""
 
 import stat
 import threading
@@ -14,7 +14,9 @@ from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, busy
 REFRESH = ("POST", "/v1/token/refresh")
 
 
-def test_sign_in_is_saved_for_its_owner_only(service: FakeService, signed_in: SavedSignIns) -> None:
+def test_sign_in_file_is_readable_by_its_owner_only(
+    service: FakeService, signed_in: SavedSignIns
+) -> None:
     assert stat.S_IMODE(signed_in.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(signed_in.path.parent.stat().st_mode) == 0o700
     assert PASSWORD not in signed_in.path.read_text()
@@ -23,13 +25,13 @@ def test_sign_in_is_saved_for_its_owner_only(service: FakeService, signed_in: Sa
     assert not service.asked(*REFRESH)
 
 
-def test_wrong_password_keeps_nothing(service: FakeService, saved: SavedSignIns) -> None:
+def test_wrong_password_saves_nothing(service: FakeService, saved: SavedSignIns) -> None:
     with pytest.raises(SignedOut, match="password is not right"):
         sign_in(service.url, USERNAME, "wrong", saved)
     assert saved.find(service.url) is None
 
 
-def test_password_is_sent_once_even_if_the_service_is_busy(
+def test_password_is_not_resent_while_the_service_is_busy(
     service: FakeService, saved: SavedSignIns
 ) -> None:
     service.faults.append(busy())
@@ -38,9 +40,7 @@ def test_password_is_sent_once_even_if_the_service_is_busy(
     assert len(service.asked("POST", "/v1/token")) == 1
 
 
-def test_refused_token_is_renewed_and_the_new_one_saved(
-    service: FakeService, signed_in: SavedSignIns
-) -> None:
+def test_refused_token_is_renewed_and_saved(service: FakeService, signed_in: SavedSignIns) -> None:
     before = signed_in.find()
     service.expire()
     with Rayon() as client:
@@ -53,9 +53,7 @@ def test_refused_token_is_renewed_and_the_new_one_saved(
     assert len(service.bodies) == 1
 
 
-def test_token_near_its_end_is_renewed_before_it_is_used(
-    service: FakeService, saved: SavedSignIns
-) -> None:
+def test_expiring_token_is_renewed_before_use(service: FakeService, saved: SavedSignIns) -> None:
     service.access_seconds = 10
     sign_in(service.url, USERNAME, PASSWORD, saved)
     service.access_seconds = 900
@@ -69,7 +67,7 @@ def test_token_near_its_end_is_renewed_before_it_is_used(
     ]
 
 
-def test_large_upload_begins_with_a_token_that_lasts(
+def test_large_upload_starts_with_a_long_lived_token(
     service: FakeService, signed_in: SavedSignIns
 ) -> None:
     kept = signed_in.find()
@@ -82,7 +80,7 @@ def test_large_upload_begins_with_a_token_that_lasts(
     assert len(service.asked(*REFRESH)) == 1
 
 
-def test_ended_session_is_forgotten(service: FakeService, signed_in: SavedSignIns) -> None:
+def test_expired_session_is_deleted(service: FakeService, signed_in: SavedSignIns) -> None:
     service.sessions.clear()
     with Rayon() as client, pytest.raises(SignedOut, match="rayon login"):
         client.whoami()
@@ -90,7 +88,7 @@ def test_ended_session_is_forgotten(service: FakeService, signed_in: SavedSignIn
     assert signed_in.latest_url() == service.url
 
 
-def test_threads_renew_once(service: FakeService, signed_in: SavedSignIns) -> None:
+def test_concurrent_threads_renew_once(service: FakeService, signed_in: SavedSignIns) -> None:
     service.expire()
     failures: list[Exception] = []
     start = threading.Barrier(6)
@@ -112,7 +110,7 @@ def test_threads_renew_once(service: FakeService, signed_in: SavedSignIns) -> No
     assert len(service.asked(*REFRESH)) == 1
 
 
-def test_renewal_that_the_service_cannot_do_now_keeps_the_session(
+def test_failed_renewal_keeps_the_session(
     service: FakeService, signed_in: SavedSignIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.expire()
@@ -138,8 +136,8 @@ def test_each_address_has_its_own_sign_in(service: FakeService, signed_in: Saved
     ]
 
 
-def test_damaged_file_is_named(saved: SavedSignIns, home: Path) -> None:
+def test_invalid_sign_in_file_is_named(saved: SavedSignIns, home: Path) -> None:
     saved.path.parent.mkdir(parents=True)
     saved.path.write_text("{")
-    with pytest.raises(RayonError, match=r"sign-ins\.json is damaged"):
+    with pytest.raises(RayonError, match=r"sign-ins\.json is not valid JSON"):
         Rayon()

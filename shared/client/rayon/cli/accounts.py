@@ -1,4 +1,4 @@
-"""`rayon login`, `logout`, `whoami`."""
+"""Commands `rayon login`, `rayon logout` and `rayon whoami`."""
 
 import ipaddress
 import sys
@@ -17,38 +17,42 @@ from rayon.sign_in import SavedSignIns
 
 def login(
     url: Url = None,
-    username: Annotated[str | None, Option("--username", "-u", help="Else it is asked.")] = None,
+    username: Annotated[
+        str | None, Option("--username", "-u", help="Account name. Prompts for it by default.")
+    ] = None,
     password_stdin: Annotated[
-        bool, Option("--password-stdin", help="Read the password, or the key, from stdin.")
+        bool, Option("--password-stdin", help="Read the password or API key from stdin.")
     ] = False,
     api_key: Annotated[
         bool, Option("--api-key", help="Sign in with an API key instead of a password.")
     ] = False,
 ) -> None:
-    """Sign in; other commands then use the same address and account.
+    """Sign in; later commands use the same address and account.
 
-    The password is asked without showing it, and not kept: the tokens are, in a file that only you
-    can read. Scripts may set RAYON_URL and RAYON_API_KEY instead, and need not sign in.
+    The password is entered without echo and never stored. Access tokens are stored in a file that
+    only you can read. Scripts can set RAYON_URL and RAYON_API_KEY instead of signing in.
     """
     saved, screen = SavedSignIns(), Screen()
     where = address(url or saved.latest_url())
     if not _is_private(where):
-        screen.say(f"Warning: {where} is not encrypted; others on the way can read what you send.")
+        screen.say(
+            f"Warning: the connection to {where} is not encrypted; others may read what you send."
+        )
     if api_key:
         new = sign_in_with_key(where, _secret("API key", password_stdin), saved)
     else:
-        name = username or _asked("Username")
+        name = username or _prompted("Username")
         new = sign_in(where, name, _secret("Password", password_stdin), saved)
     screen.answer(f"Signed in at {where} as {new.username}.")
 
 
 def logout(url: Url = None) -> None:
-    """End the session, and forget its tokens or key."""
+    """End the session and delete the saved tokens or API key."""
     saved, screen = SavedSignIns(), Screen()
     where = address(url or saved.latest_url())
     sign_in = saved.find(where)
     if sign_in is None:
-        screen.answer(f"Nobody is signed in at {where}.")
+        screen.answer(f"You are not signed in at {where}.")
         return
     if not sign_in.api_key:
         _end_session(where, screen)
@@ -57,7 +61,7 @@ def logout(url: Url = None) -> None:
 
 
 def whoami(url: Url = None, as_json: AsJson = False) -> None:
-    """Say who is signed in, and where."""
+    """Show the signed-in account and the address of the service."""
     screen = Screen()
     with connected(url, screen) as client:
         account = client.whoami()
@@ -72,27 +76,27 @@ def _end_session(url: str, screen: Screen) -> None:
         with connected(url, screen) as client:
             client.sign_out()
     except SignedOut:
-        pass  # It had ended before.
+        pass  # The session had already ended.
     except RayonError as error:
-        screen.say(f"{error} The session there ends by itself.")
+        screen.say(f"{error} The session on the service expires by itself.")
 
 
 def _secret(what: str, from_stdin: bool) -> str:
-    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else _asked(what, hidden=True)
+    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else _prompted(what, hidden=True)
     if not secret:
-        raise BadParameter(f"Expected the {what.lower()}. Received: nothing")
+        raise BadParameter(f"Expected the {what.lower()}. Received an empty line.")
     return secret
 
 
-def _asked(what: str, *, hidden: bool = False) -> str:
+def _prompted(what: str, *, hidden: bool = False) -> str:
     if not is_terminal():
         option = "--password-stdin" if hidden else "--username"
-        raise BadParameter(f"There is no terminal to ask for the {what.lower()}; use {option}.")
+        raise BadParameter(f"There is no terminal to prompt for the {what.lower()}; use {option}.")
     return str(prompt(what, hide_input=hidden, err=True))
 
 
 def is_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Return True if stdin is a terminal, so that the user can be prompted."""
     return sys.stdin.isatty()
 
 

@@ -1,4 +1,4 @@
-"""Shows how far a catalog is: bars on a terminal, else a line now and then. All on stderr."""
+"""Progress of a catalog on stderr: bars on a terminal, otherwise occasional lines."""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from rayon.catalogs import OnProgress, Progress
 from rayon.cli import interrupts
 from rayon.cli.screen import Screen, duration
 
-#: Without a terminal, seconds between two lines.
+#: Interval between two lines without a terminal.
 LINE_SECONDS = 15.0
-#: A rate that was measured for less than this says nothing.
+#: A rate measured over less time than this is not reliable.
 MEASURED_SECONDS = 0.5
 
 WORDS = {
@@ -26,7 +26,7 @@ WORDS = {
 
 @contextmanager
 def progress_shown(screen: Screen) -> Iterator[OnProgress]:
-    """Give what is to be told of the progress; it hears Ctrl-C too."""
+    """Yield the progress callback, which also raises a discarded Ctrl-C."""
     if not screen.errors.is_terminal:
         yield Lines(screen)
         return
@@ -41,7 +41,7 @@ def progress_shown(screen: Screen) -> Iterator[OnProgress]:
 
 
 class Bars:
-    """One bar per stage."""
+    """Progress bars, one per stage."""
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
@@ -50,16 +50,16 @@ class Bars:
 
     @property
     def tasks(self) -> list[Task]:
-        """The bars, in their order."""
+        """Bars in display order."""
         return self._bars.tasks
 
     def __call__(self, progress: Progress) -> None:
-        """Move the bar."""
+        """Update the bar of the current stage."""
         interrupts.require_none()
         task = self._tasks.get(progress.stage)
         if task is None:
             for ended in self._tasks.values():
-                # Some stages never say how long they are; their bars would move for ever.
+                # A stage without a known total would leave its bar moving forever.
                 self._bars.update(ended, total=1, completed=1, pace="")
             task = self._bars.add_task(WORDS[progress.stage], total=None, amount="", pace="")
             self._tasks[progress.stage] = task
@@ -73,35 +73,35 @@ class Bars:
 
 
 class Lines:
-    """A line when a stage begins, and every few seconds."""
+    """Progress lines: one when a stage begins, then one every few seconds."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._pace = Pace()
         self._stage = ""
-        self._told_at = 0.0
+        self._printed_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line if it is time to."""
+        """Print a line if one is due."""
         interrupts.require_none()
         now = time.monotonic()
         pace = self._pace.of(progress)
-        if progress.stage == self._stage and now < self._told_at + LINE_SECONDS:
+        if progress.stage == self._stage and now < self._printed_at + LINE_SECONDS:
             return
-        self._stage, self._told_at = progress.stage, now
+        self._stage, self._printed_at = progress.stage, now
         parts = ", ".join(part for part in (amount(progress), pace) if part)
         self._screen.say(": ".join(part for part in (WORDS[progress.stage], parts) if part))
 
 
 class Pace:
-    """How fast it goes and how long it takes: for rows as the service says, for bytes measured."""
+    """Rate and remaining time: reported by the service for rows, measured for bytes."""
 
     def __init__(self) -> None:
         self._stage = ""
         self._began_at = 0.0
 
     def of(self, progress: Progress) -> str:
-        """Such as `340 rows/s, 2 min 5 s left`."""
+        """Describe the pace, such as `340 rows/s, 2 min 5 s left`."""
         if progress.stage != self._stage:
             self._stage, self._began_at = progress.stage, time.monotonic()
         if progress.catalog is None:
@@ -115,7 +115,7 @@ class Pace:
 
 
 def amount(progress: Progress) -> str:
-    """Such as `1,200 of 50,000 rows` or `3.1 MB of 20.0 MB`."""
+    """Describe the amount, such as `1,200 of 50,000 rows` or `3.1 MB of 20.0 MB`."""
     if progress.catalog is None:
         return f"{size(progress.done)} of {size(progress.total)}"
     if not progress.total:
@@ -124,5 +124,5 @@ def amount(progress: Progress) -> str:
 
 
 def size(count: float) -> str:
-    """Such as `36 kB` or `3.1 MB`."""
+    """Format a number of bytes, such as `36 kB` or `3.1 MB`."""
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -1,6 +1,6 @@
-"""`rayon catalog` and `rayon catalogs`.
+"""Commands `rayon catalog` and `rayon catalogs`.
 
-A catalog goes on whether or not somebody waits for it; so waiting can be stopped and resumed.
+A catalog runs on the service independently of the command, so waiting can be stopped and resumed.
 """
 
 import csv
@@ -24,13 +24,13 @@ from rayon.cli.screen import Screen, duration
 from rayon.client import Rayon
 from rayon.errors import RayonError
 
-#: So many rejected rows, or names of images, are shown; files have all.
+#: Number of rejected rows or image names to show; the files have all of them.
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where a catalog's answers go, and how the command that asks for them again is written."""
+    """Destinations of a catalog's results, and the options to repeat in a printed command."""
 
     out: Path | None
     errors: Path | None
@@ -38,7 +38,7 @@ class Wanted:
     url: str | None
 
     def command(self, catalog: Catalog, *more: str) -> str:
-        """The command that goes on with a catalog."""
+        """Return the command that resumes a catalog."""
         words = ["rayon", "catalog", "--resume", catalog.id, *more]
         words += ["--out", str(self.out)] if self.out else []
         words += ["--errors", str(self.errors)] if self.errors else []
@@ -50,53 +50,61 @@ class Wanted:
 def catalog(
     products: Annotated[
         Path | None,
-        Argument(exists=True, dir_okay=False, readable=True, help="CSV, TSV or JSON Lines."),
+        Argument(
+            exists=True, dir_okay=False, readable=True, help="Products as CSV, TSV or JSON Lines."
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        Option("--images", exists=True, dir_okay=False, readable=True, help="ZIP of images."),
+        Option(
+            "--images", exists=True, dir_okay=False, readable=True, help="ZIP file with the images."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, Option("--out", "-o", dir_okay=False, help="Where the answers go, as CSV.")
+        Path | None,
+        Option("--out", "-o", dir_okay=False, help="Write the answers to this CSV file."),
     ] = None,
     errors: Annotated[
         Path | None,
-        Option("--errors", dir_okay=False, help="Where rejected rows go, with the reason."),
+        Option("--errors", dir_okay=False, help="Write the rejected rows to this CSV file."),
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only check the rows.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Check the rows without classifying.")
+    ] = False,
     model: Model = "fusion",
     release: ReleaseName = "champion",
     resume: Annotated[
-        str | None, Option("--resume", metavar="ID", help="Go on waiting for this catalog.")
+        str | None, Option("--resume", metavar="ID", help="Wait for this catalog.")
     ] = None,
     retry: Annotated[
-        bool, Option("--retry", help="With --resume: classify the rows that failed again.")
+        bool, Option("--retry", help="With --resume: classify the failed rows again.")
     ] = False,
     again: Annotated[
-        bool, Option("--again", help="Make a new catalog, even of files that were sent before.")
+        bool, Option("--again", help="Create a new catalog even if the files were sent before.")
     ] = False,
-    no_wait: Annotated[bool, Option("--no-wait", help="Send the files and end.")] = False,
+    no_wait: Annotated[bool, Option("--no-wait", help="Send the files and exit.")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Classify many products: send a file, watch the progress, get the file with the answers.
+    """Classify many products: upload a file, watch the progress, download the answers.
 
-    Columns: designation, description, image; or those of the Rakuten challenge. Ctrl-C stops the
-    waiting, not the catalog. The same command on the same files goes on with the same catalog.
+    Columns: designation, description, image; or those of the Rakuten challenge. Ctrl-C stops
+    waiting but does not cancel the catalog. Repeating the command with the same files resumes the
+    same catalog.
     """
     if (products is None) == (resume is None):
-        raise BadParameter("Give a file of products, or --resume and the id of a catalog.")
+        raise BadParameter("Expected either a file of products or --resume ID.")
     if resume and (images or dry_run or again):
-        raise BadParameter("--images, --dry-run and --again are for new catalogs.")
+        raise BadParameter("--images, --dry-run and --again cannot be combined with --resume.")
     if retry and not resume:
-        raise BadParameter("--retry needs --resume and the id of a catalog.")
+        raise BadParameter("--retry requires --resume ID.")
     wanted, screen = Wanted(_place(out), _place(errors), as_json, url), Screen()
     with connected(url, screen) as client:
         if resume:
             found = client.find_catalog(resume)
             found = found.retry() if retry else found
         else:
-            assert products is not None  # noqa: S101 - for the type; see above
+            assert products is not None  # noqa: S101 - narrows the type; checked above
             order = _Order(products, images, model, release, dry_run, again)
             found = _sent(client, order, screen)
         if no_wait:
@@ -110,7 +118,7 @@ def catalog(
 
 
 def catalogs(
-    limit: Annotated[int, Option("--limit", "-n", min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, Option("--limit", "-n", min=1, help="Maximum number of catalogs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -127,7 +135,7 @@ def catalogs(
 
 @dataclass(frozen=True)
 class _Order:
-    """What is to be classified, and how."""
+    """Files and options of a new catalog."""
 
     products: Path
     images: Path | None
@@ -150,10 +158,14 @@ def _sent(client: Rayon, order: _Order, screen: Screen) -> Catalog:
                 on_progress=show,
             )
     except KeyboardInterrupt:
-        screen.say("\nStopped before everything was sent. The same command begins again.")
+        screen.say(
+            "\nStopped before the upload was complete. Repeat the command to start it again."
+        )
         raise
     if found.is_final:
-        screen.say(f"These files were sent before, as catalog {found.id}; --again makes a new one.")
+        screen.say(
+            f"These files were sent before as catalog {found.id}; use --again for a new one."
+        )
     return found
 
 
@@ -164,13 +176,13 @@ def _waited(catalog: Catalog, screen: Screen) -> Catalog:
 
 @contextmanager
 def _resumable(catalog: Catalog, wanted: Wanted, screen: Screen) -> Iterator[None]:
-    """Whatever stops the waiting, say how to go on with it."""
+    """Print the command that resumes the catalog if the block is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, RayonError, OSError) as stop:
         if isinstance(stop, KeyboardInterrupt):
-            screen.say("\nStopped waiting; the catalog goes on.")
-        screen.say(f"To go on with it:\n  {wanted.command(catalog)}")
+            screen.say("\nStopped waiting; the catalog continues.")
+        screen.say(f"To resume:\n  {wanted.command(catalog)}")
         raise
 
 
@@ -199,7 +211,7 @@ def _report(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
     _report_images(catalog, screen)
     _report_rejected(catalog, wanted, screen)
     if catalog.counts.failed:
-        screen.answer(f"To try the rows that failed again: {wanted.command(catalog, '--retry')}")
+        screen.answer(f"To retry the failed rows: {wanted.command(catalog, '--retry')}")
     if catalog.status == "failed" or catalog.dry_run:
         return
     if wanted.out:
@@ -225,9 +237,11 @@ def _summary(catalog: Catalog) -> str:
 
 def _report_images(catalog: Catalog, screen: Screen) -> None:
     if catalog.unmatched_images:
-        screen.say(f"Not in the ZIP, so classified by text: {_some(catalog.unmatched_images)}")
+        screen.say(
+            f"Missing from the ZIP, classified by text only: {_some(catalog.unmatched_images)}"
+        )
     if catalog.unused_images:
-        screen.say(f"In the ZIP, but of no row: {_some(catalog.unused_images)}")
+        screen.say(f"In the ZIP but not named by any row: {_some(catalog.unused_images)}")
 
 
 def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
@@ -243,7 +257,7 @@ def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
                 where = ", ".join(filter(None, (f"row {row.get('row')}", row.get("column"))))
                 screen.answer(f"  {where}: {row.get('reason')}")
     if catalog.counts.rejected > SHOWN:
-        screen.answer(f"All of them: {wanted.command(catalog)} --errors errors.csv")
+        screen.answer(f"To get all rejected rows: {wanted.command(catalog)} --errors errors.csv")
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -266,7 +280,7 @@ def _row(found: Catalog) -> tuple[object, ...]:
 
 
 def _place(path: Path | None) -> Path | None:
-    """A place to write to; better refused now than after hours of classifying."""
+    """Check the folder of an output file before hours of classifying, not after."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise BadParameter(f"{path.absolute().parent} is no folder.")
+        raise BadParameter(f"Expected an existing folder. Received: {path.absolute().parent}")
     return path

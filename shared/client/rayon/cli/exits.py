@@ -1,4 +1,4 @@
-"""How a command ends: one code per kind of end, and a sentence that says what to do next."""
+"""Exit codes of the commands and the advice printed after an error."""
 
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ DONE, INCOMPLETE, USAGE, SIGNED_OUT, REFUSED, UNREACHABLE = range(6)
 EPILOG = """
 Exit codes, for scripts:
 
-- 0 done
+- 0 success
 - 1 some rows failed or were rejected, or there is no answer
 - 2 wrong usage, or a file that cannot be read or written
 - 3 not signed in
@@ -32,7 +32,7 @@ Exit codes, for scripts:
 
 
 class Commands(TyperGroup):
-    """Ends every command that meets an error with its code and in plain words."""
+    """Command group that turns errors into a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -41,13 +41,13 @@ class Commands(TyperGroup):
         except RayonError as error:
             _end(error, exit_code(error))
         except BrokenPipeError:
-            raise  # Whoever reads our output has read enough; Typer ends quietly.
+            raise  # The reader closed the pipe; Typer exits quietly.
         except OSError as error:
             _end(error, USAGE)
 
 
 def exit_code(error: RayonError) -> int:
-    """The code that a script sees."""
+    """Return the exit code for an error."""
     match error:
         case SignedOut():
             return SIGNED_OUT
@@ -64,18 +64,18 @@ def exit_code(error: RayonError) -> int:
 def _end(error: RayonError | OSError, code: int) -> NoReturn:
     screen = Screen()
     screen.say(f"Error: {error}")
-    for line in _more(error):
+    for line in _advice(error):
         screen.say(f"  {line}")
     raise Exit(code)
 
 
-def _more(error: RayonError | OSError) -> list[str]:
-    """Which fields were wrong, and what to do next."""
+def _advice(error: RayonError | OSError) -> list[str]:
+    """Return the invalid fields and the advice for an error, one per line."""
     match error:
         case SignedOut() if "rayon login" not in str(error):
             return ["Sign in with `rayon login`."]
         case Refused(status=403):
-            return ["Your account may not do this; ask an admin."]
+            return ["Your account lacks the permission for this; ask an admin."]
         case Refused(errors=errors):
             return [
                 f"{one.field}: {one.message}" for one in errors if one.message not in str(error)
@@ -83,9 +83,9 @@ def _more(error: RayonError | OSError) -> list[str]:
         case Limited(retry_after=float(seconds)):
             return [f"Try again in {seconds:.0f} s."]
         case Unreachable():
-            return ["Is the service running, and the address right? Try again later."]
+            return ["Is the service running and the URL correct? Try again later."]
         case Unfinished(job_id=job_id):
-            return [f"It goes on; ask later: rayon jobs {job_id}"]
+            return [f"The job continues. Check it later: rayon jobs {job_id}"]
         case Failed(job_id=job_id, code=code):
             return [f"Job {job_id} ended with `{code}`."]
         case _:

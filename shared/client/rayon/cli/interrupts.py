@@ -1,28 +1,28 @@
-"""Ctrl-C, also where Python would lose it.
+"""Reliable handling of Ctrl-C.
 
-An exception that a signal raises while an object is being finalised is printed and forgotten; so
-the signal is remembered, and looked for whenever progress is told.
+Python prints and discards an exception that a signal handler raises while an object is being
+finalized. The signal is therefore recorded and checked whenever progress is reported.
 """
 
 import signal
 import threading
 from types import FrameType
 
-_heard = threading.Event()
+_interrupted = threading.Event()
 
 
 def listen() -> None:
-    """Remember Ctrl-C from now on; it still raises `KeyboardInterrupt`."""
-    signal.signal(signal.SIGINT, _remember)
+    """Record Ctrl-C from now on; it still raises `KeyboardInterrupt`."""
+    signal.signal(signal.SIGINT, _record)
 
 
 def require_none() -> None:
-    """Raise the `KeyboardInterrupt` that was lost, if there was one."""
-    if _heard.is_set():
-        _heard.clear()
+    """Raise `KeyboardInterrupt` if one was recorded but discarded by Python."""
+    if _interrupted.is_set():
+        _interrupted.clear()
         raise KeyboardInterrupt
 
 
-def _remember(_number: int, _frame: FrameType | None) -> None:
-    _heard.set()
+def _record(_number: int, _frame: FrameType | None) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`rayon labels` and `rayon reviews`: people tell the truth."""
+"""Commands `rayon labels` and `rayon reviews`, which record true categories."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from rayon.client import Rayon
 from rayon.errors import Refused
 from rayon.operations import Review
 
-#: So many rejected rows are shown.
+#: Number of rejected rows to show.
 SHOWN = 5
-#: Of a description, so many characters; and of a title in a list.
+#: Characters to show of a description, and of a title in a list.
 DESCRIPTION_CHARACTERS, TITLE_CHARACTERS = 600, 60
-#: So many categories can be chosen by their number.
+#: Number of categories that can be chosen by their position.
 CHOICES = 5
 
 Reason = Literal["random", "uncertain"]
@@ -31,16 +31,19 @@ Reason = Literal["random", "uncertain"]
 def labels(
     file: Annotated[
         Path,
-        Argument(exists=True, dir_okay=False, readable=True, help="CSV, TSV or JSON Lines."),
+        Argument(
+            exists=True, dir_okay=False, readable=True, help="Label file as CSV, TSV or JSON Lines."
+        ),
     ],
-    catalog: Annotated[str, Option("--catalog", metavar="ID", help="Whose rows are labelled.")],
+    catalog: Annotated[str, Option("--catalog", metavar="ID", help="ID of the labelled catalog.")],
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Tell the true categories of a catalog's rows.
+    """Record the true categories of a catalog's rows.
 
-    Columns: prdtypecode, and row, productid or job_id. Rows without a code are skipped; labels that
-    are right are taken, the others listed. The same file again changes nothing.
+    Required columns: prdtypecode, and one of row, productid or job_id. Rows without a code are
+    skipped. Valid labels are recorded and rejected ones are listed. Sending the same file again
+    changes nothing.
     """
     screen = Screen()
     with connected(url, screen) as client:
@@ -48,30 +51,28 @@ def labels(
     if as_json:
         screen.json(report.raw)
     else:
-        _tell(report, screen)
+        _show_report(report, screen)
     raise Exit(INCOMPLETE if report.rejected else DONE)
 
 
 def reviews(
     label: Annotated[
-        bool, Option("--label", "-l", help="Show one after the other, and ask for the truth.")
+        bool, Option("--label", "-l", help="Prompt for the true category of each.")
     ] = False,
-    everything: Annotated[
-        bool, Option("--all", help="Those too that somebody has labelled.")
-    ] = False,
-    reason: Annotated[Reason | None, Option("--reason", help="Only these.")] = None,
-    limit: Annotated[int, Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    everything: Annotated[bool, Option("--all", help="Include answers already labelled.")] = False,
+    reason: Annotated[Reason | None, Option("--reason", help="List only this reason.")] = None,
+    limit: Annotated[int, Option("--limit", "-n", min=1, help="Maximum number of answers.")] = 50,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """List the answers that were chosen for people to look at; for operators.
+    """List the answers selected for human review. Requires the operator role.
 
-    What they say is true gives the F1 of the answers, and the next training learns from it.
+    The labels determine the measured F1 and become training data of the next training.
     """
     if label and (as_json or everything):
-        raise BadParameter("--label goes without --json and --all.")
+        raise BadParameter("--label cannot be combined with --json or --all.")
     if label and not accounts.is_terminal():
-        raise BadParameter("There is no terminal to ask; use `rayon reviews --json` in a script.")
+        raise BadParameter("--label needs a terminal; use `rayon reviews --json` in a script.")
     screen = Screen()
     with connected(url, screen) as client:
         found = client.reviews(labelled=None if everything else False, reason=reason)
@@ -87,30 +88,30 @@ def reviews(
 
 
 def _ask_all(client: Rayon, chosen: Sequence[Review], screen: Screen) -> None:
-    told = 0
+    labelled = 0
     for number, review in enumerate(chosen, start=1):
         screen.answer(f"\n{number} of {len(chosen)}  {review.job_id}  ({review.reason})")
-        said = _ask(client, review, screen)
-        if said == "end":
+        outcome = _ask(client, review, screen)
+        if outcome == "end":
             break
-        told += said == "told"
-    screen.say(f"{told} labelled.")
+        labelled += outcome == "labelled"
+    screen.say(f"{labelled} labelled.")
 
 
-def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["told", "skipped", "end"]:
-    """Show an answer until the truth is told, or left open."""
+def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["labelled", "skipped", "end"]:
+    """Show an answer and prompt until it is labelled or skipped."""
     _show(review, screen)
-    options = "Number, code, Enter to skip, q to end" + (", p for the image" * bool(review.image))
+    options = "Number or code; Enter skips, q quits" + (", p saves the image" * bool(review.image))
     while True:
-        said = prompt(options, default="", show_default=False, err=True).strip().lower()
-        if said in ("", "q"):
-            return "end" if said else "skipped"
-        if said == "p" and review.image:
+        reply = prompt(options, default="", show_default=False, err=True).strip().lower()
+        if reply in ("", "q"):
+            return "end" if reply else "skipped"
+        if reply == "p" and review.image:
             screen.say(f"Image: {_image(client, review)}")
             continue
-        code = _code(review, said)
+        code = _code(review, reply)
         if code is None:
-            screen.say(f"Expected a number of the list, or a code. Received: {said!r}")
+            screen.say(f"Expected a number from the list or a category code. Received: {reply!r}")
             continue
         try:
             client.label(review.job_id, code)
@@ -119,7 +120,7 @@ def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["told", "skip
                 raise
             screen.say(str(error))
             continue
-        return "told"
+        return "labelled"
 
 
 def _show(review: Review, screen: Screen) -> None:
@@ -130,13 +131,13 @@ def _show(review: Review, screen: Screen) -> None:
         screen.answer(f"  {number}  {one.category} ({one.prdtypecode}), {percent(one.probability)}")
 
 
-def _code(review: Review, said: str) -> int | None:
-    """The code that was meant: of the list by its number, or any code."""
-    if not said.isdecimal():
+def _code(review: Review, reply: str) -> int | None:
+    """Return the chosen category code, given by its position in the list or as a code."""
+    if not reply.isdecimal():
         return None
-    number, choices = int(said), _choices(review)
+    number, choices = int(reply), _choices(review)
     known = {one.prdtypecode for one in choices}
-    # A category may have a code as small as a number of the list.
+    # A category code may be as small as a position in the list; the code takes precedence.
     if number in known or not 0 < number <= len(choices):
         return number
     return choices[number - 1].prdtypecode
@@ -151,16 +152,16 @@ def _image(client: Rayon, review: Review) -> Path:
     return client.review_image(review.job_id, folder / "image")
 
 
-def _tell(report: LabelReport, screen: Screen) -> None:
+def _show_report(report: LabelReport, screen: Screen) -> None:
     skipped = f", {report.skipped} without a code" if report.skipped else ""
     screen.answer(
-        f"{report.rows} rows, {report.taken} labels taken, {report.rejected} rejected{skipped}"
+        f"{report.rows} rows, {report.taken} labels recorded, {report.rejected} rejected{skipped}"
     )
     for one in report.problems[:SHOWN]:
         where = f"row {one.row}" + (f", {one.column}" if one.column else "")
         screen.answer(f"  {where}: {one.reason}")
     if report.rejected > SHOWN:
-        screen.answer(f"  and {report.rejected - SHOWN} more; --json lists them")
+        screen.answer(f"  and {report.rejected - SHOWN} more; use --json to list them")
 
 
 def _row(review: Review) -> tuple[object, ...]:

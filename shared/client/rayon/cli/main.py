@@ -1,4 +1,4 @@
-"""Puts the commands together."""
+"""Entry point that assembles the commands."""
 
 import importlib.metadata
 from typing import Annotated
@@ -25,14 +25,14 @@ def main() -> None:
 
 
 def build_app() -> typer.Typer:
-    """All commands, in the order of `rayon --help`."""
+    """Build the application with its commands in the order of `rayon --help`."""
     app = typer.Typer(
         cls=Commands,
         callback=_rayon,
         epilog=EPILOG,
         no_args_is_help=True,
         rich_markup_mode="markdown",
-        # A traceback with boxes is no help to anybody who has to report it.
+        # Plain tracebacks are easier to copy into a bug report.
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -57,7 +57,7 @@ def build_app() -> typer.Typer:
     return app
 
 
-def _say_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(importlib.metadata.version("rayon-client"))
         raise typer.Exit
@@ -67,8 +67,8 @@ def _rayon(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Find the category of a shop's products, with Rayon's service."""
+    """Classify a shop's products with a Rayon service."""

@@ -1,4 +1,4 @@
-"""`rayon categories`, `releases`."""
+"""Commands `rayon categories` and `rayon releases`."""
 
 from rayon.answers import Release
 from rayon.cli.options import AsJson, ReleaseName, Url, connected
@@ -6,7 +6,7 @@ from rayon.cli.screen import Screen
 
 
 def categories(release: ReleaseName = "champion", as_json: AsJson = False, url: Url = None) -> None:
-    """List what can be predicted."""
+    """List the categories that a release can predict."""
     screen = Screen()
     with connected(url, screen) as client:
         found = client.categories(release)

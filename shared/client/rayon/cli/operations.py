@@ -1,4 +1,4 @@
-"""`rayon queues` and `rayon dead-letters`, for operators."""
+"""Commands `rayon queues` and `rayon dead-letters`, for operators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,40 +25,42 @@ COLUMNS = ("queue", "waiting", "running", "oldest", "per second", "workers")
 def queues(
     seconds: Annotated[
         float | None,
-        Argument(min=0.1, metavar="[SECONDS]", help="With --watch: between two looks; else 2."),
+        Argument(min=0.1, metavar="[SECONDS]", help="Refresh interval of --watch. Defaults to 2."),
     ] = None,
-    watch: Annotated[bool, Option("--watch", "-w", help="Show it anew until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, Option("--watch", "-w", help="Refresh the output until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show what waits, what runs and who works.
+    """Show the queues with their waiting and running messages and their workers.
 
-    All messages are counted at one moment. A worker is marked that announces itself and does not
-    ask for work, and a queue that nobody works for.
+    All messages are counted at the same moment. Workers that are connected but not consuming and
+    queues without a worker are marked. Requires the operator role.
     """
     if seconds is not None and not watch:
-        raise BadParameter("SECONDS is for --watch.")
+        raise BadParameter("SECONDS requires --watch.")
     screen = Screen()
     with connected(url, screen) as client:
         if not watch:
-            _give(client.queues(), screen, as_json=as_json)
+            _show(client.queues(), screen, as_json=as_json)
             return
         with _board(screen, as_json=as_json) as board:
             while True:
                 found = client.queues()
                 interrupts.require_none()
                 if board is None:
-                    _give(found, screen, as_json=as_json)
+                    _show(found, screen, as_json=as_json)
                 else:
                     board.update(drawn(found), refresh=True)
                 sleep(seconds or WATCH_SECONDS)
 
 
 def dead_letters_app() -> Typer:
-    """The commands about dead letters; without one they are listed."""
+    """Build the group of dead letter commands; without a command it lists them."""
     app = Typer(
         name="dead-letters",
-        help="List, show, replay or discard messages that were given up.",
+        help="List, show, replay or discard dead letters. Requires the operator role.",
         epilog=EPILOG,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -74,12 +76,16 @@ def dead_letters_app() -> Typer:
 
 
 def list_dead_letters(
-    topic: Annotated[str | None, Option("--topic", help="Only these, such as score_text.")] = None,
-    limit: Annotated[int, Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    topic: Annotated[
+        str | None, Option("--topic", help="List only this topic, such as score_text.")
+    ] = None,
+    limit: Annotated[
+        int, Option("--limit", "-n", min=1, help="Maximum number of dead letters.")
+    ] = 50,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """List messages that were given up, newest first."""
+    """List the dead letters, newest first."""
     screen = Screen()
     with connected(url, screen) as client:
         found = list(islice(client.dead_letters(topic=topic), limit))
@@ -91,12 +97,12 @@ def list_dead_letters(
     )
 
 
-LetterId = Annotated[str, Argument(help="A dead letter.", metavar="ID")]
-LetterIds = Annotated[list[str], Argument(help="Dead letters.", metavar="ID...")]
+LetterId = Annotated[str, Argument(help="ID of a dead letter.", metavar="ID")]
+LetterIds = Annotated[list[str], Argument(help="IDs of dead letters.", metavar="ID...")]
 
 
 def show_dead_letter(letter_id: LetterId, as_json: AsJson = False, url: Url = None) -> None:
-    """Show a message that was given up, with what it carried."""
+    """Show a dead letter and its payload."""
     screen = Screen()
     with connected(url, screen) as client:
         found = client.dead_letter(letter_id)
@@ -112,14 +118,14 @@ def show_dead_letter(letter_id: LetterId, as_json: AsJson = False, url: Url = No
         "deliveries": found.deliveries,
         "release": found.release,
         "catalog": found.catalog_id,
-        "jobs": jobs or f"{len(found.job_ids)}, which are gone",
+        "jobs": jobs or f"{len(found.job_ids)}, since deleted",
     }
-    screen.table(("what", ""), facts.items())
+    screen.table(("field", "value"), facts.items())
     screen.json(found.raw["payload"])
 
 
 def replay_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
-    """Send messages again; their failed jobs are queued once more."""
+    """Send dead letters again and requeue their failed jobs."""
     screen = Screen()
     with connected(url, screen) as client:
         for letter_id in letter_ids:
@@ -128,25 +134,25 @@ def replay_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
 
 
 def discard_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
-    """Throw messages away; their jobs stay as they are."""
+    """Delete dead letters. Their jobs stay failed."""
     screen = Screen()
     with connected(url, screen) as client:
         for letter_id in letter_ids:
             client.discard(letter_id)
-            screen.answer(f"{letter_id} was thrown away.")
+            screen.answer(f"{letter_id} was discarded.")
 
 
 def drawn(found: Queues) -> Group:
-    """What waits and who works, for a terminal; what needs a person is red."""
+    """Render queues and workers for a terminal; rows that need attention are red."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in COLUMNS:
         table.add_column(column, no_wrap=True, justify="left" if column == "queue" else "right")
     for one in (*found.items, found.totals):
         *cells, workers = _queue_row(one)
-        style = "bold" if one is found.totals else "red" if _needs_help(one) else ""
+        style = "bold" if one is found.totals else "red" if _needs_attention(one) else ""
         table.add_row(*(Text(printable(str(cell))) for cell in (*cells, workers)), style=style)
     deaf = [
-        Text(f"{printable(one.name)} is deaf: it does not ask for work", style="red")
+        Text(f"{printable(one.name)} is connected but not consuming", style="red")
         for one in found.workers
         if one.state == "deaf"
     ]
@@ -160,7 +166,7 @@ def _list_without_command(context: Context, url: Url = None) -> None:
 
 @contextmanager
 def _board(screen: Screen, *, as_json: bool) -> Iterator[Live | None]:
-    """A part of the terminal that is drawn anew; none where the output goes elsewhere."""
+    """Yield a live display, or None if the output is no terminal."""
     if as_json or not screen.out.is_terminal:
         yield None
         return
@@ -168,7 +174,7 @@ def _board(screen: Screen, *, as_json: bool) -> Iterator[Live | None]:
         yield live
 
 
-def _give(found: Queues, screen: Screen, *, as_json: bool) -> None:
+def _show(found: Queues, screen: Screen, *, as_json: bool) -> None:
     if as_json:
         screen.json(found.raw)
         return
@@ -191,14 +197,14 @@ def _queue_row(one: Queue) -> tuple[object, ...]:
 
 
 def _workers(one: Queue) -> str:
-    """Such as `2`, `2, 1 deaf` or `missing`."""
+    """Describe the workers, such as `2`, `2, 1 not consuming` or `missing`."""
     deaf = one.workers - one.workers_proven
     if deaf:
-        return f"{one.workers}, {deaf} deaf"
+        return f"{one.workers}, {deaf} not consuming"
     return str(one.workers) if one.workers else "missing"
 
 
-def _needs_help(one: Queue) -> bool:
+def _needs_attention(one: Queue) -> bool:
     return not one.workers_proven or one.workers_proven < one.workers
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the client that they make."""
+"""Options shared by several commands, and the client built from them."""
 
 from typing import Annotated
 
@@ -16,23 +16,21 @@ Url = Annotated[
         "--url",
         envvar="RAYON_URL",
         show_envvar=True,
-        help="Address of the service; else where you signed in last.",
+        help="Address of the service. Defaults to the address of your latest sign-in.",
     ),
 ]
-AsJson = Annotated[bool, Option("--json", help="Write JSON, and nothing else, to stdout.")]
-Model = Annotated[ModelName, Option("--model", help="What to classify by.")]
-ReleaseName = Annotated[
-    str, Option("--release", help="Release of the models, by alias or version.")
-]
-#: A pause that is shorter needs no word.
-NOTICED_SECONDS = 1.0
+AsJson = Annotated[bool, Option("--json", help="Write only JSON to stdout.")]
+Model = Annotated[ModelName, Option("--model", help="Model to classify with.")]
+ReleaseName = Annotated[str, Option("--release", help="Alias or version of the release.")]
+#: Shorter pauses are not reported.
+REPORTED_PAUSE_SECONDS = 1.0
 
 
 def connected(url: str | None, screen: Screen) -> Rayon:
-    """A client for a command; it says so when it has to wait."""
+    """Return a client that reports on stderr when it has to wait."""
 
     def on_pause(seconds: float, error: RayonError) -> None:
-        if seconds >= NOTICED_SECONDS:
-            screen.say(f"{error} Trying again in {seconds:.0f} s.")
+        if seconds >= REPORTED_PAUSE_SECONDS:
+            screen.say(f"{error} Retrying in {seconds:.0f} s.")
 
     return Rayon(url, on_pause=on_pause, sent=SentCatalogs())

@@ -1,4 +1,4 @@
-"""`rayon classify`, `jobs`, `cancel`."""
+"""Commands `rayon classify`, `rayon jobs` and `rayon cancel`."""
 
 from itertools import islice
 from pathlib import Path
@@ -13,16 +13,25 @@ from rayon.cli.screen import Screen, percent
 from rayon.client import Rayon
 from rayon.errors import Failed, Refused, Unfinished
 
-#: So many other categories are shown.
-OTHERS = 2
+#: Number of runner-up categories to show.
+RUNNERS_UP = 2
 
 
 def classify(
-    title: Annotated[str, Argument(help="The product's title.")] = "",
-    description: Annotated[str, Option("--description", "-d", help="Its description.")] = "",
+    title: Annotated[str, Argument(help="Title of the product.")] = "",
+    description: Annotated[
+        str, Option("--description", "-d", help="Description of the product.")
+    ] = "",
     image: Annotated[
         Path | None,
-        Option("--image", "-i", exists=True, dir_okay=False, readable=True, help="Its image."),
+        Option(
+            "--image",
+            "-i",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Image file of the product.",
+        ),
     ] = None,
     model: Model = "fusion",
     release: ReleaseName = "champion",
@@ -30,12 +39,12 @@ def classify(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Find the category of one product.
+    """Classify one product.
 
-    A pipe gets code, category and confidence, separated by tabs.
+    In a pipe the output is code, category and confidence, separated by tabs.
     """
     if not (title.strip() or description.strip() or image):
-        raise BadParameter("Give a title, a description or an image.")
+        raise BadParameter("Expected a title, a description or an image. Received none of them.")
     screen = Screen()
     with connected(url, screen) as client:
         job = client.submit(title, description, image, model=model, release=release)
@@ -45,21 +54,29 @@ def classify(
     if not job.is_final:
         raise Unfinished(f"No answer within {wait:g} s.", job_id=job.id)
     if job.answer is None:
-        code, said = (job.error.code, job.error.message) if job.error else (job.status, job.status)
-        raise Failed(said, job_id=job.id, code=code)
+        code, message = (
+            (job.error.code, job.error.message) if job.error else (job.status, job.status)
+        )
+        raise Failed(message, job_id=job.id, code=code)
     if not as_json:
         _show(job.answer, screen)
 
 
 def jobs(
-    job_id: Annotated[str | None, Argument(help="Show this one.", metavar="[ID]")] = None,
-    status: Annotated[JobStatus | None, Option("--status", help="Only these.")] = None,
-    catalog: Annotated[str | None, Option("--catalog", help="Only those of a catalog.")] = None,
-    limit: Annotated[int, Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    job_id: Annotated[str | None, Argument(help="Show only this job.", metavar="[ID]")] = None,
+    status: Annotated[
+        JobStatus | None, Option("--status", help="List only jobs with this status.")
+    ] = None,
+    catalog: Annotated[
+        str | None, Option("--catalog", help="List only jobs of this catalog.")
+    ] = None,
+    limit: Annotated[
+        int, Option("--limit", "-n", min=1, help="Maximum number of jobs to list.")
+    ] = 50,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """List your jobs, newest first."""
+    """List your jobs, newest first, or show one job."""
     screen = Screen()
     with connected(url, screen) as client:
         if job_id:
@@ -75,9 +92,10 @@ def jobs(
 
 
 def cancel(
-    object_id: Annotated[str, Argument(help="A catalog or a job.", metavar="ID")], url: Url = None
+    object_id: Annotated[str, Argument(help="ID of a catalog or a job.", metavar="ID")],
+    url: Url = None,
 ) -> None:
-    """Stop a catalog or a job; answers that exist stay."""
+    """Cancel a catalog or a job. Existing answers are kept."""
     screen = Screen()
     with connected(url, screen) as client:
         status = _cancel(client, object_id)
@@ -100,15 +118,15 @@ def _show(answer: Answer, screen: Screen) -> None:
         screen.answer(
             f"{answer.category} ({answer.prdtypecode}), {percent(answer.confidence)} sure"
         )
-        others = answer.top[1 : 1 + OTHERS]
-        for other in others:
+        runners_up = answer.top[1 : 1 + RUNNERS_UP]
+        for other in runners_up:
             screen.answer(
                 f"  or {other.category} ({other.prdtypecode}), {percent(other.probability)}"
             )
     else:
         screen.table((), [(answer.prdtypecode, answer.category, answer.confidence)])
     if answer.degraded:
-        screen.say(f"Note: not everything could be used: {answer.degraded}")
+        screen.say(f"Note: the answer does not use every input: {answer.degraded}")
 
 
 def _row(job: Job) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""`rayon report`, for operators."""
+"""Command `rayon report`, for operators."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,32 +16,34 @@ RESULTS = {True: "fires", False: "fine", None: "cannot tell"}
 
 def report(
     month: Annotated[
-        str | None, Argument(metavar="[MONTH]", help="Such as 2026-11; else the newest report.")
+        str | None,
+        Argument(metavar="[MONTH]", help="Month such as 2026-11. Defaults to the newest report."),
     ] = None,
     out: Annotated[
-        Path | None, Option("--out", "-o", help="Write the page, HTML, into this file.")
+        Path | None, Option("--out", "-o", help="Write the report as an HTML page to this file.")
     ] = None,
     make: Annotated[
-        bool, Option("--make", help="Have it made first, or made again; it takes a moment.")
+        bool, Option("--make", help="Generate the report, or generate it again, and exit.")
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show whether a month was good, and why; the page has the rest."""
+    """Show the verdict of a monthly report and the rules behind it.
+
+    Use --out for the complete report as an HTML page. Requires the operator role.
+    """
     screen = Screen()
     if make and month is None:
         raise BadParameter("--make needs a MONTH.")
     with connected(url, screen) as client:
         if make:
             client.request_report(month or "")
-            screen.say(
-                f"The report of {month} is being made. Ask again in a moment, without --make."
-            )
+            screen.say(f"Generating {month}. Read it in a moment with `rayon report {month}`.")
             return
         found = client.report(month or _newest(client))
         if out is not None:
             client.download_report(found.month, out)
-            screen.say(f"The page is in {out}.")
+            screen.say(f"The HTML page was written to {out}.")
     if as_json:
         screen.json(found.raw)
     else:
@@ -51,7 +53,7 @@ def report(
 def _newest(client: Rayon) -> str:
     months = client.reports()
     if not months:
-        raise RayonError("There is no report yet. `rayon report MONTH --make` has one made.")
+        raise RayonError("There is no report yet. Generate one with `rayon report MONTH --make`.")
     return months[0].month
 
 

@@ -1,6 +1,6 @@
-"""What a person or a script sees: answers on stdout, all else on stderr.
+"""Output of the commands: answers on stdout, everything else on stderr.
 
-A terminal gets tables and colours; a pipe gets tab-separated lines, without a heading.
+A terminal receives tables and colours; a pipe receives tab-separated lines without a heading.
 """
 
 import json
@@ -13,27 +13,27 @@ from rich.table import Table
 
 
 class Screen:
-    """Both outputs of a command."""
+    """Standard output and standard error of a command."""
 
     def __init__(self) -> None:
         self.errors = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self.out = Console(markup=False, highlight=False, emoji=False)
 
     def say(self, text: str) -> None:
-        """Tell a person something that is not the answer."""
+        """Print a message to stderr."""
         self.errors.print(printable(text), soft_wrap=True)
 
     def answer(self, text: str) -> None:
-        """Give a part of the answer."""
+        """Print a part of the answer to stdout."""
         self.out.print(printable(text), soft_wrap=True)
 
-    def json(self, said: object) -> None:
-        """Give the whole answer to a script."""
-        sys.stdout.write(json.dumps(said, ensure_ascii=False, indent=1, default=str) + "\n")
+    def json(self, data: object) -> None:
+        """Print the whole answer to stdout as JSON."""
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n")
         sys.stdout.flush()
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Give a list."""
+        """Print a table, or tab-separated lines if stdout is no terminal."""
         lines = [[printable(_cell(cell)) for cell in row] for row in rows]
         if not self.out.is_terminal:
             for line in lines:
@@ -41,7 +41,7 @@ class Screen:
             return
         table = Table(box=None, header_style="bold", pad_edge=False)
         for number, column in enumerate(columns):
-            # The first names the thing, and is copied into the next command.
+            # The first column holds IDs, which users copy into the next command.
             table.add_column(column, no_wrap=number == 0)
         for line in lines:
             table.add_row(*line)
@@ -49,14 +49,14 @@ class Screen:
 
 
 def printable(text: str) -> str:
-    """A text without what could steer a terminal; file names and cells come from anywhere."""
+    """Replace control characters, because file names and cells are untrusted input."""
     return "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
     )
 
 
 def duration(seconds: float) -> str:
-    """Such as `2 h 5 min`, `3 min 20 s`, `8 s`."""
+    """Format a duration, such as `2 h 5 min`, `3 min 20 s` or `8 s`."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     if hours:
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Such as `97 %`."""
+    """Format a share as a percentage, such as `97 %`."""
     return f"{share:.0%}".replace("%", " %")
 
 
