@@ -1,9 +1,10 @@
-"""Checks of a running system, one after the other: each says in a line what it found.
+"""Sequential checks of a running system, each with one line of output.
 
 Signs in with `RAYON_API_KEY`, else as `RAYON_ADMIN_USERNAME` with `RAYON_ADMIN_PASSWORD`.
 """
 
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 
@@ -11,16 +12,16 @@ import httpx
 
 from rayon import Rayon, RayonError
 
-#: Finds something out, and returns it as a short sentence. Raises `Wrong` or what it met.
+#: Returns its finding as a short sentence; raises `Wrong` or the error that occurred.
 Check = Callable[[], str]
 
 
 class Wrong(Exception):
-    """The system answers, and not as it should; the text says what was expected."""
+    """Unexpected answer of the system; the message names what was expected."""
 
 
 def run(checks: Mapping[str, Check]) -> int:
-    """Run all checks, also after one that failed; returns the exit code."""
+    """Run all checks, even after a failure, and return the exit code."""
     failed = 0
     for name, check in checks.items():
         started = time.perf_counter()
@@ -35,7 +36,7 @@ def run(checks: Mapping[str, Check]) -> int:
 
 
 def signed_in(url: str) -> Rayon:
-    """A client of the system, or the end with one line."""
+    """Return a signed-in client, or exit with a one-line message."""
     if os.environ.get("RAYON_API_KEY"):
         return Rayon(url)
     password = os.environ.get("RAYON_ADMIN_PASSWORD")
@@ -43,7 +44,9 @@ def signed_in(url: str) -> Rayon:
         raise SystemExit("Set RAYON_API_KEY, or RAYON_ADMIN_PASSWORD to the first account's.")
     form = {"username": os.environ.get("RAYON_ADMIN_USERNAME", "admin"), "password": password}
     try:
-        answer = httpx.post(f"{url}/v1/token", data=form, timeout=30)
+        answer = httpx.post(
+            f"{url}/v1/token", data=form, timeout=30, verify=ssl.create_default_context()
+        )
     except httpx.HTTPError as error:
         raise SystemExit(f"{url} does not answer: {error}") from None
     if answer.status_code != 200:
@@ -52,6 +55,6 @@ def signed_in(url: str) -> Rayon:
 
 
 def expect(condition: bool, sentence: str) -> None:
-    """Raise `Wrong` unless it holds."""
+    """Raise `Wrong` unless the condition holds."""
     if not condition:
         raise Wrong(sentence)

@@ -1,4 +1,4 @@
-"""A client that sends many jobs at once, signs in again when its token ends, and tries again."""
+"""Concurrent client that renews its sign-in and retries failed requests."""
 
 import asyncio
 import json
@@ -16,16 +16,16 @@ Outcome = TypeVar("Outcome")
 
 #: A job must be final within this time.
 PATIENCE_SECONDS = 300.0
-#: Pause before a request that met a closed door is sent again.
+#: Pause before a failed request is retried.
 RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Product:
-    """What is sent: a title, a description, an image, and the model to classify by.
+    """Product to send: title, description, image and the model to classify with.
 
     Attributes:
-        salt: Written behind the image: equal to the eye, and yet another file.
+        salt: Bytes appended to the image, which make the file unique but not its content.
     """
 
     model: str
@@ -36,14 +36,14 @@ class Product:
 
 
 class Connections:
-    """A connection for each request in flight.
+    """Pool with one connection per request in flight.
 
     A shared pool looks through all of its connections at each request; with 64 of them that costs
     more than the request.
 
     Args:
-        url: What paths begin with.
-        idle_seconds: How long an idle connection is kept; shorter than the server keeps it.
+        url: Base URL.
+        idle_seconds: Lifetime of an idle connection; shorter than the server's.
     """
 
     def __init__(self, url: str, idle_seconds: float = 3.0) -> None:
@@ -61,7 +61,7 @@ class Connections:
             self._free.append(http)
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         for http in self._free:
             await http.aclose()
 
@@ -72,7 +72,7 @@ class Connections:
 
 
 class Client:
-    """One signed-in account of a running system."""
+    """Signed-in account of a running system."""
 
     def __init__(self, url: str) -> None:
         self._http = Connections(url)
@@ -87,7 +87,7 @@ class Client:
         await self._http.aclose()
 
     async def submit(self, product: Product) -> dict[str, Any]:
-        """Send a product; returns the job."""
+        """Send a product and return its job."""
         form = {name: str(getattr(product, name)) for name in ("model", "designation")}
         form["description"] = product.description
         files = None
@@ -100,7 +100,7 @@ class Client:
         return job
 
     async def final(self, job_id: str) -> dict[str, Any]:
-        """Wait for a job's end; a job that never ends is returned as it is."""
+        """Wait until a job is final; return it unfinished after the deadline."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             job = await self.get(f"/v1/jobs/{job_id}", wait=30)
@@ -141,7 +141,7 @@ class Client:
     async def send(
         self, path: str, files: dict[str, tuple[str, bytes]], **fields: str
     ) -> dict[str, Any]:
-        """Send files as a form, and read what is answered."""
+        """Send files as a form and return the answer."""
         answer = await self._request("POST", path, files=files, data=fields)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
@@ -149,7 +149,7 @@ class Client:
 
     @property
     def bearer(self) -> dict[str, str]:
-        """The header of whoever is signed in."""
+        """Authorization header of the signed-in account."""
         return {"Authorization": f"Bearer {self._token}"}
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Client:
         return found
 
     async def put(self, path: str, body: dict[str, Any]) -> None:
-        """Send a JSON object to be kept."""
+        """Store a JSON object."""
         (await self._request("PUT", path, json=body)).raise_for_status()
 
     async def _request(
@@ -205,7 +205,7 @@ class Client:
 async def in_flight(
     limit: int, things: Iterable[Thing], act: Callable[[Thing], Awaitable[Outcome]]
 ) -> list[Outcome]:
-    """Act on all things, at most `limit` at a time; results in their order."""
+    """Process all items, at most `limit` at a time, and return the results in order."""
     free = asyncio.Semaphore(limit)
 
     async def bounded(thing: Thing) -> Outcome:
@@ -216,7 +216,7 @@ async def in_flight(
 
 
 def save(name: str, figures: object) -> None:
-    """Keep the figures of a run beside the project's root files."""
+    """Write the figures of a run to the project's root."""
     path = Path(f"bench-{name}.json")
     path.write_text(json.dumps(figures, indent=1, default=str) + "\n")
     print(f"\nwritten to {path}")

@@ -2,8 +2,8 @@
 
     make evaluate DATA=folder
 
-Every test row goes through HTTP: as text, as image, and as both where it has both. Ends with an
-error where the two differ by more than `TOLERANCE`, or a job failed.
+Every test row goes through HTTP: as text, as image, and as both where it has both. Exits
+with 1 if the two differ by more than `TOLERANCE` or a job failed.
 """
 
 import argparse
@@ -20,20 +20,20 @@ from infra.acceptance.products import dataset, products_of, rows_of
 from trainer.datasets.folder import Dataset
 from trainer.release.evaluation import official_weights
 
-#: Difference between the served and the offline figure that is not worth a question.
+#: Accepted difference between the served and the offline figure.
 TOLERANCE = 0.005
 IN_FLIGHT = 64
 MODELS = ("text", "image", "fusion")
 
 
 def main() -> int:
-    """Evaluate; returns the exit code."""
+    """Evaluate and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    given = parser.parse_args()
-    figures = asyncio.run(evaluate(given.url, dataset(given.data), given.models))
+    args = parser.parse_args()
+    figures = asyncio.run(evaluate(args.url, dataset(args.data), args.models))
     save("evaluate", figures)
     is_equal = all(
         found["failed"] == 0 and abs(found["f1_plain"] - found["offline_f1_plain"]) <= TOLERANCE
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 async def evaluate(url: str, data: Dataset, models: list[str]) -> dict[str, dict[str, Any]]:
-    """Classify the test rows by each model; returns the figures of each."""
+    """Classify the test rows with each model and return its figures."""
     print(
         f"{'model':<8}{'rows':>6}{'failed':>8}{'F1':>9}{'offline':>9}"
         f"{'official':>10}{'offline':>9}{'rows/s':>8}"

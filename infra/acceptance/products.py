@@ -11,19 +11,19 @@ from trainer.datasets.loading import load
 
 
 def dataset(folder: Path) -> Dataset:
-    """Read a dataset, or end with one line."""
+    """Read a dataset, or exit with a one-line message."""
     if not folder.is_dir():
         raise SystemExit(f"No data in {folder}: make … DATA=folder of the challenge download")
     return load(folder)
 
 
 def rows_of(data: Dataset, model: str) -> pd.DataFrame:
-    """Test rows that have what a model needs."""
+    """Return the test rows that have the inputs of a model."""
     return data.part("test", text=model != "image", image=model != "text")
 
 
 def products_of(rows: pd.DataFrame, model: str, salt: bytes = b"") -> Sequence[Product]:
-    """The rows as they are sent to be classified by a model; `salt` makes their images new."""
+    """Return the rows as products for a model; `salt` makes their images unique."""
     columns = ("designation", "description", "image")
     return [
         Product(

@@ -1,15 +1,16 @@
-"""Whether a system that was just started or upgraded does its work, in a minute.
+"""Smoke test of a newly started or upgraded system; takes about a minute.
 
     make smoke URL=https://rayon.example.org
 
 Readiness, sign-in, the release in service, a worker at every queue, a text, a new image, and a
-small catalog. Ends with 1 where anything is not as it should be.
+small catalog. Exits with 1 if any check fails.
 """
 
 import argparse
 import csv
 import io
 import os
+import ssl
 import sys
 import tempfile
 import time
@@ -23,20 +24,20 @@ from infra.acceptance.checks import Wrong, expect, run, signed_in
 from rayon import Rayon
 from shared.contracts import all_queues
 
-#: A worker that was started with the gateway may still load its models.
+#: A worker started together with the gateway may still be loading its models.
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 1.0
 ROWS = 12
 
 
 def main() -> int:
-    """Check; returns the exit code."""
+    """Run the smoke test and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS)
-    given = parser.parse_args()
-    url = given.url.rstrip("/")
-    first = run({"readiness": partial(readiness, url, given.patience)})
+    args = parser.parse_args()
+    url = args.url.rstrip("/")
+    first = run({"readiness": partial(readiness, url, args.patience)})
     if first:
         return first
     with signed_in(url) as rayon:
@@ -44,7 +45,7 @@ def main() -> int:
             {
                 "account": partial(account, rayon),
                 "release": partial(release, rayon),
-                "queues": partial(queues, rayon, given.patience),
+                "queues": partial(queues, rayon, args.patience),
                 "text": partial(text, rayon),
                 "image": partial(image, rayon),
                 "catalog": partial(catalog, rayon),
@@ -53,11 +54,12 @@ def main() -> int:
 
 
 def readiness(url: str, patience_seconds: float) -> str:
-    """`/readyz` says yes, within the patience."""
+    """Wait until `/readyz` answers 200."""
     deadline = time.monotonic() + patience_seconds
+    tls = ssl.create_default_context()
     while True:
         try:
-            answer = httpx.get(f"{url}/readyz", timeout=10)
+            answer = httpx.get(f"{url}/readyz", timeout=10, verify=tls)
             if answer.status_code == 200:
                 return str(answer.json()["status"])
             said = answer.text
@@ -69,13 +71,13 @@ def readiness(url: str, patience_seconds: float) -> str:
 
 
 def account(rayon: Rayon) -> str:
-    """Who is signed in."""
+    """Check the signed-in account."""
     found = rayon.whoami()
     return f"{found.username}, {found.role}"
 
 
 def release(rayon: Rayon) -> str:
-    """There is a champion, and its categories can be read."""
+    """Check that there is one champion with readable categories."""
     serving = [one for one in rayon.releases() if "champion" in one.aliases]
     expect(len(serving) == 1, f"expected one champion. Received: {len(serving)}")
     categories = rayon.categories()
@@ -84,7 +86,7 @@ def release(rayon: Rayon) -> str:
 
 
 def queues(rayon: Rayon, patience_seconds: float) -> str:
-    """Every queue has a worker that consumes it."""
+    """Check that every queue is consumed by a worker."""
     deadline = time.monotonic() + patience_seconds
     while True:
         found = rayon.queues()
@@ -94,19 +96,19 @@ def queues(rayon: Rayon, patience_seconds: float) -> str:
             waiting = sum(one.waiting for one in found.items)
             return f"{len(consumed)} queues, {len(found.workers)} workers, {waiting} messages wait"
         if time.monotonic() > deadline:
-            raise Wrong(f"nobody consumes {', '.join(sorted(lonely))}")
+            raise Wrong(f"expected a consumer of every queue. Missing: {', '.join(sorted(lonely))}")
         time.sleep(POLL_SECONDS)
 
 
 def text(rayon: Rayon) -> str:
-    """A product with a text alone."""
+    """Classify a product with text only."""
     answer = rayon.classify("Piscine gonflable ronde", "Pour enfants, 150 cm")
     expect("text" in answer.modalities, f"expected a score of the text. Received: {answer}")
     return f"{answer.prdtypecode} {answer.category}, confidence {answer.confidence:.2f}"
 
 
 def image(rayon: Rayon) -> str:
-    """A product with a text and an image; both count."""
+    """Classify a product with text and image; both must contribute."""
     answer = rayon.classify("Ballon de plage", image=drawn())
     both = {"text", "image"} <= answer.modalities.keys() and answer.degraded is None
     expect(both, f"expected scores of text and image. Received: {answer}")
@@ -114,7 +116,7 @@ def image(rayon: Rayon) -> str:
 
 
 def catalog(rayon: Rayon) -> str:
-    """A few rows as a file, and their answers as one."""
+    """Classify a small catalog and download its results."""
     with tempfile.TemporaryDirectory() as folder:
         products = Path(folder) / "products.csv"
         products.write_bytes(table())
@@ -127,7 +129,7 @@ def catalog(rayon: Rayon) -> str:
 
 
 def drawn() -> bytes:
-    """A JPEG that nobody has seen before: a ball, somewhere, in some colour."""
+    """Draw a unique JPEG: a ball at a random place in a random colour."""
     noise = os.urandom(5)
     image = Image.new("RGB", (320, 240), (noise[0], 200, 255))
     x, y = 40 + noise[1] // 2, 20 + noise[2] // 3
@@ -138,7 +140,7 @@ def drawn() -> bytes:
 
 
 def table() -> bytes:
-    """Rows of a products file."""
+    """Build a small products file."""
     lines = (f'"Pompe de filtration pour piscine, modèle {number}",' for number in range(ROWS))
     return "\n".join(["designation,description", *lines, ""]).encode()
 

@@ -1,4 +1,4 @@
-"""Whether a running system still answers what it should: products with known categories.
+"""Validation of a running system with products of known categories.
 
     make validation URL=https://rayon.example.org
     make validation FLOORS=1 DATA=folder     # and the test rows of DATA, with floors of F1
@@ -34,7 +34,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Golden:
-    """A product whose category is known."""
+    """Product with a known category."""
 
     code: int
     designation: str
@@ -42,16 +42,16 @@ class Golden:
 
 
 def main() -> int:
-    """Validate; returns the exit code."""
+    """Validate and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--data", type=Path, help="a dataset whose test rows are scored too")
-    given = parser.parse_args()
-    url = given.url.rstrip("/")
+    args = parser.parse_args()
+    url = args.url.rstrip("/")
     with signed_in(url) as rayon:
         checks = {"golden": partial(golden, rayon, read(GOLDEN))}
-        if given.data:
-            data = dataset(given.data)
+        if args.data:
+            data = dataset(args.data)
             figures = asyncio.run(evaluate(url, data, list(F1_FLOORS)))
             for model, floor in F1_FLOORS.items():
                 checks[f"F1 {model}"] = partial(
@@ -70,7 +70,7 @@ def read(path: Path) -> list[Golden]:
 
 
 def golden(rayon: Rayon, products: Sequence[Golden]) -> str:
-    """Enough of the known products get their category."""
+    """Check that enough golden products are classified correctly."""
     known = {one.prdtypecode for one in rayon.categories()}
     asked = [one for one in products if one.code in known]
     expect(bool(asked), "expected a release with at least one of the golden categories")
@@ -88,7 +88,7 @@ def golden(rayon: Rayon, products: Sequence[Golden]) -> str:
 
 
 def at_least(figure: float, floor: float, failed: int) -> str:
-    """No job failed, and the figure is not below its floor."""
+    """Check that no job failed and the figure reaches its floor."""
     expect(not failed, f"{failed} jobs failed")
     expect(figure >= floor, f"expected at least {floor:.3f}. Received: {figure:.4f}")
     return f"{figure:.4f}, at least {floor:.3f} expected"

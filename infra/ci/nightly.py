@@ -1,13 +1,14 @@
-"""Asks a running system for a training, and tells what came of it: `make nightly URL=…`.
+"""Start a training on a running system and report its outcome: `make nightly URL=…`.
 
 Signs in with `RAYON_API_KEY`, which needs the scopes `training:read` and `training:write`. On
 GitHub the report is the job's summary. Ends with 0 if the training finished, whether or not its
-release was better; with 1 if it failed, was cancelled, or is not done in time: then it goes on by
-itself.
+release was better; with 1 if it failed, was cancelled or did not finish in time, in which case it
+continues on the system.
 """
 
 import argparse
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from typing import Any
 import httpx
 
 FINAL = ("finished", "failed", "cancelled")
-#: A job of GitHub's own machines ends after six hours.
+#: GitHub stops a job on its hosted runners after six hours.
 PATIENCE_HOURS = 5.5
 POLL_SECONDS = 15.0
-#: So often in a row the service may not answer, as while it is upgraded.
+#: Failed polls in a row to tolerate, for example during an upgrade.
 LOST_TRIES = 40
 
 Run = dict[str, Any]
@@ -28,24 +29,28 @@ Say = Callable[[str], None]
 
 
 def main() -> int:
-    """Train; returns the exit code."""
+    """Run a training and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
-    parser.add_argument("--dataset", help="as `name` or `name@version`; else the trainer's own")
+    parser.add_argument(
+        "--dataset", help="`name` or `name@version`; defaults to the trainer's dataset"
+    )
     parser.add_argument("--reason", default="nightly")
     parser.add_argument("--hours", type=float, default=PATIENCE_HOURS)
-    given = parser.parse_args()
+    args = parser.parse_args()
     key = os.environ.get("RAYON_API_KEY")
     if not key:
         print("Set RAYON_API_KEY to a key that may train.", file=sys.stderr)  # noqa: T201
         return 1
     headers = {"X-API-Key": key}
-    with httpx.Client(base_url=given.url.rstrip("/"), headers=headers, timeout=30) as http:
+    tls = ssl.create_default_context()
+    url = args.url.rstrip("/")
+    with httpx.Client(base_url=url, headers=headers, timeout=30, verify=tls) as http:
         try:
-            asked = ask(http, given.reason, given.dataset)
-            run = follow(http, asked, given.hours * 3600, POLL_SECONDS, _say)
+            asked = ask(http, args.reason, args.dataset)
+            run = follow(http, asked, args.hours * 3600, POLL_SECONDS, _say)
         except httpx.HTTPError as error:
-            _say(f"The system does not answer as it should: {error}")
+            _say(f"The request failed: {error}")
             return 1
     text = report(run)
     _say(text)
@@ -56,17 +61,17 @@ def main() -> int:
 
 
 def ask(http: httpx.Client, reason: str, dataset: str | None) -> Run:
-    """Ask for a training. Raises `httpx.HTTPStatusError` with the service's own words."""
+    """Start a training. Raises `httpx.HTTPStatusError` with the text of the response."""
     answer = http.post("/v1/training-runs", json={"reason": reason, "dataset": dataset})
     if answer.is_error:
-        said = f"{answer.status_code} {answer.text}"
-        raise httpx.HTTPStatusError(said, request=answer.request, response=answer)
+        text = f"{answer.status_code} {answer.text}"
+        raise httpx.HTTPStatusError(text, request=answer.request, response=answer)
     run: Run = answer.json()
     return run
 
 
 def follow(http: httpx.Client, run: Run, seconds: float, poll_seconds: float, say: Say) -> Run:
-    """Look at a run until it ends, or so long; says each step as it begins.
+    """Poll a run until it ends or the time is over; report each step as it begins.
 
     Raises:
         httpx.HTTPError: The service did not answer many times in a row.
@@ -91,7 +96,7 @@ def follow(http: httpx.Client, run: Run, seconds: float, poll_seconds: float, sa
 
 
 def report(run: Run) -> str:
-    """What came of a run, as a page of Markdown."""
+    """Return the outcome of a run as Markdown."""
     status = run["status"] if run["status"] in FINAL else "not done in time"
     lines = [
         f"## Training {run['id']}: {status}",

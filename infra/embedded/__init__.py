@@ -1,1 +1,1 @@
-"""The whole system on one machine, without Docker: `python -m infra.embedded`."""
+"""Embedded run: the whole system on one machine without Docker."""

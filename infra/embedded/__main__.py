@@ -1,4 +1,4 @@
-"""Start everything, say how to use it, and stop everything: `make run`."""
+"""Start the whole system, print how to use it, and stop it: `make run`."""
 
 import signal
 import sys
@@ -15,14 +15,14 @@ from infra.embedded.settings import EmbeddedSettings, read_dotenv
 
 
 def main() -> int:
-    """Run until Ctrl-C; returns the exit code."""
-    # SIGINT too: a shell that starts a command in the background lets it ignore Ctrl-C.
+    """Run until Ctrl-C and return the exit code."""
+    # SIGINT too, because a shell makes background commands ignore Ctrl-C.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         read_dotenv()
-        given = EmbeddedSettings()
-        settings = given.model_copy(update={"home": given.home.resolve()})
+        configured = EmbeddedSettings()
+        settings = configured.model_copy(update={"home": configured.home.resolve()})
         with preflight.locked_home(settings.home):
             preflight.check(settings, ports(settings))
             return _run(Instance(settings))
@@ -30,7 +30,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ValidationError as error:
-        print(f"error: a setting is wrong: {error}", file=sys.stderr)
+        print(f"error: invalid setting: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -46,7 +46,7 @@ def _run(instance: Instance) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        # A second Ctrl-C must not interrupt the stopping.
+        # A second Ctrl-C must not interrupt the shutdown.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("Stopping …", flush=True)

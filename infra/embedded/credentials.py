@@ -1,4 +1,4 @@
-"""Secrets of this machine: made once, kept in `var/secrets`, readable by their owner only."""
+"""Secrets of the embedded run, generated once and readable by their owner only."""
 
 import hashlib
 import secrets
@@ -9,7 +9,7 @@ from shared.files import atomic_write
 
 
 def kept_secret(folder: Path, name: str) -> str:
-    """Read a secret; make it at the first call."""
+    """Read a secret, generating it on the first call."""
     path = folder / name
     if not path.exists():
         write_private(path, secrets.token_urlsafe(48))
@@ -18,23 +18,23 @@ def kept_secret(folder: Path, name: str) -> str:
 
 @dataclass(frozen=True)
 class Digest:
-    """Remembers that something was done, without telling what."""
+    """Persistent marker of a completed action; stores only a hash."""
 
     path: Path
     digest: str
 
     @property
     def is_kept(self) -> bool:
-        """Whether it was done already."""
+        """True if the action was already completed."""
         return self.path.exists() and self.path.read_text() == self.digest
 
     def keep(self) -> None:
-        """Remember it."""
+        """Record the action as completed."""
         write_private(self.path, self.digest)
 
 
 def kept_digest(folder: Path, name: str, done: str) -> Digest:
-    """Mark for a thing that is done once; `done` may hold a password, of which a hash is kept."""
+    """Return the marker of an action that is done once; `done` may contain a secret."""
     return Digest(folder / name, hashlib.sha256(done.encode()).hexdigest())
 
 

@@ -1,4 +1,4 @@
-"""One running system: started in the order that its parts need, and stopped whole."""
+"""Running instance, started in dependency order and stopped completely."""
 
 import json
 import secrets
@@ -18,14 +18,14 @@ from infra.embedded.strays import end_strays
 from infra.embedded.supervision import Supervisor
 from infra.embedded.welcome import welcome
 
-#: How often readiness is asked for.
+#: Interval between two readiness checks.
 POLL_SECONDS = 0.2
-#: Kept beside the registry, so that a removed registry gets the starter release again.
+#: Stored beside the registry, so that a deleted registry gets the starter release again.
 STARTER_IMPORTED = ".starter_imported"
 
 
 class Instance:
-    """The processes of one home folder."""
+    """Processes of one home folder."""
 
     def __init__(self, settings: EmbeddedSettings) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Instance:
         self._admin = (self._environment.get("RAYON_ADMIN_USERNAME", "admin"), "")
 
     def start(self) -> None:
-        """Start what answers need, in the order in which they can start. Raises `NotReady`."""
+        """Start the services that answers depend on, in order. Raises `NotReady`."""
         print("Starting …", flush=True)
         self._supervisor.start(self._environment)
         self._once("shared.db.migrations", "The database could not be migrated")
@@ -55,10 +55,10 @@ class Instance:
         self._bootstrap_admin()
 
     def wait_until_ready(self) -> None:
-        """Wait until a job would be answered, then start the rest. Raises `NotReady`."""
+        """Wait until jobs can be answered, then start the rest. Raises `NotReady`."""
         deadline = time.monotonic() + self._settings.start_seconds
         while not is_ready(self._settings.address):
-            self._complain_if_hopeless()
+            self._raise_if_failed()
             if time.monotonic() > deadline:
                 raise NotReady(
                     f"Not ready within {self._settings.start_seconds:.0f} s. "
@@ -70,16 +70,16 @@ class Instance:
         self._supervisor.start_stage("rest")
 
     def watch(self) -> None:
-        """Show warnings as long as supervisord runs. Raises `NotReady` when it ends by itself."""
-        # Not earlier: until all are up, they warn of one another's absence.
+        """Print warnings while supervisord runs. Raises `NotReady` if it exits by itself."""
+        # Not earlier: during the start the services warn that others are missing.
         self._tail = LogTail(self._home / "logs")
         self._tail.start()
         while self._supervisor.is_running():
             time.sleep(POLL_SECONDS)
-        raise NotReady(f"supervisord ended; see {self._home / 'logs' / 'supervisord.log'}")
+        raise NotReady(f"supervisord exited; see {self._home / 'logs' / 'supervisord.log'}")
 
     def stop(self) -> None:
-        """Stop all processes, and end whatever did not stop."""
+        """Stop all processes and kill those that do not stop."""
         if self._starter is not None and self._starter.poll() is None:
             self._starter.terminate()
         if self._tail is not None:
@@ -88,11 +88,11 @@ class Instance:
         end_strays(self._home)
 
     def welcome(self, seconds: float) -> str:
-        """Say how to use the system that has just become ready."""
+        """Return the text that explains how to use the system."""
         return welcome(self._settings, *self._admin, seconds)
 
     def _import_starter(self) -> None:
-        """Import the release that ships with Rayon into a new registry; it waits for MLflow."""
+        """Import the bundled release into a new registry; the import waits for MLflow."""
         if (self._home / "mlflow" / STARTER_IMPORTED).exists():
             return
         with (self._home / "logs" / "starter.log").open("ab") as out:
@@ -106,20 +106,20 @@ class Instance:
             )
 
     def _bootstrap_admin(self) -> None:
-        """Make the first account, once, with the given password or one made here."""
+        """Create the first account once, with the configured or a generated password."""
         username = self._admin[0]
         account = f"{username} in {self._environment['RAYON_DATABASE_URL']}"
         mark = kept_digest(self._home / "secrets", "first_account", account)
         if mark.is_kept and not self._is_new_database:
             return
-        given = self._environment.get("RAYON_ADMIN_PASSWORD")
-        password = given or secrets.token_urlsafe(12)
-        told = self._once(
+        configured = self._environment.get("RAYON_ADMIN_PASSWORD")
+        password = configured or secrets.token_urlsafe(12)
+        output = self._once(
             "gateway.bootstrap",
-            "The first account could not be made",
+            "The first account could not be created",
             {"RAYON_ADMIN_USERNAME": username, "RAYON_ADMIN_PASSWORD": password},
         )
-        if "created" in told and not given:
+        if "created" in output and not configured:
             self._admin = (username, password)
         mark.keep()
 
@@ -137,10 +137,10 @@ class Instance:
             raise NotReady(f"{complaint}: {(ended.stderr or ended.stdout).strip()[-600:]}")
         return ended.stdout
 
-    def _complain_if_hopeless(self) -> None:
+    def _raise_if_failed(self) -> None:
         if not self._supervisor.is_running():
             log = self._home / "logs" / "supervisord.log"
-            raise NotReady(f"supervisord ended: {_end_of(log)}")
+            raise NotReady(f"supervisord exited: {_end_of(log)}")
         fatal = [name for name, state in self._supervisor.states().items() if state == "FATAL"]
         if fatal:
             log = self._home / "logs" / f"{fatal[0]}.log"
@@ -151,7 +151,7 @@ class Instance:
 
 
 def is_ready(address: str) -> bool:
-    """Tell whether the gateway takes jobs and each interactive lane has its worker."""
+    """Return True if the gateway accepts jobs and every interactive queue has a worker."""
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310  # nosec B310  # our own address
             return bool(json.load(answer)["checks"].get("workers") == "ok")

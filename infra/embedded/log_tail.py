@@ -1,4 +1,4 @@
-"""Show warnings and errors of every process on the terminal, with the process's name."""
+"""Warnings and errors of all processes, printed with the process name."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-#: How often the files are looked at.
+#: Interval between two reads of the files.
 POLL_SECONDS = 0.3
 #: What a worrying line looks like where it is not our own JSON: Python's levels, Redis' `# `
 #: after the time, supervisord's levels.
@@ -18,7 +18,7 @@ LOUD_LEVELS = frozenset({"warning", "error", "critical"})
 
 
 class LogTail(threading.Thread):
-    """Follows the log files of a folder until told to stop."""
+    """Thread that follows the log files of a folder until it is stopped."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(name="log-tail", daemon=True)
@@ -29,7 +29,7 @@ class LogTail(threading.Thread):
             self._follow(path, at_end=True)
 
     def run(self) -> None:
-        """Look at the files again and again."""
+        """Poll the files until stopped."""
         while not self._stopping.wait(POLL_SECONDS):
             for path in self._folder.glob("*.log"):
                 self._read(path)
@@ -59,7 +59,7 @@ class LogTail(threading.Thread):
 
 
 def worrying(line: str) -> str | None:
-    """Shorten a log line to what a person must see; `None` for the harmless ones."""
+    """Shorten a warning or error for the terminal; return None for other lines."""
     try:
         event = json.loads(line)
     except ValueError:

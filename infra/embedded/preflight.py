@@ -1,4 +1,4 @@
-"""Look before starting: every hindrance becomes one clear line."""
+"""Checks before the start; every obstacle is reported in one line."""
 
 import fcntl
 import os
@@ -15,12 +15,12 @@ from infra.embedded.strays import end_strays
 
 
 class NotReady(Exception):
-    """The system cannot start; the message says why and what to do."""
+    """Obstacle to the start; the message has the reason and the remedy."""
 
 
 @contextmanager
 def locked_home(home: Path) -> Iterator[None]:
-    """Hold an instance's folder for this process; the system drops the lock when it dies.
+    """Lock an instance's folder; the kernel releases the lock when the process dies.
 
     Raises:
         NotReady: The folder cannot be written, or another launcher holds it.
@@ -48,14 +48,14 @@ def locked_home(home: Path) -> Iterator[None]:
 
 
 def check(settings: EmbeddedSettings, ports: list[tuple[str, int]]) -> None:
-    """End strays of an earlier run, then check the disk and the ports.
+    """End stray processes of an earlier run, then check disk and ports.
 
     Raises:
-        NotReady: With what is wrong and what to do.
+        NotReady: A check failed.
     """
     ended = end_strays(settings.home)
     if ended:
-        print(f"Ended what an earlier run left behind: {', '.join(sorted(ended))}")
+        print(f"Ended processes left by an earlier run: {', '.join(sorted(ended))}")
     _check_disk(settings)
     for variable, port in ports:
         _check_port(settings, variable, port)

@@ -1,4 +1,4 @@
-"""Every process of the embedded run: its command, its own settings, when it starts."""
+"""Processes of the embedded run: command, environment and start stage."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ Stage = Literal["servers", "core", "rest"]
 
 @dataclass(frozen=True)
 class Program:
-    """One process."""
+    """Process to run under supervisord."""
 
     name: str
     command: Sequence[str]
@@ -58,7 +58,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
     cores = os.cpu_count() or 1
     if lane == "catalog" or modality == "text":
-        # A second thread makes no text faster; an image of a single job it does.
+        # A second thread speeds up a single image but not a text.
         environment |= {
             "RAYON_WORKER_MODEL_THREADS": "1",
             "RAYON_WORKER_MODEL_CALLS": str(cores),
@@ -69,7 +69,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
             "RAYON_WORKER_THREADS": str(2 * cores),
         }
     if lane == "catalog" and modality != "fusion":
-        # Not the fusion worker: single jobs would wait for the database that it has locked.
+        # The fusion worker keeps its priority: single jobs wait while it locks the database.
         environment["RAYON_WORKER_NICENESS"] = "19"
     return Program(f"{modality}-{lane}", command, environment, stage=stage)
 
@@ -105,7 +105,7 @@ def _mlflow(settings: EmbeddedSettings) -> Program:
 
 
 def ports(settings: EmbeddedSettings) -> list[tuple[str, int]]:
-    """Every port that will be opened, with the variable that sets it."""
+    """List every port to open with the variable that sets it."""
     first = settings.metrics_port
     metrics = range(first, first + len(_services())) if first else ()
     return [

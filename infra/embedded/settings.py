@@ -1,4 +1,4 @@
-"""What can be set about the embedded run, and the environment that its processes get."""
+"""Settings of the embedded run and the environment of its processes."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: The root of the project; processes run here, so that `python -m gateway.main` finds its code.
 PROJECT = Path(__file__).resolve().parents[2]
-#: Every process carries this variable, with the home it belongs to; so strays can be told apart.
+#: Variable in every process that names its home, so that stray processes can be identified.
 MARK = "RAYON_SUPERVISED_IN"
 
 
 class EmbeddedSettings(BaseSettings):
-    """Ports and places of the embedded run."""
+    """Ports and folders of the embedded run."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_", frozen=True)
 
@@ -26,19 +26,19 @@ class EmbeddedSettings(BaseSettings):
     mlflow_port: int = Field(default=5001, ge=1, le=65535)
     #: `/metrics` of the first process, the others follow; 0 turns them off.
     metrics_port: int = Field(default=9400, ge=0, le=65500)
-    #: Less free space than this, and the start is refused.
+    #: The start is refused with less free space than this.
     min_free_megabytes: int = Field(default=500, ge=0)
     start_seconds: float = Field(default=180.0, gt=0)
 
     @property
     def address(self) -> str:
-        """Where a client on this machine finds the gateway."""
+        """Address of the gateway for local clients."""
         host = "127.0.0.1" if self.gateway_host in ("0.0.0.0", "::") else self.gateway_host  # noqa: S104  # nosec B104  # compared
         return f"http://{host}:{self.gateway_port}"
 
     @property
     def mlflow_url(self) -> str:
-        """Where the registry answers."""
+        """Address of the registry."""
         return f"http://127.0.0.1:{self.mlflow_port}"
 
 
@@ -54,7 +54,7 @@ def read_dotenv() -> None:
 
 
 def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str) -> dict[str, str]:
-    """Environment of every process: the caller's own, completed."""
+    """Return the environment of every process: the caller's, completed."""
     home = settings.home
     defaults = {
         "RAYON_DATABASE_URL": f"sqlite:///{home / 'rayon.db'}",

@@ -1,4 +1,4 @@
-"""Which processes belong to an instance: those that carry its mark in their environment."""
+"""Processes of an instance, identified by a marker in their environment."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ import psutil
 
 from infra.embedded.settings import MARK
 
-#: How long a process may take to stop before it is killed.
+#: Time for a process to stop before it is killed.
 STOP_SECONDS = 15.0
 
 
 def instance_processes(home: Path) -> dict[str, psutil.Process]:
-    """Living processes of an instance by name, such as `gateway` or `supervisord`."""
+    """Return the running processes of an instance by name, such as `gateway`."""
     return {name: process for process, name in _marked(home)}
 
 
 def end_strays(home: Path) -> list[str]:
-    """End what an earlier run left behind, the supervisor first; returns their names.
+    """End the processes left by an earlier run, supervisor first; return their names.
 
     The caller holds the lock of the home, so no living launcher owns them.
     """
@@ -57,7 +57,7 @@ def _name(process: psutil.Process, home: Path) -> str | None:
 
 
 def _is_copy(process: psutil.Process) -> bool:
-    """Whether its parent forked it just now; soon it becomes one of the programs."""
+    """Return True if the process is a fresh fork that has not yet become a program."""
     with contextlib.suppress(psutil.Error):
         parent = process.parent()
         return parent is not None and parent.cmdline() == process.cmdline()

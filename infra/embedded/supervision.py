@@ -1,4 +1,4 @@
-"""Run programs under supervisord, which restarts the ones that die."""
+"""Supervision of the programs by supervisord, which restarts those that die."""
 
 import ctypes
 import hashlib
@@ -62,7 +62,7 @@ class Supervisor:
             )
 
     def start_stage(self, stage: Stage) -> None:
-        """Start the programs of a later stage. Raises `NotReady` when supervisord has ended."""
+        """Start the programs of a later stage. Raises `NotReady` if supervisord has exited."""
         deadline = time.monotonic() + LISTEN_SECONDS
         while not self.states() and self.is_running() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -70,7 +70,7 @@ class Supervisor:
             for program in (program for program in self._programs if program.stage == stage):
                 self._calls().supervisor.startProcess(_full_name(program), False)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            raise NotReady(f"supervisord ended: {self._last_words() or error}") from error
+            raise NotReady(f"supervisord exited: {self._last_words() or error}") from error
 
     def states(self) -> dict[str, str]:
         """State of each program by name, such as `RUNNING` or `FATAL`; empty if not reachable."""
@@ -81,7 +81,7 @@ class Supervisor:
         return {str(row["name"]): str(row["statename"]) for row in listed}  # type: ignore[index,call-overload,union-attr]
 
     def is_running(self) -> bool:
-        """Tell whether supervisord lives."""
+        """Return True while supervisord runs."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self, timeout_seconds: float = 60.0) -> None:
@@ -106,7 +106,7 @@ class Supervisor:
 
 
 def _end_with_parent() -> None:
-    # If the launcher is killed, nothing must stay behind: supervisord is told to stop.
+    # If the launcher is killed, the kernel signals supervisord to stop everything.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -144,7 +144,7 @@ def _configuration(home: Path, socket: Path, password: str, programs: list[Progr
             "rpcinterface:supervisor",
             {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
         ),
-        # Groups stop one after the other, the last one first: nobody loses its Redis too early.
+        # Groups stop in reverse order, so that no service loses its Redis too early.
         ("group:servers", {"programs": ",".join(p.name for p in servers), "priority": 10}),
         ("group:rayon", {"programs": ",".join(p.name for p in services), "priority": 20}),
         *((f"program:{program.name}", _program(home, program)) for program in programs),
@@ -153,7 +153,7 @@ def _configuration(home: Path, socket: Path, password: str, programs: list[Progr
 
 
 def _user() -> dict[str, object]:
-    # Without it supervisord complains to root, who may well run this on purpose.
+    # Without this setting supervisord warns root, who may run it on purpose.
     return {"user": "root"} if os.geteuid() == 0 else {}
 
 

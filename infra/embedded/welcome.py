@@ -1,21 +1,21 @@
-"""What a person reads when the system has become ready."""
+"""Welcome text, printed once the system is ready."""
 
 from infra.embedded.settings import EmbeddedSettings
 
-#: Takes one field out of a JSON answer, with what is on every machine that runs Rayon.
+#: Command that extracts one field of a JSON answer; every machine with Rayon has Python.
 FIELD = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"{name}\"])'"
 
 
 def welcome(settings: EmbeddedSettings, username: str, password: str, seconds: float) -> str:
-    """Say where everything is, and give a command that classifies a product.
+    """Return addresses, folders and a command that classifies a product.
 
     Args:
-        settings: Ports and places.
-        username: The first account.
-        password: The one made at this start, shown this once; empty if there is none to show.
-        seconds: How long the start took.
+        settings: Ports and folders.
+        username: Name of the first account.
+        password: Password generated at this start; empty if there is none to show.
+        seconds: Duration of the start.
     """
-    note = f"\n  password   {password}   (made for you, shown only now)" if password else ""
+    note = f"\n  password   {password}   (generated, shown only once)" if password else ""
     return f"""
 Rayon is ready after {seconds:.0f} s.
 
@@ -29,12 +29,12 @@ Classify a product (one line):
 
   {_classify(settings.address, username, password or "$RAYON_ADMIN_PASSWORD")}
 
-On the command line (`.venv/bin/rayon --help` tells more):
+On the command line (see `.venv/bin/rayon --help`):
 
   .venv/bin/rayon login --url {settings.address} --username {username}
   .venv/bin/rayon classify 'Piscine gonflable ronde'
 
-Ctrl-C stops everything; the data stays.
+Ctrl-C stops everything; the data is kept.
 """
 
 

@@ -19,7 +19,7 @@ def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
 
     system.start()
 
-    assert "shown only now" not in system.output
+    assert "shown only once" not in system.output
     with system.client() as client:
         names = {user["username"] for user in client.get("/v1/users").json()["items"]}
         assert {"admin", "amelie"} <= names
@@ -40,7 +40,7 @@ def test_launcher_without_its_supervisor_ends_and_leaves_nothing(tmp_path: Path)
         until(lambda: {"redis", "gateway"} <= set(system.processes()), 60, "processes start")
         system.processes()["supervisord"].kill()
         assert system.exit_code() == 1
-        assert "supervisord ended" in system.output
+        assert "supervisord exited" in system.output
         assert not system.processes()
     finally:
         system.stop()
