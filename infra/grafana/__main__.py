@@ -1,4 +1,4 @@
-"""Writes the boards into files that Grafana reads: `python -m infra.grafana`."""
+"""Write the boards to files that Grafana provisions: `python -m infra.grafana`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The three boards: queues for who keeps Rayon running, models, and what the business gets."""
+"""Grafana boards: queues for operators, models, and business figures."""
 
 from infra.grafana.panels import Board, Panel, figure
 
@@ -23,7 +23,7 @@ _UNSURE = (
 QUEUES = Board(
     name="queues",
     title="Queues",
-    description="What waits, what runs, who works, what broke.",
+    description="Waiting and running messages, workers and failures.",
     rows={
         "Now": [
             figure("Jobs without an answer", 'max(rayon_jobs{status="queued"})'),
@@ -44,19 +44,21 @@ QUEUES = Board(
         "Queues": [
             Panel("Waiting", {"{{queue}}": 'rayon_queue_messages{state="waiting"}'}),
             Panel("Running", {"{{queue}}": 'rayon_queue_messages{state="running"}'}),
-            Panel("Age of the head", {"{{queue}}": "rayon_queue_oldest_seconds"}, unit="s"),
             Panel(
-                "Sent and not taken for (p95)",
+                "Age of the oldest message", {"{{queue}}": "rayon_queue_oldest_seconds"}, unit="s"
+            ),
+            Panel(
+                "Wait before handling (p95)",
                 {"{{topic}}": _p95("rayon_message_wait_seconds", "topic")},
                 unit="s",
             ),
             Panel(
-                "Worked on for (p95)",
+                "Handling time (p95)",
                 {"{{topic}}": _p95("rayon_message_seconds", "topic")},
                 unit="s",
             ),
             Panel(
-                "Messages a second",
+                "Messages per second",
                 {
                     "{{topic}}": "sum by (topic) (rate(rayon_messages_handled_total[5m]))",
                     "{{topic}}, sent": "sum by (topic) (rate(rayon_messages_published_total[5m]))",
@@ -67,10 +69,10 @@ QUEUES = Board(
         "Workers": [
             Panel("Workers", {"{{queue}}": "rayon_workers"}),
             Panel(
-                "Products in a model call", {"{{modality}}": _mean("rayon_batch_items", "modality")}
+                "Products per model call", {"{{modality}}": _mean("rayon_batch_items", "modality")}
             ),
             Panel(
-                "Time of a model call (p95)",
+                "Duration of a model call (p95)",
                 {
                     "{{modality}}, release {{release}}": _p95(
                         "rayon_model_seconds", "modality, release"
@@ -79,11 +81,11 @@ QUEUES = Board(
                 unit="s",
             ),
             Panel(
-                "Processes that tell nothing",
+                "Processes without metrics",
                 {"{{job}} {{instance}}": "up == 0"},
             ),
             Panel(
-                "Images that were known",
+                "Image feature cache",
                 {
                     "{{outcome}}": "sum by (outcome) (rate(rayon_image_features_total[5m])) "
                     "/ on () group_left () sum(rate(rayon_image_features_total[5m]))"
@@ -91,62 +93,62 @@ QUEUES = Board(
                 unit="percentunit",
             ),
             Panel(
-                "Releases that are loaded",
+                "Loaded releases",
                 {
                     "{{modality}}, release {{release}}": "count by (modality, release) "
                     "(rayon_release_in_service == 1)"
                 },
             ),
         ],
-        "What broke": [
+        "Failures": [
             Panel(
-                "Failed and tried again, a minute",
+                "Failed attempts per minute",
                 {"{{topic}}": "sum by (topic) (rate(rayon_messages_failed_total[5m])) * 60"},
             ),
             Panel(
                 "Dead letters",
                 {
-                    "there are, {{topic}}": "max by (topic) (rayon_dead_letters)",
-                    "parked in an hour, {{topic}}": "sum by (topic) "
+                    "current, {{topic}}": "max by (topic) (rayon_dead_letters)",
+                    "parked within an hour, {{topic}}": "sum by (topic) "
                     "(increase(rayon_messages_parked_total[1h]))",
                 },
             ),
             Panel(
-                "Jobs sent again, a minute",
+                "Requeued jobs per minute",
                 {
-                    "sent again": "sum(rate(rayon_jobs_swept_total[5m])) * 60",
+                    "requeued": "sum(rate(rayon_jobs_swept_total[5m])) * 60",
                     "given up": "sum(rate(rayon_jobs_given_up_total[5m])) * 60",
                     "left to the sweeper": "sum(rate(rayon_messages_deferred_total[5m])) * 60",
                 },
             ),
             Panel(
-                "What answers",
+                "Dependencies",
                 {"{{dependency}}": "min by (dependency) (rayon_dependency_up)"},
-                description="1: it answers the scheduler.",
+                description="1 while the dependency answers the scheduler.",
             ),
             Panel(
-                "Asked in vain, a minute",
+                "Failed requests to dependencies per minute",
                 {
                     "{{job}}: {{dependency}}": "sum by (job, dependency) "
                     "(rate(rayon_dependency_failures_total[5m])) * 60"
                 },
             ),
             Panel(
-                "Since it last went well",
+                "Time since the last success of each task",
                 {"{{task}}": "time() - max by (task) (rayon_task_success_timestamp_seconds)"},
                 unit="s",
-                description="What the scheduler and the monitor do by the clock.",
+                description="Periodic tasks of the scheduler and the monitor.",
             ),
             Panel(
-                "The same in intervals",
+                "Intervals since the last success",
                 {
                     "{{task}}": "(time() - max by (task) (rayon_task_success_timestamp_seconds))"
                     " / max by (task) (rayon_task_interval_seconds)"
                 },
-                description="What should be done each hour stands at 2 after two hours.",
+                description="An hourly task is at 2 after two hours.",
             ),
             Panel(
-                "By the clock and failed, a minute",
+                "Failed periodic tasks per minute",
                 {"{{task}}": "sum by (task) (rate(rayon_task_failures_total[5m])) * 60"},
             ),
             Panel(
@@ -155,7 +157,7 @@ QUEUES = Board(
                 unit="percentunit",
             ),
             Panel(
-                "Room for images",
+                "Free space for images",
                 {"free": "min by (dependency) (rayon_free_bytes)"},
                 unit="bytes",
             ),
@@ -166,7 +168,7 @@ QUEUES = Board(
 MODELS = Board(
     name="models",
     title="Models",
-    description="How good the models are, whether what is sent has changed, what is done about it.",
+    description="Quality of the models, drift of the input, and the reactions to it.",
     since="now-30d",
     rows={
         "Now": [
@@ -174,10 +176,10 @@ MODELS = Board(
                 "F1 on the test set", 'max(rayon_f1{kind="test",modality="fusion"})', "percentunit"
             ),
             figure(
-                "F1 by labels", 'max(rayon_f1{kind="labelled",modality="fusion"})', "percentunit"
+                "F1 from labels", 'max(rayon_f1{kind="labelled",modality="fusion"})', "percentunit"
             ),
             figure(
-                "F1, estimated", 'max(rayon_f1{kind="estimated",modality="fusion"})', "percentunit"
+                "Estimated F1", 'max(rayon_f1{kind="estimated",modality="fusion"})', "percentunit"
             ),
             figure("Kinds of drift", "sum(rayon_drift_moved) or vector(0)", alarm=1),
             figure(
@@ -191,15 +193,15 @@ MODELS = Board(
                 "dateTimeFromNow",
             ),
         ],
-        "How good": [
+        "Quality": [
             Panel(
                 "F1 of answers",
                 {"{{kind}}, release {{release}}": 'rayon_f1{modality="fusion"}'},
                 unit="percentunit",
-                description="Of labels: the month so far. Estimated without labels: the day.",
+                description="From labels: month to date. Estimated without labels: last day.",
             ),
             Panel(
-                "By labels, and the interval",
+                "F1 from labels with interval",
                 {
                     "low": 'rayon_f1_low{kind="labelled",modality="fusion"}',
                     "F1": 'rayon_f1{kind="labelled",modality="fusion"}',
@@ -214,10 +216,10 @@ MODELS = Board(
                 unit="percentunit",
             ),
             Panel(
-                "Estimated, and how far estimates were off",
+                "Estimated F1 and past error",
                 {
                     "estimated, {{modality}}": 'rayon_f1{kind="estimated"}',
-                    "off by, {{modality}}": 'rayon_f1_past_error{kind="estimated"}',
+                    "past error, {{modality}}": 'rayon_f1_past_error{kind="estimated"}',
                 },
                 unit="percentunit",
             ),
@@ -231,24 +233,24 @@ MODELS = Board(
                 unit="s",
             ),
         ],
-        "What is sent": [
+        "Input": [
             Panel(
-                "Drift, as a share of what matters",
+                "Drift relative to the threshold",
                 {"{{kind}}": "rayon_drift_effect / (rayon_drift_threshold > 0)"},
                 unit="percentunit",
-                description="From 100 % on it matters, if it is beyond chance too.",
+                description="Relevant from 100 % if it is also statistically significant.",
             ),
-            Panel("Moved beyond chance", {"{{kind}}": "rayon_drift_moved"}),
-            Panel("Answers in a window", {"release {{release}}": "rayon_drift_rows"}),
+            Panel("Significant drift", {"{{kind}}": "rayon_drift_moved"}),
+            Panel("Answers per window", {"release {{release}}": "rayon_drift_rows"}),
             Panel(
-                "Quality of the data, and the reference",
+                "Data quality and reference",
                 {
                     "{{check}}": "rayon_data_quality",
                     "{{check}} of the reference": "rayon_data_quality_reference",
                 },
             ),
             Panel(
-                "Answers below .5 and .8",
+                "Answers with confidence below .5 and .8",
                 {
                     "below .5, release {{release}}": _UNSURE % "0.5",
                     "below .8, release {{release}}": _UNSURE % "0.8",
@@ -256,7 +258,7 @@ MODELS = Board(
                 unit="percentunit",
             ),
             Panel(
-                "Answers that lack a modality",
+                "Answers without a modality",
                 {
                     "{{lane}}": 'sum by (lane) (rate(rayon_answers_total{degraded="yes"}[1h])) '
                     "/ sum by (lane) (rate(rayon_answers_total[1h]))"
@@ -264,7 +266,7 @@ MODELS = Board(
                 unit="percentunit",
             ),
         ],
-        "What is done about it": [
+        "Reactions": [
             Panel(
                 "Alerts",
                 {
@@ -273,17 +275,17 @@ MODELS = Board(
                 },
             ),
             Panel("Trainings", {"{{status}}": "rayon_training_runs"}),
-            Panel("How the last one ended", {"{{status}}": "rayon_training_last"}),
+            Panel("Result of the last training", {"{{status}}": "rayon_training_last"}),
             Panel(
-                "A training runs for",
+                "Duration of the running training",
                 {"so far": 'time() - max(rayon_training_timestamp_seconds{moment="began"})'},
                 unit="s",
             ),
             Panel(
-                "What gateways give to jobs",
+                "Release assigned to new jobs",
                 {"release {{release}}": "count by (release) (rayon_champion == 1)"},
             ),
-            Panel("Labels of a week", {"labels": "rayon_labels"}),
+            Panel("Labels of the last week", {"labels": "rayon_labels"}),
         ],
     },
 )
@@ -291,7 +293,7 @@ MODELS = Board(
 BUSINESS = Board(
     name="business",
     title="Business",
-    description="What is classified, how fast, how surely.",
+    description="Classified products, latency and confidence.",
     since="now-7d",
     rows={
         "Today": [
@@ -303,41 +305,41 @@ BUSINESS = Board(
                 "percentunit",
             ),
             figure(
-                "Answers of .8 and more",
+                "Answers with confidence of .8 or more",
                 '1 - sum(increase(rayon_answer_confidence_bucket{le="0.8"}[24h])) '
                 "/ sum(increase(rayon_answer_confidence_count[24h]))",
                 "percentunit",
             ),
             figure(
-                "Jobs that failed",
+                "Failed jobs",
                 '(sum(increase(rayon_jobs_finished_total{status="failed"}[24h])) or vector(0)) '
                 "/ sum(increase(rayon_jobs_finished_total[24h]))",
                 "percentunit",
                 0.05,
             ),
             figure(
-                "Requests that went well",
+                "Successful requests",
                 '1 - sum(increase(rayon_http_requests_total{status=~"5.."}[24h])) '
                 "/ sum(increase(rayon_http_requests_total[24h])) or vector(1)",
                 "percentunit",
             ),
             figure(
-                "F1 now",
+                "Current F1",
                 'max(rayon_f1{kind=~"labelled|estimated",modality="fusion"})',
                 "percentunit",
             ),
         ],
         "Products": [
             Panel(
-                "Products an hour",
+                "Products per hour",
                 {"{{lane}}": "sum by (lane) (rate(rayon_answers_total[15m])) * 3600"},
             ),
             Panel(
-                "Asked for, an hour",
+                "Submitted jobs per hour",
                 {"{{model}}": "sum by (model) (rate(rayon_jobs_submitted_total[15m])) * 3600"},
             ),
             Panel(
-                "Categories of 24 hours",
+                "Categories of the last 24 hours",
                 {
                     "{{category}}": "topk(15, sum by (category) "
                     "(increase(rayon_categories_answered_total[24h])))"
@@ -347,13 +349,13 @@ BUSINESS = Board(
             Panel("Jobs in the database", {"{{status}}": "rayon_jobs"}),
             Panel("Catalogs", {"{{status}}": "rayon_catalogs"}),
             Panel(
-                "Jobs that failed, an hour",
+                "Failed jobs per hour",
                 {"failed": 'sum(rate(rayon_jobs_finished_total{status="failed"}[15m])) * 3600'},
             ),
         ],
-        "How fast": [
+        "Latency": [
             Panel(
-                "From a product to its answer, one in two",
+                "Time to answer (median)",
                 {
                     "{{lane}}": "histogram_quantile(0.5, sum by (le, lane) "
                     "(rate(rayon_job_seconds_bucket[15m])))"
@@ -361,7 +363,7 @@ BUSINESS = Board(
                 unit="s",
             ),
             Panel(
-                "From a product to its answer, one in twenty",
+                "Time to answer (p95)",
                 {
                     "{{lane}}": "histogram_quantile(0.95, sum by (le, lane) "
                     "(rate(rayon_job_seconds_bucket[15m])))"
@@ -369,7 +371,7 @@ BUSINESS = Board(
                 unit="s",
             ),
             Panel(
-                "Time to take a product (p95)",
+                "Time to accept a product (p95)",
                 {
                     "single": _p95(
                         "rayon_http_request_seconds", where='{method="POST",route="/v1/jobs"}'
@@ -380,7 +382,7 @@ BUSINESS = Board(
         ],
         "Requests": [
             Panel(
-                "Requests a second",
+                "Requests per second",
                 {
                     "{{method}} {{route}}": "sum by (method, route) "
                     "(rate(rayon_http_requests_total[5m]))"
@@ -388,7 +390,7 @@ BUSINESS = Board(
                 unit="reqps",
             ),
             Panel(
-                "Refused and failed, a second",
+                "Refused and failed requests per second",
                 {
                     "{{status}}": "sum by (status) "
                     '(rate(rayon_http_requests_total{status=~"[45].."}[5m]))'
@@ -396,7 +398,7 @@ BUSINESS = Board(
                 unit="reqps",
             ),
             Panel(
-                "How sure answers are",
+                "Mean confidence",
                 {"release {{release}}": _mean("rayon_answer_confidence", "release")},
                 unit="percentunit",
             ),

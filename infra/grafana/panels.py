@@ -1,4 +1,4 @@
-"""What a board is made of, and how Grafana writes that down (schema 39)."""
+"""Boards, rows and panels, and their JSON in Grafana's schema 39."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal
 #: The `uid` of the data source in `provisioning/datasources`.
 SOURCE = {"type": "prometheus", "uid": "rayon"}
 SCHEMA = 39
-#: Columns of a board, and what one panel takes: figures are small, curves are a third.
+#: Columns of a board and the size of each kind of panel.
 COLUMNS = 24
 SIZES = {"stat": (4, 4), "timeseries": (8, 8), "bargauge": (8, 8)}
 
@@ -17,7 +17,7 @@ Kind = Literal["stat", "timeseries", "bargauge"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One image.
+    """Panel of a board.
 
     Attributes:
         queries: By legend, which may name labels as `{{queue}}`.
@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Board:
-    """A page of panels, by headline."""
+    """Page of panels, grouped by row title."""
 
     name: str
     title: str
@@ -47,12 +47,12 @@ class Board:
 
 
 def figure(title: str, query: str, unit: str = "short", alarm: float | None = None) -> Panel:
-    """One number."""
+    """Return a panel that shows a single number."""
     return Panel(title, {"": query}, kind="stat", unit=unit, alarm=alarm)
 
 
 def text_of(board: Board) -> str:
-    """The file's content."""
+    """Return the JSON of a board."""
     return json.dumps(_document(board), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -75,7 +75,7 @@ def _document(board: Board) -> dict[str, Any]:
 
 
 def _promotions() -> dict[str, Any]:
-    """A line in every curve where another release began to serve."""
+    """Return the annotation that marks each change of the champion."""
     return {
         "name": "Promotions",
         "datasource": SOURCE,
@@ -87,7 +87,7 @@ def _promotions() -> dict[str, Any]:
 
 
 def _laid_out(board: Board) -> list[dict[str, Any]]:
-    """Panels from left to right, each headline on a line of its own."""
+    """Lay out panels from left to right, with each row title on its own line."""
     found: list[dict[str, Any]] = []
     top = 0
     for headline, panels in board.rows.items():
