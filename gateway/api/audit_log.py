@@ -55,6 +55,6 @@ def _number(cursor: str | None) -> int | None:
         return None
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
         raise InvalidInput(
-            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
+            f"Expected a `next_cursor` of a previous page. Received: {cursor!r}", field=("cursor",)
         )
     return int(cursor)

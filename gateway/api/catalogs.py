@@ -93,7 +93,7 @@ async def submit(
     announced = int(request.headers.get("content-length", "0") or 0)
     await run_in_threadpool(services.quotas.require_rows, principal)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
-    with services.catalogs.uploads.begun(principal.id, announced):
+    with services.catalogs.uploads.counted(principal.id, announced):
         async with read_form(request, max_files=2) as form:
             upload = _upload(form)
             take = partial(_take, services, principal, upload, idempotency_key)

@@ -12,7 +12,7 @@ from gateway.catalogs.admission import UNFINISHED, require_room
 from gateway.catalogs.upload import Upload, fingerprint, require_usable
 from gateway.identity.principal import Principal
 from gateway.settings import CatalogSettings
-from gateway.web.idempotency import keep_once, require_same_content
+from gateway.web.idempotency import require_same_content, run_once
 from gateway.web.paging import paginate
 from gateway.web.uploads import Uploads
 from shared.db.models import (
@@ -108,7 +108,7 @@ class Catalogs:
             fed_until=0,
             report={},
         )
-        return keep_once(partial(self._known, catalog), partial(self._keep, catalog, upload))
+        return run_once(partial(self._known, catalog), partial(self._keep, catalog, upload))
 
     def forget(self, catalog_id: str) -> None:
         """Remove a catalog's files, best effort: a failure only wastes disk space."""

@@ -70,7 +70,7 @@ def record(
     entry.hash = hash_of(entry)
     session.add(entry)
     session.flush()
-    log.info("audit", number=entry.number, action=action, actor=actor, hash=entry.hash)
+    log.info("audit_entry_added", number=entry.number, action=action, actor=actor, hash=entry.hash)
 
 
 def hash_of(entry: AuditEntry) -> str:

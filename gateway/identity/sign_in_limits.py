@@ -59,13 +59,13 @@ class SignInLimits:
     def record_failure(self, username: str, origin: Origin) -> None:
         """Count a failed attempt."""
         address, account = _network(origin.address), _digest(username)
-        self._rates.note(self._pair, f"{account}:{address}")
-        self._rates.note(self._address, address)
-        self._rates.note(self._account, account)
+        self._rates.record(self._pair, f"{account}:{address}")
+        self._rates.record(self._address, address)
+        self._rates.record(self._account, account)
 
     def record_success(self, username: str, origin: Origin) -> None:
         """Reset the failures of an address at an account after a successful attempt."""
-        self._rates.forget(self._pair, f"{_digest(username)}:{_network(origin.address)}")
+        self._rates.reset(self._pair, f"{_digest(username)}:{_network(origin.address)}")
 
 
 def _network(address: str | None) -> str:

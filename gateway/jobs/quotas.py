@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from gateway.identity.principal import Principal
 from gateway.settings import RateSettings
-from gateway.web.rates import Rate, Rates, too_much
+from gateway.web.rates import Rate, Rates, rate_exceeded
 from shared.contracts import Lane
 from shared.db.models import Catalog, Job, JobStatus, now
 from shared.db.session import UnitOfWork
@@ -52,13 +52,13 @@ class Quotas:
             )
         quota = self._rates.count(self._rows, principal.id)
         if quota.remaining < of_catalogs:
-            raise too_much(quota)
+            raise rate_exceeded(quota)
 
     def require_rows(self, principal: Principal) -> None:
         """Check that some of the day's rows are left. Raises `Limited`, `Unavailable`."""
         quota = self._rates.quota(self._rows, principal.id)
         if quota.remaining <= self._count(principal.id)[1]:
-            raise too_much(quota)
+            raise rate_exceeded(quota)
 
     def in_flight(self, user_id: str) -> int:
         """Single jobs of a user that wait for their answer."""

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
 from gateway.jobs.schemas import ModelName
-from gateway.web.idempotency import keep_once, require_same_content
+from gateway.web.idempotency import require_same_content, run_once
 from gateway.web.paging import paginate
 from shared import metrics
 from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
@@ -129,7 +129,7 @@ class Jobs:
             metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
             return kept
 
-        return keep_once(lambda: self._known(principal, idempotency_key, product), keep)
+        return run_once(lambda: self._known(principal, idempotency_key, product), keep)
 
     @property
     def waiting(self) -> int:

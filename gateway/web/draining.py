@@ -1,7 +1,7 @@
-"""How the gateway leaves: first it says so, and only later it stops to listen.
+"""Graceful shutdown: the gateway reports that it is not ready, and stops listening later.
 
-Whoever sends requests here (a proxy, Kubernetes) needs a moment to notice. Until then all of them
-are answered, each on a connection that is closed after it, so that the next one goes elsewhere.
+A proxy or Kubernetes needs a moment to notice. Until then every request is still answered, and its
+connection is closed, so that the next request goes to another gateway.
 """
 
 import threading
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 class Draining:
-    """Whether this process is about to stop.
+    """Shutdown state of this process.
 
     Args:
-        seconds: Between saying so and stopping; 0 stops at once.
+        seconds: Time between the start of draining and the stop. 0 stops at once.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -21,11 +21,14 @@ class Draining:
 
     @property
     def has_begun(self) -> bool:
-        """Whether no more requests should be sent here."""
+        """True once the gateway should receive no more requests."""
         return self._has_begun.is_set()
 
     def begin(self, stop: Callable[[], None]) -> None:
-        """Stop after the time; at once if this is the second call. For signal handlers."""
+        """Start draining, and call `stop` after `seconds`, or at once if draining had begun.
+
+        Safe to call from a signal handler.
+        """
         if self.has_begun or not self.seconds:
             self._has_begun.set()
             stop()

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457)."""
+"""Exception handlers, which respond with problem documents (RFC 9457)."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ from shared.errors import (
 log = structlog.get_logger(__name__)
 
 PROBLEM = "application/problem+json"
-#: A client that was told 503 may ask again after this many seconds.
+#: Default of `Retry-After` in responses with status 503.
 RETRY_AFTER_SECONDS = 5
-#: Of fields at fault that are named; a body may have very many that nobody knows.
+#: Invalid fields named in a response. A body can have any number of unknown fields.
 MAX_ERRORS = 100
 
 
@@ -40,7 +40,7 @@ def problem(
     errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Make a problem document; `errors` names the fields at fault."""
+    """Return a problem document as a response; `errors` names the invalid fields."""
     body: dict[str, object] = {
         "type": code if code == "about:blank" else f"urn:rayon:problem:{code}",
         "title": title,
@@ -53,7 +53,7 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+    """Register handlers that respond to every error with a problem document."""
     app.add_exception_handler(RayonError, _on_rayon_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -62,7 +62,7 @@ def install(app: FastAPI) -> None:
 
 
 def problems_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that any route may answer with, for the documentation."""
+    """Return the OpenAPI responses for the problem documents that any route may return."""
     kinds: tuple[type[RayonError], ...] = (
         InvalidInput,
         Unauthenticated,
@@ -76,7 +76,7 @@ def problems_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {
         400: {
-            "description": "Not HTTP as it should be",
+            "description": "Malformed request",
             "content": {PROBLEM: {"schema": reference}},
         },
         **{
@@ -87,7 +87,7 @@ def problems_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 def of_error(error: RayonError) -> JSONResponse:
-    """The problem document of one of our errors."""
+    """Return an error of Rayon as a problem document."""
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_seconds or RETRY_AFTER_SECONDS)
@@ -106,7 +106,7 @@ def of_error(error: RayonError) -> JSONResponse:
 
 
 async def _on_rayon_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RayonError)  # noqa: S101 - for the type; Starlette dispatches by it
+    assert isinstance(error, RayonError)  # noqa: S101 - narrows the type; Starlette dispatches by it
     if error.status >= 500:
         log.warning("request_failed", error=str(error), code=error.code)
     return of_error(error)
@@ -114,23 +114,20 @@ async def _on_rayon_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
-    found = error.errors()
-    errors = [
-        # The first part says where the field was sought: body, query, path.
-        {"field": _field(one), "message": one["msg"]}
-        for one in found[:MAX_ERRORS]
-    ]
-    detail = "; ".join(f"`{one['field']}`: {one['message']}" for one in errors)
-    if len(found) > MAX_ERRORS:
-        detail = f"{detail}; and {len(found) - MAX_ERRORS} more"
+    invalid = error.errors()
+    errors = [{"field": _field(item), "message": item["msg"]} for item in invalid[:MAX_ERRORS]]
+    detail = "; ".join(f"`{item['field']}`: {item['message']}" for item in errors)
+    if len(invalid) > MAX_ERRORS:
+        detail = f"{detail}; and {len(invalid) - MAX_ERRORS} more"
     return problem(422, InvalidInput.title, detail, code=InvalidInput.code, errors=errors)
 
 
-def _field(found: dict[str, Any]) -> str:
-    where = found["loc"]
-    # A body that is no JSON at all has a position instead of a field.
-    is_whole = len(where) < 2 or found["type"] == "json_invalid"
-    return str(where[0]) if is_whole else ".".join(str(part) for part in where[1:])
+def _field(error: dict[str, Any]) -> str:
+    # The first part of the location is `body`, `query` or `path`. If the body is not JSON, the
+    # second part is a position in it and not a field.
+    location = error["loc"]
+    is_whole = len(location) < 2 or error["type"] == "json_invalid"
+    return str(location[0]) if is_whole else ".".join(str(part) for part in location[1:])
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
@@ -142,9 +139,12 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
 
 
 async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
-    # Such as NUL in a text, which PostgreSQL cannot store. The statement stays out of the log.
+    # PostgreSQL cannot store NUL in a text, for example. The statement stays out of the log,
+    # because it contains values of the request.
     log.info("value_refused", error=str(getattr(error, "orig", error)))
-    return of_error(InvalidInput("Expected values that can be stored. Received: one that cannot"))
+    return of_error(
+        InvalidInput("Expected values that the database can store. Received: one that it cannot")
+    )
 
 
 async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -152,8 +152,8 @@ async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     return problem(
         500,
         RayonError.title,
-        "This is a defect in Rayon; its log tells more.",
+        "This is a defect in Rayon. Its log has the details.",
         code=RayonError.code,
-        # This handler runs outside of our middleware, which names the trace otherwise.
+        # This handler runs outside of the middleware that adds this header to other responses.
         headers={"X-Request-ID": request.state.trace_id},
     )

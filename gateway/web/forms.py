@@ -1,4 +1,4 @@
-"""Reads forms with files of gigabytes: to the disk, a piece at a time, once the sender is known."""
+"""Streams multipart forms with large files to disk, after the sender is authenticated."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,20 +14,20 @@ from shared.errors import InvalidInput, Unavailable
 async def read_form(
     request: Request, *, max_files: int, max_fields: int = 20
 ) -> AsyncIterator[FormData]:
-    """Read a multipart form, and remove its files in the end.
+    """Read a multipart form, and delete its files when the block ends.
 
-    FastAPI itself would take everything in before it asks who is sending it.
+    Form parameters of FastAPI would be read in full before the sender is authenticated.
 
     Raises:
-        InvalidInput: The client went away before the end; nothing was kept.
+        InvalidInput: The client disconnected before the end; nothing was stored.
         Unavailable: The disk is full.
     """
     try:
         form = await request.form(max_files=max_files, max_fields=max_fields)
     except ClientDisconnect as error:
-        raise InvalidInput("The upload broke off; nothing was kept") from error
+        raise InvalidInput("The upload broke off. Nothing was stored") from error
     except OSError as error:
-        raise Unavailable(f"The upload cannot be kept: {error.strerror or error}") from error
+        raise Unavailable(f"The upload cannot be stored: {error.strerror or error}") from error
     try:
         yield form
     finally:

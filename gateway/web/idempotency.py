@@ -1,6 +1,6 @@
-"""Idempotency-Key: a request that is sent twice has an effect once.
+"""Idempotency-Key: a request that is sent twice takes effect once.
 
-An earlier request is recognized by its user, its key and the fingerprint of its content.
+Requests are identified by user and key, and compared by a fingerprint of their content.
 """
 
 from collections.abc import Callable
@@ -10,34 +10,36 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.errors import Conflict
 
-Kept = TypeVar("Kept")
+Result = TypeVar("Result")
 
 
-def keep_once(find_kept: Callable[[], Kept | None], keep: Callable[[], Kept]) -> Kept:
-    """Return what an earlier request with the same key kept, else keep this one.
+def run_once(find_result: Callable[[], Result | None], run: Callable[[], Result]) -> Result:
+    """Return the result of an earlier request with the same key, or run this one.
 
     Args:
-        find_kept: Returns what the key has kept so far; `None` for a new key, or without a key.
-        keep: Keeps this request in a transaction of its own. A unique constraint of the database
-            covers user and key; that is what decides between two requests at the same moment.
+        find_result: Returns the stored result of the key; `None` for a new key or without a key.
+        run: Executes the request and stores its result in a transaction of its own. A unique
+            constraint of the database on user and key decides between concurrent requests.
 
     Raises:
-        Conflict: `find_kept` found the key with other content.
+        Conflict: `find_result` found the key with other content.
     """
-    kept = find_kept()
-    if kept is not None:
-        return kept
+    result = find_result()
+    if result is not None:
+        return result
     try:
-        return keep()
+        return run()
     except IntegrityError:
-        # The same request was committed first, at the same moment; its result is the answer.
-        kept = find_kept()
-        if kept is None:
+        # A concurrent request with the same key has committed first. Its result is returned.
+        result = find_result()
+        if result is None:
             raise
-        return kept
+        return result
 
 
 def require_same_content(key: str, *, kept: str, sent: str) -> None:
-    """Compare the fingerprints of two requests with one key. Raises `Conflict`."""
+    """Raise `Conflict` if two requests with one key differ in their fingerprints."""
     if kept != sent:
-        raise Conflict(f"The Idempotency-Key {key!r} was used with other content")
+        raise Conflict(
+            f"Expected a new Idempotency-Key. Received: {key!r}, which was used with other content"
+        )

@@ -1,4 +1,4 @@
-"""Around every request: a trace id, a size limit, a log line, metrics."""
+"""ASGI middleware: trace ids, body limits, security headers, request logs and metrics."""
 
 import re
 import time
@@ -22,10 +22,11 @@ TRACE_HEADER = b"x-request-id"
 _TRACE_ID = re.compile(rb"^[0-9a-fA-F]{32}$")
 #: W3C Trace Context: version, trace id, parent id, flags.
 _TRACE_PARENT = re.compile(rb"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-#: Anything else is counted as one, for a client may invent methods without end.
+#: Methods with a metric label of their own. Others share the label `other`, because a client could
+#: otherwise create any number of labels.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: An API's answers are data: not to be kept, framed, sniffed or run. Source: OWASP REST Security
-#: Cheat Sheet.
+#: API responses are data, which must not be cached, framed, sniffed or executed. Source: OWASP REST
+#: Security Cheat Sheet.
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -35,29 +36,31 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _POLICY = b"default-src 'none'; frame-ancestors 'none'"
-#: The page of the documentation loads Swagger UI, and begins with a script of its own.
+#: The documentation page loads Swagger UI from a CDN and contains an inline script.
 _DOCS_POLICY = (
     b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
     b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
     b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; frame-ancestors 'none'"
 )
-#: A report is one page without scripts; it has a style and nothing else.
+#: A report is a single page with inline styles and without scripts.
 _REPORT_POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'; sandbox"
 )
 _REPORTS = "/v1/reports/"
-#: Asked every few seconds by machines; logged they would hide the rest.
+#: Probed every few seconds. Their log lines would bury all others.
 _QUIET = ("/livez", "/readyz")
 
 
 class Observed:
-    """Gives each request a trace id (or takes the client's), logs and counts it.
+    """Logs and counts requests, and adds a trace id and security headers to responses.
+
+    The trace id is that of the client if the request has one.
 
     Args:
-        app: What answers.
-        draining: Once it has begun, each connection is closed after its answer.
-        is_production: Browsers are told to come by TLS alone.
+        app: The wrapped application.
+        draining: Once it has begun, each connection is closed after its response.
+        is_production: True to send `Strict-Transport-Security`.
     """
 
     def __init__(self, app: ASGIApp, draining: Draining, *, is_production: bool = False) -> None:
@@ -66,7 +69,7 @@ class Observed:
         self._is_production = is_production
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -96,12 +99,12 @@ class Observed:
 
 
 class LimitedBody:
-    """Refuses bodies over a size, whether they announce it or not.
+    """Refuses request bodies over a limit, with or without a `Content-Length`.
 
     Args:
-        app: What answers.
-        max_bytes: Of most requests.
-        others: Other sizes, by what a path begins with; the first that fits counts.
+        app: The wrapped application.
+        max_bytes: Limit of paths without an entry in `others`.
+        others: Limits by path prefix. The first matching prefix applies.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class LimitedBody:
         self._others = others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -128,7 +131,7 @@ class LimitedBody:
             message = await receive()
             read += len(message.get("body", b""))
             if read > limit:
-                # FastAPI takes any other error while it reads a body for a malformed one.
+                # FastAPI reports any other exception while it reads a body as a malformed body.
                 raise HTTPException(TooLarge.status, _too_large(limit, read).detail)
             return message
 
@@ -140,11 +143,12 @@ class LimitedBody:
 
 
 def _secured(scope: Scope, is_production: bool) -> list[tuple[bytes, bytes]]:
-    found = [*_HEADERS, (b"content-security-policy", _policy(scope["path"]))]
+    headers = [*_HEADERS, (b"content-security-policy", _policy(scope["path"]))]
     if is_production:
-        found.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
-    of_rates: dict[str, str] = scope["state"].get("headers", {})
-    return [*found, *((name.lower().encode(), value.encode()) for name, value in of_rates.items())]
+        headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
+    rate_headers: dict[str, str] = scope["state"].get("headers", {})
+    added = ((name.lower().encode(), value.encode()) for name, value in rate_headers.items())
+    return [*headers, *added]
 
 
 def _policy(path: str) -> bytes:
@@ -159,16 +163,16 @@ def _too_large(limit: int, received: int) -> TooLarge:
 
 def _trace_id(scope: Scope) -> str:
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    given = headers.get(TRACE_HEADER, b"").replace(b"-", b"")
-    if _TRACE_ID.match(given):
-        return given.decode().lower()
+    requested = headers.get(TRACE_HEADER, b"").replace(b"-", b"")
+    if _TRACE_ID.match(requested):
+        return requested.decode().lower()
     parent = _TRACE_PARENT.match(headers.get(b"traceparent", b""))
     return parent.group(1).decode() if parent else new_trace_id()
 
 
 def _tracing_headers(scope: Scope) -> dict[str, str]:
-    found = dict(scope["headers"]).get(b"traceparent")
-    return {"traceparent": found.decode("latin-1")} if found else {}
+    parent = dict(scope["headers"]).get(b"traceparent")
+    return {"traceparent": parent.decode("latin-1")} if parent else {}
 
 
 def _describe(span: Any, scope: Scope, status: int) -> None:
@@ -180,7 +184,7 @@ def _describe(span: Any, scope: Scope, status: int) -> None:
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    # The template and not the path: each job has a path of its own.
+    # The route template is the label and not the path, because each job has a path of its own.
     route = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in _METHODS else "other"
     metrics.requests_total.labels(method, route, status).inc()

@@ -1,4 +1,4 @@
-"""Cursors of paged lists: opaque to the client, the last row's ID inside."""
+"""Pages of lists. A cursor encodes the ID of the last row and is opaque to clients."""
 
 import base64
 import binascii
@@ -28,8 +28,8 @@ def paginate(
         session: Runs the query.
         query: Selects one model, in any order.
         position: The ID column of that model; pages are ordered by it.
-        cursor: `next_cursor` of the page before; `None` for the first page.
-        limit: Rows on a page.
+        cursor: `next_cursor` of the previous page; `None` for the first page.
+        limit: Maximum rows of a page.
 
     Raises:
         InvalidInput: The cursor was not issued by a list of this API.
@@ -64,5 +64,5 @@ def read_cursor(cursor: str) -> str:
         return str(uuid.UUID(base64.urlsafe_b64decode(cursor.encode()).decode("ascii")))
     except (binascii.Error, ValueError) as error:
         raise InvalidInput(
-            f"Expected a cursor as a page gave it. Received: {cursor!r}", field=("cursor",)
+            f"Expected a `next_cursor` of a previous page. Received: {cursor!r}", field=("cursor",)
         ) from error

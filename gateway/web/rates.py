@@ -1,7 +1,7 @@
-"""Rates and quotas, counted in Redis so that they hold across gateways.
+"""Rate limits and quotas, counted in Redis so that all gateways share them.
 
-While Redis does not answer each gateway counts for itself: less exact, but jobs are taken and
-guesses are still slowed down.
+While Redis does not answer, each gateway counts on its own. The limits are then less exact, but
+jobs are still accepted and password guessing is still slowed down.
 """
 
 import math
@@ -23,23 +23,24 @@ from shared.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-#: After Redis did not answer it is not asked for this long.
+#: Time without further requests to Redis after it did not answer.
 PAUSE_SECONDS = 5.0
 PREFIX = "rayon:rates"
-#: Taken at once: this part of the rate, but not more than so many, to be spent within this time.
-TAKEN_OF, MOST_TAKEN, FRESH_SECONDS = 500, 100, 1.0
-#: Whose are remembered.
-MOST_USERS = 10_000
+#: A batch of counts reserved at once is `1 / BATCH_DIVISOR` of the rate, at most `MAX_BATCH`, and
+#: expires after `BATCH_SECONDS`.
+BATCH_DIVISOR, MAX_BATCH, BATCH_SECONDS = 500, 100, 1.0
+#: Batches held in memory. The least recently used is dropped beyond it.
+MAX_BATCHES = 10_000
 
 
 @dataclass(frozen=True)
 class Rate:
-    """So many in a sliding window of so many seconds.
+    """A limit of `amount` in a sliding window of `seconds`.
 
     Attributes:
-        name: What is counted, as headers and messages call it.
+        name: Name of the counted events in headers and messages.
     """
 
     name: str
@@ -48,16 +49,16 @@ class Rate:
 
     @property
     def item(self) -> RateLimitItem:
-        """The same for the library."""
+        """The limit as the `limits` library represents it."""
         return RateLimitItemPerSecond(self.amount, self.seconds, namespace=self.name)
 
 
 @dataclass(frozen=True)
 class Quota:
-    """What is left of a rate.
+    """The remaining amount of a rate.
 
     Attributes:
-        reset_seconds: When there is more, rounded up.
+        reset_seconds: Seconds until more is available, rounded up.
     """
 
     rate: Rate
@@ -66,7 +67,7 @@ class Quota:
 
     @property
     def headers(self) -> dict[str, str]:
-        """As draft-ietf-httpapi-ratelimit-headers-10 has it."""
+        """Response headers of draft-ietf-httpapi-ratelimit-headers-10."""
         rate = self.rate
         return {
             "RateLimit-Policy": f'"{rate.name}";q={rate.amount};w={rate.seconds}',
@@ -75,15 +76,15 @@ class Quota:
 
 
 @dataclass
-class _Taken:
-    """Some that were counted already, and are to be spent."""
+class _Batch:
+    """Counts that were reserved in the storage and are not used up yet."""
 
     left: int
     quota: Quota
 
 
 def shared_storage(settings: BrokerSettings) -> RedisStorage:
-    """What all gateways count in."""
+    """Return the Redis storage that all gateways count in."""
     return RedisStorage(
         settings.url.get_secret_value(),
         key_prefix=PREFIX,
@@ -94,73 +95,74 @@ def shared_storage(settings: BrokerSettings) -> RedisStorage:
 
 
 class Rates:
-    """Counts what somebody does.
+    """Counts events by rate and key, such as a user or an address.
 
     Args:
-        storage: What is counted in, as long as it answers.
+        storage: Shared storage of the counts, used while it answers.
     """
 
     def __init__(self, storage: RedisStorage | MemoryStorage) -> None:
         self._shared = SlidingWindowCounterRateLimiter(storage)
-        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._down_until = 0.0
         self._lock = threading.Lock()
-        self._taken: TTLCache[tuple[Rate, str], _Taken] = TTLCache(MOST_USERS, FRESH_SECONDS)
+        self._batches: TTLCache[tuple[Rate, str], _Batch] = TTLCache(MAX_BATCHES, BATCH_SECONDS)
 
-    def count(self, rate: Rate, who: str) -> Quota:
-        """Count something that somebody does. Raises `Limited` if it is too much.
+    def count(self, rate: Rate, key: str) -> Quota:
+        """Count one event and return what remains. Raises `Limited` at the limit.
 
-        Of a large rate a few are taken at once and spent here within a second, for asking Redis
-        costs more than most requests; so the limit is kept, and reached a little early at worst.
+        Large rates are reserved in batches, which are used up in memory within a second, because a
+        call to Redis costs more than most requests. The limit is never exceeded, and at worst
+        reached slightly early.
         """
         with self._lock:
-            taken = self._taken.get((rate, who))
-            if taken is None or not taken.left:
-                taken = self._take(rate, who)
-                self._taken[(rate, who)] = taken
-            taken.left -= 1
-            quota = taken.quota
-            return Quota(rate, quota.remaining + taken.left, quota.reset_seconds)
+            batch = self._batches.get((rate, key))
+            if batch is None or not batch.left:
+                batch = self._reserve(rate, key)
+                self._batches[(rate, key)] = batch
+            batch.left -= 1
+            quota = batch.quota
+            return Quota(rate, quota.remaining + batch.left, quota.reset_seconds)
 
-    def _take(self, rate: Rate, who: str) -> "_Taken":
-        for count in dict.fromkeys((max(1, min(rate.amount // TAKEN_OF, MOST_TAKEN)), 1)):
-            if self._ask(lambda limiter, count=count: limiter.hit(rate.item, who, cost=count)):  # type: ignore[misc]
-                return _Taken(count, self.quota(rate, who))
-        raise too_much(self.quota(rate, who))
+    def _reserve(self, rate: Rate, key: str) -> "_Batch":
+        for count in dict.fromkeys((max(1, min(rate.amount // BATCH_DIVISOR, MAX_BATCH)), 1)):
+            if self._run(lambda limiter, count=count: limiter.hit(rate.item, key, cost=count)):  # type: ignore[misc]
+                return _Batch(count, self.quota(rate, key))
+        raise rate_exceeded(self.quota(rate, key))
 
-    def require(self, rate: Rate, who: str) -> None:
-        """Check that there is something left, without counting. Raises `Limited`."""
-        if not self._ask(lambda limiter: limiter.test(rate.item, who)):
-            raise too_much(self.quota(rate, who))
+    def require(self, rate: Rate, key: str) -> None:
+        """Check the limit without counting. Raises `Limited`."""
+        if not self._run(lambda limiter: limiter.test(rate.item, key)):
+            raise rate_exceeded(self.quota(rate, key))
 
-    def note(self, rate: Rate, who: str) -> None:
-        """Count something that has happened, too much or not."""
-        self._ask(lambda limiter: limiter.hit(rate.item, who))
+    def record(self, rate: Rate, key: str) -> None:
+        """Count an event even beyond the limit."""
+        self._run(lambda limiter: limiter.hit(rate.item, key))
 
-    def forget(self, rate: Rate, who: str) -> None:
-        """Start anew for somebody."""
-        self._ask(lambda limiter: limiter.clear(rate.item, who))
+    def reset(self, rate: Rate, key: str) -> None:
+        """Reset the count of a key."""
+        self._run(lambda limiter: limiter.clear(rate.item, key))
 
-    def quota(self, rate: Rate, who: str) -> Quota:
-        """What somebody has left."""
-        stats = self._ask(lambda limiter: limiter.get_window_stats(rate.item, who))
+    def quota(self, rate: Rate, key: str) -> Quota:
+        """Return the remaining amount of a key."""
+        stats = self._run(lambda limiter: limiter.get_window_stats(rate.item, key))
         wait = math.ceil(max(0.0, stats.reset_time - time.time()))
         return Quota(rate, int(stats.remaining), wait)
 
-    def _ask(self, question: Callable[[SlidingWindowCounterRateLimiter], Answer]) -> Answer:
+    def _run(self, operation: Callable[[SlidingWindowCounterRateLimiter], Result]) -> Result:
         if time.monotonic() >= self._down_until:
             try:
-                return question(self._shared)
+                return operation(self._shared)
             except StorageError as error:
                 self._down_until = time.monotonic() + PAUSE_SECONDS
-                log.warning("rates_counted_alone", error=str(error))
-        return question(self._own)
+                log.warning("rate_storage_failed", error=str(error))
+        return operation(self._local)
 
 
-def too_much(quota: Quota) -> Limited:
-    """The error of a rate that is used up."""
+def rate_exceeded(quota: Quota) -> Limited:
+    """Return the error of a used-up rate."""
     rate = quota.rate
     return Limited(
-        f"Expected at most {rate.amount} {rate.name} in {rate.seconds} seconds",
+        f"Expected at most {rate.amount} {rate.name} in {rate.seconds} seconds. Received: more",
         retry_after_seconds=max(1, quota.reset_seconds),
     )

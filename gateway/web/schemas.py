@@ -10,7 +10,7 @@ class Body(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request failed, as a problem document (RFC 9457)."""
+    """A problem document (RFC 9457) with the reason of a failed request."""
 
     type: str
     title: str
@@ -18,6 +18,6 @@ class Problem(BaseModel):
     detail: str
     errors: list[dict[str, str]] = Field(
         default=[],
-        description="`field` and `message` of each invalid field: the first hundred at most. "
-        "`detail` gives the number of the others.",
+        description="The `field` and `message` of each invalid field, at most 100. "
+        "`detail` states the number of further ones.",
     )

@@ -1,4 +1,4 @@
-"""Large uploads in progress: what comes in lies on this machine's disk before anything is known."""
+"""Limits on concurrent large uploads, which fill the local disk before they are validated."""
 
 import shutil
 import tempfile
@@ -9,34 +9,36 @@ from dataclasses import dataclass, field
 
 from shared.errors import Limited, Unavailable
 
-#: Of one user in this process, at once; smaller ones are not counted.
+#: Concurrent large uploads of one user in this process.
 MAX_LARGE = 2
+#: Uploads up to this size are not counted.
 LARGE_BYTES = 64 * 1024 * 1024
-#: What a client is told to wait.
+#: `Retry-After` of a refused upload.
 WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """Counts the large uploads of each user; to be asked by one thread, that of the event loop."""
+    """Counts the large uploads of each user. Not thread-safe: for the event loop only."""
 
     large: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def begun(self, user_id: str, size: int) -> Iterator[None]:
-        """Count an upload until it has ended.
+    def counted(self, user_id: str, size: int) -> Iterator[None]:
+        """Count an upload until the block ends.
 
         Args:
-            user_id: Whose it is.
-            size: Bytes that it announces; 0 if it does not, and then it may be of any size.
+            user_id: The sender.
+            size: Announced size in bytes; 0 if unknown, and then the upload counts as large.
 
         Raises:
-            Limited: This user sends as many as may be sent at once.
-            Unavailable: The disk has no room for it.
+            Limited: The user has `MAX_LARGE` large uploads in progress.
+            Unavailable: The disk has too little free space.
         """
         if shutil.disk_usage(tempfile.gettempdir()).free < size:
             raise Unavailable(
-                f"There is no room for an upload of {size} bytes", retry_after_seconds=WAIT_SECONDS
+                f"The disk has too little free space for an upload of {size} bytes",
+                retry_after_seconds=WAIT_SECONDS,
             )
         if 0 < size <= LARGE_BYTES:
             yield
@@ -44,7 +46,7 @@ class Uploads:
         if self.large[user_id] >= MAX_LARGE:
             raise Limited(
                 f"Expected at most {MAX_LARGE} uploads at once that are larger than {LARGE_BYTES} "
-                "bytes or do not tell their size. Received: one more",
+                "bytes or of unknown size. Received: one more",
                 retry_after_seconds=WAIT_SECONDS,
             )
         self.large[user_id] += 1

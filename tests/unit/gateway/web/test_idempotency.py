@@ -6,7 +6,7 @@ from typing import Never
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from gateway.web.idempotency import keep_once, require_same_content
+from gateway.web.idempotency import require_same_content, run_once
 from shared.errors import Conflict
 
 COLLISION = IntegrityError("insert", {}, Exception("the key is taken"))
@@ -22,34 +22,34 @@ def collide() -> Never:
 
 
 def test_new_key_keeps_the_request() -> None:
-    assert keep_once(answers(None), lambda: "mine") == "mine"
+    assert run_once(answers(None), lambda: "mine") == "mine"
 
 
 def test_known_key_returns_what_was_kept_and_keeps_nothing() -> None:
-    assert keep_once(answers("earlier"), collide) == "earlier"
+    assert run_once(answers("earlier"), collide) == "earlier"
 
 
 def test_request_that_loses_the_race_returns_what_the_winner_kept() -> None:
-    assert keep_once(answers(None, "winner"), collide) == "winner"
+    assert run_once(answers(None, "winner"), collide) == "winner"
 
 
 def test_violation_of_another_constraint_is_raised() -> None:
     with pytest.raises(IntegrityError) as raised:
-        keep_once(answers(None, None), collide)
+        run_once(answers(None, None), collide)
     assert raised.value is COLLISION
 
 
 def test_request_that_loses_the_race_with_other_content_conflicts() -> None:
     calls = iter([None, "other"])
 
-    def find_kept() -> str | None:
-        kept = next(calls)
-        if kept is not None:
-            require_same_content("order-1", kept=kept, sent="mine")
-        return kept
+    def find_result() -> str | None:
+        result = next(calls)
+        if result is not None:
+            require_same_content("order-1", kept=result, sent="mine")
+        return result
 
-    with pytest.raises(Conflict, match="'order-1' was used with other content"):
-        keep_once(find_kept, collide)
+    with pytest.raises(Conflict, match="'order-1', which was used with other content"):
+        run_once(find_result, collide)
 
 
 def test_same_content_is_accepted() -> None:

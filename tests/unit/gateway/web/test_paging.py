@@ -69,5 +69,5 @@ def test_cursor_names_the_row_that_a_page_begins_after() -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "é", "bm90IGFuIGlk"])
 def test_unknown_cursor_is_invalid_input(session: Session, cursor: str) -> None:
-    with pytest.raises(InvalidInput, match="Expected a cursor"):
+    with pytest.raises(InvalidInput, match="Expected a `next_cursor`"):
         paginate(session, select(User), User.id, cursor, 2)

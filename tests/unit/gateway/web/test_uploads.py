@@ -16,30 +16,30 @@ ROWS = table(["A", "", ""])
 @pytest.mark.parametrize("size", [0, LARGE_BYTES + 1])
 def test_third_large_upload_of_a_user_waits(size: int) -> None:
     uploads = Uploads()
-    with uploads.begun("ada", size):
-        with uploads.begun("ada", size):
+    with uploads.counted("ada", size):
+        with uploads.counted("ada", size):
             with pytest.raises(Limited, match=f"at most {MAX_LARGE} uploads") as raised:
-                uploads.begun("ada", size).__enter__()
+                uploads.counted("ada", size).__enter__()
             assert raised.value.retry_after_seconds > 0
-            with uploads.begun("eve", size), uploads.begun("ada", LARGE_BYTES):
+            with uploads.counted("eve", size), uploads.counted("ada", LARGE_BYTES):
                 pass
-        with uploads.begun("ada", size):
+        with uploads.counted("ada", size):
             pass
     assert not uploads.large
 
 
 def test_upload_that_breaks_off_counts_no_more() -> None:
     uploads = Uploads()
-    with pytest.raises(ValueError, match="broke off"), uploads.begun("ada", 0):
+    with pytest.raises(ValueError, match="broke off"), uploads.counted("ada", 0):
         raise ValueError("It broke off")
     assert not uploads.large
 
 
 def test_upload_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000))
-    with pytest.raises(Unavailable, match="no room"):
-        Uploads().begun("ada", 1_001).__enter__()
-    with Uploads().begun("ada", 1_000):
+    with pytest.raises(Unavailable, match="too little free space"):
+        Uploads().counted("ada", 1_001).__enter__()
+    with Uploads().counted("ada", 1_000):
         pass
 
 
@@ -47,7 +47,7 @@ def test_catalog_that_does_not_tell_its_size_waits_for_others(api: Api) -> None:
     user, uploads = api.user(), api.services.catalogs.uploads
     mine = api.sign(user)
     headers = {**mine, "Content-Type": "multipart/form-data; boundary=x"}
-    with uploads.begun(user.id, 0), uploads.begun(user.id, 0):
+    with uploads.counted(user.id, 0), uploads.counted(user.id, 0):
         answer = api.client.post("/v1/catalogs", headers=headers, content=iter([b"--x--"]))
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
         send(api, mine, ROWS)
