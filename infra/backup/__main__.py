@@ -1,4 +1,4 @@
-"""Saves or restores a whole system.
+"""Back up or restore a whole system.
 
     python -m infra.backup save FOLDER             # the embedded system, while it runs
     python -m infra.backup restore FOLDER          # into an empty one
@@ -19,7 +19,7 @@ from infra.backup.system import System
 
 
 def main() -> int:
-    """Save or restore, and say what; returns the exit code."""
+    """Back up or restore, print the outcome and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def save(system: System, folder: Path) -> None:
-    """Save a system into a new folder, which is there whole or not at all."""
+    """Back up a system to a new folder that appears atomically."""
     if folder.exists():
         raise BackupError(f"Expected a new folder. Received: {folder}, which is there")
     made_at, incoming = datetime.now(UTC), folder.with_name(f".{folder.name}.incoming")
@@ -58,7 +58,7 @@ def save(system: System, folder: Path) -> None:
 
 
 def restore(system: System, folder: Path, *, replace: bool) -> None:
-    """Restore a system from a folder, and compare what is there then with what was saved."""
+    """Restore a system from a folder and compare the row counts with the backup."""
     manifest = Manifest.read(folder)
     if manifest.system != system.name:
         raise BackupError(f"Expected a backup of {system.name}. Received: of {manifest.system}")

@@ -1,4 +1,4 @@
-"""The system of `docker-compose.yml`. Standard library alone: the machine may have no more."""
+"""Compose system. Uses only the standard library, which may be all that a host has."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ _REPLACED = ("secrets", "postgres", "redis", "mlflow", "objects", "storage")
 
 
 class ComposeSystem:
-    """Saves while it runs; restores into a project without volumes."""
+    """Compose system, backed up while running and restored into a project without volumes."""
 
     name = "compose"
 
@@ -30,7 +30,7 @@ class ComposeSystem:
         self._registry = _postgres("mlflow", REGISTRY_TABLES)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        """Back up everything to a folder and return the row counts. Raises `BackupError`."""
         _one_off(["scheduler", *_STORED, "save-unfinished"], out=folder / "unfinished.tar")
         counts = {
             **counted("rayon", self._rayon.save(folder / "rayon.dump")),
@@ -42,11 +42,11 @@ class ComposeSystem:
         return counts
 
     def is_empty(self) -> bool:
-        """Whether the project has no volume that a restore replaces. Raises `BackupError`."""
+        """Return True if no volume would be replaced by a restore. Raises `BackupError`."""
         return not self._volumes()
 
     def check(self, folder: Path) -> None:
-        """See that the secrets can be put back. Raises `BackupError`."""
+        """Check that the secrets can be restored. Raises `BackupError`."""
         place = self._secrets_folder()
         if place is None:
             return
@@ -70,7 +70,7 @@ class ComposeSystem:
             _run(["docker", "volume", "rm", *volumes])
 
     def restore(self, folder: Path) -> None:
-        """Put everything into empty volumes. Raises `BackupError`."""
+        """Restore everything into empty volumes. Raises `BackupError`."""
         # The database is made with the password that is among the secrets.
         self._restore_secrets(folder / "secrets.tar")
         _compose("up", "--detach", "--no-build", "--wait", "postgres")
@@ -84,14 +84,14 @@ class ComposeSystem:
             _one_off(["scheduler", *_STORED, "restore"], given=folder / name)
 
     def counts(self) -> dict[str, Any]:
-        """Count the rows now. Raises `BackupError`."""
+        """Return the current row counts. Raises `BackupError`."""
         return {
             **counted("rayon", self._rayon.counts()),
             **counted("registry", self._registry.counts()),
         }
 
     def start_command(self) -> str:
-        """How it is started."""
+        """Command that starts the system."""
         return "docker compose up -d --wait"
 
     def _restore_secrets(self, path: Path) -> None:
@@ -116,12 +116,12 @@ class ComposeSystem:
             _one_off(["mlflow", *_ARTIFACTS, "-xf", "-"], given=path)
 
     def _artifacts_bucket(self) -> str | None:
-        """Where the registry keeps its files, if not in a volume."""
+        """Return the folder of the registry's files if it is not a volume."""
         place = str(self._config["services"]["mlflow"]["environment"]["MLFLOW_ARTIFACTS"])
         return place if "://" in place else None
 
     def _secrets_folder(self) -> Path | None:
-        """Where the secrets are, if not in a volume (`RAYON_SECRETS`)."""
+        """Return the folder of the secrets if it is not a volume (`RAYON_SECRETS`)."""
         (place,) = (
             one
             for one in self._config["services"]["init"]["volumes"]
@@ -130,13 +130,13 @@ class ComposeSystem:
         return Path(place["source"]) if place["type"] == "bind" else None
 
     def _has_own_objects(self) -> bool:
-        """Whether files are in the object store of the profile `s3`, whoever named the profile."""
+        """Return True if files are in the object store of the profile `s3`."""
         services = self._config["services"]
         endpoint = services["scheduler"]["environment"].get("AWS_ENDPOINT_URL") or ""
         return "objects" in services or "//objects:" in endpoint
 
     def _volumes(self) -> list[str]:
-        """The names of the project's volumes that a restore replaces."""
+        """Return the names of the project's volumes that a restore replaces."""
         label = f"label=com.docker.compose.project={self._config['name']}"
         told = '{{.Label "com.docker.compose.volume"}} {{.Name}}'
         lines = _run(["docker", "volume", "ls", "--filter", label, "--format", told]).splitlines()
@@ -158,7 +158,7 @@ def _in(bucket: str) -> list[str]:
 
 
 def _one_off(command: Sequence[str], *, given: Path | None = None, out: Path | None = None) -> None:
-    """Run a command in a container of its own, fed from a file or written to one."""
+    """Run a command in its own container, reading from or writing to a file."""
     running = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T"]
     with (
         (given or Path("/dev/null")).open("rb") as source,

@@ -1,4 +1,4 @@
-"""The embedded system: what is under its home, or where its settings say."""
+"""Embedded system: the data under its home or at the configured places."""
 
 import shutil
 import tarfile
@@ -24,7 +24,7 @@ _DATABASE_FILES = ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm")
 
 
 class EmbeddedSystem:
-    """Saves while it runs; restores where nothing is and nothing runs.
+    """Embedded system, backed up while running and restored while empty and stopped.
 
     Args:
         home: The folder of the instance.
@@ -43,7 +43,7 @@ class EmbeddedSystem:
         self._storage = Storage(StorageSettings(url=place))
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        """Back up everything to a folder and return the row counts. Raises `BackupError`."""
         self._save_stored(stored.save_unfinished, folder / "unfinished.tar")
         counts = {
             **counted("rayon", self._rayon.save(folder / f"rayon.{self._end}")),
@@ -55,11 +55,11 @@ class EmbeddedSystem:
         return counts
 
     def is_empty(self) -> bool:
-        """Whether there is no database and no registry."""
+        """Return True if there is neither a database nor a registry."""
         return self._rayon.is_empty() and self._registry.is_empty()
 
     def check(self, folder: Path) -> None:  # noqa: ARG002  # any backup goes here
-        """See that nothing runs. Raises `BackupError` if it does."""
+        """Check that the system is stopped. Raises `BackupError` if it runs."""
         self._at_rest().close()
 
     def clear(self) -> None:
@@ -72,7 +72,7 @@ class EmbeddedSystem:
                 self._storage.remove(file.uri)
 
     def restore(self, folder: Path) -> None:
-        """Put everything into an empty system. Raises `BackupError`."""
+        """Restore everything into an empty system. Raises `BackupError`."""
         with self._at_rest():
             self._rayon.restore(folder / f"rayon.{self._end}")
             self._registry.restore(folder / "registry.db")
@@ -84,14 +84,14 @@ class EmbeddedSystem:
                     stored.restore(self._storage, archive)
 
     def counts(self) -> dict[str, Any]:
-        """Count the rows now. Raises `BackupError`."""
+        """Return the current row counts. Raises `BackupError`."""
         return {
             **counted("rayon", self._rayon.counts()),
             **counted("registry", self._registry.counts()),
         }
 
     def start_command(self) -> str:
-        """How it is started."""
+        """Command that starts the system."""
         return "make run"
 
     def _save_stored(self, save: Callable[[Storage, BinaryIO], int], path: Path) -> None:
@@ -102,7 +102,7 @@ class EmbeddedSystem:
             raise BackupError(error.detail) from error
 
     def _at_rest(self) -> ExitStack:
-        """Keep the system from being started meanwhile. Raises `BackupError` if it runs."""
+        """Prevent the system from starting meanwhile. Raises `BackupError` if it runs."""
         held = ExitStack()
         try:
             held.enter_context(preflight.locked_home(self._home))

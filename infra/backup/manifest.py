@@ -1,4 +1,4 @@
-"""What a backup holds: counts of rows, and a checksum of each file."""
+"""Manifest of a backup: row counts and a checksum of each file."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class BackupError(Exception):
-    """Why nothing was saved or restored."""
+    """Failed backup or restore."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The first thing to read of a backup.
+    """Manifest of a backup, read before anything else.
 
     Attributes:
         made_at: When it was begun, ISO 8601.
@@ -34,7 +34,7 @@ class Manifest:
 
     @classmethod
     def of(cls, folder: Path, made_at: datetime, system: str, counts: Mapping[str, Any]) -> None:
-        """Look at what was saved, and write it down beside it."""
+        """Compute the manifest of a backup and write it to its folder."""
         files = {
             str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
             for path in sorted(folder.rglob("*"))
@@ -45,7 +45,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Read a backup's manifest, and check every file against it. Raises `BackupError`."""
+        """Read the manifest and verify every file. Raises `BackupError`."""
         try:
             found = cls(**json.loads((folder / NAME).read_text()))
         except (OSError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Saves and restores a PostgreSQL database with its own programs, wherever they run."""
+"""Backup and restore of a PostgreSQL database with its own programs."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ _MIGRATION = "SELECT 'migration=' || version_num FROM alembic_version"
 
 @dataclass(frozen=True)
 class Postgres:
-    """A database, and how its programs are started.
+    """PostgreSQL database and the way to start its programs.
 
     Attributes:
         tables: What is counted.
@@ -29,7 +29,7 @@ class Postgres:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> dict[str, Any]:
-        """Dump the database, and count the rows of the same moment. Raises `BackupError`."""
+        """Dump the database and count the rows in one snapshot. Raises `BackupError`."""
         with path.open("wb") as out:
             told = self._psql(_dump_script(self.tables), out)
         lines = told.splitlines()
@@ -38,7 +38,7 @@ class Postgres:
         return _counts(lines)
 
     def restore(self, path: Path) -> None:
-        """Restore a dump into an empty database, all of it or nothing. Raises `BackupError`."""
+        """Restore a dump into an empty database atomically. Raises `BackupError`."""
         restoring = ["pg_restore", "--no-owner", "--single-transaction", "--exit-on-error"]
         with path.open("rb") as dump:
             ended = self._run([*restoring, "--dbname", self._name], stdin=dump)
@@ -46,11 +46,11 @@ class Postgres:
             raise BackupError(f"pg_restore failed: {ended.stderr.decode().strip()[-600:]}")
 
     def counts(self) -> dict[str, Any]:
-        """Count the rows now. Raises `BackupError`."""
+        """Return the current row counts. Raises `BackupError`."""
         return _counts(self._psql(_count_script(self.tables), None).splitlines())
 
     def is_empty(self) -> bool:
-        """Whether there is no table. Raises `BackupError`."""
+        """Return True if the database has no tables. Raises `BackupError`."""
         query = (
             "SELECT 'tables=' || count(*) FROM information_schema.tables "
             "WHERE table_schema = 'public' \\g | cat >&2\n"
@@ -58,7 +58,7 @@ class Postgres:
         return "tables=0" in self._psql(query, None).splitlines()
 
     def clear(self) -> None:
-        """Remove everything. Raises `BackupError`."""
+        """Delete all tables and data. Raises `BackupError`."""
         self._psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public;\n", None)
 
     @property
@@ -66,7 +66,7 @@ class Postgres:
         return self.variables["PGDATABASE"]
 
     def _psql(self, script: str, out: BinaryIO | None) -> str:
-        """Run a script; returns what it said beside its output."""
+        """Run a script and return its standard error."""
         options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"]
         ended = self._run(["psql", *options], input=script.encode(), stdout=out)
         told = ended.stderr.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Saves and restores a SQLite database."""
+"""Backup and restore of a SQLite database."""
 
 import shutil
 import sqlite3
@@ -13,7 +13,7 @@ from infra.backup.manifest import BackupError
 
 @dataclass(frozen=True)
 class Sqlite:
-    """A database file.
+    """SQLite database file.
 
     Attributes:
         file: Where it is.
@@ -24,7 +24,7 @@ class Sqlite:
     tables: Sequence[str]
 
     def save(self, path: Path) -> dict[str, Any]:
-        """Copy the database as it is at one moment, and count its rows. Raises `BackupError`."""
+        """Copy a snapshot of the database and count its rows. Raises `BackupError`."""
         if not self.file.exists():
             raise BackupError(f"There is no database {self.file}")
         with closing(sqlite3.connect(self.file)) as database:
@@ -33,20 +33,20 @@ class Sqlite:
         return _counts(path, self.tables)
 
     def restore(self, path: Path) -> None:
-        """Put a copy where the database was. Raises `BackupError`."""
+        """Replace the database by a copy. Raises `BackupError`."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, self.file)
 
     def counts(self) -> dict[str, Any]:
-        """Count the rows now. Raises `BackupError`."""
+        """Return the current row counts. Raises `BackupError`."""
         return _counts(self.file, self.tables)
 
     def is_empty(self) -> bool:
-        """Whether there is no such file."""
+        """Return True if the file does not exist."""
         return not self.file.exists()
 
     def clear(self) -> None:
-        """Remove the file, and what SQLite keeps beside it."""
+        """Delete the file and the journal files of SQLite."""
         for end in ("", "-wal", "-shm"):
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""All files of a storage as one tar archive, through a pipe: where a service runs, there this does.
+"""Archive of all stored files as a tar stream; runs wherever a service runs.
 
     python -m infra.backup.stored save > storage.tar
     python -m infra.backup.stored save-unfinished > unfinished.tar
@@ -24,7 +24,7 @@ _USAGE = "Expected `save`, `save-unfinished` or `restore`"
 
 
 def main() -> int:
-    """Write or read an archive; returns the exit code."""
+    """Write or read an archive and return the exit code."""
     storage = Storage(StorageSettings())
     if sys.argv[1:] == ["save"]:
         save(storage, sys.stdout.buffer)
@@ -39,17 +39,17 @@ def main() -> int:
 
 
 def save(storage: Storage, out: BinaryIO) -> int:
-    """Write all files; returns how many. Raises `Unavailable`."""
+    """Write all files and return their number. Raises `Unavailable`."""
     return _write(storage, _most_hasty_first(storage), out)
 
 
 def save_unfinished(storage: Storage, out: BinaryIO) -> int:
-    """Write the files that go when they have served; returns how many. Raises `Unavailable`."""
+    """Write the short-lived files and return their number. Raises `Unavailable`."""
     return _write(storage, unfinished(storage), out)
 
 
 def unfinished(storage: Storage) -> Iterator[StoredFile]:
-    """Files that rows name and that go soon: of catalogs and datasets that are worked on.
+    """List short-lived files named by rows: catalogs and datasets in progress.
 
     Raises:
         Unavailable: The storage does not answer.
@@ -84,7 +84,7 @@ def _write(storage: Storage, wanted: Iterable[StoredFile], out: BinaryIO) -> int
 
 
 def restore(storage: Storage, archive: BinaryIO) -> int:
-    """Store all files of an archive; returns how many. Raises `Unavailable`."""
+    """Store all files of an archive and return their number. Raises `Unavailable`."""
     count = 0
     with tarfile.open(fileobj=archive, mode="r|") as files:
         for entry in files:

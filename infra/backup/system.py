@@ -1,4 +1,4 @@
-"""What a system must be able to do to be saved and restored, and what of it is counted."""
+"""Interface of systems that can be backed up, and their row counts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,18 +22,18 @@ REGISTRY_TABLES = ("registered_models", "model_versions", "registered_model_alia
 
 
 class System(Protocol):
-    """A whole Rayon: the embedded one, or that of Compose."""
+    """Complete Rayon system, embedded or Compose."""
 
     name: str
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write everything into a folder; returns the counts. Raises `BackupError`."""
+        """Back up everything to a folder and return the row counts. Raises `BackupError`."""
 
     def is_empty(self) -> bool:
-        """Whether there is nothing that a restore would lose. Raises `BackupError`."""
+        """Return True if a restore would overwrite nothing. Raises `BackupError`."""
 
     def check(self, folder: Path) -> None:
-        """See that a backup could be restored here, before anything is removed.
+        """Check that a backup can be restored before anything is removed.
 
         Raises:
             BackupError: It could not.
@@ -43,20 +43,20 @@ class System(Protocol):
         """Remove what a restore replaces. Raises `BackupError`."""
 
     def restore(self, folder: Path) -> None:
-        """Put everything into an empty system. Raises `BackupError`."""
+        """Restore everything into an empty system. Raises `BackupError`."""
 
     def counts(self) -> dict[str, Any]:
-        """Count the rows now. Raises `BackupError`."""
+        """Return the current row counts. Raises `BackupError`."""
 
     def start_command(self) -> str:
-        """How it is started."""
+        """Command that starts the system."""
 
 
 def counted(database: str, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts under the name of their database."""
+    """Prefix row counts with the name of their database."""
     return {f"{database}.{table}": count for table, count in counts.items()}
 
 
 def stored_in(folder: Path) -> list[str]:
-    """A backup's archives of stored files, the older first; backups of old versions have one."""
+    """Return the archives of stored files, oldest first; older versions have one."""
     return [name for name in ("unfinished.tar", "storage.tar") if (folder / name).exists()]

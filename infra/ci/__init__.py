@@ -1,1 +1,1 @@
-"""What the delivery does: the steps of the workflows, runnable on a laptop."""
+"""Steps of the delivery workflows, which also run on a laptop."""

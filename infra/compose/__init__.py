@@ -1,1 +1,1 @@
-"""What `docker-compose.yml` needs beside images."""
+"""Scripts that `docker-compose.yml` uses."""

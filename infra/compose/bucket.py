@@ -1,4 +1,4 @@
-"""Makes the bucket that `RAYON_STORAGE_URL` names: `python -m infra.compose.bucket`."""
+"""Create the bucket of `RAYON_STORAGE_URL`: `python -m infra.compose.bucket`."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ PAUSE_SECONDS = 1.0
 
 
 def main() -> int:
-    """Make it unless it is there; an object store that is not there yet is asked again."""
+    """Create the bucket if it is missing, retrying until the object store is up."""
     url = StorageSettings().url
     if not url.startswith("s3://"):
         print(f"Expected RAYON_STORAGE_URL=s3://…. Received: {url}", file=sys.stderr)  # noqa: T201
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def make(url: str) -> None:
-    """Make the bucket of an address unless it is there."""
+    """Create the bucket of a URL if it is missing."""
     files, path = url_to_fs(url)
     bucket = path.partition("/")[0]
     if not files.exists(bucket):

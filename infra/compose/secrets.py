@@ -1,4 +1,4 @@
-"""Makes the secrets of a new installation as files.
+"""Generate the secrets of a new installation as files.
 
     python -m infra.compose.secrets FOLDER [ROLES]
 
@@ -47,7 +47,7 @@ OPTIONAL = ("ops_webhook",)
 
 
 def main() -> int:
-    """Write what is missing, and give each role its own; returns the exit code."""
+    """Write missing secrets, copy them to the roles and return the exit code."""
     if len(sys.argv) not in (2, 3):
         print("Expected one folder, and one for the roles", file=sys.stderr)  # noqa: T201
         return 2
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def complete(folder: Path) -> list[str]:
-    """Write the secrets that a folder lacks; returns their names. Raises `OSError`."""
+    """Write missing secrets and return their names. Raises `OSError`."""
     made = [
         name
         for name in PASSWORDS
@@ -88,7 +88,7 @@ def complete(folder: Path) -> list[str]:
 
 
 def share(folder: Path, roles: Path) -> None:
-    """Give each role copies of its secrets, as they are now. Raises `OSError`."""
+    """Copy the current secrets to each role. Raises `OSError`."""
     for role, names in ROLES.items():
         for name in names:
             if (folder / name).exists() or name not in OPTIONAL:
@@ -106,7 +106,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _keep(path: Path, text: str) -> bool:
-    """Write a file unless there is one."""
+    """Write a file if it does not exist."""
     if path.exists():
         return False
     _write(path, text.encode())
@@ -114,7 +114,7 @@ def _keep(path: Path, text: str) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that whoever mounts its folder reads."""
+    """Write a file that is readable to everyone who mounts its folder."""
     path.write_bytes(content)
     path.chmod(READABLE)
 

@@ -1,1 +1,1 @@
-"""Rayon on Kubernetes: manifests for kustomize, and what looks them through."""
+"""Kubernetes manifests for kustomize and their checks."""

@@ -1,4 +1,4 @@
-"""Builds the overlays and looks them through, without a cluster: `make manifests`.
+"""Build the overlays and check them without a cluster: `make manifests`.
 
 kubectl's own kustomize builds them. Kubernetes' objects are checked against the API's JSON schemas,
 strictly: an unknown field is an error. KEDA's are read as the models made from its definitions, and
@@ -24,7 +24,7 @@ VERSIONS = ("1.27.0", "1.37.0")
 
 
 def main() -> int:
-    """Build and check every overlay; returns the exit code."""
+    """Build and check every overlay and return the exit code."""
     wrong = 0
     for folder in sorted(OVERLAYS.iterdir()):
         objects = build(folder)
@@ -47,7 +47,7 @@ def build(folder: Path) -> list[Manifest]:
 
 
 def invalid(one: Manifest) -> Iterator[str]:
-    """How an object departs from its schema."""
+    """List the violations of an object's schema."""
     name = f"{one['kind']} {one['metadata']['name']}"
     if one["apiVersion"].startswith("keda.sh/"):
         yield from (f"{name}: {line}" for line in _invalid_for_keda(one))
@@ -73,7 +73,7 @@ def _invalid_for_keda(one: Manifest) -> Iterator[str]:
 
 
 def _lost(given: Any, known: Any, path: str = "") -> Iterator[str]:
-    """Paths of what is given and not known."""
+    """List the paths of unknown fields."""
     if isinstance(given, Mapping):
         for key, value in given.items():
             if not isinstance(known, Mapping) or key not in known:

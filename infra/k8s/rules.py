@@ -1,4 +1,4 @@
-"""What every manifest must keep to, beyond what the API's schemas ask for."""
+"""Rules for manifests beyond the schemas of the Kubernetes API."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def complaints(objects: Sequence[Manifest]) -> list[str]:
-    """What is wrong with a set of objects that is applied together; empty if nothing is."""
+    """List the violations in a set of objects that are applied together."""
     return [
         *(line for one in objects for line in _of_one(one)),
         *_missing_selectors(objects),
@@ -20,13 +20,13 @@ def complaints(objects: Sequence[Manifest]) -> list[str]:
 
 
 def pod_of(workload: Manifest) -> Manifest:
-    """The pod that a workload makes."""
+    """Return the pod template of a workload."""
     pod: Manifest = workload["spec"]["template"]["spec"]
     return pod
 
 
 def containers_of(workload: Manifest) -> list[Manifest]:
-    """All containers of a workload, the first steps too."""
+    """Return all containers of a workload, including init containers."""
     pod = pod_of(workload)
     return [*pod.get("initContainers", ()), *pod["containers"]]
 
@@ -76,7 +76,7 @@ def _of_container(container: Manifest, *, is_service: bool) -> Iterator[str]:
 
 
 def _missing_selectors(objects: Sequence[Manifest]) -> Iterator[str]:
-    """Services, budgets and deployments must select pods that there are."""
+    """Check that services, budgets and deployments select existing pods."""
     pods = [
         one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] in WORKLOADS
     ]
@@ -90,7 +90,7 @@ def _missing_selectors(objects: Sequence[Manifest]) -> Iterator[str]:
 
 
 def _unscaled(objects: Sequence[Manifest]) -> Iterator[str]:
-    """A scaler must have its target, and nobody else may say how many there are."""
+    """Check that a scaler has its target and is the only one to set the replicas."""
     deployments = {one["metadata"]["name"]: one for one in objects if one["kind"] == "Deployment"}
     for one in objects:
         if one["kind"] not in ("ScaledObject", "HorizontalPodAutoscaler"):
@@ -103,7 +103,7 @@ def _unscaled(objects: Sequence[Manifest]) -> Iterator[str]:
 
 
 def _open_network(objects: Sequence[Manifest]) -> Iterator[str]:
-    """Without a policy that takes in every pod and allows nothing, the others limit nothing."""
+    """Require a deny-all policy, without which the other policies limit nothing."""
     is_closed = any(
         one["kind"] == "NetworkPolicy"
         and one["spec"]["podSelector"] == {}

@@ -1,4 +1,4 @@
-"""Brings the registry's tables to those of the MLflow beside it: `python upgrade.py`.
+"""Migrate the registry's tables to the installed MLflow: `python upgrade.py`.
 
 MLflow's server makes tables that are missing, but where one is to be changed it only says so and
 ends. What was changed has no way back but a restore: an older MLflow refuses newer tables.
@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, func, select
 
 
 def main() -> int:
-    """Upgrade what the file of MLFLOW_DATABASE_URL_FILE names; returns the exit code."""
+    """Upgrade the database of MLFLOW_DATABASE_URL_FILE and return the exit code."""
     url = Path(os.environ["MLFLOW_DATABASE_URL_FILE"]).read_text().strip()
     with turn(url):
         # An empty database is given its tables; one that is up to date stays as it is.
@@ -24,7 +24,7 @@ def main() -> int:
 
 @contextmanager
 def turn(url: str) -> Iterator[None]:
-    """Wait until nobody else upgrades: two start at once where one replaces the other."""
+    """Wait for concurrent upgrades: during a rollout two instances start at once."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:

@@ -46,7 +46,7 @@ class Machine:
 
     @property
     def calls(self) -> list[str]:
-        """What was asked of docker."""
+        """Return the recorded calls of docker."""
         return (self._folder / "calls").read_text().splitlines()
 
     def place_of(self, asked: str) -> int:

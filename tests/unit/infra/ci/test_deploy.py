@@ -95,7 +95,7 @@ class Machine:
 
     @property
     def calls(self) -> list[str]:
-        """What was asked of ssh and docker, and the version that Compose was told."""
+        """Return the calls of ssh and docker, and the version passed to Compose."""
         return self._calls.read_text().splitlines()
 
     @property

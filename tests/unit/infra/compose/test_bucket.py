@@ -16,7 +16,7 @@ class FakeStore:
         self.buckets: list[str] = []
 
     def exists(self, name: str) -> bool:
-        """Whether a bucket is there. Raises `ConnectionError` while the store is not."""
+        """Return True if a bucket exists. Raises `ConnectionError` while the store is down."""
         if self.refusals:
             self.refusals -= 1
             raise ConnectionError("refused")

@@ -1,4 +1,4 @@
-"""What `docker-compose.yml` promises without being started."""
+"""Properties of `docker-compose.yml` that need no running system."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -44,7 +44,7 @@ def test_memory_that_looks_like_a_disk_has_a_size() -> None:
 
 
 def runs_to_its_end(service: dict[str, Any]) -> bool:
-    """Whether a service is not to be kept running."""
+    """Return True if a service runs only once."""
     return service.get("restart", "no") in ("no", "on-failure")
 
 

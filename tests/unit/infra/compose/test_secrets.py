@@ -50,7 +50,7 @@ def test_a_folder_is_asked_for(
 
 @pytest.fixture
 def roles(tmp_path: Path) -> Path:
-    """Where the volumes of the roles are."""
+    """Return the folder of the roles' volumes."""
     for role in ROLES:
         (tmp_path / "roles" / role).mkdir(parents=True)
     return tmp_path / "roles"

@@ -96,7 +96,7 @@ def test_worker_has_the_lane_of_compose(name: str) -> None:
 
 
 def shared_settings(folder: str = "base") -> dict[str, str]:
-    """What all pods are told."""
+    """Return the environment of all pods."""
     said = yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())
     (found,) = (one for one in said["configMapGenerator"] if one["name"] == "rayon")
     return dict(line.split("=", 1) for line in found["literals"])

@@ -1,4 +1,4 @@
-"""What a manifest may not do is found."""
+"""Rules for manifests."""
 
 from copy import deepcopy
 from typing import Any

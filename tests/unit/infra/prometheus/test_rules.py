@@ -34,7 +34,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def trials() -> list[dict[str, Any]]:
-    """What the tests of promtool ask, one by one."""
+    """Return the single expressions of the promtool tests."""
     files = sorted((PROMETHEUS / "tests").glob("*.yml"))
     groups = [group for path in files for group in read(path)["tests"]]
     return [one for group in groups for one in group["promql_expr_test"]]
@@ -89,7 +89,7 @@ def test_what_an_alert_says_to_do_can_be_done(name: str) -> None:
 
 
 def _is_known(variable: str) -> bool:
-    """Whether a service or Compose reads it."""
+    """Return True if a service or Compose reads the variable."""
     if f"${{{variable}" in (PROJECT / "docker-compose.yml").read_text():
         return True
     return variable in {
@@ -154,7 +154,7 @@ def test_alerts_that_may_train_stay_the_same_when_a_service_is_started_again() -
 
 
 def outside_of_groups(expression: str) -> str:
-    """What is left of an expression without each `max by (…) (…)`."""
+    """Remove each `max by (…) (…)` from an expression."""
     kept, depth = "", 0
     for part in re.split(r"(by \([^)]*\) \(|[()])", " ".join(expression.split())):
         if depth or part.startswith("by "):
