@@ -1,4 +1,4 @@
-"""A gateway on SQLite with the real migrations, a queue and a registry in memory."""
+"""Fixtures: a gateway on SQLite with the real migrations, and fakes of queue and registry."""
 
 import itertools
 import shutil
@@ -52,14 +52,14 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Api:
-    """The gateway as a client meets it, and what stands behind it."""
+    """A test client of the gateway, its services and its fakes."""
 
     client: TestClient
     services: Services
     unit_of_work: UnitOfWork
     broker: FakeBroker
     releases: FakeReleases
-    #: What the poller of waiting clients asked for, in order.
+    #: Job ids of each query of the long poll, in order.
     asked: list[set[str]] = field(default_factory=list)
 
     def add(self, *rows: Base) -> None:
@@ -68,19 +68,19 @@ class Api:
             work.session.add_all(rows)
 
     def get(self, kind: type[Row], key: object) -> Row | None:
-        """Read a row anew."""
+        """Return a row, freshly read."""
         with self.unit_of_work.reading() as session:
             return session.get(kind, key)
 
     def user(self, role: Role = Role.CLIENT, **changes: object) -> User:
-        """Add an account."""
+        """Add an account and return it."""
         username = str(changes.pop("username", f"user{next(_numbers)}"))
         user = make_user(username, role=role.value, **changes)
         self.add(user)
         return user
 
     def sign(self, user: User) -> dict[str, str]:
-        """The headers of a signed-in account, without the price of a password."""
+        """Sign an account in without hashing a password, and return the headers."""
         login = LoginSession(
             id=new_id(),
             user_id=user.id,
@@ -94,7 +94,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file at the newest revision, to be copied."""
+    """Return a database file at the newest revision, which tests copy."""
     path = tmp_path_factory.mktemp("migrated") / "rayon.db"
     upgrade(f"sqlite:///{path}")
     return path
@@ -102,13 +102,13 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def broker() -> FakeBroker:
-    """An empty queue."""
+    """Return an empty queue."""
     return FakeBroker()
 
 
 @pytest.fixture
 def unit_of_work(migrated: Path, tmp_path: Path, broker: FakeBroker) -> Iterator[UnitOfWork]:
-    """A database of this test's own."""
+    """Return the database of this test."""
     path = tmp_path / "rayon.db"
     shutil.copy(migrated, path)
     engine = open_engine(DatabaseSettings(url=SecretStr(f"sqlite:///{path}")))
@@ -118,7 +118,7 @@ def unit_of_work(migrated: Path, tmp_path: Path, broker: FakeBroker) -> Iterator
 
 @pytest.fixture
 def settings() -> GatewaySettings:
-    """Small limits, so that tests can go beyond them."""
+    """Return settings with small limits, which tests can exceed."""
     return GatewaySettings(
         secret_key=SecretStr("s" * 32),
         max_body_bytes=40_000,
@@ -131,13 +131,13 @@ def settings() -> GatewaySettings:
 
 @pytest.fixture
 def rate_settings() -> RateSettings:
-    """Larger than any test needs that is not about them."""
+    """Return the default limits, which only tests of rates change."""
     return RateSettings()
 
 
 @pytest.fixture
 def sign_in_limit_settings() -> SignInLimitSettings:
-    """Small enough that tests can go beyond them."""
+    """Return small limits, which tests can exceed."""
     return SignInLimitSettings(of_address_at_account=5, of_address=8, at_account=10)
 
 
@@ -150,7 +150,7 @@ def api(
     sign_in_limit_settings: SignInLimitSettings,
     tmp_path: Path,
 ) -> Iterator[Api]:
-    """The gateway, with release 1 as champion."""
+    """Return a gateway with release 1 as champion."""
     releases = FakeReleases()
     asked: list[set[str]] = []
 
@@ -192,13 +192,13 @@ def api(
         yield Api(client, services, unit_of_work, broker, releases, asked)
 
 
-#: Applications by the settings that they were built from. FastAPI analyses all routes of a new
-#: one at its first request, which takes longer than most tests.
+#: Applications by their settings. They are shared, because FastAPI analyses all routes of a new
+#: application at its first request, which takes longer than most tests.
 _apps: dict[tuple[GatewaySettings, CatalogSettings], tuple[FastAPI, Draining]] = {}
 
 
 def _on_shared_app(services: Services) -> tuple[Services, FastAPI]:
-    """Serve `services` by an application that tests with equal settings share."""
+    """Return the services and the application that tests with equal settings share."""
     key = (services.settings, services.catalogs.settings)
     if key not in _apps or _apps[key][1].has_begun:
         _apps[key] = (build_app(services), services.draining)
@@ -210,25 +210,25 @@ def _on_shared_app(services: Services) -> tuple[Services, FastAPI]:
 
 @pytest.fixture(scope="session")
 def hashed() -> str:
-    """The slow hash of `PASSWORD`, once."""
+    """Return the hash of `PASSWORD`, computed once because hashing is slow."""
     return hash_password(PASSWORD)
 
 
 @pytest.fixture
 def mine(api: Api) -> dict[str, str]:
-    """Headers of a signed-in client."""
+    """Return the headers of a signed-in client."""
     return api.sign(api.user())
 
 
 @pytest.fixture
 def admin(api: Api) -> dict[str, str]:
-    """Headers of a signed-in admin, the only one."""
+    """Return the headers of the only admin, signed in."""
     return api.sign(api.user(Role.ADMIN, username="root"))
 
 
 @pytest.fixture
 def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
-    """Makes feeders on the database and storage of the gateway, for a worker of each kind."""
+    """Return a factory of feeders on the database and storage of the gateway."""
     made: list[Feeder] = []
 
     def make(workers: Mapping[Modality, int] | None = None, **settings: Any) -> Feeder:
@@ -245,5 +245,5 @@ def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for created in made:
+        created.close()

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, used, revoked."""
+"""Tests of creating, using and revoking API keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ def make(api: Api, headers: Headers, **changes: Any) -> Any:
     return api.client.post("/v1/api-keys", headers=headers, json={**WANTED, **changes})
 
 
-def test_key_speaks_for_its_owner(api: Api) -> None:
+def test_key_authenticates_as_its_owner(api: Api) -> None:
     ada = api.user(username="ada")
     made = make(api, api.sign(ada))
     assert made.status_code == 201
@@ -44,7 +44,7 @@ def test_key_is_shown_once_and_only_its_hash_is_kept(api: Api, mine: Headers) ->
     assert made["key"] not in str(vars(row))
 
 
-def test_last_use_is_told(api: Api, mine: Headers) -> None:
+def test_last_use_is_listed(api: Api, mine: Headers) -> None:
     made = make(api, mine).json()
     assert api.client.get("/v1/api-keys", headers=mine).json()["items"][0]["last_used_at"] is None
     api.client.get("/v1/me", headers={"X-API-Key": made["key"]})
@@ -52,14 +52,14 @@ def test_last_use_is_told(api: Api, mine: Headers) -> None:
     assert shown["last_used_at"] is not None
 
 
-def test_revoked_key_ends_at_once(api: Api, mine: Headers) -> None:
+def test_revoked_key_is_refused_at_once(api: Api, mine: Headers) -> None:
     made = make(api, mine).json()
     assert api.client.delete(f"/v1/api-keys/{made['id']}", headers=mine).status_code == 204
     assert api.client.get("/v1/me", headers={"X-API-Key": made["key"]}).status_code == 401
     assert api.client.delete(f"/v1/api-keys/{made['id']}", headers=mine).status_code == 404
 
 
-def test_disabled_owner_loses_the_keys_for_good(api: Api, admin: Headers) -> None:
+def test_disabling_the_owner_revokes_the_keys_permanently(api: Api, admin: Headers) -> None:
     key = {"X-API-Key": make(api, api.sign(api.user(username="ada"))).json()["key"]}
     for is_active in (False, True):
         api.client.patch("/v1/users/ada", headers=admin, json={"is_active": is_active})
@@ -94,7 +94,7 @@ def test_admin_may_have_every_scope(api: Api, admin: Headers) -> None:
     assert len(made.json()["scopes"]) == len(Scope)
 
 
-def test_key_of_somebody_who_lost_the_role_loses_it_too(api: Api) -> None:
+def test_key_loses_access_when_its_owner_loses_the_role(api: Api) -> None:
     boss = api.user(Role.ADMIN, username="boss")
     api.user(Role.ADMIN, username="other")
     headers = api.sign(boss)

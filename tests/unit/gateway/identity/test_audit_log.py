@@ -1,4 +1,4 @@
-"""The audit log: what is in it, that it cannot be changed, and that a change would show."""
+"""Tests of the audit log: its entries, its protection, and the detection of changes."""
 
 import json
 import sqlite3
@@ -20,7 +20,7 @@ Headers = dict[str, str]
 
 
 def filled(api: Api, admin: Headers) -> list[tuple[str, str, str | None]]:
-    """Some entries; returns them."""
+    """Add four entries and return their actor, action and target."""
     api.client.post("/v1/users", headers=admin, json={"username": "ada"})
     api.client.patch("/v1/users/ada", headers=admin, json={"role": "operator"})
     api.client.post("/v1/token", data={"username": "ada", "password": "wrong one"})
@@ -34,7 +34,7 @@ def database(api: Api) -> Path:
 
 
 def tamper(api: Api, *statements: str) -> None:
-    """Change the table as somebody who owns the file could."""
+    """Change the table as an owner of the database file could."""
     with sqlite3.connect(database(api)) as connection:
         for change in ("update", "delete"):
             connection.execute(f"DROP TRIGGER audit_log_no_{change}")
@@ -48,7 +48,7 @@ def fault(api: Api, last: str | None = None) -> str | None:
         return audit_log.verify(session, last).fault
 
 
-def test_who_did_what_to_whom(api: Api, admin: Headers) -> None:
+def test_entries_hold_actor_action_and_target(api: Api, admin: Headers) -> None:
     assert filled(api, admin) == [
         ("root", "user.create", "ada"),
         ("root", "user.change", "ada"),
@@ -62,7 +62,7 @@ def test_who_did_what_to_whom(api: Api, admin: Headers) -> None:
     assert len(changed["trace_id"]) == 32
 
 
-def test_no_secret_is_in_it(api: Api, admin: Headers) -> None:
+def test_log_contains_no_secret(api: Api, admin: Headers) -> None:
     code = api.client.post("/v1/users", headers=admin, json={"username": "ada"}).json()
     code = code["one_time_code"]["code"]
     api.client.post("/v1/password", json={"code": code, "new_password": "four random words"})
@@ -77,12 +77,12 @@ def test_no_secret_is_in_it(api: Api, admin: Headers) -> None:
         assert str(secret) == "bearer" or len(str(secret)) < 6 or str(secret) not in log
 
 
-def test_what_was_not_done_is_not_told(api: Api, admin: Headers) -> None:
+def test_failed_action_adds_no_entry(api: Api, admin: Headers) -> None:
     assert api.client.delete("/v1/users/nobody", headers=admin).status_code == 404
     assert api.client.get("/v1/audit-log", headers=admin).json()["items"] == []
 
 
-def test_pages_and_filters(api: Api, admin: Headers) -> None:
+def test_entries_are_paged_and_filtered(api: Api, admin: Headers) -> None:
     filled(api, admin)
 
     def page(**query: object) -> dict[str, object]:
@@ -131,14 +131,16 @@ def test_table_refuses_changes(api: Api, admin: Headers, statement: str) -> None
         ("UPDATE audit_log SET hash = 'x' WHERE number = 2", "entry 2 was changed"),
     ],
 )
-def test_change_behind_our_back_shows(api: Api, admin: Headers, statement: str, found: str) -> None:
+def test_change_in_the_database_is_detected(
+    api: Api, admin: Headers, statement: str, found: str
+) -> None:
     filled(api, admin)
     assert fault(api) is None
     tamper(api, statement)
     assert fault(api) == found
 
 
-def test_entry_that_was_made_anew_does_not_fit_the_next_one(api: Api, admin: Headers) -> None:
+def test_entry_with_a_recomputed_hash_breaks_the_chain(api: Api, admin: Headers) -> None:
     filled(api, admin)
     with api.unit_of_work.reading() as session:
         second = session.get_one(AuditEntry, 2)
@@ -149,7 +151,7 @@ def test_entry_that_was_made_anew_does_not_fit_the_next_one(api: Api, admin: Hea
     assert fault(api) == "entry 3 does not follow the previous one"
 
 
-def test_end_that_was_cut_off_shows_against_a_noted_hash(api: Api, admin: Headers) -> None:
+def test_truncated_end_is_detected_with_a_stored_hash(api: Api, admin: Headers) -> None:
     filled(api, admin)
     with api.unit_of_work.reading() as session:
         noted = audit_log.verify(session).last_hash
@@ -159,7 +161,7 @@ def test_end_that_was_cut_off_shows_against_a_noted_hash(api: Api, admin: Header
     assert "the end of the log is missing" in str(fault(api, noted))
 
 
-def test_command_says_whether_it_is_whole(
+def test_command_reports_the_result_of_verification(
     api: Api,
     admin: Headers,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,7 +177,7 @@ def test_command_says_whether_it_is_whole(
     assert "entry 3 was changed" in capsys.readouterr().out
 
 
-def test_entry_is_lost_with_what_it_tells_of(api: Api, admin: Headers) -> None:
+def test_entry_is_rolled_back_with_its_transaction(api: Api, admin: Headers) -> None:
     origin = Origin(address=None, agent=None, trace_id="0" * 32)
 
     def fail() -> None:
@@ -189,7 +191,7 @@ def test_entry_is_lost_with_what_it_tells_of(api: Api, admin: Headers) -> None:
         assert audit_log.verify(session).entries == 0
 
 
-def test_what_operators_and_admins_decide_is_told(api: Api, admin: Headers) -> None:
+def test_decisions_of_operators_and_admins_are_recorded(api: Api, admin: Headers) -> None:
     operator = api.sign(api.user(Role.OPERATOR, username="olga"))
     api.add(
         *(
@@ -220,8 +222,8 @@ def test_what_operators_and_admins_decide_is_told(api: Api, admin: Headers) -> N
         work.session.query(DatasetVersion).update({"status": "ready"})
     assert client.delete("/v1/datasets/shop", headers=operator).is_success
     with api.unit_of_work.reading() as session:
-        told = [(one.actor, one.action, one.target) for one in audit_log.entries(session)]
-    assert told == [
+        recorded = [(one.actor, one.action, one.target) for one in audit_log.entries(session)]
+    assert recorded == [
         ("olga", "dead_letter.replay", "letter-1"),
         ("olga", "dead_letter.discard", "letter-2"),
         ("olga", "training.request", run),

@@ -1,4 +1,4 @@
-"""One-time codes: the user chooses the password, the admin never knows it."""
+"""Tests of one-time codes, with which users choose their passwords."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,15 +44,13 @@ def test_code_is_valid_once(api: Api, admin: Headers) -> None:
     assert sign_in(api) == 200
 
 
-def test_bad_password_does_not_use_the_code_up(api: Api, admin: Headers) -> None:
+def test_refused_password_does_not_consume_the_code(api: Api, admin: Headers) -> None:
     code = invite(api, admin)
     assert choose(api, code, "password1").status_code == 422
     assert choose(api, code).status_code == 204
 
 
-def test_reset_keeps_the_old_password_until_it_is_used_and_then_signs_out(
-    api: Api, admin: Headers
-) -> None:
+def test_reset_keeps_the_old_password_until_the_code_is_redeemed(api: Api, admin: Headers) -> None:
     choose(api, invite(api, admin))
     form = {"username": "ada", "password": CHOSEN}
     token = api.client.post("/v1/token", data=form).json()["access_token"]
@@ -66,14 +64,14 @@ def test_reset_keeps_the_old_password_until_it_is_used_and_then_signs_out(
     assert me.status_code == 401
 
 
-def test_newer_code_ends_the_one_before(api: Api, admin: Headers) -> None:
+def test_new_code_replaces_the_previous_one(api: Api, admin: Headers) -> None:
     first = invite(api, admin)
     second = api.client.post("/v1/users/ada/reset", headers=admin).json()["code"]
     assert choose(api, first).status_code == 422
     assert choose(api, second).status_code == 204
 
 
-def test_code_past_its_time_or_of_a_disabled_user_is_refused(api: Api, admin: Headers) -> None:
+def test_code_that_expired_or_of_a_disabled_user_is_refused(api: Api, admin: Headers) -> None:
     code = invite(api, admin)
     with api.unit_of_work() as work:
         [row] = work.session.query(OneTimeCode)
@@ -91,5 +89,5 @@ def test_unknown_code_is_422_with_the_field(api: Api, code: str) -> None:
     assert [error["field"] for error in answer.json()["errors"]] == ["code"]
 
 
-def test_reset_of_nobody_is_404(api: Api, admin: Headers) -> None:
+def test_reset_of_an_unknown_user_is_404(api: Api, admin: Headers) -> None:
     assert api.client.post("/v1/users/nobody/reset", headers=admin).status_code == 404

@@ -1,4 +1,4 @@
-"""Changing a password: guesses are counted, and nobody who writes waits for a slow hash."""
+"""Tests of password changes: limited failures, and no write lock while a hash is computed."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from shared.db.models import AuditEntry, User
 from tests.unit.gateway.conftest import PASSWORD, Api
 
 BETTER = "a better horse"
-#: As `sign_in_limit_settings` has it.
+#: `of_address_at_account` of the fixture `sign_in_limit_settings`.
 AT_PAIR = 5
 
 
 @pytest.fixture
 def ada(api: Api, hashed: str) -> User:
-    """Whose password is changed."""
+    """Return the user whose password is changed."""
     return api.user(username="ada", password_hash=hashed)
 
 
 class Hasher:
-    """Does something each time before it hashes or verifies."""
+    """A real hasher that runs a function before its first call and counts its calls."""
 
     def __init__(self, before: Callable[[], None]) -> None:
         self.calls = 0
@@ -31,12 +31,12 @@ class Hasher:
         self._real = accounts._HASHER
 
     def verify(self, hashed: str, password: str) -> bool:
-        """Compare as the real one does."""
+        """Verify a hash."""
         self._do()
         return self._real.verify(hashed, password)
 
     def hash(self, password: str) -> str:
-        """Hash as the real one does."""
+        """Hash a password."""
         self._do()
         return self._real.hash(password)
 
@@ -53,7 +53,7 @@ def hash_with(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> Ha
 
 
 def write_at_once(api: Api) -> None:
-    """Take the write lock; fails instead of waiting where somebody has it."""
+    """Take the write lock of the database, or fail at once if it is held."""
     connection = sqlite3.connect(str(api.unit_of_work.engine.url.database), timeout=0)
     connection.execute("BEGIN IMMEDIATE")
     connection.close()
@@ -96,14 +96,14 @@ def test_others_write_while_the_password_of_a_new_account_is_hashed(
     assert hasher.calls
 
 
-def test_code_that_nobody_has_costs_no_hash(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_code_costs_no_hash(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     hasher = hash_with(monkeypatch, lambda: None)
     body = {"code": "nobody has it", "new_password": BETTER}
     assert api.client.post("/v1/password", json=body).status_code == 422
     assert hasher.calls == 0
 
 
-def test_password_that_changed_meanwhile_stays(
+def test_concurrent_password_change_is_not_overwritten(
     api: Api, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change_first() -> None:
@@ -114,11 +114,11 @@ def test_password_that_changed_meanwhile_stays(
     hash_with(monkeypatch, change_first)
     assert change(api, headers).status_code == 409
     assert api.get(User, ada.id).password_hash == "of somebody else"  # type: ignore[union-attr]
-    # Nor does it end the sessions.
+    # The refused change has not ended the session.
     assert api.client.get("/v1/me", headers=headers).status_code == 200
 
 
-def test_code_that_was_used_meanwhile_changes_nothing(
+def test_concurrently_redeemed_code_changes_nothing(
     api: Api, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = api.client.post("/v1/users", headers=admin, json={"username": "ada"}).json()
@@ -134,18 +134,18 @@ def test_code_that_was_used_meanwhile_changes_nothing(
     assert api.client.post("/v1/token", data=form).status_code == 200
 
 
-def test_who_has_a_token_may_not_guess_the_password(api: Api, ada: User) -> None:
+def test_guesses_with_a_token_are_limited(api: Api, ada: User) -> None:
     headers = api.sign(ada)
     guesses = [change(api, headers, f"guess {n}").status_code for n in range(AT_PAIR)]
     assert guesses == [422] * AT_PAIR
     refused = change(api, headers)
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 15 * 60
-    # The owner is somewhere else.
+    # The owner can still change the password from another address.
     assert change(api, headers, address="198.51.100.7").status_code == 204
 
 
-def test_guesses_at_signing_in_and_at_changing_count_together(api: Api, ada: User) -> None:
+def test_failures_at_sign_in_and_password_change_count_together(api: Api, ada: User) -> None:
     headers = api.sign(ada)
     for number in range(AT_PAIR):
         change(api, headers, f"guess {number}", address="testclient")
@@ -153,7 +153,7 @@ def test_guesses_at_signing_in_and_at_changing_count_together(api: Api, ada: Use
     assert api.client.post("/v1/token", data=form).status_code == 429
 
 
-def test_right_password_forgets_the_slips_before(api: Api, ada: User) -> None:
+def test_right_password_resets_the_failures(api: Api, ada: User) -> None:
     for number in range(3):
         with api.unit_of_work() as work:
             work.session.get_one(User, ada.id).password_hash = ada.password_hash

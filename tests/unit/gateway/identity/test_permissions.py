@@ -1,4 +1,4 @@
-"""Every route, met by everybody who could come: the expectations follow from the table."""
+"""Tests of every route with every kind of caller. The access rules give the expectations."""
 
 import re
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
 PROTECTED = {route: rule for route, rule in RULES.items() if not rule.is_public}
-#: Stands for an object that nobody has.
-NOBODYS = "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"
+#: An id that no object has.
+UNKNOWN_ID = "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"
 REFUSED = (401, 403)
 
 Headers = dict[str, str]
 
 
 def routes() -> set[tuple[str, str]]:
-    """Method and path of every route of the application."""
+    """Return the method and path of every route of the application."""
     return {
         (method, route.path)
         for module in ROUTES
@@ -36,13 +36,15 @@ def routes() -> set[tuple[str, str]]:
 
 
 def call(api: Api, route: tuple[str, str], headers: Headers) -> int:
-    """Call a route with nothing in its body; returns the status."""
+    """Call a route without a body and return the status."""
     method, path = route
-    return api.client.request(method, re.sub(r"{\w+}", NOBODYS, path), headers=headers).status_code
+    return api.client.request(
+        method, re.sub(r"{\w+}", UNKNOWN_ID, path), headers=headers
+    ).status_code
 
 
 def key_of(api: Api, user: User, scopes: set[Scope], **changes: object) -> Headers:
-    """The header of an API key that was put into the table."""
+    """Store an API key and return its header."""
     key = new_secret()
     fields: dict[str, object] = {
         "user_id": user.id,
@@ -57,11 +59,11 @@ def key_of(api: Api, user: User, scopes: set[Scope], **changes: object) -> Heade
 
 
 def token_with(api: Api, user: User, **claims: object) -> Headers:
-    """The header of a token of ours with other claims."""
+    """Return the header of a validly signed token with changed claims."""
     token = api.sign(user)["Authorization"].removeprefix("Bearer ")
-    said = jwt.decode(token, options={"verify_signature": False})
+    original = jwt.decode(token, options={"verify_signature": False})
     key = api.services.settings.secret_key.get_secret_value()
-    changed = jwt.encode({**said, **claims}, key, algorithm=ALGORITHM)
+    changed = jwt.encode({**original, **claims}, key, algorithm=ALGORITHM)
     assert AccessTokens(api.services.settings)
     return {"Authorization": f"Bearer {changed}"}
 
@@ -83,7 +85,7 @@ def _revoked(api: Api) -> Headers:
     return headers
 
 
-STRANGERS: dict[str, Callable[[Api], Headers]] = {
+UNAUTHENTICATED: dict[str, Callable[[Api], Headers]] = {
     "nothing": lambda _: {},
     "another scheme": lambda _: {"Authorization": "Basic cm9vdDpyb290"},
     "nonsense": lambda _: {"Authorization": "Bearer nonsense"},
@@ -110,18 +112,18 @@ def test_table_has_every_route_and_no_other() -> None:
     assert routes() == set(RULES)
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_strangers_are_401_everywhere(api: Api, stranger: str) -> None:
-    headers = STRANGERS[stranger](api)
+@pytest.mark.parametrize("caller", UNAUTHENTICATED)
+def test_unauthenticated_requests_are_401_everywhere(api: Api, caller: str) -> None:
+    headers = UNAUTHENTICATED[caller](api)
     answers = {route: call(api, route, headers) for route in PROTECTED}
     assert {route: status for route, status in answers.items() if status != 401} == {}
 
 
 @pytest.mark.parametrize("role", Role)
-def test_role_opens_what_the_table_says_and_nothing_else(api: Api, role: Role) -> None:
+def test_role_may_call_exactly_the_routes_of_the_table(api: Api, role: Role) -> None:
     wrong = {}
     for route, rule in PROTECTED.items():
-        # Each with a user of its own: some of the routes end sessions.
+        # Each route gets a user of its own, because some routes end sessions.
         status = call(api, route, api.sign(api.user(role)))
         if (status not in REFUSED) != (role in rule.roles) or status >= 500:
             wrong[route] = status
@@ -129,7 +131,7 @@ def test_role_opens_what_the_table_says_and_nothing_else(api: Api, role: Role) -
 
 
 @pytest.mark.parametrize("scope", Scope)
-def test_key_opens_its_scope_and_nothing_else(api: Api, scope: Scope) -> None:
+def test_key_may_call_exactly_the_routes_of_its_scope(api: Api, scope: Scope) -> None:
     headers = key_of(api, api.user(Role.ADMIN), {scope})
     wrong = {}
     for route, rule in PROTECTED.items():
@@ -182,7 +184,7 @@ def test_objects_of_another_user_are_404(api: Api, role: Role) -> None:
     assert count == 11
 
 
-def test_route_that_is_not_in_the_table_does_not_answer(
+def test_route_that_is_not_in_the_table_is_refused(
     api: Api, admin: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     less: dict[tuple[str, str], Rule] = {
@@ -192,8 +194,8 @@ def test_route_that_is_not_in_the_table_does_not_answer(
     assert api.client.get("/v1/users", headers=admin).status_code == 403
 
 
-def test_count_of_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    count = len(PROTECTED) * (len(STRANGERS) + 2 * len(Role) + len(Scope))
+def test_table_yields_more_than_1000_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    count = len(PROTECTED) * (len(UNAUTHENTICATED) + 2 * len(Role) + len(Scope))
     with capsys.disabled():
         print(f"\naccess: {len(RULES)} routes, {count} checks of who may call them")
     assert count > 1_000

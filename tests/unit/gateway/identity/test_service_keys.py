@@ -1,4 +1,4 @@
-"""Alertmanager's key: given in a file, made known at the start, good for one thing."""
+"""Tests of the API key of Alertmanager: registration, scope and strength."""
 
 from pathlib import Path
 
@@ -28,27 +28,27 @@ def raise_alert(api: Api, headers: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}])
-def test_known_key_raises_alerts_however_it_is_sent(api: Api, headers: dict[str, str]) -> None:
+def test_registered_key_raises_alerts_with_either_header(api: Api, headers: dict[str, str]) -> None:
     assert raise_alert(api, headers) == 401
     ensure(api.unit_of_work)
     assert raise_alert(api, headers) == 202
 
 
-def test_known_key_opens_nothing_else(api: Api) -> None:
+def test_registered_key_has_no_other_access(api: Api) -> None:
     ensure(api.unit_of_work)
     headers = {"Authorization": f"Bearer {KEY}"}
     assert api.client.get("/v1/queues", headers=headers).status_code == 403
     assert api.client.get("/v1/jobs", headers=headers).status_code == 403
 
 
-def test_replaced_key_is_of_no_use(api: Api) -> None:
+def test_replaced_key_is_refused(api: Api) -> None:
     ensure(api.unit_of_work)
     ensure(api.unit_of_work, "rayon_" + "n" * 32)
     assert raise_alert(api, {"X-API-Key": KEY}) == 401
     assert raise_alert(api, {"X-API-Key": "rayon_" + "n" * 32}) == 202
 
 
-def test_key_is_made_known_once(unit_of_work: UnitOfWork) -> None:
+def test_key_is_registered_once(unit_of_work: UnitOfWork) -> None:
     first, again = ensure(unit_of_work), ensure(unit_of_work)
     assert first != again
     with unit_of_work.reading() as session:
@@ -57,19 +57,19 @@ def test_key_is_made_known_once(unit_of_work: UnitOfWork) -> None:
         assert user.role == Role.OPERATOR.value
 
 
-def test_person_of_that_name_gets_no_key(api: Api) -> None:
+def test_account_of_a_person_gets_no_key(api: Api) -> None:
     api.user(Role.ADMIN, username=ALERTMANAGER)
     with pytest.raises(Conflict, match="account of a program"):
         ensure(api.unit_of_work)
 
 
-def test_nobody_signs_in_as_the_program(api: Api) -> None:
+def test_account_of_the_program_cannot_sign_in(api: Api) -> None:
     ensure(api.unit_of_work)
     form = {"username": ALERTMANAGER, "password": "none yet"}
     assert api.client.post("/v1/token", data=form).status_code == 401
 
 
-def test_key_of_a_new_installation_is_good_enough(
+def test_generated_key_of_a_new_installation_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete(tmp_path)

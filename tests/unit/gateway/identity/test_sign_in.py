@@ -1,4 +1,4 @@
-"""Tokens: given, refused, refreshed, ended."""
+"""Tests of sign-in, access tokens, refresh tokens and sessions."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from tests.unit.gateway.conftest import PASSWORD, Api
 
 @pytest.fixture
 def ada(api: Api, hashed: str) -> User:
-    """Somebody who can sign in."""
+    """Return a user who can sign in."""
     return api.user(username="ada", password_hash=hashed)
 
 
@@ -29,7 +29,7 @@ def _me(api: Api, token: str) -> Any:
     return api.client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
 
-def test_password_gives_a_token_that_is_known(api: Api, ada: User) -> None:
+def test_password_is_exchanged_for_a_valid_token(api: Api, ada: User) -> None:
     answer = _sign_in(api)
     assert answer.status_code == 200
     assert answer.json()["token_type"] == "bearer"
@@ -49,7 +49,7 @@ def test_secret_of_a_refresh_token_is_not_stored(api: Api, ada: User) -> None:
     ("username", "password"),
     [("ada", "wrong password"), ("nobody", PASSWORD), ("", PASSWORD + "x"), ("ADA", PASSWORD)],
 )
-def test_wrong_name_and_wrong_password_look_alike(
+def test_wrong_name_and_wrong_password_get_the_same_response(
     api: Api, ada: User, username: str, password: str
 ) -> None:
     answer = _sign_in(api, username or "x", password)
@@ -92,7 +92,7 @@ def _signed(claims: dict[str, Any], key: str = "s" * 32, algorithm: str = ALGORI
     return jwt.encode(claims, key, algorithm=algorithm)
 
 
-def test_token_made_like_ours_is_taken(api: Api, ada: User) -> None:
+def test_token_with_valid_claims_and_signature_is_accepted(api: Api, ada: User) -> None:
     assert _me(api, _signed(_claims(api, ada))).status_code == 200
 
 
@@ -145,12 +145,12 @@ def test_refresh_token_works_once_and_reuse_ends_the_session(api: Api, ada: User
     assert _refresh(api, second["refresh_token"]).status_code == 401
 
 
-def test_refresh_whose_answer_was_lost_is_given_again(api: Api, ada: User) -> None:
+def test_refresh_is_repeated_within_the_leeway(api: Api, ada: User) -> None:
     first = _sign_in(api).json()
     lost = _refresh(api, first["refresh_token"]).json()
     again = _refresh(api, first["refresh_token"])
     assert again.status_code == 200
-    # Only one of both answers can go on.
+    # Only one of the two responses can be refreshed.
     assert _refresh(api, again.json()["refresh_token"]).status_code == 200
     assert _refresh(api, lost["refresh_token"]).status_code == 401
 
@@ -163,7 +163,7 @@ def test_token_of_two_refreshes_ago_is_reuse_at_once(api: Api, ada: User) -> Non
     assert _refresh(api, third["refresh_token"]).status_code == 401
 
 
-def test_reuse_in_one_session_leaves_another_alone(api: Api, ada: User) -> None:
+def test_reuse_in_one_session_does_not_end_another(api: Api, ada: User) -> None:
     stolen, other = _sign_in(api).json(), _sign_in(api).json()
     _refresh(api, stolen["refresh_token"])
     _pass_leeway(api, stolen["refresh_token"])
@@ -180,7 +180,7 @@ def test_access_token_cannot_refresh(api: Api, ada: User) -> None:
     assert _refresh(api, _sign_in(api).json()["access_token"]).status_code == 401
 
 
-def test_refresh_token_past_its_time_is_401(api: Api, ada: User) -> None:
+def test_expired_refresh_token_is_401(api: Api, ada: User) -> None:
     token = _sign_in(api).json()["refresh_token"]
     with api.unit_of_work() as work:
         login = work.session.get_one(LoginSession, token.partition(".")[0])
@@ -205,7 +205,7 @@ def test_role_is_read_from_the_row_and_not_from_the_token(api: Api) -> None:
     assert api.client.get("/v1/users", headers=headers).status_code == 403
 
 
-def test_password_change_asks_for_the_current_one_and_signs_out(api: Api, ada: User) -> None:
+def test_password_change_needs_the_current_one_and_ends_sessions(api: Api, ada: User) -> None:
     headers = api.sign(ada)
     body = {"current_password": "not this one", "new_password": "a better horse"}
     refused = api.client.put("/v1/me/password", headers=headers, json=body)
@@ -227,7 +227,7 @@ def test_unknown_name_takes_as_long_as_a_wrong_password(api: Api, ada: User) -> 
 
     known = min(seconds("ada") for _ in range(3))
     unknown = min(seconds("nobody") for _ in range(3))
-    # Without the hash of nobody the second one takes a hundredth of the first.
+    # Without the dummy hash, an unknown name would take a hundredth of the time.
     assert unknown > known / 5
 
 
@@ -235,7 +235,7 @@ def _refresh(api: Api, token: str) -> Any:
     return api.client.post("/v1/token/refresh", json={"refresh_token": token})
 
 
-def test_key_of_signing_can_be_replaced_without_signing_anybody_out(api: Api, ada: User) -> None:
+def test_signing_key_is_replaced_without_ending_sessions(api: Api, ada: User) -> None:
     before = api.sign(ada)["Authorization"].removeprefix("Bearer ")
     old = api.services.settings
     new = old.model_copy(
@@ -245,7 +245,7 @@ def test_key_of_signing_can_be_replaced_without_signing_anybody_out(api: Api, ad
     assert after.read(before).user_id == ada.id
     signed = after.sign(after.read(before))
     assert after.read(signed).user_id == ada.id
-    # The old key alone does not read what the new one signed, nor the new one what it replaced.
+    # Neither key alone verifies a token that the other one signed.
     for other in (old, new.model_copy(update={"previous_secret_keys": ()})):
         with pytest.raises(Unauthenticated):
             AccessTokens(other).read(signed if other is old else before)
@@ -273,7 +273,7 @@ def test_session_of_somebody_else_is_404(api: Api, ada: User, mine: dict[str, st
     assert api.get(LoginSession, session_id) is not None
 
 
-def test_session_ends_however_often_it_is_refreshed(api: Api) -> None:
+def test_refresh_does_not_extend_a_session_beyond_its_maximum(api: Api) -> None:
     user = api.user(username="ada", password_hash=hash_password(PASSWORD))
     tokens = api.client.post("/v1/token", data={"username": "ada", "password": PASSWORD}).json()
     began = now() - timedelta(seconds=api.services.settings.session_seconds - 60)

@@ -1,4 +1,4 @@
-"""Accounts, as an admin keeps them."""
+"""Tests of the management of accounts by admins."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def test_only_admins_see_and_change_accounts(api: Api, role: Role) -> None:
     assert call("DELETE", "/v1/users/eve", headers=headers).status_code == 403
 
 
-def test_pages_give_every_account_once(api: Api, admin: dict[str, str]) -> None:
+def test_pages_contain_every_account_once(api: Api, admin: dict[str, str]) -> None:
     for name in ("b", "a", "d", "c"):
         api.user(username=name)
     seen: list[str] = []
@@ -104,13 +104,13 @@ def test_disabled_account_is_signed_out_at_once(api: Api, admin: dict[str, str])
     assert api.client.get("/v1/me", headers=ada).status_code == 401
 
 
-def test_admin_cannot_choose_the_password_of_somebody(api: Api, admin: dict[str, str]) -> None:
+def test_admin_cannot_set_the_password_of_another_user(api: Api, admin: dict[str, str]) -> None:
     api.user(username="ada")
     answer = api.client.patch("/v1/users/ada", headers=admin, json={"password": "a new password"})
     assert answer.status_code == 422
 
 
-def test_search_finds_a_part_of_the_name(api: Api, admin: dict[str, str]) -> None:
+def test_search_matches_parts_of_the_username(api: Api, admin: dict[str, str]) -> None:
     for name in ("ada.lovelace", "grace", "LOVE_lace", "100%"):
         api.user(username=name)
 
@@ -141,7 +141,7 @@ def test_jobs_of_a_deleted_account_can_stay_without_its_name(
     assert kept is not None
     assert "ada" not in kept.username
     assert api.client.get(f"/v1/users/{kept.username}", headers=admin).status_code == 404
-    # The name is free again, for somebody else.
+    # The username is available again.
     again = api.client.post("/v1/users", headers=admin, json={"username": "ada"})
     assert again.status_code == 201
 
@@ -150,7 +150,7 @@ def test_jobs_of_a_deleted_account_can_stay_without_its_name(
     ("method", "body"),
     [("PATCH", {"role": "client"}), ("PATCH", {"is_active": False}), ("DELETE", None)],
 )
-def test_last_active_admin_stays(
+def test_last_active_admin_cannot_be_removed(
     api: Api, admin: dict[str, str], method: str, body: dict[str, Any] | None
 ) -> None:
     api.user(Role.ADMIN, username="asleep", is_active=False)
@@ -159,12 +159,12 @@ def test_last_active_admin_stays(
     assert api.client.get("/v1/users/root", headers=admin).json()["role"] == "admin"
 
 
-def test_one_of_two_admins_can_go(api: Api, admin: dict[str, str]) -> None:
+def test_one_of_two_admins_can_be_deleted(api: Api, admin: dict[str, str]) -> None:
     api.user(Role.ADMIN, username="second")
     assert api.client.delete("/v1/users/second", headers=admin).status_code == 204
 
 
-def test_deleted_account_takes_its_jobs_along(api: Api, admin: dict[str, str]) -> None:
+def test_deleting_an_account_deletes_its_jobs(api: Api, admin: dict[str, str]) -> None:
     ada, bob = api.user(username="ada"), api.user(username="bob")
     hers, his = make_job(ada), make_job(bob)
     api.add(hers, his)
@@ -176,7 +176,7 @@ def test_deleted_account_takes_its_jobs_along(api: Api, admin: dict[str, str]) -
     assert api.client.get("/v1/me", headers=headers).status_code == 401
 
 
-def test_admin_signs_somebody_out_everywhere(api: Api, admin: dict[str, str]) -> None:
+def test_admin_ends_all_sessions_of_a_user(api: Api, admin: dict[str, str]) -> None:
     ada = api.user(username="ada")
     sessions = [api.sign(ada), api.sign(ada)]
     other = api.sign(api.user())
@@ -187,7 +187,7 @@ def test_admin_signs_somebody_out_everywhere(api: Api, admin: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("password", ["rayon2026", "RayonAdmin", "passwordada!", "rakuten-1"])
-def test_words_of_this_place_make_no_password(api: Api, password: str) -> None:
+def test_password_of_context_words_is_refused(api: Api, password: str) -> None:
     with pytest.raises(InvalidInput, match="hard to guess"):
         hash_password(password, "ada")
     assert hash_password(f"{password} and some more", "ada")

@@ -1,4 +1,4 @@
-"""Errors are problem documents; bodies are limited; requests are counted."""
+"""Tests of problem documents, body limits, trace ids and request metrics."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def test_unknown_path_and_wrong_method_are_problems(api: Api) -> None:
         assert answer.json().keys() >= {"type", "title", "status", "detail"}
 
 
-def test_crash_is_a_500_that_tells_nothing(
+def test_crash_is_a_500_without_internals(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_args: object, **_options: object) -> Job:
@@ -66,7 +66,7 @@ def test_database_down_is_503_with_retry_after(
     assert api.client.get("/livez").status_code == 200
 
 
-def test_before_the_first_champion_jobs_are_503(api: Api, mine: dict[str, str]) -> None:
+def test_jobs_are_503_before_the_first_champion(api: Api, mine: dict[str, str]) -> None:
     api.services.champion._current = None
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 503
@@ -79,7 +79,9 @@ def _chunks(total: int) -> Iterator[bytes]:
         yield b"x" * 1_000
 
 
-def test_body_over_the_limit_is_413_announced_or_not(api: Api, mine: dict[str, str]) -> None:
+def test_body_over_the_limit_is_413_with_or_without_content_length(
+    api: Api, mine: dict[str, str]
+) -> None:
     headers = {**mine, "Content-Type": "multipart/form-data; boundary=b"}
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
@@ -93,11 +95,11 @@ def test_body_over_the_limit_is_413_announced_or_not(api: Api, mine: dict[str, s
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["type"] == "urn:rayon:problem:too_large"
-        # And not the smaller limit of images, which would let the body in first.
+        # The body limit, and not the smaller image limit, which is checked after the body is read.
         assert "a body of at most 40000 bytes" in answer.json()["detail"]
 
 
-def test_json_over_the_limit_is_413_too(api: Api, admin: dict[str, str]) -> None:
+def test_json_over_the_limit_is_413(api: Api, admin: dict[str, str]) -> None:
     headers = {**admin, "Content-Type": "application/json"}
     for content in (b"x" * 41_000, _chunks(41_000)):
         assert api.client.post("/v1/users", headers=headers, content=content).status_code == 413
@@ -107,21 +109,19 @@ def test_json_over_the_limit_is_413_too(api: Api, admin: dict[str, str]) -> None
     ("method", "path"),
     [("POST", "/v1/token/refresh"), ("POST", "/v1/password"), ("PUT", "/v1/jobs/one/label")],
 )
-def test_what_takes_no_image_takes_no_more_than_a_small_body(
-    api: Api, method: str, path: str
-) -> None:
+def test_route_without_image_accepts_only_a_small_body(api: Api, method: str, path: str) -> None:
     answer = api.client.request(method, path, json={"x" * 31_000: 1})
     assert answer.status_code == 413
     assert "a body of at most 30000 bytes" in answer.json()["detail"]
 
 
-def test_small_bodies_are_small_where_nothing_else_is_said() -> None:
+def test_default_limit_of_plain_bodies_is_256_kib() -> None:
     settings = GatewaySettings(secret_key=SecretStr("s" * 32))
     assert settings.max_plain_bytes == 256 * 1024
     assert settings.max_body_bytes > settings.max_image_bytes
 
 
-def test_problem_names_a_hundred_fields_and_says_how_many_more_there_are(api: Api) -> None:
+def test_problem_names_100_fields_and_counts_the_others(api: Api) -> None:
     body = {f"unknown{number}": 1 for number in range(250)}
     answer = api.client.post("/v1/token/refresh", json={"refresh_token": "x", **body})
     assert answer.status_code == 422
@@ -130,7 +130,7 @@ def test_problem_names_a_hundred_fields_and_says_how_many_more_there_are(api: Ap
     assert answer.json()["detail"].endswith("; and 150 more")
 
 
-def test_problem_with_few_fields_says_nothing_of_more(api: Api) -> None:
+def test_problem_with_few_fields_names_them_all(api: Api) -> None:
     answer = api.client.post("/v1/token/refresh", json={"refresh_token": "x", "one": 1, "two": 2})
     assert [error["field"] for error in answer.json()["errors"]] == ["one", "two"]
     assert "more" not in answer.json()["detail"]
@@ -157,7 +157,9 @@ def test_broken_multipart_is_400_and_not_a_crash(api: Api, mine: dict[str, str])
         ("traceparent", "nonsense", None),
     ],
 )
-def test_every_answer_has_a_trace_id(api: Api, header: str, value: str, trace: str | None) -> None:
+def test_every_response_has_a_trace_id(
+    api: Api, header: str, value: str, trace: str | None
+) -> None:
     answered = api.client.get("/livez", headers={header: value}).headers["x-request-id"]
     assert len(answered) == 32
     assert int(answered, 16) > 0

@@ -1,4 +1,4 @@
-"""Headers, origins, proxies, secrets: what a gateway on the internet must get right."""
+"""Tests of security headers, CORS, and secrets in production."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ ORIGIN = {"Origin": "https://shop.example"}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/v1/me", "/v1/nothing", "/openapi.json", "/docs"])
-def test_every_answer_has_the_headers(api: Api, path: str) -> None:
+def test_every_response_has_the_security_headers(api: Api, path: str) -> None:
     headers = api.client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -30,7 +30,7 @@ def test_every_answer_has_the_headers(api: Api, path: str) -> None:
     assert "strict-transport-security" not in headers
 
 
-def test_pages_of_other_origins_may_not_call_it(api: Api) -> None:
+def test_cors_is_refused_by_default(api: Api) -> None:
     asked = {**ORIGIN, "Access-Control-Request-Method": "GET"}
     answer = api.client.options("/v1/me", headers=asked)
     assert "access-control-allow-origin" not in answer.headers
@@ -43,7 +43,7 @@ def client_with(api: Api, **changes: object) -> TestClient:
     return TestClient(build_app(type(services)(**{**vars(services), "settings": settings})))
 
 
-def test_origins_that_are_named_may(api: Api) -> None:
+def test_cors_is_allowed_for_configured_origins_only(api: Api) -> None:
     client = client_with(api, cors_origins=("https://shop.example",))
     answer = client.get("/livez", headers=ORIGIN)
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
@@ -52,7 +52,7 @@ def test_origins_that_are_named_may(api: Api) -> None:
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_browsers_are_told_to_use_tls_in_production(api: Api) -> None:
+def test_production_sends_strict_transport_security(api: Api) -> None:
     answer = client_with(api, production=True).get("/livez")
     assert answer.headers["strict-transport-security"].startswith("max-age=31536000")
 
@@ -100,7 +100,7 @@ def test_bad_secrets_are_refused_and_never_shown(settings: Any, named: str) -> N
 
 
 @pytest.mark.parametrize("secret", ["password123456789012345678901234", "a" * 64, "qwertyuiop" * 4])
-def test_long_is_not_strong(secret: str) -> None:
+def test_long_secret_can_be_weak(secret: str) -> None:
     assert is_weak(secret)
     assert not is_weak(STRONG)
 
@@ -115,7 +115,7 @@ def test_secret_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert STRONG not in repr(settings)
 
 
-def test_environment_counts_more_than_a_file(
+def test_environment_variable_overrides_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "secret"
@@ -126,7 +126,7 @@ def test_environment_counts_more_than_a_file(
     assert settings.secret_key.get_secret_value() == STRONG
 
 
-def test_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYON_DATABASE_URL_FILE", "/nowhere/url")
     with pytest.raises(SettingsError, match="RAYON_DATABASE_URL_FILE: /nowhere/url cannot be read"):
         DatabaseSettings()

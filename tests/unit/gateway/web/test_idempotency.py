@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key, alone and at the same moment."""
+"""Tests of requests with an Idempotency-Key, alone and concurrent."""
 
 from collections.abc import Callable
 from typing import Never
@@ -13,7 +13,7 @@ COLLISION = IntegrityError("insert", {}, Exception("the key is taken"))
 
 
 def answers(*found: str | None) -> Callable[[], str | None]:
-    """Return one answer a call."""
+    """Return a function that returns the next result at each call."""
     return iter(found).__next__
 
 
@@ -21,15 +21,15 @@ def collide() -> Never:
     raise COLLISION
 
 
-def test_new_key_keeps_the_request() -> None:
+def test_new_key_runs_the_request() -> None:
     assert run_once(answers(None), lambda: "mine") == "mine"
 
 
-def test_known_key_returns_what_was_kept_and_keeps_nothing() -> None:
+def test_known_key_returns_the_stored_result_without_running_again() -> None:
     assert run_once(answers("earlier"), collide) == "earlier"
 
 
-def test_request_that_loses_the_race_returns_what_the_winner_kept() -> None:
+def test_request_that_loses_the_race_returns_the_result_of_the_winner() -> None:
     assert run_once(answers(None, "winner"), collide) == "winner"
 
 

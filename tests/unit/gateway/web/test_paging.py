@@ -1,4 +1,4 @@
-"""Pages of lists: their order, their cursors, and when the last one is reached."""
+"""Tests of paged lists: order, cursors and the last page."""
 
 from collections.abc import Iterator
 
@@ -62,7 +62,7 @@ def test_rows_of_several_columns_are_fetched_in_the_order_of_the_query(session: 
     assert (len(rows), has_more) == (5, False)
 
 
-def test_cursor_names_the_row_that_a_page_begins_after() -> None:
+def test_cursor_round_trips_the_row_id() -> None:
     row_id = new_id()
     assert read_cursor(cursor_after(row_id)) == row_id
 

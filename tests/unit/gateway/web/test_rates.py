@@ -1,4 +1,4 @@
-"""Rates and quotas: counted, told in headers, refused with a time to wait."""
+"""Tests of rate limits and quotas, their headers and their refusals."""
 
 from contextlib import suppress
 
@@ -19,7 +19,7 @@ Headers = dict[str, str]
 
 @pytest.fixture
 def rate_settings(request: pytest.FixtureRequest) -> RateSettings:
-    """Small enough that tests can go beyond them."""
+    """Return limits that tests can exceed, changed by the parameter of the test."""
     changes: dict[str, int] = getattr(request, "param", {})
     return RateSettings.model_validate({"requests_per_minute": 1_000, **changes})
 
@@ -29,7 +29,7 @@ def submit(api: Api, headers: Headers) -> int:
 
 
 @pytest.mark.parametrize("rate_settings", [{"requests_per_minute": 3}], indirect=True)
-def test_requests_are_counted_by_user(api: Api) -> None:
+def test_requests_are_limited_per_user(api: Api) -> None:
     ada, bob = api.sign(api.user()), api.sign(api.user())
     answers = [api.client.get("/v1/me", headers=ada) for _ in range(4)]
     assert [one.status_code for one in answers] == [200, 200, 200, 429]
@@ -43,7 +43,7 @@ def test_requests_are_counted_by_user(api: Api) -> None:
 
 
 @pytest.mark.parametrize("rate_settings", [{"requests_per_minute": 3}], indirect=True)
-def test_keys_of_a_user_share_what_the_user_has(api: Api) -> None:
+def test_api_keys_share_the_rate_of_their_user(api: Api) -> None:
     ada = api.sign(api.user())
     wanted = {"name": "n", "scopes": ["jobs:read"]}
     key = api.client.post("/v1/api-keys", headers=ada, json=wanted).json()["key"]
@@ -53,7 +53,7 @@ def test_keys_of_a_user_share_what_the_user_has(api: Api) -> None:
 
 @pytest.mark.parametrize("rate_settings", [{"jobs_in_flight": 3}], indirect=True)
 def test_jobs_in_flight_are_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Counted anew each time.
+    # Without a cache, jobs in flight are counted at each request.
     monkeypatch.setattr(api.services.quotas, "_counts", TTLCache(1, 0))
     ada = api.user()
     headers = api.sign(ada)
@@ -65,7 +65,7 @@ def test_jobs_in_flight_are_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("rate_settings", [{"rows_per_day": 8}], indirect=True)
-def test_rows_of_a_day_are_limited_jobs_and_catalogs_together(api: Api) -> None:
+def test_daily_rows_limit_jobs_and_catalogs_together(api: Api) -> None:
     ada = api.user()
     headers = api.sign(ada)
     api.add(_catalog(ada, rows=6))
@@ -99,7 +99,7 @@ def _catalog(user: User, rows: int) -> Catalog:
     )
 
 
-def test_rates_that_share_a_storage_hold_together() -> None:
+def test_gateways_with_one_storage_share_a_rate() -> None:
     storage = MemoryStorage()
     first, second = Rates(storage), Rates(storage)
     rate = Rate("requests", 4, 60)
@@ -112,7 +112,7 @@ def test_rates_that_share_a_storage_hold_together() -> None:
     assert second.count(rate, "ada").remaining == 3
 
 
-def test_large_rate_is_kept_by_gateways_that_take_some_at_once() -> None:
+def test_gateways_that_reserve_batches_do_not_exceed_a_large_rate() -> None:
     storage = MemoryStorage()
     gateways = [Rates(storage) for _ in range(3)]
     rate, taken = Rate("requests", 2_000, 60), 0
@@ -123,7 +123,7 @@ def test_large_rate_is_kept_by_gateways_that_take_some_at_once() -> None:
     assert taken == 2_000
 
 
-def test_what_is_taken_at_once_is_counted_at_once() -> None:
+def test_reserved_batch_is_counted_in_the_storage_at_once() -> None:
     storage = MemoryStorage()
     rates, rate = Rates(storage), Rate("requests", 5_000, 60)
     first = rates.count(rate, "ada")
@@ -131,7 +131,7 @@ def test_what_is_taken_at_once_is_counted_at_once() -> None:
     assert Rates(storage).quota(rate, "ada").remaining == 4_990
 
 
-def test_without_redis_each_counts_for_itself() -> None:
+def test_gateway_counts_on_its_own_without_redis() -> None:
     rates = Rates(shared_storage(BrokerSettings.model_validate({"url": "redis://127.0.0.1:1/0"})))
     rate = Rate("requests", 2, 60)
     assert [rates.count(rate, "ada").remaining for _ in range(2)] == [1, 0]
@@ -139,7 +139,7 @@ def test_without_redis_each_counts_for_itself() -> None:
         rates.count(rate, "ada")
 
 
-def test_job_that_was_answered_is_not_in_flight(api: Api) -> None:
+def test_finished_job_is_not_in_flight(api: Api) -> None:
     ada = api.user()
     api.add(make_job(ada), make_job(ada, status="done"), make_job(ada, lane="catalog"))
     assert api.services.quotas.in_flight(ada.id) == 1

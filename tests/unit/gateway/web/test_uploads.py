@@ -1,4 +1,4 @@
-"""Large uploads: a few at once of each user, and none that has no room."""
+"""Tests of the limits on concurrent large uploads and on disk space."""
 
 import shutil
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ ROWS = table(["A", "", ""])
 
 
 @pytest.mark.parametrize("size", [0, LARGE_BYTES + 1])
-def test_third_large_upload_of_a_user_waits(size: int) -> None:
+def test_third_large_upload_of_a_user_is_refused(size: int) -> None:
     uploads = Uploads()
     with uploads.counted("ada", size):
         with uploads.counted("ada", size):
@@ -28,14 +28,14 @@ def test_third_large_upload_of_a_user_waits(size: int) -> None:
     assert not uploads.large
 
 
-def test_upload_that_breaks_off_counts_no_more() -> None:
+def test_interrupted_upload_is_not_counted_any_more() -> None:
     uploads = Uploads()
     with pytest.raises(ValueError, match="broke off"), uploads.counted("ada", 0):
         raise ValueError("It broke off")
     assert not uploads.large
 
 
-def test_upload_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_larger_than_the_free_disk_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000))
     with pytest.raises(Unavailable, match="too little free space"):
         Uploads().counted("ada", 1_001).__enter__()
@@ -43,7 +43,7 @@ def test_upload_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
-def test_catalog_that_does_not_tell_its_size_waits_for_others(api: Api) -> None:
+def test_catalog_of_unknown_size_counts_as_a_large_upload(api: Api) -> None:
     user, uploads = api.user(), api.services.catalogs.uploads
     mine = api.sign(user)
     headers = {**mine, "Content-Type": "multipart/form-data; boundary=x"}
