@@ -1,6 +1,6 @@
-"""Messages in and out: `publish()`, `subscribe()`, and a look at what waits.
+"""Message queue: publish, subscribe, queue depths and live workers.
 
-The only package that knows Celery and Redis.
+Only this package uses Celery and Redis directly.
 """
 
 from shared.broker.celery_broker import Broker, Publisher

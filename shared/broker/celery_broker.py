@@ -1,7 +1,7 @@
-"""Publish and subscribe on Celery, with Redis as the transport.
+"""Publish and subscribe with Celery over Redis.
 
-Celery's results, chords and retries are not used: the rows in the database are the result, and
-a message that fails goes back to its queue until `max_deliveries`, then it is parked.
+Celery's results, chords and retries are not used: results are rows in the database, and a failed
+message returns to its queue until it reaches `max_deliveries` and is parked as a dead letter.
 """
 
 import threading
@@ -18,7 +18,7 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from shared import metrics
-from shared.broker.delivery import Delivery, TryAgain
+from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
     QueueDepth,
     Worker,
@@ -38,26 +38,27 @@ log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
-#: Redeliveries are counted for this long; a message that comes back later starts anew.
+#: Lifetime of a redelivery count in seconds; a later redelivery starts at 1 again.
 COUNT_SECONDS = 24 * 3600
+#: Trace id of the dead letter of a message that carries none.
 NO_TRACE = "0" * 32
 
 
 class Publisher(Protocol):
-    """Whatever can send a message."""
+    """Interface for sending messages."""
 
     def publish(self, message: Message) -> None:
-        """Send one message. Raises `Unavailable` when the queue does not answer."""
+        """Send one message. Raises `Unavailable` if Redis does not answer."""
 
 
 class Broker:
-    """The connection of one process to the message queue."""
+    """Connection of one process to the message queue."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self.activity = Activity()
         self._app = _celery_app(settings, self.activity)
-        self._app.on_stranger = self._put_off
+        self._app.on_unknown_message = self._requeue_later
         self._redis = redis.Redis.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=2
         )
@@ -84,23 +85,23 @@ class Broker:
         metrics.messages_published_total.labels(message.topic).inc()
 
     def subscribe(self, kind: type[M], handler: Callable[[M], None]) -> None:
-        """Call `handler` with every message of one kind that arrives.
+        """Call a handler with every received message of one type.
 
         Args:
             kind: The message class.
-            handler: May run twice with the same message, and in several threads at once.
+            handler: Must tolerate receiving a message twice and running in several threads at once.
         """
 
         def task(celery_task: Any, payload: dict[str, Any]) -> None:
             self._deliver(celery_task.request, kind.model_validate(payload), handler)
 
-        # From the start, so that the first failure is an increase and not a beginning.
+        # Created at 0, because Prometheus sees no increase in a counter that first appears as 1.
         for counter in (metrics.messages_failed_total, metrics.messages_parked_total):
             counter.labels(kind.topic)
         self._app.task(name=kind.topic, bind=True)(task)
 
     def run(self, queues: Iterable[str], *, threads: int) -> int:
-        """Consume queues until the process is told to stop; returns the exit code."""
+        """Consume queues until the process receives a stop signal; return the exit code."""
         worker = self._app.Worker(
             pool="threads",
             concurrency=threads,
@@ -114,7 +115,7 @@ class Broker:
         return worker.exitcode or 0
 
     def presence(self, name: str, queues: Iterable[str]) -> Presence:
-        """Announce this worker and watch that it really consumes."""
+        """Create the thread that announces this worker and checks that it consumes."""
         return Presence(
             redis=self._redis,
             name=name,
@@ -144,42 +145,44 @@ class Broker:
         return workers_present(self._redis)
 
     def memory_ratio(self) -> float:
-        """Share of the memory that Redis may use which it uses; 0 without a limit.
+        """Return the used share of the memory limit of Redis, or 0 without a limit.
 
         Raises:
-            Unavailable: It does not answer.
+            Unavailable: Redis does not answer.
         """
         return memory_ratio(self._redis)
 
-    def _put_off(self, message: Any) -> None:
-        """Give a message back later, for a newer worker may know it."""
+    def _requeue_later(self, message: Any) -> None:
+        """Requeue a message of unknown type after a pause, for a newer worker to handle."""
         log.warning("message_unknown", topic=message.headers["task"])
         timer = threading.Timer(
-            self._settings.unknown_pause_seconds, self._give_back, args=(message,)
+            self._settings.unknown_pause_seconds, self._requeue_or_park, args=(message,)
         )
         timer.daemon = True
         timer.start()
 
-    def _give_back(self, message: Any) -> None:
-        comebacks = _RedisComebacks(self._redis, message.headers["id"])
-        tries = comebacks.count()
-        # What fails here stays taken, and comes again after the visibility timeout.
+    def _requeue_or_park(self, message: Any) -> None:
+        redeliveries = _RedisRedeliveries(self._redis, message.headers["id"])
+        tries = redeliveries.count()
+        # After an error the message stays unacknowledged and is redelivered after the visibility
+        # timeout.
         with suppress(OperationalError, redis.RedisError, OSError, Unavailable):
             if tries < self._settings.unknown_tries:
                 message.requeue()
                 return
             self.publish(_parked(message, tries))
             message.ack()
-            comebacks.forget()
+            redeliveries.forget()
 
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
-        # Counting costs a round trip, so only messages that Redis marks as redelivered are counted.
-        is_again = bool((request.delivery_info or {}).get("redelivered"))
-        comebacks = _RedisComebacks(self._redis, request.id) if is_again else None
+        # Counting costs a round trip, so it is limited to messages that Redis marks as redelivered.
+        is_redelivered = bool((request.delivery_info or {}).get("redelivered"))
+        redeliveries = _RedisRedeliveries(self._redis, request.id) if is_redelivered else None
         links = message.links if isinstance(message, WorkMessage) else ()
         headers = request.headers or {}
-        # What comes again has waited for its worker to be given up: that says nothing of the queue.
-        if not is_again and (published_at := headers.get("published_at")) is not None:
+        # The wait of a redelivered message includes the visibility timeout, so it does not measure
+        # the queue.
+        if not is_redelivered and (published_at := headers.get("published_at")) is not None:
             waited = max(0.0, time.time() - float(published_at))
             metrics.message_wait_seconds.labels(message.topic).observe(waited)
         with (
@@ -188,14 +191,14 @@ class Broker:
             self.activity.handling(),
         ):
             try:
-                self._delivery.deliver(message, handler, comebacks)
-            except TryAgain as error:
+                self._delivery.deliver(message, handler, redeliveries)
+            except Requeue as error:
                 raise Reject(str(error), requeue=True) from error
         metrics.messages_handled_total.labels(message.topic).inc()
 
 
 def _parked(message: Any, tries: int) -> MessageParked:
-    """Build the dead letter of a message that no worker could handle."""
+    """Build the dead letter of a message whose type no worker knows."""
     (payload, *_), *_ = message.payload
     lane = payload.get("lane")
     return MessageParked(
@@ -203,21 +206,21 @@ def _parked(message: Any, tries: int) -> MessageParked:
         lane=Lane(lane) if lane in list(Lane) else Lane.INTERACTIVE,
         parked_topic=message.headers["task"],
         payload=payload,
-        error=f"no worker knew it in {tries} tries",
+        error=f"No worker handles this message type after {tries} tries",
         deliveries=tries,
         parked_at=datetime.now(UTC),
     )
 
 
-class _RedisComebacks:
-    """Counts one message's comebacks in Redis, which outlives the workers it may kill."""
+class _RedisRedeliveries:
+    """Count of one message's redeliveries in Redis, which survives a crash of the worker."""
 
     def __init__(self, client: redis.Redis, message_id: str) -> None:
         self._redis = client
         self._key = f"rayon:redeliveries:{message_id}"
 
     def count(self) -> int:
-        """Count one more, and return how many there were."""
+        """Add one and return the count."""
         try:
             with self._redis.pipeline() as pipe:
                 pipe.incr(self._key)
@@ -227,7 +230,7 @@ class _RedisComebacks:
             return 1
 
     def forget(self) -> None:
-        """Start anew."""
+        """Reset the count."""
         with suppress(redis.RedisError):
             self._redis.delete(self._key)
 
@@ -237,11 +240,11 @@ def _celery_app(settings: BrokerSettings, activity: Activity) -> Celery:
     app.conf.update(
         broker_transport=Transport,
         task_ignore_result=True,
-        worker_consumer="shared.broker.consumer:PatientConsumer",
+        worker_consumer="shared.broker.consumer:RequeueingConsumer",
         task_serializer="json",
         accept_content=["json"],
         task_acks_late=True,
-        # Without prefetching a worker holds only what it is working on (it would hoard otherwise).
+        # A worker that prefetches would hold messages that idle workers could handle.
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
@@ -254,10 +257,10 @@ def _celery_app(settings: BrokerSettings, activity: Activity) -> Celery:
         broker_pool_limit=16,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
-            # Lost messages are looked for this often; the transport's own habit is each 100 s.
+            # Interval of the search for lost messages, in seconds; the transport's default is 100.
             "unacked_restore_interval": min(10, settings.visibility_timeout_seconds / 2),
             "unacked_restore_throttle": 1,
-            # A publisher that cannot connect says so at once; the default makes it wait for 6 s.
+            # A publisher that cannot connect fails at once; by default it would wait for 6 s.
             "max_retries": 1,
             "interval_start": 0.1,
             "interval_step": 0.1,

@@ -1,8 +1,8 @@
-"""Celery's consumer, but what it does not know is not thrown away.
+"""Celery consumer that requeues messages of unknown types.
 
-While a new version is rolled out, an old worker may take a message of a kind that it has never
-heard of. Celery would drop it; here it is given back after a pause, until a worker that knows it
-takes it.
+During a rolling update an old worker may receive a message of a type that only the new version
+handles. Celery would drop it; here it returns to its queue after a pause, until a worker that
+handles the type receives it.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 
-class PatientConsumer(Consumer):
-    """Hands strangers to the broker that made the app."""
+class RequeueingConsumer(Consumer):
+    """Consumer that passes messages of unknown types to the broker that created the app."""
 
     def on_unknown_task(self, _body: Any, message: Any, _error: Exception) -> None:
         """Handle a message whose topic has no subscriber in this process."""
-        self.app.on_stranger(message)
+        self.app.on_unknown_message(message)

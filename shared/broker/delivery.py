@@ -17,31 +17,31 @@ log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
-#: The pause before a message is tried again never grows beyond this.
+#: Longest back-off before a failed message is retried.
 LONGEST_PAUSE_SECONDS = 30.0
 
 
-class Comebacks(Protocol):
+class Redeliveries(Protocol):
     """Count of redeliveries of one message."""
 
     def count(self) -> int:
-        """Count one more, and return how many there were."""
+        """Add one and return the count."""
 
     def forget(self) -> None:
-        """Start anew: it was dealt with, whatever becomes of its acknowledgement."""
+        """Reset the count: the message was handled, even if its acknowledgement gets lost."""
 
 
-class TryAgain(Exception):
-    """The message must go back to its queue."""
+class Requeue(Exception):
+    """The message must return to its queue."""
 
 
 class Delivery:
-    """Decides by how often a message came back.
+    """Handles, splits, retries or parks a message, depending on its redeliveries.
 
     Args:
-        settings: How stubborn delivery is.
-        publish: Sends one message; raises `Unavailable`.
-        pause: Sleeps for some seconds.
+        settings: Limits of deliveries and retries.
+        publish: Sends one message, or raises `Unavailable`.
+        pause: Sleeps for a number of seconds.
     """
 
     def __init__(
@@ -56,41 +56,42 @@ class Delivery:
         self._isolation = Isolation()
 
     def deliver(
-        self, message: M, handler: Callable[[M], None], comebacks: Comebacks | None = None
+        self, message: M, handler: Callable[[M], None], redeliveries: Redeliveries | None = None
     ) -> None:
-        """Deal with one message.
+        """Deliver one message to its handler, or split or park it.
 
         Args:
-            message: What arrived.
-            handler: What it is for.
-            comebacks: Given for a message that was delivered before.
+            message: The received message.
+            handler: Handles messages of this type.
+            redeliveries: Count of a message that was delivered before, or `None`.
 
         Raises:
-            TryAgain: It failed, or what follows from it could not be sent.
+            Requeue: The handler failed, or a resulting message could not be sent.
         """
-        if comebacks is None:
+        if redeliveries is None:
             with self._isolation.together():
                 error = _attempt(message, handler)
             self._conclude(message, error, 0)
         elif isinstance(message, WorkMessage) and len(message.items) > 1:
-            # One of the items may have killed the worker. Alone, it cannot take the others with it.
+            # One of the items may have killed the worker. Split, they fail separately.
             self._send(message.split())
         else:
-            self._deliver_again(message, handler, comebacks)
+            self._deliver_again(message, handler, redeliveries)
 
     def _deliver_again(
-        self, message: M, handler: Callable[[M], None], comebacks: Comebacks
+        self, message: M, handler: Callable[[M], None], redeliveries: Redeliveries
     ) -> None:
         error: Exception | None = None
         with self._isolation.alone():
-            # Counted when its turn has come: what died waiting beside another is not to blame.
-            earlier = comebacks.count()
-            is_over = earlier >= self._settings.max_deliveries
-            if not is_over:
+            # Counted only once the message runs alone: a message that was still waiting when the
+            # process died did not kill it.
+            earlier = redeliveries.count()
+            is_exhausted = earlier >= self._settings.max_deliveries
+            if not is_exhausted:
                 error = _attempt(message, handler)
                 if error is None:
-                    comebacks.forget()
-        if is_over:
+                    redeliveries.forget()
+        if is_exhausted:
             self._park(message, earlier)
         else:
             self._conclude(message, error, earlier)
@@ -108,8 +109,9 @@ class Delivery:
         )
         self._pause(min(self._settings.retry_delay_seconds * 2**earlier, LONGEST_PAUSE_SECONDS))
         if not (isinstance(error, RayonError) and error.is_transient):
-            raise TryAgain(str(error)) from error
-        # A missing database is nobody's fault: the message starts anew and is never parked.
+            raise Requeue(str(error)) from error
+        # A dependency that is down is not the message's fault: the message is sent again as a new
+        # one, so it is never parked.
         self._send([message])
 
     def _park(self, message: Message, earlier: int) -> None:
@@ -134,7 +136,7 @@ class Delivery:
             for message in messages:
                 self._publish(message)
         except Unavailable as error:
-            raise TryAgain(str(error)) from error
+            raise Requeue(str(error)) from error
 
 
 def _attempt(message: M, handler: Callable[[M], None]) -> Exception | None:

@@ -12,18 +12,18 @@ import redis
 from shared.broker.transport import HANDLED_PREFIX, HANDLED_SECONDS
 from shared.errors import Unavailable
 
-#: Key under which a worker announces itself.
+#: Prefix of the keys under which workers announce themselves.
 PRESENCE_PREFIX = "rayon:worker:"
-#: Where Celery's Redis transport keeps what was delivered and not yet acknowledged.
+#: Hash in which Celery's Redis transport keeps delivered but unacknowledged messages.
 UNACKED_KEY = "unacked"
 #: Window of a rate, in seconds.
 RATE_SECONDS = 60
-#: A worker that has nothing to do asks Redis about once a second; after this long it is deaf.
+#: An idle worker polls Redis about once a second; one that has not polled for this long is deaf.
 ASKING_SECONDS = 15.0
 
-#: Everything at one moment. Redis looks at the messages itself, which may be megabytes: at the end
-#: of an entry of `unacked` is its queue, and in a message's head when it was published.
-_LOOK = """
+#: Reads all queues in one snapshot. It runs in Redis because the messages may take megabytes. An
+#: entry of `unacked` ends with its queue, and the headers of a message hold `published_at`.
+_READ_DEPTHS = """
 local running = {}
 for _, entry in ipairs(redis.call('HVALS', KEYS[1])) do
   local queue = string.match(string.sub(entry, -200), '"([^"]*)"%]$')
@@ -50,13 +50,13 @@ return found
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """One queue at one moment, counted in messages; each is either waiting or running.
+    """Messages of one queue in a snapshot; each message is either waiting or running.
 
     Attributes:
-        waiting: Nobody has them yet.
-        running: A worker has them, until it has acknowledged them.
-        oldest_published_at: Unix time at which the message at the head was sent; `None` if empty.
-        handled_per_second: By all workers together, over the last minute.
+        waiting: Messages that no worker has received.
+        running: Messages that a worker has received and not yet acknowledged.
+        oldest_published_at: Unix time at which the oldest waiting message was published, or `None`.
+        handled_per_second: Messages handled by all workers, averaged over the last minute.
     """
 
     queue: str
@@ -67,13 +67,13 @@ class QueueDepth:
 
 
 class WorkerState(StrEnum):
-    """Evidence that a worker consumes."""
+    """Activity of a worker, as far as it is observed."""
 
-    #: It works on messages.
+    #: It handles messages.
     WORKING = "working"
-    #: It has nothing to do, and asks for messages.
+    #: It is idle and polls for messages.
     READY = "ready"
-    #: It announces itself, has nothing to do, and does not ask.
+    #: It announces itself, but is idle and does not poll.
     DEAF = "deaf"
 
 
@@ -82,7 +82,8 @@ class Worker:
     """A worker that announced itself within the last seconds.
 
     Attributes:
-        seconds_since_asked: Since Redis last answered it what there is to do; `None` before.
+        seconds_since_consumed: Age of its last handled message, or `None` if there was none.
+        seconds_since_asked: Age of the last answer to its poll, or `None` if there was none.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Worker:
 
     @property
     def state(self) -> WorkerState:
-        """What it does, as far as that is proven."""
+        """State derived from running messages and the latest sign of activity."""
         if self.running:
             return WorkerState.WORKING
         signs = [
@@ -107,14 +108,14 @@ class Worker:
 
 
 def queue_depths(client: redis.Redis, queues: Sequence[str]) -> dict[str, QueueDepth]:
-    """Count the messages of queues, all at one moment. Raises `Unavailable`."""
+    """Return the depths of queues in one snapshot. Raises `Unavailable`."""
     current = int(time.time() // HANDLED_SECONDS)
-    # The current one is not over; its rate would be too low.
+    # The current interval is incomplete and would lower the rate.
     counted = range(current - RATE_SECONDS // HANDLED_SECONDS, current)
     keys = [UNACKED_KEY, *queues]
     arguments = [*keys, *(f"{HANDLED_PREFIX}{number}" for number in counted)]
     try:
-        found = cast(list[Any], client.eval(_LOOK, len(keys), *arguments))
+        found = cast(list[Any], client.eval(_READ_DEPTHS, len(keys), *arguments))
     except redis.RedisError as error:
         raise Unavailable(f"The message queue does not answer: {error}") from error
     return {
@@ -140,10 +141,10 @@ def workers_present(client: redis.Redis) -> list[Worker]:
 
 
 def memory_ratio(client: redis.Redis) -> float:
-    """Share of the memory that Redis may use which it uses; 0 without a limit.
+    """Return the used share of the memory limit of Redis, or 0 without a limit.
 
     Raises:
-        Unavailable: It does not answer.
+        Unavailable: Redis does not answer.
     """
     try:
         memory = client.info("memory")

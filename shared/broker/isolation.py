@@ -1,20 +1,20 @@
-"""Lets a message that came back be handled alone in its process.
+"""Isolation of redelivered messages: each runs alone in its process.
 
-When a process dies, every message it was working on comes back, and only one of them is to blame.
-Handled together again, they would all die again and all be given up. Handled one at a time, the
-innocent ones get through, and only the one to blame is counted.
+When a process dies, all messages that it was handling are redelivered, although only one of them
+caused the crash. Handled together, they would crash again and all be parked. Handled one at a time,
+the harmless messages succeed, and only the harmful one reaches the limit of deliveries.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Nobody waits longer than this for the others; a handler that hangs must not stop them all.
+#: Longest wait for other messages; a handler that hangs must not block the process.
 PATIENCE_SECONDS = 15.0
 
 
 class Isolation:
-    """Many ordinary messages at once, or one that came back."""
+    """Lock that admits many first deliveries at once, or one redelivered message."""
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
@@ -25,7 +25,7 @@ class Isolation:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Run beside others, but not beside one that must be alone."""
+        """Run a block beside others, but not beside one that runs alone."""
         with self._changed:
             self._changed.wait_for(
                 lambda: not self._alone and not self._waiting_to_be_alone, self._patience_seconds
@@ -40,7 +40,7 @@ class Isolation:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Run when nothing else runs, before whatever else waits."""
+        """Run a block while no other runs; it takes precedence over waiting shared blocks."""
         with self._changed:
             self._waiting_to_be_alone += 1
             self._changed.wait_for(

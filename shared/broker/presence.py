@@ -1,8 +1,8 @@
-"""Announce a worker, and prove that it consumes.
+"""Announcement of a worker, and detection of a worker that no longer consumes.
 
-A Celery worker can be alive and deaf after its connection broke (celery#8030, #10205, #10302):
-the process runs, the queue grows. So liveness is judged by consumption, and a deaf worker ends
-itself for its supervisor to start it again.
+After a broken connection a Celery worker can stay alive without consuming (celery#8030, #10205,
+#10302): the process runs and the queue grows. Liveness is therefore judged by consumption, and a
+deaf worker exits so that its supervisor restarts it.
 """
 
 import json
@@ -22,20 +22,21 @@ from shared.broker.depth import PRESENCE_PREFIX
 
 log = structlog.get_logger(__name__)
 
+#: Interval of announcements.
 BEAT_SECONDS = 2.0
-#: An announcement outlives a few missed beats.
+#: Lifetime of an announcement, long enough to survive a few missed beats.
 EXPIRY_SECONDS = 10
 #: Exit code of a worker that found itself deaf (`EX_SOFTWARE` of sysexits.h).
 DEAF_EXIT_CODE = 70
 
 
 def process_name(role: str) -> str:
-    """Name of this process among all, such as `text@host:12`."""
+    """Return the unique name of this process, such as `text@host:12`."""
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
 
 
 class Activity:
-    """Counts what a worker handles."""
+    """Counters and times of a worker's message handling."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,12 +46,12 @@ class Activity:
         self.last_asked: float | None = None
 
     def ask(self) -> None:
-        """Note that Redis has just answered this worker what there is to do."""
+        """Record that Redis has just answered a poll for messages."""
         self.last_asked = time.monotonic()
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        """Count one message while it is handled."""
+        """Count a message as running during the block, then as handled."""
         with self._lock:
             self.running += 1
             self.last_consumed = time.monotonic()
@@ -64,7 +65,7 @@ class Activity:
 
 
 class Presence(threading.Thread):
-    """Announces a worker every few seconds until the process ends."""
+    """Thread that announces a worker every two seconds until the process ends."""
 
     def __init__(
         self,
@@ -86,11 +87,11 @@ class Presence(threading.Thread):
         self._beat_file = beat_file
         self._on_deaf = on_deaf
         self._quiet_since = time.monotonic()
-        #: Names the releases that the worker has ready.
+        #: Returns the releases that the worker has loaded.
         self.releases = releases
 
     def run(self) -> None:
-        """Beat until the process ends."""
+        """Announce the worker at an interval until the process ends."""
         while True:
             try:
                 self.beat()
@@ -101,7 +102,7 @@ class Presence(threading.Thread):
             time.sleep(BEAT_SECONDS)
 
     def beat(self) -> None:
-        """Announce once, and end the worker if it is deaf."""
+        """Announce the worker once, and stop it if it is deaf."""
         self._redis.set(
             f"{PRESENCE_PREFIX}{self._worker_name}", self._announcement(), ex=EXPIRY_SECONDS
         )

@@ -1,7 +1,7 @@
-"""Check that a local worker consumes: `python -m shared.broker.probe text`, for a container.
+"""Container health check of a local worker: `python -m shared.broker.probe text`.
 
-A worker announces itself as long as it consumes, and ends itself when it is deaf; so its fresh
-announcement is the proof.
+A worker announces itself while it consumes and exits when it is deaf, so a recent announcement
+proves that it works.
 """
 
 import socket
@@ -14,9 +14,9 @@ from shared.settings import BrokerSettings
 
 
 def main() -> int:
-    """Look for the announcement; returns the exit code."""
+    """Search for the announcement and return the exit code."""
     if len(sys.argv) != 2:
-        print("Expected one name, such as `text`", file=sys.stderr)  # noqa: T201
+        print(f"Expected one name, such as `text`. Received: {sys.argv[1:]}", file=sys.stderr)  # noqa: T201
         return 2
     try:
         names = [worker.name for worker in Broker(BrokerSettings()).workers() if _is_mine(worker)]
@@ -24,7 +24,7 @@ def main() -> int:
         print(error.detail, file=sys.stderr)  # noqa: T201
         return 1
     if not names:
-        print(f"No {sys.argv[1]} worker of this machine has announced itself", file=sys.stderr)  # noqa: T201
+        print(f"No {sys.argv[1]} worker on this host has announced itself", file=sys.stderr)  # noqa: T201
     return 0 if names else 1
 
 

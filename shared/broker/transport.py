@@ -1,12 +1,12 @@
-"""Celery's Redis transport, but a message is never outside of Redis while it is taken.
+"""Celery's Redis transport with an atomic receive, so that no message is ever outside Redis.
 
-The transport pops a message and writes down afterwards that somebody has it. Between the two the
-message is nowhere: queue figures miss it, and a worker that ends there loses it (celery#7950). Here
-one script does both, so at every moment a message is either in its queue or in `unacked`.
+The original transport pops a message and records it as unacknowledged afterwards. In between the
+message is nowhere: queue depths miss it, and a worker that dies loses it (celery#7950). Here one
+script does both, so a message is always either in its queue or in `unacked`.
 
-A script cannot block. So a worker whose queues are empty waits for their `wake` streams, to which
-every publisher adds; whoever does not, such as an older version, is noticed when the waiting ends,
-after a second.
+A script cannot block, so a worker with empty queues blocks on their `wake` streams, to which every
+publisher appends. Messages of publishers that do not, such as an older version, are found when the
+block times out after a second.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +18,16 @@ from kombu.transport import redis
 from kombu.transport.virtual import QoS as InMemoryQoS
 from kombu.utils.json import dumps, loads
 
-#: Redis hash of how many messages were handled, by queue; one for each of these seconds.
+#: Redis hashes that count handled messages by queue, one hash for each interval of this length.
 HANDLED_PREFIX = "rayon:handled:"
 HANDLED_SECONDS = 5
-#: How long they are kept; longer than any rate looks back.
+#: Lifetime of these hashes, longer than the window of any rate.
 HANDLED_EXPIRY_SECONDS = 180
 _WAKE_PREFIX = "rayon:wake:"
 
-#: Moves the first message of the first queue that has one to `unacked`, in the form in which the
-#: transport writes it there. Without a message it says where the wake streams end, in the same
-#: moment: what is published later is behind these ends, so no wake is missed.
+#: Moves the oldest message of the first non-empty queue to `unacked`, in the format of the original
+#: transport. If all queues are empty, the script returns the last ids of the wake streams. It is
+#: atomic, so every later message has a higher id and no wake is missed.
 _TAKE = """
 local count = (#KEYS - 2) / 2
 for number = 1, count do
@@ -60,15 +60,16 @@ def handled_key(moment: float) -> str:
 
 
 class QoS(redis.QoS):
-    """Knows what was delivered and is not acknowledged."""
+    """Messages that were delivered and not yet acknowledged."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Keep a message that was taken; Redis has it in `unacked` already."""
+        """Record a received message in memory only; the script has written it to `unacked`."""
         InMemoryQoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message that was handled, and count it."""
-        # After a broken connection it was given back already, and is acknowledged all the same.
+        """Acknowledge a handled message and count it."""
+        # After a broken connection the message was already restored to its queue, so it is not in
+        # `_delivered`, but Celery acknowledges it all the same.
         message = self._delivered.get(delivery_tag)
         counted = handled_key(time())
         with self.pipe_or_acquire() as pipe:
@@ -81,15 +82,15 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """Takes messages with one command, and waits without holding one."""
+    """Channel that receives each message by one atomic script, and blocks on wake streams."""
 
     QoS = QoS
     from_transport_options = (*redis.Channel.from_transport_options, "on_asked")
 
-    #: Called whenever Redis has answered what there is to do: the proof that this worker listens.
+    #: Called after every answer to a poll, as proof that this worker consumes.
     on_asked: Callable[[], None] = staticmethod(lambda: None)
 
-    #: Ends of the wake streams while the queues are empty; `None` when it is time to take.
+    #: Last ids of the wake streams while the queues are empty; `None` if the next poll receives.
     _ends: Sequence[bytes] | None = None
 
     def _brpop_start(self, timeout: float | None = None) -> None:
@@ -112,7 +113,7 @@ class Channel(redis.Channel):
         try:
             answer = self.client.parse_response(self.client.connection, "")
         except self.connection_errors:
-            # The next look connects anew.
+            # The next poll reconnects.
             self.client.connection.disconnect()
             raise
         finally:
@@ -143,7 +144,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Celery settings of the transport."""
+    """Redis transport that uses the atomic channel."""
 
     Channel = Channel
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.broker.delivery import LONGEST_PAUSE_SECONDS, Delivery, TryAgain
+from shared.broker.delivery import LONGEST_PAUSE_SECONDS, Delivery, Requeue
 from shared.contracts import (
     Lane,
     Message,
@@ -23,7 +23,7 @@ LIMIT = 4
 
 
 class Scene:
-    """A delivery with a queue in memory that notes its pauses instead of sleeping."""
+    """Delivery with a queue in memory, which records its pauses instead of sleeping."""
 
     def __init__(self) -> None:
         self.broker = FakeBroker()
@@ -46,8 +46,8 @@ def make_message(*job_ids: str) -> ScoreText:
     return ScoreText(trace_id="a" * 32, lane=Lane.CATALOG, release="1", items=items)
 
 
-class CameBack:
-    """A message that came back so often, this time included."""
+class FakeRedeliveries:
+    """Redelivery count of a message, including the present delivery."""
 
     def __init__(self, times: int, counted: Callable[[], None] = lambda: None) -> None:
         self.times = times
@@ -76,21 +76,21 @@ def test_first_delivery_is_handled_whole(scene: Scene) -> None:
     assert scene.broker.messages == []
 
 
-def test_redelivered_slice_is_taken_apart_unhandled(scene: Scene) -> None:
+def test_redelivered_slice_is_split_without_being_handled(scene: Scene) -> None:
     message = make_message("1", "2", "3")
-    scene.delivery.deliver(message, scene.keep, CameBack(1))
+    scene.delivery.deliver(message, scene.keep, FakeRedeliveries(1))
     assert scene.handled == []
     assert scene.broker.messages == message.split()
 
 
 def test_redelivered_single_item_is_handled(scene: Scene) -> None:
-    scene.delivery.deliver(make_message("1"), scene.keep, CameBack(LIMIT - 1))
+    scene.delivery.deliver(make_message("1"), scene.keep, FakeRedeliveries(LIMIT - 1))
     assert len(scene.handled) == 1
 
 
-def test_message_is_parked_at_the_limit_unhandled(scene: Scene) -> None:
+def test_message_at_the_limit_is_parked_without_being_handled(scene: Scene) -> None:
     message = make_message("1")
-    scene.delivery.deliver(message, scene.keep, CameBack(LIMIT))
+    scene.delivery.deliver(message, scene.keep, FakeRedeliveries(LIMIT))
     (parked,) = scene.broker.messages
     assert scene.handled == []
     assert isinstance(parked, MessageParked)
@@ -102,47 +102,51 @@ def test_message_is_parked_at_the_limit_unhandled(scene: Scene) -> None:
     assert ScoreText.model_validate(parked.payload) == message
 
 
-def test_message_without_a_lane_is_parked_in_the_interactive_one(scene: Scene) -> None:
+def test_message_without_a_lane_is_parked_in_the_interactive_lane(scene: Scene) -> None:
     request = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
-    scene.delivery.deliver(request, scene.keep, CameBack(LIMIT))
+    scene.delivery.deliver(request, scene.keep, FakeRedeliveries(LIMIT))
     (parked,) = scene.broker.messages
     assert parked.queue == "fusion.interactive"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), InvalidInput("bad"), NotFound("gone")])
-def test_failed_message_goes_back_and_is_counted(scene: Scene, error: Exception) -> None:
-    with pytest.raises(TryAgain):
+def test_failed_message_is_requeued(scene: Scene, error: Exception) -> None:
+    with pytest.raises(Requeue):
         scene.delivery.deliver(make_message("1"), failing(error))
     assert scene.broker.messages == []
 
 
-def test_transient_failure_is_sent_anew_so_that_it_is_never_parked(scene: Scene) -> None:
+def test_message_is_sent_again_after_a_transient_failure(scene: Scene) -> None:
     message = make_message("1")
-    scene.delivery.deliver(message, failing(Unavailable("database down")), CameBack(LIMIT - 1))
+    scene.delivery.deliver(
+        message, failing(Unavailable("database down")), FakeRedeliveries(LIMIT - 1)
+    )
     assert scene.broker.messages == [message]
 
 
-def test_pauses_double_up_to_the_longest(scene: Scene) -> None:
+def test_back_off_doubles_up_to_the_limit(scene: Scene) -> None:
     scene.delivery.deliver(make_message("1"), failing(Unavailable("down")))
     for times in range(1, LIMIT):
-        scene.delivery.deliver(make_message("1"), failing(Unavailable("down")), CameBack(times))
+        scene.delivery.deliver(
+            make_message("1"), failing(Unavailable("down")), FakeRedeliveries(times)
+        )
     assert scene.pauses == [1.0, 2.0, 4.0, 8.0]
     eager = Delivery(BrokerSettings(max_deliveries=99), scene.broker.publish, scene.pauses.append)
-    eager.deliver(make_message("1"), failing(Unavailable("down")), CameBack(50))
+    eager.deliver(make_message("1"), failing(Unavailable("down")), FakeRedeliveries(50))
     assert scene.pauses[-1] == LONGEST_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(("ids", "times"), [(("1", "2"), 1), (("1",), LIMIT)])
-def test_message_goes_back_when_what_follows_cannot_be_sent(
+def test_message_is_requeued_if_a_resulting_message_cannot_be_sent(
     scene: Scene, ids: tuple[str, ...], times: int
 ) -> None:
     scene.broker.is_down = True
-    with pytest.raises(TryAgain):
-        scene.delivery.deliver(make_message(*ids), scene.keep, CameBack(times))
+    with pytest.raises(Requeue):
+        scene.delivery.deliver(make_message(*ids), scene.keep, FakeRedeliveries(times))
     assert scene.handled == []
 
 
-def test_messages_that_came_back_are_handled_one_at_a_time(scene: Scene) -> None:
+def test_redelivered_messages_are_handled_one_at_a_time(scene: Scene) -> None:
     running, most = 0, 0
     lock = threading.Lock()
 
@@ -157,11 +161,11 @@ def test_messages_that_came_back_are_handled_one_at_a_time(scene: Scene) -> None
 
     with ThreadPoolExecutor(8) as threads:
         for _ in range(8):
-            threads.submit(scene.delivery.deliver, make_message("1"), handler, CameBack(1))
+            threads.submit(scene.delivery.deliver, make_message("1"), handler, FakeRedeliveries(1))
     assert most == 1
 
 
-def test_message_is_counted_only_when_its_turn_has_come(scene: Scene) -> None:
+def test_redelivery_is_counted_only_when_the_message_runs(scene: Scene) -> None:
     may_end = threading.Event()
     counted: list[str] = []
 
@@ -173,10 +177,10 @@ def test_message_is_counted_only_when_its_turn_has_come(scene: Scene) -> None:
             scene.delivery.deliver,
             make_message("1"),
             hold,
-            CameBack(1, lambda: counted.append("first")),
+            FakeRedeliveries(1, lambda: counted.append("first")),
         )
-        until(lambda: counted == ["first"], 5, "the first one runs")
-        second = CameBack(1, lambda: counted.append("second"))
+        until(lambda: counted == ["first"], 5, "the first message runs")
+        second = FakeRedeliveries(1, lambda: counted.append("second"))
         threads.submit(scene.delivery.deliver, make_message("2"), scene.keep, second)
         assert not may_end.wait(0.05)
         assert counted == ["first"]
@@ -184,10 +188,10 @@ def test_message_is_counted_only_when_its_turn_has_come(scene: Scene) -> None:
     assert counted == ["first", "second"]
 
 
-def test_comebacks_are_forgotten_once_the_message_was_handled(scene: Scene) -> None:
-    handled, failed = CameBack(1), CameBack(1)
+def test_redelivery_count_is_reset_after_success(scene: Scene) -> None:
+    handled, failed = FakeRedeliveries(1), FakeRedeliveries(1)
     scene.delivery.deliver(make_message("1"), scene.keep, handled)
-    with pytest.raises(TryAgain):
+    with pytest.raises(Requeue):
         scene.delivery.deliver(make_message("1"), failing(ZeroDivisionError()), failed)
     assert handled.is_forgotten
     assert not failed.is_forgotten

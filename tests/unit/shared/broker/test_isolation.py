@@ -5,7 +5,7 @@ from shared.broker.isolation import Isolation
 from tests.support.servers import until
 
 
-def test_ordinary_messages_run_beside_each_other() -> None:
+def test_first_deliveries_run_concurrently() -> None:
     isolation = Isolation()
     meeting = threading.Barrier(4, timeout=5)
 
@@ -18,7 +18,7 @@ def test_ordinary_messages_run_beside_each_other() -> None:
             result.result(5)
 
 
-def test_one_that_came_back_waits_for_the_others_and_goes_before_new_ones() -> None:
+def test_redelivered_message_waits_for_running_ones_and_precedes_new_ones() -> None:
     isolation = Isolation()
     order: list[str] = []
 
@@ -33,14 +33,14 @@ def test_one_that_came_back_waits_for_the_others_and_goes_before_new_ones() -> N
     with ThreadPoolExecutor(2) as threads:
         with isolation.together():
             threads.submit(alone)
-            until(lambda: isolation._waiting_to_be_alone == 1, 5, "it waits")
+            until(lambda: isolation._waiting_to_be_alone == 1, 5, "the redelivered message waits")
             threads.submit(together)
             assert order == []
         until(lambda: len(order) == 2, 5, "both ran")
     assert order == ["alone", "together"]
 
 
-def test_handler_that_hangs_stops_the_others_only_for_a_while() -> None:
+def test_hanging_handler_blocks_others_only_until_the_timeout() -> None:
     isolation = Isolation(patience_seconds=0.05)
     order: list[str] = []
     with isolation.together(), isolation.alone():

@@ -9,7 +9,7 @@ from shared.broker.presence import Activity, Presence
 
 
 class FakeRedis:
-    """Says how many messages wait, and keeps the last announcement."""
+    """Redis with a settable queue length, which keeps the last announcement."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -23,7 +23,7 @@ class FakeRedis:
 
 
 class Scene:
-    """A worker's presence on a clock that a test moves."""
+    """Presence of a worker on a clock that the test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
@@ -38,10 +38,10 @@ class Scene:
             activity=self.activity,
             deaf_after_seconds=60,
             releases=lambda: ("3",),
-            on_deaf=self.note,
+            on_deaf=self.record_end,
         )
 
-    def note(self) -> None:
+    def record_end(self) -> None:
         self.ends.append(self.seconds)
 
     def later(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(monkeypatch)
 
 
-def test_announcement_says_what_the_worker_has_and_does(scene: Scene) -> None:
+def test_announcement_contains_queues_releases_and_activity(scene: Scene) -> None:
     with scene.activity.handling():
         scene.later(1)
     announced = json.loads(scene.redis.announced)
@@ -64,7 +64,7 @@ def test_announcement_says_what_the_worker_has_and_does(scene: Scene) -> None:
     assert announced["seconds_since_consumed"] == 1
 
 
-def test_worker_that_takes_nothing_while_messages_wait_is_deaf(scene: Scene) -> None:
+def test_worker_that_ignores_waiting_messages_is_deaf(scene: Scene) -> None:
     scene.later(0)
     scene.redis.waiting = 3
     scene.later(50)
@@ -86,7 +86,7 @@ def test_worker_in_a_long_batch_is_not_deaf(scene: Scene) -> None:
     assert not scene.ends
 
 
-def test_worker_that_consumes_is_not_deaf_however_much_waits(scene: Scene) -> None:
+def test_consuming_worker_is_not_deaf_with_a_long_queue(scene: Scene) -> None:
     scene.redis.waiting = 1000
     for _ in range(20):
         with scene.activity.handling():
@@ -95,7 +95,7 @@ def test_worker_that_consumes_is_not_deaf_however_much_waits(scene: Scene) -> No
     assert not scene.ends
 
 
-def test_announcement_says_when_the_worker_last_asked_for_messages(scene: Scene) -> None:
+def test_announcement_contains_the_time_of_the_last_poll(scene: Scene) -> None:
     scene.later(0)
     assert json.loads(scene.redis.announced)["seconds_since_asked"] is None
     scene.activity.ask()
@@ -113,7 +113,7 @@ def test_announcement_says_when_the_worker_last_asked_for_messages(scene: Scene)
         (0, None, None, "deaf"),
     ],
 )
-def test_worker_is_proven_by_what_it_asks_and_does(
+def test_worker_state_follows_from_its_last_activity(
     running: int, consumed: float | None, asked: float | None, state: str
 ) -> None:
     assert Worker("text@a", (), (), running, 7, consumed, asked).state == state
