@@ -1,7 +1,7 @@
-"""Opens ZIP archives that anybody may have made.
+"""Safe opening of untrusted ZIP archives.
 
-Python's reader lists all members before anybody can count them, at half a kilobyte each; so 200 MB
-of list would take 1.5 GB of memory.
+`zipfile` loads the whole central directory before a caller can count the members, and needs about
+half a kilobyte of memory for each: a directory of 200 MB would take 1.5 GB of memory.
 """
 
 import lzma
@@ -12,14 +12,15 @@ from typing import IO
 
 from shared.errors import InvalidInput
 
-#: What the list of an archive's members may take; 85,000 images take some 8 MB.
+#: Largest central directory that is read; that of 85,000 images takes about 8 MB.
 MAX_LIST_BYTES = 128 * 1024**2
-_OF_A_MEMBER = b"PK\x01\x02"
-#: Before the lengths of a member's name, extra field and comment; and all that is of fixed length.
-_LENGTHS_AT, _FIXED_BYTES = 28, 46
+_MEMBER_SIGNATURE = b"PK\x01\x02"
+#: Offset of the lengths of a member's name, extra field and comment.
+_LENGTHS_AT = 28
+#: Size of the fixed part of a member's directory entry.
+_FIXED_BYTES = 46
 
-
-#: What the reader raises for an archive, or a member of one, that is broken or made to break it.
+#: Errors that `zipfile` raises for a corrupt or malicious archive or member.
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -40,30 +41,31 @@ def open_archive(
     *,
     field: tuple[str | int, ...] = (),
 ) -> zipfile.ZipFile:
-    """Open an archive for reading, if it has no more members than it may.
+    """Open an archive for reading if it has at most `max_members` members.
 
     Args:
         file: Open for reading; it stays open when the archive is closed.
-        max_members: More are refused, before they are listed, whatever the archive says of itself.
-        name: What the archive is called where it is refused.
-        field: Of the request, which a refusal names.
+        max_members: Limit, checked before the members are listed. The members are counted, since
+            the count that the archive declares cannot be trusted.
+        name: Name of the archive in error messages.
+        field: Path of the request field in error messages.
 
     Raises:
-        InvalidInput: Not a ZIP archive, or one of too many members.
+        InvalidInput: The file is not a ZIP archive, or has too many members.
     """
-    wary = _Wary(file, max_members, name, field)
+    guarded = _GuardedFile(file, max_members, name, field)
     try:
-        archive = zipfile.ZipFile(wary)
+        archive = zipfile.ZipFile(guarded)
     except (*BROKEN, OSError) as error:
         raise InvalidInput(
             f"Expected a ZIP archive as {name}. Received: {error}", field=field
         ) from error
-    wary.is_listing = False
+    guarded.is_listing = False
     return archive
 
 
-class _Wary:
-    """A file that looks at the list of members before the reader gets it, which is in one piece."""
+class _GuardedFile:
+    """A file that checks the central directory, which `zipfile` reads in a single call."""
 
     def __init__(
         self, file: IO[bytes], max_members: int, name: str, field: tuple[str | int, ...]
@@ -76,11 +78,11 @@ class _Wary:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        """Read, but no list that is too long. Raises `InvalidInput`."""
+        """Read bytes. Raises `InvalidInput` if the central directory exceeds a limit."""
         if self.is_listing and size > MAX_LIST_BYTES:
             raise InvalidInput(
-                f"Expected a list of files of at most {MAX_LIST_BYTES} bytes in {self._name}. "
-                f"Received: {size}",
+                f"Expected a file list of at most {MAX_LIST_BYTES} bytes in {self._name}. "
+                f"Received: {size} bytes",
                 field=self._field,
             )
         content = self._file.read(size)
@@ -92,14 +94,14 @@ class _Wary:
         return content
 
     def close(self) -> None:
-        """Leave the file open: it is whose it was."""
+        """Leave the file open, since the caller owns it."""
 
 
 def _has_more(content: bytes, members: int) -> bool:
-    """Return True if these bytes list more members."""
+    """Return True if the central directory `content` lists more than `members` members."""
     position = 0
     for _ in range(members + 1):
-        if content[position : position + len(_OF_A_MEMBER)] != _OF_A_MEMBER:
+        if content[position : position + len(_MEMBER_SIGNATURE)] != _MEMBER_SIGNATURE:
             return False
         if position + _FIXED_BYTES > len(content):
             return False

@@ -1,4 +1,4 @@
-"""A category set: the codes a release can predict, their names, and their order."""
+"""Category set: the codes that a release can predict, their names and their order."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -24,13 +24,13 @@ class CategorySet(BaseModel):
 
     @field_validator("categories")
     @classmethod
-    def _no_code_twice(cls, categories: tuple[Category, ...]) -> tuple[Category, ...]:
+    def _codes_are_unique(cls, categories: tuple[Category, ...]) -> tuple[Category, ...]:
         codes = [category.code for category in categories]
-        twice = sorted({code for code in codes if codes.count(code) > 1})
-        if len(codes) < 2 or twice:
+        repeated = sorted({code for code in codes if codes.count(code) > 1})
+        if len(codes) < 2 or repeated:
             raise ValueError(
                 f"expected two or more categories, each code once. "
-                f"Received: {len(codes)} categories, repeated codes {twice}"
+                f"Received: {len(codes)} categories, repeated codes {repeated}"
             )
         return categories
 
@@ -41,7 +41,7 @@ class CategorySet(BaseModel):
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
-        """The codes, in order."""
+        """Codes in the order of the set."""
         return tuple(category.code for category in self.categories)
 
     @cached_property
@@ -55,9 +55,9 @@ class CategorySet(BaseModel):
         return code in self._positions
 
     def index(self, code: int) -> int:
-        """Column of a code. Raises `KeyError` for a code outside the set."""
+        """Return the column of a code. Raises `KeyError` for a code outside the set."""
         return self._positions[code]
 
     def name(self, code: int) -> str:
-        """Readable name of a code. Raises `KeyError` for a code outside the set."""
+        """Return the readable name of a code. Raises `KeyError` for a code outside the set."""
         return self.categories[self._positions[code]].name

@@ -23,12 +23,12 @@ def atomic_write(
             leave an empty file under the final name.
     """
     temporary = path.with_name(f".{path.name}")
-    # A killed process may have left it.
+    # A killed process may have left a temporary file.
     temporary.unlink(missing_ok=True)
     try:
         if mode is not None:
-            # Created with the permissions, not changed to them: there is no moment in which
-            # others can open it.
+            # Created with these permissions instead of changed later, so that other users can
+            # never open it.
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield temporary
         if mode is not None:

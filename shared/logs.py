@@ -1,4 +1,4 @@
-"""Structured logs with a trace id: one line per event, the data in fields."""
+"""Structured logs with a trace id: one line per event, with its data in fields."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ _BEFORE: tuple[Processor, ...] = (
 
 
 def configure_logs(settings: LogSettings, *, service: str) -> None:
-    """Send all logs of this process, our own and the libraries', to standard error."""
+    """Write all logs of this process, including those of libraries, to standard error."""
     renderer: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if settings.format == "console"
@@ -35,9 +35,9 @@ def configure_logs(settings: LogSettings, *, service: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.level, force=True)
-    # These two tell of every request and every task at INFO; our own events say it better.
-    for chatty in ("alembic", "apscheduler", "celery", "httpx", "kombu", "urllib3"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # These libraries log every request or task at INFO, which Rayon's own events cover already.
+    for library in ("alembic", "apscheduler", "celery", "httpx", "kombu", "urllib3"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[*_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -50,13 +50,13 @@ def configure_logs(settings: LogSettings, *, service: str) -> None:
 
 
 def new_trace_id() -> str:
-    """Make a trace id: 32 hexadecimal digits, as W3C Trace Context has them."""
+    """Return a new trace id of 32 hexadecimal digits, as in W3C Trace Context."""
     return uuid.uuid4().hex
 
 
 @contextmanager
 def bound_trace(trace_id: str, links: Sequence[str] = ()) -> Iterator[None]:
-    """Put a trace id, and those of others that share the work, on every log line of the block."""
+    """Add a trace id, and those of requests that share the work, to every log line of the block."""
     shared = {"links": list(links)} if links else {}
     with structlog.contextvars.bound_contextvars(trace_id=trace_id, **shared):
         yield

@@ -1,9 +1,10 @@
-"""Every metric of the system, declared once, and the internal port that serves them.
+"""All metrics of the system, and the internal port that serves them.
 
-Counters and histograms are kept where things happen. Gauges of database and Redis contents are set
-by the scheduler (`gateway.operations.row_counts`, `gateway.operations.queues`), gauges of models,
-data and training by the monitor (`trainer.monitoring.gauges`): one process each, so that no sum
-counts twice. Every gauge has a label: without one, each process would export an unset zero.
+Each process updates the counters and histograms of its own work. Gauges of database and Redis
+contents are set by the scheduler (`gateway.operations.row_counts`, `gateway.operations.queues`),
+gauges of models, data and training by the monitor (`trainer.monitoring.gauges`): only one process
+sets each gauge, so sums over processes count nothing twice. Every gauge has a label, because an
+unlabelled gauge is exported as 0 by every process that never sets it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from shared.settings import MetricsSettings
 
-#: Of one series, in the order in which its metric declares the labels.
+#: Label values of one series, in the order in which the metric declares its labels.
 LabelValues = TypeVar("LabelValues", bound=tuple[str, ...])
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -27,24 +28,26 @@ requests_total = Counter(
     "rayon_http_requests_total", "HTTP requests answered.", ("method", "route", "status")
 )
 request_seconds = Histogram(
-    "rayon_http_request_seconds", "Time to answer.", ("method", "route"), buckets=_QUICK
+    "rayon_http_request_seconds", "Time to answer a request.", ("method", "route"), buckets=_QUICK
 )
 
-# Messages, by contract.
+# Messages, by topic.
 messages_published_total = Counter("rayon_messages_published_total", "Messages sent.", ("topic",))
 messages_handled_total = Counter("rayon_messages_handled_total", "Messages handled.", ("topic",))
 messages_failed_total = Counter(
-    "rayon_messages_failed_total", "Handlers that raised; the message is tried again.", ("topic",)
+    "rayon_messages_failed_total", "Handler calls that raised an error.", ("topic",)
 )
 messages_parked_total = Counter(
-    "rayon_messages_parked_total", "Messages given up as dead letters.", ("topic",)
+    "rayon_messages_parked_total", "Messages parked as dead letters.", ("topic",)
 )
 messages_deferred_total = Counter(
-    "rayon_messages_deferred_total", "Messages left to the sweeper: the queue was down.", ("topic",)
+    "rayon_messages_deferred_total",
+    "Messages left to the sweeper because Redis was down.",
+    ("topic",),
 )
 message_wait_seconds = Histogram(
     "rayon_message_wait_seconds",
-    "From sending a message to taking it, the first time.",
+    "Time from publishing a message to its first delivery.",
     ("topic",),
     buckets=_PATIENT,
 )
@@ -52,128 +55,142 @@ message_seconds = Histogram(
     "rayon_message_seconds", "Time to handle a message.", ("topic",), buckets=_QUICK
 )
 
-# Queues: a station and a lane each, such as `text.interactive`.
+# Queues. A queue name is a worker and a lane, such as `text.interactive`.
 queue_messages = Gauge("rayon_queue_messages", "Messages in a queue.", ("queue", "state"))
-queue_oldest_seconds = Gauge("rayon_queue_oldest_seconds", "Age of the head.", ("queue",))
-workers = Gauge("rayon_workers", "Workers that announce that they consume a queue.", ("queue",))
-dead_letters = Gauge("rayon_dead_letters", "Dead letters that are there.", ("topic",))
-
-# Jobs and their answers.
-jobs_submitted_total = Counter("rayon_jobs_submitted_total", "Jobs taken.", ("lane", "model"))
-jobs_finished_total = Counter("rayon_jobs_finished_total", "Jobs done or failed.", ("status",))
-job_seconds = Histogram(
-    "rayon_job_seconds", "From a job's submission to its answer.", ("lane",), buckets=_PATIENT
+queue_oldest_seconds = Gauge(
+    "rayon_queue_oldest_seconds", "Age of the oldest message in a queue.", ("queue",)
 )
-jobs_swept_total = Counter("rayon_jobs_swept_total", "Jobs whose message was sent again.")
+workers = Gauge("rayon_workers", "Live workers that consume a queue.", ("queue",))
+dead_letters = Gauge("rayon_dead_letters", "Dead letters in the database.", ("topic",))
+
+# Jobs and their results.
+jobs_submitted_total = Counter("rayon_jobs_submitted_total", "Jobs accepted.", ("lane", "model"))
+jobs_finished_total = Counter("rayon_jobs_finished_total", "Jobs that ended.", ("status",))
+job_seconds = Histogram(
+    "rayon_job_seconds", "Time from a job's submission to its result.", ("lane",), buckets=_PATIENT
+)
+jobs_swept_total = Counter("rayon_jobs_swept_total", "Jobs whose messages the sweeper sent again.")
 jobs_given_up_total = Counter(
-    "rayon_jobs_given_up_total", "Jobs that failed because their messages were lost too often."
+    "rayon_jobs_given_up_total", "Jobs failed after their messages were lost too often."
 )
 jobs = Gauge("rayon_jobs", "Jobs in the database.", ("status",))
 jobs_oldest_seconds = Gauge(
-    "rayon_jobs_oldest_seconds", "Age of the oldest job that has no answer yet.", ("lane",)
+    "rayon_jobs_oldest_seconds", "Age of the oldest unfinished job.", ("lane",)
 )
 catalogs = Gauge("rayon_catalogs", "Catalogs in the database.", ("status",))
 answers_total = Counter(
-    "rayon_answers_total", "Answers, and whether a modality was missing.", ("lane", "degraded")
+    "rayon_answers_total", "Answers; degraded ones lack a modality.", ("lane", "degraded")
 )
 answer_confidence = Histogram(
-    "rayon_answer_confidence", "How sure answers are.", ("release",), buckets=_SHARE
+    "rayon_answer_confidence", "Confidence of answers.", ("release",), buckets=_SHARE
 )
 categories_answered_total = Counter(
     "rayon_categories_answered_total", "Answers by category.", ("category",)
 )
 
-# Models at work.
-batch_items = Histogram(
-    "rayon_batch_items", "Items in a model call.", ("modality",), buckets=_BATCH
-)
+# Model inference.
+batch_items = Histogram("rayon_batch_items", "Items per model call.", ("modality",), buckets=_BATCH)
 model_seconds = Histogram(
-    "rayon_model_seconds", "Time of a model call.", ("modality", "release"), buckets=_QUICK
+    "rayon_model_seconds", "Duration of a model call.", ("modality", "release"), buckets=_QUICK
 )
 image_features_total = Counter(
     "rayon_image_features_total",
-    "Images whose features were known (hit), not known (miss), or not read or kept (failed).",
+    "Feature cache lookups: found (hit), not found (miss), or storage error (failed).",
     ("outcome",),
 )
 release_in_service = Gauge(
-    "rayon_release_in_service", "1 for the releases a worker has ready.", ("modality", "release")
+    "rayon_release_in_service",
+    "1 for each release that a worker has loaded.",
+    ("modality", "release"),
 )
-champion = Gauge("rayon_champion", "1 for the release that a gateway gives to jobs.", ("release",))
+champion = Gauge(
+    "rayon_champion", "1 for the release that a gateway assigns to jobs.", ("release",)
+)
 
-# How good the models are, and what their data are like.
-f1 = Gauge("rayon_f1", "Newest weighted F1.", ("kind", "modality", "release"))
-f1_low = Gauge("rayon_f1_low", "Lower end of F1's interval.", ("kind", "modality", "release"))
-f1_high = Gauge("rayon_f1_high", "Upper end of F1's interval.", ("kind", "modality", "release"))
+# Quality of models and data.
+f1 = Gauge("rayon_f1", "Latest weighted F1.", ("kind", "modality", "release"))
+f1_low = Gauge(
+    "rayon_f1_low", "Lower bound of the 95 % interval of F1.", ("kind", "modality", "release")
+)
+f1_high = Gauge(
+    "rayon_f1_high", "Upper bound of the 95 % interval of F1.", ("kind", "modality", "release")
+)
 f1_past_error = Gauge(
     "rayon_f1_past_error",
-    "How far earlier estimates of F1 were from the truth, as root of the mean square.",
+    "Root mean square error of earlier F1 estimates.",
     ("kind", "modality", "release"),
 )
-f1_rows = Gauge("rayon_f1_rows", "Rows that F1 is of.", ("kind", "modality", "release"))
+f1_rows = Gauge("rayon_f1_rows", "Rows that F1 was computed on.", ("kind", "modality", "release"))
 f1_timestamp = Gauge(
-    "rayon_f1_timestamp_seconds", "When F1 was measured.", ("kind", "modality", "release")
+    "rayon_f1_timestamp_seconds", "Time when F1 was measured.", ("kind", "modality", "release")
 )
-drift_effect = Gauge("rayon_drift_effect", "Drift of the newest window.", ("kind", "release"))
+drift_effect = Gauge(
+    "rayon_drift_effect", "Drift effect size of the latest window.", ("kind", "release")
+)
 drift_threshold = Gauge(
-    "rayon_drift_threshold", "From which effect on drift matters.", ("kind", "release")
+    "rayon_drift_threshold", "Effect size from which drift counts as relevant.", ("kind", "release")
 )
 drift_moved = Gauge(
-    "rayon_drift_moved", "1 if the newest window moved beyond chance.", ("kind", "release")
+    "rayon_drift_moved",
+    "1 if drift in the latest window is statistically significant.",
+    ("kind", "release"),
 )
-drift_rows = Gauge("rayon_drift_rows", "Answers in the newest window.", ("release",))
-drift_timestamp = Gauge("rayon_drift_timestamp_seconds", "When drift was measured.", ("release",))
+drift_rows = Gauge("rayon_drift_rows", "Answers in the latest window.", ("release",))
+drift_timestamp = Gauge(
+    "rayon_drift_timestamp_seconds", "Time when drift was measured.", ("release",)
+)
 data_quality = Gauge(
-    "rayon_data_quality", "A check of the newest window's data, such as a share.", ("check",)
+    "rayon_data_quality", "Value of a data check in the latest window.", ("check",)
 )
 data_quality_reference = Gauge(
-    "rayon_data_quality_reference", "The same check of the release's reference.", ("check",)
+    "rayon_data_quality_reference",
+    "Value of the same check in the reference data of the release.",
+    ("check",),
 )
-labels = Gauge("rayon_labels", "Answers that people labelled of late.", ("days",))
+labels = Gauge("rayon_labels", "Answers labelled in the last days.", ("days",))
 alerts = Gauge(
     "rayon_alerts",
-    "Drift alerts by what becomes of them, about `models`, or the quality of `products`.",
+    "Drift alerts by status and source, about `models` or the data quality of `products`.",
     ("status", "source", "about"),
 )
 
 # Trainings and promotions.
 training_runs = Gauge("rayon_training_runs", "Training runs.", ("status",))
 training_last = Gauge(
-    "rayon_training_last", "1 for how the run that ended last ended.", ("status",)
+    "rayon_training_last", "1 for the status of the run that ended last.", ("status",)
 )
 training_timestamp = Gauge(
     "rayon_training_timestamp_seconds",
-    "When a training last came to its end (succeeded), and the one that runs began (began).",
+    "Time when a run last finished (succeeded) and when the current run started (began).",
     ("moment",),
 )
 promotion_timestamp = Gauge(
-    "rayon_promotion_timestamp_seconds", "When the release that serves began to.", ("release",)
+    "rayon_promotion_timestamp_seconds", "Time when the serving release was promoted.", ("release",)
 )
 
-# The parts that Rayon stands on.
+# Dependencies, and periodic tasks.
 dependency_up = Gauge(
-    "rayon_dependency_up", "Whether a part that this process needs answers it.", ("dependency",)
+    "rayon_dependency_up", "1 if a dependency of this process responds.", ("dependency",)
 )
 dependency_failures_total = Counter(
     "rayon_dependency_failures_total",
-    "Calls of a part that this process needs which it did not answer.",
+    "Failed calls of a dependency of this process.",
     ("dependency",),
 )
 free_bytes = Gauge(
-    "rayon_free_bytes", "Room that is left; of the storage, if it is a folder.", ("dependency",)
+    "rayon_free_bytes", "Free disk space of the storage, if it is a folder.", ("dependency",)
 )
 memory_ratio = Gauge(
-    "rayon_memory_ratio", "Used share of the memory that it may use, of Redis.", ("dependency",)
+    "rayon_memory_ratio", "Used share of the memory limit of Redis.", ("dependency",)
 )
 task_success_timestamp = Gauge(
     "rayon_task_success_timestamp_seconds",
-    "When something that is done by the clock last went well; at first, since when it is done.",
+    "Time of the last success of a periodic task; before that, when it was scheduled.",
     ("task",),
 )
-task_interval = Gauge(
-    "rayon_task_interval_seconds", "How often something is done by the clock.", ("task",)
-)
+task_interval = Gauge("rayon_task_interval_seconds", "Interval of a periodic task.", ("task",))
 task_failures_total = Counter(
-    "rayon_task_failures_total", "Attempts at things done by the clock that failed.", ("task",)
+    "rayon_task_failures_total", "Failed runs of a periodic task.", ("task",)
 )
 
 
@@ -184,10 +201,10 @@ def serve_metrics(settings: MetricsSettings) -> None:
 
 
 def expect(task: str, interval_seconds: float) -> None:
-    """Show that something is done by the clock from now on.
+    """Register a periodic task before its first run.
 
-    What never goes well is missed by that as well, and its first failure is seen as one: a counter
-    that is born as 1 has not risen.
+    This makes a task that never succeeds visible by the age of its timestamp. It also creates the
+    failure counter at 0: Prometheus sees no increase in a counter that first appears as 1.
     """
     task_interval.labels(task).set(interval_seconds)
     task_success_timestamp.labels(task).set_to_current_time()
@@ -196,7 +213,7 @@ def expect(task: str, interval_seconds: float) -> None:
 
 @contextmanager
 def watched(task: str) -> Iterator[None]:
-    """Count how something goes that is done by the clock; errors pass through."""
+    """Record the success or failure of a periodic task; errors propagate."""
     try:
         yield
     except Exception:
@@ -206,11 +223,11 @@ def watched(task: str) -> Iterator[None]:
 
 
 def show(gauge: Gauge, values: Mapping[LabelValues, float]) -> None:
-    """Set a gauge to exactly these values; what no longer holds is not shown any more.
+    """Set a gauge to exactly these values and remove all other series.
 
     Args:
-        gauge: With labels.
-        values: By the labels' values, in the order of the declaration.
+        gauge: Gauge with labels.
+        values: Values by label values, in the order in which the gauge declares its labels.
     """
     for labels_, value in values.items():
         gauge.labels(*labels_).set(value)

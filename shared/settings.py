@@ -1,9 +1,9 @@
-"""Settings in small groups, each read from environment variables that begin with `RAYON_`.
+"""Groups of settings, each read from environment variables that begin with `RAYON_`.
 
 `RAYON_X_FILE` names a file that holds the value of `RAYON_X`; prefer it for secrets.
 
-Every service's `main.py` builds the groups that it needs; nothing here is read at import.
-The defaults are those of the embedded run: one machine, SQLite, a local Redis, files under `var/`.
+Each service's `main.py` builds the groups that it needs; nothing is read at import. The defaults
+suit the embedded mode: one machine, SQLite, a local Redis, files under `var/`.
 """
 
 import os
@@ -27,10 +27,10 @@ class MayBeMissing:
 
 
 class _Files(PydanticBaseSettingsSource):
-    """Reads a setting from the file that `<VARIABLE>_FILE` names, as Docker's secrets come."""
+    """Source that reads settings from files named by `<VARIABLE>_FILE`, such as Docker secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
-        """Return the file's content without its line end, its field, and `False` (not JSON)."""
+        """Return the content without the final newline, the field name and `False` (not JSON)."""
         variable = f"{self.config.get('env_prefix', '')}{field_name}_file".upper()
         path = os.environ.get(variable)
         if path is None:
@@ -38,13 +38,13 @@ class _Files(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text().rstrip("\r\n"), field_name, False
         except OSError as error:
-            may_be_missing = any(isinstance(one, MayBeMissing) for one in field.metadata)
+            may_be_missing = any(isinstance(marker, MayBeMissing) for marker in field.metadata)
             if may_be_missing and isinstance(error, FileNotFoundError):
                 return None, field_name, False
             raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from error
 
     def __call__(self) -> dict[str, Any]:
-        """Return the settings whose `<VARIABLE>_FILE` is set."""
+        """Return the values of the settings whose `<VARIABLE>_FILE` is set."""
         found = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
@@ -96,12 +96,12 @@ class BrokerSettings(Settings):
     #: many tries: a rolling update may take ten minutes to start a version that handles it.
     unknown_pause_seconds: float = Field(default=5.0, gt=0)
     unknown_tries: int = Field(default=120, ge=1)
-    #: Touched every two seconds by a worker that consumes: a health check that costs nothing.
+    #: File whose time a consuming worker updates every two seconds, for a cheap health check.
     beat_file: Path | None = None
 
 
 class StorageSettings(Settings):
-    """Storage URL of images: a folder, or any fsspec address such as `s3://bucket/rayon`."""
+    """Storage URL: a folder, or any fsspec URL such as `s3://bucket/rayon`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
 
@@ -109,30 +109,32 @@ class StorageSettings(Settings):
 
 
 class FeatureSettings(Settings):
-    """Features of images that were seen before, kept in the storage."""
+    """Cache of image features in the storage."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_FEATURES_", frozen=True)
 
     enabled: bool = True
-    #: 4 KB an image with Xception: room for 262,144 images. The oldest go first.
+    #: Size limit in MiB. An image takes 4 KiB with Xception, so 1024 MiB hold 262,144 images. The
+    #: oldest features are removed first.
     max_megabytes: int = Field(default=1024, ge=1)
 
 
 class ReleaseSettings(Settings):
-    """The model registry and the local copy of what it holds."""
+    """Model registry, and the local cache of its releases."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_RELEASES_", frozen=True)
 
     mlflow_url: str = "http://127.0.0.1:5001"
     model_name: str = "rayon"
     cache: Path = Path("var/releases")
+    #: Interval between checks of the registry for a new champion.
     poll_seconds: float = Field(default=3.0, gt=0)
-    #: A new champion is given to jobs once all live workers have it, or after this long.
+    #: Jobs use a new champion once all live workers have loaded it, or after this long.
     switch_grace_seconds: float = Field(default=60.0, ge=0)
 
 
 class LogSettings(Settings):
-    """Format of logs."""
+    """Level and format of logs."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_LOG_", frozen=True)
 
@@ -141,7 +143,7 @@ class LogSettings(Settings):
 
 
 class MetricsSettings(Settings):
-    """The internal port of `/metrics`; 0 turns it off."""
+    """Address of the internal port that serves `/metrics`; port 0 turns it off."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_METRICS_", frozen=True)
 
@@ -150,29 +152,32 @@ class MetricsSettings(Settings):
 
 
 class TracingSettings(Settings):
-    """OpenTelemetry; without an endpoint there is none."""
+    """OpenTelemetry export of traces; off without an endpoint."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_TRACING_", frozen=True)
 
-    #: OTLP over HTTP, such as `http://collector:4318/v1/traces`.
+    #: OTLP/HTTP URL, such as `http://collector:4318/v1/traces`.
     endpoint: str | None = None
-    #: Share of the traces that are kept, where the client has not decided it.
+    #: Share of traces that are recorded, from 0 to 1, unless the client's trace context decides.
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
 
 
 class WorkerSettings(Settings):
-    """One worker process: its lanes, its threads, its batches."""
+    """Lanes, threads and batch limits of one worker process."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_WORKER_", frozen=True)
 
     lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.CATALOG)
-    #: Messages handled at once; they meet in the batcher.
+    #: Messages handled concurrently; the batcher joins them into batches.
     threads: int = Field(default=16, ge=1)
-    #: Threads of one model call, and calls at once. Two calls of one thread each do more than one
-    #: call of two threads, and each image takes longer: right for catalogs and for texts.
+    #: Threads of one model call, by default one per core, and concurrent model calls. Two calls of
+    #: one thread have a higher throughput than one call of two threads, but each image takes
+    #: longer: this suits catalogs and texts.
     model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     model_calls: int = Field(default=1, ge=1)
+    #: Largest number of items in one model call.
     max_batch: int = Field(default=64, ge=1)
+    #: Time that the batcher waits for more items before it calls the model.
     max_wait_seconds: float = Field(default=0.002, ge=0)
-    #: Added to the process's nice value: whoever classifies catalogs lets single jobs pass.
+    #: Added to the process's nice value, so that catalog workers yield the CPU to interactive ones.
     niceness: int = Field(default=0, ge=0, le=19)

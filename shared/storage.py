@@ -1,4 +1,4 @@
-"""Bytes by address, over fsspec: a folder by default, S3-compatible storage in production."""
+"""File storage on fsspec: a folder by default, S3-compatible storage in production."""
 
 import errno
 import hashlib
@@ -21,24 +21,25 @@ from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 
-#: What is held in memory of a large file.
+#: Chunk size for copying large files.
 PIECE_BYTES = 1024 * 1024
-#: Where a file is until it is whole; `Storage.remove_abandoned` takes away what stays there.
+#: Folder of incomplete files; `Storage.remove_abandoned` removes those that were abandoned.
 INCOMING = "incoming"
-#: What is stored again after this time is as new again; so its age is that of its last use.
+#: Storing the same bytes again after this time rewrites the file, so its age is the time since it
+#: was last stored, accurate to a day.
 FRESH_SECONDS = 24 * 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def digest_in(uri: str) -> str | None:
-    """Return the SHA-256 in an address made by `put`; `None` for other addresses."""
+    """Return the SHA-256 in an address made by `put`, or `None` for other addresses."""
     name = uri.rpartition("/")[2]
     return name if _DIGEST.fullmatch(name) else None
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """File in a listing; `modified` in seconds since 1970."""
+    """File in a listing; `size` in bytes, `modified` in seconds since 1970."""
 
     uri: str
     size: int
@@ -46,15 +47,15 @@ class StoredFile:
 
 
 class Storage:
-    """Content-addressed bytes under one root.
+    """Files under one root, addressed by a path relative to the root.
 
-    The same bytes always have the same address, so nothing is stored twice and writing again
-    changes nothing but the time.
+    `put` derives the address from the content: the same bytes are stored once, and storing them
+    again changes only the modification time.
     """
 
     def __init__(self, settings: StorageSettings) -> None:
         self._files: fsspec.AbstractFileSystem
-        # Other processes write here too, so a listing that was kept is of no use.
+        # Other processes write here too, so cached listings would be stale.
         self._files, self._root = url_to_fs(settings.url, use_listings_cache=False)
         self._root = self._root.rstrip("/")
 
@@ -72,7 +73,7 @@ class Storage:
         return uri
 
     def put_at(self, uri: str, content: bytes) -> None:
-        """Store bytes at an address of the caller's choice, in place of what was there.
+        """Store bytes at the given address, replacing an existing file.
 
         Raises:
             Unavailable: The storage is full or does not answer.
@@ -81,10 +82,10 @@ class Storage:
             self._write(uri, content)
 
     def put_stream(self, uri: str, stream: BinaryIO) -> int:
-        """Store what a stream gives, a piece at a time; returns how many bytes that were.
+        """Store a stream in chunks and return its size in bytes.
 
         Raises:
-            Unavailable: The storage is full or does not answer; nothing is left there.
+            Unavailable: The storage is full or does not answer; no partial file remains.
         """
         with _unavailable_if_broken(), self._aside(uri) as aside:
             with self._files.open(aside, "wb") as file:
@@ -92,7 +93,7 @@ class Storage:
             return int(self._files.size(aside))
 
     def copy_to(self, uri: str, path: Path) -> None:
-        """Copy what is stored to a local file, a piece at a time.
+        """Copy a stored file to a local file in chunks.
 
         Raises:
             NotFound: Nothing is stored there.
@@ -106,12 +107,16 @@ class Storage:
                 raise NotFound(f"Nothing is stored at {uri!r}") from error
 
     def local(self, uri: str) -> Path | None:
-        """Where an address lies on this machine's disk, if the storage is a folder."""
+        """Return the local path of an address, or `None` if the storage is not a folder."""
         path = self._path(uri)
         return Path(path) if isinstance(self._files, LocalFileSystem) else None
 
     def free_bytes(self) -> int | None:
-        """Room that is left, if the storage is a folder. Raises `Unavailable`."""
+        """Return the free disk space, or `None` if the storage is not a folder.
+
+        Raises:
+            Unavailable: The storage does not answer.
+        """
         if not isinstance(self._files, LocalFileSystem):
             return None
         with _unavailable_if_broken():
@@ -119,7 +124,7 @@ class Storage:
             return shutil.disk_usage(self._root).free
 
     def get(self, uri: str) -> bytes:
-        """Read the bytes of an address.
+        """Return the bytes stored at an address.
 
         Raises:
             NotFound: Nothing is stored there.
@@ -134,7 +139,7 @@ class Storage:
         return content
 
     def open(self, uri: str) -> BinaryIO:
-        """Open a stored file for reading, a piece at a time.
+        """Open a stored file for reading in chunks.
 
         Raises:
             NotFound: Nothing is stored there.
@@ -147,7 +152,7 @@ class Storage:
                 raise NotFound(f"Nothing is stored at {uri!r}") from error
 
     def files(self, folder: str) -> list[StoredFile]:
-        """List the files of a folder, without those below; none if there is no such folder.
+        """List the files directly in a folder; empty if the folder does not exist.
 
         Raises:
             Unavailable: The storage does not answer.
@@ -159,40 +164,40 @@ class Storage:
         ]
 
     def folders(self, folder: str) -> list[str]:
-        """List the addresses of a folder's folders. Raises `Unavailable`."""
+        """List the addresses of the subfolders of a folder. Raises `Unavailable`."""
         entries = self._entries(folder)
         return [_join(folder, entry) for entry in entries if entry["type"] == "directory"]
 
     def everything(self) -> Iterator[StoredFile]:
-        """List all files, folder by folder. Raises `Unavailable`."""
+        """List all complete files, folder by folder. Raises `Unavailable`."""
         folders = [""]
         while folders:
             folder = folders.pop()
             yield from self.files(folder)
-            folders += [one for one in self.folders(folder) if one != INCOMING]
+            folders += [child for child in self.folders(folder) if child != INCOMING]
 
     def remove(self, uri: str) -> None:
-        """Remove a file; nothing happens if it is gone. Raises `Unavailable`."""
+        """Remove a file if it exists. Raises `Unavailable`."""
         with _unavailable_if_broken(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(uri))
 
     def remove_older(self, uri: str, moment: datetime) -> bool:
-        """Remove a file that was not stored since a moment; returns whether it was removed.
+        """Remove a file that was last stored before a time; return True if it was removed.
 
         Raises:
             Unavailable: The storage does not answer.
         """
         with _unavailable_if_broken(), suppress(FileNotFoundError):
-            # Asked now, not when it was listed: it may have been stored again meanwhile.
+            # The time is read again, because the file may have been stored since it was listed.
             if _modified(self._files.info(self._path(uri))) < moment.timestamp():
                 self._files.rm_file(self._path(uri))
                 return True
         return False
 
     def remove_abandoned(self, moment: datetime) -> int:
-        """Remove what was not finished, and not written to since a moment; returns how many.
+        """Remove incomplete files last written before a time and return their number.
 
-        A process that was killed leaves what it was writing, which may be gigabytes.
+        A killed process leaves the file that it was writing, which may take gigabytes.
 
         Raises:
             Unavailable: The storage does not answer.
@@ -200,7 +205,7 @@ class Storage:
         return sum(self.remove_older(file.uri, moment) for file in self.files(INCOMING))
 
     def remove_folder(self, uri: str) -> None:
-        """Remove a folder and all that is in it; nothing happens if it is gone.
+        """Remove a folder and its contents if it exists.
 
         Raises:
             Unavailable: The storage does not answer.
@@ -224,7 +229,7 @@ class Storage:
 
     def _write(self, uri: str, content: bytes) -> None:
         if not isinstance(self._files, LocalFileSystem):
-            # An object is there whole or not at all; a copy and a removal would be requests more.
+            # Object storage writes are atomic; a temporary object would only cost more requests.
             self._files.pipe_file(self._path(uri), content)
             return
         with self._aside(uri) as aside:
@@ -232,7 +237,8 @@ class Storage:
 
     @contextmanager
     def _aside(self, uri: str) -> Iterator[str]:
-        # Written aside and moved: a reader never sees half a file, and a crash leaves none.
+        # A file is written under a temporary name and then moved, so that neither a reader nor a
+        # crash can leave half a file at its address.
         path, aside = self._path(uri), self._path(f"{INCOMING}/{uuid.uuid4().hex}")
         if isinstance(self._files, LocalFileSystem):
             for folder in (path.rpartition("/")[0], aside.rpartition("/")[0]):
@@ -269,6 +275,6 @@ def _name(entry: dict[str, Any]) -> str:
 
 
 def _modified(entry: dict[str, Any]) -> float:
-    # A folder says `mtime`, S3 `LastModified`, the rest `created`.
+    # Folders report `mtime`, S3 reports `LastModified`, other file systems report `created`.
     moment = entry.get("mtime") or entry.get("LastModified") or entry.get("created") or 0.0
     return moment.timestamp() if isinstance(moment, datetime) else float(moment)

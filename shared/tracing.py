@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, from request through queue to result; off without an endpoint.
+"""OpenTelemetry traces from request through queue to result; off without an endpoint.
 
-A trace has the id that requests, messages, jobs and log lines carry anyway. Beside it a message
-takes the span that sent it along in its headers (W3C Trace Context), so contracts know nothing of
-this. Where tracing is off nothing is imported and nothing is measured.
+A trace uses the trace id of its request, messages, jobs and log lines. A message carries the span
+of its sender in its headers (W3C Trace Context), so contracts do not depend on tracing. While
+tracing is off, OpenTelemetry is not imported and no span is recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PARENT, LINKS = "traceparent", "tracelinks"
 
-#: The trace that the next root span belongs to.
+#: Trace id of the next root span.
 _trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
@@ -52,15 +52,15 @@ class Tracing:
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("rayon")
-        #: Requests that are being answered, by trace: one of them may send a message for others.
+        #: Spans of open requests by trace id; one request may send a message on behalf of others.
         self._requests: dict[str, SpanContext] = {}
 
     def flush(self) -> None:
-        """Send what has ended by now."""
+        """Export all ended spans."""
         self._provider.force_flush()
 
     def close(self) -> None:
-        """Send what is left."""
+        """Export the remaining spans and stop."""
         self._provider.shutdown()
 
     @contextmanager
@@ -80,7 +80,7 @@ class Tracing:
         """Open a span for a message, from its arrival until it is handled."""
         from opentelemetry.trace import SpanKind
 
-        links = [_link(one) for one in headers.get(LINKS) or ()]
+        links = [_link(parent) for parent in headers.get(LINKS) or ()]
         attributes = {"messaging.system": "redis", "messaging.operation.type": "process"}
         with self._started(
             topic, trace_id, headers, SpanKind.CONSUMER, links=links, attributes=attributes
@@ -100,9 +100,9 @@ class Tracing:
         here = get_current_span().get_span_context()
         is_here = here.is_valid and f"{here.trace_id:032x}" == trace_id
         sender = here if is_here else self._requests.get(trace_id)
-        others = [self._requests[one] for one in links if one in self._requests]
+        others = [self._requests[link] for link in links if link in self._requests]
         found: dict[str, Any] = {PARENT: _traceparent(sender)} if sender is not None else {}
-        return found | ({LINKS: [_traceparent(one) for one in others]} if others else {})
+        return found | ({LINKS: [_traceparent(other) for other in others]} if others else {})
 
     @contextmanager
     def _started(
@@ -124,7 +124,7 @@ _tracing: Tracing | None = None
 
 
 def configure_tracing(settings: TracingSettings, *, service: str) -> None:
-    """Trace this process from now on, if there is an endpoint."""
+    """Turn tracing of this process on if the settings have an endpoint, or off."""
     global _tracing
     _tracing = Tracing(settings, service) if settings.endpoint else None
 

@@ -1,1 +1,1 @@
-"""The kernel, without servers."""
+"""Tests of the shared code, without servers."""

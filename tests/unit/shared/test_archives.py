@@ -1,4 +1,4 @@
-"""Archives that anybody may have made are refused before they cost memory."""
+"""Untrusted archives are rejected before they take memory."""
 
 import io
 import struct
@@ -22,8 +22,8 @@ def packed(members: int, comment: bytes = b"") -> bytes:
     return content.getvalue()
 
 
-def says_one(archive: bytes) -> bytes:
-    """The same archive, whose end says that there is one member."""
+def declare_one_member(archive: bytes) -> bytes:
+    """Return the archive with an end record that declares one member."""
     end = archive.rindex(b"PK\x05\x06")
     return archive[: end + 8] + struct.pack("<HH", 1, 1) + archive[end + 12 :]
 
@@ -38,8 +38,10 @@ def test_members_are_read() -> None:
         assert archive.read("1.png") == b"content"
 
 
-@pytest.mark.parametrize("change", [bytes, says_one, lambda archive: b"before it" + archive])
-def test_too_many_members_are_refused_before_they_are_listed(
+@pytest.mark.parametrize(
+    "change", [bytes, declare_one_member, lambda archive: b"before it" + archive]
+)
+def test_too_many_members_are_rejected_before_they_are_listed(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]
 ) -> None:
     content = change(packed(4))
@@ -48,9 +50,7 @@ def test_too_many_members_are_refused_before_they_are_listed(
         open_archive(io.BytesIO(content), 3, "images.zip")
 
 
-def test_more_members_than_old_archives_can_count_are_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_zip64_members_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     content = packed(66_000)
     assert b"PK\x06\x06" in content
     assert len(open_archive(io.BytesIO(content), 66_000).namelist()) == 66_000
@@ -59,16 +59,16 @@ def test_more_members_than_old_archives_can_count_are_counted(
         open_archive(io.BytesIO(content), 65_999)
 
 
-def test_list_that_is_too_long_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_central_directory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_LIST_BYTES", 100)
-    with pytest.raises(InvalidInput, match="a list of files of at most 100 bytes"):
+    with pytest.raises(InvalidInput, match="a file list of at most 100 bytes"):
         open_archive(io.BytesIO(packed(3)), 3)
 
 
-def test_members_may_be_larger_than_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_member_may_exceed_the_limit_of_the_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        # It begins as a list of members does.
+        # The content begins with the signature of a directory entry.
         archive.writestr("a.png", packed(3)[packed(3).index(b"PK\x01\x02") :] + b"x" * 100_000)
     monkeypatch.setattr(archives, "MAX_LIST_BYTES", 100)
     with open_archive(content, 1) as archive:
@@ -76,12 +76,12 @@ def test_members_may_be_larger_than_the_list(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"PK no archive", packed(2)[:-30]])
-def test_what_is_no_archive_is_refused(content: bytes) -> None:
+def test_file_that_is_no_archive_is_rejected(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="Expected a ZIP archive as the archive"):
         open_archive(io.BytesIO(content), 3)
 
 
-def test_file_stays_open() -> None:
+def test_file_stays_open_after_the_archive_is_closed() -> None:
     file = io.BytesIO(packed(1))
     open_archive(file, 1).close()
     assert not file.closed

@@ -67,7 +67,7 @@ MESSAGES: list[Message] = [
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.topic)
-def test_message_is_the_same_after_json(message: Message) -> None:
+def test_message_survives_a_json_round_trip(message: Message) -> None:
     kind = TOPICS[message.topic]
     assert kind is type(message)
     assert kind.model_validate_json(message.model_dump_json()) == message
@@ -75,15 +75,15 @@ def test_message_is_the_same_after_json(message: Message) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.topic)
-def test_message_travels_on_a_queue_that_exists(message: Message) -> None:
+def test_message_has_a_known_queue(message: Message) -> None:
     assert message.queue in all_queues()
 
 
-def test_every_message_type_is_tried_here() -> None:
+def test_every_topic_has_an_example() -> None:
     assert {message.topic for message in MESSAGES} == set(TOPICS)
 
 
-def test_lanes_have_queues_of_their_own() -> None:
+def test_lanes_have_separate_queues() -> None:
     quick = MESSAGES[0].model_copy(update={"lane": Lane.INTERACTIVE})
     slow = MESSAGES[0].model_copy(update={"lane": Lane.CATALOG})
     assert (quick.queue, slow.queue) == ("text.interactive", "text.catalog")
@@ -105,25 +105,27 @@ def test_score_is_either_probabilities_or_a_failure() -> None:
         ModalityScore(job_id="1", probabilities=(1.0,), failure=failure)
 
 
-def strangers(value: Any) -> Any:
-    """The same payload from a newer version: every object has a field that is not known here."""
+def with_unknown_fields(value: Any) -> Any:
+    """Return the payload of a newer version, with an unknown field in every object."""
     if isinstance(value, dict):
-        return {name: strangers(one) for name, one in value.items()} | {"a_new_field": 1}
-    return [strangers(one) for one in value] if isinstance(value, list) else value
+        return {name: with_unknown_fields(field) for name, field in value.items()} | {
+            "a_new_field": 1
+        }
+    return [with_unknown_fields(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize(
     "message",
-    # Of a parked message the payload is kept as it came.
+    # A parked message keeps its payload unchanged, with all unknown fields.
     [message for message in MESSAGES if not isinstance(message, MessageParked)],
     ids=lambda message: message.topic,
 )
 def test_message_of_a_newer_version_is_read(message: Message) -> None:
-    newer = strangers(message.model_dump(mode="json"))
+    newer = with_unknown_fields(message.model_dump(mode="json"))
     assert type(message).model_validate(newer) == message
 
 
-#: What the first version sent. A line is added when a message changes; none is ever taken out.
+#: Messages of the first version. Add an example when a message changes, and never remove one.
 EARLIER: dict[str, dict[str, Any]] = {
     "score_text": {
         "trace_id": TRACE,
@@ -176,7 +178,7 @@ def test_message_of_an_earlier_version_is_read(topic: str) -> None:
     assert {name: known[name] for name in EARLIER[topic]} == EARLIER[topic]
 
 
-def test_texts_travel_as_far_as_they_are_read() -> None:
+def test_text_is_cut_only_beyond_what_the_model_reads() -> None:
     item = TextItem.of("1", "é" * 50_000, "short")
     assert item == TextItem(job_id="1", designation="é" * MAX_TEXT_CHARACTERS, description="short")
     whole = product_text("é" * 50_000, "short")

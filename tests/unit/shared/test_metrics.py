@@ -1,4 +1,4 @@
-"""The metrics: each is really set somewhere, and gauges forget what no longer holds."""
+"""Metrics: every declared one is set, and gauges drop outdated series."""
 
 import re
 import time
@@ -26,10 +26,10 @@ def sources() -> str:
 @pytest.mark.parametrize("name", DECLARED)
 def test_every_declared_metric_is_set_by_a_service(name: str) -> None:
     is_own = re.search(rf"^ +{name}\.", Path(metrics.__file__).read_text(), re.MULTILINE)
-    assert is_own or re.search(rf"\bmetrics\.{name}\b", sources()), f"nobody sets {name}"
+    assert is_own or re.search(rf"\bmetrics\.{name}\b", sources()), f"No service sets {name}"
 
 
-def test_every_metric_begins_with_the_name_of_the_system() -> None:
+def test_every_metric_name_starts_with_rayon() -> None:
     names = [next(iter(metric.describe())).name for metric in DECLARED.values()]
     assert all(name.startswith("rayon_") for name in names)
     assert len(set(names)) == len(names) > 40
@@ -41,10 +41,10 @@ def test_every_gauge_has_a_label() -> None:
         for name, metric in DECLARED.items()
         if isinstance(metric, Gauge) and not metric._labelnames
     ]
-    assert without == [], "every process would show a nought for it"
+    assert without == [], "Every process would export an unlabelled gauge as 0"
 
 
-def test_shown_gauge_has_exactly_what_holds() -> None:
+def test_gauge_has_exactly_the_shown_series() -> None:
     metrics.show(metrics.drift_effect, {("text", "1"): 0.5, ("image", "1"): 0.25})
     metrics.show(metrics.drift_effect, {("text", "2"): 0.75})
     assert REGISTRY.get_sample_value("rayon_drift_effect", {"kind": "text", "release": "2"}) == 0.75
@@ -53,24 +53,24 @@ def test_shown_gauge_has_exactly_what_holds() -> None:
     assert next(iter(metrics.drift_effect.collect())).samples == []
 
 
-def test_watched_task_tells_when_it_went_well_and_how_often_not() -> None:
-    labels = {"task": "of a test"}
-    with metrics.watched("of a test"):
+def test_watched_task_records_success_time_and_failures() -> None:
+    labels = {"task": "task_watched"}
+    with metrics.watched("task_watched"):
         pass
     first = REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)
-    with pytest.raises(ValueError, match="broken"), metrics.watched("of a test"):
+    with pytest.raises(ValueError, match="broken"), metrics.watched("task_watched"):
         raise ValueError("broken")
     assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 1
     assert REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels) == first
 
 
-def test_task_that_never_went_well_shows_since_when_and_how_often_it_is_waited_for() -> None:
-    labels = {"task": "of a beginning"}
+def test_expected_task_shows_its_interval_before_the_first_success() -> None:
+    labels = {"task": "task_registered"}
     before = time.time()
-    metrics.expect("of a beginning", 900)
+    metrics.expect("task_registered", 900)
     since = REGISTRY.get_sample_value("rayon_task_success_timestamp_seconds", labels)
     assert since is not None
     assert before <= since <= time.time()
     assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 900
-    # A counter that is born with its first failure hides it: nothing has risen.
+    # Prometheus sees no increase in a counter that first appears as 1.
     assert REGISTRY.get_sample_value("rayon_task_failures_total", labels) == 0
