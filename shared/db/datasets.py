@@ -1,9 +1,9 @@
-"""Names of stored datasets, and where their files are in the storage.
+"""Names of stored datasets, and addresses of their files in the storage.
 
-datasets/<name>/<version>/products.parquet   the rows of a version that is ready
-datasets/<name>/<version>/version.json       its fingerprint and its categories
-datasets/<name>/pictures/<ab>/<sha256>       images of all versions, by content
-uploads/<version id>/<file>                  what was sent, until it is checked
+datasets/<name>/<version>/products.parquet   rows of a ready version
+datasets/<name>/<version>/version.json       fingerprint and categories of the version
+datasets/<name>/pictures/<ab>/<sha256>       images of all versions, by digest
+uploads/<version id>/<file>                  uploaded file, until it is validated
 """
 
 import re
@@ -16,51 +16,51 @@ from shared.errors import InvalidInput
 
 ROWS_FILE = "products.parquet"
 VERSION_FILE = "version.json"
-#: Folder of what waits to be checked.
+#: Folder of uploads that wait for validation.
 UPLOADS = "uploads"
 #: `name` or `name@version`.
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})(?:@(\d{1,9}))?")
 
 
 def parse(reference: str) -> tuple[str, int | None]:
-    """Split `name@version`; `None` where no version is named. Raises `InvalidInput`."""
+    """Split `name@version`; the version is `None` if it is missing. Raises `InvalidInput`."""
     match = _REFERENCE.fullmatch(reference)
     if match is None or match[1] == "pictures":
         raise InvalidInput(
-            "Expected `name` or `name@version`, the name of small letters, digits, `.`, `_` and "
-            f"`-`. Received: {reference!r}",
+            "Expected `name` or `name@version`, with a name of lower-case letters, digits, `.`, "
+            f"`_` and `-`. Received: {reference!r}",
             field=("dataset",),
         )
     return match[1], int(match[2]) if match[2] else None
 
 
 def folder_of(name: str) -> str:
-    """Address of a dataset's folder."""
+    """Return the address of a dataset's folder."""
     return f"datasets/{name}"
 
 
 def version_folder(name: str, version: int) -> str:
-    """Address of a version's folder."""
+    """Return the address of a version's folder."""
     return f"{folder_of(name)}/{version}"
 
 
 def images_folder(name: str) -> str:
-    """Address of the folder of a dataset's images."""
+    """Return the address of a dataset's image folder."""
     return f"{folder_of(name)}/pictures"
 
 
 def upload_folder(version_id: str) -> str:
-    """Address of what was sent for a version."""
+    """Return the address of the uploads of a version."""
     return f"{UPLOADS}/{version_id}"
 
 
 def resolve(session: Session, reference: str) -> DatasetVersion:
-    """Find the version that a reference means: the newest one that is ready if it names none.
+    """Return the ready version of a reference; the newest one if the reference has no version.
 
-    The row stays locked until the transaction ends, so that the dataset is not deleted meanwhile.
+    The row stays locked until the transaction ends, so the dataset cannot be deleted before that.
 
     Raises:
-        InvalidInput: There is none, or it is not ready.
+        InvalidInput: There is no such version, or it is not ready.
     """
     name, version = parse(reference)
     query = select(DatasetVersion).where(
@@ -71,5 +71,5 @@ def resolve(session: Session, reference: str) -> DatasetVersion:
     newest = query.order_by(DatasetVersion.version.desc()).limit(1).with_for_update()
     found = session.scalar(newest)
     if found is None:
-        raise InvalidInput(f"No dataset {reference!r} that is ready", field=("dataset",))
+        raise InvalidInput(f"Expected a ready dataset. Received: {reference!r}", field=("dataset",))
     return found

@@ -1,4 +1,4 @@
-"""Transactions: one unit of work a request or message; commit the rows, then send messages."""
+"""Transactions: one unit of work per request or message; messages are sent after the commit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,28 +19,28 @@ from shared.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
 
-#: A writer waits this long for the one before it (SQLite has one writer at a time).
+#: Longest wait for another writer; SQLite allows one writer at a time.
 BUSY_SECONDS = 20
 
 
 @dataclass
 class Work:
-    """One transaction: rows now, messages after the commit."""
+    """One transaction, and the messages to send after its commit."""
 
     session: Session
     messages: list[Message] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
-        """Send a message once the rows are committed."""
+        """Send a message after the commit."""
         self.messages.append(message)
 
 
 @dataclass(frozen=True)
 class UnitOfWork:
-    """Opens transactions: `with unit_of_work() as work: …` commits, then sends.
+    """Factory of transactions: `with unit_of_work() as work: …` commits, then sends messages.
 
-    A message that cannot be sent is not an error for the caller: the rows say what is unfinished,
-    and the sweeper sends it when the queue is back.
+    A message that cannot be sent raises no error: the committed rows are unfinished, so the sweeper
+    sends the message once Redis is back.
     """
 
     engine: Engine
@@ -48,10 +48,10 @@ class UnitOfWork:
 
     @contextmanager
     def __call__(self) -> Iterator[Work]:
-        """Open a transaction that may write.
+        """Open a read-write transaction.
 
         Raises:
-            Unavailable: The database does not answer; nothing was changed, nothing was sent.
+            Unavailable: The database does not answer; no row was changed, no message was sent.
         """
         with unavailable_if_down(), Session(self.engine, expire_on_commit=False) as session:
             work = Work(session)
@@ -61,7 +61,7 @@ class UnitOfWork:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a transaction that only reads; it never waits for a writer."""
+        """Open a read-only transaction, which never waits for a writer."""
         with unavailable_if_down(), self.engine.connect() as connection:
             reader = connection.execution_options(rayon_read_only=True)
             with Session(reader, expire_on_commit=False) as session:
@@ -72,18 +72,18 @@ class UnitOfWork:
             try:
                 self.publisher.publish(message)
             except Unavailable as error:
-                left = messages[position:]
-                log.warning("publish_deferred", messages=len(left), error=str(error))
-                for deferred in left:
+                unsent = messages[position:]
+                log.warning("publish_deferred", messages=len(unsent), error=str(error))
+                for deferred in unsent:
                     metrics.messages_deferred_total.labels(deferred.topic).inc()
                 return
 
 
 def take_turns(session: Session, name: str) -> None:
-    """Wait until no other transaction holds this name's turn; a commit or rollback ends it.
+    """Lock a name until the end of the transaction, waiting for other holders.
 
-    For what no row lock can order, such as the next line of a ledger. On SQLite the transaction
-    itself is the turn.
+    This orders transactions that no row lock can order, such as those that append to a ledger.
+    SQLite needs no lock, because it runs one write transaction at a time.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
@@ -91,7 +91,7 @@ def take_turns(session: Session, name: str) -> None:
 
 @contextmanager
 def unavailable_if_down() -> Iterator[None]:
-    """Turn a database that does not answer into `Unavailable`."""
+    """Raise `Unavailable` for errors of a database that does not answer."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -105,7 +105,7 @@ def unavailable_if_down() -> Iterator[None]:
 
 
 def open_engine(settings: DatabaseSettings) -> Engine:
-    """Make the engine for SQLite (write-ahead log) or PostgreSQL."""
+    """Create the engine for SQLite (with a write-ahead log) or PostgreSQL."""
     url = settings.url.get_secret_value()
     if url.startswith("sqlite"):
         engine = create_engine(
@@ -128,16 +128,16 @@ def open_engine(settings: DatabaseSettings) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes too late and is never immediate; `_begin_sqlite` does it.
+    # The driver starts transactions too late and never with BEGIN IMMEDIATE; `_begin_sqlite` does.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail with "database is locked" when
-    # another wrote in between; taking the write lock at once makes it wait instead. It is also
-    # what makes the join of two modalities safe where there are no row locks.
+    # A transaction that reads first and writes later would fail with "database is locked" if
+    # another one wrote in between; with the write lock from the start it waits instead. This lock
+    # also makes the join of two modalities safe, since SQLite has no row locks.
     is_reader = connection.get_execution_options().get("rayon_read_only", False)
     connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
 

@@ -1,4 +1,4 @@
-"""Bring the database up to the newest revision: `python -m shared.db.migrations`."""
+"""Upgrade the database to the newest revision: `python -m shared.db.migrations`."""
 
 import sys
 
@@ -9,11 +9,11 @@ from shared.settings import DatabaseSettings
 
 
 def main() -> int:
-    """Upgrade, or say in one line why not."""
+    """Upgrade the database, or print the reason for a failure in one line."""
     url = DatabaseSettings().url.get_secret_value()
     try:
         if is_of_a_newer_version(url):
-            # It was rolled back. The tables stay, for a newer version is to come back.
+            # Rayon was rolled back. The newer tables are kept, because this version works on them.
             print("The database is of a newer version and stays as it is")
             return 0
         upgrade(url)

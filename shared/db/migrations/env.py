@@ -1,4 +1,4 @@
-"""Alembic's entry: connect and run the revisions."""
+"""Alembic environment: connect and run the revisions."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from shared.settings import DatabaseSettings
 
 
 def render(kind: str, item: object, _autogenerate: object) -> str | Literal[False]:
-    """Write our own column type as what it is in the database; a revision outlives the code."""
+    """Render `UtcDateTime` as a standard type, so that revisions do not depend on Rayon's code."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     return False
@@ -21,15 +21,16 @@ def render(kind: str, item: object, _autogenerate: object) -> str | Literal[Fals
 url = context.config.get_main_option("sqlalchemy.url") or ""
 engine = open_engine(DatabaseSettings(url=SecretStr(url)))
 if engine.dialect.name == "sqlite":
-    # Copying a table drops the old one, and its rows would take with them what refers to them.
-    event.listen(engine, "connect", lambda one, _record: one.execute("PRAGMA foreign_keys=OFF"))
+    # Batch mode copies a table and drops the original; with foreign keys on, the drop would delete
+    # the rows that refer to it.
+    event.listen(engine, "connect", lambda raw, _record: raw.execute("PRAGMA foreign_keys=OFF"))
 
 with engine.connect() as connection:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         render_item=render,
-        # SQLite cannot alter a column; Alembic then copies the table.
+        # SQLite cannot alter a column, so Alembic has to copy the table.
         render_as_batch=connection.dialect.name == "sqlite",
     )
     with context.begin_transaction():

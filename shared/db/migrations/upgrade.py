@@ -1,4 +1,4 @@
-"""Move a database between revisions."""
+"""Upgrade and downgrade of a database."""
 
 from functools import cache
 from pathlib import Path
@@ -14,13 +14,13 @@ def alembic_config(url: str) -> Config:
     """Configure Alembic for one database, without an ini file."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    # Alembic interpolates `%`, which stands in many passwords.
+    # Alembic interpolates `%`, which passwords may contain.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply the revisions up to one."""
+    """Apply all revisions up to the given one."""
     command.upgrade(alembic_config(url), revision)
 
 
@@ -28,11 +28,11 @@ def upgrade(url: str, revision: str = "head") -> None:
 def revisions() -> tuple[str, ...]:
     """Return the revisions that this version of Rayon contains, newest first."""
     script = ScriptDirectory.from_config(alembic_config(""))
-    return tuple(one.revision for one in script.walk_revisions())
+    return tuple(entry.revision for entry in script.walk_revisions())
 
 
 def is_of_a_newer_version(url: str) -> bool:
-    """Return True if a newer version migrated the database; this version works on it too."""
+    """Return True if a newer version migrated the database, which stays usable for this one."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
@@ -43,5 +43,5 @@ def is_of_a_newer_version(url: str) -> bool:
 
 
 def downgrade(url: str, revision: str = "base") -> None:
-    """Take revisions back down to one."""
+    """Revert all revisions down to the given one."""
     command.downgrade(alembic_config(url), revision)

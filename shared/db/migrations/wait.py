@@ -1,7 +1,7 @@
-"""Wait until the tables are those of this version, or newer: `python -m shared.db.migrations.wait`.
+"""Wait for the tables of this version or a newer one: `python -m shared.db.migrations.wait`.
 
-On Kubernetes a new version's pods begin beside the job that migrates. Code that asks for a column
-before it is there would fail message after message, and park them.
+On Kubernetes the pods of a new version start at the same time as the migration job. Code that
+queries a column before it exists would fail and park message after message.
 """
 
 import sys
@@ -20,20 +20,20 @@ PAUSE_SECONDS = 2.0
 
 
 def main() -> int:
-    """Wait, and say for what; whoever started this decides when it has waited for too long."""
+    """Wait without a time limit, and print the reason; the caller sets the limit."""
     engine = open_engine(DatabaseSettings())
     wait(engine, PAUSE_SECONDS, lambda line: print(line, flush=True))  # noqa: T201
     engine.dispose()
     return 0
 
 
-def wait(engine: Engine, pause_seconds: float, tell: Callable[[str], None]) -> None:
-    """Return once nothing is missing; what is missing is told when it changes."""
-    told = ""
+def wait(engine: Engine, pause_seconds: float, report: Callable[[str], None]) -> None:
+    """Return once no migration is missing; report the reason for waiting when it changes."""
+    reported = ""
     while found := missing(engine):
-        if found != told:
-            tell(found)
-        told = found
+        if found != reported:
+            report(found)
+        reported = found
         time.sleep(pause_seconds)
 
 
@@ -44,7 +44,7 @@ def missing(engine: Engine) -> str:
             found = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
         return f"The database does not answer: {type(error).__name__}"
-    # What is not known here comes from a newer version; this one works on its tables too.
+    # An unknown revision belongs to a newer version, whose tables this version can use.
     newest, *earlier = revisions()
     if found is None or found in earlier:
         return f"Waiting for migration {newest}, found {found}"

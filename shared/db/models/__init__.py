@@ -1,4 +1,7 @@
-"""The tables, each in the module of its noun. All come in here: whoever imports one knows all."""
+"""Database tables, one module for each subject.
+
+This package imports all modules, so importing any table registers every table in the metadata.
+"""
 
 from shared.db.models.accounts import (
     ApiKey,

@@ -1,4 +1,4 @@
-"""Accounts, and what signs them in."""
+"""Accounts and their credentials."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class User(Base):
-    """An account."""
+    """User account."""
 
     __tablename__ = "users"
 
@@ -29,9 +29,10 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.CLIENT.value)
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
-    #: SHA-256 of issuer and subject: whom an OpenID provider signs in to this account.
+    #: SHA-256 of issuer and subject of the OpenID identity that signs in to this account.
     identity_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
-    #: Of an account whose jobs were kept when it was deleted; it has no name and never returns.
+    #: Set if the account was deleted but its jobs were kept; such an account has no name and cannot
+    #: be restored.
     deleted_at: Mapped[datetime | None]
 
 
@@ -42,28 +43,28 @@ class LoginSession(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    #: SHA-256 of the one refresh token that is valid now.
+    #: SHA-256 of the current refresh token.
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    #: Of the one before, which is valid for a moment longer: the answer may have been lost.
+    #: SHA-256 of the previous token, which stays valid briefly in case the response was lost.
     previous_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     refreshed_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    #: From where it was started, and with what.
+    #: IP address and user agent that started the session.
     address: Mapped[str | None] = mapped_column(String(64))
     agent: Mapped[str | None] = mapped_column(String(255))
 
 
 class ApiKey(Base):
-    """A key for programs: of one user, for some of what the user may do."""
+    """API key of a user, limited to some of the user's permissions."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(64))
-    #: The first characters, by which a person tells it from others.
+    #: First characters of the key, which identify it to people.
     prefix: Mapped[str] = mapped_column(String(16))
     #: SHA-256 of the whole key.
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -74,11 +75,11 @@ class ApiKey(Base):
 
 
 class OneTimeCode(Base):
-    """Lets somebody choose a password, once: of a new account, or instead of a forgotten one."""
+    """Single-use code to set the password of a new account or to reset a forgotten one."""
 
     __tablename__ = "one_time_codes"
 
-    #: A user has one at most; a new one replaces it.
+    #: A user has at most one code; a new code replaces it.
     user_id: Mapped[str] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
     )

@@ -10,7 +10,7 @@ from shared.db.models.base import Base
 
 
 class AuditEntry(Base):
-    """Who did what to whom; each entry holds the hash of the one before. Never changed."""
+    """Audited action, never changed; each entry contains the hash of the previous one."""
 
     __tablename__ = "audit_log"
 

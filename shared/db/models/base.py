@@ -13,17 +13,17 @@ ID = String(36)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time on every database; SQLite would forget the zone."""
+    """Timezone-aware UTC time on every database; SQLite alone would lose the time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: object) -> datetime | None:
-        """Store in UTC."""
+        """Convert a time to UTC for storage."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, _dialect: object) -> datetime | None:
-        """Read as UTC."""
+        """Return a stored time with the UTC time zone."""
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC)
 
 
@@ -33,18 +33,18 @@ def now() -> datetime:
 
 
 def new_id() -> str:
-    """Make a UUIDv7: unique, and ordered by the time it was made (RFC 9562)."""
+    """Return a new UUIDv7, whose order follows its creation time (RFC 9562)."""
     return str(uuid_utils.uuid7())
 
 
 def first_id_of(moment: datetime) -> str:
-    """Return the lowest possible id of a time: ids begin with their milliseconds."""
+    """Return the lowest id of a time; ids begin with their Unix time in milliseconds."""
     milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
     return f"{milliseconds[:8]}-{milliseconds[8:]}-0000-0000-000000000000"
 
 
 class Base(DeclarativeBase):
-    """The root of the tables."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={

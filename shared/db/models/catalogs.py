@@ -1,4 +1,4 @@
-"""Catalogs; a row's job has an id that follows from the row."""
+"""Catalogs, and the job ids that are derived from their rows."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class CatalogStatus(StrEnum):
-    """A catalog is checked, then fed to the workers, until it is final."""
+    """State of a catalog: it is validated, then run until it is final."""
 
     VALIDATING = "validating"
     RUNNING = "running"
@@ -20,19 +20,20 @@ class CatalogStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-#: Hexadecimal digits of a row's number in a catalog's job id.
+#: Number of hexadecimal digits of the row number in a catalog job id.
 ROW_DIGITS = 8
 
 
 def new_catalog_id() -> str:
-    """Make a UUIDv7 whose last 32 bits are left to the catalog's rows."""
+    """Return a new UUIDv7 whose last 32 bits are reserved for row numbers."""
     return new_id()[:-ROW_DIGITS] + "0" * ROW_DIGITS
 
 
 def row_job_id(catalog_id: str, row: int) -> str:
     """Return the job id of a catalog row.
 
-    It follows from the row: what is fed twice is one job, and the rows are read in their order.
+    The id is derived from the row number, so feeding a row twice creates one job, and ordering by
+    id yields the order of the rows.
     """
     return f"{catalog_id[:-ROW_DIGITS]}{row:0{ROW_DIGITS}x}"
 
@@ -43,7 +44,7 @@ def row_of_job(job_id: str) -> int:
 
 
 class Catalog(Base):
-    """An uploaded file of products; each accepted row is a job."""
+    """Uploaded file of products; each accepted row is a job."""
 
     __tablename__ = "catalogs"
     __table_args__ = (
@@ -51,19 +52,19 @@ class Catalog(Base):
         UniqueConstraint("user_id", "idempotency_key", name="uq_catalogs_idempotency_key"),
     )
 
-    #: Ends in eight zeros; a job's id has its row's number there.
+    #: Ends in eight zeros, which a job id replaces with the row number.
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_catalog_id)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     trace_id: Mapped[str] = mapped_column(String(32))
-    #: Of the uploaded file, as its sender calls it.
+    #: Name of the uploaded file, as sent by the client.
     name: Mapped[str] = mapped_column(String(255))
     model: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(32))
     dry_run: Mapped[bool]
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    #: SHA-256 over the files and what was asked for.
+    #: SHA-256 of the uploaded files and the request parameters.
     fingerprint: Mapped[str] = mapped_column(String(64))
-    #: Bytes of what was sent, for the limit of a user.
+    #: Size of the upload in bytes, which counts towards the user's limit.
     size: Mapped[int] = mapped_column(BigInteger)
     has_images: Mapped[bool]
 
@@ -73,20 +74,20 @@ class Catalog(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    #: The feeder that works on it; one that died lets the lease run out.
+    #: Feeder that processes the catalog; the lease of a feeder that died expires.
     leased_by: Mapped[str | None] = mapped_column(String(128))
     leased_until: Mapped[datetime | None]
-    #: Rows of the file, and how many of them are no jobs.
+    #: Number of rows in the file, and number of rejected ones, which get no job.
     rows: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[int] = mapped_column(default=0)
-    #: How many jobs exist, and the number of the last row looked at; rows are numbered from 1.
+    #: Number of jobs, and number of the last row read; rows are numbered from 1.
     fed: Mapped[int] = mapped_column(default=0)
     fed_until: Mapped[int] = mapped_column(default=0)
-    #: While failed rows run again: the number of the last one that was asked for.
+    #: While failed rows are retried: number of the last row that the retry includes.
     retried_until: Mapped[int | None]
-    #: Measured over the last seconds, while it runs; over all of it, when it has ended.
+    #: Rate over the last seconds while the catalog runs, and over the whole run once it has ended.
     rows_per_second: Mapped[float | None]
-    #: What the check found: `columns`, `unmatched_images`, `unused_images`, `warnings` and so on.
+    #: Result of the validation: `columns`, `unmatched_images`, `unused_images`, `warnings` and more.
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)

@@ -11,20 +11,20 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class DatasetStatus(StrEnum):
-    """A version of a dataset is checked once; what is ready never changes again."""
+    """State of a dataset version: it is validated once, and a ready version never changes."""
 
     CHECKING = "checking"
     READY = "ready"
     FAILED = "failed"
-    #: Its dataset is being removed.
+    #: Its dataset is being deleted.
     DELETING = "deleting"
 
 
 class DatasetVersion(Base):
-    """One version of a dataset: what was sent, and what became of it."""
+    """One version of a dataset: the request that created it, and the validation result."""
 
     __tablename__ = "dataset_versions"
-    # Of two that add rows at once, one is told to ask again.
+    # If two requests create the same version at once, one of them fails and must be repeated.
     __table_args__ = (UniqueConstraint("name", "version"),)
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
@@ -34,14 +34,14 @@ class DatasetVersion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     created_by: Mapped[str] = mapped_column(String(64))
     finished_at: Mapped[datetime | None]
-    #: What was asked for: `base` (version), `files` (names), `remove` (ids), `corrected`.
+    #: Requested changes: `base` (version), `files` (names), `remove` (ids), `corrected`.
     asked: Mapped[dict[str, Any]]
     rows: Mapped[int | None]
     classes: Mapped[int | None]
     images: Mapped[int | None] = mapped_column("pictures")
-    #: SHA-256 over everything that the version holds.
+    #: SHA-256 of the whole content of the version.
     fingerprint: Mapped[str | None] = mapped_column(String(64))
-    #: `findings` and counts, as `trainer.datasets.findings` has them.
+    #: `findings` and counts, in the format of `trainer.datasets.findings`.
     report: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
     leased_until: Mapped[datetime | None]

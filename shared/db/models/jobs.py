@@ -1,4 +1,4 @@
-"""Jobs and scores. Fusion alone writes scores and final states; the gateway inserts and cancels."""
+"""Jobs and scores. Only fusion writes scores and results; the gateway inserts and cancels jobs."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class JobStatus(StrEnum):
-    """A job is queued until it is final."""
+    """State of a job, which is queued until it is final."""
 
     QUEUED = "queued"
     DONE = "done"
@@ -20,13 +20,13 @@ class JobStatus(StrEnum):
 
 
 class Job(Base):
-    """One product to classify, and the answer."""
+    """One product to classify, and its result."""
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_user_id_id", "user_id", "id"),
-        # Rows that are not done are few; so counting them stays quick, and so does going through
-        # them in their order.
+        # Few rows are not done, so a partial index makes it fast to count them and to list them in
+        # order.
         Index(
             "ix_jobs_user_id_status",
             "user_id",
@@ -43,10 +43,11 @@ class Job(Base):
             sqlite_where=text("status != 'done'"),
             postgresql_where=text("status != 'done'"),
         ),
-        # The sweeper's question: what is unfinished and past its lease?
+        # Used by the sweeper to find unfinished jobs with an expired lease.
         Index("ix_jobs_status_leased_until", "status", "leased_until"),
-        # What was answered lately, for reports and reviews, and by a release, for windows. With the
-        # status before: SQLite would rather read all that is done than a span of time.
+        # Recently finished jobs, for reports and reviews, and those of a release, for drift
+        # windows. The status comes first, because SQLite would otherwise read all done jobs
+        # instead of a time range.
         Index(
             "ix_jobs_status_finished_at",
             "status",
@@ -61,7 +62,7 @@ class Job(Base):
             sqlite_where=text("finished_at IS NOT NULL"),
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
-        # What people have labelled.
+        # Jobs that people have labelled.
         Index(
             "ix_jobs_labelled_at",
             "labelled_at",
@@ -87,33 +88,34 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(16), default=JobStatus.QUEUED.value)
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
-    #: When the job's messages were last sent; the sweeper compares it with the queues' heads.
+    #: Time when the job's messages were last sent. The sweeper compares it with the oldest message
+    #: of the queue.
     published_at: Mapped[datetime] = mapped_column(default=now)
     leased_until: Mapped[datetime]
-    #: How often the sweeper found the job's messages lost.
+    #: Number of times that the sweeper found the job's messages lost.
     attempts: Mapped[int] = mapped_column(default=0)
 
     prdtypecode: Mapped[int | None]
     confidence: Mapped[float | None]
-    #: The answer as the interface shows it: `top`, `modalities`, `degraded`.
+    #: Answer in the format of the API: `top`, `modalities`, `degraded`.
     result: Mapped[dict[str, Any] | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
-    #: The true category, and who said so when.
+    #: True category according to a person, the time of the label and the person's name.
     label: Mapped[int | None]
     labelled_at: Mapped[datetime | None]
     labelled_by: Mapped[str | None] = mapped_column(String(64))
 
 
-#: In a query beside the status that is sought: SQLite uses the index of what is not done only where
-#: its condition is repeated, word for word.
+#: Condition to add to queries for unfinished jobs: SQLite uses a partial index only if the query
+#: repeats the condition of the index word for word.
 NOT_DONE = text("jobs.status != 'done'")
-#: Jobs whose product is still stored; `gateway.operations.retention` deletes those of old jobs.
+#: Jobs whose product is still stored; `gateway.operations.retention` deletes old products.
 HAS_PRODUCT = or_(Job.designation != "", Job.description != "", Job.image_uri.is_not(None))
 
 
 class Score(Base):
-    """One modality's probabilities for one job, or why there are none."""
+    """Probabilities of one modality for one job, or the reason why there are none."""
 
     __tablename__ = "scores"
 
@@ -128,7 +130,7 @@ class Score(Base):
 
 
 class IdempotencyKey(Base):
-    """A submission that must not happen twice."""
+    """Key of a submission, so that repeating the request returns the same job."""
 
     __tablename__ = "idempotency_keys"
 
@@ -136,22 +138,23 @@ class IdempotencyKey(Base):
         ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
     )
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    #: SHA-256 of the request's content.
+    #: SHA-256 of the request body.
     fingerprint: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Review(Base):
-    """An answer that was chosen to be looked at by a person, and why."""
+    """Answer that was sampled for review by a person, and the reason."""
 
     __tablename__ = "reviews"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     chosen_at: Mapped[datetime] = mapped_column(default=now, index=True)
     reason: Mapped[str] = mapped_column(String(16))
-    #: How likely it was to be chosen by either part of the sample.
+    #: Probability of being sampled by either part of the sample.
     chance: Mapped[float]
-    #: By the random part alone. Where people label more of one part than of the other, both are
-    #: needed to tell for how many answers a label stands. An older monitor writes none.
+    #: Probability of being sampled by the random part alone. If people label more of one part than
+    #: of the other, the weight of a label depends on both. Older versions of the monitor leave it
+    #: empty.
     random_chance: Mapped[float | None]

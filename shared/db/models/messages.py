@@ -1,4 +1,4 @@
-"""Messages that were given up."""
+"""Dead letters."""
 
 from datetime import datetime
 from typing import Any
@@ -10,14 +10,14 @@ from shared.db.models.base import ID, Base, new_id
 
 
 class DeadLetter(Base):
-    """A message that was given up, kept to be looked at and replayed."""
+    """Message whose delivery failed for good, stored for inspection and replay."""
 
     __tablename__ = "dead_letters"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     topic: Mapped[str] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]]
-    #: SHA-256 of topic and payload: the same message is parked once.
+    #: SHA-256 of topic and payload, so that a message is stored only once.
     fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
     error: Mapped[str] = mapped_column(Text)
     deliveries: Mapped[int]

@@ -1,4 +1,4 @@
-"""Tables of monitoring: measurements, drift alerts and their outcome."""
+"""Measurements, drift alerts and reports."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ class AlertStatus(StrEnum):
     """State of a drift alert."""
 
     OPEN = "open"
-    #: A person has to allow the training.
+    #: It waits for a person to approve the training.
     ASKING = "asking"
     TRAINING = "training"
     ENDED = "ended"
@@ -29,21 +29,21 @@ class DriftWindow(Base):
     measured_at: Mapped[datetime] = mapped_column(default=now)
     release: Mapped[str] = mapped_column(String(32))
     rows: Mapped[int]
-    #: The window's ends, by `finished_at`.
+    #: First and last `finished_at` of the window.
     begins_at: Mapped[datetime]
     ends_at: Mapped[datetime]
-    #: Drifted quantities, such as `text` or `prediction`; empty if nothing did.
+    #: Drifted quantities, such as `text` or `prediction`; empty without drift.
     moved: Mapped[list[Any]]
-    #: Each statistic's effect size and p-value.
+    #: Effect size and p-value of each statistic.
     measured: Mapped[dict[str, Any]]
 
 
 class DriftAlert(Base):
-    """Something moved, or somebody says so; what was done about it is written here too."""
+    """Drift that was measured or reported by a person, and the steps taken to resolve it."""
 
     __tablename__ = "drift_alerts"
     __table_args__ = (
-        # What is being dealt with is not raised again.
+        # While an alert is unfinished, the same alert cannot be raised again.
         Index(
             "uq_drift_alerts_unfinished",
             "fingerprint",
@@ -56,7 +56,7 @@ class DriftAlert(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     raised_at: Mapped[datetime] = mapped_column(default=now)
     source: Mapped[str] = mapped_column(String(16))
-    #: A person's name, or the part of Rayon that raised it.
+    #: Name of the person or of the Rayon component that raised it.
     raised_by: Mapped[str] = mapped_column(String(64))
     #: Drifted quantities, such as `text` or `prediction`.
     kind: Mapped[str] = mapped_column(String(32))
@@ -64,12 +64,12 @@ class DriftAlert(Base):
     status: Mapped[str] = mapped_column(String(16), default=AlertStatus.OPEN.value, index=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
     summary: Mapped[str] = mapped_column(Text)
-    #: Figures, classes that moved, example jobs.
+    #: Figures, drifted classes and example jobs.
     details: Mapped[dict[str, Any]]
     training_run_id: Mapped[str | None] = mapped_column(
         ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
     )
-    #: Every step that was taken: `at`, `by`, `text`.
+    #: Steps taken, each with `at`, `by` and `text`.
     steps: Mapped[list[Any]]
     ended_at: Mapped[datetime | None]
 
@@ -82,8 +82,9 @@ class Performance(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     measured_at: Mapped[datetime] = mapped_column(default=now)
-    #: `test` (held-out rows; without an interval what the release says of itself), `labelled`
-    #: (answers drawn for review), `volunteered` (labelled of people's own accord), `estimated`.
+    #: `test` (held-out rows; without an interval the value is the one stored in the release),
+    #: `labelled` (answers sampled for review), `volunteered` (answers labelled without a request)
+    #: or `estimated`.
     kind: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(32))
     #: `fusion`, `text` or `image`.
@@ -91,22 +92,23 @@ class Performance(Base):
     begins_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
     rows: Mapped[int]
-    #: Weighted F1, and the ends of its 95 % interval.
+    #: Weighted F1, and the bounds of its 95 % interval.
     f1: Mapped[float]
     low: Mapped[float | None]
     high: Mapped[float | None]
-    #: Of an estimate: how far earlier ones were from the labels, as root of the mean square.
+    #: For estimates: root mean square error of earlier estimates against labels.
     past_error: Mapped[float | None]
-    #: By code: `f1`, `low`, `high`, `rows`; and `taken_for`, rows by the code of the wrong answer.
+    #: Values by category code: `f1`, `low`, `high`, `rows`, and `taken_for`, the number of rows by
+    #: the code of the wrong answer.
     classes: Mapped[dict[str, Any]]
 
 
 class Report(Base):
-    """A month, on one page."""
+    """Monthly report."""
 
     __tablename__ = "reports"
 
-    #: Such as `2026-11`.
+    #: Year and month, such as `2026-11`.
     month: Mapped[str] = mapped_column(String(7), primary_key=True)
     made_at: Mapped[datetime] = mapped_column(default=now)
     #: `healthy`, `watch` or `retrain`.

@@ -1,4 +1,4 @@
-"""Training runs, and the ledger of what serves."""
+"""Training runs and promotions."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from shared.db.models.base import ID, Base, new_id, now
 
 
 class TrainingStatus(StrEnum):
-    """A training run is queued or running until it has ended."""
+    """State of a training run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -21,11 +21,11 @@ class TrainingStatus(StrEnum):
 
 
 class TrainingRun(Base):
-    """A request for training, how far it is and how it ended."""
+    """Training request, its progress and its result."""
 
     __tablename__ = "training_runs"
     __table_args__ = (
-        # One run at a time, whoever asks: two trainers that claim at once cannot both succeed.
+        # Only one run at a time: of two trainers that claim a run at once, only one succeeds.
         Index(
             "uq_training_runs_running",
             "status",
@@ -39,33 +39,33 @@ class TrainingRun(Base):
     requested_at: Mapped[datetime] = mapped_column(default=now)
     requested_by: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
-    #: `name@version` of a stored dataset; without one the trainer's own folder is trained on.
+    #: `name@version` of a stored dataset; without one the trainer uses its own data folder.
     dataset: Mapped[str | None] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16), default=TrainingStatus.QUEUED.value)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
-    #: The trainer that holds the run; one that died lets the lease run out.
+    #: Trainer that holds the lease of the run; the lease of a trainer that died expires.
     leased_by: Mapped[str | None] = mapped_column(String(128))
     leased_until: Mapped[datetime | None]
     #: Number of training attempts.
     attempts: Mapped[int] = mapped_column(default=0)
-    #: The last step the training told of: `step`, `done`, `of`, `at`.
+    #: Last reported step: `step`, `done`, `of`, `at`.
     progress: Mapped[dict[str, Any] | None]
     log_tail: Mapped[str | None] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(String(32))
-    #: How the release compares with the champion: figures and `sentence`.
+    #: Comparison of the release with the champion: figures and `sentence`.
     verdict: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
 
     @property
     def step(self) -> str | None:
-        """What is being done, or was last."""
+        """Current or last step of the training, or `None` before the first one."""
         return self.progress.get("step") if self.progress else None
 
 
 class Promotion(Base):
-    """The ledger: which release served from when on, and who decided why."""
+    """Promotion of a release to champion: time, person, reason and figures."""
 
     __tablename__ = "promotions"
 

@@ -1,4 +1,4 @@
-"""Datasets are stored in versions."""
+"""Store datasets in versions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table('dataset_versions',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.String(length=64), nullable=False),
@@ -35,5 +35,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.drop_table('dataset_versions')

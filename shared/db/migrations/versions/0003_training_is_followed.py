@@ -1,4 +1,4 @@
-"""Training is followed, cancelled and resumed."""
+"""Add progress, cancellation and leases of training runs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,8 +11,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
-    # No trainer works while this runs, and from now on the table allows only one running row.
+    """Apply the revision."""
+    # No trainer runs during the migration, and from now on the table allows only one running row.
     op.execute("UPDATE training_runs SET status = 'queued' WHERE status = 'running'")
     with op.batch_alter_table('training_runs', schema=None) as batch_op:
         batch_op.add_column(sa.Column('dataset', sa.String(length=255), nullable=True))
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     with op.batch_alter_table('training_runs', schema=None) as batch_op:
         batch_op.drop_index('uq_training_runs_running')
         batch_op.drop_column('verdict')

@@ -1,4 +1,4 @@
-"""Catalogs, whose rows are jobs."""
+"""Add catalogs, whose rows are jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table('catalogs',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('user_id', sa.String(length=36), nullable=False),
@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_constraint(batch_op.f('fk_jobs_catalog_id_catalogs'), type_='foreignkey')
         batch_op.drop_index('ix_jobs_catalog_id_status', sqlite_where=sa.text("status != 'done'"), postgresql_where=sa.text("status != 'done'"))

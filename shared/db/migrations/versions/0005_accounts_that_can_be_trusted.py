@@ -1,4 +1,4 @@
-"""API keys, one-time codes, an audit log that is only ever added to."""
+"""Add API keys, one-time codes and an append-only audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     with op.batch_alter_table('users', schema=None) as batch_op:
         batch_op.add_column(sa.Column('deleted_at', sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table('login_sessions', schema=None) as batch_op:
@@ -63,7 +63,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.drop_table('audit_log')
     if op.get_bind().dialect.name == 'postgresql':
         op.execute('DROP FUNCTION audit_log_is_append_only')

@@ -1,4 +1,4 @@
-"""What Rayon sees of itself: windows, alerts, how good it is, reports; single sign-on."""
+"""Add drift windows, alerts, performance, reports and single sign-on."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table('drift_windows',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('measured_at', sa.DateTime(timezone=True), nullable=False),
@@ -96,7 +96,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     with op.batch_alter_table('users', schema=None) as batch_op:
         batch_op.drop_constraint(batch_op.f('uq_users_identity_hash'), type_='unique')
         batch_op.drop_column('identity_hash')

@@ -1,4 +1,4 @@
-"""Reviews know the chance of each part of the sample; jobs are found in their order by an index."""
+"""Add the random chance of reviews, and an index for unfinished jobs in order."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,16 +14,16 @@ IS_FINISHED = sa.text('finished_at IS NOT NULL')
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     with op.batch_alter_table('reviews', schema=None) as batch_op:
         batch_op.add_column(sa.Column('random_chance', sa.Double(), nullable=True))
-    # All answers of a day have the same chance in the random part, and one that no model doubted has
-    # no other: the least of the day is it, or a little above.
+    # All answers of a day have the same random chance, and an answer that no model doubted has no
+    # other chance: so the lowest chance of the day equals the random chance, or slightly exceeds it.
     op.execute(
         'UPDATE reviews SET random_chance = (SELECT min(other.chance) FROM reviews AS other '
         'WHERE other.chosen_at = reviews.chosen_at)'
     )
-    # Labels are found by when they were given, which was not kept of the first ones.
+    # Labels are found by their time, which was not stored for the earliest ones.
     op.execute(
         'UPDATE jobs SET labelled_at = coalesce(finished_at, created_at) '
         'WHERE label IS NOT NULL AND labelled_at IS NULL'
@@ -50,7 +50,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_index('ix_jobs_user_id_status')
         batch_op.drop_index('ix_jobs_catalog_id_status')

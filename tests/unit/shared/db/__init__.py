@@ -1,1 +1,1 @@
-"""Tests."""
+"""Tests of transactions and leases."""

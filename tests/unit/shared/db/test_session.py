@@ -17,7 +17,7 @@ MESSAGE = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_
 
 
 class WatchingBroker(FakeBroker):
-    """Notes how many rows others could see when a message was sent."""
+    """Broker that records how many rows are visible to others when a message is sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def count_users(unit_of_work: UnitOfWork) -> int:
         return len(session.scalars(select(User)).all())
 
 
-def test_message_leaves_after_the_commit(unit_of_work: UnitOfWork) -> None:
+def test_message_is_sent_after_the_commit(unit_of_work: UnitOfWork) -> None:
     watching = WatchingBroker()
     watching.unit_of_work = UnitOfWork(unit_of_work.engine, watching)
     with watching.unit_of_work() as work:
@@ -58,10 +58,10 @@ def test_message_leaves_after_the_commit(unit_of_work: UnitOfWork) -> None:
     assert watching.seen == [1]
 
 
-def test_nothing_is_sent_or_kept_when_the_block_raises(
+def test_failed_block_sends_no_message_and_keeps_no_row(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
-    def break_off() -> None:
+    def fail() -> None:
         with unit_of_work() as work:
             work.session.add(make_user())
             work.session.flush()
@@ -69,12 +69,12 @@ def test_nothing_is_sent_or_kept_when_the_block_raises(
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        break_off()
+        fail()
     assert broker.messages == []
     assert count_users(unit_of_work) == 0
 
 
-def test_rows_stay_when_the_queue_is_down(unit_of_work: UnitOfWork, broker: FakeBroker) -> None:
+def test_rows_are_kept_when_the_queue_is_down(unit_of_work: UnitOfWork, broker: FakeBroker) -> None:
     broker.is_down = True
     with unit_of_work() as work:
         work.session.add(make_user())
