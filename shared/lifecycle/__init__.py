@@ -1,1 +1,1 @@
-"""Life of a release outside training: drift alerts and promotion."""
+"""Lifecycle of a release outside training: drift alerts and promotion."""

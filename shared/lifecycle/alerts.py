@@ -1,4 +1,4 @@
-"""Alerts: raised once, told to whoever decides, and kept with every step that was taken."""
+"""Drift alerts: raised once, and stored with every step taken."""
 
 from typing import Any
 
@@ -24,21 +24,21 @@ def raise_alert(
     trace_id: str,
     fingerprint: str,
 ) -> DriftAlert | None:
-    """Keep an alert and tell of it after the commit, unless one like it is not done with.
+    """Store an alert and publish it after the commit, unless the same alert is unfinished.
 
     Args:
-        work: Its transaction keeps the alert.
+        work: Transaction that stores the alert.
         source: `monitor`, `alertmanager`, `person` or `report`.
-        raised_by: A person's name, or the part of Rayon.
-        kind: What moved, such as `text` or `prediction`.
-        release: The version that was measured.
-        summary: One sentence for a person.
-        details: Figures, classes that moved, example jobs.
-        trace_id: Of what found it.
-        fingerprint: Equal for alerts about the same thing.
+        raised_by: Name of the person or of the Rayon component.
+        kind: Drifted quantity, such as `text` or `prediction`.
+        release: Measured release.
+        summary: Readable summary in one sentence.
+        details: Figures, drifted classes and example jobs.
+        trace_id: Trace id of the request or message that found the drift.
+        fingerprint: Hash that is equal for alerts about the same drift.
 
     Returns:
-        The alert, or `None` if an unfinished one has the fingerprint.
+        The alert, or `None` if an unfinished alert has the same fingerprint.
     """
     take_turns(work.session, DriftAlert.__tablename__)
     unfinished = select(DriftAlert.id).where(
@@ -65,6 +65,6 @@ def raise_alert(
 
 
 def write_step(alert: DriftAlert, by: str, text: str) -> None:
-    """Add a line to what was done about an alert."""
-    # A new list: a change inside the old one would not be seen.
+    """Append a step to an alert."""
+    # A new list, because SQLAlchemy does not detect changes inside the existing one.
     alert.steps = [*alert.steps, {"at": now().isoformat(), "by": by, "text": text}]

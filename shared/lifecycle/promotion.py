@@ -1,4 +1,4 @@
-"""Promotion: the one way by which a release starts to serve, for trainer and people alike."""
+"""Promotion and rollback, the only way for the trainer or a person to change the champion."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ log = structlog.get_logger(__name__)
 def promote(
     unit_of_work: UnitOfWork, registry: ChampionWriter, version: str, *, by: str, reason: str
 ) -> None:
-    """Make a version the champion and write who decided it and why.
+    """Make a version the champion, and record the person and the reason.
 
-    The ledger row is committed only if the alias moved.
+    The promotion is committed only if the registry changed the alias.
 
     Raises:
         NotFound: The registry has no such version.
-        Conflict: The version was rejected, or it serves already.
+        Conflict: The version was rejected, or it is already the champion.
         Unavailable: The registry or the database does not answer; the champion is unchanged.
     """
     release = registry.show(version)
@@ -34,8 +34,8 @@ def promote(
         last = work.session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
         serving = registry.champion()
         if serving == version and last is not None and last.version == version:
-            raise Conflict(f"Release {version} serves already")
-        # A serving version without its line: the database failed when the alias had moved.
+            raise Conflict(f"Release {version} is already the champion")
+        # The champion lacks a promotion row if the database failed after the alias had changed.
         previous = serving if serving != version else last and last.version
         work.session.add(
             Promotion(
@@ -52,13 +52,12 @@ def promote(
 
 
 def roll_back(unit_of_work: UnitOfWork, registry: ChampionWriter, *, by: str, reason: str) -> str:
-    """Promote the release that served before the present one; returns its version.
+    """Promote the previous champion and return its version.
 
-    It undoes the last switch, whichever it was: a second rollback brings back what the first one
-    took away.
+    A rollback undoes the last change of the champion, so a second rollback undoes the first.
 
     Raises:
-        Conflict: No other release has served, or it was rejected since.
+        Conflict: There was no other champion, or it was rejected since.
         NotFound: The registry no longer has it.
         Unavailable: The registry or the database does not answer; the champion is unchanged.
     """
@@ -66,7 +65,7 @@ def roll_back(unit_of_work: UnitOfWork, registry: ChampionWriter, *, by: str, re
     with unit_of_work.reading() as session:
         before = _served_before(session, serving)
     if before is None:
-        raise Conflict("No release served before this one")
+        raise Conflict("There is no earlier champion to roll back to")
     promote(unit_of_work, registry, before, by=by, reason=reason)
     return before
 
@@ -76,7 +75,7 @@ def _served_before(session: Session, serving: str | None) -> str | None:
     other = session.scalar(newest_first.where(Promotion.version != serving).limit(1))
     if other is not None:
         return other.version
-    # Before the first line of the ledger something may have served as well.
+    # A release may have served before the first promotion was recorded.
     line = session.scalar(newest_first.where(Promotion.previous_version != serving).limit(1))
     return None if line is None else line.previous_version
 
