@@ -1,4 +1,4 @@
-"""A join on SQLite, with a tiny release."""
+"""Fixtures of the fusion worker: SQLite and a tiny release."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from worker_fusion.join import Fusions, Join
 
 
 class Scene:
-    """Fusion's handlers, and the rows they write."""
+    """Handlers of the fusion worker, and the rows that they write."""
 
     def __init__(self, unit_of_work: UnitOfWork, registry: FolderReleases) -> None:
         self.unit_of_work = unit_of_work
@@ -30,7 +30,7 @@ class Scene:
             work.session.add(self.user)
 
     def add(self, **changes: object) -> str:
-        """Add a job that wants both modalities; returns its id."""
+        """Add a job that wants both modalities, and return its id."""
         job = make_job(self.user, **{"wants_image": True, **changes})
         with self.unit_of_work() as work:
             work.session.add(job)
@@ -64,7 +64,7 @@ def scene(tmp_path: Path, folder: Path) -> Iterator[Scene]:
 
 
 def scored(modality: Modality, *ids: str, release: str = "1", likely: int = 1) -> ModalityScored:
-    """Say that jobs were scored, all for one category."""
+    """Build a message with the same probabilities for all jobs."""
     probabilities = (0.1, 0.9) if likely else (0.9, 0.1)
     items = tuple(ModalityScore(job_id=id_, probabilities=probabilities) for id_ in ids)
     return make_scored(modality, release, items)
@@ -73,7 +73,7 @@ def scored(modality: Modality, *ids: str, release: str = "1", likely: int = 1) -
 def failed(
     modality: Modality, *ids: str, code: str = "image_unreadable", release: str = "1"
 ) -> ModalityScored:
-    """Say that jobs could not be scored."""
+    """Build a message with the same failure for all jobs."""
     failure = Failure(code=code, message=f"The {modality.value} is broken")
     items = tuple(ModalityScore(job_id=id_, failure=failure) for id_ in ids)
     return make_scored(modality, release, items)
@@ -82,7 +82,7 @@ def failed(
 def make_scored(
     modality: Modality, release: str, items: tuple[ModalityScore, ...]
 ) -> ModalityScored:
-    """Build the message."""
+    """Build a message with the given scores."""
     return ModalityScored(
         trace_id="a" * 32, lane=Lane.INTERACTIVE, release=release, modality=modality, items=items
     )

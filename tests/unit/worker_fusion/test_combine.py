@@ -9,7 +9,7 @@ from worker_fusion.combine import Answer, Evidence, Floats, answers
 CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])
 UNREADABLE = Failure(code="image_unreadable", message="The image is broken: cut off")
 MISSING = Failure(code="text_missing", message="No text")
-#: Trusts text three times as much as the image.
+#: Weights text three times as much as the image.
 FUSION = FusionModel(
     np.full(7, 3.0, np.float32), np.full(7, 1.0, np.float32), np.zeros(7, np.float32)
 )
@@ -22,15 +22,19 @@ def leaning(column: int, confidence: float) -> Floats:
 
 
 def answer(evidence: Evidence, categories: CategorySet, fusion: FusionModel | None) -> Answer:
-    """The answer to one job, given among others."""
+    """Return the answer to one job in a batch with others."""
     other = Evidence({Modality.TEXT: leaning(0, 0.5)})
     failed = Evidence({}, {Modality.IMAGE: UNREADABLE})
     found = answers([other, failed, evidence, other], categories, fusion)
-    assert [one.prdtypecode for one in (found[0], found[1], found[3])] == [10, None, 10]
+    assert [other_answer.prdtypecode for other_answer in (found[0], found[1], found[3])] == [
+        10,
+        None,
+        10,
+    ]
     return found[2]
 
 
-def test_both_modalities_are_weighed_by_the_fusion_model() -> None:
+def test_fusion_model_weights_both_modalities() -> None:
     text, image = leaning(2, 0.6), leaning(5, 0.7)
     found = answer(Evidence({Modality.IMAGE: image, Modality.TEXT: text}), CATEGORIES, FUSION)
     expected = FUSION.combine(text[np.newaxis], image[np.newaxis])[0]
@@ -45,7 +49,7 @@ def test_both_modalities_are_weighed_by_the_fusion_model() -> None:
     }
 
 
-def test_top_lists_the_five_likeliest_in_order() -> None:
+def test_top_lists_the_five_most_likely_categories_in_order() -> None:
     probabilities = np.array([0.05, 0.3, 0.1, 0.25, 0.02, 0.2, 0.08], np.float32)
     found = answer(Evidence({Modality.TEXT: probabilities}), CATEGORIES, FUSION)
     assert found.result is not None
@@ -57,7 +61,7 @@ def test_top_lists_the_five_likeliest_in_order() -> None:
     }
 
 
-def test_one_modality_alone_is_the_answer_and_not_degraded() -> None:
+def test_answer_from_the_only_wanted_modality_is_not_degraded() -> None:
     found = answer(Evidence({Modality.IMAGE: leaning(5, 0.7)}), CATEGORIES, FUSION)
     assert (found.prdtypecode, found.confidence) == (60, 0.7)
     assert found.result is not None
@@ -65,7 +69,7 @@ def test_one_modality_alone_is_the_answer_and_not_degraded() -> None:
     assert list(found.result["modalities"]) == ["image"]
 
 
-def test_failed_modality_degrades_to_the_other_and_says_why() -> None:
+def test_failed_modality_degrades_the_answer_with_the_reason() -> None:
     evidence = Evidence({Modality.TEXT: leaning(1, 0.9)}, {Modality.IMAGE: UNREADABLE})
     found = answer(evidence, CATEGORIES, FUSION)
     assert found.failure is None
@@ -74,12 +78,12 @@ def test_failed_modality_degrades_to_the_other_and_says_why() -> None:
     assert found.result["degraded"] == "image_unreadable"
 
 
-def test_nothing_but_failures_fails_with_the_reason() -> None:
+def test_job_without_scores_fails_with_the_reason() -> None:
     found = answer(Evidence({}, {Modality.IMAGE: UNREADABLE}), CATEGORIES, FUSION)
     assert found.failure == UNREADABLE
     assert (found.prdtypecode, found.confidence, found.result) == (None, None, None)
 
 
-def test_two_failures_fail_with_one_of_the_reasons() -> None:
+def test_job_with_two_failures_fails_with_one_of_the_reasons() -> None:
     failures = {Modality.TEXT: MISSING, Modality.IMAGE: UNREADABLE}
     assert answer(Evidence({}, failures), CATEGORIES, FUSION).failure in (MISSING, UNREADABLE)

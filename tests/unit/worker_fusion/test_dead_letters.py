@@ -43,7 +43,7 @@ def letters(scene: Scene) -> list[DeadLetter]:
         return list(session.scalars(select(DeadLetter)))
 
 
-def test_parked_text_fails_a_job_that_has_nothing_else(scene: Scene) -> None:
+def test_parked_text_fails_a_job_without_an_image(scene: Scene) -> None:
     id_ = scene.add(wants_image=False)
     scene.dead_letters.on_message_parked(park(score_text(id_)))
     job = scene.job(id_)
@@ -51,7 +51,7 @@ def test_parked_text_fails_a_job_that_has_nothing_else(scene: Scene) -> None:
     assert "given up after 4 deliveries" in (job.error_message or "")
 
 
-def test_parked_image_degrades_a_job_that_has_text(scene: Scene) -> None:
+def test_parked_image_degrades_a_job_with_text(scene: Scene) -> None:
     id_ = scene.add()
     scene.dead_letters.on_message_parked(park(score_image(id_)))
     assert scene.job(id_).status == "queued"
@@ -69,7 +69,7 @@ def test_parked_scores_fail_their_jobs(scene: Scene) -> None:
     assert scene.job(done).status == "done"
 
 
-def test_dead_letter_keeps_the_message_to_be_replayed(scene: Scene) -> None:
+def test_dead_letter_contains_the_message_for_a_replay(scene: Scene) -> None:
     message = score_text(scene.add())
     scene.dead_letters.on_message_parked(park(message))
     (letter,) = letters(scene)
@@ -77,23 +77,21 @@ def test_dead_letter_keeps_the_message_to_be_replayed(scene: Scene) -> None:
     assert ScoreText.model_validate(letter.payload) == message
 
 
-def test_message_parked_twice_is_kept_once(scene: Scene) -> None:
+def test_message_parked_twice_is_stored_once(scene: Scene) -> None:
     message = score_text(scene.add())
     for _ in range(2):
         scene.dead_letters.on_message_parked(park(message))
     assert len(letters(scene)) == 1
 
 
-def test_parked_training_request_is_kept(scene: Scene) -> None:
+def test_parked_training_request_is_stored(scene: Scene) -> None:
     request = TrainingRequested(trace_id="a" * 32, run_id="r", reason="", requested_by="ada")
     scene.dead_letters.on_message_parked(park(request))
     assert [letter.topic for letter in letters(scene)] == ["training_requested"]
 
 
 @pytest.mark.parametrize("topic", ["score_sound", "score_text"])
-def test_parked_message_that_nobody_can_read_is_kept_once_and_done_with(
-    scene: Scene, topic: str
-) -> None:
+def test_unreadable_parked_message_is_stored_once(scene: Scene, topic: str) -> None:
     message = park(score_text("j"))
     payload = {"is": "of another version"}
     unread = message.model_copy(update={"parked_topic": topic, "payload": payload})

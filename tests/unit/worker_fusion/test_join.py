@@ -25,7 +25,7 @@ def test_second_modality_completes_the_job(scene: Scene, first: Modality, second
     assert set(job.result["modalities"]) == {"text", "image"}
 
 
-def test_job_that_wants_one_modality_is_done_by_it(scene: Scene) -> None:
+def test_job_with_one_modality_is_done_after_its_score(scene: Scene) -> None:
     text = scene.add(wants_image=False)
     image = scene.add(wants_text=False)
     scene.join.on_modality_scored(scored(TEXT, text, likely=0))
@@ -34,7 +34,7 @@ def test_job_that_wants_one_modality_is_done_by_it(scene: Scene) -> None:
     assert (scene.job(image).status, scene.job(image).prdtypecode) == ("done", 2583)
 
 
-def test_score_that_comes_twice_changes_nothing(scene: Scene) -> None:
+def test_repeated_score_changes_nothing(scene: Scene) -> None:
     id_ = scene.add()
     for _ in range(2):
         scene.join.on_modality_scored(scored(TEXT, id_))
@@ -47,7 +47,7 @@ def test_score_that_comes_twice_changes_nothing(scene: Scene) -> None:
     assert scene.scores() == 2
 
 
-def test_same_job_twice_in_one_message_is_scored_once(scene: Scene) -> None:
+def test_job_repeated_in_a_message_is_scored_once(scene: Scene) -> None:
     id_ = scene.add(wants_image=False)
     scene.join.on_modality_scored(scored(TEXT, id_, id_))
     assert scene.job(id_).status == "done"
@@ -61,7 +61,7 @@ def test_cancelled_job_stays_cancelled(scene: Scene) -> None:
     assert scene.scores() == 0
 
 
-def test_job_that_does_not_exist_is_ignored_and_the_others_are_done(scene: Scene) -> None:
+def test_unknown_job_is_ignored_and_the_others_are_done(scene: Scene) -> None:
     id_ = scene.add(wants_image=False)
     scene.join.on_modality_scored(scored(TEXT, "no-such-job", id_))
     assert scene.job(id_).status == "done"
@@ -74,7 +74,7 @@ def test_score_of_another_release_is_ignored(scene: Scene) -> None:
     assert scene.scores() == 0
 
 
-def test_slice_completes_only_the_jobs_that_have_everything(scene: Scene) -> None:
+def test_slice_completes_only_jobs_with_all_modalities(scene: Scene) -> None:
     both = [scene.add() for _ in range(3)]
     one = [scene.add(wants_image=False) for _ in range(3)]
     scene.join.on_modality_scored(scored(IMAGE, both[0]))
@@ -103,7 +103,7 @@ def test_failed_image_without_text_fails_the_job_with_the_reason(scene: Scene) -
     assert job.finished_at is not None
 
 
-def test_release_that_was_deleted_fails_its_jobs(scene: Scene) -> None:
+def test_deleted_release_fails_its_jobs(scene: Scene) -> None:
     id_ = scene.add(release="99")
     done = scene.add(release="99", status="done")
     scene.join.on_modality_scored(scored(TEXT, id_, done, release="99"))
@@ -111,7 +111,7 @@ def test_release_that_was_deleted_fails_its_jobs(scene: Scene) -> None:
     assert scene.job(done).status == "done"
 
 
-def test_silent_registry_raises_and_changes_nothing(scene: Scene) -> None:
+def test_unavailable_registry_raises_and_changes_nothing(scene: Scene) -> None:
     id_ = scene.add(wants_image=False)
     scene.registry.is_down = True
     with pytest.raises(Unavailable):
@@ -119,7 +119,7 @@ def test_silent_registry_raises_and_changes_nothing(scene: Scene) -> None:
     assert scene.job(id_).status == "queued"
 
 
-def test_release_of_one_modality_degrades_to_it_or_fails_with_the_reason(scene: Scene) -> None:
+def test_release_with_one_modality_degrades_the_answer_or_fails_the_job(scene: Scene) -> None:
     both, image = scene.add(release="2"), scene.add(release="2", wants_text=False)
     missing = failed(IMAGE, both, image, code="modality_not_in_release", release="2")
     scene.join.on_modality_scored(missing)

@@ -1,1 +1,1 @@
-"""The image worker, with a tiny model."""
+"""Tests of the image worker with a tiny model."""

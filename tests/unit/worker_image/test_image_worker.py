@@ -21,7 +21,7 @@ from worker_image.scorer import Backbones, Heads, ImageScorer
 
 
 class FakeStorage:
-    """Bytes in memory; may be down."""
+    """Storage in memory, which can be down."""
 
     def __init__(self, content: dict[str, bytes]) -> None:
         self.content = content
@@ -38,7 +38,7 @@ class FakeStorage:
 
 
 class FakeFeatures:
-    """Features in memory; knows how many messages had left when it was asked to keep some."""
+    """Feature cache in memory, which records how many messages were sent before each `keep`."""
 
     def __init__(self, broker: FakeBroker) -> None:
         self.broker = broker
@@ -55,7 +55,7 @@ class FakeFeatures:
 
 
 class CountingScorer:
-    """Counts what the backbone computes."""
+    """Scorer that counts the images that the backbone computes."""
 
     def __init__(self, scorer: ImageScorer, computed: list[int]) -> None:
         self.scorer, self.computed = scorer, computed
@@ -66,7 +66,7 @@ class CountingScorer:
 
 
 class Scene:
-    """A handler with its fakes, over the releases `1` and `2` of a folder."""
+    """Handler with fakes, and the releases `1` and `2` of a folder."""
 
     def __init__(self, root: Path, content: dict[str, bytes]) -> None:
         self.storage, self.broker = FakeStorage(content), FakeBroker()
@@ -85,7 +85,7 @@ class Scene:
         self.handler = ImageHandler(pool, Heads(releases), self.features, self.broker, self.storage)
 
     def score(self, *uris: str, release: str = "1") -> list[ModalityScore]:
-        """Score one image after the other, as one message."""
+        """Score images in one message."""
         items = tuple(ImageItem(job_id=f"job-{i}", uri=uri) for i, uri in enumerate(uris))
         self.broker.messages.clear()
         self.handler.score_image(
@@ -143,38 +143,38 @@ def code(item: ModalityScore) -> str | None:
     return item.failure.code if item.failure else None
 
 
-def test_scorer_of_one_step_gives_each_image_its_probabilities(one_step: Path) -> None:
+def test_one_step_scorer_returns_probabilities_for_each_image(one_step: Path) -> None:
     scorer = ImageScorer(one_step / "1", make_manifest(), Backbones(threads=1))
     pixels = [np.full((299, 299, 3), level, np.uint8) for level in (0, 255)]
     assert scorer.score(pixels).argmax(axis=1).tolist() == [0, 1]
 
 
-def test_handler_scores_the_images_of_their_jobs(either: Scene) -> None:
+def test_handler_scores_the_image_of_each_job(either: Scene) -> None:
     bright, dark = either.score(BRIGHT, DARK)
     assert (bright.probabilities or ())[1] > 0.5
     assert (dark.probabilities or ())[0] > 0.5
 
 
-def test_one_and_two_steps_give_equal_answers(one_step: Path, two_steps: Path) -> None:
+def test_one_and_two_step_models_return_equal_scores(one_step: Path, two_steps: Path) -> None:
     whole, split = (Scene(root, CONTENT).score(BRIGHT, DARK) for root in (one_step, two_steps))
     for one, other in zip(whole, split, strict=True):
         np.testing.assert_allclose(one.probabilities or (), other.probabilities or (), atol=1e-3)
 
 
-def test_missing_and_unreadable_images_fail_alone(either: Scene) -> None:
+def test_missing_and_unreadable_images_fail_separately(either: Scene) -> None:
     gone, dark, text = either.score("gone", DARK, "text")
     assert (code(gone), code(dark), code(text)) == ("image_missing", None, "image_unreadable")
     assert text.failure is not None
     assert "Expected an image" in text.failure.message
 
 
-def test_silent_storage_makes_the_message_come_again(either: Scene) -> None:
+def test_unavailable_storage_raises_so_that_the_message_is_retried(either: Scene) -> None:
     either.storage.is_down = True
     with pytest.raises(Unavailable):
         either.score(DARK)
 
 
-def test_image_seen_before_is_neither_read_nor_computed_again(scene: Scene) -> None:
+def test_cached_image_is_neither_read_nor_computed(scene: Scene) -> None:
     first = scene.score(DARK, BRIGHT)
     scene.storage.asked.clear()
     scene.computed.clear()
@@ -183,7 +183,7 @@ def test_image_seen_before_is_neither_read_nor_computed_again(scene: Scene) -> N
     assert scene.computed == []
 
 
-def test_only_new_images_go_through_the_backbone(scene: Scene) -> None:
+def test_backbone_computes_only_uncached_images(scene: Scene) -> None:
     scene.score(DARK)
     scene.computed.clear()
     bright, dark = scene.score(BRIGHT, DARK)
@@ -192,39 +192,39 @@ def test_only_new_images_go_through_the_backbone(scene: Scene) -> None:
     assert (dark.probabilities or ())[0] > 0.5
 
 
-def test_next_release_with_the_same_extractor_knows_the_images(scene: Scene) -> None:
+def test_release_with_the_same_extractor_uses_the_cached_features(scene: Scene) -> None:
     scene.score(DARK, release="1")
     scene.computed.clear()
     assert code(scene.score(DARK, release="2")[0]) is None
     assert scene.computed == []
 
 
-def test_features_are_kept_after_the_answer_has_left(scene: Scene) -> None:
+def test_features_are_stored_after_the_scores_are_sent(scene: Scene) -> None:
     scene.score(DARK)
     assert scene.features.messages_before_keeping == [1]
     assert [key[0] for key in scene.features.kept] == [TINY_EXTRACTOR.extractor]
 
 
-def test_image_that_comes_twice_in_a_slice_is_computed_once(either: Scene) -> None:
+def test_repeated_image_of_a_slice_is_computed_once(either: Scene) -> None:
     first, bright, again = either.score(DARK, BRIGHT, DARK)
     assert sum(either.computed) == 2
     assert first.probabilities == again.probabilities != bright.probabilities
 
 
-def test_image_under_a_name_of_its_own_is_scored_and_not_kept(scene: Scene) -> None:
+def test_image_without_a_digest_in_its_address_is_not_cached(scene: Scene) -> None:
     scene.storage.content["by-name.png"] = png(240)
     (found,) = scene.score("by-name.png")
     assert (found.probabilities or ())[1] > 0.5
     assert scene.features.kept == {}
 
 
-def test_release_without_a_image_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
+def test_release_without_an_image_model_fails_every_item(tmp_path: Path) -> None:
     write_tiny_release(tmp_path / "1", modalities=[Modality.TEXT])
     found = Scene(tmp_path, CONTENT).score(DARK, BRIGHT)
     assert [code(item) for item in found] == ["modality_not_in_release"] * 2
 
 
-def test_unknown_release_is_a_failure_of_every_item(scene: Scene) -> None:
+def test_unknown_release_fails_every_item(scene: Scene) -> None:
     assert [code(item) for item in scene.score(DARK, release="99")] == ["release_unknown"]
 
 

@@ -1,1 +1,1 @@
-"""The text worker, with a tiny model."""
+"""Tests of the text worker with a tiny model."""

@@ -46,7 +46,7 @@ def make_request(release: str = "1") -> ScoreText:
     )
 
 
-def test_text_scores_the_same_alone_and_beside_a_longer_one(folder: Path) -> None:
+def test_score_of_a_text_does_not_depend_on_its_batch(folder: Path) -> None:
     scorer = make_scorer(folder)
     alone, together = scorer.score(["piscine"]), scorer.score([LONG, "piscine"])
     assert alone.shape == (1, 2)
@@ -55,11 +55,11 @@ def test_text_scores_the_same_alone_and_beside_a_longer_one(folder: Path) -> Non
     assert together[1].argmax() == 0
 
 
-def test_empty_text_has_probabilities_too(folder: Path) -> None:
+def test_empty_text_has_probabilities(folder: Path) -> None:
     assert make_scorer(folder).score([""]).sum() == pytest.approx(1)
 
 
-def test_handler_tells_fusion_the_scores_of_each_job(folder: Path) -> None:
+def test_handler_sends_the_scores_of_each_job_to_fusion(folder: Path) -> None:
     broker = FakeBroker()
     make_handler(folder, broker).score_text(make_request())
     (scored,) = broker.messages
@@ -69,7 +69,7 @@ def test_handler_tells_fusion_the_scores_of_each_job(folder: Path) -> None:
     assert found["long"][1] > 0.5 > found["short"][1]
 
 
-def test_unknown_release_is_told_to_fusion_instead_of_retried(folder: Path) -> None:
+def test_unknown_release_is_reported_to_fusion_without_a_retry(folder: Path) -> None:
     broker = FakeBroker()
     make_handler(folder, broker).score_text(make_request("99"))
     (scored,) = broker.messages
@@ -77,14 +77,14 @@ def test_unknown_release_is_told_to_fusion_instead_of_retried(folder: Path) -> N
     assert {item.failure.code for item in scored.items if item.failure} == {"release_unknown"}
 
 
-def test_queue_that_is_down_makes_the_message_come_again(folder: Path) -> None:
+def test_unavailable_queue_raises_so_that_the_message_is_retried(folder: Path) -> None:
     broker = FakeBroker()
     broker.is_down = True
     with pytest.raises(Unavailable):
         make_handler(folder, broker).score_text(make_request())
 
 
-def test_release_without_a_text_model_is_a_failure_of_every_item(tmp_path: Path) -> None:
+def test_release_without_a_text_model_fails_every_item(tmp_path: Path) -> None:
     broker = FakeBroker()
     folder = write_tiny_release(tmp_path / "1", modalities=[Modality.IMAGE])
     make_handler(folder, broker).score_text(make_request())
