@@ -22,7 +22,7 @@ MOST_KEYS = 50
 #: Shortest time between two updates of `last_used_at`, each of which costs a transaction.
 LAST_USED_EVERY = timedelta(minutes=1)
 
-_FOUND = (
+_KEY_OF_ACTIVE_USER = (
     select(
         ApiKey.id,
         ApiKey.scopes,
@@ -52,13 +52,7 @@ def create(
         Conflict: The owner already has `MOST_KEYS` keys.
     """
     wanted = set(scopes)
-    allowed = scopes_of(principal.role)
-    if beyond := sorted(wanted - allowed):
-        raise InvalidInput(
-            f"Expected scopes of the role `{principal.role}`: {', '.join(sorted(allowed))}. "
-            f"Received: {', '.join(beyond)}",
-            field=("scopes",),
-        )
+    _require_allowed(principal.role, wanted)
     if expires_at is not None and expires_at <= now():
         raise InvalidInput(
             f"Expected a time in the future. Received: {expires_at.isoformat()}",
@@ -85,6 +79,16 @@ def create(
     return row, key
 
 
+def _require_allowed(role: Role, scopes: set[Scope]) -> None:
+    allowed = scopes_of(role)
+    if excess := sorted(scopes - allowed):
+        raise InvalidInput(
+            f"Expected scopes of the role `{role}`: {', '.join(sorted(allowed))}. "
+            f"Received: {', '.join(excess)}",
+            field=("scopes",),
+        )
+
+
 def mine(session: Session, principal: Principal) -> Sequence[ApiKey]:
     """Return the keys of a principal, newest first."""
     return session.scalars(
@@ -108,21 +112,21 @@ def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
         Unauthenticated: The key is unknown, expired or revoked, or its owner is disabled.
     """
     with unit_of_work.reading() as session:
-        found = session.execute(_FOUND, {"key_hash": digest(key)}).one_or_none()
-    if found is None:
+        row = session.execute(_KEY_OF_ACTIVE_USER, {"key_hash": digest(key)}).one_or_none()
+    if row is None:
         raise Unauthenticated("The API key is invalid")
-    if found.expires_at is not None and found.expires_at <= now():
+    if row.expires_at is not None and row.expires_at <= now():
         raise Unauthenticated("The API key has expired")
-    if found.last_used_at is None or found.last_used_at < now() - LAST_USED_EVERY:
+    if row.last_used_at is None or row.last_used_at < now() - LAST_USED_EVERY:
         with unit_of_work() as work:
             work.session.execute(
-                update(ApiKey).where(ApiKey.id == found.id).values(last_used_at=now())
+                update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now())
             )
     return Principal(
-        id=found.user_id,
-        username=found.username,
-        role=Role(found.role),
+        id=row.user_id,
+        username=row.username,
+        role=Role(row.role),
         session_id="",
-        scopes=frozenset(found.scopes),
-        key_id=found.id,
+        scopes=frozenset(row.scopes),
+        key_id=row.id,
     )

@@ -105,24 +105,24 @@ def page(
     if action is not None:
         query = query.where(AuditEntry.action == action)
     rows, has_more = fetch_page(session, query, limit)
-    found = [entry for (entry,) in rows]
-    return found, found[-1].number if has_more else None
+    page_entries = [entry for (entry,) in rows]
+    return page_entries, page_entries[-1].number if has_more else None
 
 
 def entries(session: Session) -> Iterator[AuditEntry]:
     """Yield all entries, oldest first. Reads them in batches."""
     after = 0
     while True:
-        found = session.scalars(
+        batch = session.scalars(
             select(AuditEntry)
             .where(AuditEntry.number > after)
             .order_by(AuditEntry.number)
             .limit(BATCH)
         ).all()
-        yield from found
-        if len(found) < BATCH:
+        yield from batch
+        if len(batch) < BATCH:
             return
-        after = found[-1].number
+        after = batch[-1].number
         session.expunge_all()
 
 

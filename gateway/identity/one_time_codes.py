@@ -32,8 +32,8 @@ def redeem(session: Session, code: str) -> User:
             disabled. The error does not reveal which.
     """
     query = select(OneTimeCode).where(OneTimeCode.code_hash == digest(code)).with_for_update()
-    found, user = _valid(session, query)
-    session.delete(found)
+    row, user = _valid(session, query)
+    session.delete(row)
     return user
 
 
@@ -43,10 +43,10 @@ def delete_expired(session: Session) -> None:
 
 
 def _valid(session: Session, query: Select[OneTimeCode]) -> tuple[OneTimeCode, User]:
-    found = session.scalar(query)
-    user = session.get(User, found.user_id) if found else None
-    if found is None or user is None or not user.is_active or found.expires_at <= now():
+    row = session.scalar(query)
+    user = session.get(User, row.user_id) if row else None
+    if row is None or user is None or not user.is_active or row.expires_at <= now():
         raise InvalidInput(
             "The code is invalid or has expired. Ask an admin for a new one", field=("code",)
         )
-    return found, user
+    return row, user

@@ -29,8 +29,8 @@ class AlertmanagerSettings(Settings):
     @classmethod
     def _is_strong(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:
-            found = key.get_secret_value()
-            if not found.startswith(PREFIX) or len(found) < MIN_KEY_CHARACTERS:
+            secret = key.get_secret_value()
+            if not secret.startswith(PREFIX) or len(secret) < MIN_KEY_CHARACTERS:
                 raise ValueError(f"expected {PREFIX!r} followed by at least 32 random characters")
         return key
 

@@ -70,10 +70,10 @@ class SignInLimits:
 
 def _network(address: str | None) -> str:
     with suppress(ValueError):
-        found = ipaddress.ip_address(address or "")
-        if found.version == 6:
-            return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))
-        return str(found)
+        parsed = ipaddress.ip_address(address or "")
+        if parsed.version == 6:
+            return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
+        return str(parsed)
     return address or "unknown"
 
 

@@ -154,9 +154,9 @@ class SingleSignOn:
             return None
         claimed = claims.get(claim, [])
         values = [claimed] if isinstance(claimed, str) else list(claimed)
-        found = {self._settings.roles[value] for value in values if value in self._settings.roles}
+        roles = {self._settings.roles[value] for value in values if value in self._settings.roles}
         for role in _STRONGEST_FIRST:
-            if role.value in found:
+            if role.value in roles:
                 return role
         raise Forbidden(
             f"Expected one of {', '.join(sorted(self._settings.roles))} in the claim `{claim}`. "

@@ -45,8 +45,8 @@ def fetch_page(
     session: Session, query: Select[*Columns], limit: int
 ) -> tuple[Sequence[Row[*Columns]], bool]:
     """Return the first `limit` rows of an ordered query, and True if more rows follow."""
-    found = session.execute(query.limit(limit + 1)).all()
-    return found[:limit], len(found) > limit
+    rows = session.execute(query.limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit
 
 
 def cursor_after(row_id: str) -> str:
