@@ -1,1 +1,1 @@
-"""The kernel that every service stands on: vocabulary and plumbing, no business decisions."""
+"""Shared code of all services: contracts, settings, database, message queue, models."""

@@ -87,7 +87,7 @@ class Catalog(Base):
     retried_until: Mapped[int | None]
     #: Rate over the last seconds while the catalog runs, and over the whole run once it has ended.
     rows_per_second: Mapped[float | None]
-    #: Result of the validation: `columns`, `unmatched_images`, `unused_images`, `warnings` and more.
+    #: Validation result: `columns`, `unmatched_images`, `unused_images`, `warnings` and others.
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)

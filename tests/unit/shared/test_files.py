@@ -1,4 +1,4 @@
-"""Files are replaced as a whole or not at all."""
+"""Atomic replacement of files."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert (names(tmp_path), path.read_bytes()) == (["scores.bin"], b"new")
 
 
-def test_former_file_is_read_until_the_new_one_is_complete(tmp_path: Path) -> None:
+def test_former_file_stays_readable_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "scores.bin"
     path.write_bytes(b"former")
     with atomic_write(path, is_durable=True) as temporary:
@@ -38,7 +38,7 @@ def test_former_file_is_read_until_the_new_one_is_complete(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("mode", [None, 0o600])
-def test_failed_block_leaves_the_former_file_and_no_other(tmp_path: Path, mode: int | None) -> None:
+def test_failed_block_leaves_only_the_former_file(tmp_path: Path, mode: int | None) -> None:
     path = tmp_path / "scores.bin"
     path.write_bytes(b"former")
     with pytest.raises(OSError, match="disk full"):
@@ -46,7 +46,7 @@ def test_failed_block_leaves_the_former_file_and_no_other(tmp_path: Path, mode: 
     assert (names(tmp_path), path.read_bytes()) == (["scores.bin"], b"former")
 
 
-def test_remains_of_a_killed_process_are_replaced(tmp_path: Path) -> None:
+def test_temporary_file_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".scores.bin").write_bytes(b"partial")
     (tmp_path / ".scores.bin").chmod(0o444)
     with atomic_write(tmp_path / "scores.bin", mode=0o600) as temporary:
@@ -55,7 +55,7 @@ def test_remains_of_a_killed_process_are_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o444, 0o644])
-def test_file_has_its_mode_and_is_private_while_it_is_written(tmp_path: Path, mode: int) -> None:
+def test_file_is_private_until_complete_and_then_has_its_mode(tmp_path: Path, mode: int) -> None:
     former = os.umask(0)
     try:
         with atomic_write(tmp_path / "secret", mode=mode) as temporary:

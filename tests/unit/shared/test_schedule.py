@@ -1,4 +1,4 @@
-"""Tasks at an interval: their metrics, and failures that do not end the schedule."""
+"""Periodic tasks: their metrics, and failures that do not stop the schedule."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def failures(task: str) -> float | None:
     return REGISTRY.get_sample_value("rayon_task_failures_total", {"task": task})
 
 
-def test_task_is_expected_from_the_start_of_the_scheduler_on() -> None:
+def test_task_metrics_exist_before_the_first_run() -> None:
     every(BlockingScheduler(timezone="UTC"), 3600, "task_expected", lambda: None)
     labels = {"task": "task_expected"}
     assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 3600

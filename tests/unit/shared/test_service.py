@@ -1,4 +1,4 @@
-"""Signals that stop a service."""
+"""Signal handling of a service."""
 
 import os
 import signal

@@ -76,10 +76,10 @@ def test_score_of_another_release_is_ignored(scene: Scene) -> None:
 
 def test_slice_completes_only_jobs_with_all_modalities(scene: Scene) -> None:
     both = [scene.add() for _ in range(3)]
-    one = [scene.add(wants_image=False) for _ in range(3)]
+    text_only = [scene.add(wants_image=False) for _ in range(3)]
     scene.join.on_modality_scored(scored(IMAGE, both[0]))
-    scene.join.on_modality_scored(scored(TEXT, *both, *one))
-    states = [scene.job(id_).status for id_ in (*both, *one)]
+    scene.join.on_modality_scored(scored(TEXT, *both, *text_only))
+    states = [scene.job(id_).status for id_ in (*both, *text_only)]
     assert states == ["done", "queued", "queued", "done", "done", "done"]
 
 

@@ -1,4 +1,4 @@
-"""Add the random chance of reviews, and an index for unfinished jobs in order."""
+"""Add the random chance of reviews and indexes for jobs by status and time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Leases: one holder a row, until it releases the row or its lease expires."""
+"""Leases: one holder per row, until it releases the row or its lease expires."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -90,7 +90,7 @@ def test_change_keeps_the_lease(session: Session) -> None:
     assert (run.version, run.leased_by, run.leased_until) == ("7", "a", before)
 
 
-def test_condition_that_no_row_meets_changes_nothing(session: Session) -> None:
+def test_unmet_condition_changes_nothing(session: Session) -> None:
     assert not leases("a").claim(session, ID == "run", TrainingRun.status == "running")
     assert row(session).leased_by is None
 
@@ -115,7 +115,7 @@ def test_each_change_is_one_statement(session: Session) -> None:
     assert [statement.split()[0] for statement in statements] == ["UPDATE"] * 3
 
 
-def test_table_without_owner_column_is_leased_by_time_alone(session: Session) -> None:
+def test_table_without_owner_column_is_leased_by_expiry_time_alone(session: Session) -> None:
     session.add(DatasetVersion(id="v", name="n", version=1, asked={}, created_by="ada"))
     session.flush()
     versions = RowLeases(DatasetVersion.leased_until, HOUR)
