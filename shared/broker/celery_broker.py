@@ -198,7 +198,7 @@ class Broker:
 
 
 def _parked(message: Any, tries: int) -> MessageParked:
-    """Build the dead letter of a message whose type no worker knows."""
+    """Build the dead letter of a message whose type no worker handles."""
     (payload, *_), *_ = message.payload
     lane = payload.get("lane")
     return MessageParked(
