@@ -1,6 +1,6 @@
-"""Creates the first admin, and lets Alertmanager in: `python -m gateway.bootstrap`.
+"""Create the first admin and the key of Alertmanager: `python -m gateway.bootstrap`.
 
-The account and the key are in the environment, or in the files that it names.
+Account and key are read from the environment, or from the files that it names.
 """
 
 import sys
@@ -21,17 +21,17 @@ from shared.settings import BrokerSettings, DatabaseSettings, MayBeMissing, Sett
 
 
 class AdminSettings(Settings):
-    """The first account: `RAYON_ADMIN_USERNAME` and `RAYON_ADMIN_PASSWORD`."""
+    """First account: `RAYON_ADMIN_USERNAME` and `RAYON_ADMIN_PASSWORD`."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_ADMIN_", frozen=True)
 
     username: str = Field(default="admin", min_length=1, max_length=64)
-    #: Its file is taken away after the first start; `ensure_admin` asks for it where it is needed.
+    #: The file may be deleted after the first start; `ensure_admin` reports if it is needed.
     password: Annotated[SecretStr | None, MayBeMissing()] = None
 
 
 def main() -> int:
-    """Create the account unless there is an admin already; says in one line what happened."""
+    """Create the account unless an admin exists; print the outcome in one line."""
     settings = AdminSettings()
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
     try:
@@ -42,7 +42,7 @@ def main() -> int:
     print(message)  # noqa: T201
     key = AlertmanagerSettings().key
     if key is not None:
-        print(_let_alertmanager_in(unit_of_work, key.get_secret_value()))  # noqa: T201
+        print(_store_alertmanager_key(unit_of_work, key.get_secret_value()))  # noqa: T201
     return 0
 
 
@@ -50,15 +50,15 @@ def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
     """Create the admin of the settings unless that name is taken or no password is given.
 
     Raises:
-        InvalidInput: There is no admin, and no password (or one of the wrong length) is given.
+        InvalidInput: No admin exists, and the password is missing or has the wrong length.
         Unavailable: The database does not answer.
     """
     with unit_of_work() as work:
         names = set(work.session.scalars(select(User.username)))
         if settings.username in names:
-            return f"The account {settings.username!r} is there."
+            return f"The account {settings.username!r} exists."
         if settings.password is None and names:
-            return "There are accounts already."
+            return "Accounts exist already."
         password = settings.password.get_secret_value() if settings.password else ""
         work.session.add(
             User(
@@ -70,13 +70,13 @@ def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
     return f"The admin {settings.username!r} was created."
 
 
-def _let_alertmanager_in(unit_of_work: UnitOfWork, key: str) -> str:
+def _store_alertmanager_key(unit_of_work: UnitOfWork, key: str) -> str:
     try:
         with unit_of_work() as work:
             return ensure_key(work.session, ALERTMANAGER, key, Scope.OPERATIONS_WRITE)
     except RayonError as error:
-        # Jobs are answered without Alertmanager too, so this does not hold up the start.
-        return f"Alertmanager cannot come in: {error.detail}"
+        # Jobs do not depend on Alertmanager, so a failure here does not block the start.
+        return f"The key of Alertmanager could not be stored: {error.detail}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The gateway: builds everything and serves HTTP."""
+"""Entry point of the gateway: builds all services and serves HTTP."""
 
 import sys
 from collections.abc import Callable
@@ -69,7 +69,7 @@ from shared.settings import (
 )
 from shared.storage import Storage
 
-#: In the order of the documentation.
+#: Route modules in the order of the API reference.
 ROUTES = (
     token,
     single_sign_on,
@@ -89,14 +89,15 @@ ROUTES = (
     health,
 )
 DESCRIPTION = """
-Send a product, get its category. `POST /v1/token` signs you in, `POST /v1/jobs` takes a product
-and answers at once, `GET /v1/jobs/{id}?wait=10` gives the category as soon as it is known.
+Classifies products of a shop. Sign in with `POST /v1/token`, submit a product with
+`POST /v1/jobs`, and read its category with `GET /v1/jobs/{id}?wait=10`, which responds as soon as
+the category is known.
 Errors are problem documents (RFC 9457).
 """
 
 
 def main() -> int:
-    """Serve until told to stop."""
+    """Serve until SIGTERM; return the exit code."""
     start_service("gateway")
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
     wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
@@ -115,8 +116,8 @@ def main() -> int:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
-        # Longer than a proxy keeps an idle connection (`infra/proxy/Caddyfile`): whoever closes it
-        # first must be the one who sends, or a request meets a door that is just being closed.
+        # Longer than a proxy keeps idle connections (`infra/proxy/Caddyfile`): the sender must
+        # close first, or a request may arrive on a connection that is being closed.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
@@ -125,9 +126,9 @@ def main() -> int:
 
 
 class Server(uvicorn.Server):
-    """Is taken out of service before it stops.
+    """Server that is taken out of service before it stops.
 
-    Then it lets waiting clients go; each would hold it up for its whole wait.
+    It then releases waiting clients, each of which would delay it for its whole wait.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Server(uvicorn.Server):
         self._on_exit = on_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Begin draining, then stop."""
 
         def stop() -> None:
             self._on_exit()
@@ -148,7 +149,7 @@ class Server(uvicorn.Server):
 
 
 def build_services(settings: GatewaySettings) -> Services:
-    """Connect to database, queue, storage and registry."""
+    """Build the services on database, queue, storage and registry."""
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     rates = Rates(shared_storage(BrokerSettings()))
@@ -197,7 +198,7 @@ def sign_in_limits_of(
 
 
 def build_app(services: Services) -> FastAPI:
-    """Put the routes, the errors and the middleware together."""
+    """Assemble routes, error handlers and middleware."""
     app = FastAPI(
         title="Rayon",
         version="1",
@@ -210,22 +211,22 @@ def build_app(services: Services) -> FastAPI:
     for module in ROUTES:
         app.include_router(module.router)
     error_handlers.install(app)
-    # The last one added is the outermost: refused bodies are logged and counted too.
+    # The last middleware added is the outermost, so rejected bodies are logged and counted too.
     app.add_middleware(
         LimitedBody,
         max_bytes=services.settings.max_plain_bytes,
         others={
             datasets.PREFIX: services.settings.max_dataset_bytes,
-            # Below one catalog there are only label files.
+            # Below a catalog, only label files are uploaded.
             f"{catalogs.PREFIX}/": catalogs.MAX_LABELS_BYTES + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
-            # A job comes with its image; what is said of it later does not.
+            # Only the submission of a job has an image.
             f"{jobs.PREFIX}/": services.settings.max_plain_bytes,
             jobs.PREFIX: services.settings.max_body_bytes,
         },
     )
     if services.single_sign_on is not None:
-        # Holds what a sign-in that has begun needs until it comes back: state, nonce, verifier.
+        # Holds state, nonce and verifier of a sign-in until the provider redirects back.
         app.add_middleware(
             SessionMiddleware,
             secret_key=services.settings.secret_key.get_secret_value(),
@@ -249,7 +250,7 @@ def build_app(services: Services) -> FastAPI:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document with the problems that its answers refer to."""
+    """Return the OpenAPI document with the schema of problem documents."""
     document = FastAPI.openapi(app)
     document["components"]["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
     return document

@@ -1,7 +1,7 @@
-"""Whether the gateway of this machine takes jobs: `python -m gateway.probe`, for a container.
+"""Readiness probe of the gateway on this machine, for containers: `python -m gateway.probe`.
 
-`python -m gateway.probe 9400 /metrics` asks another process of the same image. It runs every few
-seconds, so it stands on nothing that takes long to import.
+`python -m gateway.probe 9400 /metrics` probes another process of the same image. It runs every few
+seconds, so it imports nothing slow.
 """
 
 import http.client
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def main() -> int:
-    """Ask `/readyz`, or what is given; returns the exit code."""
+    """Request `/readyz` or the given path; return the exit code."""
     given = sys.argv[1:] or [os.environ.get("RAYON_GATEWAY_PORT", "8000"), "/readyz"]
     if len(given) != 2 or not given[0].isdigit():
         print(f"Expected a port and a path. Received: {given}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""What happens by the clock: lost jobs are sent again, what is old is forgotten."""
+"""Entry point of the scheduler: periodic requeueing, counting and deletion."""
 
 import sys
 
@@ -25,12 +25,12 @@ from shared.storage import Storage
 
 CLEAN_SECONDS = 3600
 DEPTH_SECONDS = 5
-#: Counting every row is not for each second.
+#: Interval of counting all rows, in seconds.
 ALL_SECONDS = 60
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run until SIGTERM; return the exit code."""
     start_service("scheduler")
     queue = BrokerSettings()
     broker, heart = Broker(queue), Heartbeat(queue.beat_file)

@@ -1,4 +1,4 @@
-"""API keys, for programs; kept by the people who own them."""
+"""API keys for programs, managed by their owners."""
 
 from fastapi import APIRouter, Response
 
@@ -11,7 +11,7 @@ router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 
 @router.get("")
 def list_api_keys(services: ServicesDep, principal: SignedIn) -> ApiKeyList:
-    """One's own keys, newest first."""
+    """List your API keys, newest first."""
     with services.unit_of_work.reading() as session:
         found = api_keys.mine(session, principal)
         return ApiKeyList(
@@ -27,7 +27,7 @@ def create_api_key(
     wanted: ApiKeyCreate,
     response: Response,
 ) -> ApiKeyCreated:
-    """Make a key for some of what one may do oneself; it is shown this once."""
+    """Create an API key with a subset of your permissions; the key is shown only once."""
     with services.unit_of_work() as work:
         row, key = api_keys.create(
             work.session,
@@ -53,7 +53,7 @@ def create_api_key(
 def revoke_api_key(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, key_id: str
 ) -> Response:
-    """End a key at once."""
+    """Revoke an API key at once."""
     with services.unit_of_work() as work:
         row = api_keys.revoke(work.session, principal, key_id)
         audit_log.record(

@@ -1,4 +1,4 @@
-"""The audit log, for admins."""
+"""Audit log, for admins."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def list_entries(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> AuditPage:
-    """Entries, newest first; `cursor` is the `next_cursor` of the page before."""
+    """List entries, newest first; `cursor` is the `next_cursor` of the previous page."""
     before = _number(cursor)
     with services.unit_of_work.reading() as session:
         found, following = audit_log.page(
@@ -38,7 +38,7 @@ def list_entries(
 
 @router.get("/export", response_class=StreamingResponse)
 def export(services: ServicesDep, _admin: SignedIn) -> StreamingResponse:
-    """All entries, oldest first, one JSON object a line."""
+    """Export all entries, oldest first, as JSON Lines."""
 
     def lines() -> Iterator[str]:
         with services.unit_of_work.reading() as session:

@@ -29,10 +29,10 @@ from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
 from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
-#: Longest time a client may wait in one request, in seconds; and how often is looked meanwhile.
+#: Maximum of `wait`, and the poll interval meanwhile, in seconds.
 LONGEST_WAIT = 30
 LOOK_SECONDS = 0.5
-#: A million labels have some 20 MB.
+#: A million labels take about 20 MB.
 MAX_LABELS_BYTES = 128 * 1024 * 1024
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
@@ -84,11 +84,11 @@ async def submit(
     response: Response,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> CatalogOut:
-    """Take a catalog and answer at once; poll it for its progress, then read its results.
+    """Submit a catalog; poll it for its progress, then download the results.
 
     `products` has the columns `designation`, `description` and `image` (a name in the archive), or
-    the challenge's `designation`, `description`, `productid` and `imageid`. Every other column is
-    given back as it is. Rows that cannot be read are rejected, one by one: see `/errors`.
+    the challenge's `designation`, `description`, `productid` and `imageid`. All other columns are
+    copied to the results. Invalid rows are rejected one by one; see `/errors`.
     """
     announced = int(request.headers.get("content-length", "0") or 0)
     await run_in_threadpool(services.quotas.require_rows, principal)
@@ -110,7 +110,7 @@ def list_catalogs(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CatalogPage:
-    """One's own catalogs, newest first; `cursor` is the `next_cursor` of the page before."""
+    """List your catalogs, newest first; `cursor` is the `next_cursor` of the previous page."""
     with services.unit_of_work.reading() as session:
         found, following = catalogs.page(session, principal, cursor, limit)
         counted = catalogs.counts(session, found)
@@ -123,9 +123,11 @@ async def show(
     services: ServicesDep,
     principal: SignedIn,
     catalog_id: str,
-    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds.")] = 0,
+    wait: Annotated[
+        float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for the final state.")
+    ] = 0,
 ) -> CatalogOut:
-    """The catalog and how far it is; with `wait` answers as soon as it is final."""
+    """Return a catalog with its progress; with `wait`, as soon as it is final."""
     until = time.monotonic() + wait
     while True:
         found = await run_in_threadpool(_shown, services, principal, catalog_id)
@@ -137,7 +139,7 @@ async def show(
 
 @router.delete("/{catalog_id}")
 def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
-    """Cancel a catalog; answers that are there stay. A final one is returned as it is."""
+    """Cancel a catalog; existing answers stay. A final catalog is returned unchanged."""
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
     return _shown(services, principal, catalog_id)
@@ -145,7 +147,7 @@ def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Catal
 
 @router.post("/{catalog_id}/retry", status_code=202)
 def retry(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
-    """Run the failed rows of a finished catalog again."""
+    """Retry the failed rows of a finished catalog."""
     with services.unit_of_work() as work:
         catalogs.retry(work.session, principal, catalog_id)
     return _shown(services, principal, catalog_id)
@@ -157,16 +159,18 @@ def results(
     principal: SignedIn,
     catalog_id: str,
     format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the parameter's public name
-    raw: Annotated[bool, Query(description="Leave cells that begin like a formula.")] = False,
+    raw: Annotated[
+        bool, Query(description="Do not escape cells that begin like a formula.")
+    ] = False,
 ) -> StreamingResponse:
-    """The uploaded rows with the answer's columns, as far as there are answers."""
+    """Download the uploaded rows with the columns of the answers available so far."""
     catalog = _found(services, principal, catalog_id)
     return _file(services.results.write(catalog, format, raw=raw), catalog, "results", format)
 
 
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
 def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> StreamingResponse:
-    """The rejected rows: row, line, column, value, reason, and the uploaded columns."""
+    """Download the rejected rows with row, line, column, value, reason and uploaded columns."""
     catalog = _found(services, principal, catalog_id)
     try:
         file = services.storage.open(f"{folder_of(catalog.id)}/{ERRORS}")
@@ -180,10 +184,10 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Strea
 async def label(
     services: ServicesDep, principal: SignedIn, request: Request, catalog_id: str
 ) -> LabelReportOut:
-    """Tell the true categories of rows: `prdtypecode`, and `row`, `productid` or `job_id`.
+    """Upload true categories of rows: `prdtypecode`, and `row`, `productid` or `job_id`.
 
-    Labels that are right are taken, the others listed with the reason; rows without a code are
-    skipped. The same file again changes nothing.
+    Valid labels are stored, and the others are listed with the reason; rows without a code are
+    skipped. Uploading the same file again changes nothing.
     """
     catalog = await run_in_threadpool(_found, services, principal, catalog_id)
     async with read_form(request, max_files=1) as form:
@@ -200,7 +204,7 @@ async def label(
 
 
 def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
-    """Show a catalog as the interface has it."""
+    """Return the response body of a catalog."""
     report = catalog.report
     error = catalog.error_code and JobError(
         code=catalog.error_code, message=catalog.error_message or ""
@@ -253,7 +257,7 @@ def _upload(form: FormData) -> Upload:
     return Upload(
         name=PurePath(products.filename or "products").name,
         products=products.file,
-        # An empty field is how a browser's form says that no file was chosen.
+        # A browser sends an empty field if no file was chosen.
         images=images.file if isinstance(images, UploadFile) and images.filename else None,
         model=cast(ModelName, model),
         release=str(form.get("release") or "champion"),

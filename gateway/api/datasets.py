@@ -1,4 +1,4 @@
-"""Labelled data for training, in versions that never change."""
+"""Datasets: labelled training data in immutable versions."""
 
 from functools import partial
 from typing import Any
@@ -22,16 +22,16 @@ from shared.db.models import DatasetVersion
 from shared.errors import InvalidInput
 
 PREFIX = "/v1/datasets"
-#: `labels` with this word takes the labels that people gave to jobs.
+#: Value of `labels` that adds the labelled jobs.
 CORRECTED = "corrected"
-#: Ids that one request may remove.
+#: Maximum number of IDs in `remove`.
 MAX_FIELDS = 20_000
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
 
 
 def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
-    """What `/docs` shows of a form that FastAPI does not read itself."""
+    """Build the OpenAPI description of a form that FastAPI does not parse itself."""
     file = {"type": "string", "format": "binary"}
     fields = {**dict.fromkeys(FILES, file), **more}
     schema = {"type": "object", "properties": fields, "required": list(required)}
@@ -40,7 +40,7 @@ def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("")
 def list_datasets(services: ServicesDep, _operator: SignedIn) -> DatasetList:
-    """All datasets with their versions."""
+    """List all datasets with their versions."""
     with services.unit_of_work.reading() as session:
         return DatasetList(
             items=[
@@ -58,11 +58,11 @@ async def upload(
     request: Request,
     response: Response,
 ) -> DatasetReportOut:
-    """Send a dataset; poll it until its version is `ready`, or `failed` with a report.
+    """Upload a dataset; poll it until its version is `ready`, or `failed` with a report.
 
     `products` is a CSV file with the challenge's columns or `designation,description,image`;
-    labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive,
-    `categories` a CSV file of codes and names.
+    labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive, and
+    `categories` is a CSV file of codes and names.
     """
     async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
         name = form.get("name")
@@ -75,7 +75,7 @@ async def upload(
 
 @router.get("/{name}")
 def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReportOut:
-    """One dataset, with the report of each version."""
+    """Return a dataset with the report of each version."""
     with services.unit_of_work.reading() as session:
         versions = [_report(one) for one in datasets.find(session, name)]
     return DatasetReportOut(name=name, versions=versions)
@@ -83,7 +83,7 @@ def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReport
 
 @router.delete("/{name}", status_code=204)
 def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: str) -> None:
-    """Remove a dataset, unless a training run uses it."""
+    """Delete a dataset, unless a training run uses it."""
     services.datasets.delete(operator, name, origin)
 
 
@@ -106,9 +106,9 @@ async def add_rows(
     request: Request,
     response: Response,
 ) -> DatasetReportOut:
-    """Add, replace or remove rows: a new version, made from the newest one.
+    """Add, replace or remove rows: create a version from the latest one.
 
-    Rows of `products` whose id is there already replace it. `remove` names ids.
+    Rows of `products` with an existing ID replace that row. `remove` lists IDs.
     """
     async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
         add = partial(services.datasets.add, operator, name, _change(form))

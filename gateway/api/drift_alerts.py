@@ -1,4 +1,4 @@
-"""Alerts about models and data, and what is done about them."""
+"""Drift alerts and the responses to them."""
 
 from typing import Annotated
 
@@ -32,7 +32,7 @@ def list_alerts(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DriftAlertList:
-    """Alerts, newest first."""
+    """List drift alerts, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = drift_alerts.page(session, cursor, limit, status)
         return DriftAlertList(items=[_out(one) for one in found], next_cursor=following)
@@ -45,9 +45,9 @@ def raise_alerts(
     origin: OriginDep,
     seen: AlertmanagerWebhook | DriftAlertIn,
 ) -> DriftAlertList:
-    """Tell of something: a person's sentence, or what Alertmanager sends to its webhook.
+    """Report drift: a person's sentence, or the webhook payload of Alertmanager.
 
-    An alert leads to a training, within the budget; its steps tell what came of it.
+    An alert starts a training within the budget; its steps record the outcome.
     """
     with services.unit_of_work() as work:
         if isinstance(seen, AlertmanagerWebhook):
@@ -68,7 +68,7 @@ def raise_alerts(
 
 @router.get(PREFIX + "/{alert_id}")
 def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
-    """One alert."""
+    """Return a drift alert."""
     with services.unit_of_work.reading() as session:
         return _out(drift_alerts.find(session, alert_id))
 
@@ -77,7 +77,7 @@ def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> Dri
 def train(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: str
 ) -> DriftAlertOut:
-    """Let an alert lead to a training, whatever the budget says."""
+    """Train because of an alert, regardless of the budget."""
     with services.unit_of_work() as work:
         alert = drift_alerts.allow(work, operator, alert_id, origin.trace_id)
         audit_log.record(
@@ -94,7 +94,7 @@ def dismiss(
     alert_id: str,
     request: DismissRequest,
 ) -> DriftAlertOut:
-    """End an alert without a training."""
+    """Dismiss an alert without training."""
     with services.unit_of_work() as work:
         alert = drift_alerts.dismiss(work.session, operator, alert_id, request.reason)
         audit_log.record(
@@ -115,7 +115,7 @@ def list_windows(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DriftWindowList:
-    """What was measured of the answers, window by window, newest first."""
+    """List the measured windows of answers, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = drift_alerts.windows(session, cursor, limit)
         return DriftWindowList(

@@ -1,4 +1,4 @@
-"""Health, without login."""
+"""Health checks, without authentication."""
 
 from fastapi import APIRouter, Response
 
@@ -11,13 +11,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez")
 def live() -> Health:
-    """Whether the process answers."""
+    """Report that the process responds."""
     return Health(status="ok", checks={})
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
 def ready(services: ServicesDep, response: Response) -> Health:
-    """Whether jobs can be taken."""
+    """Report whether jobs can be accepted."""
     health = readiness(services.unit_of_work, services.broker, services.champion)
     if services.draining.has_begun:
         health = Health(status="unavailable", checks={**health.checks, "gateway": "is stopping"})

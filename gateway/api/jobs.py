@@ -1,4 +1,4 @@
-"""Jobs: one product each."""
+"""Jobs: single products."""
 
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from shared.errors import InvalidInput, TooLarge
 PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
-#: Longest time a client may wait in one request, in seconds.
+#: Maximum of `wait`, in seconds.
 LONGEST_WAIT = 30
 
 
@@ -28,14 +28,18 @@ def submit(
     principal: SignedIn,
     request: Request,
     response: Response,
-    designation: Annotated[str, Form(description="The product's title.")] = "",
-    description: Annotated[str, Form(description="The product's description.")] = "",
-    image: Annotated[UploadFile | None, File(description="The product's image.")] = None,
-    model: Annotated[ModelName, Form(description="What to classify by.")] = "fusion",
-    release: Annotated[str, Form(description="An alias or a version.")] = "champion",
+    designation: Annotated[str, Form(description="Title of the product.")] = "",
+    description: Annotated[
+        str, Form(description="Description of the product, plain text or HTML.")
+    ] = "",
+    image: Annotated[UploadFile | None, File(description="Image of the product.")] = None,
+    model: Annotated[
+        ModelName, Form(description="Model: `text`, `image`, or `fusion` of both.")
+    ] = "fusion",
+    release: Annotated[str, Form(description="Alias or version of the release.")] = "champion",
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobOut:
-    """Take a product and answer at once; poll the job for its category."""
+    """Submit a product; poll the job for its category."""
     product = jobs.Product(
         designation=_text(services, "designation", designation),
         description=_text(services, "description", description),
@@ -61,11 +65,13 @@ def list_jobs(
     services: ServicesDep,
     principal: SignedIn,
     status: JobStatus | None = None,
-    catalog: Annotated[str | None, Query(description="Only the jobs of a catalog.")] = None,
+    catalog: Annotated[
+        str | None, Query(description="ID of a catalog, to list only its jobs.")
+    ] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """One's own jobs, newest first; `cursor` is the `next_cursor` of the page before."""
+    """List your jobs, newest first; `cursor` is the `next_cursor` of the previous page."""
     with services.unit_of_work.reading() as session:
         found, following = jobs.page(session, principal, status, cursor, limit, catalog)
         return JobPage(items=[job_out(job) for job in found], next_cursor=following)
@@ -76,9 +82,11 @@ async def show(
     services: ServicesDep,
     principal: SignedIn,
     job_id: str,
-    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds.")] = 0,
+    wait: Annotated[
+        float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for the final state.")
+    ] = 0,
 ) -> JobOut:
-    """The job; with `wait` answers as soon as it is final."""
+    """Return a job; with `wait`, as soon as it is final."""
     found = await run_in_threadpool(_find, services, principal, job_id)
     if wait and found.status == JobStatus.QUEUED.value:
         await services.waiting.until_final(job_id, wait)
@@ -88,7 +96,7 @@ async def show(
 
 @router.delete("/{job_id}")
 def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
-    """Cancel a job; one that is already final is returned as it is."""
+    """Cancel a job; a final job is returned unchanged."""
     with services.unit_of_work() as work:
         return job_out(jobs.cancel(work.session, principal, job_id))
 
@@ -97,9 +105,9 @@ def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
 def label(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: str, true: LabelIn
 ) -> JobOut:
-    """Tell the true category, or take a wrong one back with `null`.
+    """Set the true category, or remove it with `null`.
 
-    Of one's own jobs; operators of those, too, that were chosen for review.
+    Users label their own jobs; operators also label jobs selected for review.
     """
     with services.unit_of_work() as work:
         job = labels.find(work.session, principal, job_id)
@@ -121,7 +129,7 @@ def label(
 
 
 def job_out(job: Job) -> JobOut:
-    """Show a job as the interface has it."""
+    """Return the response body of a job."""
     return JobOut.model_validate(
         {
             "id": job.id,
@@ -160,7 +168,7 @@ def _text(services: Services, field: str, text: str) -> str:
             f"Expected at most {longest} characters in `{field}`. Received: {len(text)}",
             field=(field,),
         )
-    # PostgreSQL cannot store this character, and no title has it.
+    # PostgreSQL cannot store this character, which no real title contains.
     return text.replace("\x00", "")
 
 

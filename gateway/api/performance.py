@@ -1,4 +1,4 @@
-"""How good the answers are."""
+"""Performance of the answers."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ def list_performance(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> PerformanceList:
-    """F1 on the test set, by labels, and estimated without labels; newest first."""
+    """List F1 on the test set, from labels, and estimated without labels; newest first."""
     with services.unit_of_work.reading() as session:
         found, following = performance.page(
             session, cursor, limit, kind=kind, modality=modality, release=release

@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 @router.get("/queues")
 def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
-    """What waits, what runs, and which workers are proven to consume."""
+    """Return waiting and running messages, and the workers that are proven to consume."""
     with services.unit_of_work.reading() as session:
         return queues.overview(services.broker, session)
 
@@ -23,11 +23,11 @@ def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
 def list_dead_letters(
     services: ServicesDep,
     _operator: SignedIn,
-    topic: Annotated[str | None, Query(max_length=64, description="Only these.")] = None,
+    topic: Annotated[str | None, Query(max_length=64, description="Topic of the messages.")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLetterList:
-    """Messages that were given up, newest first."""
+    """List dead letters, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = dead_letters.page(session, cursor, limit, topic)
         about = dead_letters.references(session, found)
@@ -42,7 +42,7 @@ def list_dead_letters(
 def show_dead_letter(
     services: ServicesDep, _operator: SignedIn, letter_id: str
 ) -> DeadLetterReport:
-    """A message that was given up, and what became of its jobs."""
+    """Return a dead letter with the states of its jobs."""
     with services.unit_of_work.reading() as session:
         letter = dead_letters.find(session, letter_id)
         (reference,) = dead_letters.references(session, [letter])
@@ -54,7 +54,7 @@ def show_dead_letter(
 def replay(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
 ) -> Response:
-    """Send a dead letter again; its failed jobs are queued once more."""
+    """Replay a dead letter; its failed jobs are queued again."""
     with services.unit_of_work() as work:
         dead_letters.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
         audit_log.record(
@@ -67,7 +67,7 @@ def replay(
 def discard(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
 ) -> Response:
-    """Throw a dead letter away."""
+    """Discard a dead letter."""
     with services.unit_of_work() as work:
         dead_letters.discard(work.session, letter_id)
         audit_log.record(

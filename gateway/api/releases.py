@@ -1,4 +1,4 @@
-"""What can be predicted, by which release, and who decided that."""
+"""Releases, their categories, and their promotion."""
 
 from fastapi import APIRouter
 from sqlalchemy import select
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["models"])
 def list_categories(
     services: ServicesDep, _principal: SignedIn, release: str = CHAMPION
 ) -> CategoryList:
-    """The categories that a release knows."""
+    """List the categories of a release."""
     version = resolve(services.champion, services.releases, release)
     found = services.releases.manifest(version).categories
     return CategoryList(
@@ -38,7 +38,7 @@ def list_categories(
 
 @router.get("/releases")
 def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
-    """All releases, newest first, and the ledger of promotions."""
+    """List all releases, newest first, and the promotion ledger."""
     with services.unit_of_work.reading() as session:
         ledger = session.scalars(select(Promotion).order_by(Promotion.id.desc())).all()
     return ReleaseList(
@@ -49,7 +49,7 @@ def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
 
 @router.get("/releases/{version}")
 def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> ReleaseOut:
-    """One release, by version or alias."""
+    """Return a release by version or alias."""
     return _out(services, version)
 
 
@@ -57,7 +57,7 @@ def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> R
 def roll_back(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, request: PromoteRequest
 ) -> ReleaseOut:
-    """Promote the release that served before this one."""
+    """Roll back to the previous champion."""
     version = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
     )
@@ -73,7 +73,7 @@ def promote_release(
     version: str,
     request: PromoteRequest,
 ) -> ReleaseOut:
-    """Make a release the champion; workers take it over while they serve."""
+    """Promote a release to champion; workers switch without a restart."""
     found = services.releases.show(version).version
     promote(
         services.unit_of_work, services.releases, found, by=admin.username, reason=request.reason
@@ -85,7 +85,7 @@ def promote_release(
 def _record(
     services: Services, origin: Origin, action: str, admin: Principal, version: str, reason: str
 ) -> None:
-    # After the alias has moved: who decided it stands in the ledger as well.
+    # After the alias has moved; the promotion ledger has the person too.
     with services.unit_of_work() as work:
         audit_log.record(
             work.session, origin, action, actor=admin.username, target=version, reason=reason

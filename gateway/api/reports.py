@@ -1,4 +1,4 @@
-"""The monthly report: is it still good?"""
+"""Monthly reports with a verdict."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ def list_reports(
     _operator: SignedIn,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ReportList:
-    """Months and their verdicts, newest first."""
+    """List months and their verdicts, newest first."""
     with services.unit_of_work.reading() as session:
         found = reports.newest(session, limit)
     return ReportList(
@@ -41,7 +41,7 @@ def request_report(
     wanted: ReportRequest,
     response: Response,
 ) -> ReportRequest:
-    """Have a report made, of a month that is over or of this one so far; it takes a moment."""
+    """Request a report on a past month or the current one so far; it takes a moment."""
     with services.unit_of_work() as work:
         reports.request(work, wanted.month, origin.trace_id)
         audit_log.record(
@@ -58,7 +58,7 @@ def show_report(
     month: Annotated[str, Path(max_length=7)],
     format: Literal["json", "html"] = "json",  # noqa: A002 - the name in the interface
 ) -> Any:
-    """One month: its figures, or with `format=html` the page, complete in itself."""
+    """Return a report as JSON, or as a self-contained page with `format=html`."""
     with services.unit_of_work.reading() as session:
         report = reports.find(session, month)
     if format == "html":

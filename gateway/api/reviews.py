@@ -1,4 +1,4 @@
-"""Answers that were chosen for people to look at, for operators."""
+"""Answers selected for review, for operators."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from gateway.quality.schemas.labels import ReviewOut, ReviewPage
 from shared.db.models import Job, Review
 
 PREFIX = "/v1/reviews"
-#: How files of a kind begin. What is none of these is not shown by a browser.
+#: Magic bytes of image types that browsers may display; other files are served as bytes.
 _KINDS = {
     b"\xff\xd8\xff": "image/jpeg",
     b"\x89PNG\r\n": "image/png",
@@ -36,12 +36,14 @@ router = APIRouter(prefix=PREFIX, tags=["operations"])
 def list_reviews(
     services: ServicesDep,
     _operator: SignedIn,
-    labelled: Annotated[bool | None, Query(description="Whether somebody has told.")] = None,
+    labelled: Annotated[
+        bool | None, Query(description="True for labelled reviews, false for open ones.")
+    ] = None,
     reason: Reason | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ReviewPage:
-    """Answers that people are asked to look at; tell the truth by `PUT /v1/jobs/{id}/label`."""
+    """List answers selected for review; label them with `PUT /v1/jobs/{id}/label`."""
     with services.unit_of_work.reading() as session:
         found, following = reviews.page(
             session, labelled=labelled, reason=reason, cursor=cursor, limit=limit
@@ -54,11 +56,11 @@ def list_reviews(
     "/{review_id}/image",
     response_class=Response,
     responses=_IMAGE,
-    # Generated clients know the route by this name.
+    # Generated clients use this name.
     operation_id="picture_v1_reviews__review_id__image_get",
 )
 def image(services: ServicesDep, _operator: SignedIn, review_id: str) -> Response:
-    """The product's image as it was sent."""
+    """Return the image of the product as it was uploaded."""
     with services.unit_of_work.reading() as session:
         uri = reviews.image_uri(session, review_id)
     content = services.storage.get(uri)
@@ -67,7 +69,7 @@ def image(services: ServicesDep, _operator: SignedIn, review_id: str) -> Respons
 
 
 def review_out(review: Review, job: Job) -> ReviewOut:
-    """Show a review as the interface has it."""
+    """Return the response body of a review."""
     return ReviewOut(
         job_id=job.id,
         chosen_at=review.chosen_at,

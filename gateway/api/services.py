@@ -1,4 +1,4 @@
-"""What the routes work with, and who is asking."""
+"""Dependencies of the routes: services, and the authenticated principal."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, cast
@@ -33,7 +33,7 @@ _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 @dataclass(frozen=True)
 class Services:
-    """Everything that `main` built."""
+    """Services built by `gateway.main`."""
 
     settings: GatewaySettings
     unit_of_work: UnitOfWork
@@ -44,7 +44,7 @@ class Services:
     rate_settings: RateSettings
     quotas: Quotas
     sessions: Sessions
-    #: `None` without a provider.
+    #: `None` without an OpenID provider.
     single_sign_on: SingleSignOn | None
     jobs: Jobs
     catalogs: Catalogs
@@ -69,7 +69,7 @@ def _principal(
     token: Annotated[str | None, Depends(_BEARER)],
     api_key: Annotated[str | None, Depends(_API_KEY)],
 ) -> Principal:
-    # Alertmanager and others can send nothing but a bearer token; their key is one.
+    # Alertmanager and others can send only a bearer token, so a key is accepted as one.
     if token is not None and token.startswith(api_keys.PREFIX):
         api_key, token = token, None
     if token is not None:
@@ -103,6 +103,6 @@ def _origin(request: Request) -> Origin:
     )
 
 
-#: Somebody who may call the route, as the table of `gateway.identity.permissions` has it.
+#: Principal with permission to call the route (`gateway.identity.permissions`).
 SignedIn = Annotated[Principal, Depends(_principal)]
 OriginDep = Annotated[Origin, Depends(_origin)]

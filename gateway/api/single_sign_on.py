@@ -1,4 +1,4 @@
-"""Sign in at an OpenID provider."""
+"""Sign-in with an OpenID provider."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -15,13 +15,13 @@ router = APIRouter(prefix=PREFIX, tags=["sign in"])
 
 @router.get("", status_code=302, response_class=Response)
 async def leave(services: ServicesDep, request: Request) -> Response:
-    """Go to the provider; open it in a browser."""
+    """Redirect to the provider; open this in a browser."""
     return await _provider(services).leave(request)
 
 
 @router.get("/callback")
 async def come_back(services: ServicesDep, origin: OriginDep, request: Request) -> TokenPair:
-    """Come back from the provider; the answer has the tokens."""
+    """Complete the sign-in after the provider; return the tokens."""
     provider = _provider(services)
     claims = await provider.arrive(request)
     return await run_in_threadpool(provider.sign_in, claims, origin)

@@ -1,4 +1,4 @@
-"""Sign in, stay signed in, sign out."""
+"""Sign-in, sessions and passwords."""
 
 from typing import Annotated
 
@@ -19,13 +19,13 @@ def sign_in(
     origin: OriginDep,
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
 ) -> TokenPair:
-    """Trade a username and a password for tokens (OAuth 2.0 password form)."""
+    """Exchange a username and password for tokens (OAuth 2.0 password form)."""
     return services.sessions.sign_in(form.username, form.password, origin)
 
 
 @router.post("/token/refresh")
 def refresh(services: ServicesDep, origin: OriginDep, request: RefreshRequest) -> TokenPair:
-    """Trade a refresh token for new tokens; it is valid once."""
+    """Exchange a refresh token for new tokens; it is valid once."""
     return services.sessions.refresh(request.refresh_token, origin)
 
 
@@ -38,7 +38,7 @@ def sign_out(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> R
 
 @router.get("/me")
 def me(services: ServicesDep, principal: SignedIn) -> UserOut:
-    """Who am I?"""
+    """Return the signed-in account."""
     with services.unit_of_work.reading() as session:
         user = accounts.find(session, principal.username)
         return UserOut.model_validate(user, from_attributes=True)
@@ -48,7 +48,7 @@ def me(services: ServicesDep, principal: SignedIn) -> UserOut:
 def change_password(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, change: PasswordChange
 ) -> Response:
-    """Change one's password; every session ends."""
+    """Change your password; all sessions end."""
     services.sessions.change_password(
         principal, change.current_password, change.new_password, origin
     )
@@ -57,10 +57,10 @@ def change_password(
 
 @router.post("/password", status_code=204)
 def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordChoice) -> Response:
-    """Choose a password with a one-time code; every session ends."""
+    """Set a password with a one-time code; all sessions end."""
     with services.unit_of_work.reading() as session:
         user = one_time_codes.find(session, choice.code)
-    # Hashed outside of a transaction: it is slow on purpose, and writers would wait.
+    # Hashed outside the transaction: hashing is slow on purpose and would block writers.
     hashed = accounts.hash_password(choice.new_password, user.username)
     with services.unit_of_work() as work:
         user = one_time_codes.redeem(work.session, choice.code)
@@ -71,7 +71,7 @@ def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordCh
 
 @router.get("/sessions")
 def list_sessions(services: ServicesDep, principal: SignedIn) -> SessionList:
-    """Where one is signed in, newest first."""
+    """List your sessions, newest first."""
     return SessionList(
         items=[
             SessionOut(
@@ -90,7 +90,7 @@ def list_sessions(services: ServicesDep, principal: SignedIn) -> SessionList:
 
 @router.delete("/sessions", status_code=204)
 def end_other_sessions(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> Response:
-    """Sign out everywhere but here."""
+    """End all your other sessions."""
     services.sessions.end_others(principal, origin)
     return Response(status_code=204)
 
@@ -99,6 +99,6 @@ def end_other_sessions(services: ServicesDep, principal: SignedIn, origin: Origi
 def end_session(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, session_id: str
 ) -> Response:
-    """End one of one's own sessions at once."""
+    """End one of your sessions at once."""
     services.sessions.end(principal, session_id, origin)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Train now, and follow how it goes."""
+"""Training runs: request, follow and cancel."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def list_runs(
     _operator: SignedIn,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> TrainingRunList:
-    """Runs, newest first."""
+    """List training runs, newest first."""
     with services.unit_of_work.reading() as session:
         return TrainingRunList(items=[_out(run) for run in training.newest(session, limit)])
 
@@ -32,7 +32,7 @@ def request_run(
     wanted: TrainingRequest,
     response: Response,
 ) -> TrainingRunOut:
-    """Ask for a new release; the trainer takes one run at a time."""
+    """Request a training run; the trainer executes one run at a time."""
     with services.unit_of_work() as work:
         run = training.request(
             work,
@@ -56,7 +56,7 @@ def request_run(
 
 @router.get("/{run_id}")
 def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
-    """One run."""
+    """Return a training run."""
     with services.unit_of_work.reading() as session:
         return _out(training.find(session, run_id))
 
@@ -65,7 +65,7 @@ def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> Trainin
 def cancel_run(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, run_id: str
 ) -> TrainingRunOut:
-    """Cancel a run, a running one within seconds; one that has ended is returned as it is."""
+    """Cancel a run, within seconds if it is running; a final run is returned unchanged."""
     with services.unit_of_work() as work:
         run = training.cancel(work.session, run_id)
         audit_log.record(

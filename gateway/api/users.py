@@ -25,11 +25,11 @@ router = APIRouter(prefix="/v1/users", tags=["accounts"])
 def list_users(
     services: ServicesDep,
     _admin: SignedIn,
-    search: Annotated[str | None, Query(max_length=64, description="A part of the name.")] = None,
+    search: Annotated[str | None, Query(max_length=64, description="Part of the username.")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> UserPage:
-    """Accounts by name; `cursor` is the `next_cursor` of the page before."""
+    """List accounts by name; `cursor` is the `next_cursor` of the previous page."""
     with services.unit_of_work.reading() as session:
         found, following = accounts.page(session, cursor, limit, search)
         return UserPage(items=[_out(user) for user in found], next_cursor=following)
@@ -43,7 +43,7 @@ def create_user(
     wanted: UserCreate,
     response: Response,
 ) -> UserCreated:
-    """Add an account; the one-time code lets its user choose the password."""
+    """Create an account; its user sets the password with the one-time code."""
     with services.unit_of_work() as work:
         user = accounts.create(work.session, wanted.username, wanted.role, wanted.password)
         code = None if wanted.password else _code(services, work, user)
@@ -61,7 +61,7 @@ def create_user(
 
 @router.get("/{username}")
 def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut:
-    """One account."""
+    """Return an account."""
     with services.unit_of_work.reading() as session:
         return _out(accounts.find(session, username))
 
@@ -70,7 +70,7 @@ def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut
 def change_user(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, patch: UserPatch
 ) -> UserOut:
-    """Change the role, or disable: that ends every session and API key at once."""
+    """Change the role, or disable the account, which ends all sessions and API keys at once."""
     with services.unit_of_work() as work:
         user = accounts.change(work.session, username, patch)
         audit_log.record(
@@ -88,7 +88,7 @@ def change_user(
 def reset_password(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
 ) -> OneTimeCodeOut:
-    """Let a user choose a new password; until then the old one is valid."""
+    """Issue a one-time code for a new password; the old one stays valid until then."""
     with services.unit_of_work() as work:
         user = accounts.find(work.session, username)
         code = _code(services, work, user)
@@ -100,7 +100,7 @@ def reset_password(
 def end_sessions(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
 ) -> Response:
-    """Sign a user out everywhere, at once; API keys go on."""
+    """End all sessions of a user at once; API keys stay valid."""
     with services.unit_of_work() as work:
         accounts.end_sessions(work.session, accounts.find(work.session, username))
         audit_log.record(
@@ -116,10 +116,11 @@ def delete_user(
     origin: OriginDep,
     username: str,
     jobs: Annotated[
-        Literal["delete", "keep"], Query(description="Whether jobs go too, or stay without a name.")
+        Literal["delete", "keep"],
+        Query(description="`delete` the jobs, or `keep` them anonymously."),
     ] = "delete",
 ) -> Response:
-    """Delete an account; its jobs and catalogs go too, or stay without a name."""
+    """Delete an account; delete its jobs and catalogs, or keep them anonymously."""
     with services.unit_of_work() as work:
         accounts.remove(work.session, username, keep_jobs=jobs == "keep")
         audit_log.record(

@@ -1,4 +1,4 @@
-"""Group commit: requests that come while a transaction runs share the next one.
+"""Group commit: requests that arrive during a transaction share the next one.
 
 Source: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.
 A request that is alone waits for nobody.
@@ -20,12 +20,12 @@ class _Entry(Generic[Asked, Kept]):
 
 
 class GroupCommit(Generic[Asked, Kept]):
-    """Whoever has the turn writes for all who wait.
+    """Batches writes: one waiting thread writes for all others.
 
     Args:
-        write: Writes some requests in one transaction; returns of each what came of it, in their
+        write: Writes requests in one transaction; returns the outcome of each, in their
             order. What it raises is raised for each of them.
-        most: Largest number of requests in one transaction.
+        most: Maximum number of requests per transaction.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class GroupCommit(Generic[Asked, Kept]):
         self._turn = threading.Lock()
 
     def submit(self, asked: Asked) -> Kept:
-        """Write one request, with others if they wait; blocks until it is committed.
+        """Write one request, together with waiting ones; block until it is committed.
 
         Raises:
             Exception: What came of it, or what `write` raised.
@@ -53,7 +53,7 @@ class GroupCommit(Generic[Asked, Kept]):
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for their turn."""
+        """Number of waiting requests."""
         return len(self._entries)
 
     def _write_next(self) -> None:

@@ -1,4 +1,4 @@
-"""Lets many clients wait for their jobs with one query and no thread each."""
+"""Long polling: many clients wait for their jobs with one shared query and no thread each."""
 
 import asyncio
 import time
@@ -9,19 +9,19 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: How often the database is asked while anybody waits, at most and at least; in between so that
-#: asking takes a third of the time.
+#: Shortest and longest poll interval while clients wait; in between, polling takes a third of the
+#: time.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
 SHARE_OF_TIME = 0.3
-#: How often while the database does not answer.
+#: Poll interval while the database does not answer.
 DOWN_SECONDS = 1.0
 
 
 class Waiting:
-    """Wakes those who wait for a job once it is final.
+    """Wakes clients that wait for a job once it is final.
 
     Args:
-        finished: Of some job ids, those that are final (or gone).
+        finished: Returns those of some job IDs that are final or deleted.
     """
 
     def __init__(self, finished: Callable[[Collection[str]], set[str]]) -> None:
@@ -32,20 +32,20 @@ class Waiting:
 
     @property
     def is_polling(self) -> bool:
-        """Whether the database is being asked, because somebody waits."""
+        """True while clients wait and the database is polled."""
         return self._poller is not None and not self._poller.done()
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody may wait any more."""
+        """True once waiting is over for good."""
         return self._is_closed
 
     def close(self) -> None:
-        """Let everybody go, for the process ends; may be called from a signal handler."""
+        """Release all clients before the process ends; safe in a signal handler."""
         self._is_closed = True
 
     async def until_final(self, job_id: str, seconds: float) -> None:
-        """Return when the job is final, when the time is over, or when the process ends."""
+        """Return when the job is final, the time is over, or the process ends."""
         woken = asyncio.Event()
         self._waiting[job_id].add(woken)
         if not self.is_polling:
@@ -66,7 +66,7 @@ class Waiting:
             if self._is_closed:
                 self._wake(ids)
                 return
-            # While the database is down nobody is woken; each waits its time and asks again.
+            # While the database is down nobody is woken; clients time out and ask again.
             started = time.perf_counter()
             finished = await asyncio.to_thread(self._ask, ids)
             taken = time.perf_counter() - started
@@ -86,5 +86,5 @@ class Waiting:
         try:
             return self._finished(ids)
         except Exception as error:
-            log.warning("waiting_not_asked", error=f"{type(error).__name__}: {error}")
+            log.warning("job_poll_failed", error=f"{type(error).__name__}: {error}")
             return None

@@ -1,4 +1,4 @@
-"""What one user may have at work, and send in a day.
+"""Quotas of a user: jobs in flight and rows per day.
 
 The counts are looked up once a second and user, so a gateway may take a second's jobs too many.
 """
@@ -18,16 +18,16 @@ from shared.db.session import UnitOfWork
 from shared.errors import Limited
 
 DAY = timedelta(days=1)
-#: How old a count may be.
+#: Maximum age of a cached count, in seconds.
 FRESH_SECONDS = 1.0
-#: Users whose counts are remembered.
+#: Users with a cached count.
 MOST_USERS = 10_000
-#: When a full lane of one user is likely to have room again.
+#: Retry-After of a user at the limit of jobs in flight, in seconds.
 IN_FLIGHT_WAIT_SECONDS = 5
 
 
 class Quotas:
-    """Counts a user's jobs and rows."""
+    """Enforces quotas of jobs in flight and rows per day."""
 
     def __init__(self, rates: Rates, settings: RateSettings, unit_of_work: UnitOfWork) -> None:
         self._rates = rates
@@ -38,7 +38,7 @@ class Quotas:
         self._lock = threading.Lock()
 
     def take_job(self, principal: Principal) -> None:
-        """Count a single job that is to come.
+        """Count a single job before it is accepted.
 
         Raises:
             Limited: Too many wait already, or the day's rows are used up.
@@ -55,17 +55,17 @@ class Quotas:
             raise rate_exceeded(quota)
 
     def require_rows(self, principal: Principal) -> None:
-        """Check that some of the day's rows are left. Raises `Limited`, `Unavailable`."""
+        """Check that the daily quota is not used up. Raises `Limited`, `Unavailable`."""
         quota = self._rates.quota(self._rows, principal.id)
         if quota.remaining <= self._count(principal.id)[1]:
             raise rate_exceeded(quota)
 
     def in_flight(self, user_id: str) -> int:
-        """Single jobs of a user that wait for their answer."""
+        """Return the number of unfinished single jobs of a user."""
         return self._count(user_id)[0]
 
     def _count(self, user_id: str) -> tuple[int, int]:
-        """Single jobs in flight, and rows of the catalogs of one day."""
+        """Return the single jobs in flight and the catalog rows of one day."""
         with self._lock:
             known = self._counts.get(user_id)
         if known is None:

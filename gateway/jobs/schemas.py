@@ -1,4 +1,4 @@
-"""Jobs and their answers."""
+"""Response bodies of jobs and their answers."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,7 +9,7 @@ ModelName = Literal["fusion", "text", "image"]
 
 
 class CategoryProbability(BaseModel):
-    """One category an answer considers."""
+    """Category with its probability."""
 
     prdtypecode: int
     category: str
@@ -17,32 +17,34 @@ class CategoryProbability(BaseModel):
 
 
 class ModalityAnswer(BaseModel):
-    """What one modality alone would have said."""
+    """Answer of a single modality."""
 
     prdtypecode: int
     confidence: float
 
 
 class Result(BaseModel):
-    """The answer to a job."""
+    """Answer to a job."""
 
     prdtypecode: int
     category: str
     confidence: float
     top: list[CategoryProbability]
     modalities: dict[str, ModalityAnswer]
-    degraded: str | None = Field(description="Why a modality is missing from the answer.")
+    degraded: str | None = Field(
+        description="Failure code of a modality that is missing from the answer."
+    )
 
 
 class JobError(BaseModel):
-    """Why a job failed."""
+    """Failure of a job."""
 
     code: str
     message: str
 
 
 class JobOut(BaseModel):
-    """A job and, once it is final, its answer."""
+    """Job with its answer or failure once it is final."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,7 +89,7 @@ class JobOut(BaseModel):
 
 
 class JobPage(BaseModel):
-    """Jobs, newest first."""
+    """Page of jobs, newest first."""
 
     items: list[JobOut]
     next_cursor: str | None

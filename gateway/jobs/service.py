@@ -1,4 +1,4 @@
-"""Jobs: taken, listed, cancelled, labelled."""
+"""Jobs: submit, read, list and cancel."""
 
 import hashlib
 from collections import defaultdict
@@ -33,16 +33,15 @@ from shared.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from shared.logs import new_trace_id
 from shared.storage import Storage
 
-#: Folder of the uploaded images in the storage.
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
-#: Jobs in one transaction and in one message of texts; a worker answers all of a message at once.
+#: Maximum jobs per transaction and per text message; a worker answers a message as a whole.
 LARGEST_GROUP = 16
 
 
 @dataclass(frozen=True)
 class Product:
-    """What a client sent to be classified."""
+    """Product submitted for classification."""
 
     designation: str
     description: str
@@ -52,11 +51,11 @@ class Product:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to read."""
+        """True if title or description has visible text."""
         return bool(self.designation.strip() or self.description.strip())
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that the client sent."""
+        """SHA-256 of the submitted content."""
         content = hashlib.sha256()
         fields = (self.designation, self.description, self.model, self.release)
         for field in (*(text.encode() for text in fields), self.image):
@@ -65,7 +64,7 @@ class Product:
 
 
 def require_input(product: Product) -> None:
-    """Check that the model asked for has something to work on. Raises `InvalidInput`."""
+    """Check that the product has input for the requested model. Raises `InvalidInput`."""
     if product.model == "image" and not product.image:
         raise InvalidInput("`model=image` needs an image. Received: none", field=("image",))
     if product.model == "text" and not product.has_text:
@@ -82,7 +81,7 @@ def require_input(product: Product) -> None:
 
 @dataclass(frozen=True)
 class _Submission:
-    """A job that is not yet kept, and under which key."""
+    """Job to be stored, with its idempotency key."""
 
     principal: Principal
     product: Product
@@ -91,7 +90,7 @@ class _Submission:
 
 
 class Jobs:
-    """Takes jobs in; those that come at the same moment share a transaction and their messages."""
+    """Accepts jobs; concurrent submissions share a transaction and messages."""
 
     def __init__(self, unit_of_work: UnitOfWork, storage: Storage, lease_seconds: float) -> None:
         self._unit_of_work = unit_of_work
@@ -108,7 +107,7 @@ class Jobs:
         idempotency_key: str | None = None,
         trace_id: str | None = None,
     ) -> Job:
-        """Keep a job and ask the workers for its scores.
+        """Store a job and request its scores from the workers.
 
         Args:
             principal: Whose job it is.
@@ -133,14 +132,14 @@ class Jobs:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for the transaction that is running."""
+        """Number of jobs waiting for the running transaction."""
         return self._group.waiting
 
     def _keep(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
         try:
             return self._keep_together(submissions)
         except IntegrityError:
-            # One of them has a key that another request used at the same moment.
+            # Another request used the idempotency key of one of them at the same time.
             return [self._keep_alone(submission) for submission in submissions]
 
     def _keep_together(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
@@ -200,7 +199,7 @@ class Jobs:
 
 
 def wanted(job: Job) -> set[Modality]:
-    """The modalities that a job's answer is made from."""
+    """Return the modalities that a job needs."""
     wants = {Modality.TEXT: job.wants_text, Modality.IMAGE: job.wants_image}
     return {modality for modality, is_wanted in wants.items() if is_wanted}
 
@@ -208,12 +207,12 @@ def wanted(job: Job) -> set[Modality]:
 def messages_of(
     jobs: Sequence[Job], modalities: Mapping[str, set[Modality]] | None = None
 ) -> list[WorkMessage]:
-    """The messages that ask for the scores of jobs of one release and lane.
+    """Build the score requests of jobs of one release and lane.
 
     Args:
-        jobs: At least one. Where they have several traces, the first is the message's and the
+        jobs: One or more jobs. With several traces, the first becomes that of the message and the
             others are its links.
-        modalities: By job, what to ask for; all that is wanted where it is not given.
+        modalities: Modalities to request by job; by default all that the job needs.
     """
     asked = modalities or {job.id: wanted(job) for job in jobs}
     first = jobs[0]
@@ -243,7 +242,7 @@ def messages_of(
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
-    """Look a job up. Raises `NotFound`, also for a job of somebody else."""
+    """Return a job. Raises `NotFound`, also for jobs of other users."""
     job = session.get(Job, job_id)
     if job is None or (job.user_id != principal.id and not principal.is_admin):
         raise NotFound(f"No job {job_id!r}")
@@ -258,7 +257,7 @@ def page(
     limit: int,
     catalog_id: str | None = None,
 ) -> tuple[Sequence[Job], str | None]:
-    """One's own jobs, newest first, and the cursor of the next page.
+    """Return a page of the user's jobs, newest first, and the cursor of the next page.
 
     Of a catalog, whose ids begin alike, they come from the last row to the first.
 
@@ -277,7 +276,7 @@ def page(
 
 
 def cancel(session: Session, principal: Principal, job_id: str) -> Job:
-    """Cancel a job; one that is final stays as it is.
+    """Cancel a job; a final job is left unchanged.
 
     Raises:
         NotFound: No such job of this user.
@@ -294,7 +293,7 @@ def cancel(session: Session, principal: Principal, job_id: str) -> Job:
 
 
 def finished(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
-    """Of some job ids, those that are final or gone."""
+    """Return those of some job IDs that are final or deleted."""
     with unit_of_work.reading() as session:
         queued = session.scalars(
             select(Job.id).where(Job.id.in_(ids), Job.status == JobStatus.QUEUED.value)
@@ -307,7 +306,7 @@ def _accounts(session: Session, ids: Collection[str]) -> set[str]:
 
 
 def _values(job: Job) -> dict[str, object]:
-    """The columns that were set; the others have their defaults."""
+    """Return the columns that were set; the others get their defaults."""
     return {name: value for name, value in vars(job).items() if not name.startswith("_")}
 
 
@@ -321,7 +320,7 @@ def _key_values(submission: _Submission) -> dict[str, object]:
 
 
 def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
-    """Jobs that may share a message: of one release; those with images are slow and go alone."""
+    """Group jobs for messages: by release, with one job per message if it has an image."""
     by_release: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         if job.wants_image:

@@ -1,4 +1,4 @@
-"""Messages that were given up: listed, replayed, thrown away."""
+"""Dead letters: list, replay and discard."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from shared.errors import Conflict, NotFound
 
 @dataclass(frozen=True)
 class Reference:
-    """What a dead letter is about; nothing, if this version cannot read it.
+    """Jobs and catalog of a dead letter; empty if this version cannot read it.
 
     Attributes:
-        catalog_id: Whose rows its jobs are; `None` for single jobs, and for jobs that are gone.
+        catalog_id: Catalog of its jobs; `None` for single jobs and for deleted jobs.
     """
 
     job_ids: tuple[str, ...]
@@ -40,7 +40,7 @@ class Reference:
 def page(
     session: Session, cursor: str | None, limit: int, topic: str | None = None
 ) -> tuple[Sequence[DeadLetter], str | None]:
-    """Dead letters, of one topic or all, newest first, and the cursor of the next page.
+    """Return a page of dead letters, newest first, and the cursor of the next page.
 
     Raises:
         InvalidInput: The cursor is not one that a page gave.
@@ -52,7 +52,7 @@ def page(
 
 
 def find(session: Session, letter_id: str) -> DeadLetter:
-    """Look a dead letter up. Raises `NotFound`."""
+    """Return a dead letter. Raises `NotFound`."""
     letter = session.get(DeadLetter, letter_id)
     if letter is None:
         raise NotFound(f"No dead letter {letter_id!r}")
@@ -60,9 +60,9 @@ def find(session: Session, letter_id: str) -> DeadLetter:
 
 
 def references(session: Session, letters: Sequence[DeadLetter]) -> Iterator[Reference]:
-    """What dead letters are about, in their order."""
+    """Return the subjects of dead letters, in order."""
     messages = [_message_of(letter) for letter in letters]
-    # A message is of one catalog or of none, so its first job tells.
+    # All jobs of a message belong to one catalog or to none, so the first job decides.
     firsts = [ids[0] for ids in map(_job_ids, messages) if ids]
     query = select(Job.id, Job.catalog_id).where(Job.id.in_(firsts))
     catalogs = {row.id: row.catalog_id for row in session.execute(query)}
@@ -77,13 +77,13 @@ def references(session: Session, letters: Sequence[DeadLetter]) -> Iterator[Refe
 
 
 def statuses(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """How many of some jobs stand how; those that are gone are not counted."""
+    """Count jobs by status; deleted jobs are not counted."""
     query = select(Job.status, func.count().label("jobs")).where(Job.id.in_(job_ids))
     return {row.status: row.jobs for row in session.execute(query.group_by(Job.status))}
 
 
 def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
-    """Send a dead letter again; its failed jobs are queued once more, with a new lease.
+    """Replay a dead letter; its failed jobs are queued again with a new lease.
 
     Raises:
         NotFound: No such dead letter.
@@ -92,7 +92,7 @@ def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
     letter = find(work.session, letter_id)
     message = _message_of(letter)
     if message is None:
-        raise Conflict(f"{_why_unreadable(letter)}, so it cannot be sent again, only discarded")
+        raise Conflict(f"{_why_unreadable(letter)}, so it cannot be replayed, only discarded")
     failed = _failed_jobs(work.session, message)
     if isinstance(message, ScoreText | ScoreImage):
         modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
@@ -101,14 +101,14 @@ def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
     for job in failed:
         job.status, job.attempts = JobStatus.QUEUED.value, 0
         job.finished_at = job.error_code = job.error_message = None
-        # Without a new lease the sweeper would take the message for lost before it is sent.
+        # Without a new lease the scheduler would requeue the jobs before the message is sent.
         job.published_at, job.leased_until = now(), until
     work.session.delete(letter)
     work.publish(message)
 
 
 def discard(session: Session, letter_id: str) -> None:
-    """Throw a dead letter away. Raises `NotFound`."""
+    """Discard a dead letter. Raises `NotFound`."""
     session.delete(find(session, letter_id))
 
 
@@ -122,7 +122,7 @@ def _failed_jobs(session: Session, message: Message) -> Sequence[Job]:
 
 
 def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) -> None:
-    # Only of jobs that run again: the answer of a degraded job keeps the reason.
+    # Only of queued jobs: the answer of a degraded job keeps its reason.
     session.execute(
         delete(Score).where(
             Score.job_id.in_([job.id for job in jobs]),
@@ -133,7 +133,7 @@ def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) 
 
 
 def _message_of(letter: DeadLetter) -> Message | None:
-    """Read a letter; another version may have sent what this one cannot."""
+    """Parse a dead letter; `None` for messages of another version."""
     try:
         return TOPICS[letter.topic].model_validate(letter.payload)
     except (KeyError, ValidationError):
@@ -142,8 +142,8 @@ def _message_of(letter: DeadLetter) -> Message | None:
 
 def _why_unreadable(letter: DeadLetter) -> str:
     if letter.topic not in TOPICS:
-        return f"This version knows no messages of the topic {letter.topic!r}"
-    return f"Its content is not what this version expects of the topic {letter.topic!r}"
+        return f"This version has no message type {letter.topic!r}"
+    return f"Its content is not a valid {letter.topic!r} message of this version"
 
 
 def _job_ids(message: Message | None) -> tuple[str, ...]:

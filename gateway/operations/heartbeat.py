@@ -1,4 +1,4 @@
-"""Shows that a process goes on: it touches a file, whose age a health check looks at.
+"""Heartbeat of a process: a file whose age a health check reads.
 
 Its figures would not show it: they are served by a thread of their own, also while all else hangs.
 """
@@ -13,18 +13,18 @@ from shared.errors import Unavailable
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Touches a file, if there is one to touch (`RAYON_BROKER_BEAT_FILE`)."""
+    """Touches the file of `RAYON_BROKER_BEAT_FILE`, if set."""
 
     file: Path | None
 
     def beat(self) -> None:
-        """Say that all goes on."""
+        """Touch the file."""
         if self.file is not None:
             self.file.touch()
 
     @contextmanager
     def after(self) -> Iterator[None]:
-        """Beat when something has ended; not if it failed by a fault of ours.
+        """Beat after the block; not if it fails with an unexpected exception.
 
         A part that does not answer is no reason to start this process anew.
         """

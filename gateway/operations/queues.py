@@ -1,4 +1,4 @@
-"""What waits, what runs, and who works."""
+"""Depths of queues, unfinished jobs and workers."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,11 @@ from shared.db.models import Catalog, Job, JobStatus, now
 
 
 def overview(broker: Broker, session: Session) -> QueueList:
-    """Look at every queue, all at one moment. Raises `Unavailable` when Redis does not answer."""
+    """Return the depths of all queues at one moment.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
     depths = broker.depths(all_queues())
     workers = broker.workers()
     jobs = _jobs_queued(session)
@@ -30,7 +34,7 @@ def overview(broker: Broker, session: Session) -> QueueList:
 
 
 def record_depths(broker: Broker) -> None:
-    """Put the depths into the metrics. Raises `Unavailable` when Redis does not answer."""
+    """Export the depths as metrics. Raises `Unavailable` if Redis does not answer."""
     for queue, depth in broker.depths(all_queues()).items():
         metrics.queue_messages.labels(queue, "waiting").set(depth.waiting)
         metrics.queue_messages.labels(queue, "running").set(depth.running)
@@ -75,7 +79,7 @@ def _is_proven(worker: Worker) -> bool:
 
 
 def _jobs_queued(session: Session) -> list[JobsQueued]:
-    """What the database says, whose word counts."""
+    """Unfinished jobs and rows according to the database, the source of truth."""
     query = (
         select(Job.lane, func.count(), func.min(Job.created_at))
         .where(Job.status == JobStatus.QUEUED.value)

@@ -1,4 +1,4 @@
-"""Whether the gateway can do its work."""
+"""Readiness checks of the gateway."""
 
 from alembic.runtime.migration import MigrationContext
 
@@ -13,9 +13,9 @@ from shared.errors import Unavailable
 
 
 def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
-    """Check what a job needs: the tables and a release.
+    """Check the requirements of a job: migrated tables and a champion.
 
-    Queue and workers are told of too, but without them jobs are still taken and answered later.
+    Queue and workers are reported too, but without them jobs are still accepted and answered later.
     """
     checks = {"database": _database(unit_of_work), "release": _release(champion)}
     is_ready = all(check == "ok" for check in checks.values())
@@ -30,7 +30,7 @@ def _database(unit_of_work: UnitOfWork) -> str:
             found = MigrationContext.configure(session.connection()).get_current_revision()
     except Unavailable as error:
         return error.detail
-    # What is not known here comes from a newer version that is being rolled out beside this one.
+    # An unknown migration comes from a newer version that is being rolled out.
     newest, *earlier = revisions()
     if found is None or found in earlier:
         return f"expected migration {newest}, found {found}"
@@ -46,7 +46,7 @@ def _release(champion: ChampionWatch) -> str:
 
 
 def _workers(broker: Broker, champion: ChampionWatch) -> str:
-    """Whether each interactive lane has a worker, with the models of the champion where needed."""
+    """Check that each interactive lane has a worker with the models of the champion."""
     try:
         release, workers = champion.current(), broker.workers()
     except Unavailable as error:

@@ -1,4 +1,4 @@
-"""Finds unfinished jobs whose messages were lost, and sends them again.
+"""Requeue unfinished jobs whose messages were lost.
 
 A message may be lost between commit and publish, in Redis, or with a worker that was killed. The
 database is the truth: a job that is queued past its lease is looked at. It counts as lost only if
@@ -24,20 +24,21 @@ from shared.db.session import UnitOfWork, Work
 
 log = structlog.get_logger(__name__)
 
-#: Jobs looked at in one transaction.
+#: Jobs per transaction.
 BATCH = 1_000
-#: Jobs in one message.
+#: Jobs per message.
 SLICE = 16
-#: An idempotency key is remembered for this long.
+#: Lifetime of an idempotency key.
 KEY_LIFETIME = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class Sweeper:
-    """Sends again what was lost.
+    """Requeues jobs whose messages were lost.
 
     Attributes:
-        depth: Looks at one queue. Raises `Unavailable` when Redis is down; then nothing is swept.
+        depth: Returns the depth of a queue. Raises `Unavailable` if Redis does not answer; then
+            nothing is requeued.
     """
 
     unit_of_work: UnitOfWork
@@ -45,7 +46,7 @@ class Sweeper:
     settings: SweepSettings
 
     def sweep(self) -> int:
-        """Look at jobs past their lease once; returns how many were sent again.
+        """Requeue the jobs with an expired lease; return their number.
 
         Raises:
             Unavailable: The database or the queue does not answer; nothing was changed.
@@ -95,7 +96,7 @@ class Sweeper:
 
 
 def delete_old_keys(session: Session) -> None:
-    """Forget idempotency keys past their lifetime."""
+    """Delete expired idempotency keys."""
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEY_LIFETIME))
 
 
@@ -110,7 +111,7 @@ def _overdue(session: Session) -> Sequence[Job]:
 
 
 def _missing(session: Session, jobs: Sequence[Job]) -> dict[str, set[Modality]]:
-    """By job, the modalities that are wanted and not yet scored."""
+    """Return the wanted and unscored modalities by job."""
     missing = {job.id: wanted(job) for job in jobs}
     scored = select(Score.job_id, Score.modality).where(Score.job_id.in_(missing))
     for job_id, modality in session.execute(scored):
@@ -126,7 +127,7 @@ def _is_lost(job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float
 
 
 def _still_waits(published_at: datetime, head: float | None) -> bool:
-    """Whether a queue with this head may still hold a message sent then: first in, first out."""
+    """Return True if a queue with this head may still hold a message sent then (FIFO)."""
     return head is not None and head <= published_at.timestamp() + 1.0
 
 

@@ -1,4 +1,4 @@
-"""What is old goes: texts, images and scores of jobs, files of catalogs, parked messages.
+"""Delete expired data: texts, images and scores of jobs, catalog files, dead letters.
 
 Labelled jobs stay until a version of a dataset has taken them in. An image that is sent again is
 as new as on its first day (`Storage.put`), so nobody has to ask which jobs share it. Rows go some
@@ -36,32 +36,32 @@ from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)
 
-#: When labels were taken in, where none ever were.
+#: Import time of labels if none were ever imported.
 NEVER = datetime.min.replace(tzinfo=UTC)
-#: The session holds no rows that would have to be told.
+#: Bulk statements; the session holds no objects to synchronise.
 _BLIND = {"synchronize_session": False}
-#: What was not written to for so long is written by nobody any more.
+#: Age after which a partial file counts as abandoned.
 ABANDONED = timedelta(days=1)
 IS_FINAL = Job.status != JobStatus.QUEUED.value
 
 
 @dataclass
 class Retention:
-    """Removes what is older than the settings allow.
+    """Deletes data older than the settings allow.
 
     Attributes:
-        stopping: Set when the service is to end; a run ends after the batch it is at.
+        stopping: Set when the service stops; a run ends after its current batch.
     """
 
     unit_of_work: UnitOfWork
     storage: Storage
     settings: RetentionSettings
     stopping: Event = field(default_factory=Event)
-    #: Rows of earlier jobs stay and need not be looked at again by this process.
+    #: Jobs before this time were handled by this process and keep their rows.
     _seen_until: str = ""
 
     def clean(self) -> None:
-        """Remove what is too old now.
+        """Delete everything that has expired.
 
         Raises:
             Unavailable: Database or storage do not answer; what is left goes next time.
@@ -73,7 +73,7 @@ class Retention:
             removed["catalogs"] = self._clean_catalogs(before)
             removed["dead_letters"] = self._clean_dead_letters(before)
         if days := self._image_days:
-            # An image may have been used once more without being stored again.
+            # An image may have been reused without being stored again.
             removed["images"] = self._clean_images(
                 now() - timedelta(days=days, seconds=FRESH_SECONDS)
             )
@@ -92,7 +92,7 @@ class Retention:
         count = 0
         for condition, seen_until in (
             (Job.label.is_(None), self._seen_until),
-            # They may have been labelled long after they were first seen here.
+            # Jobs may be labelled long after the first run that saw them.
             (Job.labelled_at < taken_in, ""),
         ):
             for ids in self._old(before, condition, seen_until):
@@ -103,7 +103,7 @@ class Retention:
     def _old(
         self, before: datetime, condition: ColumnElement[bool], seen_until: str
     ) -> Iterator[Sequence[str]]:
-        """Ids of jobs that are final, too old, and still have what is to go."""
+        """Return the IDs of expired final jobs with data left to delete."""
         query = select(Job.id).where(IS_FINAL, condition, Job.id < first_id_of(before))
         if self.settings.keep_results:
             query = query.where(HAS_PRODUCT)
@@ -119,7 +119,7 @@ class Retention:
             self.stopping.wait(self.settings.pause_seconds)
 
     def _forget(self, ids: Sequence[str]) -> int:
-        # A row of a catalog may have been asked for again since.
+        # A row of a catalog may have been retried since.
         which = Job.id.in_(ids), IS_FINAL
         with self.unit_of_work() as work:
             final = work.session.scalars(select(Job.id).where(*which).with_for_update()).all()
@@ -130,7 +130,7 @@ class Retention:
         return len(final)
 
     def _clean_catalogs(self, before: datetime) -> int:
-        """Remove the files of old catalogs, and of such that have no row."""
+        """Delete the files of expired catalogs and of catalogs without a row."""
         first = first_id_of(before)
         folders = {uri.rpartition("/")[2]: uri for uri in self.storage.folders(CATALOGS)}
         old = [id_ for id_ in folders if id_ < first]
@@ -174,10 +174,10 @@ class Retention:
 
 
 def _empty(session: Session, ids: Sequence[str]) -> None:
-    """Leave of jobs their answers and labels."""
+    """Clear jobs except for their answers and labels."""
     session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BLIND)
     unlabelled = select(Job.id).where(Job.id.in_(ids), Job.label.is_(None))
-    # Nobody can look at them any more.
+    # Reviews of deleted products cannot be answered.
     session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BLIND)
     session.execute(
         update(Job).where(Job.id.in_(ids)).values(designation="", description="", image_uri=None),
@@ -186,7 +186,7 @@ def _empty(session: Session, ids: Sequence[str]) -> None:
 
 
 def _labels_taken_in(session: Session) -> datetime:
-    """Labels that were given before this moment are in a version of a dataset."""
+    """Return the time up to which labels are part of a dataset version."""
     versions = session.execute(
         select(DatasetVersion.created_at, DatasetVersion.asked).where(
             DatasetVersion.status == DatasetStatus.READY.value
@@ -196,7 +196,7 @@ def _labels_taken_in(session: Session) -> datetime:
 
 
 def _images_needed(session: Session) -> set[str]:
-    """Images of jobs that wait for an answer, or to be taken in by a dataset."""
+    """Return the images of unfinished jobs and of labelled jobs not yet in a dataset."""
     query = select(Job.image_uri).where(
         Job.image_uri.is_not(None),
         or_(

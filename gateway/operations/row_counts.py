@@ -1,4 +1,4 @@
-"""Counts what the database holds and who works, by the clock, for the metrics."""
+"""Periodic counts of rows and workers for the metrics."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,9 +22,9 @@ class Census:
     """Counts rows and workers.
 
     Args:
-        unit_of_work: Only read.
-        broker: Knows the workers.
-        storage: Whose room is told.
+        unit_of_work: Database, only read.
+        broker: Source of the worker announcements.
+        storage: Storage whose free space is reported.
     """
 
     def __init__(self, unit_of_work: UnitOfWork, broker: Broker, storage: Storage) -> None:
@@ -33,13 +33,13 @@ class Census:
         self._storage = storage
 
     def count_unfinished(self) -> None:
-        """Count what changes from one second to the next. Raises `Unavailable`."""
+        """Count fast-changing rows. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             _count_queued(session)
             _count_dead_letters(session)
 
     def count_all(self) -> None:
-        """Count every job and catalog, which takes a moment. Raises `Unavailable`."""
+        """Count all jobs and catalogs, a slower query. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             jobs = {status.value: 0 for status in JobStatus} | _by_status(session, Job)
             catalogs = {status.value: 0 for status in CatalogStatus} | _by_status(session, Catalog)
@@ -47,12 +47,12 @@ class Census:
         metrics.show(metrics.catalogs, {(status,): count for status, count in catalogs.items()})
 
     def count_workers(self) -> None:
-        """Count who consumes each queue. Raises `Unavailable`."""
+        """Count the consumers of each queue. Raises `Unavailable`."""
         consumed = Counter(queue for one in self._broker.workers() for queue in one.queues)
         metrics.show(metrics.workers, {(queue,): consumed[queue] for queue in all_queues()})
 
     def probe(self) -> None:
-        """Ask everything that Rayon stands on whether it answers."""
+        """Probe every dependency of Rayon."""
         _probe("database", self._look_at_database)
         _probe("queue", self._look_at_queue)
         _probe("storage", self._look_at_storage)

@@ -9,18 +9,22 @@ from shared.contracts import Lane
 
 
 class QueueTotals(BaseModel):
-    """All queues together, counted in messages; each is either waiting or running."""
+    """Messages of all queues; each message is either waiting or running."""
 
-    waiting: int = Field(description="Nobody has them yet.")
-    running: int = Field(description="A worker has them, and has not acknowledged them.")
-    oldest_seconds: float | None = Field(description="Since the longest waiting one was sent.")
-    messages_per_second: float = Field(description="Handled by all workers, over a minute.")
-    workers: int = Field(description="That announced themselves within the last seconds.")
-    workers_proven: int = Field(description="Of these, the ones that are proven to consume.")
+    waiting: int = Field(description="Messages that no worker has taken.")
+    running: int = Field(description="Messages taken by a worker and not yet acknowledged.")
+    oldest_seconds: float | None = Field(
+        description="Age of the oldest waiting message, in seconds."
+    )
+    messages_per_second: float = Field(
+        description="Throughput of all workers, averaged over a minute."
+    )
+    workers: int = Field(description="Workers announced within the last seconds.")
+    workers_proven: int = Field(description="Announced workers that are proven to consume.")
 
 
 class QueueOut(QueueTotals):
-    """One queue."""
+    """Depth and workers of a queue."""
 
     queue: str
     station: str
@@ -36,7 +40,7 @@ class JobsQueued(BaseModel):
 
 
 class WorkerOut(BaseModel):
-    """A worker that announced itself within the last seconds."""
+    """Worker announced within the last seconds."""
 
     name: str
     queues: list[str]
@@ -45,26 +49,26 @@ class WorkerOut(BaseModel):
     handled: int
     seconds_since_consumed: float | None
     seconds_since_asked: float | None = Field(
-        description="Since the queue last answered it what there is to do."
+        description="Seconds since the queue last responded to its poll."
     )
     state: Literal["working", "ready", "deaf"] = Field(
-        description="`deaf`: it announces itself, has nothing to do, and does not ask for work."
+        description="`deaf`: announced and idle, but not consuming."
     )
 
 
 class QueueList(BaseModel):
-    """What waits, what runs, who works; all messages counted at one moment."""
+    """Queues, workers and unfinished jobs; all messages counted at one moment."""
 
     items: list[QueueOut]
     totals: QueueTotals
     jobs_queued: int = Field(description="Unfinished jobs, counted in the database.")
-    jobs: list[JobsQueued] = Field(description="The same by lane.")
-    rows_to_feed: int = Field(description="Rows of catalogs that are no jobs yet.")
+    jobs: list[JobsQueued] = Field(description="Unfinished jobs by lane.")
+    rows_to_feed: int = Field(description="Rows of catalogs that are not jobs yet.")
     workers: list[WorkerOut]
 
 
 class DeadLetterOut(BaseModel):
-    """A message that was given up, and what it was about."""
+    """Parked message with its jobs and catalog."""
 
     id: str
     topic: str
@@ -79,9 +83,9 @@ class DeadLetterOut(BaseModel):
 
 
 class DeadLetterReport(DeadLetterOut):
-    """The same, and what became of its jobs."""
+    """Dead letter with the current states of its jobs."""
 
-    jobs: dict[str, int] = Field(description="How many stand how; replay queues the failed ones.")
+    jobs: dict[str, int] = Field(description="Jobs by status; a replay queues the failed ones.")
 
 
 class DeadLetterList(BaseModel):

@@ -1,4 +1,4 @@
-"""Which release new jobs get: the champion, once the workers have it."""
+"""Selection of the release for new jobs: the champion, once the workers have loaded it."""
 
 import threading
 import time
@@ -17,12 +17,12 @@ from shared.settings import ReleaseSettings
 
 log = structlog.get_logger(__name__)
 
-#: Workers of these stations load models.
+#: Stations whose workers load models.
 STATIONS = ("text.", "image.")
 
 
 class ChampionWatch:
-    """Follows the registry's champion.
+    """Follows the champion of the registry.
 
     A new champion is given to jobs only when every worker announced it as loaded, so that nobody
     waits for a model to load; or after a grace time, should a worker never get there.
@@ -43,21 +43,21 @@ class ChampionWatch:
         self._seen: tuple[str, float] | None = None
 
     def current(self) -> str:
-        """Version for a new job. Raises `Unavailable` before there is one."""
+        """Return the version for a new job. Raises `Unavailable` before the first promotion."""
         if self._current is None:
             raise Unavailable("No release has been promoted yet")
         return self._current
 
     def start(self) -> None:
-        """Follow in a thread until the process ends."""
+        """Follow the champion in a thread until the process ends."""
         threading.Thread(target=self._follow, name="champion", daemon=True).start()
 
     def look(self) -> None:
-        """Look once. Raises `Unavailable`."""
+        """Check for a new champion once. Raises `Unavailable`."""
         try:
             champion = self._registry.champion()
         except Unavailable:
-            # The ledger knows as well who serves; with it a restart needs no registry.
+            # The promotion ledger also names the champion, so a restart needs no registry.
             champion = self._current or self._last_promoted()
         if champion is None or champion == self._current:
             return

@@ -1,4 +1,4 @@
-"""Datasets: taken in here, checked and kept by the trainer."""
+"""Datasets: uploaded here, validated and stored by the trainer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from shared.storage import Storage
 
 log = structlog.get_logger(__name__)
 
-#: What may be sent, and what the file is called until it is checked.
+#: Uploaded parts and their file names until validation.
 FILES = {
     "products": "products.csv",
     "labels": "labels.csv",
@@ -33,12 +33,12 @@ _UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
 
 @dataclass(frozen=True)
 class Change:
-    """What a new version is made from.
+    """Content of a new version.
 
     Attributes:
-        files: By their names in `FILES`; read once, from where they stand.
-        remove: Ids of rows of the version before that the new one is without.
-        corrected: Whether the labels that people gave to jobs come in.
+        files: Files by their names in `FILES`, each read once from its position.
+        remove: IDs of rows of the previous version to leave out.
+        corrected: True to add labelled jobs.
     """
 
     files: Mapping[str, BinaryIO]
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Datasets:
-    """Takes datasets in, shows and removes them."""
+    """Accepts, shows and deletes datasets."""
 
     unit_of_work: UnitOfWork
     storage: Storage
@@ -56,7 +56,7 @@ class Datasets:
     def create(
         self, principal: Principal, name: str, change: Change, origin: Origin
     ) -> DatasetVersion:
-        """Take the first version of a dataset in; it is checked later.
+        """Accept the first version of a dataset; the trainer validates it later.
 
         Raises:
             InvalidInput: Not a name, or there are no products.
@@ -71,7 +71,7 @@ class Datasets:
     def add(
         self, principal: Principal, name: str, change: Change, origin: Origin
     ) -> DatasetVersion:
-        """Make a new version from the newest that is ready; that one stays as it is.
+        """Create a version from the latest ready one, which stays unchanged.
 
         Raises:
             InvalidInput: Nothing is to be changed.
@@ -87,7 +87,7 @@ class Datasets:
         return self._take(principal, name, change, origin, is_first=False)
 
     def delete(self, principal: Principal, name: str, origin: Origin) -> None:
-        """Remove a dataset with all versions.
+        """Delete a dataset with all its versions.
 
         Raises:
             NotFound: No such dataset.
@@ -110,7 +110,8 @@ class Datasets:
             audit_log.record(
                 work.session, origin, "dataset.delete", actor=principal.username, target=name
             )
-        # Files without rows would stay for ever; rows without files can be asked for again.
+        # Files before rows: files without rows would stay forever, but rows without files can be
+        # deleted again.
         self.storage.remove_folder(folder_of(name))
         with self.unit_of_work() as work:
             for version in _locked(work.session, name):
@@ -120,7 +121,7 @@ class Datasets:
         self, principal: Principal, name: str, change: Change, origin: Origin, *, is_first: bool
     ) -> DatasetVersion:
         with self.unit_of_work.reading() as session:
-            # Before gigabytes are stored for nothing.
+            # Checked before gigabytes are stored in vain.
             _next(_of(session, name), name, is_first)
         id_ = new_id()
         try:
@@ -177,7 +178,7 @@ class Datasets:
 
 
 def find(session: Session, name: str) -> Sequence[DatasetVersion]:
-    """All versions of a dataset, newest first. Raises `NotFound`."""
+    """Return all versions of a dataset, newest first. Raises `NotFound`."""
     versions = _of(session, name)
     if not versions:
         raise NotFound(f"No dataset {name!r}")
@@ -185,14 +186,14 @@ def find(session: Session, name: str) -> Sequence[DatasetVersion]:
 
 
 def all_by_name(session: Session) -> list[tuple[str, list[DatasetVersion]]]:
-    """All datasets by name, each with its versions, newest first."""
+    """Return all datasets by name, each with its versions, newest first."""
     query = select(DatasetVersion).order_by(DatasetVersion.name, DatasetVersion.version.desc())
     found = session.scalars(query)
     return [(name, list(group)) for name, group in groupby(found, lambda one: one.name)]
 
 
 def _next(versions: Sequence[DatasetVersion], name: str, is_first: bool) -> tuple[int, int | None]:
-    """Number of the next version, and of the one that it is made from."""
+    """Return the number of the next version and of its base."""
     states = {one.status for one in versions}
     ready = [one.version for one in versions if one.status == DatasetStatus.READY.value]
     if DatasetStatus.DELETING.value in states:

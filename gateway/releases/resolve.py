@@ -1,4 +1,4 @@
-"""Releases as clients name them."""
+"""Resolution of the `release` of a request."""
 
 from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
@@ -7,7 +7,7 @@ from shared.inference.releases.registry import CHAMPION
 
 
 def resolve(champion: ChampionWatch, releases: ReleaseFinder, name: str) -> str:
-    """The version that a client's `release` means.
+    """Return the version that a `release` parameter refers to.
 
     Raises:
         InvalidInput: No release has this version or alias.

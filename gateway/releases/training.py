@@ -1,4 +1,4 @@
-"""Training runs: asked for here, worked off by the trainer."""
+"""Training runs: requested here, executed by the trainer."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ from shared.errors import NotFound
 def request(
     work: Work, principal: Principal, *, reason: str, dataset: str | None, trace_id: str
 ) -> TrainingRun:
-    """Write a run down and tell the trainer once it is committed.
+    """Store a run and notify the trainer after the commit.
 
     Raises:
         InvalidInput: There is no such dataset.
     """
     if dataset is not None:
-        # Written with its version: what comes to the dataset later is not in this run.
+        # Stored with its version: later versions of the dataset do not affect this run.
         dataset = resolve(work.session, dataset).reference
     run = TrainingRun(id=new_id(), requested_by=principal.username, reason=reason, dataset=dataset)
     work.session.add(run)
@@ -36,7 +36,7 @@ def request(
 
 
 def cancel(session: Session, run_id: str) -> TrainingRun:
-    """End a queued run at once, ask the trainer to end a running one; one that ended stays so.
+    """Cancel a queued run at once and request the end of a running one.
 
     Raises:
         NotFound: No such run.
@@ -47,7 +47,7 @@ def cancel(session: Session, run_id: str) -> TrainingRun:
         "message": "Cancelled before it began",
         "finished_at": now(),
     }
-    # Conditional, for the trainer may claim the run, or end it, in this moment.
+    # Conditional, since the trainer may claim or end the run at the same time.
     for changes, condition in (
         (ended, TrainingRun.status == TrainingStatus.QUEUED.value),
         (
@@ -67,7 +67,7 @@ def cancel(session: Session, run_id: str) -> TrainingRun:
 
 
 def find(session: Session, run_id: str) -> TrainingRun:
-    """Look a run up. Raises `NotFound`."""
+    """Return a run. Raises `NotFound`."""
     run = session.get(TrainingRun, run_id)
     if run is None:
         raise NotFound(f"No training run {run_id!r}")
@@ -75,5 +75,5 @@ def find(session: Session, run_id: str) -> TrainingRun:
 
 
 def newest(session: Session, limit: int) -> Sequence[TrainingRun]:
-    """Runs, newest first."""
+    """Return runs, newest first."""
     return session.scalars(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(limit)).all()

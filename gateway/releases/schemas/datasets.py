@@ -1,4 +1,4 @@
-"""Datasets and their versions."""
+"""Response bodies of datasets and their versions."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 
 class DatasetVersionOut(BaseModel):
-    """One version of a dataset; once it is ready it never changes."""
+    """Version of a dataset; immutable once it is ready."""
 
     version: int
     status: Literal["checking", "ready", "failed", "deleting"]
@@ -17,32 +17,32 @@ class DatasetVersionOut(BaseModel):
     rows: int | None
     classes: int | None
     pictures: int | None = Field(validation_alias="images")
-    fingerprint: str | None = Field(description="SHA-256: equal for equal content.")
-    message: str | None = Field(description="Why it failed, or cannot be checked just now.")
+    fingerprint: str | None = Field(description="SHA-256 of the content.")
+    message: str | None = Field(description="Reason of a failed or delayed validation.")
 
 
 class DatasetVersionReport(DatasetVersionOut):
-    """A version, what it was made from, and what is wrong with it."""
+    """Version with its base, uploaded parts and validation report."""
 
     asked: dict[str, Any]
     report: dict[str, Any] | None
 
 
 class DatasetOut(BaseModel):
-    """A dataset and its versions, newest first."""
+    """Dataset with its versions, newest first."""
 
     name: str
     versions: list[DatasetVersionOut]
 
 
 class DatasetReportOut(BaseModel):
-    """A dataset and its versions, newest first, with their reports."""
+    """Dataset with its versions, newest first, and their reports."""
 
     name: str
     versions: list[DatasetVersionReport]
 
 
 class DatasetList(BaseModel):
-    """Datasets in the order of their names."""
+    """Datasets, ordered by name."""
 
     items: list[DatasetOut]

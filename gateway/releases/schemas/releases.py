@@ -1,4 +1,4 @@
-"""Releases, what they can predict, and who promoted which."""
+"""Bodies of releases, categories and the promotion ledger."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,32 +9,32 @@ from gateway.web.schemas import Body
 
 
 class CategoryOut(BaseModel):
-    """A category that can be predicted."""
+    """Category that the release can predict."""
 
     prdtypecode: int
     category: str
 
 
 class CategoryList(BaseModel):
-    """What a release can predict."""
+    """Categories of a release."""
 
     release: str
     items: list[CategoryOut]
 
 
 class ReleaseOut(BaseModel):
-    """One release of the models."""
+    """Release of the models."""
 
     version: str
     aliases: list[str]
     created_at: datetime
     description: str
     figures: dict[str, float]
-    rejected: str | None = Field(description="Why it may never serve.")
+    rejected: str | None = Field(description="Reason why it may never serve.")
 
 
 class PromotionOut(BaseModel):
-    """One line of the ledger."""
+    """Entry of the promotion ledger."""
 
     promoted_at: datetime
     version: str
@@ -45,13 +45,13 @@ class PromotionOut(BaseModel):
 
 
 class ReleaseList(BaseModel):
-    """Releases, newest first, and who promoted which, when and why."""
+    """Releases, newest first, and the promotion ledger."""
 
     items: list[ReleaseOut]
     ledger: list[PromotionOut]
 
 
 class PromoteRequest(Body):
-    """Why a person decides."""
+    """Reason of a decision."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]

@@ -1,4 +1,4 @@
-"""Training runs."""
+"""Bodies of training runs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,17 +9,17 @@ from gateway.web.schemas import Body
 
 
 class TrainingRequest(Body):
-    """Why a new release is wanted, and from what."""
+    """Request for a training run."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     dataset: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         default=None,
-        description="`name` or `name@version` of a stored dataset; else the trainer's own folder.",
+        description="`name` or `name@version` of a stored dataset; default: the trainer's folder.",
     )
 
 
 class TrainingRunOut(BaseModel):
-    """A request for training and how it goes."""
+    """Training run with its progress."""
 
     id: str
     status: Literal["queued", "running", "finished", "failed", "cancelled"]
@@ -30,13 +30,15 @@ class TrainingRunOut(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
-    attempts: int = Field(description="How often a trainer began with it.")
-    step: str | None = Field(description="What is being done, or was last.")
-    progress: dict[str, Any] | None = Field(description="`step`, `done`, `of` and `at`.")
-    version: str | None = Field(description="The release that came of it.")
-    verdict: dict[str, Any] | None = Field(description="How it compares with the champion.")
+    attempts: int = Field(description="Number of times a trainer has started it.")
+    step: str | None = Field(description="Current or last step.")
+    progress: dict[str, Any] | None = Field(
+        description="Object with `step`, `done`, `of` and `at`."
+    )
+    version: str | None = Field(description="Version of the resulting release.")
+    verdict: dict[str, Any] | None = Field(description="Comparison with the champion.")
     message: str | None
-    log_tail: str | None = Field(description="The last lines that the training said.")
+    log_tail: str | None = Field(description="Last lines of the training log.")
 
 
 class TrainingRunList(BaseModel):

@@ -236,8 +236,8 @@ def test_dead_letter_says_which_jobs_of_which_catalog_it_is_about(
 @pytest.mark.parametrize(
     ("topic", "why"),
     [
-        ("score_sound", "This version knows no messages of the topic 'score_sound'"),
-        ("score_text", "Its content is not what this version expects of the topic 'score_text'"),
+        ("score_sound", "This version has no message type 'score_sound'"),
+        ("score_text", "Its content is not a valid 'score_text' message of this version"),
     ],
 )
 def test_dead_letter_that_nobody_can_read_is_shown_beside_others_and_discarded(
@@ -256,7 +256,7 @@ def test_dead_letter_that_nobody_can_read_is_shown_beside_others_and_discarded(
     refused = api.client.post(f"{path}/replay", headers=operator)
     assert (refused.status_code, refused.json()["detail"]) == (
         409,
-        f"{why}, so it cannot be sent again, only discarded",
+        f"{why}, so it cannot be replayed, only discarded",
     )
     assert api.broker.messages == []
     assert api.client.delete(path, headers=operator).status_code == 204
