@@ -1,4 +1,4 @@
-"""What all tests share: markers from the path, and the servers."""
+"""Shared by all tests: markers from the path, a clean environment, and servers."""
 
 import os
 from pathlib import Path

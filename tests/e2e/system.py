@@ -41,7 +41,7 @@ class System:
 
     @property
     def output(self) -> str:
-        """What the launcher has printed since its last start."""
+        """Output of the launcher since its last start."""
         return self._output.read_text()
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class System:
 
     @property
     def is_running(self) -> bool:
-        """Whether its launcher lives."""
+        """True while the launcher runs."""
         return self._launcher is not None and self._launcher.poll() is None
 
     def stop(self) -> None:

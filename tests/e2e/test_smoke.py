@@ -1,4 +1,4 @@
-"""What is run after a deployment passes on a system that works, and fails on one that does not."""
+"""Checks after a deployment pass on a working system and fail on a broken one."""
 
 import os
 import subprocess

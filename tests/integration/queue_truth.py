@@ -40,7 +40,7 @@ class Truth:
 
 @dataclass
 class Samples:
-    """What was seen.
+    """Observed figures.
 
     Attributes:
         error: By how many messages `waiting + running` was wrong, at the worst moment.

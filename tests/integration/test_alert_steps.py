@@ -19,7 +19,7 @@ SECONDS = 20.0
 
 
 def webhook(*alerts_: tuple[str, str]) -> AlertmanagerWebhook:
-    """What Alertmanager says of alerts: status and fingerprint of each."""
+    """Webhook payload of Alertmanager: status and fingerprint of each alert."""
     labels = {"alertname": "F1Low"}
     sent = [
         {"status": status, "labels": labels, "fingerprint": fingerprint}

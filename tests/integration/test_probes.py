@@ -1,4 +1,4 @@
-"""What a container asks about the process that runs in it."""
+"""Health probes that containers run."""
 
 import os
 import subprocess

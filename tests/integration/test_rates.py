@@ -15,7 +15,7 @@ from tests.support.servers import RedisServer
 
 
 def of_gateway(url: str) -> Rates:
-    """What another gateway's process would make."""
+    """Rate limits of another gateway process."""
     return Rates(shared_storage(BrokerSettings(url=SecretStr(url))))
 
 

@@ -18,7 +18,7 @@ LOST_SECONDS = 4 * VISIBILITY_SECONDS + START_SECONDS
 
 
 class Counts:
-    """What the probe noted in Redis."""
+    """Counts that the probe recorded in Redis."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url, decode_responses=True)

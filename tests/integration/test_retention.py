@@ -1,4 +1,4 @@
-"""What goes when it is old, and what stays, on both databases."""
+"""Retention: deleted and kept data, on both databases."""
 
 import os
 from dataclasses import dataclass

@@ -66,7 +66,7 @@ def back_from(provider_page: str) -> str:
 
 
 def go_there_and_back(browser: TestClient) -> Any:
-    """What a browser does."""
+    """Behave like a browser."""
     leaving = browser.get(PREFIX)
     assert leaving.status_code == 302, leaving.text
     return browser.get(back_from(leaving.headers["location"]))

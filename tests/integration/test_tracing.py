@@ -31,7 +31,7 @@ Told = Callable[[], Sequence[ReadableSpan]]
 
 
 class Span:
-    """What is looked at of a span that was told."""
+    """Fields of an exported span."""
 
     def __init__(self, service: str, told: object) -> None:
         self.service = service

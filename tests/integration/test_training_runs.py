@@ -42,7 +42,7 @@ def verdict(outcome: Outcome) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What every acted training delivers, and that it is better."""
+    """Result of every scripted training: a better release."""
     folder = write_tiny_release(tmp_path / "trained")
     monkeypatch.setenv("ACTED_RELEASE", str(folder))
     monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(Outcome.BETTER)))

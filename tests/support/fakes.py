@@ -29,7 +29,7 @@ class FakeBroker:
         self.messages.append(message)
 
     def is_alive(self) -> bool:
-        """Whether the queue answers."""
+        """True while the queue answers."""
         return not self.is_down
 
     def depth(self, queue: str) -> QueueDepth:
@@ -98,7 +98,7 @@ class FakeReleases:
         raise NotFound(f"No release {version_or_alias!r}")
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """What a version says of itself. Raises `NotFound`."""
+        """Return the manifest of a version. Raises `NotFound`."""
         self._require_up()
         if version not in self.manifests:
             raise NotFound(f"No release {version!r}")
@@ -138,7 +138,7 @@ class FolderReleases(FakeReleases):
         self.asked: list[str] = []
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """What the version's folder says of itself, if there is one. Raises `NotFound`."""
+        """Return the manifest of the version's folder. Raises `NotFound`."""
         made_up = super().manifest(version)
         folder = self.root / version
         return ReleaseManifest.read(folder) if folder.exists() else made_up

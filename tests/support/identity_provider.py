@@ -23,7 +23,7 @@ CLIENT_ID, CLIENT_SECRET = "rayon", "a secret of client and provider"
 
 @dataclass
 class IdentityProvider:
-    """What it says of people, and how it can be made to lie."""
+    """Claims of the provider, and faults that tests can inject."""
 
     address: str
     #: Claims that are added to the ID token, or replace its own.

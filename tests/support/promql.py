@@ -27,7 +27,7 @@ OTHERS = {
 
 @dataclass
 class Asked:
-    """What an expression names."""
+    """Return the names in an expression."""
 
     #: By metric, the labels that it is selected by.
     metrics: dict[str, set[str]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def asked(expression: str) -> Asked:
 
 
 def complaints(expression: str) -> list[str]:
-    """What an expression names that does not exist."""
+    """Return the names in an expression that do not exist."""
     there, named = known(), asked(expression)
     found = [f"no metric {name}" for name in named.metrics if name not in there]
     of_all: set[str] = set()

@@ -39,7 +39,7 @@ class DatasetReport(BaseModel):
 
     rows: int = 0
     classes: int = 0
-    #: Stored and returned by the API as `pictures`.
+    #: The alias is the name in stored reports and in the API.
     images: int = Field(default=0, serialization_alias="pictures")
     findings: tuple[Finding, ...] = ()
 

@@ -44,7 +44,7 @@ PICTURES = (
     ),
     Allowed(
         r"dataset",
-        r'\bpictures: int\b|alias="pictures"',
+        r'\bpictures: int\b|alias="pictures"|report\["pictures"\]',
         "Field of a dataset version in the HTTP API, and of its stored report",
     ),
     Allowed(

@@ -1,4 +1,4 @@
-"""How far guessing gets: what the time of an answer tells, and 10,000 guesses from one and many.
+"""Password guessing: timing of answers, and 10,000 guesses from one and from many addresses.
 
     make guesses
 

@@ -42,7 +42,7 @@ STATIONS = ("text.", "image.")
 
 @dataclass
 class Switch:
-    """What was seen after a champion was named, in seconds after the call began."""
+    """Observations after a promotion, in seconds after the call began."""
 
     version: str
     called_at: float

@@ -69,7 +69,7 @@ def measure(server: RedisServer, folder: Path, jobs: int, count: int, threads: i
 
 
 def environment(server: RedisServer, threads: int) -> dict[str, str]:
-    """What the workers are told."""
+    """Environment of the workers."""
     return {
         "RAYON_BROKER_URL": server.url,
         "RAYON_BROKER_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
@@ -79,7 +79,7 @@ def environment(server: RedisServer, threads: int) -> dict[str, str]:
 
 
 def done(client: redis.Redis) -> int:
-    """How many jobs were handled."""
+    """Number of handled jobs."""
     return int(client.hlen(DONE))
 
 

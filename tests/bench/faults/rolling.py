@@ -40,7 +40,7 @@ ROLL = "infra/compose/roll.sh"
 
 @dataclass
 class Seen:
-    """What became of requests and jobs."""
+    """Outcomes of requests and jobs."""
 
     requests: int = 0
     failed: list[str] = field(default_factory=list)

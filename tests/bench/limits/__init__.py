@@ -1,1 +1,1 @@
-"""What each part of the system costs; see `__main__`."""
+"""Cost of each part of the system; see `__main__`."""

@@ -1,4 +1,4 @@
-"""What each part of the system costs, and so what limits it: part by part, on this machine.
+"""Cost of each part of the system on this machine, and the resulting limits.
 
     make limits                 # products written here, images drawn here
     make limits DATA=folder     # real ones

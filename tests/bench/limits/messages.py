@@ -1,4 +1,4 @@
-"""What it costs to send and to receive: the sender, Redis, the receiver."""
+"""Cost of messages: sender, Redis and receiver."""
 
 import json
 import multiprocessing

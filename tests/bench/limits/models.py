@@ -1,4 +1,4 @@
-"""What it costs to score, by the workers' own handlers."""
+"""Cost of scoring by the handlers of the workers."""
 
 from collections.abc import Sequence
 from pathlib import Path

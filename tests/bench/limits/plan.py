@@ -1,4 +1,4 @@
-"""What one core does in a day, and what more of the same needs."""
+"""Daily capacity of a core, and the cores that a larger load needs."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def sizing(costs: dict[str, Cost], sizes: dict[str, float]) -> dict[str, float]:
 
 
 def plan(costs: dict[str, Cost], sizes: dict[str, float], per_second: float) -> dict[str, float]:
-    """What so many products a second need, each with a text and an image that nobody has seen."""
+    """Return the resources for a rate of products, each with a text and a new image."""
     core = {name: per_second / cost.rows_per_core_second for name, cost in costs.items()}
     day = 86_400 * per_second
     return {

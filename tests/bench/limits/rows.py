@@ -1,4 +1,4 @@
-"""What it costs to insert jobs and to answer them, on PostgreSQL."""
+"""Cost of inserting and answering jobs on PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""What a part spends: time on the clock, and of its processes."""
+"""Cost of a part: wall-clock time and CPU time of its processes."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import redis
 
 @dataclass(frozen=True)
 class Cost:
-    """What one part spent on some rows.
+    """Cost of a part for a number of rows.
 
     Attributes:
         rows: Products that went through.
@@ -67,7 +67,7 @@ class Stopwatch:
         return cls(time.perf_counter(), read(), read)
 
     def cost(self, count: int) -> Cost:
-        """What was spent since."""
+        """Return the cost since the start."""
         return Cost(count, time.perf_counter() - self.started, max(self.read() - self.before, 1e-9))
 
 

@@ -1,4 +1,4 @@
-"""What `POST /v1/jobs` costs with everything on, beside a bare endpoint that writes one row.
+"""Cost of `POST /v1/jobs` with everything on, beside a bare endpoint that writes one row.
 
     make admission
 
@@ -147,7 +147,7 @@ def _go_on(processes: Iterable[psutil.Process]) -> None:
 
 
 def _is_free(database: Path) -> bool:
-    """Whether somebody can write to a SQLite database."""
+    """Return True if a SQLite database can be written to."""
     with closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")

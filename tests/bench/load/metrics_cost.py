@@ -1,4 +1,4 @@
-"""What metrics cost: requests a second of a gateway that keeps them, beside one that does not.
+"""Cost of metrics: requests per second of a gateway with metrics, beside one without.
 
     make metricscost
 
@@ -43,7 +43,7 @@ WITH, WITHOUT = "with metrics", "without"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for over and over."""
+    """Requests that are repeated."""
 
     name: str
     method: str
@@ -60,14 +60,14 @@ class Gateway:
 
     @property
     def processor_seconds(self) -> float:
-        """What it has used since it began."""
+        """CPU seconds used since the start."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What was measured."""
+    """Measured figures."""
 
     requests_per_second: float
     processor_ms: float

@@ -251,7 +251,7 @@ def _asked(products: Products, release: LoadedRelease) -> Mapping[str, NDArray[n
 
 
 def _concerns(change: str, modality: str) -> bool:
-    """Whether a change could make a difference to a modality."""
+    """Return True if a change can affect a modality."""
     untouched: dict[str, Container[str]] = {"text": OF_IMAGES, "image": OF_TEXTS}
     return change not in untouched.get(modality, {})
 

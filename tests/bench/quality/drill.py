@@ -106,7 +106,7 @@ async def drill(url: str, data: Dataset, part: float) -> dict[str, Any]:
 
 
 def phases(data: Dataset, part: float) -> list[Phase]:
-    """What is sent, in turn."""
+    """Inputs that are sent, in order."""
     rows = other_rows(data)
     rows = rows[rows["has_text"]].sample(frac=1.0, random_state=0)
     changed = int(CHANGED * part)

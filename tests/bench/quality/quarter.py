@@ -260,7 +260,7 @@ def _moments(random: np.random.Generator, days: tuple[int, int], jobs: int) -> N
 
 @dataclass
 class Quarter:
-    """What happens beside the answers: releases, catalogs, drift, alerts and trainings."""
+    """Events besides the answers: releases, catalogs, drift, alerts and training runs."""
 
     shop: Shop
     registry: FolderReleases

@@ -78,7 +78,7 @@ def darkened(content: bytes) -> bytes:
 
 
 def replaced(_content: bytes) -> bytes:
-    """What a shop shows whose image server is down."""
+    """Placeholder image of a shop whose image server is down."""
     image = Image.new("RGB", (320, 320), (230, 230, 230))
     draw = ImageDraw.Draw(image)
     draw.rectangle((60, 60, 260, 260), outline=(150, 150, 150), width=8)

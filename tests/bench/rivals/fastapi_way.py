@@ -13,7 +13,7 @@ from tests.bench.rivals.model import Model
 
 
 class Product(BaseModel):
-    """What is sent."""
+    """Request body."""
 
     designation: str
     description: str

@@ -1,4 +1,4 @@
-"""What the scheduler does by the clock."""
+"""Periodic tasks of the scheduler."""
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 from prometheus_client import REGISTRY

@@ -1,4 +1,4 @@
-"""What operators see and do: queues, dead letters, training, health."""
+"""Operator routes: queues, dead letters, training and health."""
 
 from datetime import timedelta
 from threading import Event

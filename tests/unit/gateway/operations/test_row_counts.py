@@ -1,4 +1,4 @@
-"""What the scheduler counts for the metrics."""
+"""Counts of the scheduler for the metrics."""
 
 from datetime import timedelta
 from pathlib import Path

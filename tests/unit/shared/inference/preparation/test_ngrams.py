@@ -16,7 +16,7 @@ WORDS = st.lists(st.text("abcdéü0 1ß日", min_size=1, max_size=8).map(str.str
 
 
 def runs_of_characters(text: str) -> set[str]:
-    """What scikit-learn's `char_wb` analyzer counts, without its repeats of short words."""
+    """Return scikit-learn's `char_wb` n-grams without its repeats of short words."""
     return {
         padded[start : start + length]
         for padded in (f" {word} " for word in text.split(" ") if word)
