@@ -37,7 +37,7 @@ from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
 from gateway.identity.sign_in_limits import SignInLimits
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.jobs.long_poll import Waiting
+from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
 from gateway.quality.labels import LabelFiles
@@ -121,7 +121,7 @@ def main() -> int:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
-    Server(config, services.draining, on_exit=services.waiting.close).run()
+    Server(config, services.draining, on_exit=services.long_polls.close).run()
     return 0
 
 
@@ -180,7 +180,7 @@ def build_services(settings: GatewaySettings) -> Services:
         labels=LabelFiles(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
-        waiting=Waiting(lambda ids: finished(unit_of_work, ids)),
+        long_polls=LongPolls(lambda ids: finished(unit_of_work, ids)),
         draining=Draining(settings.drain_seconds),
     )
 

@@ -1,4 +1,4 @@
-"""Entry point of the scheduler: periodic requeueing, counting and deletion."""
+"""Run the scheduler: requeue lost jobs, export counts, and delete expired data periodically."""
 
 import sys
 
@@ -10,7 +10,7 @@ from gateway.operations.heartbeat import Heartbeat
 from gateway.operations.queues import record_depths
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.operations.retention import Retention
-from gateway.operations.row_counts import Census
+from gateway.operations.row_counts import RowCounts
 from gateway.settings import RetentionSettings, SweepSettings
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
@@ -23,14 +23,14 @@ from shared.settings import (
 )
 from shared.storage import Storage
 
+#: Intervals in seconds: deletion of expired keys and sessions, fast counts, counts of all rows.
 CLEAN_SECONDS = 3600
 DEPTH_SECONDS = 5
-#: Interval of counting all rows, in seconds.
 ALL_SECONDS = 60
 
 
 def main() -> int:
-    """Run until SIGTERM; return the exit code."""
+    """Run periodic tasks until SIGTERM or SIGINT. Return the exit code."""
     start_service("scheduler")
     queue = BrokerSettings()
     broker, heart = Broker(queue), Heartbeat(queue.beat_file)
@@ -39,7 +39,7 @@ def main() -> int:
     sweeper = Sweeper(unit_of_work, broker.depth, settings)
     storage = Storage(StorageSettings())
     retention = Retention(unit_of_work, storage, RetentionSettings())
-    census = Census(unit_of_work, broker, storage)
+    row_counts = RowCounts(unit_of_work, broker, storage)
 
     def sweep() -> None:
         with heart.after():
@@ -57,10 +57,10 @@ def main() -> int:
     every(scheduler, settings.interval_seconds, "sweep", sweep)
     every(scheduler, CLEAN_SECONDS, "clean", clean)
     every(scheduler, DEPTH_SECONDS, "depths", lambda: record_depths(broker))
-    every(scheduler, DEPTH_SECONDS, "unfinished", census.count_unfinished)
-    every(scheduler, DEPTH_SECONDS, "workers", census.count_workers)
-    every(scheduler, DEPTH_SECONDS, "probe", census.probe)
-    every(scheduler, ALL_SECONDS, "all", census.count_all)
+    every(scheduler, DEPTH_SECONDS, "unfinished", row_counts.count_unfinished)
+    every(scheduler, DEPTH_SECONDS, "workers", row_counts.count_workers)
+    every(scheduler, DEPTH_SECONDS, "probe", row_counts.probe)
+    every(scheduler, ALL_SECONDS, "all", row_counts.count_all)
     every(scheduler, retention.settings.interval_seconds, "retention", retention.clean)
 
     def stop() -> None:

@@ -27,7 +27,10 @@ def create_api_key(
     wanted: ApiKeyCreate,
     response: Response,
 ) -> ApiKeyCreated:
-    """Create an API key with a subset of your permissions; the key is shown only once."""
+    """Create an API key with a subset of your permissions.
+
+    The response holds the key, which is not shown again. At most 50 keys per account.
+    """
     with services.unit_of_work() as work:
         row, key = api_keys.create(
             work.session,
@@ -53,7 +56,7 @@ def create_api_key(
 def revoke_api_key(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, key_id: str
 ) -> Response:
-    """Revoke an API key at once."""
+    """Revoke an API key. Requests with it are refused at once."""
     with services.unit_of_work() as work:
         row = api_keys.revoke(work.session, principal, key_id)
         audit_log.record(

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.schemas.audit_log import AuditEntryOut, AuditPage
@@ -19,12 +20,14 @@ router = APIRouter(prefix="/v1/audit-log", tags=["accounts"])
 def list_entries(
     services: ServicesDep,
     _admin: SignedIn,
-    actor: Annotated[str | None, Query(max_length=64)] = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    actor: Annotated[str | None, Query(max_length=64, description="Username of the actor.")] = None,
+    action: Annotated[
+        str | None, Query(max_length=64, description="Action, such as `user.create`.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> AuditPage:
-    """List entries, newest first; `cursor` is the `next_cursor` of the previous page."""
+    """List entries of the audit log, newest first."""
     before = _number(cursor)
     with services.unit_of_work.reading() as session:
         found, following = audit_log.page(
@@ -38,7 +41,7 @@ def list_entries(
 
 @router.get("/export", response_class=StreamingResponse)
 def export(services: ServicesDep, _admin: SignedIn) -> StreamingResponse:
-    """Export all entries, oldest first, as JSON Lines."""
+    """Export the whole audit log as JSON Lines, oldest entry first."""
 
     def lines() -> Iterator[str]:
         with services.unit_of_work.reading() as session:

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any, BinaryIO, Literal, cast, get_args
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
 from gateway.api.services import Services, ServicesDep, SignedIn
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
@@ -29,10 +30,9 @@ from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
 from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
-#: Maximum of `wait`, and the poll interval meanwhile, in seconds.
-LONGEST_WAIT = 30
-LOOK_SECONDS = 0.5
-#: A million labels take about 20 MB.
+#: Poll interval of a request with `wait`, in seconds.
+POLL_SECONDS = 0.5
+#: Largest label file, in bytes. A million labels take about 20 MB.
 MAX_LABELS_BYTES = 128 * 1024 * 1024
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
@@ -43,11 +43,30 @@ _FORM = {
                     "type": "object",
                     "required": ["products"],
                     "properties": {
-                        "products": {**_FILE, "description": "CSV of any kind, or JSON Lines."},
-                        "images": {**_FILE, "description": "A ZIP archive of the images."},
-                        "model": {"type": "string", "enum": list(get_args(ModelName))},
-                        "release": {"type": "string", "description": "An alias or a version."},
-                        "dry_run": {"type": "boolean", "description": "Only check the rows."},
+                        "products": {
+                            **_FILE,
+                            "description": "Table of products: CSV with a header line (delimiter "
+                            "and encoding are detected), or JSON Lines.",
+                        },
+                        "images": {
+                            **_FILE,
+                            "description": "ZIP archive of the images that the rows name. With "
+                            "`fusion`, rows without an image are classified by text only.",
+                        },
+                        "model": {
+                            "type": "string",
+                            "enum": list(get_args(ModelName)),
+                            "description": "Model to classify with. Default: `fusion`.",
+                        },
+                        "release": {
+                            "type": "string",
+                            "description": "Alias or version of the release. Default: `champion`.",
+                        },
+                        "dry_run": {
+                            "type": "boolean",
+                            "description": "True to check the rows without classifying them. "
+                            "Default: false.",
+                        },
                     },
                 }
             }
@@ -62,7 +81,11 @@ _LABELS_FORM = {
                     "type": "object",
                     "required": ["labels"],
                     "properties": {
-                        "labels": {**_FILE, "description": "CSV of any kind, or JSON Lines."}
+                        "labels": {
+                            **_FILE,
+                            "description": "Table of labels: CSV with a header line, or JSON "
+                            "Lines. At most 128 MiB.",
+                        }
                     },
                 }
             }
@@ -82,13 +105,14 @@ async def submit(
     principal: SignedIn,
     request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> CatalogOut:
-    """Submit a catalog; poll it for its progress, then download the results.
+    """Submit a catalog of many products. Poll it for its progress, then download the results.
 
     `products` has the columns `designation`, `description` and `image` (a name in the archive), or
     the challenge's `designation`, `description`, `productid` and `imageid`. All other columns are
-    copied to the results. Invalid rows are rejected one by one; see `/errors`.
+    copied to the results. Invalid rows are rejected one by one; download them with
+    `GET /v1/catalogs/{catalog_id}/errors`.
     """
     announced = int(request.headers.get("content-length", "0") or 0)
     await run_in_threadpool(services.quotas.require_rows, principal)
@@ -107,10 +131,10 @@ async def submit(
 def list_catalogs(
     services: ServicesDep,
     principal: SignedIn,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> CatalogPage:
-    """List your catalogs, newest first; `cursor` is the `next_cursor` of the previous page."""
+    """List your catalogs, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = catalogs.page(session, principal, cursor, limit)
         counted = catalogs.counts(session, found)
@@ -123,23 +147,21 @@ async def show(
     services: ServicesDep,
     principal: SignedIn,
     catalog_id: str,
-    wait: Annotated[
-        float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for the final state.")
-    ] = 0,
+    wait: Wait = 0,
 ) -> CatalogOut:
-    """Return a catalog with its progress; with `wait`, as soon as it is final."""
+    """Return a catalog with its progress. With `wait`, respond as soon as it is final."""
     until = time.monotonic() + wait
     while True:
         found = await run_in_threadpool(_shown, services, principal, catalog_id)
         left = until - time.monotonic()
-        if found.status not in UNFINISHED or left <= 0 or services.waiting.is_closed:
+        if found.status not in UNFINISHED or left <= 0 or services.long_polls.is_closed:
             return found
-        await asyncio.sleep(min(LOOK_SECONDS, left))
+        await asyncio.sleep(min(POLL_SECONDS, left))
 
 
 @router.delete("/{catalog_id}")
 def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
-    """Cancel a catalog; existing answers stay. A final catalog is returned unchanged."""
+    """Cancel a catalog. Existing answers stay; a final catalog is returned unchanged."""
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
     return _shown(services, principal, catalog_id)
@@ -160,23 +182,27 @@ def results(
     catalog_id: str,
     format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the parameter's public name
     raw: Annotated[
-        bool, Query(description="Do not escape cells that begin like a formula.")
+        bool, Query(description="True to keep cells that begin like a formula unescaped.")
     ] = False,
 ) -> StreamingResponse:
-    """Download the uploaded rows with the columns of the answers available so far."""
+    """Download the uploaded rows, each followed by the columns of its answer.
+
+    Rows without an answer yet have empty answer columns. Cells that a spreadsheet would run as a
+    formula are escaped with an apostrophe unless `raw` is true.
+    """
     catalog = _found(services, principal, catalog_id)
     return _file(services.results.write(catalog, format, raw=raw), catalog, "results", format)
 
 
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
 def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> StreamingResponse:
-    """Download the rejected rows with row, line, column, value, reason and uploaded columns."""
+    """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns."""
     catalog = _found(services, principal, catalog_id)
     try:
         file = services.storage.open(f"{folder_of(catalog.id)}/{ERRORS}")
     except NotFound as error:
         reason = catalog.error_message or "it is still being checked"
-        raise Conflict(f"There is no list of rejected rows: {reason}") from error
+        raise Conflict(f"The catalog has no list of rejected rows: {reason}") from error
     return _file(iter(partial(file.read, PIECE_BYTES), b""), catalog, "errors", "csv")
 
 
@@ -184,8 +210,9 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Strea
 async def label(
     services: ServicesDep, principal: SignedIn, request: Request, catalog_id: str
 ) -> LabelReportOut:
-    """Upload true categories of rows: `prdtypecode`, and `row`, `productid` or `job_id`.
+    """Upload the true categories of rows.
 
+    The file has the column `prdtypecode`, and `row`, `productid` or `job_id` to identify the row.
     Valid labels are stored, and the others are listed with the reason; rows without a code are
     skipped. Uploading the same file again changes nothing.
     """
@@ -245,7 +272,7 @@ def _upload(form: FormData) -> Upload:
     if not isinstance(products, UploadFile):
         raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
     if images is not None and not isinstance(images, UploadFile):
-        raise InvalidInput("Expected a ZIP archive. Received: a text", field=("images",))
+        raise InvalidInput("Expected a ZIP archive. Received: a text field", field=("images",))
     model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
     if model not in get_args(ModelName):
         raise InvalidInput(

@@ -40,7 +40,7 @@ def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("")
 def list_datasets(services: ServicesDep, _operator: SignedIn) -> DatasetList:
-    """List all datasets with their versions."""
+    """List all datasets by name, each with its versions, newest first."""
     with services.unit_of_work.reading() as session:
         return DatasetList(
             items=[
@@ -58,7 +58,7 @@ async def upload(
     request: Request,
     response: Response,
 ) -> DatasetReportOut:
-    """Upload a dataset; poll it until its version is `ready`, or `failed` with a report.
+    """Upload a dataset. Poll it until its version is `ready`, or `failed` with a report.
 
     `products` is a CSV file with the challenge's columns or `designation,description,image`;
     labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive, and
@@ -75,7 +75,7 @@ async def upload(
 
 @router.get("/{name}")
 def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReportOut:
-    """Return a dataset with the report of each version."""
+    """Return a dataset with the validation report of each version."""
     with services.unit_of_work.reading() as session:
         versions = [_report(one) for one in datasets.find(session, name)]
     return DatasetReportOut(name=name, versions=versions)
@@ -83,7 +83,7 @@ def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReport
 
 @router.delete("/{name}", status_code=204)
 def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: str) -> None:
-    """Delete a dataset, unless a training run uses it."""
+    """Delete a dataset with all its versions. Refused with 409 while a training run uses it."""
     services.datasets.delete(operator, name, origin)
 
 
@@ -91,9 +91,13 @@ def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: s
     "/{name}/rows",
     status_code=202,
     openapi_extra=_form(
-        remove={"type": "array", "items": {"type": "string"}},
+        remove={
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "IDs of rows to leave out, at most 20,000.",
+        },
         labels={
-            "description": "A CSV file; or `corrected`: the labels that people gave to jobs.",
+            "description": "CSV file of labels, or the word `corrected` to add all labelled jobs.",
             "type": "string",
         },
     ),
@@ -106,7 +110,7 @@ async def add_rows(
     request: Request,
     response: Response,
 ) -> DatasetReportOut:
-    """Add, replace or remove rows: create a version from the latest one.
+    """Create a version from the latest ready one by adding, replacing or removing rows.
 
     Rows of `products` with an existing ID replace that row. `remove` lists IDs.
     """

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import drift_alerts
@@ -28,9 +29,11 @@ router = APIRouter(tags=["monitoring"])
 def list_alerts(
     services: ServicesDep,
     _operator: SignedIn,
-    status: AlertStatus | None = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    status: Annotated[
+        AlertStatus | None, Query(description="Status of the alerts; all by default.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> DriftAlertList:
     """List drift alerts, newest first."""
     with services.unit_of_work.reading() as session:
@@ -45,9 +48,10 @@ def raise_alerts(
     origin: OriginDep,
     seen: AlertmanagerWebhook | DriftAlertIn,
 ) -> DriftAlertList:
-    """Report drift: a person's sentence, or the webhook payload of Alertmanager.
+    """Raise drift alerts: the observation of a person, or a webhook request of Alertmanager.
 
-    An alert starts a training within the budget; its steps record the outcome.
+    The monitor responds to an alert with a training run if the training budget allows it; `steps`
+    records each decision. An alert that has not ended is not raised again.
     """
     with services.unit_of_work() as work:
         if isinstance(seen, AlertmanagerWebhook):
@@ -68,7 +72,7 @@ def raise_alerts(
 
 @router.get(PREFIX + "/{alert_id}")
 def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
-    """Return a drift alert."""
+    """Return a drift alert with its steps."""
     with services.unit_of_work.reading() as session:
         return _out(drift_alerts.find(session, alert_id))
 
@@ -77,7 +81,7 @@ def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> Dri
 def train(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: str
 ) -> DriftAlertOut:
-    """Train because of an alert, regardless of the budget."""
+    """Start a training run for an alert, regardless of the training budget."""
     with services.unit_of_work() as work:
         alert = drift_alerts.allow(work, operator, alert_id, origin.trace_id)
         audit_log.record(
@@ -94,7 +98,7 @@ def dismiss(
     alert_id: str,
     request: DismissRequest,
 ) -> DriftAlertOut:
-    """Dismiss an alert without training."""
+    """End an alert without a training run."""
     with services.unit_of_work() as work:
         alert = drift_alerts.dismiss(work.session, operator, alert_id, request.reason)
         audit_log.record(
@@ -112,10 +116,10 @@ def dismiss(
 def list_windows(
     services: ServicesDep,
     _operator: SignedIn,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> DriftWindowList:
-    """List the measured windows of answers, newest first."""
+    """List drift measurements by window of consecutive answers, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = drift_alerts.windows(session, cursor, limit)
         return DriftWindowList(

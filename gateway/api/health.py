@@ -11,13 +11,17 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez")
 def live() -> Health:
-    """Report that the process responds."""
+    """Report that the process responds (liveness)."""
     return Health(status="ok", checks={})
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
 def ready(services: ServicesDep, response: Response) -> Health:
-    """Report whether jobs can be accepted."""
+    """Report readiness: 200 while jobs are accepted, 503 otherwise.
+
+    Queue and workers are reported too, but do not affect the status: without them jobs are
+    accepted and answered later.
+    """
     health = readiness(services.unit_of_work, services.broker, services.champion)
     if services.draining.has_begun:
         health = Health(status="unavailable", checks={**health.checks, "gateway": "is stopping"})

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
+from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
@@ -18,9 +19,6 @@ from shared.errors import InvalidInput, TooLarge
 PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
-#: Maximum of `wait`, in seconds.
-LONGEST_WAIT = 30
-
 
 @router.post("", status_code=202)
 def submit(
@@ -28,18 +26,27 @@ def submit(
     principal: SignedIn,
     request: Request,
     response: Response,
-    designation: Annotated[str, Form(description="Title of the product.")] = "",
-    description: Annotated[
-        str, Form(description="Description of the product, plain text or HTML.")
+    designation: Annotated[
+        str, Form(description="Title of the product, at most 50,000 characters by default.")
     ] = "",
-    image: Annotated[UploadFile | None, File(description="Image of the product.")] = None,
+    description: Annotated[
+        str,
+        Form(description="Description, plain text or HTML, at most 50,000 characters by default."),
+    ] = "",
+    image: Annotated[
+        UploadFile | None, File(description="Image of the product, at most 10 MiB by default.")
+    ] = None,
     model: Annotated[
-        ModelName, Form(description="Model: `text`, `image`, or `fusion` of both.")
+        ModelName, Form(description="Model to classify with: `text`, `image`, or `fusion` of both.")
     ] = "fusion",
     release: Annotated[str, Form(description="Alias or version of the release.")] = "champion",
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
-    """Submit a product; poll the job for its category."""
+    """Submit a product for classification, by text, image or both.
+
+    The response comes before the classification. Read the category with
+    `GET /v1/jobs/{job_id}?wait=10`.
+    """
     product = jobs.Product(
         designation=_text(services, "designation", designation),
         description=_text(services, "description", description),
@@ -64,14 +71,16 @@ def submit(
 def list_jobs(
     services: ServicesDep,
     principal: SignedIn,
-    status: JobStatus | None = None,
+    status: Annotated[
+        JobStatus | None, Query(description="Status of the jobs; all by default.")
+    ] = None,
     catalog: Annotated[
         str | None, Query(description="ID of a catalog, to list only its jobs.")
     ] = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> JobPage:
-    """List your jobs, newest first; `cursor` is the `next_cursor` of the previous page."""
+    """List your jobs, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = jobs.page(session, principal, status, cursor, limit, catalog)
         return JobPage(items=[job_out(job) for job in found], next_cursor=following)
@@ -82,21 +91,19 @@ async def show(
     services: ServicesDep,
     principal: SignedIn,
     job_id: str,
-    wait: Annotated[
-        float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for the final state.")
-    ] = 0,
+    wait: Wait = 0,
 ) -> JobOut:
-    """Return a job; with `wait`, as soon as it is final."""
+    """Return a job. With `wait`, respond as soon as it is final."""
     found = await run_in_threadpool(_find, services, principal, job_id)
     if wait and found.status == JobStatus.QUEUED.value:
-        await services.waiting.until_final(job_id, wait)
+        await services.long_polls.until_final(job_id, wait)
         found = await run_in_threadpool(_find, services, principal, job_id)
     return found
 
 
 @router.delete("/{job_id}")
 def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
-    """Cancel a job; a final job is returned unchanged."""
+    """Cancel a job. A final job is returned unchanged."""
     with services.unit_of_work() as work:
         return job_out(jobs.cancel(work.session, principal, job_id))
 
@@ -105,7 +112,7 @@ def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
 def label(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: str, true: LabelIn
 ) -> JobOut:
-    """Set the true category, or remove it with `null`.
+    """Set the true category of a job, or remove it with `null`.
 
     Users label their own jobs; operators also label jobs selected for review.
     """

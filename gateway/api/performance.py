@@ -1,9 +1,10 @@
-"""Performance of the answers."""
+"""Classification performance over time."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import performance
 from gateway.quality.schemas.performance import PerformanceList, PerformanceOut
@@ -15,13 +16,21 @@ router = APIRouter(prefix="/v1/performance", tags=["monitoring"])
 def list_performance(
     services: ServicesDep,
     _operator: SignedIn,
-    kind: Literal["test", "labelled", "volunteered", "estimated"] | None = None,
-    modality: Literal["fusion", "text", "image"] | None = None,
-    release: Annotated[str | None, Query(max_length=32)] = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    kind: Annotated[
+        Literal["test", "labelled", "volunteered", "estimated"] | None,
+        Query(description="Kind of measurement; all by default."),
+    ] = None,
+    modality: Annotated[
+        Literal["fusion", "text", "image"] | None,
+        Query(description="Modality of the measured answers; all by default."),
+    ] = None,
+    release: Annotated[
+        str | None, Query(max_length=32, description="Version of the release; all by default.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> PerformanceList:
-    """List F1 on the test set, from labels, and estimated without labels; newest first."""
+    """List F1 measurements, newest first: on the test set, from labels, or estimated (CBPE)."""
     with services.unit_of_work.reading() as session:
         found, following = performance.page(
             session, cursor, limit, kind=kind, modality=modality, release=release

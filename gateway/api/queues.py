@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.operations import dead_letters, queues
@@ -14,7 +15,7 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 @router.get("/queues")
 def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
-    """Return waiting and running messages, and the workers that are proven to consume."""
+    """Return the waiting and running messages of each queue, and the workers."""
     with services.unit_of_work.reading() as session:
         return queues.overview(services.broker, session)
 
@@ -23,9 +24,11 @@ def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
 def list_dead_letters(
     services: ServicesDep,
     _operator: SignedIn,
-    topic: Annotated[str | None, Query(max_length=64, description="Topic of the messages.")] = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    topic: Annotated[
+        str | None, Query(max_length=64, description="Topic of the messages; all by default.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> DeadLetterList:
     """List dead letters, newest first."""
     with services.unit_of_work.reading() as session:
@@ -42,7 +45,7 @@ def list_dead_letters(
 def show_dead_letter(
     services: ServicesDep, _operator: SignedIn, letter_id: str
 ) -> DeadLetterReport:
-    """Return a dead letter with the states of its jobs."""
+    """Return a dead letter with its jobs, counted by status."""
     with services.unit_of_work.reading() as session:
         letter = dead_letters.find(session, letter_id)
         (reference,) = dead_letters.references(session, [letter])
@@ -54,7 +57,7 @@ def show_dead_letter(
 def replay(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
 ) -> Response:
-    """Replay a dead letter; its failed jobs are queued again."""
+    """Send a dead letter again and queue its failed jobs. The dead letter is removed."""
     with services.unit_of_work() as work:
         dead_letters.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
         audit_log.record(
@@ -67,7 +70,7 @@ def replay(
 def discard(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
 ) -> Response:
-    """Discard a dead letter."""
+    """Discard a dead letter. Its jobs stay as they are."""
     with services.unit_of_work() as work:
         dead_letters.discard(work.session, letter_id)
         audit_log.record(

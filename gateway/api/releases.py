@@ -1,6 +1,8 @@
 """Releases, their categories, and their promotion."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
@@ -25,9 +27,11 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 @router.get("/categories")
 def list_categories(
-    services: ServicesDep, _principal: SignedIn, release: str = CHAMPION
+    services: ServicesDep,
+    _principal: SignedIn,
+    release: Annotated[str, Query(description="Alias or version of the release.")] = CHAMPION,
 ) -> CategoryList:
-    """List the categories of a release."""
+    """List the categories that a release can predict."""
     version = resolve(services.champion, services.releases, release)
     found = services.releases.manifest(version).categories
     return CategoryList(
@@ -57,7 +61,7 @@ def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> R
 def roll_back(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, request: PromoteRequest
 ) -> ReleaseOut:
-    """Roll back to the previous champion."""
+    """Promote the previous champion again. Workers switch without a restart."""
     version = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
     )
@@ -73,7 +77,7 @@ def promote_release(
     version: str,
     request: PromoteRequest,
 ) -> ReleaseOut:
-    """Promote a release to champion; workers switch without a restart."""
+    """Promote a release to champion. Workers switch without a restart."""
     found = services.releases.show(version).version
     promote(
         services.unit_of_work, services.releases, found, by=admin.username, reason=request.reason
@@ -85,7 +89,7 @@ def promote_release(
 def _record(
     services: Services, origin: Origin, action: str, admin: Principal, version: str, reason: str
 ) -> None:
-    # After the alias has moved; the promotion ledger has the person too.
+    # Recorded after the alias has moved. If this fails, the promotion ledger still names the admin.
     with services.unit_of_work() as work:
         audit_log.record(
             work.session, origin, action, actor=admin.username, target=version, reason=reason

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 from fastapi.responses import HTMLResponse
 
+from gateway.api.parameters import Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import reports
@@ -23,9 +24,9 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 def list_reports(
     services: ServicesDep,
     _operator: SignedIn,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
 ) -> ReportList:
-    """List months and their verdicts, newest first."""
+    """List reports with their verdicts, newest month first."""
     with services.unit_of_work.reading() as session:
         found = reports.newest(session, limit)
     return ReportList(
@@ -41,7 +42,10 @@ def request_report(
     wanted: ReportRequest,
     response: Response,
 ) -> ReportRequest:
-    """Request a report on a past month or the current one so far; it takes a moment."""
+    """Request the report of a past month, or of the current month so far.
+
+    The monitor writes it in the background; until then, reading it responds with 404.
+    """
     with services.unit_of_work() as work:
         reports.request(work, wanted.month, origin.trace_id)
         audit_log.record(
@@ -55,8 +59,8 @@ def request_report(
 def show_report(
     services: ServicesDep,
     _operator: SignedIn,
-    month: Annotated[str, Path(max_length=7)],
-    format: Literal["json", "html"] = "json",  # noqa: A002 - the name in the interface
+    month: Annotated[str, Path(max_length=7, description="Month, such as `2026-11`.")],
+    format: Literal["json", "html"] = "json",  # noqa: A002 - the public name of the parameter
 ) -> Any:
     """Return a report as JSON, or as a self-contained page with `format=html`."""
     with services.unit_of_work.reading() as session:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from gateway.api.jobs import job_out
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import reviews
 from gateway.quality.reviews import Reason
@@ -39,11 +40,16 @@ def list_reviews(
     labelled: Annotated[
         bool | None, Query(description="True for labelled reviews, false for open ones.")
     ] = None,
-    reason: Reason | None = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    reason: Annotated[
+        Reason | None, Query(description="Reason of the selection; all by default.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> ReviewPage:
-    """List answers selected for review; label them with `PUT /v1/jobs/{id}/label`."""
+    """List answers selected for review, newest first.
+
+    Label them with `PUT /v1/jobs/{job_id}/label`.
+    """
     with services.unit_of_work.reading() as session:
         found, following = reviews.page(
             session, labelled=labelled, reason=reason, cursor=cursor, limit=limit

@@ -12,7 +12,7 @@ from gateway.identity import api_keys, permissions
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.jobs.long_poll import Waiting
+from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
 from gateway.quality.labels import LabelFiles
@@ -52,7 +52,7 @@ class Services:
     labels: LabelFiles
     datasets: Datasets
     storage: Storage
-    waiting: Waiting
+    long_polls: LongPolls
     draining: Draining = field(default_factory=Draining)
 
 

@@ -15,13 +15,13 @@ router = APIRouter(prefix=PREFIX, tags=["sign in"])
 
 @router.get("", status_code=302, response_class=Response)
 async def leave(services: ServicesDep, request: Request) -> Response:
-    """Redirect to the provider; open this in a browser."""
+    """Redirect to the OpenID provider. Open this path in a browser."""
     return await _provider(services).leave(request)
 
 
 @router.get("/callback")
 async def come_back(services: ServicesDep, origin: OriginDep, request: Request) -> TokenPair:
-    """Complete the sign-in after the provider; return the tokens."""
+    """Complete the sign-in after the provider has redirected back, and return tokens."""
     provider = _provider(services)
     claims = await provider.arrive(request)
     return await run_in_threadpool(provider.sign_in, claims, origin)
@@ -29,5 +29,5 @@ async def come_back(services: ServicesDep, origin: OriginDep, request: Request) 
 
 def _provider(services: Services) -> SingleSignOn:
     if services.single_sign_on is None:
-        raise NotFound("Single sign-on is not set up: RAYON_SSO_ISSUER names no provider")
+        raise NotFound("Single sign-on is disabled: RAYON_SSO_ISSUER is not set")
     return services.single_sign_on

@@ -19,26 +19,33 @@ def sign_in(
     origin: OriginDep,
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
 ) -> TokenPair:
-    """Exchange a username and password for tokens (OAuth 2.0 password form)."""
+    """Exchange username and password for an access and a refresh token.
+
+    The form is that of the OAuth 2.0 password grant. By default access tokens expire after 15
+    minutes and refresh tokens after 14 days.
+    """
     return services.sessions.sign_in(form.username, form.password, origin)
 
 
 @router.post("/token/refresh")
 def refresh(services: ServicesDep, origin: OriginDep, request: RefreshRequest) -> TokenPair:
-    """Exchange a refresh token for new tokens; it is valid once."""
+    """Exchange a refresh token for new tokens.
+
+    A refresh token is valid once. Its reuse ends the session, because the token may be stolen.
+    """
     return services.sessions.refresh(request.refresh_token, origin)
 
 
 @router.delete("/token", status_code=204)
 def sign_out(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> Response:
-    """End this session at once."""
+    """Sign out: end this session and its tokens at once."""
     services.sessions.sign_out(principal, origin)
     return Response(status_code=204)
 
 
 @router.get("/me")
 def me(services: ServicesDep, principal: SignedIn) -> UserOut:
-    """Return the signed-in account."""
+    """Return the account of the caller."""
     with services.unit_of_work.reading() as session:
         user = accounts.find(session, principal.username)
         return UserOut.model_validate(user, from_attributes=True)
@@ -48,7 +55,7 @@ def me(services: ServicesDep, principal: SignedIn) -> UserOut:
 def change_password(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, change: PasswordChange
 ) -> Response:
-    """Change your password; all sessions end."""
+    """Change your password and end all your sessions, this one included."""
     services.sessions.change_password(
         principal, change.current_password, change.new_password, origin
     )
@@ -57,7 +64,7 @@ def change_password(
 
 @router.post("/password", status_code=204)
 def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordChoice) -> Response:
-    """Set a password with a one-time code; all sessions end."""
+    """Choose a password with a one-time code and end all sessions of the account."""
     with services.unit_of_work.reading() as session:
         user = one_time_codes.find(session, choice.code)
     # Hashed outside the transaction: hashing is slow on purpose and would block writers.
@@ -90,7 +97,7 @@ def list_sessions(services: ServicesDep, principal: SignedIn) -> SessionList:
 
 @router.delete("/sessions", status_code=204)
 def end_other_sessions(services: ServicesDep, principal: SignedIn, origin: OriginDep) -> Response:
-    """End all your other sessions."""
+    """End all your sessions except this one."""
     services.sessions.end_others(principal, origin)
     return Response(status_code=204)
 

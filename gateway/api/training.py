@@ -1,9 +1,8 @@
 """Training runs: request, follow and cancel."""
 
-from typing import Annotated
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Query, Response
-
+from gateway.api.parameters import Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.releases import training
@@ -17,7 +16,7 @@ router = APIRouter(prefix="/v1/training-runs", tags=["models"])
 def list_runs(
     services: ServicesDep,
     _operator: SignedIn,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
 ) -> TrainingRunList:
     """List training runs, newest first."""
     with services.unit_of_work.reading() as session:
@@ -32,7 +31,7 @@ def request_run(
     wanted: TrainingRequest,
     response: Response,
 ) -> TrainingRunOut:
-    """Request a training run; the trainer executes one run at a time."""
+    """Request a training run. The trainer executes one run at a time."""
     with services.unit_of_work() as work:
         run = training.request(
             work,
@@ -56,7 +55,7 @@ def request_run(
 
 @router.get("/{run_id}")
 def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
-    """Return a training run."""
+    """Return a training run with its progress."""
     with services.unit_of_work.reading() as session:
         return _out(training.find(session, run_id))
 
@@ -65,7 +64,7 @@ def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> Trainin
 def cancel_run(
     services: ServicesDep, operator: SignedIn, origin: OriginDep, run_id: str
 ) -> TrainingRunOut:
-    """Cancel a run, within seconds if it is running; a final run is returned unchanged."""
+    """Cancel a training run. A running one ends within seconds; a final one is unchanged."""
     with services.unit_of_work() as work:
         run = training.cancel(work.session, run_id)
         audit_log.record(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import (
@@ -26,10 +27,10 @@ def list_users(
     services: ServicesDep,
     _admin: SignedIn,
     search: Annotated[str | None, Query(max_length=64, description="Part of the username.")] = None,
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> UserPage:
-    """List accounts by name; `cursor` is the `next_cursor` of the previous page."""
+    """List accounts, sorted by username."""
     with services.unit_of_work.reading() as session:
         found, following = accounts.page(session, cursor, limit, search)
         return UserPage(items=[_out(user) for user in found], next_cursor=following)
@@ -43,7 +44,10 @@ def create_user(
     wanted: UserCreate,
     response: Response,
 ) -> UserCreated:
-    """Create an account; its user sets the password with the one-time code."""
+    """Create an account.
+
+    Without a password, the response holds a one-time code with which the user chooses one.
+    """
     with services.unit_of_work() as work:
         user = accounts.create(work.session, wanted.username, wanted.role, wanted.password)
         code = None if wanted.password else _code(services, work, user)
@@ -70,7 +74,10 @@ def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut
 def change_user(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, patch: UserPatch
 ) -> UserOut:
-    """Change the role, or disable the account, which ends all sessions and API keys at once."""
+    """Change the role of an account, or disable or enable it.
+
+    Disabling ends all its sessions and deletes its API keys at once.
+    """
     with services.unit_of_work() as work:
         user = accounts.change(work.session, username, patch)
         audit_log.record(
@@ -88,7 +95,11 @@ def change_user(
 def reset_password(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
 ) -> OneTimeCodeOut:
-    """Issue a one-time code for a new password; the old one stays valid until then."""
+    """Issue a one-time code for a new password.
+
+    The old password stays valid until the code is redeemed. By default the code expires after 3
+    days.
+    """
     with services.unit_of_work() as work:
         user = accounts.find(work.session, username)
         code = _code(services, work, user)
@@ -100,7 +111,7 @@ def reset_password(
 def end_sessions(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
 ) -> Response:
-    """End all sessions of a user at once; API keys stay valid."""
+    """End all sessions of a user at once. API keys stay valid."""
     with services.unit_of_work() as work:
         accounts.end_sessions(work.session, accounts.find(work.session, username))
         audit_log.record(
@@ -117,10 +128,10 @@ def delete_user(
     username: str,
     jobs: Annotated[
         Literal["delete", "keep"],
-        Query(description="`delete` the jobs, or `keep` them anonymously."),
+        Query(description="`delete` removes jobs and catalogs, `keep` makes them anonymous."),
     ] = "delete",
 ) -> Response:
-    """Delete an account; delete its jobs and catalogs, or keep them anonymously."""
+    """Delete an account. Refused with 409 for the last active admin."""
     with services.unit_of_work() as work:
         accounts.remove(work.session, username, keep_jobs=jobs == "keep")
         audit_log.record(

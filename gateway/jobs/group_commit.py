@@ -1,7 +1,7 @@
 """Group commit: requests that arrive during a transaction share the next one.
 
 Source: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984.
-A request that is alone waits for nobody.
+A request without concurrent ones is written at once.
 """
 
 import threading
@@ -9,40 +9,40 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-Asked = TypeVar("Asked")
-Kept = TypeVar("Kept")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 
-class _Entry(Generic[Asked, Kept]):
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self.outcome: Kept | Exception | None = None
+class _Entry(Generic[Request, Result]):
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.outcome: Result | Exception | None = None
 
 
-class GroupCommit(Generic[Asked, Kept]):
-    """Batches writes: one waiting thread writes for all others.
+class GroupCommit(Generic[Request, Result]):
+    """Batches writes: the thread that holds the turn writes the requests of all that wait.
 
     Args:
-        write: Writes requests in one transaction; returns the outcome of each, in their
-            order. What it raises is raised for each of them.
+        write: Writes requests in one transaction and returns the result or error of each, in the
+            same order. An exception that it raises is raised for each of them.
         most: Maximum number of requests per transaction.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[Asked]], Sequence[Kept | Exception]], most: int
+        self, write: Callable[[Sequence[Request]], Sequence[Result | Exception]], most: int
     ) -> None:
         self._write = write
         self._most = most
-        self._entries: deque[_Entry[Asked, Kept]] = deque()
+        self._entries: deque[_Entry[Request, Result]] = deque()
         self._turn = threading.Lock()
 
-    def submit(self, asked: Asked) -> Kept:
-        """Write one request, together with waiting ones; block until it is committed.
+    def submit(self, request: Request) -> Result:
+        """Write a request, together with others that wait, and block until it is committed.
 
         Raises:
-            Exception: What came of it, or what `write` raised.
+            Exception: The error that `write` returned for this request, or raised for all.
         """
-        entry: _Entry[Asked, Kept] = _Entry(asked)
+        entry: _Entry[Request, Result] = _Entry(request)
         self._entries.append(entry)
         with self._turn:
             while entry.outcome is None:
@@ -59,9 +59,9 @@ class GroupCommit(Generic[Asked, Kept]):
     def _write_next(self) -> None:
         count = min(self._most, len(self._entries))
         entries = [self._entries.popleft() for _ in range(count)]
-        outcomes: Sequence[Kept | Exception]
+        outcomes: Sequence[Result | Exception]
         try:
-            outcomes = self._write([entry.asked for entry in entries])
+            outcomes = self._write([entry.request for entry in entries])
         except Exception as error:
             outcomes = [error] * len(entries)
         for entry, outcome in zip(entries, outcomes, strict=True):

@@ -9,15 +9,15 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: Shortest and longest poll interval while clients wait; in between, polling takes a third of the
-#: time.
+#: Shortest and longest pause between two polls of the database while clients wait, in seconds. In
+#: between, the pause follows the duration of the query, so that polling takes `SHARE_OF_TIME`.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
 SHARE_OF_TIME = 0.3
-#: Poll interval while the database does not answer.
+#: Pause between two polls while the database does not answer, in seconds.
 DOWN_SECONDS = 1.0
 
 
-class Waiting:
+class LongPolls:
     """Wakes clients that wait for a job once it is final.
 
     Args:
@@ -37,15 +37,15 @@ class Waiting:
 
     @property
     def is_closed(self) -> bool:
-        """True once waiting is over for good."""
+        """True once `close` was called; no client may wait any more."""
         return self._is_closed
 
     def close(self) -> None:
-        """Release all clients before the process ends; safe in a signal handler."""
+        """Release all waiting clients before the process ends. Safe in a signal handler."""
         self._is_closed = True
 
     async def until_final(self, job_id: str, seconds: float) -> None:
-        """Return when the job is final, the time is over, or the process ends."""
+        """Wait until the job is final, the time is over, or `close` is called."""
         woken = asyncio.Event()
         self._waiting[job_id].add(woken)
         if not self.is_polling:
@@ -66,7 +66,7 @@ class Waiting:
             if self._is_closed:
                 self._wake(ids)
                 return
-            # While the database is down nobody is woken; clients time out and ask again.
+            # While the database is down, no client is woken; each waits its time and asks again.
             started = time.perf_counter()
             finished = await asyncio.to_thread(self._ask, ids)
             taken = time.perf_counter() - started

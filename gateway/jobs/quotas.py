@@ -1,6 +1,6 @@
 """Quotas of a user: jobs in flight and rows per day.
 
-The counts are looked up once a second and user, so a gateway may take a second's jobs too many.
+Counts are cached for a second per user, so a gateway may accept too many jobs for a second.
 """
 
 import threading
@@ -20,9 +20,9 @@ from shared.errors import Limited
 DAY = timedelta(days=1)
 #: Maximum age of a cached count, in seconds.
 FRESH_SECONDS = 1.0
-#: Users with a cached count.
+#: Maximum number of users with cached counts.
 MOST_USERS = 10_000
-#: Retry-After of a user at the limit of jobs in flight, in seconds.
+#: `Retry-After` at the limit of jobs in flight, in seconds.
 IN_FLIGHT_WAIT_SECONDS = 5
 
 
@@ -41,7 +41,7 @@ class Quotas:
         """Count a single job before it is accepted.
 
         Raises:
-            Limited: Too many wait already, or the day's rows are used up.
+            Limited: The user has too many jobs in flight, or has used up the daily rows.
             Unavailable: The database does not answer.
         """
         in_flight, of_catalogs = self._count(principal.id)
@@ -65,7 +65,7 @@ class Quotas:
         return self._count(user_id)[0]
 
     def _count(self, user_id: str) -> tuple[int, int]:
-        """Return the single jobs in flight and the catalog rows of one day."""
+        """Return the number of single jobs in flight and of catalog rows in the last 24 hours."""
         with self._lock:
             known = self._counts.get(user_id)
         if known is None:

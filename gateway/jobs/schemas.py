@@ -9,42 +9,47 @@ ModelName = Literal["fusion", "text", "image"]
 
 
 class CategoryProbability(BaseModel):
-    """Category with its probability."""
+    """A category and its probability."""
 
     prdtypecode: int
-    category: str
-    probability: float
+    category: str = Field(description="Name of the category.")
+    probability: float = Field(description="Probability, 0 to 1.")
 
 
 class ModalityAnswer(BaseModel):
-    """Answer of a single modality."""
+    """The most probable category by a single modality."""
 
     prdtypecode: int
-    confidence: float
+    confidence: float = Field(description="Probability of the category, 0 to 1.")
 
 
 class Result(BaseModel):
-    """Answer to a job."""
+    """The answer to a job."""
 
-    prdtypecode: int
-    category: str
-    confidence: float
-    top: list[CategoryProbability]
-    modalities: dict[str, ModalityAnswer]
+    prdtypecode: int = Field(description="Code of the most probable category.")
+    category: str = Field(description="Name of the category.")
+    confidence: float = Field(description="Probability of the category, 0 to 1.")
+    top: list[CategoryProbability] = Field(
+        description="The five most probable categories, most probable first."
+    )
+    modalities: dict[str, ModalityAnswer] = Field(
+        description="Answers of the single modalities, by `text` and `image`."
+    )
     degraded: str | None = Field(
-        description="Failure code of a modality that is missing from the answer."
+        description="Code of the failure of a modality that is missing from the answer; `null` if "
+        "the answer is complete."
     )
 
 
 class JobError(BaseModel):
-    """Failure of a job."""
+    """The reason for the failure of a job or catalog."""
 
     code: str
     message: str
 
 
 class JobOut(BaseModel):
-    """Job with its answer or failure once it is final."""
+    """A job and, once it is final, its answer or error."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -80,16 +85,16 @@ class JobOut(BaseModel):
     id: str
     status: Literal["queued", "done", "failed", "cancelled"]
     model: ModelName
-    release: str
+    release: str = Field(description="Version of the release that answers.")
     created_at: datetime
     finished_at: datetime | None
     result: Result | None
     error: JobError | None
-    label: int | None
+    label: int | None = Field(description="True category, if somebody has set it.")
 
 
 class JobPage(BaseModel):
-    """Page of jobs, newest first."""
+    """A page of jobs, newest first."""
 
     items: list[JobOut]
     next_cursor: str | None

@@ -35,13 +35,14 @@ from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
-#: Maximum jobs per transaction and per text message; a worker answers a message as a whole.
+#: Maximum number of jobs per transaction and per text message. A worker answers the jobs of a
+#: message together, so a larger group would delay the first one.
 LARGEST_GROUP = 16
 
 
 @dataclass(frozen=True)
 class Product:
-    """Product submitted for classification."""
+    """A product submitted for classification."""
 
     designation: str
     description: str
@@ -55,7 +56,7 @@ class Product:
         return bool(self.designation.strip() or self.description.strip())
 
     def fingerprint(self) -> str:
-        """SHA-256 of the submitted content."""
+        """Return the SHA-256 of the submitted content."""
         content = hashlib.sha256()
         fields = (self.designation, self.description, self.model, self.release)
         for field in (*(text.encode() for text in fields), self.image):
@@ -64,7 +65,7 @@ class Product:
 
 
 def require_input(product: Product) -> None:
-    """Check that the product has input for the requested model. Raises `InvalidInput`."""
+    """Check that the product has the input of its model. Raises `InvalidInput`."""
     if product.model == "image" and not product.image:
         raise InvalidInput("`model=image` needs an image. Received: none", field=("image",))
     if product.model == "text" and not product.has_text:
@@ -81,7 +82,7 @@ def require_input(product: Product) -> None:
 
 @dataclass(frozen=True)
 class _Submission:
-    """Job to be stored, with its idempotency key."""
+    """A job to be stored, with its idempotency key."""
 
     principal: Principal
     product: Product
@@ -110,16 +111,17 @@ class Jobs:
         """Store a job and request its scores from the workers.
 
         Args:
-            principal: Whose job it is.
-            product: Checked by `require_input`.
-            version: The release that answers.
-            idempotency_key: The same key with the same content gives the same job.
-            trace_id: What the logs of this job's way have in common.
+            principal: Owner of the job.
+            product: A product that `require_input` has accepted.
+            version: Version of the release that answers.
+            idempotency_key: A repeated request with the same key and content returns the same
+                job.
+            trace_id: ID of the trace that the messages of this job continue; new by default.
 
         Raises:
-            Conflict: The key was used for other content.
+            Conflict: The key was used with other content.
             Unauthenticated: The account was deleted.
-            Unavailable: Database or storage do not answer; nothing was kept.
+            Unavailable: The database or the storage does not answer; no job was stored.
         """
 
         def keep() -> Job:
@@ -139,7 +141,8 @@ class Jobs:
         try:
             return self._keep_together(submissions)
         except IntegrityError:
-            # Another request used the idempotency key of one of them at the same time.
+            # A concurrent request used the idempotency key of one of them. The others succeed if
+            # they are stored one by one.
             return [self._keep_alone(submission) for submission in submissions]
 
     def _keep_together(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
@@ -210,9 +213,9 @@ def messages_of(
     """Build the score requests of jobs of one release and lane.
 
     Args:
-        jobs: One or more jobs. With several traces, the first becomes that of the message and the
-            others are its links.
-        modalities: Modalities to request by job; by default all that the job needs.
+        jobs: At least one job. The message continues the trace of the first one and links to the
+            traces of the others.
+        modalities: Modalities to request, by job ID. By default all that the jobs need.
     """
     asked = modalities or {job.id: wanted(job) for job in jobs}
     first = jobs[0]
@@ -259,10 +262,10 @@ def page(
 ) -> tuple[Sequence[Job], str | None]:
     """Return a page of the user's jobs, newest first, and the cursor of the next page.
 
-    Of a catalog, whose ids begin alike, they come from the last row to the first.
+    The jobs of a catalog are listed from the last row to the first.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(Job).where(Job.user_id == principal.id)
     if catalog_id is not None:
@@ -276,10 +279,10 @@ def page(
 
 
 def cancel(session: Session, principal: Principal, job_id: str) -> Job:
-    """Cancel a job; a final job is left unchanged.
+    """Cancel a job. A final job stays unchanged.
 
     Raises:
-        NotFound: No such job of this user.
+        NotFound: The principal has no such job.
     """
     find(session, principal, job_id)
     session.execute(
@@ -320,7 +323,7 @@ def _key_values(submission: _Submission) -> dict[str, object]:
 
 
 def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
-    """Group jobs for messages: by release, with one job per message if it has an image."""
+    """Group jobs into messages: by release, but a job with an image gets its own message."""
     by_release: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         if job.wants_image:

@@ -25,10 +25,10 @@ from shared.errors import Conflict, NotFound
 
 @dataclass(frozen=True)
 class Reference:
-    """Jobs and catalog of a dead letter; empty if this version cannot read it.
+    """The subject of a dead letter. Empty if this version cannot parse its message.
 
     Attributes:
-        catalog_id: Catalog of its jobs; `None` for single jobs and for deleted jobs.
+        catalog_id: Catalog of the jobs; `None` for single jobs and for deleted ones.
     """
 
     job_ids: tuple[str, ...]
@@ -43,7 +43,7 @@ def page(
     """Return a page of dead letters, newest first, and the cursor of the next page.
 
     Raises:
-        InvalidInput: The cursor is not one that a page gave.
+        InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(DeadLetter)
     if topic is not None:
@@ -60,7 +60,7 @@ def find(session: Session, letter_id: str) -> DeadLetter:
 
 
 def references(session: Session, letters: Sequence[DeadLetter]) -> Iterator[Reference]:
-    """Return the subjects of dead letters, in order."""
+    """Yield the subjects of dead letters, in their order."""
     messages = [_message_of(letter) for letter in letters]
     # All jobs of a message belong to one catalog or to none, so the first job decides.
     firsts = [ids[0] for ids in map(_job_ids, messages) if ids]
@@ -77,17 +77,17 @@ def references(session: Session, letters: Sequence[DeadLetter]) -> Iterator[Refe
 
 
 def statuses(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Count jobs by status; deleted jobs are not counted."""
+    """Count jobs by status. Deleted jobs are not counted."""
     query = select(Job.status, func.count().label("jobs")).where(Job.id.in_(job_ids))
     return {row.status: row.jobs for row in session.execute(query.group_by(Job.status))}
 
 
 def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
-    """Replay a dead letter; its failed jobs are queued again with a new lease.
+    """Send a dead letter again and queue its failed jobs with a new lease.
 
     Raises:
-        NotFound: No such dead letter.
-        Conflict: This version cannot read it.
+        NotFound: The dead letter does not exist.
+        Conflict: This version cannot parse its message.
     """
     letter = find(work.session, letter_id)
     message = _message_of(letter)
@@ -96,7 +96,7 @@ def replay(work: Work, letter_id: str, *, lease_seconds: float) -> None:
     failed = _failed_jobs(work.session, message)
     if isinstance(message, ScoreText | ScoreImage):
         modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
-        _forget_failures(work.session, failed, modality)
+        _delete_failed_scores(work.session, failed, modality)
     until = now() + timedelta(seconds=lease_seconds)
     for job in failed:
         job.status, job.attempts = JobStatus.QUEUED.value, 0
@@ -121,8 +121,8 @@ def _failed_jobs(session: Session, message: Message) -> Sequence[Job]:
     ).all()
 
 
-def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) -> None:
-    # Only of queued jobs: the answer of a degraded job keeps its reason.
+def _delete_failed_scores(session: Session, jobs: Sequence[Job], modality: Modality) -> None:
+    # Restricted to the jobs that are queued again: a degraded answer keeps its reason.
     session.execute(
         delete(Score).where(
             Score.job_id.in_([job.id for job in jobs]),
@@ -133,7 +133,7 @@ def _forget_failures(session: Session, jobs: Sequence[Job], modality: Modality) 
 
 
 def _message_of(letter: DeadLetter) -> Message | None:
-    """Parse a dead letter; `None` for messages of another version."""
+    """Parse the message of a dead letter; `None` if only another version can read it."""
     try:
         return TOPICS[letter.topic].model_validate(letter.payload)
     except (KeyError, ValidationError):

@@ -1,6 +1,6 @@
 """Heartbeat of a process: a file whose age a health check reads.
 
-Its figures would not show it: they are served by a thread of their own, also while all else hangs.
+Metrics do not show a hanging process, because a thread of their own serves them.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Touches the file of `RAYON_BROKER_BEAT_FILE`, if set."""
+    """Touches the file of `RAYON_BROKER_BEAT_FILE`; does nothing if it is not set."""
 
     file: Path | None
 
@@ -24,9 +24,10 @@ class Heartbeat:
 
     @contextmanager
     def after(self) -> Iterator[None]:
-        """Beat after the block; not if it fails with an unexpected exception.
+        """Touch the file after the block, unless it raises an unexpected exception.
 
-        A part that does not answer is no reason to start this process anew.
+        `Unavailable` counts as success: restarting this process does not help a dependency that
+        does not answer.
         """
         try:
             yield

@@ -1,4 +1,4 @@
-"""Depths of queues, unfinished jobs and workers."""
+"""Overview of queues, workers and unfinished jobs."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from shared.db.models import Catalog, Job, JobStatus, now
 
 
 def overview(broker: Broker, session: Session) -> QueueList:
-    """Return the depths of all queues at one moment.
+    """Return queues, workers and unfinished jobs. All messages are counted at one moment.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -34,7 +34,7 @@ def overview(broker: Broker, session: Session) -> QueueList:
 
 
 def record_depths(broker: Broker) -> None:
-    """Export the depths as metrics. Raises `Unavailable` if Redis does not answer."""
+    """Export the depths of all queues as metrics. Raises `Unavailable`."""
     for queue, depth in broker.depths(all_queues()).items():
         metrics.queue_messages.labels(queue, "waiting").set(depth.waiting)
         metrics.queue_messages.labels(queue, "running").set(depth.running)
@@ -79,7 +79,7 @@ def _is_proven(worker: Worker) -> bool:
 
 
 def _jobs_queued(session: Session) -> list[JobsQueued]:
-    """Unfinished jobs and rows according to the database, the source of truth."""
+    """Count unfinished jobs by lane in the database, the source of truth."""
     query = (
         select(Job.lane, func.count(), func.min(Job.created_at))
         .where(Job.status == JobStatus.QUEUED.value)

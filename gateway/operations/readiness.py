@@ -13,9 +13,10 @@ from shared.errors import Unavailable
 
 
 def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
-    """Check the requirements of a job: migrated tables and a champion.
+    """Check the requirements for accepting jobs: migrated tables and a champion.
 
-    Queue and workers are reported too, but without them jobs are still accepted and answered later.
+    Queue and workers are reported too, but do not affect the status: without them jobs are still
+    accepted, and answered later.
     """
     checks = {"database": _database(unit_of_work), "release": _release(champion)}
     is_ready = all(check == "ok" for check in checks.values())

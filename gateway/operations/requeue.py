@@ -1,8 +1,9 @@
 """Requeue unfinished jobs whose messages were lost.
 
-A message may be lost between commit and publish, in Redis, or with a worker that was killed. The
-database is the truth: a job that is queued past its lease is looked at. It counts as lost only if
-no queue on its way still holds a message as old as its own; so a long queue is never doubled.
+A message can be lost between commit and publish, in Redis, or with a killed worker. The database is
+the source of truth: it holds the queued jobs past their lease. Such a job counts as lost only
+if every queue on its way has advanced beyond its message, so messages that wait in a long queue are
+never sent twice.
 """
 
 from collections import defaultdict
@@ -24,9 +25,9 @@ from shared.db.session import UnitOfWork, Work
 
 log = structlog.get_logger(__name__)
 
-#: Jobs per transaction.
+#: Maximum number of jobs per transaction.
 BATCH = 1_000
-#: Jobs per message.
+#: Maximum number of jobs per message.
 SLICE = 16
 #: Lifetime of an idempotency key.
 KEY_LIFETIME = timedelta(hours=24)
@@ -46,10 +47,10 @@ class Sweeper:
     settings: SweepSettings
 
     def sweep(self) -> int:
-        """Requeue the jobs with an expired lease; return their number.
+        """Requeue lost jobs, fail those lost too often, and return the number requeued.
 
         Raises:
-            Unavailable: The database or the queue does not answer; nothing was changed.
+            Unavailable: The database or Redis does not answer; nothing was changed.
         """
         heads = {lane: self._heads(lane) for lane in Lane}
         with self.unit_of_work() as work:
@@ -111,7 +112,7 @@ def _overdue(session: Session) -> Sequence[Job]:
 
 
 def _missing(session: Session, jobs: Sequence[Job]) -> dict[str, set[Modality]]:
-    """Return the wanted and unscored modalities by job."""
+    """Return the modalities that jobs need and that have no score yet, by job ID."""
     missing = {job.id: wanted(job) for job in jobs}
     scored = select(Score.job_id, Score.modality).where(Score.job_id.in_(missing))
     for job_id, modality in session.execute(scored):
@@ -127,7 +128,7 @@ def _is_lost(job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float
 
 
 def _still_waits(published_at: datetime, head: float | None) -> bool:
-    """Return True if a queue with this head may still hold a message sent then (FIFO)."""
+    """Return True if a FIFO queue with this head may hold a message published at that time."""
     return head is not None and head <= published_at.timestamp() + 1.0
 
 

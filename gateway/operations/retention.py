@@ -1,8 +1,8 @@
-"""Delete expired data: texts, images and scores of jobs, catalog files, dead letters.
+"""Deletion of expired data: texts, images and scores of jobs, catalog files, dead letters.
 
-Labelled jobs stay until a version of a dataset has taken them in. An image that is sent again is
-as new as on its first day (`Storage.put`), so nobody has to ask which jobs share it. Rows go some
-at a time, with a pause between, so that nobody waits long for the database.
+Labelled jobs keep their data until a dataset version has imported them. An image that is sent again
+gets a new modification time (`Storage.put`), so its age alone decides, and not the jobs that share
+it. Rows are deleted in small batches with pauses, so that other writers do not wait long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,11 +36,11 @@ from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)
 
-#: Import time of labels if none were ever imported.
+#: Import time of labels while no dataset version has imported any.
 NEVER = datetime.min.replace(tzinfo=UTC)
-#: Bulk statements; the session holds no objects to synchronise.
-_BLIND = {"synchronize_session": False}
-#: Age after which a partial file counts as abandoned.
+#: Options of bulk statements: the session holds no objects to synchronise.
+_BULK = {"synchronize_session": False}
+#: Age after which a partially written file counts as abandoned.
 ABANDONED = timedelta(days=1)
 IS_FINAL = Job.status != JobStatus.QUEUED.value
 
@@ -50,21 +50,21 @@ class Retention:
     """Deletes data older than the settings allow.
 
     Attributes:
-        stopping: Set when the service stops; a run ends after its current batch.
+        stopping: Set when the service stops. A run ends after its current batch.
     """
 
     unit_of_work: UnitOfWork
     storage: Storage
     settings: RetentionSettings
     stopping: Event = field(default_factory=Event)
-    #: Jobs before this time were handled by this process and keep their rows.
+    #: Highest job ID that this process has cleaned. The rows of earlier jobs stay and are skipped.
     _seen_until: str = ""
 
     def clean(self) -> None:
         """Delete everything that has expired.
 
         Raises:
-            Unavailable: Database or storage do not answer; what is left goes next time.
+            Unavailable: The database or the storage does not answer. The next run deletes the rest.
         """
         removed = {}
         if days := self.settings.job_days:
@@ -88,22 +88,22 @@ class Retention:
 
     def _clean_jobs(self, before: datetime) -> int:
         with self.unit_of_work.reading() as session:
-            taken_in = _labels_taken_in(session)
+            imported_until = _labels_imported_until(session)
         count = 0
         for condition, seen_until in (
             (Job.label.is_(None), self._seen_until),
-            # Jobs may be labelled long after the first run that saw them.
-            (Job.labelled_at < taken_in, ""),
+            # Jobs may be labelled long after the first run that cleaned them.
+            (Job.labelled_at < imported_until, ""),
         ):
             for ids in self._old(before, condition, seen_until):
-                count += self._forget(ids)
+                count += self._clear(ids)
         self._seen_until = max(self._seen_until, first_id_of(before))
         return count
 
     def _old(
         self, before: datetime, condition: ColumnElement[bool], seen_until: str
     ) -> Iterator[Sequence[str]]:
-        """Return the IDs of expired final jobs with data left to delete."""
+        """Yield batches of IDs of expired final jobs with data left to delete."""
         query = select(Job.id).where(IS_FINAL, condition, Job.id < first_id_of(before))
         if self.settings.keep_results:
             query = query.where(HAS_PRODUCT)
@@ -118,15 +118,15 @@ class Retention:
             last = ids[-1]
             self.stopping.wait(self.settings.pause_seconds)
 
-    def _forget(self, ids: Sequence[str]) -> int:
-        # A row of a catalog may have been retried since.
+    def _clear(self, ids: Sequence[str]) -> int:
+        # A row of a catalog may have been retried since it was selected.
         which = Job.id.in_(ids), IS_FINAL
         with self.unit_of_work() as work:
             final = work.session.scalars(select(Job.id).where(*which).with_for_update()).all()
             if self.settings.keep_results:
-                _empty(work.session, final)
+                _clear_products(work.session, final)
             else:
-                work.session.execute(delete(Job).where(Job.id.in_(final)), execution_options=_BLIND)
+                work.session.execute(delete(Job).where(Job.id.in_(final)), execution_options=_BULK)
         return len(final)
 
     def _clean_catalogs(self, before: datetime) -> int:
@@ -152,7 +152,7 @@ class Retention:
                 delete(Catalog).where(
                     Catalog.id < first, Catalog.status.not_in(UNFINISHED), ~has_jobs
                 ),
-                execution_options=_BLIND,
+                execution_options=_BULK,
             )
 
     def _clean_dead_letters(self, before: datetime) -> int:
@@ -173,19 +173,19 @@ class Retention:
         return count
 
 
-def _empty(session: Session, ids: Sequence[str]) -> None:
-    """Clear jobs except for their answers and labels."""
-    session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BLIND)
+def _clear_products(session: Session, ids: Sequence[str]) -> None:
+    """Clear the products of jobs, keeping their answers and labels."""
+    session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BULK)
     unlabelled = select(Job.id).where(Job.id.in_(ids), Job.label.is_(None))
     # Reviews of deleted products cannot be answered.
-    session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BLIND)
+    session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BULK)
     session.execute(
         update(Job).where(Job.id.in_(ids)).values(designation="", description="", image_uri=None),
-        execution_options=_BLIND,
+        execution_options=_BULK,
     )
 
 
-def _labels_taken_in(session: Session) -> datetime:
+def _labels_imported_until(session: Session) -> datetime:
     """Return the time up to which labels are part of a dataset version."""
     versions = session.execute(
         select(DatasetVersion.created_at, DatasetVersion.asked).where(
@@ -201,7 +201,7 @@ def _images_needed(session: Session) -> set[str]:
         Job.image_uri.is_not(None),
         or_(
             Job.status == JobStatus.QUEUED.value,
-            Job.labelled_at >= _labels_taken_in(session),
+            Job.labelled_at >= _labels_imported_until(session),
         ),
     )
     return {uri for uri in session.scalars(query) if uri is not None}

@@ -1,4 +1,4 @@
-"""Periodic counts of rows and workers for the metrics."""
+"""Counts of rows and workers, and probes of dependencies, for the metrics."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from shared.storage import Storage
 log = structlog.get_logger(__name__)
 
 
-class Census:
-    """Counts rows and workers.
+class RowCounts:
+    """Exports counts of rows and workers as metrics.
 
     Args:
-        unit_of_work: Database, only read.
-        broker: Source of the worker announcements.
-        storage: Storage whose free space is reported.
+        unit_of_work: The database, only read.
+        broker: The queue, with the announcements of workers.
+        storage: The storage, whose free space is exported.
     """
 
     def __init__(self, unit_of_work: UnitOfWork, broker: Broker, storage: Storage) -> None:
@@ -33,13 +33,13 @@ class Census:
         self._storage = storage
 
     def count_unfinished(self) -> None:
-        """Count fast-changing rows. Raises `Unavailable`."""
+        """Count unfinished jobs and dead letters, a fast query. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             _count_queued(session)
             _count_dead_letters(session)
 
     def count_all(self) -> None:
-        """Count all jobs and catalogs, a slower query. Raises `Unavailable`."""
+        """Count all jobs and catalogs by status, a slower query. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             jobs = {status.value: 0 for status in JobStatus} | _by_status(session, Job)
             catalogs = {status.value: 0 for status in CatalogStatus} | _by_status(session, Catalog)
@@ -47,32 +47,32 @@ class Census:
         metrics.show(metrics.catalogs, {(status,): count for status, count in catalogs.items()})
 
     def count_workers(self) -> None:
-        """Count the consumers of each queue. Raises `Unavailable`."""
+        """Count the workers of each queue. Raises `Unavailable`."""
         consumed = Counter(queue for one in self._broker.workers() for queue in one.queues)
         metrics.show(metrics.workers, {(queue,): consumed[queue] for queue in all_queues()})
 
     def probe(self) -> None:
-        """Probe every dependency of Rayon."""
-        _probe("database", self._look_at_database)
-        _probe("queue", self._look_at_queue)
-        _probe("storage", self._look_at_storage)
+        """Probe database, queue and storage. One that does not answer is exported as down."""
+        _probe("database", self._probe_database)
+        _probe("queue", self._probe_queue)
+        _probe("storage", self._probe_storage)
 
-    def _look_at_database(self) -> None:
+    def _probe_database(self) -> None:
         with self._unit_of_work.reading() as session:
             session.execute(select(1))
 
-    def _look_at_queue(self) -> None:
+    def _probe_queue(self) -> None:
         metrics.memory_ratio.labels("queue").set(self._broker.memory_ratio())
 
-    def _look_at_storage(self) -> None:
+    def _probe_storage(self) -> None:
         free = self._storage.free_bytes()
         if free is not None:
             metrics.free_bytes.labels("storage").set(free)
 
 
-def _probe(dependency: str, look: Callable[[], None]) -> None:
+def _probe(dependency: str, check: Callable[[], None]) -> None:
     try:
-        look()
+        check()
     except Unavailable as error:
         log.warning("dependency_down", dependency=dependency, error=str(error))
         metrics.dependency_up.labels(dependency).set(0)

@@ -1,1 +1,1 @@
-"""Releases that serve, and what they are trained on: datasets and training runs."""
+"""Releases, and what they are made from: datasets and training runs."""

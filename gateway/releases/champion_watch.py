@@ -24,8 +24,9 @@ STATIONS = ("text.", "image.")
 class ChampionWatch:
     """Follows the champion of the registry.
 
-    A new champion is given to jobs only when every worker announced it as loaded, so that nobody
-    waits for a model to load; or after a grace time, should a worker never get there.
+    New jobs get a new champion only once every worker has announced that it is loaded, so that no
+    job waits for a model to load. After a grace time they get it anyway, because a worker may never
+    load it.
     """
 
     def __init__(
@@ -43,21 +44,26 @@ class ChampionWatch:
         self._seen: tuple[str, float] | None = None
 
     def current(self) -> str:
-        """Return the version for a new job. Raises `Unavailable` before the first promotion."""
+        """Return the version of the release for new jobs.
+
+        Raises:
+            Unavailable: No release has been promoted yet.
+        """
         if self._current is None:
             raise Unavailable("No release has been promoted yet")
         return self._current
 
     def start(self) -> None:
-        """Follow the champion in a thread until the process ends."""
+        """Start a thread that follows the champion until the process ends."""
         threading.Thread(target=self._follow, name="champion", daemon=True).start()
 
     def look(self) -> None:
-        """Check for a new champion once. Raises `Unavailable`."""
+        """Check once for a new champion. Raises `Unavailable`."""
         try:
             champion = self._registry.champion()
         except Unavailable:
-            # The promotion ledger also names the champion, so a restart needs no registry.
+            # The promotion ledger names the champion too, so that the gateway starts without a
+            # registry.
             champion = self._current or self._last_promoted()
         if champion is None or champion == self._current:
             return

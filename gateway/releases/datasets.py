@@ -21,7 +21,7 @@ from shared.storage import Storage
 
 log = structlog.get_logger(__name__)
 
-#: Uploaded parts and their file names until validation.
+#: Form fields of the uploaded files, and the names under which they are stored until validation.
 FILES = {
     "products": "products.csv",
     "labels": "labels.csv",
@@ -33,10 +33,10 @@ _UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
 
 @dataclass(frozen=True)
 class Change:
-    """Content of a new version.
+    """The content of a new version.
 
     Attributes:
-        files: Files by their names in `FILES`, each read once from its position.
+        files: Uploaded files by their keys in `FILES`, each read once from its position.
         remove: IDs of rows of the previous version to leave out.
         corrected: True to add labelled jobs.
     """
@@ -59,14 +59,14 @@ class Datasets:
         """Accept the first version of a dataset; the trainer validates it later.
 
         Raises:
-            InvalidInput: Not a name, or there are no products.
-            Conflict: There is such a dataset. One whose versions all failed may be sent again.
-            Unavailable: Storage or database do not answer; nothing was kept.
+            InvalidInput: The name is invalid, or `products` is missing.
+            Conflict: The dataset exists. One whose versions all failed may be uploaded again.
+            Unavailable: The storage or the database does not answer; nothing was stored.
         """
         _require_name(name)
         if "products" not in change.files:
             raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
-        return self._take(principal, name, change, origin, is_first=True)
+        return self._store_upload(principal, name, change, origin, is_first=True)
 
     def add(
         self, principal: Principal, name: str, change: Change, origin: Origin
@@ -74,32 +74,32 @@ class Datasets:
         """Create a version from the latest ready one, which stays unchanged.
 
         Raises:
-            InvalidInput: Nothing is to be changed.
-            NotFound: No such dataset.
-            Conflict: No version is ready, or another change is being checked.
-            Unavailable: Storage or database do not answer; nothing was kept.
+            InvalidInput: The request contains no change.
+            NotFound: The dataset does not exist.
+            Conflict: No version is ready, or another version is being validated.
+            Unavailable: The storage or the database does not answer; nothing was stored.
         """
         if not (change.remove or change.corrected or "products" in change.files):
             raise InvalidInput(
                 "Expected `products`, `remove` or `labels=corrected`. Received: none of them",
                 field=("products",),
             )
-        return self._take(principal, name, change, origin, is_first=False)
+        return self._store_upload(principal, name, change, origin, is_first=False)
 
     def delete(self, principal: Principal, name: str, origin: Origin) -> None:
         """Delete a dataset with all its versions.
 
         Raises:
-            NotFound: No such dataset.
-            Conflict: A training run uses it, or a version is being checked.
-            Unavailable: Some files may be left; asked again, it goes on.
+            NotFound: The dataset does not exist.
+            Conflict: A training run uses it, or a version is being validated.
+            Unavailable: The storage does not answer. Files may be left; a repeated call continues.
         """
         with self.unit_of_work() as work:
             versions = _locked(work.session, name)
             if not versions:
                 raise NotFound(f"No dataset {name!r}")
             if any(one.status == DatasetStatus.CHECKING.value for one in versions):
-                raise Conflict(f"A version of {name!r} is being checked")
+                raise Conflict(f"A version of {name!r} is being validated")
             run = work.session.scalar(
                 select(TrainingRun.id).where(TrainingRun.status.in_(_UNFINISHED), _uses(name))
             )
@@ -110,29 +110,29 @@ class Datasets:
             audit_log.record(
                 work.session, origin, "dataset.delete", actor=principal.username, target=name
             )
-        # Files before rows: files without rows would stay forever, but rows without files can be
-        # deleted again.
+        # Files are deleted before rows: files without rows would stay forever, whereas a repeated
+        # call deletes rows without files.
         self.storage.remove_folder(folder_of(name))
         with self.unit_of_work() as work:
             for version in _locked(work.session, name):
                 work.session.delete(version)
 
-    def _take(
+    def _store_upload(
         self, principal: Principal, name: str, change: Change, origin: Origin, *, is_first: bool
     ) -> DatasetVersion:
         with self.unit_of_work.reading() as session:
-            # Checked before gigabytes are stored in vain.
+            # Checked here too, before gigabytes are stored in vain.
             _next(_of(session, name), name, is_first)
         id_ = new_id()
         try:
             for kind, stream in change.files.items():
                 self.storage.put_stream(f"{upload_folder(id_)}/{FILES[kind]}", stream)
-            return self._write_down(id_, principal, name, change, origin, is_first)
+            return self._record(id_, principal, name, change, origin, is_first)
         except BaseException:
-            self._forget(id_)
+            self._delete_upload(id_)
             raise
 
-    def _write_down(
+    def _record(
         self,
         id_: str,
         principal: Principal,
@@ -167,10 +167,10 @@ class Datasets:
                 )
                 work.publish(DatasetUploaded(trace_id=origin.trace_id, version_id=id_))
         except IntegrityError as error:
-            raise Conflict(f"Another version of {name!r} was sent at the same moment") from error
+            raise Conflict(f"Another version of {name!r} was uploaded at the same time") from error
         return version
 
-    def _forget(self, id_: str) -> None:
+    def _delete_upload(self, id_: str) -> None:
         try:
             self.storage.remove_folder(upload_folder(id_))
         except RayonError as error:
@@ -193,22 +193,24 @@ def all_by_name(session: Session) -> list[tuple[str, list[DatasetVersion]]]:
 
 
 def _next(versions: Sequence[DatasetVersion], name: str, is_first: bool) -> tuple[int, int | None]:
-    """Return the number of the next version and of its base."""
+    """Return the number of the next version, and of the version that it is based on."""
     states = {one.status for one in versions}
     ready = [one.version for one in versions if one.status == DatasetStatus.READY.value]
     if DatasetStatus.DELETING.value in states:
-        raise Conflict(f"The dataset {name!r} is being removed; DELETE it again if that stopped")
+        raise Conflict(f"The dataset {name!r} is being deleted. Repeat DELETE if that failed")
     if DatasetStatus.CHECKING.value in states:
-        raise Conflict(f"A version of {name!r} is being checked; ask again when it is ready")
+        raise Conflict(f"A version of {name!r} is being validated. Retry when it is ready")
     number = max((one.version for one in versions), default=0) + 1
     if is_first:
         if ready:
-            raise Conflict(f"There is a dataset {name!r}; POST /v1/datasets/{name}/rows adds to it")
+            raise Conflict(
+                f"The dataset {name!r} exists. Add to it with POST /v1/datasets/{name}/rows"
+            )
         return number, None
     if not versions:
         raise NotFound(f"No dataset {name!r}")
     if not ready:
-        raise Conflict(f"No version of {name!r} is ready; send it anew")
+        raise Conflict(f"No version of {name!r} is ready. Upload the dataset again")
     return number, max(ready)
 
 
@@ -234,4 +236,6 @@ def _require_name(name: str) -> None:
     except InvalidInput as error:
         raise InvalidInput(error.detail, field=("name",)) from error
     if version is not None or parsed != name:
-        raise InvalidInput(f"Expected a name without version. Received: {name!r}", field=("name",))
+        raise InvalidInput(
+            f"Expected a name without a version. Received: {name!r}", field=("name",)
+        )

@@ -1,4 +1,4 @@
-"""Resolution of the `release` of a request."""
+"""Resolution of the `release` parameter of a request."""
 
 from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
@@ -11,7 +11,7 @@ def resolve(champion: ChampionWatch, releases: ReleaseFinder, name: str) -> str:
 
     Raises:
         InvalidInput: No release has this version or alias.
-        Unavailable: There is no champion yet, or the registry does not answer.
+        Unavailable: No release has been promoted yet, or the registry does not answer.
     """
     if name == CHAMPION:
         return champion.current()

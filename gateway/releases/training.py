@@ -16,10 +16,10 @@ from shared.errors import NotFound
 def request(
     work: Work, principal: Principal, *, reason: str, dataset: str | None, trace_id: str
 ) -> TrainingRun:
-    """Store a run and notify the trainer after the commit.
+    """Store a training run. The trainer is notified after the commit.
 
     Raises:
-        InvalidInput: There is no such dataset.
+        InvalidInput: The dataset does not exist.
     """
     if dataset is not None:
         # Stored with its version: later versions of the dataset do not affect this run.
@@ -39,7 +39,7 @@ def cancel(session: Session, run_id: str) -> TrainingRun:
     """Cancel a queued run at once and request the end of a running one.
 
     Raises:
-        NotFound: No such run.
+        NotFound: The run does not exist.
     """
     find(session, run_id)
     ended = {
@@ -47,7 +47,7 @@ def cancel(session: Session, run_id: str) -> TrainingRun:
         "message": "Cancelled before it began",
         "finished_at": now(),
     }
-    # Conditional, since the trainer may claim or end the run at the same time.
+    # Each update is conditional, because the trainer may claim or end the run at the same time.
     for changes, condition in (
         (ended, TrainingRun.status == TrainingStatus.QUEUED.value),
         (
@@ -67,7 +67,7 @@ def cancel(session: Session, run_id: str) -> TrainingRun:
 
 
 def find(session: Session, run_id: str) -> TrainingRun:
-    """Return a run. Raises `NotFound`."""
+    """Return a training run. Raises `NotFound`."""
     run = session.get(TrainingRun, run_id)
     if run is None:
         raise NotFound(f"No training run {run_id!r}")
@@ -75,5 +75,5 @@ def find(session: Session, run_id: str) -> TrainingRun:
 
 
 def newest(session: Session, limit: int) -> Sequence[TrainingRun]:
-    """Return runs, newest first."""
+    """Return the newest training runs, newest first."""
     return session.scalars(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(limit)).all()

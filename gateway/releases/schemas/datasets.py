@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 
 class DatasetVersionOut(BaseModel):
-    """Version of a dataset; immutable once it is ready."""
+    """A version of a dataset. Immutable once it is ready."""
 
     version: int
     status: Literal["checking", "ready", "failed", "deleting"]
@@ -15,34 +15,37 @@ class DatasetVersionOut(BaseModel):
     created_by: str
     finished_at: datetime | None
     rows: int | None
-    classes: int | None
-    pictures: int | None = Field(validation_alias="images")
+    classes: int | None = Field(description="Number of categories.")
+    pictures: int | None = Field(validation_alias="images", description="Number of images.")
     fingerprint: str | None = Field(description="SHA-256 of the content.")
     message: str | None = Field(description="Reason of a failed or delayed validation.")
 
 
 class DatasetVersionReport(DatasetVersionOut):
-    """Version with its base, uploaded parts and validation report."""
+    """A version with its base, its uploaded files and its validation report."""
 
-    asked: dict[str, Any]
-    report: dict[str, Any] | None
+    asked: dict[str, Any] = Field(
+        description="Requested change: `base` version, uploaded `files`, `remove`d row IDs, and "
+        "`corrected` if labelled jobs were added."
+    )
+    report: dict[str, Any] | None = Field(description="Findings of the validation.")
 
 
 class DatasetOut(BaseModel):
-    """Dataset with its versions, newest first."""
+    """A dataset with its versions, newest first."""
 
     name: str
     versions: list[DatasetVersionOut]
 
 
 class DatasetReportOut(BaseModel):
-    """Dataset with its versions, newest first, and their reports."""
+    """A dataset with its versions and their reports, newest first."""
 
     name: str
     versions: list[DatasetVersionReport]
 
 
 class DatasetList(BaseModel):
-    """Datasets, ordered by name."""
+    """All datasets, sorted by name."""
 
     items: list[DatasetOut]

@@ -1,4 +1,4 @@
-"""Bodies of releases, categories and the promotion ledger."""
+"""Request and response bodies of releases, categories and promotions."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,49 +9,51 @@ from gateway.web.schemas import Body
 
 
 class CategoryOut(BaseModel):
-    """Category that the release can predict."""
+    """A category that a release can predict."""
 
     prdtypecode: int
     category: str
 
 
 class CategoryList(BaseModel):
-    """Categories of a release."""
+    """The categories of a release."""
 
-    release: str
+    release: str = Field(description="Version of the release.")
     items: list[CategoryOut]
 
 
 class ReleaseOut(BaseModel):
-    """Release of the models."""
+    """A release: the models of one training run."""
 
     version: str
-    aliases: list[str]
+    aliases: list[str] = Field(description="Aliases, such as `champion` or `challenger`.")
     created_at: datetime
     description: str
-    figures: dict[str, float]
-    rejected: str | None = Field(description="Reason why it may never serve.")
+    figures: dict[str, float] = Field(description="Metrics of the training, such as F1.")
+    rejected: str | None = Field(
+        description="Reason for its rejection; a rejected release cannot be promoted."
+    )
 
 
 class PromotionOut(BaseModel):
-    """Entry of the promotion ledger."""
+    """An entry of the promotion ledger."""
 
     promoted_at: datetime
     version: str
     previous_version: str | None
     promoted_by: str
     reason: str
-    figures: dict[str, Any]
+    figures: dict[str, Any] = Field(description="Evidence for the decision.")
 
 
 class ReleaseList(BaseModel):
-    """Releases, newest first, and the promotion ledger."""
+    """All releases and the promotion ledger, newest first."""
 
     items: list[ReleaseOut]
     ledger: list[PromotionOut]
 
 
 class PromoteRequest(Body):
-    """Reason of a decision."""
+    """The reason for a promotion or rollback."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]

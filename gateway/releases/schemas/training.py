@@ -1,4 +1,4 @@
-"""Bodies of training runs."""
+"""Request and response bodies of training runs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,17 +9,18 @@ from gateway.web.schemas import Body
 
 
 class TrainingRequest(Body):
-    """Request for a training run."""
+    """A request for a training run."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     dataset: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         default=None,
-        description="`name` or `name@version` of a stored dataset; default: the trainer's folder.",
+        description="Stored dataset as `name` or `name@version`. By default the trainer's own "
+        "data folder.",
     )
 
 
 class TrainingRunOut(BaseModel):
-    """Training run with its progress."""
+    """A training run and its progress."""
 
     id: str
     status: Literal["queued", "running", "finished", "failed", "cancelled"]
@@ -30,15 +31,17 @@ class TrainingRunOut(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
-    attempts: int = Field(description="Number of times a trainer has started it.")
-    step: str | None = Field(description="Current or last step.")
+    attempts: int = Field(description="Number of times that a trainer has started the run.")
+    step: str | None = Field(description="Name of the current or last step.")
     progress: dict[str, Any] | None = Field(
-        description="Object with `step`, `done`, `of` and `at`."
+        description="Progress within a step: `step`, units `done` `of` total, and time `at`."
     )
     version: str | None = Field(description="Version of the resulting release.")
-    verdict: dict[str, Any] | None = Field(description="Comparison with the champion.")
+    verdict: dict[str, Any] | None = Field(
+        description="Outcome of the comparison with the champion."
+    )
     message: str | None
-    log_tail: str | None = Field(description="Last lines of the training log.")
+    log_tail: str | None = Field(description="Last lines of the log of the run.")
 
 
 class TrainingRunList(BaseModel):

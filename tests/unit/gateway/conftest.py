@@ -22,7 +22,7 @@ from gateway.catalogs.service import Catalogs
 from gateway.identity.accounts import hash_password
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
-from gateway.jobs.long_poll import Waiting
+from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
 from gateway.main import build_app, sign_in_limits_of
@@ -185,7 +185,7 @@ def api(
         labels=LabelFiles(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
-        waiting=Waiting(ask),
+        long_polls=LongPolls(ask),
     )
     services, app = _on_shared_app(services)
     with TestClient(app, raise_server_exceptions=False) as client:

@@ -107,7 +107,7 @@ def test_wait_answers_when_the_job_becomes_final(api: Api, ada: User, hers: dict
         client.join(10)
     assert [answer["status"] for answer in answers] == ["done"] * 5
     # Nobody waits any more, so nobody asks any more.
-    until(lambda: not api.services.waiting.is_polling, 5, "the poller rests")
+    until(lambda: not api.services.long_polls.is_polling, 5, "the poller rests")
 
 
 def test_waiting_clients_are_let_go_when_the_gateway_stops(
@@ -123,7 +123,7 @@ def test_waiting_clients_are_let_go_when_the_gateway_stops(
     client = threading.Thread(target=ask)
     client.start()
     until(lambda: {job.id} in api.asked, 10, "somebody waits")
-    api.services.waiting.close()
+    api.services.long_polls.close()
     client.join(10)
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [
         (200, "queued")

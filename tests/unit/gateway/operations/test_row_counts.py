@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.operations.row_counts import Census
+from gateway.operations.row_counts import RowCounts
 from shared.broker import Broker, Worker
 from shared.db.models import Catalog, DeadLetter, User, now
 from shared.db.session import UnitOfWork
@@ -19,9 +19,9 @@ from tests.support.fakes import FakeBroker
 
 
 @pytest.fixture
-def census(unit_of_work: UnitOfWork, broker: FakeBroker, tmp_path: Path) -> Census:
+def census(unit_of_work: UnitOfWork, broker: FakeBroker, tmp_path: Path) -> RowCounts:
     storage = Storage(StorageSettings(url=str(tmp_path / "files")))
-    return Census(unit_of_work, cast(Broker, broker), storage)
+    return RowCounts(unit_of_work, cast(Broker, broker), storage)
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def value(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(name, labels)
 
 
-def test_jobs_are_counted_by_status(census: Census, unit_of_work: UnitOfWork, user: User) -> None:
+def test_jobs_are_counted_by_status(
+    census: RowCounts, unit_of_work: UnitOfWork, user: User
+) -> None:
     with unit_of_work() as work:
         work.session.add_all(make_job(user, status=one) for one in ("done", "done", "failed"))
         work.session.add(make_job(user))
@@ -46,7 +48,7 @@ def test_jobs_are_counted_by_status(census: Census, unit_of_work: UnitOfWork, us
 
 
 def test_oldest_job_without_an_answer_has_an_age(
-    census: Census, unit_of_work: UnitOfWork, user: User
+    census: RowCounts, unit_of_work: UnitOfWork, user: User
 ) -> None:
     with unit_of_work() as work:
         work.session.add(make_job(user, created_at=now() - timedelta(minutes=5)))
@@ -60,7 +62,7 @@ def test_oldest_job_without_an_answer_has_an_age(
 
 
 def test_dead_letters_are_gone_from_the_metrics_when_they_are_gone(
-    census: Census, unit_of_work: UnitOfWork
+    census: RowCounts, unit_of_work: UnitOfWork
 ) -> None:
     letter = DeadLetter(
         topic="score_text",
@@ -81,7 +83,7 @@ def test_dead_letters_are_gone_from_the_metrics_when_they_are_gone(
 
 
 def test_catalogs_are_counted_by_status(
-    census: Census, unit_of_work: UnitOfWork, user: User
+    census: RowCounts, unit_of_work: UnitOfWork, user: User
 ) -> None:
     with unit_of_work() as work:
         work.session.add(
@@ -103,14 +105,14 @@ def test_catalogs_are_counted_by_status(
     assert value("rayon_catalogs", status="failed") == 0
 
 
-def test_queue_without_a_worker_counts_none(census: Census, broker: FakeBroker) -> None:
+def test_queue_without_a_worker_counts_none(census: RowCounts, broker: FakeBroker) -> None:
     broker.present = [Worker("text@a:1", ("text.interactive", "text.catalog"), (), 0, 0, None)]
     census.count_workers()
     assert value("rayon_workers", queue="text.interactive") == 1
     assert value("rayon_workers", queue="image.interactive") == 0
 
 
-def test_what_does_not_answer_is_down_until_it_does(census: Census, broker: FakeBroker) -> None:
+def test_what_does_not_answer_is_down_until_it_does(census: RowCounts, broker: FakeBroker) -> None:
     broker.is_down = True
     census.probe()
     assert value("rayon_dependency_up", dependency="queue") == 0
@@ -121,7 +123,7 @@ def test_what_does_not_answer_is_down_until_it_does(census: Census, broker: Fake
     assert (value("rayon_free_bytes", dependency="storage") or 0) > 0
 
 
-def test_workers_are_unknown_while_the_queue_is_down(census: Census, broker: FakeBroker) -> None:
+def test_workers_are_unknown_while_the_queue_is_down(census: RowCounts, broker: FakeBroker) -> None:
     broker.is_down = True
     with pytest.raises(Unavailable):
         census.count_workers()

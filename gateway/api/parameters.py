@@ -1,0 +1,32 @@
+"""Parameters that several routes share."""
+
+from typing import Annotated
+
+from fastapi import Header, Query
+
+#: Maximum of `wait`, in seconds. Proxies and clients often give up an idle request after 60.
+MAX_WAIT_SECONDS = 30
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items to return.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the previous page. Omit it for the first page."),
+]
+Wait = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=MAX_WAIT_SECONDS,
+        description="Seconds to wait for the final state. 0 responds at once.",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Key that identifies this submission, such as a random UUID. A repeated "
+        "request with the same key and content returns what the first one created; the same key "
+        "with other content is refused with 409.",
+    ),
+]
