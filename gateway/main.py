@@ -89,15 +89,28 @@ ROUTES = (
     health,
 )
 DESCRIPTION = """
-Classifies products of a shop. Sign in with `POST /v1/token`, submit a product with
-`POST /v1/jobs`, and read its category with `GET /v1/jobs/{id}?wait=10`, which responds as soon as
-the category is known.
-Errors are problem documents (RFC 9457).
+Classifies products by text and image.
+
+Sign in with `POST /v1/token` and submit a product with `POST /v1/jobs`. Read its category with
+`GET /v1/jobs/{job_id}?wait=10`, which responds as soon as the category is known. Submit many
+products in one file with `POST /v1/catalogs`.
+
+* **Authentication:** send an access token as `Authorization: Bearer …`, or an API key as
+  `X-API-Key: …`.
+* **Pages:** lists return at most `limit` items (default 50, maximum 200). Send `next_cursor` of a
+  page as `cursor` to get the next one; it is `null` on the last page.
+* **Retries:** send `Idempotency-Key` with jobs and catalogs to repeat a submission safely.
+  Responses with the status 429 or 503 have the header `Retry-After`, in seconds.
+* **Limits:** the headers `RateLimit-Policy` and `RateLimit` state the limit on requests per minute
+  and what remains of it.
+* **Errors** are problem documents (RFC 9457) with a `detail` and, for invalid fields, `errors`.
+* **Tracing:** each response has the ID of its trace as `X-Request-ID`.
+* **Times** are in UTC (ISO 8601); durations are in seconds, sizes in bytes.
 """
 
 
 def main() -> int:
-    """Serve until SIGTERM; return the exit code."""
+    """Serve HTTP until SIGTERM or SIGINT. Return the exit code."""
     start_service("gateway")
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
     wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
@@ -116,8 +129,8 @@ def main() -> int:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
-        # Longer than a proxy keeps idle connections (`infra/proxy/Caddyfile`): the sender must
-        # close first, or a request may arrive on a connection that is being closed.
+        # Longer than the proxy keeps idle connections (`infra/proxy/Caddyfile`). The proxy must be
+        # the one that closes them, or a request may arrive on a connection that is closing.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
@@ -126,9 +139,10 @@ def main() -> int:
 
 
 class Server(uvicorn.Server):
-    """Server that is taken out of service before it stops.
+    """An HTTP server that drains before it stops.
 
-    It then releases waiting clients, each of which would delay it for its whole wait.
+    When it stops, it releases waiting clients, because each would delay the exit for its whole
+    wait.
     """
 
     def __init__(
@@ -139,7 +153,7 @@ class Server(uvicorn.Server):
         self._on_exit = on_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin draining, then stop."""
+        """Begin draining. The server stops after the drain time, or at the second signal."""
 
         def stop() -> None:
             self._on_exit()
@@ -149,7 +163,7 @@ class Server(uvicorn.Server):
 
 
 def build_services(settings: GatewaySettings) -> Services:
-    """Build the services on database, queue, storage and registry."""
+    """Build all services, connected to database, queue, storage and registry."""
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     rates = Rates(shared_storage(BrokerSettings()))
@@ -188,7 +202,7 @@ def build_services(settings: GatewaySettings) -> Services:
 def sign_in_limits_of(
     rates: Rates, settings: SignInLimitSettings, unit_of_work: UnitOfWork
 ) -> SignInLimits:
-    """Limit failed sign-ins. The audit log holds the known addresses of each account."""
+    """Return the limits on failed sign-ins. The audit log holds the known addresses of a user."""
 
     def is_known(username: str, address: str) -> bool:
         with unit_of_work.reading() as session:

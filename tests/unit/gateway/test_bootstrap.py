@@ -1,4 +1,4 @@
-"""The first admin."""
+"""Tests of creating the first admin."""
 
 from pathlib import Path
 
@@ -32,14 +32,14 @@ def test_first_admin_is_created_once(unit_of_work: UnitOfWork) -> None:
 
 
 @pytest.mark.parametrize("password", [None, "short", "x" * 129])
-def test_bad_password_creates_nobody(unit_of_work: UnitOfWork, password: str | None) -> None:
+def test_bad_password_creates_no_account(unit_of_work: UnitOfWork, password: str | None) -> None:
     with pytest.raises(InvalidInput):
         ensure_admin(unit_of_work, _settings(password))
     with unit_of_work.reading() as session:
         assert session.scalars(select(User)).all() == []
 
 
-def test_no_password_is_needed_once_there_are_accounts(unit_of_work: UnitOfWork) -> None:
+def test_password_is_optional_once_accounts_exist(unit_of_work: UnitOfWork) -> None:
     with unit_of_work() as work:
         work.session.add(make_user("ada"))
     ensure_admin(unit_of_work, _settings(None))
@@ -47,7 +47,7 @@ def test_no_password_is_needed_once_there_are_accounts(unit_of_work: UnitOfWork)
         assert session.scalars(select(User.username)).all() == ["ada"]
 
 
-def test_password_whose_file_was_taken_away_is_no_longer_needed(
+def test_password_file_can_be_deleted_after_the_first_start(
     unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "admin_password"
@@ -55,7 +55,7 @@ def test_password_whose_file_was_taken_away_is_no_longer_needed(
     # Given a system that was started with the file
     file.write_text("correct horse\n")
     ensure_admin(unit_of_work, AdminSettings())
-    # When it is started again without
+    # When it is started again without the file
     file.unlink()
     ensure_admin(unit_of_work, AdminSettings())
     # Then I expect the same account
@@ -63,7 +63,7 @@ def test_password_whose_file_was_taken_away_is_no_longer_needed(
         assert session.scalars(select(User.username)).all() == ["admin"]
 
 
-def test_system_without_accounts_asks_for_the_file(
+def test_first_start_without_the_password_file_is_refused(
     unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", "/nowhere/admin_password")
@@ -71,7 +71,7 @@ def test_system_without_accounts_asks_for_the_file(
         ensure_admin(unit_of_work, AdminSettings())
 
 
-def test_password_that_is_there_and_cannot_be_read_is_told(
+def test_unreadable_password_file_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The fakes have the signatures of the real things."""
+"""Tests that the fakes have the signatures of the real classes."""
 
 import inspect
 

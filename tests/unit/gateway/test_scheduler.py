@@ -1,4 +1,4 @@
-"""Periodic tasks of the scheduler."""
+"""Tests of the metrics of periodic tasks."""
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 from prometheus_client import REGISTRY
@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY
 from shared.schedule import every
 
 
-def test_task_is_missed_from_the_start_of_the_scheduler_on() -> None:
+def test_task_has_metrics_before_its_first_run() -> None:
     every(BlockingScheduler(timezone="UTC"), 3600, "of the scheduler", lambda: None)
     labels = {"task": "of the scheduler"}
     assert REGISTRY.get_sample_value("rayon_task_interval_seconds", labels) == 3600

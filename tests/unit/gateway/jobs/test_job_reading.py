@@ -1,4 +1,4 @@
-"""Jobs: shown, waited for, listed, cancelled, labelled."""
+"""Tests of reading, awaiting, listing, cancelling and labelling jobs."""
 
 import threading
 import time
@@ -26,13 +26,13 @@ RESULT = {
 
 @pytest.fixture
 def ada(api: Api) -> User:
-    """The owner of the jobs."""
+    """Return the owner of the jobs."""
     return api.user(username="ada")
 
 
 @pytest.fixture
 def hers(api: Api, ada: User) -> dict[str, str]:
-    """Her headers."""
+    """Return the headers of the owner."""
     return api.sign(ada)
 
 
@@ -56,7 +56,7 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
     assert shown["created_at"].endswith("Z")
 
 
-def test_failed_job_says_why(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_failed_job_has_its_error(api: Api, ada: User, hers: dict[str, str]) -> None:
     error = {"error_code": "image_unreadable", "error_message": "Expected an image"}
     job = make_job(ada, status="failed", finished_at=now(), **error)
     api.add(job)
@@ -75,21 +75,21 @@ def test_job_of_another_user_is_404(
     job = make_job(ada)
     api.add(job)
     theirs = api.client.request(method, f"/v1/jobs/{job.id}{path}", headers=mine, json=body)
-    nobodys = api.client.request(method, f"/v1/jobs/none{path}", headers=mine, json=body)
-    assert theirs.status_code == nobodys.status_code == 404
-    assert theirs.json()["title"] == nobodys.json()["title"]
+    unknown = api.client.request(method, f"/v1/jobs/none{path}", headers=mine, json=body)
+    assert theirs.status_code == unknown.status_code == 404
+    assert theirs.json()["title"] == unknown.json()["title"]
     kept = api.get(Job, job.id)
     assert kept is not None
     assert (kept.status, kept.label) == ("queued", None)
 
 
-def test_admin_sees_every_job(api: Api, ada: User, admin: dict[str, str]) -> None:
+def test_admin_reads_jobs_of_other_users(api: Api, ada: User, admin: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)
     assert api.client.get(f"/v1/jobs/{job.id}", headers=admin).status_code == 200
 
 
-def test_wait_answers_when_the_job_becomes_final(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_wait_ends_when_the_job_becomes_final(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)
     answers: list[Any] = []
@@ -100,17 +100,17 @@ def test_wait_answers_when_the_job_becomes_final(api: Api, ada: User, hers: dict
     clients = [threading.Thread(target=ask) for _ in range(5)]
     for client in clients:
         client.start()
-    until(lambda: {job.id} in api.asked, 10, "somebody waits")
+    until(lambda: {job.id} in api.asked, 10, "a client waits")
     assert answers == []
     _finish(api, job.id)
     for client in clients:
         client.join(10)
     assert [answer["status"] for answer in answers] == ["done"] * 5
-    # Nobody waits any more, so nobody asks any more.
-    until(lambda: not api.services.long_polls.is_polling, 5, "the poller rests")
+    # Without waiting clients, the database is not polled.
+    until(lambda: not api.services.long_polls.is_polling, 5, "polling ends")
 
 
-def test_waiting_clients_are_let_go_when_the_gateway_stops(
+def test_waiting_clients_are_released_when_the_gateway_stops(
     api: Api, ada: User, hers: dict[str, str]
 ) -> None:
     job = make_job(ada)
@@ -122,7 +122,7 @@ def test_waiting_clients_are_let_go_when_the_gateway_stops(
 
     client = threading.Thread(target=ask)
     client.start()
-    until(lambda: {job.id} in api.asked, 10, "somebody waits")
+    until(lambda: {job.id} in api.asked, 10, "a client waits")
     api.services.long_polls.close()
     client.join(10)
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [
@@ -139,7 +139,7 @@ def test_wait_ends_after_its_time(api: Api, ada: User, hers: dict[str, str]) -> 
     assert 0.2 <= time.monotonic() - started < 5
 
 
-def test_wait_for_a_final_job_does_not_wait(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_final_job_is_returned_without_waiting(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada, status="cancelled", finished_at=now())
     api.add(job)
     api.client.get(f"/v1/jobs/{job.id}?wait=30", headers=hers)
@@ -153,7 +153,7 @@ def test_wait_outside_its_limits_is_422(api: Api, mine: dict[str, str], wait: st
     assert [error["field"] for error in answer.json()["errors"]] == ["wait"]
 
 
-def test_pages_give_every_own_job_once_newest_first(
+def test_pages_contain_every_own_job_once_newest_first(
     api: Api, ada: User, hers: dict[str, str]
 ) -> None:
     jobs = [make_job(ada) for _ in range(5)]
@@ -171,7 +171,7 @@ def test_pages_give_every_own_job_once_newest_first(
     assert seen == sorted((job.id for job in jobs), reverse=True)
 
 
-def test_list_can_be_narrowed(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_jobs_are_filtered_by_status_and_catalog(api: Api, ada: User, hers: dict[str, str]) -> None:
     queued, cancelled = make_job(ada), make_job(ada, status="cancelled")
     api.add(queued, cancelled)
     found = api.client.get("/v1/jobs?status=cancelled", headers=hers).json()["items"]
@@ -183,7 +183,7 @@ def test_list_can_be_narrowed(api: Api, ada: User, hers: dict[str, str]) -> None
     ("field", "value"),
     [("status", "lost"), ("limit", "0"), ("limit", "201"), ("cursor", "é"), ("cursor", "AAAA")],
 )
-def test_bad_question_is_422_with_the_field(
+def test_bad_query_parameter_is_422_with_the_field(
     api: Api, mine: dict[str, str], field: str, value: str
 ) -> None:
     answer = api.client.get("/v1/jobs", headers=mine, params={field: value})
@@ -199,7 +199,7 @@ def test_queued_job_is_cancelled(api: Api, ada: User, hers: dict[str, str]) -> N
     assert answer.json()["finished_at"] is not None
 
 
-def test_final_job_stays_when_cancelled(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_cancelling_a_final_job_changes_nothing(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)
     _finish(api, job.id)
@@ -207,7 +207,7 @@ def test_final_job_stays_when_cancelled(api: Api, ada: User, hers: dict[str, str
     assert (answer.status_code, answer.json()["status"]) == (200, "done")
 
 
-def test_label_is_kept(api: Api, ada: User, hers: dict[str, str]) -> None:
+def test_label_is_stored(api: Api, ada: User, hers: dict[str, str]) -> None:
     job = make_job(ada)
     api.add(job)
     answer = api.client.put(f"/v1/jobs/{job.id}/label", headers=hers, json={"prdtypecode": 10})
@@ -236,7 +236,7 @@ def test_lease_begins_at_submission(api: Api, mine: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "failed", "cancelled"])
-def test_few_among_many_jobs_are_found_by_an_index(
+def test_jobs_of_a_rare_status_are_found_by_an_index(
     api: Api, ada: User, hers: dict[str, str], status: str
 ) -> None:
     asked: list[tuple[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Taking a product in."""
+"""Tests of submitting products."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +13,10 @@ from shared.errors import Unavailable
 from shared.storage import Storage
 from tests.unit.gateway.conftest import Api
 
-IMAGE = {"image": ("a.jpg", b"not looked at here", "image/jpeg")}
+IMAGE = {"image": ("a.jpg", b"not an image", "image/jpeg")}
 
-#: Jobs that are sent at once.
-COMPANY = 6
+#: Number of concurrent jobs.
+CONCURRENT = 6
 
 
 def test_text_becomes_a_job_and_one_message(api: Api, mine: dict[str, str]) -> None:
@@ -32,16 +32,16 @@ def test_text_becomes_a_job_and_one_message(api: Api, mine: dict[str, str]) -> N
     assert [(item.job_id, item.designation) for item in message.items] == [(job["id"], "Piscine")]
 
 
-def test_text_and_image_ask_both_workers(api: Api, mine: dict[str, str]) -> None:
+def test_text_and_image_are_sent_to_both_workers(api: Api, mine: dict[str, str]) -> None:
     api.client.post("/v1/jobs", headers=mine, data={"description": "x"}, files=IMAGE)
     text, image = api.broker.messages
     assert isinstance(text, ScoreText)
     assert isinstance(image, ScoreImage)
-    assert api.services.storage.get(image.items[0].uri) == b"not looked at here"
+    assert api.services.storage.get(image.items[0].uri) == b"not an image"
 
 
 @pytest.mark.parametrize(("model", "kind"), [("text", ScoreText), ("image", ScoreImage)])
-def test_single_model_asks_one_worker(
+def test_single_modality_is_sent_to_one_worker(
     api: Api, mine: dict[str, str], model: str, kind: type
 ) -> None:
     data = {"designation": "Piscine", "model": model}
@@ -50,7 +50,7 @@ def test_single_model_asks_one_worker(
     assert [type(message) for message in api.broker.messages] == [kind]
 
 
-def test_trace_goes_from_the_request_to_the_message(api: Api, mine: dict[str, str]) -> None:
+def test_trace_of_the_request_continues_in_the_message(api: Api, mine: dict[str, str]) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {**mine, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     answer = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
@@ -61,7 +61,7 @@ def test_trace_goes_from_the_request_to_the_message(api: Api, mine: dict[str, st
     assert job.trace_id == trace
 
 
-def test_jobs_that_come_together_share_a_message_and_each_keeps_its_trace(
+def test_concurrent_jobs_share_a_message_and_keep_their_traces(
     api: Api, mine: dict[str, str]
 ) -> None:
     def send(number: int) -> str:
@@ -71,23 +71,24 @@ def test_jobs_that_come_together_share_a_message_and_each_keeps_its_trace(
         assert answer.status_code == 202
         return str(answer.json()["id"])
 
-    with ThreadPoolExecutor(COMPANY) as pool, api.unit_of_work() as work:
-        # SQLite has one writer: what is sent now waits, all but the first for the one before it.
+    with ThreadPoolExecutor(CONCURRENT) as pool, api.unit_of_work() as work:
+        # SQLite has one writer: the first request waits for this transaction, the others for the
+        # first request.
         work.session.execute(select(1))
-        sent = [pool.submit(send, number) for number in range(COMPANY)]
-        while api.services.jobs.waiting < COMPANY - 1:
+        sent = [pool.submit(send, number) for number in range(CONCURRENT)]
+        while api.services.jobs.waiting < CONCURRENT - 1:
             time.sleep(0.01)
         work.session.commit()
         ids = [one.result() for one in sent]
     messages = [message for message in api.broker.messages if isinstance(message, ScoreText)]
-    assert sorted(len(message.items) for message in messages) == [1, COMPANY - 1]
+    assert sorted(len(message.items) for message in messages) == [1, CONCURRENT - 1]
     assert {item.job_id for message in messages for item in message.items} == set(ids)
     for message in messages:
         traces = {api.get(Job, item.job_id).trace_id for item in message.items}  # type: ignore[union-attr]
         assert {message.trace_id, *message.links} == traces
 
 
-def test_same_key_twice_in_one_group_is_one_job(api: Api, mine: dict[str, str]) -> None:
+def test_concurrent_requests_with_one_key_create_one_job(api: Api, mine: dict[str, str]) -> None:
     def send(number: int) -> tuple[int, str | None]:
         headers = {**mine, "Idempotency-Key": "k"} if number else mine
         data = {"designation": "the same", "model": "text"}
@@ -135,12 +136,12 @@ def test_bad_input_is_422_with_the_field(
     assert _count(api) == 0
 
 
-def test_nothing_but_a_body_of_another_kind_is_422(api: Api, mine: dict[str, str]) -> None:
+def test_json_body_is_422(api: Api, mine: dict[str, str]) -> None:
     answer = api.client.post("/v1/jobs", headers=mine, json={"designation": "x"})
     assert answer.status_code == 422
 
 
-def test_release_can_be_named_by_version(api: Api, mine: dict[str, str]) -> None:
+def test_release_is_selected_by_version(api: Api, mine: dict[str, str]) -> None:
     data = {"designation": "x", "release": "2"}
     assert api.client.post("/v1/jobs", headers=mine, data=data).json()["release"] == "2"
 
@@ -153,7 +154,7 @@ def test_image_over_the_limit_is_413(api: Api, mine: dict[str, str]) -> None:
     assert _count(api) == 0
 
 
-def test_full_storage_is_503_and_keeps_nothing(
+def test_full_storage_is_503_and_creates_no_job(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(storage: Storage, folder: str, content: bytes) -> str:
@@ -166,7 +167,7 @@ def test_full_storage_is_503_and_keeps_nothing(
     assert _count(api) == 0
 
 
-def test_job_is_kept_while_the_queue_is_down(api: Api, mine: dict[str, str]) -> None:
+def test_job_is_accepted_while_the_queue_is_down(api: Api, mine: dict[str, str]) -> None:
     api.broker.is_down = True
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 202
@@ -175,7 +176,7 @@ def test_job_is_kept_while_the_queue_is_down(api: Api, mine: dict[str, str]) -> 
     assert kept.status == "queued"
 
 
-def test_same_key_and_content_give_the_same_job(api: Api, mine: dict[str, str]) -> None:
+def test_same_key_and_content_return_the_same_job(api: Api, mine: dict[str, str]) -> None:
     headers = {**mine, "Idempotency-Key": "order-1"}
     first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=IMAGE)
     again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"}, files=IMAGE)
@@ -204,24 +205,25 @@ def test_same_key_with_other_content_is_409(
     assert _count(api) == 1
 
 
-def test_keys_of_two_users_do_not_meet(api: Api, mine: dict[str, str]) -> None:
+def test_equal_keys_of_two_users_are_independent(api: Api, mine: dict[str, str]) -> None:
     for headers in (mine, api.sign(api.user())):
         key = {**headers, "Idempotency-Key": "order-1"}
         assert api.client.post("/v1/jobs", headers=key, data={"designation": "x"}).is_success
     assert _count(api) == 2
 
 
-def test_race_of_one_key_makes_one_job(
+def test_request_that_loses_a_race_returns_the_same_job(
     api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = {**mine, "Idempotency-Key": "order-1"}
     first = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
-    # The second request looked before the first one committed: it finds nothing, and then collides.
-    look, blind = type(api.services.jobs)._known, iter([True])
+    # Simulate a second request that reads before the first one commits: it finds no key, and its
+    # insert then violates the unique constraint.
+    find, misses = type(api.services.jobs)._known, iter([True])
     monkeypatch.setattr(
         type(api.services.jobs),
         "_known",
-        lambda *args: None if next(blind, False) else look(*args),
+        lambda *args: None if next(misses, False) else find(*args),
     )
     again = api.client.post("/v1/jobs", headers=headers, data={"designation": "x"})
     assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])

@@ -1,4 +1,4 @@
-"""A process that goes on touches a file."""
+"""Tests of the heartbeat file of a process."""
 
 import os
 import subprocess
@@ -12,26 +12,26 @@ from gateway.operations.heartbeat import Heartbeat
 from shared.errors import Unavailable
 
 
-def test_what_has_ended_is_shown(tmp_path: Path) -> None:
+def test_file_is_touched_after_the_block(tmp_path: Path) -> None:
     heart = Heartbeat(tmp_path / "beat")
     with heart.after():
         assert not (tmp_path / "beat").exists()
     assert (tmp_path / "beat").exists()
 
 
-def test_part_that_does_not_answer_is_no_reason_to_start_anew(tmp_path: Path) -> None:
+def test_file_is_touched_while_a_dependency_is_down(tmp_path: Path) -> None:
     with pytest.raises(Unavailable), Heartbeat(tmp_path / "beat").after():
         raise Unavailable("The database does not answer")
     assert (tmp_path / "beat").exists()
 
 
-def test_fault_of_ours_is_not_shown_as_going_on(tmp_path: Path) -> None:
+def test_file_is_not_touched_after_an_unexpected_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Heartbeat(tmp_path / "beat").after():
         raise ZeroDivisionError
     assert not (tmp_path / "beat").exists()
 
 
-def test_without_a_file_nothing_is_touched() -> None:
+def test_heartbeat_without_a_file_does_nothing() -> None:
     Heartbeat(None).beat()
 
 
@@ -44,7 +44,7 @@ def test_feeder_beats_after_each_step(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("seconds", "is_well"), [("60", True), ("20", False)])
-def test_container_is_asked_with_an_age_of_its_own(
+def test_container_is_healthy_up_to_the_given_age(
     tmp_path: Path, seconds: str, is_well: bool
 ) -> None:
     file = tmp_path / "beat"

@@ -1,4 +1,4 @@
-"""Operator routes: queues, dead letters, training and health."""
+"""Tests of the routes for operators: queues, dead letters, training and health."""
 
 from datetime import timedelta
 from threading import Event
@@ -26,7 +26,7 @@ from tests.unit.gateway.conftest import LEASE_SECONDS, Api
 
 @pytest.fixture
 def operator(api: Api) -> dict[str, str]:
-    """Headers of an operator."""
+    """Return the headers of an operator."""
     return api.sign(api.user(Role.OPERATOR, username="otto"))
 
 
@@ -43,7 +43,7 @@ def operator(api: Api) -> dict[str, str]:
         ("DELETE", "/v1/training-runs/none"),
     ],
 )
-def test_operations_are_not_for_clients(
+def test_clients_have_no_access_to_operations(
     api: Api, mine: dict[str, str], method: str, path: str
 ) -> None:
     body = {"reason": "x"} if path.endswith("runs") and method == "POST" else None
@@ -66,7 +66,7 @@ def test_queues_workers_and_queued_jobs_are_shown(api: Api, operator: dict[str, 
     assert shown["workers"][0]["seconds_since_consumed"] == 0.5
 
 
-def test_queue_tells_its_station_lane_and_workers(api: Api, operator: dict[str, str]) -> None:
+def test_queue_has_its_station_lane_and_workers(api: Api, operator: dict[str, str]) -> None:
     api.broker.running = {"text.catalog": 3, "training": 1}
     api.broker.heads = {"text.catalog": now().timestamp() - 60}
     api.broker.present = [
@@ -85,7 +85,9 @@ def test_queue_tells_its_station_lane_and_workers(api: Api, operator: dict[str, 
     assert [worker["state"] for worker in shown["workers"]] == ["working", "deaf"]
 
 
-def test_database_says_what_is_queued_in_each_lane(api: Api, operator: dict[str, str]) -> None:
+def test_queued_jobs_are_counted_by_lane_in_the_database(
+    api: Api, operator: dict[str, str]
+) -> None:
     ada = api.user()
     early = now() - timedelta(minutes=10)
     api.add(make_job(ada), make_job(ada, created_at=early), make_job(ada, status="cancelled"))
@@ -133,7 +135,7 @@ def _failure(job: Job, modality: str = "text") -> Score:
 def test_replay_sends_the_message_and_queues_its_failed_jobs(
     api: Api, operator: dict[str, str]
 ) -> None:
-    # Given a dead letter of a failed job, a job that was answered degraded, and a cancelled one
+    # Given a dead letter of a failed job, a job with a degraded answer, and a cancelled job
     ada = api.user()
     failed, degraded = _failed(ada), make_job(ada, status="done", finished_at=now())
     cancelled = make_job(ada, status="cancelled")
@@ -145,7 +147,8 @@ def test_replay_sends_the_message_and_queues_its_failed_jobs(
     # When it is replayed
     answer = api.client.post(f"/v1/dead-letters/{letter.id}/replay", headers=operator)
 
-    # I expect the message back, the failed job queued with a lease, and the others as they were
+    # I expect the message in the queue, the failed job queued with a lease, and the others
+    # unchanged
     assert answer.status_code == 202
     assert [message.model_dump(mode="json") for message in api.broker.messages] == [letter.payload]
     again = api.get(Job, failed.id)
@@ -175,7 +178,7 @@ def test_replay_keeps_the_score_of_the_other_modality(api: Api, operator: dict[s
     assert not any(isinstance(message, ScoreImage) for message in api.broker.messages)
 
 
-def test_dead_letter_can_be_thrown_away(api: Api, operator: dict[str, str]) -> None:
+def test_dead_letter_can_be_discarded(api: Api, operator: dict[str, str]) -> None:
     letter = _letter()
     api.add(letter)
     path = f"/v1/dead-letters/{letter.id}"
@@ -184,7 +187,7 @@ def test_dead_letter_can_be_thrown_away(api: Api, operator: dict[str, str]) -> N
     assert api.client.post(f"{path}/replay", headers=operator).status_code == 404
 
 
-def test_pages_give_every_dead_letter_once(api: Api, operator: dict[str, str]) -> None:
+def test_pages_contain_every_dead_letter_once(api: Api, operator: dict[str, str]) -> None:
     for number in range(3):
         api.add(_letter(number=number))
     first = api.client.get("/v1/dead-letters?limit=2", headers=operator).json()
@@ -206,9 +209,7 @@ def test_dead_letters_of_one_topic_are_listed(api: Api, operator: dict[str, str]
     assert [letter["id"] for letter in found] == [other.id]
 
 
-def test_dead_letter_says_which_jobs_of_which_catalog_it_is_about(
-    api: Api, operator: dict[str, str]
-) -> None:
+def test_dead_letter_has_its_jobs_and_catalog(api: Api, operator: dict[str, str]) -> None:
     ada = api.user()
     catalog = make_catalog(ada)
     api.add(catalog)
@@ -240,7 +241,7 @@ def test_dead_letter_says_which_jobs_of_which_catalog_it_is_about(
         ("score_text", "Its content is not a valid 'score_text' message of this version"),
     ],
 )
-def test_dead_letter_that_nobody_can_read_is_shown_beside_others_and_discarded(
+def test_unreadable_dead_letter_is_listed_and_can_only_be_discarded(
     api: Api, operator: dict[str, str], topic: str, why: str
 ) -> None:
     job = make_job(api.user())
@@ -262,7 +263,7 @@ def test_dead_letter_that_nobody_can_read_is_shown_beside_others_and_discarded(
     assert api.client.delete(path, headers=operator).status_code == 204
 
 
-def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) -> None:
+def test_training_run_is_requested_and_followed(api: Api, operator: dict[str, str]) -> None:
     answer = api.client.post("/v1/training-runs", headers=operator, json={"reason": "drift"})
     assert answer.status_code == 202
     run_id = answer.json()["id"]
@@ -279,7 +280,7 @@ def test_training_is_asked_for_and_followed(api: Api, operator: dict[str, str]) 
     assert api.client.get("/v1/training-runs/none", headers=operator).status_code == 404
 
 
-def test_running_training_shows_how_far_it_is(api: Api, operator: dict[str, str]) -> None:
+def test_running_training_has_its_progress(api: Api, operator: dict[str, str]) -> None:
     progress = {"step": "text_rnn fit", "done": 3, "of": 14, "at": "2026-01-05T10:00:00Z"}
     run = TrainingRun(
         id=new_id(), requested_by="otto", reason="drift", status="running", attempts=2
@@ -301,7 +302,7 @@ def test_running_training_shows_how_far_it_is(api: Api, operator: dict[str, str]
         ("cancelled", "cancelled", False),
     ],
 )
-def test_queued_training_is_cancelled_at_once_and_a_running_one_is_asked_to_end(
+def test_queued_training_is_cancelled_at_once_and_a_running_one_on_request(
     api: Api, operator: dict[str, str], status: str, after: str, is_asked: bool
 ) -> None:
     run = TrainingRun(id=new_id(), requested_by="otto", reason="drift", status=status)
@@ -322,7 +323,7 @@ def test_training_from_an_unknown_dataset_is_refused(api: Api, operator: dict[st
     assert api.broker.messages == []
 
 
-def test_ready_while_redis_is_down_but_says_so(api: Api) -> None:
+def test_gateway_is_ready_while_redis_is_down_and_reports_it(api: Api) -> None:
     assert api.client.get("/readyz").json()["checks"]["database"] == "ok"
     api.broker.is_down = True
     answer = api.client.get("/readyz")
@@ -337,21 +338,19 @@ def migrate_to(api: Api, revision: str) -> None:
         )
 
 
-def test_not_ready_on_an_older_migration(api: Api) -> None:
+def test_gateway_is_not_ready_on_an_older_migration(api: Api) -> None:
     migrate_to(api, "0001")
     answer = api.client.get("/readyz")
     assert answer.status_code == 503
     assert "0001" in answer.json()["checks"]["database"]
 
 
-def test_ready_on_the_migration_of_a_newer_version_that_is_rolled_out(api: Api) -> None:
+def test_gateway_is_ready_on_the_migration_of_a_newer_version(api: Api) -> None:
     migrate_to(api, "9999")
     assert api.client.get("/readyz").status_code == 200
 
 
-def test_gateway_that_will_stop_says_so_and_answers_all_the_same(
-    api: Api, mine: dict[str, str]
-) -> None:
+def test_draining_gateway_is_not_ready_and_still_responds(api: Api, mine: dict[str, str]) -> None:
     stopped: list[bool] = []
     api.services.draining.seconds = 60
     api.services.draining.begin(lambda: stopped.append(True))
@@ -364,7 +363,7 @@ def test_gateway_that_will_stop_says_so_and_answers_all_the_same(
     assert stopped == []
 
 
-def test_gateway_that_is_told_twice_stops_at_once() -> None:
+def test_second_signal_stops_the_gateway_at_once() -> None:
     stopped: list[bool] = []
     draining = Draining(seconds=60)
     draining.begin(lambda: stopped.append(True))
@@ -372,13 +371,13 @@ def test_gateway_that_is_told_twice_stops_at_once() -> None:
     assert stopped == [True]
 
 
-def test_gateway_stops_when_its_time_has_come() -> None:
+def test_gateway_stops_after_the_drain_time() -> None:
     stopped = Event()
     Draining(seconds=0.01).begin(stopped.set)
     assert stopped.wait(10)
 
 
-def test_not_ready_without_any_migration(api: Api) -> None:
+def test_gateway_is_not_ready_without_migrations(api: Api) -> None:
     with api.unit_of_work() as work:
         work.session.connection().exec_driver_sql("DROP TABLE alembic_version")
     assert api.client.get("/readyz").status_code == 503

@@ -1,4 +1,4 @@
-"""Which overdue jobs count as lost, and what is done with them."""
+"""Tests of requeueing jobs whose messages were lost."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,13 +21,13 @@ EARLIER, LATER = -10.0, +10.0
 
 @pytest.fixture
 def sweeper(unit_of_work: UnitOfWork, broker: FakeBroker) -> Sweeper:
-    """Looks at the queue in memory."""
+    """Return a sweeper on the queue in memory."""
     return Sweeper(unit_of_work, broker.depth, SETTINGS)
 
 
 @pytest.fixture
 def owner(unit_of_work: UnitOfWork) -> User:
-    """Whose jobs they are."""
+    """Return the owner of the jobs."""
     user = make_user()
     with unit_of_work() as work:
         work.session.add(user)
@@ -56,16 +56,16 @@ def _read(unit_of_work: UnitOfWork, job: Job) -> Job:
 @pytest.mark.parametrize(
     ("scored", "heads", "sent"),
     [
-        # Nothing waits anywhere: the messages are gone.
+        # No message waits: the messages are lost.
         ((), {}, [ScoreText, ScoreImage]),
-        # The head of a queue is younger than the job's message: it was passed, so it is gone.
+        # The heads of the queues are younger than the job's messages, which are lost.
         ((), {"text": LATER, "image": LATER, "fusion": LATER}, [ScoreText, ScoreImage]),
-        # One of its queues may still hold it.
+        # One of the queues may still hold a message.
         ((), {"text": EARLIER}, []),
         ((), {"image": EARLIER}, []),
-        # A score may be on its way to fusion.
+        # A score may be waiting for fusion.
         ((), {"fusion": EARLIER}, []),
-        # Only what is missing is asked for again, and only its queue matters.
+        # Only missing modalities are requeued, and only their queues matter.
         (("text",), {}, [ScoreImage]),
         (("text",), {"text": EARLIER}, [ScoreImage]),
         (("text",), {"image": EARLIER}, []),
@@ -73,7 +73,7 @@ def _read(unit_of_work: UnitOfWork, job: Job) -> Job:
         (("image",), {"fusion": EARLIER}, []),
     ],
 )
-def test_job_is_sent_again_only_if_no_queue_may_hold_it(
+def test_job_is_requeued_only_if_no_queue_may_hold_its_message(
     unit_of_work: UnitOfWork,
     broker: FakeBroker,
     sweeper: Sweeper,
@@ -118,7 +118,7 @@ def test_queue_of_the_other_lane_does_not_matter(
         {"status": "cancelled"},
     ],
 )
-def test_other_jobs_are_left_alone(
+def test_final_and_leased_jobs_are_unchanged(
     unit_of_work: UnitOfWork,
     broker: FakeBroker,
     sweeper: Sweeper,
@@ -132,7 +132,7 @@ def test_other_jobs_are_left_alone(
     assert _read(unit_of_work, job).leased_until == job.leased_until
 
 
-def test_second_sweep_finds_nothing(
+def test_second_sweep_requeues_nothing(
     unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
 ) -> None:
     _add(unit_of_work, make_job(owner))
@@ -140,7 +140,7 @@ def test_second_sweep_finds_nothing(
     assert len(broker.messages) == 1
 
 
-def test_job_that_was_lost_too_often_fails(
+def test_job_fails_after_too_many_lost_messages(
     unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
 ) -> None:
     hopeless, hopeful = make_job(owner, attempts=3), make_job(owner, attempts=2)
@@ -165,7 +165,7 @@ def test_long_queue_never_makes_a_job_fail(
     assert _read(unit_of_work, job).status == "queued"
 
 
-def test_nothing_changes_while_the_queue_is_down(
+def test_jobs_are_unchanged_while_the_queue_is_down(
     unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
 ) -> None:
     job = make_job(owner)
@@ -179,7 +179,7 @@ def test_nothing_changes_while_the_queue_is_down(
     assert sweeper.sweep() == 1
 
 
-def test_jobs_are_sent_in_slices_of_one_release_lane_and_trace(
+def test_jobs_are_requeued_in_slices_of_one_release_lane_and_trace(
     unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
 ) -> None:
     many = [make_job(owner, lane="catalog") for _ in range(20)]
@@ -198,24 +198,24 @@ def test_jobs_are_sent_in_slices_of_one_release_lane_and_trace(
 def test_job_that_becomes_final_during_the_sweep_stays_final(
     unit_of_work: UnitOfWork, broker: FakeBroker, owner: User
 ) -> None:
-    # Given an overdue job that is answered after the sweeper looked at the queues
+    # Given an overdue job that is answered after the sweeper has read the queues
     job = make_job(owner)
     _add(unit_of_work, job)
 
-    def finish_then_look(queue: str) -> Any:
+    def finish_then_measure(queue: str) -> Any:
         with unit_of_work() as work:
             work.session.execute(update(Job).values(status="done"))
         return broker.depth(queue)
 
     # When it sweeps
-    swept = Sweeper(unit_of_work, finish_then_look, SETTINGS).sweep()
+    swept = Sweeper(unit_of_work, finish_then_measure, SETTINGS).sweep()
 
-    # I expect that nothing was sent and the answer stays
+    # I expect no message, and the answer unchanged
     assert (swept, broker.messages) == (0, [])
     assert _read(unit_of_work, job).status == "done"
 
 
-def test_keys_are_forgotten_after_a_day(unit_of_work: UnitOfWork, owner: User) -> None:
+def test_idempotency_keys_are_deleted_after_a_day(unit_of_work: UnitOfWork, owner: User) -> None:
     job = make_job(owner)
     _add(unit_of_work, job)
     for age in (timedelta(hours=23), timedelta(hours=25)):

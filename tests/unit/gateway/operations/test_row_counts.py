@@ -1,4 +1,4 @@
-"""Counts of the scheduler for the metrics."""
+"""Tests of the counts that the scheduler exports as metrics."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.fakes import FakeBroker
 
 
 @pytest.fixture
-def census(unit_of_work: UnitOfWork, broker: FakeBroker, tmp_path: Path) -> RowCounts:
+def row_counts(unit_of_work: UnitOfWork, broker: FakeBroker, tmp_path: Path) -> RowCounts:
     storage = Storage(StorageSettings(url=str(tmp_path / "files")))
     return RowCounts(unit_of_work, cast(Broker, broker), storage)
 
@@ -37,32 +37,32 @@ def value(name: str, **labels: str) -> float | None:
 
 
 def test_jobs_are_counted_by_status(
-    census: RowCounts, unit_of_work: UnitOfWork, user: User
+    row_counts: RowCounts, unit_of_work: UnitOfWork, user: User
 ) -> None:
     with unit_of_work() as work:
         work.session.add_all(make_job(user, status=one) for one in ("done", "done", "failed"))
         work.session.add(make_job(user))
-    census.count_all()
+    row_counts.count_all()
     counts = [value("rayon_jobs", status=one) for one in ("queued", "done", "failed", "cancelled")]
     assert counts == [1, 2, 1, 0]
 
 
-def test_oldest_job_without_an_answer_has_an_age(
-    census: RowCounts, unit_of_work: UnitOfWork, user: User
+def test_age_of_the_oldest_unfinished_job_is_exported(
+    row_counts: RowCounts, unit_of_work: UnitOfWork, user: User
 ) -> None:
     with unit_of_work() as work:
         work.session.add(make_job(user, created_at=now() - timedelta(minutes=5)))
         work.session.add(make_job(user, created_at=now()))
         work.session.add(make_job(user, created_at=now() - timedelta(days=1), status="done"))
-    census.count_unfinished()
+    row_counts.count_unfinished()
     oldest = value("rayon_jobs_oldest_seconds", lane="interactive")
     assert oldest == pytest.approx(300, abs=5)
     assert value("rayon_jobs_oldest_seconds", lane="catalog") == 0
     assert value("rayon_jobs", status="queued") == 2
 
 
-def test_dead_letters_are_gone_from_the_metrics_when_they_are_gone(
-    census: RowCounts, unit_of_work: UnitOfWork
+def test_deleted_dead_letters_are_removed_from_the_metrics(
+    row_counts: RowCounts, unit_of_work: UnitOfWork
 ) -> None:
     letter = DeadLetter(
         topic="score_text",
@@ -74,16 +74,16 @@ def test_dead_letters_are_gone_from_the_metrics_when_they_are_gone(
     )
     with unit_of_work() as work:
         work.session.add(letter)
-    census.count_unfinished()
+    row_counts.count_unfinished()
     assert value("rayon_dead_letters", topic="score_text") == 1
     with unit_of_work() as work:
         work.session.delete(work.session.get_one(DeadLetter, letter.id))
-    census.count_unfinished()
+    row_counts.count_unfinished()
     assert value("rayon_dead_letters", topic="score_text") is None
 
 
 def test_catalogs_are_counted_by_status(
-    census: RowCounts, unit_of_work: UnitOfWork, user: User
+    row_counts: RowCounts, unit_of_work: UnitOfWork, user: User
 ) -> None:
     with unit_of_work() as work:
         work.session.add(
@@ -100,30 +100,32 @@ def test_catalogs_are_counted_by_status(
                 status="running",
             )
         )
-    census.count_all()
+    row_counts.count_all()
     assert value("rayon_catalogs", status="running") == 1
     assert value("rayon_catalogs", status="failed") == 0
 
 
-def test_queue_without_a_worker_counts_none(census: RowCounts, broker: FakeBroker) -> None:
+def test_queue_without_a_worker_counts_zero(row_counts: RowCounts, broker: FakeBroker) -> None:
     broker.present = [Worker("text@a:1", ("text.interactive", "text.catalog"), (), 0, 0, None)]
-    census.count_workers()
+    row_counts.count_workers()
     assert value("rayon_workers", queue="text.interactive") == 1
     assert value("rayon_workers", queue="image.interactive") == 0
 
 
-def test_what_does_not_answer_is_down_until_it_does(census: RowCounts, broker: FakeBroker) -> None:
+def test_dependency_is_down_until_it_responds(row_counts: RowCounts, broker: FakeBroker) -> None:
     broker.is_down = True
-    census.probe()
+    row_counts.probe()
     assert value("rayon_dependency_up", dependency="queue") == 0
     assert value("rayon_dependency_up", dependency="database") == 1
     broker.is_down = False
-    census.probe()
+    row_counts.probe()
     assert value("rayon_dependency_up", dependency="queue") == 1
     assert (value("rayon_free_bytes", dependency="storage") or 0) > 0
 
 
-def test_workers_are_unknown_while_the_queue_is_down(census: RowCounts, broker: FakeBroker) -> None:
+def test_workers_are_unknown_while_the_queue_is_down(
+    row_counts: RowCounts, broker: FakeBroker
+) -> None:
     broker.is_down = True
     with pytest.raises(Unavailable):
-        census.count_workers()
+        row_counts.count_workers()

@@ -1,4 +1,4 @@
-"""When new jobs get a new champion."""
+"""Tests of the selection of the release for new jobs."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.support.fakes import FakeBroker, FakeReleases
 
 @pytest.fixture
 def releases() -> FakeReleases:
-    """Release 1 is the champion."""
+    """Return a registry whose champion is release 1."""
     return FakeReleases()
 
 
@@ -28,7 +28,7 @@ def _worker(queue: str, *releases: str) -> Worker:
     return Worker(queue, (queue,), releases, 0, 0, None)
 
 
-def test_first_champion_is_taken_at_once(
+def test_first_champion_is_used_at_once(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     broker.present = [_worker("text.interactive")]
@@ -37,7 +37,7 @@ def test_first_champion_is_taken_at_once(
     assert watch.current() == "1"
 
 
-def test_before_a_champion_there_is_none_to_give(
+def test_no_release_is_available_before_the_first_promotion(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     releases.marked = None
@@ -47,7 +47,7 @@ def test_before_a_champion_there_is_none_to_give(
         watch.current()
 
 
-def test_new_champion_waits_until_every_model_worker_has_it(
+def test_new_champion_is_used_once_every_model_worker_has_loaded_it(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     watch = _watch(releases, broker, unit_of_work)
@@ -69,7 +69,7 @@ def test_new_champion_waits_until_every_model_worker_has_it(
         assert watch.current() == expected
 
 
-def test_new_champion_is_taken_after_the_grace_time(
+def test_new_champion_is_used_after_the_grace_time(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     broker.present = [_worker("text.interactive", "1")]
@@ -81,7 +81,7 @@ def test_new_champion_is_taken_after_the_grace_time(
     assert watch.current() == "2"
 
 
-def test_champion_stays_while_registry_or_queue_are_down(
+def test_champion_is_kept_while_registry_or_queue_are_down(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     watch = _watch(releases, broker, unit_of_work)
@@ -94,7 +94,7 @@ def test_champion_stays_while_registry_or_queue_are_down(
     assert watch.current() == "1"
 
 
-def test_ledger_helps_a_start_without_registry(
+def test_start_without_registry_uses_the_promotion_ledger(
     releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
 ) -> None:
     releases.is_down = True

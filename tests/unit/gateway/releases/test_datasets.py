@@ -44,7 +44,7 @@ def stored(tmp_path: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-def test_upload_is_stored_written_down_and_told(
+def test_upload_is_stored_and_published_to_the_trainer(
     api: Api, operator: dict[str, str], tmp_path: Path
 ) -> None:
     answer = send(api, operator, products=PRODUCTS, images=b"PK")
@@ -61,13 +61,13 @@ def test_upload_is_stored_written_down_and_told(
     assert message.version_id == version.id
 
 
-def test_queue_that_is_down_only_delays_the_check(api: Api, operator: dict[str, str]) -> None:
+def test_upload_is_accepted_while_the_queue_is_down(api: Api, operator: dict[str, str]) -> None:
     api.broker.is_down = True
     assert send(api, operator, products=PRODUCTS).status_code == 202
     assert versions(api)[0].status == "checking"
 
 
-def test_list_and_show_tell_how_it_stands(api: Api, operator: dict[str, str]) -> None:
+def test_datasets_are_shown_with_status_and_report(api: Api, operator: dict[str, str]) -> None:
     send(api, operator, "b-shop", products=PRODUCTS)
     send(api, operator, "a-shop", products=PRODUCTS)
     finish(api)
@@ -81,7 +81,7 @@ def test_list_and_show_tell_how_it_stands(api: Api, operator: dict[str, str]) ->
     assert api.client.get("/v1/datasets/nobody", headers=operator).status_code == 404
 
 
-def test_clients_have_no_business_with_datasets(api: Api, mine: dict[str, str]) -> None:
+def test_clients_have_no_access_to_datasets(api: Api, mine: dict[str, str]) -> None:
     assert send(api, mine, products=PRODUCTS).status_code == 403
     assert api.client.get("/v1/datasets", headers=mine).status_code == 403
     assert api.client.delete("/v1/datasets/shop", headers=mine).status_code == 403
@@ -89,7 +89,9 @@ def test_clients_have_no_business_with_datasets(api: Api, mine: dict[str, str]) 
     assert versions(api) == []
 
 
-def test_body_of_a_stranger_is_not_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_of_an_unauthenticated_request_is_not_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def form(*_: object, **__: object) -> None:
         pytest.fail("the body was read")
 
@@ -99,7 +101,7 @@ def test_body_of_a_stranger_is_not_kept(api: Api, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "a b", "shop@2", "../x", "a/b", "pictures", "x" * 65])
-def test_name_must_be_fit_for_a_folder(
+def test_name_that_is_no_valid_folder_is_422(
     api: Api, operator: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     answer = send(api, operator, name, products=PRODUCTS)
@@ -108,21 +110,21 @@ def test_name_must_be_fit_for_a_folder(
     assert stored(tmp_path) == {}
 
 
-def test_products_are_needed(api: Api, operator: dict[str, str]) -> None:
+def test_missing_products_are_422(api: Api, operator: dict[str, str]) -> None:
     answer = send(api, operator, images=b"PK")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "products")
 
 
-def test_datasets_may_be_larger_than_other_bodies(api: Api, operator: dict[str, str]) -> None:
+def test_datasets_have_a_larger_size_limit_than_other_bodies(
+    api: Api, operator: dict[str, str]
+) -> None:
     assert send(api, operator, products=b"x" * 60_000).status_code == 202
     assert send(api, operator, "other", products=b"x" * 90_000).status_code == 413
     job = api.client.post("/v1/jobs", headers=operator, files={"image": b"x" * 60_000})
     assert job.status_code == 413
 
 
-def test_name_that_is_taken_is_a_conflict(
-    api: Api, operator: dict[str, str], tmp_path: Path
-) -> None:
+def test_taken_name_is_409(api: Api, operator: dict[str, str], tmp_path: Path) -> None:
     send(api, operator, products=PRODUCTS)
     assert send(api, operator, products=PRODUCTS).status_code == 409
     finish(api)
@@ -132,14 +134,14 @@ def test_name_that_is_taken_is_a_conflict(
     assert stored(tmp_path) == before
 
 
-def test_dataset_that_failed_may_be_sent_again(api: Api, operator: dict[str, str]) -> None:
+def test_failed_dataset_can_be_uploaded_again(api: Api, operator: dict[str, str]) -> None:
     send(api, operator, products=b"nonsense")
     finish(api, DatasetStatus.FAILED)
     answer = send(api, operator, products=PRODUCTS)
     assert (answer.status_code, answer.json()["versions"][0]["version"]) == (202, 2)
 
 
-def test_rows_make_a_new_version_from_the_newest_ready_one(
+def test_rows_create_a_version_from_the_latest_ready_one(
     api: Api, operator: dict[str, str]
 ) -> None:
     send(api, operator, products=PRODUCTS)
@@ -166,7 +168,7 @@ def test_rows_make_a_new_version_from_the_newest_ready_one(
     ]
 
 
-def test_rows_are_refused_where_they_make_no_sense(api: Api, operator: dict[str, str]) -> None:
+def test_rows_need_a_ready_version_and_a_change(api: Api, operator: dict[str, str]) -> None:
     def change(name: str, **data: str) -> int:
         url = f"/v1/datasets/{name}/rows"
         return api.client.post(url, headers=operator, data=data).status_code
@@ -197,7 +199,7 @@ def test_delete_removes_rows_and_files(api: Api, operator: dict[str, str], tmp_p
     assert api.client.delete("/v1/datasets/shop", headers=operator).status_code == 404
 
 
-def test_dataset_in_use_is_not_deleted(api: Api, operator: dict[str, str]) -> None:
+def test_dataset_in_training_cannot_be_deleted(api: Api, operator: dict[str, str]) -> None:
     send(api, operator, products=PRODUCTS)
     finish(api)
     run = TrainingRun(id=new_id(), requested_by="olga", reason="test", dataset="shop@1")
@@ -209,7 +211,7 @@ def test_dataset_in_use_is_not_deleted(api: Api, operator: dict[str, str]) -> No
     assert api.client.delete("/v1/datasets/shop", headers=operator).status_code == 204
 
 
-def test_delete_that_stopped_half_way_goes_on(
+def test_interrupted_deletion_is_continued(
     api: Api, operator: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(api, operator, products=PRODUCTS)
@@ -226,7 +228,7 @@ def test_delete_that_stopped_half_way_goes_on(
     assert api.client.delete("/v1/datasets/shop", headers=operator).status_code == 204
 
 
-def test_full_storage_leaves_nothing_behind(
+def test_failed_upload_leaves_no_files(
     api: Api, operator: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Storage.put_stream
@@ -243,9 +245,9 @@ def test_full_storage_leaves_nothing_behind(
     assert stored(tmp_path) == {}
 
 
-# The half of a file is closed by the interpreter, which is a warning.
+# The interpreter closes the partial file, which raises a warning.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_upload_that_breaks_off_leaves_nothing_behind(
+def test_interrupted_upload_leaves_no_files(
     api: Api, operator: dict[str, str], tmp_path: Path
 ) -> None:
     half = b'--b\r\nContent-Disposition: form-data; name="products"; filename="x"\r\n\r\nid,desi'
@@ -278,7 +280,7 @@ def test_upload_that_breaks_off_leaves_nothing_behind(
     assert stored(tmp_path) == {}
 
 
-def test_training_names_the_version_that_is_ready(api: Api, operator: dict[str, str]) -> None:
+def test_training_run_stores_the_version_of_its_dataset(api: Api, operator: dict[str, str]) -> None:
     def train(dataset: str):  # type: ignore[no-untyped-def]
         wanted = {"reason": "test", "dataset": dataset}
         return api.client.post("/v1/training-runs", headers=operator, json=wanted)

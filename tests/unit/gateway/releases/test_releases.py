@@ -1,4 +1,4 @@
-"""Categories, releases, promotion and rollback."""
+"""Tests of categories, releases, promotion and rollback."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.unit.gateway.conftest import Api
 WHY = {"reason": "better on images"}
 
 
-def test_categories_are_those_of_the_champion(api: Api, mine: dict[str, str]) -> None:
+def test_categories_of_the_champion_are_listed_by_default(api: Api, mine: dict[str, str]) -> None:
     shown = api.client.get("/v1/categories", headers=mine).json()
     assert shown["release"] == "1"
     assert shown["items"][1] == {"prdtypecode": 2583, "category": "Piscine et accessoires"}
@@ -47,7 +47,7 @@ def test_promotion_moves_the_alias_and_writes_the_ledger(api: Api, admin: dict[s
     assert line["reason"] == WHY["reason"]
 
 
-def test_rollback_brings_the_release_before_back(api: Api, admin: dict[str, str]) -> None:
+def test_rollback_promotes_the_previous_champion(api: Api, admin: dict[str, str]) -> None:
     assert api.client.post("/v1/releases/rollback", headers=admin, json=WHY).status_code == 409
     for version in ("1", "2"):
         api.client.post(f"/v1/releases/{version}/promote", headers=admin, json=WHY)
@@ -85,13 +85,13 @@ def test_rejected_release_is_shown_and_never_promoted(api: Api, admin: dict[str,
     assert api.releases.marked == "1"
 
 
-def test_what_serves_already_is_not_promoted_again(api: Api, admin: dict[str, str]) -> None:
+def test_champion_is_not_promoted_again(api: Api, admin: dict[str, str]) -> None:
     assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 200
     assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 409
     assert len(api.client.get("/v1/releases", headers=admin).json()["ledger"]) == 1
 
 
-def test_two_rollbacks_in_a_row_lead_back(api: Api, admin: dict[str, str]) -> None:
+def test_two_rollbacks_cancel_each_other_out(api: Api, admin: dict[str, str]) -> None:
     api.releases.manifests["3"] = make_manifest("release-3")
     for version in ("1", "2", "3"):
         api.client.post(f"/v1/releases/{version}/promote", headers=admin, json=WHY)
@@ -105,15 +105,13 @@ def test_two_rollbacks_in_a_row_lead_back(api: Api, admin: dict[str, str]) -> No
     assert pairs == [(None, "1"), ("1", "2"), ("2", "3"), ("3", "2"), ("2", "3"), ("3", "2")]
 
 
-def test_rollback_knows_what_served_before_the_first_line(api: Api, admin: dict[str, str]) -> None:
+def test_first_rollback_returns_to_the_unrecorded_champion(api: Api, admin: dict[str, str]) -> None:
     api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
     answer = api.client.post("/v1/releases/rollback", headers=admin, json=WHY)
     assert answer.json()["version"] == "1"
 
 
-def test_rollback_to_a_release_that_was_rejected_since_is_refused(
-    api: Api, admin: dict[str, str]
-) -> None:
+def test_rollback_to_a_rejected_release_is_409(api: Api, admin: dict[str, str]) -> None:
     api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
     api.releases.rejected["1"] = "answers golden rows differently"
     answer = api.client.post("/v1/releases/rollback", headers=admin, json=WHY)
@@ -121,7 +119,7 @@ def test_rollback_to_a_release_that_was_rejected_since_is_refused(
     assert api.releases.marked == "2"
 
 
-def test_ledger_keeps_the_verdict_of_the_training_run(api: Api, admin: dict[str, str]) -> None:
+def test_ledger_holds_the_verdict_of_the_training_run(api: Api, admin: dict[str, str]) -> None:
     verdict = {"outcome": "undecided", "difference": 0.001}
     api.add(TrainingRun(requested_by="ada", reason="drift", version="2", verdict=verdict))
     api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
@@ -129,18 +127,18 @@ def test_ledger_keeps_the_verdict_of_the_training_run(api: Api, admin: dict[str,
     assert line["figures"] == {"fusion_f1_plain": 0.8, "verdict": verdict}
 
 
-def test_promoted_challenger_waits_no_longer(api: Api, admin: dict[str, str]) -> None:
+def test_promotion_removes_the_challenger_alias(api: Api, admin: dict[str, str]) -> None:
     api.releases.mark_challenger("2")
     answer = api.client.post("/v1/releases/challenger/promote", headers=admin, json=WHY)
     assert answer.json()["aliases"] == ["champion"]
     assert api.releases.challenger is None
 
 
-def test_ledger_is_completed_when_only_the_alias_had_moved(api: Api, admin: dict[str, str]) -> None:
-    # Given a database that failed at the commit of a promotion to 2
+def test_repeated_promotion_completes_the_ledger(api: Api, admin: dict[str, str]) -> None:
+    # Given a promotion to 2 whose alias was moved, but whose commit failed
     api.client.post("/v1/releases/1/promote", headers=admin, json=WHY)
     api.releases.mark_champion("2")
-    # When it is promoted again, I expect the line that was missing
+    # When it is promoted again, I expect the missing entry
     assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 200
     newest = api.client.get("/v1/releases", headers=admin).json()["ledger"][0]
     assert (newest["previous_version"], newest["version"]) == ("1", "2")
