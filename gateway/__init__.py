@@ -1,1 +1,1 @@
-"""HTTP in, rows and messages out; the only package that knows FastAPI."""
+"""HTTP API of Rayon. Stores jobs and publishes messages; only this package imports FastAPI."""

@@ -20,19 +20,21 @@ def main() -> int:
     verifying = parser.add_subparsers(required=True).add_parser(
         "verify", help="verify the hash chain of the audit log"
     )
-    verifying.add_argument("--last", help="hash of an entry that was noted before")
-    given = parser.parse_args()
+    verifying.add_argument(
+        "--last", help="hash of an entry that was stored elsewhere, to detect removed entries"
+    )
+    args = parser.parse_args()
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
     try:
         with unit_of_work.reading() as session:
-            verdict = verify(session, given.last)
+            verdict = verify(session, args.last)
     except RayonError as error:
         print(f"The audit log could not be read: {error.detail}", file=sys.stderr)  # noqa: T201
         return 2
     if verdict.fault:
         print(f"The audit log is broken: {verdict.fault}")  # noqa: T201
         return 1
-    print(f"{verdict.entries} entries, whole. The last one's hash: {verdict.last_hash}")  # noqa: T201
+    print(f"{verdict.entries} entries verified. Hash of the last entry: {verdict.last_hash}")  # noqa: T201
     return 0
 
 

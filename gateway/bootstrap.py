@@ -1,6 +1,6 @@
-"""Create the first admin and the key of Alertmanager: `python -m gateway.bootstrap`.
+"""Create the first admin and the API key of Alertmanager: `python -m gateway.bootstrap`.
 
-Account and key are read from the environment, or from the files that it names.
+Password and key are read from environment variables, or from the files that these name.
 """
 
 import sys
@@ -21,17 +21,18 @@ from shared.settings import BrokerSettings, DatabaseSettings, MayBeMissing, Sett
 
 
 class AdminSettings(Settings):
-    """First account: `RAYON_ADMIN_USERNAME` and `RAYON_ADMIN_PASSWORD`."""
+    """Username and password of the first admin (`RAYON_ADMIN_USERNAME`, `RAYON_ADMIN_PASSWORD`)."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_ADMIN_", frozen=True)
 
     username: str = Field(default="admin", min_length=1, max_length=64)
-    #: The file may be deleted after the first start; `ensure_admin` reports if it is needed.
+    #: Its file may be deleted after the first start. `ensure_admin` raises an error while it is
+    #: needed.
     password: Annotated[SecretStr | None, MayBeMissing()] = None
 
 
 def main() -> int:
-    """Create the account unless an admin exists; print the outcome in one line."""
+    """Create the first admin and the key, and print the outcome. Return the exit code."""
     settings = AdminSettings()
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), Broker(BrokerSettings()))
     try:
@@ -47,7 +48,7 @@ def main() -> int:
 
 
 def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
-    """Create the admin of the settings unless that name is taken or no password is given.
+    """Create the admin of the settings, unless accounts exist. Return the outcome in a sentence.
 
     Raises:
         InvalidInput: No admin exists, and the password is missing or has the wrong length.
@@ -56,9 +57,9 @@ def ensure_admin(unit_of_work: UnitOfWork, settings: AdminSettings) -> str:
     with unit_of_work() as work:
         names = set(work.session.scalars(select(User.username)))
         if settings.username in names:
-            return f"The account {settings.username!r} exists."
+            return f"The account {settings.username!r} exists already."
         if settings.password is None and names:
-            return "Accounts exist already."
+            return "Other accounts exist already."
         password = settings.password.get_secret_value() if settings.password else ""
         work.session.add(
             User(
@@ -76,7 +77,7 @@ def _store_alertmanager_key(unit_of_work: UnitOfWork, key: str) -> str:
             return ensure_key(work.session, ALERTMANAGER, key, Scope.OPERATIONS_WRITE)
     except RayonError as error:
         # Jobs do not depend on Alertmanager, so a failure here does not block the start.
-        return f"The key of Alertmanager could not be stored: {error.detail}"
+        return f"The API key of Alertmanager could not be stored: {error.detail}"
 
 
 if __name__ == "__main__":

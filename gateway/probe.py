@@ -1,7 +1,7 @@
-"""Readiness probe of the gateway on this machine, for containers: `python -m gateway.probe`.
+"""Probe the readiness of the gateway in this container: `python -m gateway.probe`.
 
-`python -m gateway.probe 9400 /metrics` probes another process of the same image. It runs every few
-seconds, so it imports nothing slow.
+`python -m gateway.probe 9400 /metrics` probes another process of the same image by port and path.
+Containers run it every few seconds, so it imports only fast modules.
 """
 
 import http.client
@@ -12,12 +12,12 @@ TIMEOUT_SECONDS = 5.0
 
 
 def main() -> int:
-    """Request `/readyz` or the given path; return the exit code."""
-    given = sys.argv[1:] or [os.environ.get("RAYON_GATEWAY_PORT", "8000"), "/readyz"]
-    if len(given) != 2 or not given[0].isdigit():
-        print(f"Expected a port and a path. Received: {given}", file=sys.stderr)  # noqa: T201
+    """Request `/readyz`, or the args path. Return the exit code: 0 if the status is 200."""
+    args = sys.argv[1:] or [os.environ.get("RAYON_GATEWAY_PORT", "8000"), "/readyz"]
+    if len(args) != 2 or not args[0].isdigit():
+        print(f"Expected a port and a path. Received: {args}", file=sys.stderr)  # noqa: T201
         return 2
-    port, path = given
+    port, path = args
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

@@ -33,7 +33,7 @@ _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 @dataclass(frozen=True)
 class Services:
-    """Services built by `gateway.main`."""
+    """All services that the routes use. `gateway.main` builds them."""
 
     settings: GatewaySettings
     unit_of_work: UnitOfWork
@@ -69,7 +69,7 @@ def _principal(
     token: Annotated[str | None, Depends(_BEARER)],
     api_key: Annotated[str | None, Depends(_API_KEY)],
 ) -> Principal:
-    # Alertmanager and others can send only a bearer token, so a key is accepted as one.
+    # Alertmanager can send no other header than a bearer token, so an API key is accepted as one.
     if token is not None and token.startswith(api_keys.PREFIX):
         api_key, token = token, None
     if token is not None:

@@ -90,7 +90,7 @@ class JobOut(BaseModel):
     finished_at: datetime | None
     result: Result | None
     error: JobError | None
-    label: int | None = Field(description="True category, if somebody has set it.")
+    label: int | None = Field(description="True category; `null` until it is set.")
 
 
 class JobPage(BaseModel):

@@ -11,6 +11,7 @@ from shared.db.models import Role
 Username = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")
 ]
+#: 8 to 128 characters. Common passwords are refused too, see `accounts.hash_password`.
 Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 
 
@@ -26,7 +27,7 @@ class UserOut(BaseModel):
 
     username: str
     role: Role
-    is_active: bool
+    is_active: bool = Field(description="False for a disabled account, which cannot sign in.")
     created_at: datetime
 
 
@@ -69,4 +70,6 @@ class UserPatch(Body):
     """Changes to an account. Absent fields stay unchanged."""
 
     role: Role | None = None
-    is_active: bool | None = None
+    is_active: bool | None = Field(
+        default=None, description="False ends all sessions and deletes all API keys at once."
+    )

@@ -12,10 +12,16 @@ class ApiKeyCreate(Body):
     """Name, scopes and expiry of a new API key."""
 
     name: str = Field(
-        min_length=1, max_length=64, description="A name that tells the purpose of the key."
+        min_length=1,
+        max_length=64,
+        description="Purpose of the key, such as the name of the program.",
     )
-    scopes: list[Scope] = Field(min_length=1)
-    expires_at: AwareDatetime | None = None
+    scopes: list[Scope] = Field(
+        min_length=1, description="Permissions of the key, a subset of those of your role."
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="Time of expiry with a UTC offset; by default never."
+    )
 
 
 class ApiKeyOut(BaseModel):
@@ -23,10 +29,10 @@ class ApiKeyOut(BaseModel):
 
     id: str
     name: str
-    prefix: str = Field(description="The first characters of the key.")
+    prefix: str = Field(description="First characters of the key, to recognize it.")
     scopes: list[Scope]
     created_at: datetime
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="Time of expiry; `null` for never.")
     last_used_at: datetime | None = Field(description="Time of the last use, accurate to a minute.")
 
 

@@ -12,7 +12,7 @@ class TokenPair(BaseModel):
     """An access token and a single-use refresh token."""
 
     access_token: str
-    refresh_token: str
+    refresh_token: str = Field(description="Valid once, with `POST /v1/token/refresh`.")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
     expires_in: int = Field(description="Seconds until the access token expires.")
 
@@ -29,10 +29,10 @@ class SessionOut(BaseModel):
     id: str
     created_at: datetime
     refreshed_at: datetime | None
-    expires_at: datetime
-    address: str | None
-    agent: str | None
-    is_current: bool
+    expires_at: datetime = Field(description="Time of expiry unless it is refreshed before.")
+    address: str | None = Field(description="Address of the client at sign-in.")
+    agent: str | None = Field(description="`User-Agent` of the client at sign-in.")
+    is_current: bool = Field(description="True for the session of this request.")
 
 
 class SessionList(BaseModel):
