@@ -107,7 +107,7 @@ def test_rows_and_labels_of_people_make_the_next_version(
         work.session.add_all([unlabelled, labelled])
     change = Change({}, remove=["p0"], corrected=True)
     assert datasets.add(OLGA, "shop", change, ORIGIN).version == 2
-    with pytest.raises(Conflict, match="being checked"):
+    with pytest.raises(Conflict, match="being validated"):
         datasets.add(OLGA, "shop", change, ORIGIN)
     checks.run_pending()
     assert (show(checks.unit_of_work, 2).status, show(checks.unit_of_work, 2).rows) == ("ready", 30)
