@@ -1,1 +1,1 @@
-"""Measurements of a running system, on request."""
+"""Benchmarks, by purpose: load, limits, faults, quality and rivals."""

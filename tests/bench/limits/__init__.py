@@ -1,1 +1,1 @@
-"""Cost of each part of the system; see `__main__`."""
+"""Cost of each part of the system; run with `python -m tests.bench.limits`."""

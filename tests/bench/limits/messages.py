@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import threading
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,20 +17,25 @@ from shared.logs import configure_logs
 from shared.settings import BrokerSettings, LogSettings
 from tests.bench.limits.products import Product, slices, text_message
 from tests.bench.limits.stopwatch import Cost, Stopwatch
-from tests.support.servers import RedisServer
+from tests.support.servers import RedisServer, until
 
 QUEUE = "text.catalog"
 RESULT = "limits:result"
 CONSUME_SECONDS = 300.0
 
 
-def queue(
+def measure_queue(
     folder: Path, products: Sequence[Product], size: int, name: str
 ) -> tuple[dict[str, Cost], float]:
-    """Publish and consume; what the sender, Redis and the receiver spend, and Redis's memory."""
-    place = folder / f"redis-{size}"
-    place.mkdir()
-    server = RedisServer(place)
+    """Publish and consume the products in messages of `size` rows.
+
+    Returns:
+        Cost of the sender, the receiver and Redis, and the memory of Redis in bytes per waiting
+        row.
+    """
+    redis_folder = folder / f"redis-{size}"
+    redis_folder.mkdir()
+    server = RedisServer(redis_folder)
     server.start()
     try:
         broker = Broker(BrokerSettings(url=SecretStr(server.url)))
@@ -39,47 +43,48 @@ def queue(
         messages = [text_message(part) for part in slices(products, size)]
         broker.publish(messages[0])
         client.flushall()
-        memory = _memory(client)
-        sent, of_redis = Stopwatch.here(), Stopwatch.of_redis(client)
+        empty_bytes = _memory(client)
+        sender_watch, redis_watch = Stopwatch.here(), Stopwatch.of_redis(client)
         for message in messages:
             broker.publish(message)
-        publishing, storing = sent.cost(len(products)), of_redis.cost(len(products))
-        waiting = (_memory(client) - memory) / len(products)
-        receiving, giving = consume(server.url, len(products), client)
+        sender, redis_publish = sender_watch.cost(len(products)), redis_watch.cost(len(products))
+        bytes_per_row = (_memory(client) - empty_bytes) / len(products)
+        receiver, redis_consume = consume(server.url, len(products), client)
     finally:
         server.kill()
-    both = Cost(
-        len(products), storing.seconds + giving.seconds, storing.cpu_seconds + giving.cpu_seconds
-    )
     return {
-        f"publish, {name}": publishing,
-        f"consume, {name}": receiving,
-        f"Redis, {name}": both,
-    }, waiting
+        f"publish, {name}": sender,
+        f"consume, {name}": receiver,
+        f"Redis, {name}": Cost(
+            len(products),
+            redis_publish.seconds + redis_consume.seconds,
+            redis_publish.cpu_seconds + redis_consume.cpu_seconds,
+        ),
+    }, bytes_per_row
 
 
 def consume(url: str, count: int, client: redis.Redis) -> tuple[Cost, Cost]:
-    """Let a worker of its own empty the queue; returns what it spent, and Redis meanwhile."""
+    """Empty the queue with a worker process; return its cost and that of Redis meanwhile."""
     worker = multiprocessing.get_context("spawn").Process(
         target=_consumer, args=(url, count), daemon=True
     )
     worker.start()
     try:
-        _until(lambda: client.exists(RESULT) == 1, "the queue is empty")
+        until(lambda: client.exists(RESULT) == 1, CONSUME_SECONDS, "the queue is empty")
     finally:
         worker.terminate()
         worker.join()
-    found: Any = client.get(RESULT)
-    here, of_redis = json.loads(found)
-    return Cost(**here), Cost(**of_redis)
+    result: Any = client.get(RESULT)
+    worker_cost, redis_cost = json.loads(result)
+    return Cost(**worker_cost), Cost(**redis_cost)
 
 
 def _consumer(url: str, count: int) -> None:
-    """A worker that counts rows, and tells what that cost from the first message to the last."""
+    """Count rows in a worker; store the cost from the first message to the last under `RESULT`."""
     broker, client = Broker(BrokerSettings(url=SecretStr(url))), redis.Redis.from_url(url)
     lock, seen = threading.Lock(), 0
     watches: list[Stopwatch] = []
-    # Celery would have another user than root; here it is this machine's own worker.
+    # Celery warns when it runs as root; this worker runs as the user of the benchmark.
     warnings.simplefilter("ignore")
     configure_logs(LogSettings(level="ERROR"), service="limits")
 
@@ -97,13 +102,5 @@ def _consumer(url: str, count: int) -> None:
 
 
 def _memory(client: redis.Redis) -> float:
-    said: Any = client.info("memory")
-    return float(said["used_memory"])
-
-
-def _until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + CONSUME_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"Not within {CONSUME_SECONDS:.0f} s: {what}")
-        time.sleep(0.1)
+    figures: Any = client.info("memory")
+    return float(figures["used_memory"])

@@ -1,4 +1,4 @@
-"""Cost of scoring by the handlers of the workers."""
+"""Cost of scoring in the handlers of the text and image workers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ from worker_text.handler import TextHandler
 from worker_text.scorer import TextScorer
 
 
-def texts(
+def measure_text_worker(
     registry: FolderReleases, products: Sequence[Product]
 ) -> tuple[dict[str, Cost], list[ModalityScored]]:
-    """Score texts as the worker does, in one thread a call; returns what it would send, too."""
+    """Score texts as the worker does, one thread per call; return cost and messages."""
     pool: ModelPool[str] = ModelPool(
         registry,
         lambda folder, manifest: TextScorer(folder, manifest, threads=1),
@@ -36,26 +36,29 @@ def texts(
         max_batch=256,
         max_wait_seconds=0.0,
     )
-    told = FakeBroker()
-    handler = TextHandler(pool, told)
+    broker = FakeBroker()
+    handler = TextHandler(pool, broker)
     handler.score_text(text_message(products[:1]))
-    told.messages.clear()
+    # The first message has loaded the model, which is not part of the cost.
+    broker.messages.clear()
     watch = Stopwatch.here()
     for part in slices(products, TEXT_SLICE):
         handler.score_text(text_message(part))
     cost = watch.cost(len(products))
-    return {"text worker": cost}, [one for one in told.messages if isinstance(one, ModalityScored)]
+    return {"text worker": cost}, [
+        message for message in broker.messages if isinstance(message, ModalityScored)
+    ]
 
 
-def image_worker(
+def measure_image_worker(
     registry: FolderReleases, folder: Path, images: Sequence[bytes]
 ) -> dict[str, Cost]:
-    """Read, decode and score images as the worker does, in one thread a call."""
+    """Store images, then read, decode and score them as the worker does, one thread per call."""
     storage = Storage(StorageSettings(url=str(folder / "storage")))
     backbones = Backbones(threads=1)
     pool: ModelPool[Any] = ModelPool(
         registry,
-        lambda place, manifest: ImageScorer(place, manifest, backbones),
+        lambda release, manifest: ImageScorer(release, manifest, backbones),
         modality=Modality.IMAGE,
         max_batch=1,
         max_wait_seconds=0.0,

@@ -1,5 +1,6 @@
-"""Products to work with, and the messages that carry them."""
+"""Products for the measurements, and the messages that carry them."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,53 +20,48 @@ TEXT_SLICE, IMAGE_SLICE = CatalogSettings().text_slice, CatalogSettings().image_
 
 @dataclass(frozen=True)
 class Product:
-    """A product to work with."""
+    """Title and description of a product."""
 
     designation: str
     description: str
 
 
-def material(
+def products_and_images(
     folder: Path | None, texts: int, image_count: int
 ) -> tuple[list[Product], list[bytes]]:
-    """Products and images of a dataset's test rows, or written and drawn here."""
+    """Return the test rows of a dataset, or without one example products and generated images."""
     if folder is not None and folder.is_dir():
         data = dataset(folder)
         rows = rows_of(data, "text")
-        found = [Product(str(r.designation), str(r.description)) for r in rows.itertuples()]
+        examples = [Product(str(r.designation), str(r.description)) for r in rows.itertuples()]
         files = [Path(str(r.image)) for r in rows_of(data, "image").itertuples()]
         images = [files[n % len(files)].read_bytes() + os.urandom(8) for n in range(image_count)]
     else:
-        found = [Product(one.designation, one.description) for one in read(GOLDEN)]
+        examples = [Product(row.designation, row.description) for row in read(GOLDEN)]
         images = [drawn() for _ in range(image_count)]
-    # Numbered, for a text that comes again might be remembered somewhere.
+    # The number makes each text unique, so that no cache answers for a repeated one.
     return [
-        Product(f"{one.designation} {number}", one.description)
-        for number, one in zip(range(texts), _around(found), strict=False)
+        Product(f"{example.designation} {number}", example.description)
+        for number, example in zip(range(texts), itertools.cycle(examples), strict=False)
     ], images
 
 
 def text_message(products: Sequence[Product]) -> ScoreText:
-    """A message of texts as a catalog's are."""
+    """Return a message with texts of a catalog."""
     items = tuple(
-        TextItem(job_id=new_id(), designation=one.designation, description=one.description)
-        for one in products
+        TextItem(job_id=new_id(), designation=product.designation, description=product.description)
+        for product in products
     )
     return ScoreText(trace_id=TRACE, lane=Lane.CATALOG, release="1", items=items)
 
 
 def image_message(uris: Sequence[str]) -> ScoreImage:
-    """A message of images as a catalog's are."""
+    """Return a message with images of a catalog."""
     items = tuple(ImageItem(job_id=new_id(), uri=uri) for uri in uris)
     return ScoreImage(trace_id=TRACE, lane=Lane.CATALOG, release="1", items=items)
 
 
-def slices(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cut into parts of a size; the last may be smaller."""
-    for start in range(0, len(things), size):
-        yield things[start : start + size]
-
-
-def _around(things: Sequence[Product]) -> Iterator[Product]:
-    while True:
-        yield from things
+def slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Divide a sequence into slices of a size; the last may be smaller."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,4 +1,4 @@
-"""Cost of a part: wall-clock time and CPU time of its processes."""
+"""Cost of a part: elapsed time and CPU time of its processes."""
 
 import time
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Cost:
     """Cost of a part for a number of rows.
 
     Attributes:
-        rows: Products that went through.
-        seconds: On the clock.
-        cpu_seconds: Of the part's processes.
+        rows: Number of products handled.
+        seconds: Elapsed time.
+        cpu_seconds: CPU time of the part's processes.
     """
 
     rows: int
@@ -24,11 +24,11 @@ class Cost:
 
     @property
     def rows_per_core_second(self) -> float:
-        """Rows that one core does in a second, if it does nothing else."""
+        """Rows per second of one core that runs only this part."""
         return self.rows / self.cpu_seconds
 
-    def shown(self, name: str) -> str:
-        """A line of the table."""
+    def table_row(self, name: str) -> str:
+        """Return the row of the table for a part."""
         micros = 1e6 * self.cpu_seconds / self.rows
         rate = self.rows_per_core_second
         return f"{name:<34}{self.rows:>8}{self.seconds:>9.1f}{micros:>12.0f}{rate:>12.0f}"
@@ -36,7 +36,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """A start: the clock, the processor time so far, and how to read it again."""
+    """Started measurement of elapsed and CPU time.
+
+    Attributes:
+        started: Clock at the start, in seconds.
+        before: CPU seconds at the start.
+        read: Function that returns the CPU seconds now.
+    """
 
     started: float
     before: float
@@ -44,22 +50,22 @@ class Stopwatch:
 
     @classmethod
     def here(cls) -> "Stopwatch":
-        """Of this process, all its threads."""
+        """Start measuring this process, with all its threads."""
         return cls(time.perf_counter(), time.process_time(), time.process_time)
 
     @classmethod
     def of_redis(cls, client: redis.Redis) -> "Stopwatch":
-        """Of a Redis server, as it says itself."""
+        """Start measuring a Redis server by the figures of its `INFO` command."""
 
         def read() -> float:
-            said: Any = client.info("cpu")
-            return float(said["used_cpu_user"]) + float(said["used_cpu_sys"])
+            figures: Any = client.info("cpu")
+            return float(figures["used_cpu_user"]) + float(figures["used_cpu_sys"])
 
         return cls(time.perf_counter(), read(), read)
 
     @classmethod
     def of_tree(cls, process: psutil.Process) -> "Stopwatch":
-        """Of a process and all below it; those that end meanwhile are missed."""
+        """Start measuring a process tree; processes that end meanwhile are not counted."""
 
         def read() -> float:
             return sum(map(_cpu, [process, *process.children(recursive=True)]))

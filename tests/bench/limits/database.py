@@ -24,54 +24,61 @@ from tests.support.servers import new_database, postgres_server
 from worker_fusion.join import Fusions, Join
 
 
-def rows(
+def measure_database(
     folder: Path,
     registry: FolderReleases,
     products: Sequence[Product],
     scored: Sequence[ModalityScored],
 ) -> tuple[dict[str, Cost], dict[str, float]]:
-    """Insert jobs and answer them on PostgreSQL; what the client and the server spend."""
-    place = folder / "postgres"
-    place.mkdir()
-    found: dict[str, Cost] = {}
+    """Insert jobs on PostgreSQL and finish them with their scores.
+
+    Returns:
+        Cost of each step for the client and for the server, and bytes of storage per job.
+    """
+    server_folder = folder / "postgres"
+    server_folder.mkdir()
+    costs: dict[str, Cost] = {}
     sizes: dict[str, float] = {}
     with ExitStack() as stack:
-        server = stack.enter_context(postgres_server(place))
+        server = stack.enter_context(postgres_server(server_folder))
         url = stack.enter_context(new_database(server))
         upgrade(url)
         engine = open_engine(DatabaseSettings(url=SecretStr(url)))
         stack.callback(engine.dispose)
         unit_of_work = UnitOfWork(engine, FakeBroker())
-        base = psutil.Process(server.get_postmaster_info().pid)
+        postmaster = psutil.Process(server.get_postmaster_info().pid)
         user = make_user()
         with unit_of_work() as work:
             work.session.add(user)
-        with spent(engine, base, len(products), found, "insert single jobs"):
+        with measured(engine, postmaster, len(products), costs, "insert single jobs"):
             insert_singles(unit_of_work, user, products)
         with unit_of_work() as work:
             work.session.execute(update(Job).values(status=JobStatus.CANCELLED.value))
-        size = _size(engine)
-        with spent(engine, base, len(products), found, "insert catalog rows") as log:
+        size_before = _size(engine)
+        with measured(engine, postmaster, len(products), costs, "insert catalog rows") as log:
             ids = insert_catalog(unit_of_work, user, products)
-        inserted = log["bytes"]
+        insert_log_bytes = log["bytes"]
         join = Join(unit_of_work, Fusions(registry))
-        with spent(engine, base, len(products), found, "fusion worker, answers") as log:
+        with measured(engine, postmaster, len(products), costs, "fusion worker, answers") as log:
             for message, part in zip(scored, slices(ids, TEXT_SLICE), strict=True):
-                join.on_modality_scored(_for(message, part))
+                join.on_modality_scored(_for_jobs(message, part))
         with unit_of_work.reading() as session:
             done = session.scalar(select(func.count()).where(Job.status == JobStatus.DONE.value))
         if done != len(products):
-            raise SystemExit(f"Expected {len(products)} jobs done. Received: {done}")
-        sizes["bytes of PostgreSQL a job that is done"] = (_size(engine) - size) / len(products)
-        sizes["bytes of its log a job"] = (inserted + log["bytes"]) / len(products)
-    return found, sizes
+            raise SystemExit(f"Expected {len(products)} finished jobs. Received: {done}")
+        sizes["bytes of PostgreSQL per finished job"] = (_size(engine) - size_before) / len(
+            products
+        )
+        sizes["bytes of its log per job"] = (insert_log_bytes + log["bytes"]) / len(products)
+    return costs, sizes
 
 
 def insert_singles(unit_of_work: UnitOfWork, user: User, products: Sequence[Product]) -> None:
-    """Insert single jobs as the gateway does with those that come together."""
+    """Insert single jobs in groups, as the gateway does with simultaneous requests."""
     for part in slices(products, LARGEST_GROUP):
         jobs = [
-            make_job(user, designation=one.designation, description=one.description) for one in part
+            make_job(user, designation=product.designation, description=product.description)
+            for product in part
         ]
         with unit_of_work() as work:
             work.session.add_all(jobs)
@@ -80,7 +87,7 @@ def insert_singles(unit_of_work: UnitOfWork, user: User, products: Sequence[Prod
 
 
 def insert_catalog(unit_of_work: UnitOfWork, user: User, products: Sequence[Product]) -> list[str]:
-    """Insert a catalog's rows slice by slice as the feeder does; returns the jobs' ids."""
+    """Insert the rows of a catalog slice by slice as the feeder does; return the job ids."""
     catalog = Catalog(
         user_id=user.id,
         trace_id=TRACE,
@@ -99,7 +106,7 @@ def insert_catalog(unit_of_work: UnitOfWork, user: User, products: Sequence[Prod
         work.session.add(catalog)
     ids = []
     for part in slices(products, TEXT_SLICE):
-        jobs = [_values(catalog, one) for one in part]
+        jobs = [_values(catalog, product) for product in part]
         with unit_of_work() as work:
             catalog_slices.add(work, catalog, jobs)
         ids += [job["id"] for job in jobs]
@@ -130,21 +137,25 @@ def _values(catalog: Catalog, product: Product) -> dict[str, Any]:
 
 
 @contextmanager
-def spent(
+def measured(
     engine: Engine, server: psutil.Process, count: int, into: dict[str, Cost], name: str
 ) -> Iterator[dict[str, float]]:
-    """Measure a block: the client's processor time, the server's, and how much its log grew."""
+    """Measure the CPU time of the client and the server in a block, and the growth of the log.
+
+    The costs are added to `into`; the yielded dictionary receives `bytes`, the growth of the
+    server's write-ahead log.
+    """
     log: dict[str, float] = {}
     position = _log_position(engine)
-    ours, theirs = Stopwatch.here(), Stopwatch.of_tree(server)
+    client_watch, server_watch = Stopwatch.here(), Stopwatch.of_tree(server)
     yield log
-    into[name] = ours.cost(count)
-    into[f"PostgreSQL, {name}"] = theirs.cost(count)
+    into[name] = client_watch.cost(count)
+    into[f"PostgreSQL, {name}"] = server_watch.cost(count)
     log["bytes"] = _log_position(engine) - position
 
 
-def _for(message: ModalityScored, ids: Sequence[str]) -> ModalityScored:
-    """The same scores, of other jobs."""
+def _for_jobs(message: ModalityScored, ids: Sequence[str]) -> ModalityScored:
+    """Return a copy of the scores that belongs to other jobs."""
     items = tuple(
         ModalityScore(job_id=id_, probabilities=item.probabilities)
         for id_, item in zip(ids, message.items, strict=True)
