@@ -1,0 +1,21 @@
+"""Throw-away system for one benchmark."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.system import System
+
+
+@contextmanager
+def throwaway_system(**environment: str) -> Iterator[System]:
+    """Run a system in a temporary folder, with additional environment variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        system = System(Path(folder))
+        system.environment |= environment
+        try:
+            system.start()
+            yield system
+        finally:
+            system.stop()
