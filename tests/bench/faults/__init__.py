@@ -1,1 +1,1 @@
-"""Tests."""
+"""Benchmarks that inject faults or attack, and count what is lost."""

@@ -1,23 +1,19 @@
-"""Catalogs while something breaks, twenty times, each time something else.
+"""Catalogs of the running system under twenty injected faults.
 
     make catalogs DATA=folder
 
-Each run sends a catalog of texts and images and breaks one thing at a random moment: kills a
-process with SIGKILL, empties Redis, restarts PostgreSQL if the system has one, or cuts the upload.
-Then the same catalog is waited for. At the end every row must have its answer, once: none lost,
-none doubled, no catalog that never ends.
+Each run sends a catalog of texts and images and injects one fault at a random moment: it kills a
+process with SIGKILL, flushes Redis, restarts PostgreSQL if the system uses it, or aborts an upload.
+Then it waits for the catalog. At the end every row must have exactly one result: no row is lost or
+duplicated, and every catalog has ended.
 """
 
-import argparse
 import asyncio
-import csv
-import io
 import os
 import random
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,8 +27,9 @@ import sqlalchemy
 
 from infra.acceptance.client import Client, save
 from infra.acceptance.products import dataset, rows_of
-from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import instance_processes
+from tests.bench.arguments import embedded_parser
+from tests.bench.catalog import Files, files_of, final_catalog, results_of
 from tests.bench.faults.chaos import kill
 
 TEXTS, IMAGES = 1_500, 24
@@ -45,106 +42,92 @@ PROCESSES = (
     "fusion-catalog",
     "redis",
 )
-#: The fault comes this long after the upload has begun, at the latest.
+#: Latest moment of the fault after the start of the upload.
 LATEST_SECONDS = 4.0
-PATIENCE_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Files:
-    """One catalog as it is sent."""
-
-    products: bytes
-    images: bytes
-
-    @property
-    def form(self) -> dict[str, tuple[str, bytes]]:
-        """The files of the multipart form."""
-        return {"products": ("p.csv", self.products), "images": ("p.zip", self.images)}
+Fault = Callable[[Client], Awaitable[object]]
 
 
 def main() -> int:
-    """Break and count; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    data = dataset(given.data)
+    """Inject the faults, count the rows and return the exit code."""
+    parser = embedded_parser(__doc__)
+    parser.add_argument(
+        "--runs", type=int, default=20, help="number of catalogs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of faults and moments (default: %(default)s)"
+    )
+    args = parser.parse_args()
+    data = dataset(args.data)
     texts = rows_of(data, "text").head(TEXTS)
     images = rows_of(data, "fusion").head(IMAGES)
-    chaos = Chaos(given.url, given.home.resolve(), random.Random(given.seed))
-    figures = asyncio.run(chaos.run(given.runs, texts, images))
+    chaos = Chaos(args.url, args.home.resolve(), random.Random(args.seed))
+    figures = asyncio.run(chaos.run(args.runs, texts, images))
     save("catalog-chaos", figures)
-    return 0 if _is_whole(figures) else 1
+    return 0 if _is_complete(figures) else 1
 
 
 @dataclass
 class Chaos:
-    """Breaks the embedded system of one home."""
+    """Fault injection into the embedded system of one home."""
 
     url: str
     home: Path
     chance: random.Random
 
     async def run(self, runs: int, texts: pd.DataFrame, images: pd.DataFrame) -> dict[str, Any]:
-        """Send as many catalogs, and break one thing during each."""
+        """Send a number of catalogs and inject one fault into each."""
         faults = self._faults()
-        # Each fault once, then by chance.
+        # Each fault occurs once before any is repeated.
         chosen = [*self.chance.sample(sorted(faults), len(faults))]
         chosen += self.chance.choices(sorted(faults), k=max(0, runs - len(chosen)))
         found = []
         async with Client(self.url) as client:
             for number, name in enumerate(chosen[:runs], start=1):
                 files = files_of(texts, images, salt=os.urandom(8))
-                found.append(await self._one(client, files, name, faults[name]))
+                found.append(await self._run_one(client, files, name, faults[name]))
                 print(f"{number:>2}/{runs}  {found[-1]}", flush=True)
-        return {"rows_each": len(texts) + len(images), "runs": found, **_sums(found)}
+        return {"rows_each": len(texts) + len(images), "runs": found, **_totals(found)}
 
-    def _faults(self) -> dict[str, Callable[[Client], Awaitable[object]]]:
-        faults: dict[str, Callable[[Client], Awaitable[object]]] = {
+    def _faults(self) -> dict[str, Fault]:
+        faults: dict[str, Fault] = {
             f"kill {name}": lambda _client, name=name: kill(self.home, name)  # type: ignore[misc]
             for name in PROCESSES
         }
         faults |= {
-            "flush redis": self._flush,
-            "cut an upload": self._cut,
-            "kill gateway in an upload": self._kill_uploading,
+            "flush redis": self._flush_redis,
+            "abort an upload": self._abort_upload,
+            "kill gateway during an upload": self._kill_gateway_during_upload,
         }
         if self._database.startswith("postgresql"):
             faults["restart postgresql"] = self._restart_postgresql
         return faults
 
-    async def _one(
-        self,
-        client: Client,
-        files: Files,
-        name: str,
-        fault: Callable[[Client], Awaitable[object]],
+    async def _run_one(
+        self, client: Client, files: Files, name: str, fault: Fault
     ) -> dict[str, Any]:
         key, started = os.urandom(8).hex(), time.perf_counter()
         moment = self.chance.uniform(0, LATEST_SECONDS)
-        breaking = asyncio.create_task(_later(moment, fault, client))
-        catalog = await client.upload(files.form, key)
-        await breaking
-        # The same again: it must be the same catalog, whatever broke.
+        injection = asyncio.create_task(_later(moment, fault, client))
+        await client.upload(files.form, key)
+        await injection
+        # A second upload with the same key must return the same catalog, whatever the fault.
         again = await client.upload(files.form, key)
         catalog = await final_catalog(client, again["id"])
-        lines = list(csv.DictReader(io.StringIO(await client.text(results_path(catalog["id"])))))
+        rows = await results_of(client, catalog["id"])
         return {
             "fault": name,
             "after_seconds": round(moment, 2),
             "seconds": round(time.perf_counter() - started, 1),
             "status": catalog["status"],
-            "rows": len(lines),
-            "unanswered": sum(line["status"] != "done" for line in lines),
-            "degraded": sum(bool(line["degraded"]) for line in lines),
-            **self._counted(catalog["id"], key),
+            "rows": len(rows),
+            "unanswered": sum(row["status"] != "done" for row in rows),
+            "degraded": sum(bool(row["degraded"]) for row in rows),
+            **self._database_counts(catalog["id"], key),
         }
 
-    def _counted(self, catalog_id: str, key: str) -> dict[str, int]:
+    def _database_counts(self, catalog_id: str, key: str) -> dict[str, int]:
         engine = sqlalchemy.create_engine(self._database)
         queries = {
             "jobs": "SELECT count(*) FROM jobs WHERE catalog_id = :id",
@@ -153,19 +136,19 @@ class Chaos:
             "catalogs": "SELECT count(*) FROM catalogs WHERE idempotency_key = :key",
             "dead_letters": "SELECT count(*) FROM dead_letters",
         }
-        asked = {"id": catalog_id, "key": key}
+        parameters = {"id": catalog_id, "key": key}
         with engine.connect() as connection:
             return {
-                name: connection.execute(sqlalchemy.text(query), asked).scalar_one()
+                name: connection.execute(sqlalchemy.text(query), parameters).scalar_one()
                 for name, query in queries.items()
             }
 
-    async def _flush(self, _client: Client) -> None:
+    async def _flush_redis(self, _client: Client) -> None:
         with redis.Redis.from_url(self._setting("RAYON_BROKER_URL")) as client:
             client.flushall()
 
     async def _restart_postgresql(self, _client: Client) -> None:
-        """Without its leave: every connection breaks and the log is replayed."""
+        """Restart PostgreSQL in immediate mode: every connection breaks and the log is replayed."""
         engine = sqlalchemy.create_engine(self._database)
         with engine.connect() as connection:
             folder = Path(connection.execute(sqlalchemy.text("SHOW data_directory")).scalar_one())
@@ -176,7 +159,7 @@ class Chaos:
         command = [str(control), "restart", "-D", str(folder), "-m", "immediate", "-w"]
 
         def restart() -> None:
-            # The server keeps what it inherits open, so it inherits nothing.
+            # The server keeps inherited output streams open, so it must not inherit any.
             subprocess.run(
                 command,
                 user=owner.st_uid,
@@ -196,20 +179,22 @@ class Chaos:
     def _setting(self, name: str) -> str:
         return instance_processes(self.home)["scheduler"].environ()[name]
 
-    async def _cut(self, client: Client) -> None:
-        """Begin an upload and break off: nothing of it may stay."""
+    async def _abort_upload(self, client: Client) -> None:
+        """Start an upload and abort it; nothing of it may be kept."""
         before = len((await client.get("/v1/catalogs", limit=200))["items"])
-        await self._begin_upload(client)
+        await self._send_partly(client)
         after = len((await client.get("/v1/catalogs", limit=200))["items"])
         if after != before and after < 200:
-            raise SystemExit("An upload that was cut became a catalog")
+            raise SystemExit(
+                f"Expected {before} catalogs after an aborted upload. Received: {after}"
+            )
 
-    async def _kill_uploading(self, client: Client) -> None:
+    async def _kill_gateway_during_upload(self, client: Client) -> None:
         await asyncio.gather(
-            self._begin_upload(client), _later(1.0, lambda _: kill(self.home, "gateway"), client)
+            self._send_partly(client), _later(1.0, lambda _: kill(self.home, "gateway"), client)
         )
 
-    async def _begin_upload(self, client: Client) -> None:
+    async def _send_partly(self, client: Client) -> None:
         def pieces() -> Iterator[bytes]:
             yield b'--cut\r\nContent-Disposition: form-data; name="products"; filename="p.csv"\r\n'
             yield b"\r\ndesignation\r\n"
@@ -228,59 +213,26 @@ class Chaos:
         await asyncio.to_thread(send)
 
 
-async def _later(
-    seconds: float, fault: Callable[[Client], Awaitable[object]], client: Client
-) -> None:
+async def _later(seconds: float, fault: Fault, client: Client) -> None:
     await asyncio.sleep(seconds)
     await fault(client)
 
 
-async def final_catalog(client: Client, catalog_id: str) -> dict[str, Any]:
-    """Wait for a catalog's end; one that never ends is returned as it is."""
-    deadline = time.perf_counter() + PATIENCE_SECONDS
-    while True:
-        catalog = await client.get(f"/v1/catalogs/{catalog_id}", wait=10)
-        is_over = catalog["status"] not in ("validating", "running")
-        if is_over or time.perf_counter() > deadline:
-            return catalog
-
-
-def results_path(catalog_id: str) -> str:
-    """Where a catalog's answers are."""
-    return f"/v1/catalogs/{catalog_id}/results"
-
-
-def files_of(texts: pd.DataFrame, images: pd.DataFrame, salt: bytes) -> Files:
-    """Rows of texts, then rows with images; `salt` makes the images new."""
-    table, archive = io.StringIO(), io.BytesIO()
-    lines = csv.writer(table)
-    lines.writerow(["designation", "description", "image"])
-    with zipfile.ZipFile(archive, "w") as packed:
-        for row in texts.itertuples():
-            lines.writerow([row.designation, row.description, ""])
-        for row in images.itertuples():
-            path = Path(str(row.image))
-            lines.writerow([row.designation, row.description, path.name])
-            # Equal to the eye and yet another file: no worker has seen it.
-            packed.writestr(path.name, path.read_bytes() + salt)
-    return Files(table.getvalue().encode(), archive.getvalue())
-
-
-def _sums(runs: list[dict[str, Any]]) -> dict[str, int]:
-    wanted = TEXTS + IMAGES
+def _totals(runs: list[dict[str, Any]]) -> dict[str, int]:
+    expected = TEXTS + IMAGES
     return {
-        "rows_lost": sum(run["unanswered"] + wanted - min(wanted, run["rows"]) for run in runs),
-        "rows_doubled": sum(max(0, run["jobs"] - wanted) for run in runs)
-        + sum(max(0, run["scores"] - wanted - IMAGES) for run in runs),
-        "catalogs_doubled": sum(run["catalogs"] != 1 for run in runs),
+        "rows_lost": sum(run["unanswered"] + expected - min(expected, run["rows"]) for run in runs),
+        "rows_duplicated": sum(max(0, run["jobs"] - expected) for run in runs)
+        + sum(max(0, run["scores"] - expected - IMAGES) for run in runs),
+        "catalogs_duplicated": sum(run["catalogs"] != 1 for run in runs),
         "never_ended": sum(run["status"] != "finished" for run in runs),
         "rows_degraded": sum(run["degraded"] for run in runs),
         "dead_letters": runs[-1]["dead_letters"],
     }
 
 
-def _is_whole(figures: dict[str, Any]) -> bool:
-    names = ("rows_lost", "rows_doubled", "catalogs_doubled", "never_ended", "rows_degraded")
+def _is_complete(figures: dict[str, Any]) -> bool:
+    names = ("rows_lost", "rows_duplicated", "catalogs_duplicated", "never_ended", "rows_degraded")
     for name in (*names, "dead_letters"):
         print(f"{figures[name]:>6}  {name.replace('_', ' ')}")
     return not any(figures[name] for name in names)

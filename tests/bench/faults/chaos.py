@@ -1,12 +1,12 @@
-"""Jobs in flight while every worker in turn, and Redis, are killed with SIGKILL.
+"""Jobs in flight while each worker in turn, and Redis, are killed with SIGKILL.
 
     make chaos DATA=folder
 
-supervisord restarts what was killed. At the end every job must be done, once: none lost, none
-changed after it was final, one score per modality that it asked for, no dead letter.
+supervisord restarts the killed processes. At the end every job must be done exactly once: no job is
+lost or changes after it was final, each requested modality has one score, and there is no dead
+letter.
 """
 
-import argparse
 import asyncio
 import random
 import sys
@@ -19,42 +19,38 @@ import sqlalchemy
 
 from infra.acceptance.client import Client, Product, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
-from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import instance_processes
+from tests.bench.arguments import embedded_parser
+from tests.bench.faults.checks import all_hold
 
 JOBS = 300
 VICTIMS = ("text-interactive", "image-interactive", "fusion-interactive", "redis")
-#: After a victim is back, this much time for work to be in its hands before the next one dies.
-BREATH_SECONDS = 3.0
+#: Pause after a restart, in which the process takes messages before the next one is killed.
+PAUSE_SECONDS = 3.0
 RESTART_SECONDS = 60.0
-#: What a killed worker held comes back after the broker's visibility timeout of two minutes.
+#: Messages held by a killed worker return after the broker's visibility timeout of two minutes.
 DRAIN_SECONDS = 300.0
 
 
 def main() -> int:
-    """Submit, kill, count; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
-    given = parser.parse_args()
-    home = given.home.resolve()
-    figures = asyncio.run(_run(given.url, home, _products(given.data)))
+    """Submit jobs, kill processes, count the jobs and return the exit code."""
+    args = embedded_parser(__doc__).parse_args()
+    figures = asyncio.run(_run(args.url, args.home.resolve(), _products(args.data)))
     save("chaos", figures)
-    return 0 if _is_whole(figures) else 1
+    return 0 if _is_complete(figures) else 1
 
 
 def _products(folder: Path) -> list[Product]:
-    """A mixture of the three kinds, the same each time."""
+    """Return products for each of the three models in a mixed order, the same each time."""
     data = dataset(folder)
-    each = JOBS // 3
+    per_model = JOBS // 3
     products = [
         product
         for model in ("text", "image", "fusion")
-        for product in products_of(rows_of(data, model).head(each), model)
+        for product in products_of(rows_of(data, model).head(per_model), model)
     ]
     while len(products) < JOBS:
-        products.append(products[len(products) % each])
+        products.append(products[len(products) % per_model])
     random.Random(0).shuffle(products)
     return products
 
@@ -66,10 +62,10 @@ async def _run(url: str, home: Path, products: list[Product]) -> dict[str, Any]:
         jobs = await in_flight(32, products, client.submit)
         print(f"{len(jobs)} jobs submitted in {time.perf_counter() - started:.1f} s", flush=True)
         finals = await asyncio.gather(*(client.final(job["id"]) for job in jobs))
-        print(f"last answer after {time.perf_counter() - started:.1f} s", flush=True)
+        print(f"last job final after {time.perf_counter() - started:.1f} s", flush=True)
         kills = await killing
-        # What was delivered twice is handled by now or soon; then every queue is empty.
-        queues = await _drained(client)
+        # Every queue is empty only after the redelivered messages have been handled as well.
+        left = await _drained(client)
         again = await in_flight(16, [job["id"] for job in jobs], client.final)
     return {
         "jobs": len(jobs),
@@ -78,13 +74,13 @@ async def _run(url: str, home: Path, products: list[Product]) -> dict[str, Any]:
         "statuses": Counter(job["status"] for job in finals),
         "degraded": sum(bool(job["result"] and job["result"]["degraded"]) for job in finals),
         "changed_after_final": sum(a != b for a, b in zip(finals, again, strict=True)),
-        "left_in_queues": queues,
+        "left_in_queues": left,
         **_rows(home, [job["id"] for job in jobs], products),
     }
 
 
 async def _kill_all(client: Client, home: Path) -> list[dict[str, Any]]:
-    """Kill each victim in turn; with the number of jobs that were unfinished at that moment."""
+    """Kill each victim in turn and return the number of unfinished jobs at each moment."""
     kills = []
     for name in VICTIMS:
         while not (unfinished := (await client.get("/v1/queues"))["jobs_queued"]):
@@ -94,22 +90,22 @@ async def _kill_all(client: Client, home: Path) -> list[dict[str, Any]]:
 
 
 async def kill(home: Path, name: str) -> dict[str, Any]:
-    """Kill a process and wait until it is back, with time for work to reach its hands."""
+    """Kill a process, wait until it has restarted, and pause while it takes messages."""
     victim = instance_processes(home)[name]
     victim.kill()
     started = time.perf_counter()
     while (found := instance_processes(home).get(name)) is None or found.pid == victim.pid:
         if time.perf_counter() - started > RESTART_SECONDS:
-            raise SystemExit(f"{name} did not come back")
+            raise SystemExit(f"{name} did not restart within {RESTART_SECONDS:.0f} s")
         await asyncio.sleep(0.1)
     seconds = time.perf_counter() - started
-    print(f"killed {name} ({victim.pid}); back as {found.pid} after {seconds:.1f} s", flush=True)
-    await asyncio.sleep(BREATH_SECONDS)
+    print(f"killed {name} ({victim.pid}); restarted as {found.pid} in {seconds:.1f} s", flush=True)
+    await asyncio.sleep(PAUSE_SECONDS)
     return {"process": name, "back_after_seconds": seconds}
 
 
 async def _drained(client: Client) -> int:
-    """Messages left: none, or those still there when the time is up."""
+    """Wait until all queues are empty; return the number of messages left at the deadline."""
     deadline = time.perf_counter() + DRAIN_SECONDS
     while True:
         queues = await client.get("/v1/queues")
@@ -120,10 +116,10 @@ async def _drained(client: Client) -> int:
 
 
 def _rows(home: Path, ids: list[str], products: list[Product]) -> dict[str, Any]:
-    """Look into the database: jobs, their scores by modality, dead letters."""
-    wanted = Counter[str]()
+    """Count jobs, their scores by modality and dead letters in the database."""
+    expected = Counter[str]()
     for product in products:
-        wanted.update({"text": product.model != "image", "image": product.model != "text"})
+        expected.update({"text": product.model != "image", "image": product.model != "text"})
     engine = sqlalchemy.create_engine(f"sqlite:///{home / 'rayon.db'}")
     with engine.connect() as connection:
         jobs = sqlalchemy.text("SELECT count(*) FROM jobs WHERE id IN :ids")
@@ -135,29 +131,27 @@ def _rows(home: Path, ids: list[str], products: list[Product]) -> dict[str, Any]
             tuple(row) for row in connection.execute(scores.bindparams(ids_in))
         )
         rows = connection.execute(jobs.bindparams(ids_in)).scalar_one()
-        parked = connection.exec_driver_sql("SELECT count(*) FROM dead_letters").scalar_one()
+        dead_letters = connection.exec_driver_sql("SELECT count(*) FROM dead_letters").scalar_one()
     engine.dispose()
     return {
         "rows": rows,
         "scores": counted,
-        "scores_wanted": dict(wanted),
-        "dead_letters": parked,
+        "scores_expected": dict(expected),
+        "dead_letters": dead_letters,
     }
 
 
-def _is_whole(figures: dict[str, Any]) -> bool:
+def _is_complete(figures: dict[str, Any]) -> bool:
     checks = {
-        "every job done": figures["statuses"] == {"done": figures["jobs"]},
-        "each has one row": figures["rows"] == figures["jobs"],
-        "each modality scored once": figures["scores"] == figures["scores_wanted"],
-        "none degraded": figures["degraded"] == 0,
-        "none changed after its end": figures["changed_after_final"] == 0,
-        "nothing left in a queue": figures["left_in_queues"] == 0,
-        "no dead letter": figures["dead_letters"] == 0,
+        "every job is done": figures["statuses"] == {"done": figures["jobs"]},
+        "each job has one row": figures["rows"] == figures["jobs"],
+        "each requested modality has one score": figures["scores"] == figures["scores_expected"],
+        "no job is degraded": figures["degraded"] == 0,
+        "no job changed after it was final": figures["changed_after_final"] == 0,
+        "every queue is empty": figures["left_in_queues"] == 0,
+        "there is no dead letter": figures["dead_letters"] == 0,
     }
-    for name, holds in checks.items():
-        print(f"{'yes' if holds else 'NO':<4}{name}")
-    return all(checks.values())
+    return all_hold(checks)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""A release promoted, and rolled back, while 50 jobs arrive each second.
+"""Promotion and rollback of a release while 50 jobs per second arrive.
 
     make promotion DATA=folder
 
-The other release is a copy of the champion with another figure, registered for this; at the end
-the first one serves again. No job may be lost, and no answer may be made of two releases.
+Registers a copy of the champion with higher figures and promotes it; after the rollback the first
+release serves again. No job may be lost, and no result may combine scores of two releases.
 """
 
-import argparse
 import asyncio
 import shutil
 import sys
@@ -23,78 +22,72 @@ import numpy as np
 import sqlalchemy
 
 from infra.acceptance.client import Client, Product, in_flight, save
-from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.settings import EmbeddedSettings
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
+from tests.bench.arguments import embedded_parser
+from tests.bench.faults.checks import all_hold
+from tests.bench.faults.products import titles_with_some_images
 
 JOBS_PER_SECOND = 50
 SECONDS, PROMOTE_AT, ROLL_BACK_AT = 40.0, 10.0, 25.0
-#: One job in so many has an image as well: an image costs a hundred times a title.
-IMAGE_EVERY = 50
-#: Jobs sent within this time after a switch are looked at to see when it took effect.
+#: Jobs sent within this time after a switch show when it took effect.
 WINDOW = ROLL_BACK_AT - PROMOTE_AT
 READY = ("first_worker_ready", "every_worker_ready")
-LOOK_SECONDS = 0.1
-#: Workers of these stations load models.
-STATIONS = ("text.", "image.")
+POLL_SECONDS = 0.1
+#: Prefixes of the queues whose workers load models.
+MODEL_QUEUES = ("text.", "image.")
 
 
 @dataclass
 class Switch:
-    """Observations after a promotion, in seconds after the call began."""
+    """Observations of a promotion or rollback.
+
+    Attributes:
+        called_at: Clock at the start of the call.
+        call_seconds: Duration of the call.
+        loaded_by: Seconds from the start of the call until each worker had the release ready.
+        workers: Names of the workers that load models.
+    """
 
     version: str
     called_at: float
-    answered: float
+    call_seconds: float
     loaded_by: dict[str, float] = field(default_factory=dict)
     workers: set[str] = field(default_factory=set)
 
 
 def main() -> int:
-    """Send, switch, count; returns the exit code."""
-    embedded = EmbeddedSettings()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=embedded.home)
-    parser.add_argument("--mlflow", default=embedded.mlflow_url)
-    given = parser.parse_args()
-    home = given.home.resolve()
-    registry = Releases(ReleaseSettings(mlflow_url=given.mlflow, cache=home / "releases"))
+    """Send jobs, switch the release twice, count the jobs and return the exit code."""
+    parser = embedded_parser(__doc__)
+    parser.add_argument(
+        "--mlflow",
+        default=EmbeddedSettings().mlflow_url,
+        help="address of MLflow (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    home = args.home.resolve()
+    products = titles_with_some_images(args.data, int(SECONDS * JOBS_PER_SECOND))
+    registry = Releases(ReleaseSettings(mlflow_url=args.mlflow, cache=home / "releases"))
     old, new = _register_copy(registry)
     print(f"release {old} serves, release {new} is the copy", flush=True)
-    figures = asyncio.run(_run(given.url, home, _products(given.data), old, new))
+    figures = asyncio.run(_run(args.url, home, products, old, new))
     save("promotion", figures)
-    return 0 if _is_whole(figures) else 1
+    return 0 if _is_complete(figures) else 1
 
 
 def _register_copy(registry: Releases) -> tuple[str, str]:
     champion = registry.champion()
     if champion is None:
-        raise SystemExit("No release serves: make run")
+        raise SystemExit("Expected a champion in the registry. Received: none; start with make run")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(registry.folder(champion), Path(folder) / "copy"))
         manifest = registry.manifest(champion)
-        better = {name: value + 0.01 for name, value in manifest.figures.items() if "_f1" in name}
-        changed = {"name": f"{manifest.name}-copy", "figures": {**manifest.figures, **better}}
+        higher = {name: value + 0.01 for name, value in manifest.figures.items() if "_f1" in name}
+        changed = {"name": f"{manifest.name}-copy", "figures": {**manifest.figures, **higher}}
         manifest.model_copy(update=changed).write(copy)
-        description = f"Release {champion} with other figures, to measure a promotion"
+        description = f"Copy of release {champion} with higher figures, to measure a promotion"
         return champion, registry.register(copy, description=description)
-
-
-def _products(folder: Path) -> list[Product]:
-    """Titles, and here and there an image; the same each time."""
-    data = dataset(folder)
-    amount = int(SECONDS * JOBS_PER_SECOND)
-    share_with_image = products_of(rows_of(data, "fusion").head(amount // IMAGE_EVERY), "fusion")
-    titles = products_of(rows_of(data, "text").head(amount), "text")
-    return [
-        share_with_image[(number // IMAGE_EVERY) % len(share_with_image)]
-        if number % IMAGE_EVERY == 0
-        else titles[number % len(titles)]
-        for number in range(amount)
-    ]
 
 
 async def _run(
@@ -121,7 +114,7 @@ async def _run(
         "changed_after_final": sum(a != b for a, b in zip(finals, again, strict=True)),
         "by_release": Counter(job["release"] for job in finals),
         "seconds_to_answer": _latency(finals),
-        "switches": [_seen(switch, started, finals) for switch in switches],
+        "switches": [_figures(switch, started, finals) for switch in switches],
         **_rows(home, ids),
     }
 
@@ -129,7 +122,7 @@ async def _run(
 async def _send(
     client: Client, products: Sequence[Product], started: float
 ) -> list[dict[str, Any]]:
-    """Send at an even pace, whether or not answers come."""
+    """Send jobs at a steady rate, without waiting for responses."""
     sending = []
     for number, product in enumerate(products):
         await asyncio.sleep(started + number / JOBS_PER_SECOND - time.perf_counter())
@@ -147,30 +140,30 @@ async def _switch(
     for at, version, path in plan:
         await asyncio.sleep(started + at - time.perf_counter())
         called = time.perf_counter()
-        answer = await client.post(path, {"reason": "to measure a promotion"})
+        answer = await client.post(path, {"reason": "Measurement of a promotion"})
         if answer["version"] != version:
-            raise SystemExit(f"Expected release {version} to serve. Received: {answer}")
+            raise SystemExit(f"Expected release {version} as champion. Received: {answer}")
         switches.append(Switch(version, called, time.perf_counter() - called))
         print(f"{path} after {called - started:.1f} s", flush=True)
 
 
 async def _watch(client: Client, switches: list[Switch]) -> None:
-    """Note when each worker process has the newest champion ready."""
+    """Record when each worker process has the current champion ready."""
     while True:
         workers = (await client.get("/v1/queues"))["workers"]
-        looked = time.perf_counter()
+        polled_at = time.perf_counter()
         for worker in workers:
-            if not any(queue.startswith(STATIONS) for queue in worker["queues"]):
+            if not any(queue.startswith(MODEL_QUEUES) for queue in worker["queues"]):
                 continue
             for switch in switches[-1:]:
                 switch.workers.add(worker["name"])
                 if switch.version in worker["releases"]:
-                    switch.loaded_by.setdefault(worker["name"], looked - switch.called_at)
-        await asyncio.sleep(LOOK_SECONDS)
+                    switch.loaded_by.setdefault(worker["name"], polled_at - switch.called_at)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-def _seen(switch: Switch, started: float, finals: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    # The clocks of jobs and of this process meet at the moment of the call.
+def _figures(switch: Switch, started: float, finals: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    # Jobs have wall-clock times; this process measures with a monotonic clock.
     called = datetime.now().astimezone() - timedelta(seconds=time.perf_counter() - switch.called_at)
     window = [
         (created, (_moment(job["finished_at"]) - called).total_seconds(), job["release"])
@@ -183,17 +176,17 @@ def _seen(switch: Switch, started: float, finals: Sequence[dict[str, Any]]) -> d
     return {
         "version": switch.version,
         "called_after_seconds": switch.called_at - started,
-        "call_took": switch.answered,
+        "call_seconds": switch.call_seconds,
         "workers": len(switch.workers),
         "first_worker_ready": min(ready, default=None),
         "every_worker_ready": max(ready) if is_everywhere else None,
-        "first_job_given_it": min(
+        "first_job_on_new_release": min(
             (created for created, _, release in window if release == switch.version), default=None
         ),
-        "last_job_given_the_other": max(
+        "last_job_on_old_release": max(
             (created for created, _, release in window if release != switch.version), default=0.0
         ),
-        "last_answer_of_the_other": max(
+        "last_result_of_old_release": max(
             (finished for _, finished, release in window if release != switch.version), default=0.0
         ),
     }
@@ -215,10 +208,10 @@ def _moment(text: str) -> datetime:
 
 
 def _rows(home: Path, ids: Sequence[str]) -> dict[str, Any]:
-    """Look into the database: each job once, its scores all of its own release."""
+    """Count in the database the jobs, their scores and the scores of a different release."""
     engine = sqlalchemy.create_engine(f"sqlite:///{home / 'rayon.db'}")
     ids_in: Any = sqlalchemy.bindparam("ids", list(ids), expanding=True)
-    questions = {
+    queries = {
         "rows": "SELECT count(*) FROM jobs WHERE id IN :ids",
         "scores": "SELECT count(*) FROM scores WHERE job_id IN :ids",
         "scores_of_another_release": "SELECT count(*) FROM scores JOIN jobs ON jobs.id = job_id "
@@ -227,35 +220,34 @@ def _rows(home: Path, ids: Sequence[str]) -> dict[str, Any]:
     with engine.connect() as connection:
         found = {
             name: connection.execute(sqlalchemy.text(query).bindparams(ids_in)).scalar_one()
-            for name, query in questions.items()
+            for name, query in queries.items()
         }
     engine.dispose()
     return found
 
 
-def _is_whole(figures: dict[str, Any]) -> bool:
+def _is_complete(figures: dict[str, Any]) -> bool:
     sent = figures["sent"]
     checks = {
-        "every job accepted": figures["accepted"] == sent,
-        "every job done, none lost": figures["statuses"] == {"done": sent},
-        "each has one row": figures["rows"] == sent,
-        "none degraded": figures["degraded"] == 0,
-        "none changed after its end": figures["changed_after_final"] == 0,
-        "both releases answered": len(figures["by_release"]) == 2,
-        "no answer mixes releases": figures["scores_of_another_release"] == 0,
-        "every worker took both over": all(
+        "every job was accepted": figures["accepted"] == sent,
+        "every job is done": figures["statuses"] == {"done": sent},
+        "each job has one row": figures["rows"] == sent,
+        "no job is degraded": figures["degraded"] == 0,
+        "no job changed after it was final": figures["changed_after_final"] == 0,
+        "both releases classified jobs": len(figures["by_release"]) == 2,
+        "no result combines two releases": figures["scores_of_another_release"] == 0,
+        "every worker loaded both releases": all(
             switch["every_worker_ready"] is not None for switch in figures["switches"]
         ),
     }
-    for name, holds in checks.items():
-        print(f"{'yes' if holds else 'NO':<4}{name}")
+    is_complete = all_hold(checks)
     for switch in figures["switches"]:
         shown = {name: value for name, value in switch.items() if value is not None}
-        print("release {version}: call {call_took:.2f} s".format(**shown), end="")
-        for name in (*READY, "last_job_given_the_other", "last_answer_of_the_other"):
+        print("release {version}: call {call_seconds:.2f} s".format(**shown), end="")
+        for name in (*READY, "last_job_on_old_release", "last_result_of_old_release"):
             print(f", {name.replace('_', ' ')} {shown.get(name, float('nan')):.1f} s", end="")
         print()
-    return all(checks.values())
+    return is_complete
 
 
 if __name__ == "__main__":
