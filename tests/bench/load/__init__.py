@@ -1,1 +1,1 @@
-"""Tests."""
+"""Benchmarks of throughput, response times, CPU time and memory."""

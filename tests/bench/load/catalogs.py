@@ -1,21 +1,19 @@
-"""Whole catalogs beside the bare models, and single jobs while a catalog runs.
+"""Throughput of whole catalogs beside the bare models, and single jobs while a catalog runs.
 
     make bench DATA=folder
 
-The system must be idle and on this machine. The bare models score the same rows in this process,
-in their best form: texts of one length together, as many calls at once as there are cores. Rows of
-a catalog are the dataset's test rows, over and over, each title numbered; images are made new
-for every run, so that no worker has seen them.
+The system must be idle and on this machine. The bare models score the same rows in this process
+under the best conditions: batches of texts of similar length, one thread per core. The rows of a
+catalog are the test rows of the dataset, repeated with numbered titles; the images are made unique
+for each run, so that no worker has seen them.
 """
 
-import argparse
 import asyncio
 import csv
 import io
 import os
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,13 +23,16 @@ import pandas as pd
 
 from infra.acceptance.client import Client, Product, save
 from infra.acceptance.products import dataset, rows_of
-from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import prepare
 from shared.inference.preparation.text import product_text
 from shared.inference.releases.image_model import Head
-from tests.bench.load.speed import percentiles
+from tests.bench.arguments import embedded_parser
+from tests.bench.catalog import archive_of
+from tests.bench.load.memory import peak_megabytes
+from tests.bench.load.timing import percentiles
+from tests.bench.starter import STARTER
 from worker_image.scorer import Backbones, ImageScorer
 from worker_text.scorer import ALIKE, TextScorer
 
@@ -42,16 +43,19 @@ CORES = os.cpu_count() or 1
 
 
 def main() -> int:
-    """Measure; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 50_000])
-    given = parser.parse_args()
-    data = dataset(given.data)
+    """Measure and return the exit code."""
+    parser = embedded_parser(__doc__)
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=[1_000, 10_000, 50_000],
+        help="sizes of the catalogs of texts (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    data = dataset(args.data)
     texts, images = rows_of(data, "text"), rows_of(data, "fusion").head(IMAGES)
-    figures = asyncio.run(_measure(given.url, given.home.resolve(), texts, images, given.rows))
+    figures = asyncio.run(_measure(args.url, args.home.resolve(), texts, images, args.rows))
     save("catalogs", figures)
     return 0
 
@@ -59,7 +63,7 @@ def main() -> int:
 async def _measure(
     url: str, home: Path, texts: pd.DataFrame, images: pd.DataFrame, sizes: Sequence[int]
 ) -> dict[str, Any]:
-    release = ReleaseManifest.model_validate_json((_folder() / "release.json").read_text())
+    release = ReleaseManifest.read(STARTER)
     bare_texts = _bare_texts(release, texts)
     bare_images = _bare_images(release, images)
     print(f"bare model {bare_texts:8.1f} texts/s {bare_images:8.1f} images/s", flush=True)
@@ -68,24 +72,26 @@ async def _measure(
         await catalog_of(client, home, table_of(texts, 64), None)
         for size in sizes:
             found = await catalog_of(client, home, table_of(texts, size), None)
-            figures[f"texts_{size}"] = _shown(f"{size} texts", found, bare_texts)
+            figures[f"texts_{size}"] = _compared(f"{size} texts", found, bare_texts)
         for model in ("image", "fusion"):
-            archive = _archive(images)
+            archive = archive_of(images, os.urandom(8))
             found = await catalog_of(client, home, table_of(images, len(images)), archive, model)
-            what = f"{len(images)} {'images' if model == 'image' else 'of both'}"
-            figures[f"{model}_{len(images)}"] = _shown(what, found, bare_images)
-        figures["single"] = await _single(client, home, texts, max(sizes))
+            name = f"{len(images)} {'images' if model == 'image' else 'both'}"
+            figures[f"{model}_{len(images)}"] = _compared(name, found, bare_images)
+        figures["single"] = await _single_jobs(client, home, texts, max(sizes))
     return figures
 
 
-async def _single(client: Client, home: Path, texts: pd.DataFrame, size: int) -> dict[str, Any]:
-    """Latency of single jobs, idle and while a catalog runs."""
+async def _single_jobs(
+    client: Client, home: Path, texts: pd.DataFrame, size: int
+) -> dict[str, Any]:
+    """Measure single jobs on an idle system and while a catalog runs."""
     idle = await _latency(client, texts)
     running = asyncio.create_task(catalog_of(client, home, table_of(texts, size), None))
     await asyncio.sleep(3)
     busy = await _latency(client, texts)
     if running.done():
-        raise SystemExit("The catalog ended before the single jobs did; take more rows")
+        raise SystemExit("The catalog ended before the single jobs. Use more rows: --rows")
     await running
     ratio = busy["p95_ms"] / idle["p95_ms"]
     print(f"single job p95 {idle['p95_ms']:.0f} ms idle, {busy['p95_ms']:.0f} ms beside a catalog")
@@ -104,67 +110,72 @@ async def _latency(client: Client, texts: pd.DataFrame) -> dict[str, float]:
 async def catalog_of(
     client: Client, home: Path, table: bytes, archive: bytes | None, model: str = "fusion"
 ) -> dict[str, Any]:
-    """Send a catalog, wait for it, and see what it cost."""
+    """Send a catalog and wait for its end; return its rate, CPU time and memory.
+
+    Exits with an error if a row is not done.
+    """
     files = {"products": ("p.csv", table)}
     if archive is not None:
         files["images"] = ("p.zip", archive)
-    before, started = _usage(home), time.perf_counter()
+    usage_before, started = _usage(home), time.perf_counter()
     catalog = await client.upload(files, os.urandom(8).hex(), model=model)
     while catalog["status"] in ("validating", "running"):
         catalog = await client.get(f"/v1/catalogs/{catalog['id']}", wait=30)
     seconds = time.perf_counter() - started
     done = catalog["counts"]["done"]
     if done != catalog["counts"]["rows"]:
-        raise SystemExit(f"Not every row is done: {catalog['counts']}")
-    spent = {name: end - before.get(name, (0.0, 0))[0] for name, (end, _) in _usage(home).items()}
+        raise SystemExit(f"Expected every row to be done. Received: {catalog['counts']}")
+    usage = _usage(home)
+    cpu_seconds = {
+        name: total - usage_before.get(name, (0.0, 0))[0] for name, (total, _) in usage.items()
+    }
     return {
         "rows": done,
         "rows_per_second": catalog["rows_per_second"],
         "seconds_with_upload": seconds,
         "cpu_ms_per_row": {
-            name: 1000 * cpu / done for name, cpu in spent.items() if cpu > 0.005 * seconds
+            name: 1000 * cpu / done for name, cpu in cpu_seconds.items() if cpu > 0.005 * seconds
         },
-        "peak_megabytes": {name: peak for name, (_, peak) in _usage(home).items()},
+        "peak_megabytes": {name: peak for name, (_, peak) in usage.items()},
     }
 
 
-def _shown(what: str, found: dict[str, Any], bare: float) -> dict[str, Any]:
+def _compared(name: str, found: dict[str, Any], bare: float) -> dict[str, Any]:
+    """Print the figures of a catalog beside the bare model, and return them with the ratio."""
     ratio = found["rows_per_second"] / bare
     cpu = sum(found["cpu_ms_per_row"].values())
     print(
-        f"{what:>16} {found['rows_per_second']:8.1f} rows/s   {ratio:.2f} of the bare model   "
-        f"{cpu:.2f} ms CPU a row",
+        f"{name:>16} {found['rows_per_second']:8.1f} rows/s   {ratio:.2f} of the bare model   "
+        f"{cpu:.2f} ms CPU per row",
         flush=True,
     )
     return {**found, "ratio": ratio}
 
 
 def _usage(home: Path) -> dict[str, tuple[float, int]]:
-    """Of each process: CPU seconds so far, and the most memory it ever had, in MB."""
+    """Return the CPU seconds and the peak memory in MB of each process."""
     found = {}
     for name, process in instance_processes(home).items():
         times = process.cpu_times()
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        found[name] = (times.user + times.system, int(peak.split()[1]) // 1024)
+        found[name] = (times.user + times.system, int(peak_megabytes(process.pid)))
     return found
 
 
 def _bare_texts(release: ReleaseManifest, rows: pd.DataFrame) -> float:
-    scorer = TextScorer(_folder(), release, threads=1)
-    chosen = [
+    scorer = TextScorer(STARTER, release, threads=1)
+    texts = [
         product_text(f"{row.designation} {number}", str(row.description))
         for number, row in enumerate(rows.head(BARE_TEXTS).itertuples())
     ]
-    ordered = sorted(chosen, key=len)
+    ordered = sorted(texts, key=len)
     batches = [ordered[start : start + ALIKE] for start in range(0, len(ordered), ALIKE)]
-    return len(chosen) / _seconds(scorer.score, batches)
+    return len(texts) / _seconds(scorer.score, batches)
 
 
 def _bare_images(release: ReleaseManifest, rows: pd.DataFrame) -> float:
     part = release.image_part
-    scorer = ImageScorer(_folder(), release, Backbones(threads=1))
-    head = Head(_folder(), part)
+    scorer = ImageScorer(STARTER, release, Backbones(threads=1))
+    head = Head(STARTER, part)
     files = [Path(str(row.image)) for row in rows.head(BARE_IMAGES).itertuples()]
 
     def score(path: Path) -> None:
@@ -173,36 +184,24 @@ def _bare_images(release: ReleaseManifest, rows: pd.DataFrame) -> float:
     return len(files) / _seconds(score, files)
 
 
-def _seconds(act: Callable[[Any], object], things: Sequence[Any]) -> float:
+def _seconds(score: Callable[[Any], object], batches: Sequence[Any]) -> float:
+    """Score batches with one thread per core and return the elapsed time."""
     with ThreadPoolExecutor(CORES) as pool:
         started = time.perf_counter()
-        list(pool.map(act, things))
+        list(pool.map(score, batches))
         return time.perf_counter() - started
 
 
 def table_of(rows: pd.DataFrame, size: int) -> bytes:
+    """Return a CSV table of a size that repeats the rows with numbered titles."""
     table = io.StringIO(newline="")
-    lines = csv.writer(table)
-    lines.writerow(["designation", "description", "image"])
+    writer = csv.writer(table)
+    writer.writerow(["designation", "description", "image"])
     for number in range(size):
         row = rows.iloc[number % len(rows)]
         image = Path(str(row["image"])).name if "image" in row else ""
-        lines.writerow([f"{row['designation']} {number}", row["description"], image])
+        writer.writerow([f"{row['designation']} {number}", row["description"], image])
     return table.getvalue().encode()
-
-
-def _archive(rows: pd.DataFrame) -> bytes:
-    archive, salt = io.BytesIO(), os.urandom(8)
-    with zipfile.ZipFile(archive, "w") as images:
-        for row in rows.itertuples():
-            path = Path(str(row.image))
-            # Equal to the eye and yet another file: no worker has seen it.
-            images.writestr(path.name, path.read_bytes() + salt)
-    return archive.getvalue()
-
-
-def _folder() -> Path:
-    return PROJECT / "infra" / "starter_release"
 
 
 if __name__ == "__main__":

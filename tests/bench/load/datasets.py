@@ -1,11 +1,10 @@
-"""Reads, checks and stores a dataset blown up to the whole challenge; prints time and memory.
+"""Time and memory of reading, checking and storing a dataset as large as the whole challenge.
 
     python -m tests.bench.load.datasets FOLDER [--rows 84916]
 
-Texts are those of FOLDER, repeated with a number; every row has an image, a few bytes in a ZIP.
+The texts are those of FOLDER, repeated with a number; every row has a small image in a ZIP archive.
 """
 
-import argparse
 import io
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from PIL import Image
 from shared.db.datasets import upload_folder
 from shared.settings import StorageSettings
 from shared.storage import Storage
+from tests.bench.arguments import plain_parser
+from tests.bench.load.memory import peak_megabytes
 from trainer.datasets.builder import VersionRequest, build
 from trainer.datasets.folder import CHALLENGE
 from trainer.datasets.loading import load
@@ -27,10 +28,11 @@ from trainer.datasets.validation import check
 
 #: Training rows of the challenge.
 ROWS = 84_916
+STEPS = ("load", "check", "store")
 
 
-def blow_up(folder: Path, out: Path, rows: int) -> None:
-    """Write a dataset of many rows that repeats another one's texts."""
+def enlarge(folder: Path, out: Path, rows: int) -> None:
+    """Write a dataset of many rows that repeats the texts of another one."""
     data = load(folder)
     texts = data.rows[data.rows["has_text"] & data.rows["part"].isin(["train", "test"])]
     parts = [texts] * (rows // len(texts) + 1)
@@ -43,18 +45,18 @@ def blow_up(folder: Path, out: Path, rows: int) -> None:
     Image.new("RGB", (500, 500), "white").save(content, "JPEG")
     with zipfile.ZipFile(out / "images.zip", "w") as archive:
         for row in range(rows):
-            # What follows an image's end is no part of it, and makes each file another one.
-            one = content.getvalue() + str(row).encode()
-            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", one)
+            # Bytes after the end of an image are not part of it, and make each file unique.
+            image = content.getvalue() + str(row).encode()
+            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", image)
 
 
 def measure(step: str, folder: Path) -> str:
-    """Do one step, in this process; returns a line."""
-    steps = {"load": _load, "check": lambda one: check(one).rows, "store": _store}
+    """Run one step in this process and return its row of the table."""
+    steps = {"load": _load, "check": lambda path: check(path).rows, "store": _store}
     started = time.perf_counter()
     rows = steps[step](folder)
     seconds = time.perf_counter() - started
-    return f"{step:<6}{rows:>8} rows{seconds:>8.1f} s{_peak_megabytes():>8.0f} MB at most"
+    return f"{step:<6}{rows:>8} rows{seconds:>8.1f} s{peak_megabytes():>8.0f} MB peak"
 
 
 def _load(folder: Path) -> int:
@@ -62,9 +64,12 @@ def _load(folder: Path) -> int:
 
 
 def _store(folder: Path) -> int:
-    """Make a version as the trainer does, from files that were sent."""
-    with tempfile.TemporaryDirectory() as made:
-        storage, scratch = Storage(StorageSettings(url=f"{made}/files")), Path(made, "scratch")
+    """Build a version from uploaded files, as the trainer does."""
+    with tempfile.TemporaryDirectory() as temporary:
+        storage, scratch = (
+            Storage(StorageSettings(url=f"{temporary}/files")),
+            Path(temporary, "scratch"),
+        )
         scratch.mkdir()
         for kind, name in (("products", CHALLENGE[0]), ("labels", CHALLENGE[1])):
             with (folder / name).open("rb") as file:
@@ -75,28 +80,22 @@ def _store(folder: Path) -> int:
         return build(storage, request, scratch).report.rows
 
 
-def _peak_megabytes() -> float:
-    # Not `getrusage`, which begins with what the process that started this one had.
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def main() -> None:
-    """Measure each step in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=ROWS)
+    """Measure each step in its own process, for the peak of its memory."""
+    parser = plain_parser(__doc__)
+    parser.add_argument("folder", type=Path, help="dataset in the layout of the challenge")
     parser.add_argument(
-        "--step", choices=("load", "check", "store"), help="this one only, on FOLDER itself"
+        "--rows", type=int, default=ROWS, help="rows of the large dataset (default: %(default)s)"
     )
-    given = parser.parse_args()
-    if given.step:
-        print(measure(given.step, given.folder))
+    parser.add_argument("--step", choices=STEPS, help="run only this step, on FOLDER itself")
+    args = parser.parse_args()
+    if args.step:
+        print(measure(args.step, args.folder))
         return
-    with tempfile.TemporaryDirectory() as made:
-        blow_up(given.folder, Path(made), given.rows)
-        here, large = str(given.folder), made
-        steps = (("load", here), ("check", here), *((s, large) for s in ("load", "check", "store")))
+    with tempfile.TemporaryDirectory() as large:
+        enlarge(args.folder, Path(large), args.rows)
+        small = str(args.folder)
+        steps = (("load", small), ("check", small), *((step, large) for step in STEPS))
         for step, folder in steps:
             command = [sys.executable, "-m", "tests.bench.load.datasets", folder, "--step", step]
             subprocess.run(command, check=True)

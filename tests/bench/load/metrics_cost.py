@@ -1,12 +1,12 @@
-"""Cost of metrics: requests per second of a gateway with metrics, beside one without.
+"""Cost of metrics: requests per second and CPU time of a gateway with metrics and of one without.
 
     make metricscost
 
-Starts a system of its own in a temporary folder, and two more gateways on its database and queue:
-one as it is, asked for its metrics each second, which is fifteen times what Prometheus does; and
-one whose metrics do nothing. They take turns, the order changes with each round, and the workers
-rest while a round is measured. The processor time of a request is told too: others on the same
-machine hardly change it.
+Starts a throw-away system in a temporary folder, and two more gateways on its database and queue:
+one with metrics, scraped each second, which is fifteen times as often as Prometheus does; and one
+whose metrics do nothing. They alternate, in a different order each round, and the workers are
+suspended while a round is measured. The CPU time per request hardly depends on other programs of
+the machine.
 """
 
 import argparse
@@ -14,13 +14,11 @@ import asyncio
 import runpy
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -30,12 +28,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from infra.acceptance.client import Connections, in_flight
 from infra.embedded.settings import PROJECT
 from shared import metrics
-from tests.bench.load.admission import FORM, Headers, resting, waiting
+from tests.bench.arguments import plain_parser
+from tests.bench.load.admission import FORM, Headers, responds, suspended_workers, waiting
+from tests.bench.throwaway import throwaway_system
 from tests.e2e.system import System
 from tests.support.servers import free_port, until
 
 CLIENTS = 16
-#: Requests before the clock runs.
+#: Requests before the measurement.
 WARM = 2 * CLIENTS
 SCRAPE_SECONDS = 1.0
 WITH, WITHOUT = "with metrics", "without"
@@ -43,7 +43,7 @@ WITH, WITHOUT = "with metrics", "without"
 
 @dataclass(frozen=True)
 class Request:
-    """Requests that are repeated."""
+    """Kind of request that a round repeats."""
 
     name: str
     method: str
@@ -53,13 +53,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where it answers, and its process."""
+    """Address and process of a gateway."""
 
     address: str
     process: psutil.Process
 
     @property
-    def processor_seconds(self) -> float:
+    def cpu_seconds(self) -> float:
         """CPU seconds used since the start."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
@@ -67,153 +67,158 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Round:
-    """Measured figures."""
+    """Figures of one round."""
 
     requests_per_second: float
-    processor_ms: float
+    cpu_ms: float
 
 
-class Nothing:
-    """A metric that does nothing, whatever it is asked for."""
+class NullMetric:
+    """Metric that does nothing."""
 
-    def labels(self, *_values: object) -> "Nothing":
-        """Itself."""
+    def labels(self, *_values: object) -> "NullMetric":
+        """Return the metric itself."""
         return self
 
     def inc(self, _amount: float = 1) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def set(self, _value: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def observe(self, _value: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def remove(self, *_values: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def collect(self) -> list[object]:
-        """Nothing."""
+        """Return no samples."""
         return []
 
 
 def serve() -> None:
-    """Be a gateway whose metrics do nothing."""
+    """Run a gateway whose metrics do nothing."""
     for name, metric in list(vars(metrics).items()):
         if isinstance(metric, Counter | Gauge | Histogram):
-            setattr(metrics, name, Nothing())
+            setattr(metrics, name, NullMetric())
     runpy.run_module("gateway.main", run_name="__main__", alter_sys=True)
 
 
 def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure and print a table."""
+    parser = plain_parser(__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=1_000, help="of each kind in a round")
-    asked = parser.parse_args()
-    if asked.serve:
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="number of rounds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=1_000,
+        help="requests of each kind per round (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    if args.serve:
         serve()
         return
-    with tempfile.TemporaryDirectory() as folder:
-        system = System(Path(folder))
-        try:
-            system.start()
-            with (
-                gateway(system, Path(folder), is_measured=True) as measured,
-                gateway(system, Path(folder), is_measured=False) as bare,
-                system.client() as admin,
-            ):
-                ways = {WITH: measured, WITHOUT: bare}
-                show(measure(system, admin, ways, asked.rounds, asked.requests), asked.rounds)
-        finally:
-            system.stop()
+    with (
+        throwaway_system() as system,
+        gateway(system, has_metrics=True) as measured,
+        gateway(system, has_metrics=False) as bare,
+        system.client() as admin,
+    ):
+        gateways = {WITH: measured, WITHOUT: bare}
+        found = measure(system, admin, gateways, args.rounds, args.requests)
+        print_table(found, args.rounds)
 
 
 def measure(
-    system: System, admin: httpx.Client, ways: dict[str, Gateway], rounds: int, count: int
+    system: System, admin: httpx.Client, gateways: dict[str, Gateway], rounds: int, count: int
 ) -> dict[tuple[str, str], list[Round]]:
-    """Measure every round, by kind of request and by way."""
+    """Measure the rounds; return their figures by kind of request and gateway."""
     found: dict[tuple[str, str], list[Round]] = {}
     headers = {"Authorization": admin.headers["Authorization"]}
     kinds = (
         Request("GET /livez", "GET", "/livez"),
-        Request("GET /v1/jobs/{id}", "GET", f"/v1/jobs/{_a_job(admin)}"),
+        Request("GET /v1/jobs/{id}", "GET", f"/v1/jobs/{_submit_job(admin)}"),
         Request("POST /v1/jobs", "POST", "/v1/jobs", FORM),
     )
     for number in range(rounds):
-        # Whoever is second meets warm caches.
-        turns = list(ways.items())[:: -1 if number % 2 else 1]
+        # The order alternates, because the second gateway finds warm caches.
+        turns = list(gateways.items())[:: -1 if number % 2 else 1]
         for kind in kinds:
-            for way, server in turns:
-                with resting(system):
-                    before = server.processor_seconds
+            for name, server in turns:
+                with suspended_workers(system):
+                    before = server.cpu_seconds
                     speed = asyncio.run(_load(server.address, headers, kind, count))
-                    used = server.processor_seconds - before
-                one = Round(speed, used * 1000 / (count + WARM))
-                found.setdefault((kind.name, way), []).append(one)
-                until(lambda: not waiting(admin), 600, "what was taken is worked off")
+                    used = server.cpu_seconds - before
+                figures = Round(speed, used * 1000 / (count + WARM))
+                found.setdefault((kind.name, name), []).append(figures)
+                until(lambda: not waiting(admin), 600, "all accepted jobs are done")
     return found
 
 
 async def _load(address: str, headers: Headers, kind: Request, count: int) -> float:
     http = Connections(address)
 
-    async def one(_number: int) -> None:
+    async def send(_number: int) -> None:
         answer = await http.request(kind.method, kind.path, data=kind.form, headers=headers)
         if answer.status_code not in (200, 202):
-            raise SystemExit(f"Expected 200 or 202. Received: {answer.status_code} {answer.text}")
+            raise SystemExit(
+                f"Expected status 200 or 202. Received: {answer.status_code} {answer.text}"
+            )
 
     try:
-        await in_flight(CLIENTS, range(WARM), one)
+        await in_flight(CLIENTS, range(WARM), send)
         started = time.perf_counter()
-        await in_flight(CLIENTS, range(count), one)
+        await in_flight(CLIENTS, range(count), send)
         return count / (time.perf_counter() - started)
     finally:
         await http.aclose()
 
 
-def show(found: dict[tuple[str, str], list[Round]], rounds: int) -> None:
-    """Print medians of the rounds, and the ratio within each."""
-    print(f"{CLIENTS} clients on the same cores, median of {rounds} rounds")
+def print_table(found: dict[tuple[str, str], list[Round]], rounds: int) -> None:
+    """Print the medians of the rounds and the quartiles of their ratios."""
+    print(f"{CLIENTS} clients, which share the cores; median of {rounds} rounds")
     for title, figure in (
         ("requests/s", "requests_per_second"),
-        ("processor ms a request", "processor_ms"),
+        ("CPU ms per request", "cpu_ms"),
     ):
-        print(f"{title:24}{WITH:>14}{WITHOUT:>10}{'ratio':>8}{'half of the rounds':>20}")
+        print(f"{title:24}{WITH:>14}{WITHOUT:>10}{'ratio':>8}{'quartiles':>20}")
         for kind in dict.fromkeys(kind for kind, _ in found):
-            kept = np.array([getattr(one, figure) for one in found[kind, WITH]])
-            bare = np.array([getattr(one, figure) for one in found[kind, WITHOUT]])
-            low, ratio, high = np.quantile(kept / bare, (0.25, 0.5, 0.75))
-            middle = f"{np.median(kept):14.2f}{np.median(bare):10.2f}{ratio:8.3f}"
+            measured = np.array([getattr(each, figure) for each in found[kind, WITH]])
+            bare = np.array([getattr(each, figure) for each in found[kind, WITHOUT]])
+            low, ratio, high = np.quantile(measured / bare, (0.25, 0.5, 0.75))
+            middle = f"{np.median(measured):14.2f}{np.median(bare):10.2f}{ratio:8.3f}"
             print(f"{kind:24}{middle}{f'{low:.2f} to {high:.2f}':>20}")
 
 
-def _a_job(admin: httpx.Client) -> str:
+def _submit_job(admin: httpx.Client) -> str:
     sent = admin.post("/v1/jobs", data=FORM)
     sent.raise_for_status()
     return str(sent.json()["id"])
 
 
 @contextmanager
-def gateway(system: System, folder: Path, *, is_measured: bool) -> Iterator[Gateway]:
-    """One more gateway of a system."""
-    port, metrics_port = free_port(), free_port() if is_measured else 0
-    own = psutil.Process(system.processes()["gateway"].pid).environ()
-    environment = own | {
+def gateway(system: System, *, has_metrics: bool) -> Iterator[Gateway]:
+    """Run one more gateway of a system."""
+    port, metrics_port = free_port(), free_port() if has_metrics else 0
+    environment = psutil.Process(system.processes()["gateway"].pid).environ()
+    environment |= {
         "RAYON_GATEWAY_PORT": str(port),
         "RAYON_METRICS_PORT": str(metrics_port),
     }
     command = [sys.executable, "-m", "gateway.main"]
-    if not is_measured:
+    if not has_metrics:
         command = [sys.executable, "-m", "tests.bench.load.metrics_cost", "--serve"]
-    with (folder / f"gateway-{port}.log").open("wb") as log:
+    with (system.home.parent / f"gateway-{port}.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)
     stop = threading.Event()
     address = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: _answers(f"{address}/readyz"), 120, "the gateway answers")
-        if is_measured:
+        until(lambda: responds(f"{address}/readyz"), 120, "the gateway is ready")
+        if has_metrics:
             url = f"http://127.0.0.1:{metrics_port}/metrics"
             threading.Thread(target=_scrape, args=(url, stop), daemon=True).start()
         yield Gateway(address, psutil.Process(server.pid))
@@ -226,13 +231,6 @@ def gateway(system: System, folder: Path, *, is_measured: bool) -> Iterator[Gate
 def _scrape(url: str, stop: threading.Event) -> None:
     while not stop.wait(SCRAPE_SECONDS):
         httpx.get(url).raise_for_status()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 if __name__ == "__main__":

@@ -1,48 +1,44 @@
-"""Latency, throughput beside the bare models, and memory of the running system.
+"""Response times, throughput beside the bare models, and memory of the running system.
 
     make bench DATA=folder
 
 The system must be idle and on this machine: the bare models are measured in the same run, on the
 same cores, and the ratio is the figure to compare between machines.
 
-Images are made new for every run, so that no worker has seen them; then they are sent once more.
+The images are made unique for each run, so that no worker has seen them; then they are sent again.
 """
 
-import argparse
 import asyncio
 import os
 import sys
 import time
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import pandas as pd
 
-from infra.acceptance.client import Client, Product, in_flight, save
+from infra.acceptance.client import Client, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
-from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.strays import instance_processes
+from tests.bench.arguments import embedded_parser
+from tests.bench.load.timing import crowd, percentiles
+from tests.bench.starter import STARTER
 from trainer.release.loaded import LoadedRelease
 
 CLIENTS = 64
-#: Single texts from so many clients at once.
+#: Number of single texts, by number of clients.
 CROWDS = {1: 150, 16: 1_000, 64: 1_500, 256: 1_500}
 LATENCY_JOBS = {"text": 100, "image": 40}
 THROUGHPUT_JOBS = {"text": 1500, "image": 150}
 
 
 def main() -> int:
-    """Measure; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
-    given = parser.parse_args()
-    data = dataset(given.data)
+    """Measure and return the exit code."""
+    args = embedded_parser(__doc__).parse_args()
+    data, home = dataset(args.data), args.home.resolve()
     rows = {model: rows_of(data, model) for model in LATENCY_JOBS}
-    figures = asyncio.run(_measure(given.url, given.home.resolve(), rows))
-    figures["memory_megabytes"] = _memory(given.home.resolve())
+    figures = asyncio.run(_measure(args.url, home, rows))
+    figures["memory_megabytes"] = _memory(home)
     _print(figures)
     save("speed", figures)
     return 0
@@ -51,18 +47,18 @@ def main() -> int:
 async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     async with Client(url) as client:
-        # The first of each kind pays for connections and caches.
+        # The first jobs of each kind open connections and fill caches.
         release = (await _seconds_each(client, rows["text"].head(3), "text"))[1]
         await _seconds_each(client, rows["image"].head(3), "image")
         bare = LoadedRelease.load(_folder(home, release))
-        one_by_one, at_once = os.urandom(16), os.urandom(16)
+        latency_salt, throughput_salt = os.urandom(16), os.urandom(16)
         for model, count in LATENCY_JOBS.items():
-            seconds, _ = await _seconds_each(client, rows[model].head(count), model, one_by_one)
+            seconds, _ = await _seconds_each(client, rows[model].head(count), model, latency_salt)
             figures[f"{model}_latency"] = percentiles(seconds)
         for model, count in THROUGHPUT_JOBS.items():
             chosen = rows[model].head(count)
             bare_rate = len(chosen) / _bare_seconds(bare, chosen, model)
-            rate = await _rate(client, chosen, model, at_once)
+            rate = await _rate(client, chosen, model, throughput_salt)
             figures[f"{model}_throughput"] = {
                 "jobs": len(chosen),
                 "per_second": rate,
@@ -70,43 +66,31 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
                 "ratio": rate / bare_rate,
             }
         figures["text_by_clients"] = {
-            clients: await _crowd(client, rows["text"].head(count), clients)
+            clients: await crowd(
+                clients, products_of(rows["text"].head(count), "text"), client.classify
+            )
             for clients, count in CROWDS.items()
         }
         chosen = rows["image"].head(LATENCY_JOBS["image"])
-        seconds, _ = await _seconds_each(client, chosen, "image", one_by_one)
+        seconds, _ = await _seconds_each(client, chosen, "image", latency_salt)
         chosen = rows["image"].head(THROUGHPUT_JOBS["image"])
         figures["image_seen_before"] = percentiles(seconds) | {
-            "per_second": await _rate(client, chosen, "image", at_once)
+            "per_second": await _rate(client, chosen, "image", throughput_salt)
         }
     return figures
 
 
 async def _rate(client: Client, rows: pd.DataFrame, model: str, salt: bytes) -> float:
-    """Jobs a second with many at once."""
+    """Return the jobs per second of `CLIENTS` clients."""
     started = time.perf_counter()
     await in_flight(CLIENTS, products_of(rows, model, salt), client.classify)
     return len(rows) / (time.perf_counter() - started)
 
 
-async def _crowd(client: Client, rows: pd.DataFrame, clients: int) -> dict[str, float]:
-    """Latency and jobs a second of single texts from many clients."""
-    seconds: list[float] = []
-
-    async def timed(product: Product) -> None:
-        started = time.perf_counter()
-        await client.classify(product)
-        seconds.append(time.perf_counter() - started)
-
-    started = time.perf_counter()
-    await in_flight(clients, products_of(rows, "text"), timed)
-    return percentiles(seconds) | {"per_second": len(rows) / (time.perf_counter() - started)}
-
-
 async def _seconds_each(
     client: Client, rows: pd.DataFrame, model: str, salt: bytes = b""
 ) -> tuple[list[float], str]:
-    """Seconds from sending to answer, one job after the other; and the release that answered."""
+    """Send jobs one after the other; return the seconds of each, and the release used."""
     seconds, release = [], ""
     for product in products_of(rows, model, salt):
         started = time.perf_counter()
@@ -125,18 +109,13 @@ def _bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> flo
 
 
 def _folder(home: Path, release: str) -> Path:
+    """Return the cached folder of a release, or the starter release."""
     cached = home / "releases" / release
-    return cached if cached.exists() else PROJECT / "infra" / "starter_release"
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """Median and 95th percentile, in milliseconds."""
-    cuts = quantiles(seconds, n=20)
-    return {"jobs": len(seconds), "p50_ms": cuts[9] * 1000, "p95_ms": cuts[18] * 1000}
+    return cached if cached.exists() else STARTER
 
 
 def _memory(home: Path) -> dict[str, dict[str, float]]:
-    """Of each process: all of it, and its part with shared pages divided."""
+    """Return the RSS of each process and its PSS, in which shared pages are divided."""
     found = {}
     for name, process in sorted(instance_processes(home).items()):
         memory = process.memory_full_info()
@@ -148,7 +127,7 @@ def _print(figures: dict[str, Any]) -> None:
     for model in LATENCY_JOBS:
         found = figures[f"{model}_latency"]
         p50, p95 = found["p50_ms"], found["p95_ms"]
-        print(f"{model:<6} one job, idle   p50 {p50:6.0f} ms   p95 {p95:6.0f} ms")
+        print(f"{model:<6} 1 client, idle  p50 {p50:6.0f} ms   p95 {p95:6.0f} ms")
     for model in THROUGHPUT_JOBS:
         found = figures[f"{model}_throughput"]
         print(
@@ -160,17 +139,17 @@ def _print(figures: dict[str, Any]) -> None:
             f"text   {clients:>3} clients      {found['per_second']:6.1f} /s   "
             f"p50 {found['p50_ms']:6.0f} ms   p95 {found['p95_ms']:6.0f} ms"
         )
-    seen = figures["image_seen_before"]
+    repeated = figures["image_seen_before"]
     print(
-        f"image  seen before     p50 {seen['p50_ms']:6.0f} ms   p95 {seen['p95_ms']:6.0f} ms   "
-        f"{CLIENTS} clients {seen['per_second']:6.1f} /s"
+        f"image  sent again      p50 {repeated['p50_ms']:6.0f} ms   "
+        f"p95 {repeated['p95_ms']:6.0f} ms   {CLIENTS} clients {repeated['per_second']:6.1f} /s"
     )
     memory = figures["memory_megabytes"]
     print(f"\n{'process':<20}{'RSS MB':>8}{'PSS MB':>8}")
     for name, found in memory.items():
         print(f"{name:<20}{found['rss']:>8.0f}{found['pss']:>8.0f}")
     total = sum(found["pss"] for found in memory.values())
-    print(f"{'all':<20}{'':>8}{total:>8.0f}")
+    print(f"{'total':<20}{'':>8}{total:>8.0f}")
 
 
 if __name__ == "__main__":
