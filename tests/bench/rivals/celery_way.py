@@ -1,6 +1,6 @@
-"""A plain Celery task per product: Redis as broker and result backend, the default prefork pool.
+"""One Celery task per product, with Redis as broker and result backend and the prefork pool.
 
-The model is loaded in each process after the fork, as Celery's documentation of signals has it:
+Each process loads the model after the fork, as described in Celery's documentation of signals:
 https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init
 """
 
@@ -17,7 +17,7 @@ model: Model | None = None
 
 
 def connected(url: str) -> Celery:
-    """The application, with its one task."""
+    """Return the application with its task."""
     app = Celery("plain", broker=url, backend=url, set_as_current=False)
     app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1)
 
@@ -30,7 +30,7 @@ def connected(url: str) -> Celery:
 
 
 def main(url: str) -> None:
-    """Consume, with as many processes as there are cores."""
+    """Consume tasks with one process per core."""
     cores = os.cpu_count() or 1
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -1,12 +1,11 @@
-"""Our catalogs and single jobs beside other ways to serve the same model, in one run.
+"""Catalogs and single jobs of Rayon compared with other ways to serve the same model.
 
     make compare DATA=folder
 
-The system must be idle and on this machine. Each other way is started, warmed, measured on the same
-texts and stopped, one at a time; one that is not installed is named and passed over.
+The system must be idle and on this machine. The other ways are started, warmed up, measured on the
+same texts and stopped one at a time; those that are not installed are reported and skipped.
 """
 
-import argparse
 import asyncio
 import importlib.util
 import os
@@ -27,27 +26,31 @@ import psutil
 from infra.acceptance.client import Client, Connections, Product, in_flight, save
 from infra.acceptance.products import dataset, rows_of
 from infra.embedded.redis_server import redis_binary
-from infra.embedded.settings import PROJECT, EmbeddedSettings
+from infra.embedded.settings import PROJECT
+from tests.bench.arguments import embedded_parser
 from tests.bench.load.catalogs import catalog_of, table_of
-from tests.bench.load.speed import percentiles
+from tests.bench.load.timing import crowd, percentiles
 from tests.bench.rivals.celery_way import connected
 from tests.support.servers import free_port
 
-SINGLES, CATALOG = 1_500, 5_000
-CLIENTS = (1, 64)
+CATALOG = 5_000
+#: Number of single products, by number of clients.
+SINGLES = {1: 100, 64: 1_500}
 START_SECONDS = 120.0
-#: It needs older libraries than ours, so it has an environment of its own.
+#: BentoML needs older libraries than Rayon and has its own environment.
 BENTOML = PROJECT / ".venv-bentoml" / "bin" / "python"
 
-Ask = Callable[[Product], Awaitable[object]]
+Classify = Callable[[Product], Awaitable[object]]
 
 
 @dataclass(frozen=True)
 class Way:
-    """Another way: how its program is started on a port, and whether it is installed.
+    """Another way to serve the model.
 
     Attributes:
-        takes_lists: Whether it wants `{"products": [product]}`.
+        command: Returns the command that serves on a port.
+        is_installed: Returns True if the packages of the program are installed.
+        takes_lists: The body of a request is `{"products": [product]}`.
     """
 
     name: str
@@ -78,22 +81,18 @@ WAYS = (
 
 
 def main() -> int:
-    """Measure; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=EmbeddedSettings().home)
-    given = parser.parse_args()
-    rows = rows_of(dataset(given.data), "text")
-    figures = asyncio.run(_measure(given.url, given.home.resolve(), rows))
+    """Measure and return the exit code."""
+    args = embedded_parser(__doc__).parse_args()
+    rows = rows_of(dataset(args.data), "text")
+    figures = asyncio.run(_measure(args.url, args.home.resolve(), rows))
     save("compare", figures)
     return 0
 
 
 async def _measure(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
-    ours = await _ours(url, home, rows)
-    figures: dict[str, Any] = {"Rayon": ours}
-    _print("Rayon", ours, ours)
+    rayon = await _rayon(url, home, rows)
+    figures: dict[str, Any] = {"Rayon": rayon}
+    _print("Rayon", rayon, rayon)
     others: list[tuple[str, Callable[[], Awaitable[dict[str, Any]]]]] = [
         ("Celery task per product", lambda: asyncio.to_thread(_celery, rows))
     ]
@@ -101,19 +100,19 @@ async def _measure(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
     for name, measure in others:
         try:
             figures[name] = await measure()
-            _print(name, figures[name], ours)
+            _print(name, figures[name], rayon)
         except Exception as error:
             figures[name] = {"failed": f"{type(error).__name__}: {error}"}
             print(f"{name:<24} {figures[name]['failed']}", flush=True)
     return figures
 
 
-async def _ours(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
+async def _rayon(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
     async with Client(url) as client:
         await catalog_of(client, home, table_of(rows, 200), None)
         found = await _singles(rows, client.classify)
-        whole = await catalog_of(client, home, table_of(rows, CATALOG), None)
-    return {**found, "catalog_rows_per_second": CATALOG / whole["seconds_with_upload"]}
+        catalog = await catalog_of(client, home, table_of(rows, CATALOG), None)
+    return {**found, "catalog_rows_per_second": CATALOG / catalog["seconds_with_upload"]}
 
 
 async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
@@ -125,15 +124,15 @@ async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
         connections = Connections(address, idle_seconds=1.0)
         try:
 
-            async def ask(product: Product) -> None:
-                one = {"designation": product.designation, "description": product.description}
-                body = {"products": [one]} if way.takes_lists else one
+            async def classify(product: Product) -> None:
+                item = {"designation": product.designation, "description": product.description}
+                body = {"products": [item]} if way.takes_lists else item
                 (await connections.request("POST", "/predict", json=body)).raise_for_status()
 
-            await _answers(process, ask)
-            found = await _singles(rows, ask)
+            await _wait_until_ready(process, classify)
+            found = await _singles(rows, classify)
             started = time.perf_counter()
-            await in_flight(max(CLIENTS), _products(rows, CATALOG), ask)
+            await in_flight(max(SINGLES), _products(rows, CATALOG), classify)
             rate = CATALOG / (time.perf_counter() - started)
             memory = _megabytes(process)
         finally:
@@ -142,7 +141,11 @@ async def _served(way: Way, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _celery(rows: pd.DataFrame) -> dict[str, Any]:
-    """Tasks at once for the singles' rate as well: each client of a queue would wait for one."""
+    """Measure Celery tasks.
+
+    The rate of 64 clients is that of all tasks sent at once, because each client would otherwise
+    wait for the result of one task.
+    """
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with tempfile.TemporaryDirectory() as folder:
@@ -173,23 +176,12 @@ def _celery(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-async def _singles(rows: pd.DataFrame, ask: Ask) -> dict[str, Any]:
-    """Single products, by how many clients send them."""
-    found = {}
-    for clients in CLIENTS:
-        seconds: list[float] = []
-
-        async def timed(product: Product, seconds: list[float] = seconds) -> None:
-            started = time.perf_counter()
-            await ask(product)
-            seconds.append(time.perf_counter() - started)
-
-        products = _products(rows, SINGLES if clients > 1 else 100)
-        started = time.perf_counter()
-        await in_flight(clients, products, timed)
-        rate = len(products) / (time.perf_counter() - started)
-        found[f"clients_{clients}"] = percentiles(seconds) | {"per_second": rate}
-    return found
+async def _singles(rows: pd.DataFrame, classify: Classify) -> dict[str, Any]:
+    """Measure single products, by the number of clients that send them."""
+    return {
+        f"clients_{clients}": await crowd(clients, _products(rows, count), classify)
+        for clients, count in SINGLES.items()
+    }
 
 
 def _products(rows: pd.DataFrame, count: int) -> list[Product]:
@@ -215,10 +207,10 @@ def _running(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         if process.poll() is None:
             family = [psutil.Process(process.pid), *_children(process)]
-            for one in family:
-                one.terminate()
-            for one in psutil.wait_procs(family, timeout=15)[1]:
-                one.kill()
+            for member in family:
+                member.terminate()
+            for survivor in psutil.wait_procs(family, timeout=15)[1]:
+                survivor.kill()
             process.wait()
 
 
@@ -228,14 +220,14 @@ def _children(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 def _megabytes(process: "subprocess.Popen[bytes]") -> float:
     family = [psutil.Process(process.pid), *_children(process)]
-    return sum(one.memory_full_info().pss for one in family) / 2**20
+    return sum(member.memory_full_info().pss for member in family) / 2**20
 
 
-async def _answers(process: "subprocess.Popen[bytes]", ask: Ask) -> None:
+async def _wait_until_ready(process: "subprocess.Popen[bytes]", classify: Classify) -> None:
     deadline = time.perf_counter() + START_SECONDS
     while True:
         try:
-            await ask(Product("text", "warm", ""))
+            await classify(Product("text", "warm", ""))
         except httpx.HTTPError:
             if process.poll() is not None or time.perf_counter() > deadline:
                 raise
@@ -244,7 +236,8 @@ async def _answers(process: "subprocess.Popen[bytes]", ask: Ask) -> None:
             return
 
 
-def _print(name: str, found: dict[str, Any], ours: dict[str, Any]) -> None:
+def _print(name: str, found: dict[str, Any], rayon: dict[str, Any]) -> None:
+    """Print the figures of one way, and the ratio of Rayon's figures to them."""
     if "failed" in found:
         print(f"{name:<24} {found['failed']}", flush=True)
         return
@@ -252,8 +245,8 @@ def _print(name: str, found: dict[str, Any], ours: dict[str, Any]) -> None:
     catalog = found["catalog_rows_per_second"]
     print(
         f"{name:<24} 1 client p50 {one['p50_ms']:5.0f} ms   64 clients {many['per_second']:7.1f} /s"
-        f" (ours x{ours['clients_64']['per_second'] / many['per_second']:.2f})   "
-        f"catalog {catalog:7.1f} rows/s (ours x{ours['catalog_rows_per_second'] / catalog:.2f})",
+        f" (Rayon x{rayon['clients_64']['per_second'] / many['per_second']:.2f})   "
+        f"catalog {catalog:7.1f} rows/s (Rayon x{rayon['catalog_rows_per_second'] / catalog:.2f})",
         flush=True,
     )
 

@@ -1,6 +1,6 @@
-"""FastAPI that predicts in the request: a function that is not async, in FastAPI's threads.
+"""FastAPI that predicts in the request, in a synchronous function that runs in its thread pool.
 
-Source: https://fastapi.tiangolo.com/async/ (path operation functions that block).
+Source: https://fastapi.tiangolo.com/async/ (blocking path operation functions).
 """
 
 import sys
@@ -20,7 +20,7 @@ class Product(BaseModel):
 
 
 def main(port: int) -> None:
-    """Serve."""
+    """Serve the model on a port."""
     app, model = FastAPI(), Model()
 
     @app.post("/predict")

@@ -1,4 +1,4 @@
-"""LitServe with its own batching.
+"""LitServe with its built-in batching.
 
 Source: https://lightning.ai/docs/litserve/features/batching
 """
@@ -12,30 +12,30 @@ from tests.bench.rivals.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
 
 
 class Texts(litserve.LitAPI):  # type: ignore[misc]
-    """One model behind LitServe's verbs."""
+    """Model behind the LitServe API."""
 
     def setup(self, _device: str) -> None:
-        """Load."""
+        """Load the model."""
         self.model = Model()
 
     def decode_request(self, request: dict[str, str]) -> tuple[str, str]:
-        """Read one product."""
+        """Return title and description of a request."""
         return request["designation"], request["description"]
 
     def batch(self, inputs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Products stay a list; the usual way would stack arrays."""
+        """Return the products as a list; the default implementation would stack arrays."""
         return inputs
 
     def predict(self, products: list[tuple[str, str]]) -> list[int]:
-        """Score a batch."""
+        """Return the category codes of a batch."""
         return self.model.predict(products)
 
     def unbatch(self, output: list[int]) -> Any:
-        """Take a batch apart."""
+        """Return the codes of a batch one by one."""
         return output
 
     def encode_response(self, output: int) -> dict[str, int]:
-        """Answer one product."""
+        """Return the response for one product."""
         return {"prdtypecode": output}
 
 

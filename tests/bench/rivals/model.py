@@ -1,28 +1,27 @@
-"""The model that every way serves: the starter release's, prepared and scored as ours."""
+"""Text model of the starter release, prepared and scored as in the text worker."""
 
 import os
 from collections.abc import Sequence
 
-from infra.embedded.settings import PROJECT
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.text import product_text
+from tests.bench.starter import STARTER
 from worker_text.scorer import TextScorer
 
-#: Largest batch and longest wait of the ways that batch; ours has the same.
+#: Largest batch and longest wait of the programs that batch; the same as in the text worker.
 MAX_BATCH = 64
 MAX_WAIT_SECONDS = 0.002
 
 
 class Model:
-    """Titles and descriptions in, category codes out."""
+    """Classifier of titles and descriptions."""
 
     def __init__(self, threads: int = os.cpu_count() or 1) -> None:
-        folder = PROJECT / "infra" / "starter_release"
-        manifest = ReleaseManifest.model_validate_json((folder / "release.json").read_text())
+        manifest = ReleaseManifest.read(STARTER)
         self._codes = manifest.category_set.codes
-        self._scorer = TextScorer(folder, manifest, threads=threads)
+        self._scorer = TextScorer(STARTER, manifest, threads=threads)
 
     def predict(self, products: Sequence[tuple[str, str]]) -> list[int]:
-        """The likeliest category of each product."""
+        """Return the code of the most likely category of each product."""
         scores = self._scorer.score([product_text(*product) for product in products])
         return [self._codes[column] for column in scores.argmax(axis=1).tolist()]

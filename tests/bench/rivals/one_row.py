@@ -1,6 +1,6 @@
-"""A bare FastAPI endpoint that writes one row: what taking a job costs at least.
+"""Bare FastAPI endpoint that writes one row: a lower bound for the cost of accepting a job.
 
-Source: https://fastapi.tiangolo.com/tutorial/sql-databases/, with SQLite as ours has it.
+Source: https://fastapi.tiangolo.com/tutorial/sql-databases/, with the SQLite settings of Rayon.
 """
 
 import sys
@@ -18,11 +18,11 @@ from shared.settings import DatabaseSettings
 
 
 class Base(DeclarativeBase):
-    """The root of the table."""
+    """Base class of the table."""
 
 
 class Row(Base):
-    """A product that was sent."""
+    """Submitted product."""
 
     __tablename__ = "products"
 
@@ -32,13 +32,13 @@ class Row(Base):
 
 
 def main(port: int, path: str) -> None:
-    """Serve."""
+    """Serve the endpoint on a port, with a database at a path."""
     app = FastAPI()
     engine = open_engine(DatabaseSettings(url=SecretStr(f"sqlite:///{path}")))
     Base.metadata.create_all(engine)
 
     @app.post("/v1/jobs", status_code=202)
-    def take(
+    def accept(
         designation: Annotated[str, Form()], description: Annotated[str, Form()]
     ) -> dict[str, str]:
         row = Row(id=new_id(), designation=designation, description=description)

@@ -15,18 +15,18 @@ from tests.bench.rivals.model import MAX_BATCH, MAX_WAIT_SECONDS, Model
 
 @serve.deployment(max_ongoing_requests=2 * MAX_BATCH, ray_actor_options={"num_cpus": 1})
 class Texts:
-    """The model behind Ray's proxy."""
+    """Model behind the proxy of Ray Serve."""
 
     def __init__(self) -> None:
         self.model = Model()
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=MAX_WAIT_SECONDS)  # type: ignore[untyped-decorator]
     async def predict(self, products: list[tuple[str, str]]) -> list[int]:
-        """Score a batch."""
+        """Return the category codes of a batch."""
         return self.model.predict(products)
 
     async def __call__(self, request: Request) -> int:
-        """Answer one request."""
+        """Return the category code of one request."""
         product = await request.json()
         return int(await self.predict((product["designation"], product["description"])))
 
