@@ -1,1 +1,1 @@
-"""Tests."""
+"""Benchmarks of drift detection, estimated quality, retraining and reports."""

@@ -1,13 +1,12 @@
-"""False alarms, alarms that are due, and F1 without labels beside the true one.
+"""False and missed drift alerts, and estimated F1 compared with the true F1.
 
-    make alarms DATA=folder [RELEASE=folder]
+    make alarms DATA=folder
 
-Held-out products, that no model of the release was fitted on, are parted by chance into a reference
-and a window, 50 times for each size: nothing moved, so every alarm is a false one. Then windows of
-products that were changed are compared with the reference that the release carries.
+Held-out products, on which no model of the release was fitted, are divided at random into a
+reference and a window, 50 times for each size: there is no drift, so each alert is a false one.
+Then windows of shifted products are compared with the reference of the release.
 """
 
-import argparse
 import itertools
 import pickle
 import sys
@@ -25,7 +24,9 @@ from sklearn.metrics import f1_score
 from infra.acceptance.client import save
 from infra.acceptance.products import dataset
 from shared.contracts import Modality
-from tests.bench.quality.shifts import OF_IMAGES, OF_TEXTS, mixed
+from tests.bench.arguments import dataset_parser
+from tests.bench.quality.shifts import IMAGE_SHIFTS, TEXT_SHIFTS, mixed
+from tests.bench.starter import STARTER
 from trainer.datasets.folder import Dataset
 from trainer.monitoring.drift.measure import Limits, measure
 from trainer.monitoring.performance.cbpe import estimated_f1
@@ -34,20 +35,24 @@ from trainer.reference.sample import Products, Sample
 from trainer.release.loaded import LoadedRelease, release_digest
 
 SIZES = (200, 1_000, 5_000)
-WINDOWS, DRIFTED_WINDOWS = 50, 10
-#: Changed products that are scored for windows; images take most of the time.
-CHANGED = 1_200
-STARTER = Path("infra/starter_release")
-KEPT = Path("var/bench")
+WINDOWS, SHIFTED_WINDOWS = 50, 10
+#: Shifted products that are scored for windows; images take most of the time.
+SHIFTED = 1_200
+#: Folder of the scores, which later runs read again.
+CACHE = Path("var/bench")
 
 
 def main() -> int:
-    """Measure all three; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--release", type=Path, default=STARTER)
-    given = parser.parse_args()
-    bench = Bench(dataset(given.data), given.release)
+    """Measure, and return 1 if a size has more than one false alert."""
+    parser = dataset_parser(__doc__)
+    parser.add_argument(
+        "--release",
+        type=Path,
+        default=STARTER,
+        help="folder of a release (default: the starter release)",
+    )
+    args = parser.parse_args()
+    bench = Bench(dataset(args.data), args.release)
     found = {
         "false_alarms": bench.false_alarms(),
         "due_alarms": bench.due_alarms(),
@@ -59,7 +64,7 @@ def main() -> int:
 
 
 class Bench:
-    """One release on one dataset; what is scored is kept in `var/bench`."""
+    """Measurements of one release on one dataset, with a cache of the scores in `var/bench`."""
 
     def __init__(self, data: Dataset, folder: Path) -> None:
         self.data = data
@@ -69,22 +74,25 @@ class Bench:
         reference = Sample.load(folder)
         if reference is None:
             raise SystemExit(
-                f"{folder} has no reference: python -m trainer reference {folder} DATA"
+                f"Expected a drift reference in {folder}. Received: none; add it with "
+                f"python -m trainer reference {folder} DATA"
             )
         self.reference = reference
-        self._kept = KEPT / f"{release_digest(folder)[:12]}-{data.fingerprint[:12]}"
+        self._cache = CACHE / f"{release_digest(folder)[:12]}-{data.fingerprint[:12]}"
 
     def false_alarms(self) -> list[dict[str, Any]]:
-        """Windows of each size out of the same products as their references."""
-        held = self._scored("held", self.data.part(*HELD_OUT))
+        """Compare windows with references of the same products, and count false alerts."""
+        held_out = self._scored("held", self.data.part(*HELD_OUT))
         generator = np.random.default_rng(0)
-        print(f"\n{WINDOWS} windows of each size in which nothing moved")
+        print(f"\n{WINDOWS} windows of each size without drift")
         lines = []
         for size in SIZES:
             moved = [
-                self._moved(held.sample(order[:MOST_PRODUCTS]), held.sample(order[MOST_PRODUCTS:]))
+                self._moved(
+                    held_out.sample(order[:MOST_PRODUCTS]), held_out.sample(order[MOST_PRODUCTS:])
+                )
                 for order in (
-                    generator.permutation(len(held.texts))[: MOST_PRODUCTS + size]
+                    generator.permutation(len(held_out.texts))[: MOST_PRODUCTS + size]
                     for _ in range(WINDOWS)
                 )
             ]
@@ -97,50 +105,53 @@ class Bench:
             }
             lines.append(line)
             print(
-                f"  {size:>5} products: something moved in {sum(map(bool, moved))} windows "
-                f"{line['moved'] or ''}, false alarms (two in a row) {line['alarms']}",
+                f"  {size:>5} products: drift in {sum(map(bool, moved))} windows "
+                f"{line['moved'] or ''}, false alerts (two windows in a row) {line['alarms']}",
                 flush=True,
             )
         return lines
 
     def due_alarms(self) -> list[dict[str, Any]]:
-        """Windows of changed products, against the release's own reference."""
-        print(f"\n{DRIFTED_WINDOWS} windows of each size in which something moved")
+        """Compare windows of shifted products with the reference of the release."""
+        print(f"\n{SHIFTED_WINDOWS} windows of each size with drift")
         rows = other_rows(self.data)
         generator = np.random.default_rng(1)
         lines = []
-        for name, products in self._changed(rows).items():
+        for name, products in self._shifted(rows).items():
             for size in SIZES[:2]:
                 kinds = Counter[str]()
                 found = 0
-                for _ in range(DRIFTED_WINDOWS):
+                for _ in range(SHIFTED_WINDOWS):
                     chosen = generator.permutation(len(products.texts))[:size]
                     moved = self._moved(self.reference, products.sample(chosen))
                     kinds.update(moved)
                     found += bool(moved)
                 lines.append({"change": name, "rows": size, "found": found, "kinds": dict(kinds)})
                 print(
-                    f"  {name:<12}{size:>5} products: found in {found}, {dict(kinds)}", flush=True
+                    f"  {name:<12}{size:>5} products: detected in {found}, {dict(kinds)}",
+                    flush=True,
                 )
         return lines
 
     def estimates(self) -> list[dict[str, Any]]:
-        """F1 estimated from probabilities beside the F1 of the labels, on the `test` rows."""
-        print("\nF1 without labels beside the true one, of rows with official labels")
+        """Compare the F1 estimated from probabilities with the true F1 on the `test` rows."""
+        print("\nEstimated and true F1 of rows with official labels")
         rows = self.data.part("test")
         lines = []
-        for name, products, labelled in self._estimated(rows):
+        for name, products, labelled in self._labelled(rows):
             targets = self.data.targets(labelled)
-            for modality, scores in _asked(products, self.release).items():
-                there = ~np.isnan(scores[:, 0])
-                if there.sum() < 50 or not _concerns(name, modality):
+            for modality, scores in _probabilities(products, self.release).items():
+                present = ~np.isnan(scores[:, 0])
+                if present.sum() < 50 or not _affects(name, modality):
                     continue
-                estimate = estimated_f1(scores[there])
-                true = f1_score(targets[there], scores[there].argmax(axis=1), average="weighted")
+                estimate = estimated_f1(scores[present])
+                true = f1_score(
+                    targets[present], scores[present].argmax(axis=1), average="weighted"
+                )
                 line = {
                     "change": name,
                     "modality": modality,
-                    "rows": int(there.sum()),
+                    "rows": int(present.sum()),
                     "true": round(float(true), 4),
                     "estimated": round(estimate.f1, 4),
                     "error": round(estimate.f1 - float(true), 4),
@@ -156,72 +167,73 @@ class Bench:
 
     def _moved(self, reference: Sample, window: Sample) -> set[str]:
         found = measure(reference, window, self.categories, self.limits)
-        return {kind for kind, one in found.items() if one.has_moved(self.limits)}
+        return {kind for kind, drift in found.items() if drift.has_moved(self.limits)}
 
-    def _changed(self, rows: pd.DataFrame) -> dict[str, Products]:
+    def _shifted(self, rows: pd.DataFrame) -> dict[str, Products]:
         unchanged = self._scored("others", rows)
-        popular = mixed(rows, CHANGED, seed=0)
+        popular = mixed(rows, SHIFTED, seed=0)
         places = rows.index.get_indexer(popular.index)
-        some = rows.sample(CHANGED, random_state=0)
+        some = rows.sample(SHIFTED, random_state=0)
         return {
-            "other mix": _taken(unchanged, places),
+            "other mix": _rows_of(unchanged, places),
             **{
-                name: self._scored(f"others-{name}", change(some))
-                for name, change in OF_TEXTS.items()
+                name: self._scored(f"others-{name}", shift(some))
+                for name, shift in TEXT_SHIFTS.items()
             },
             **{
-                name: self._scored(f"others-{name}", some, change)
-                for name, change in OF_IMAGES.items()
+                name: self._scored(f"others-{name}", some, shift)
+                for name, shift in IMAGE_SHIFTS.items()
             },
         }
 
-    def _estimated(self, rows: pd.DataFrame) -> list[tuple[str, Products, pd.DataFrame]]:
+    def _labelled(self, rows: pd.DataFrame) -> list[tuple[str, Products, pd.DataFrame]]:
         unchanged = self._scored("test", rows)
-        popular = mixed(rows, CHANGED, seed=0)
+        popular = mixed(rows, SHIFTED, seed=0)
         places = rows.index.get_indexer(popular.index)
-        shown = rows[rows["image"] != ""]
+        with_image = rows[rows["image"] != ""]
         found = [
             ("unchanged", unchanged, rows),
-            ("other mix", _taken(unchanged, places), popular),
+            ("other mix", _rows_of(unchanged, places), popular),
         ]
-        for name, change in OF_TEXTS.items():
-            found.append((name, self._scored(f"test-{name}", change(rows)), rows))
-        for name, of_image in OF_IMAGES.items():
-            found.append((name, self._scored(f"test-{name}", shown, of_image), shown))
+        for name, text_shift in TEXT_SHIFTS.items():
+            found.append((name, self._scored(f"test-{name}", text_shift(rows)), rows))
+        for name, image_shift in IMAGE_SHIFTS.items():
+            found.append((name, self._scored(f"test-{name}", with_image, image_shift), with_image))
         return found
 
     def _scored(
-        self, name: str, rows: pd.DataFrame, change: Callable[[bytes], bytes] | None = None
+        self, name: str, rows: pd.DataFrame, shift: Callable[[bytes], bytes] | None = None
     ) -> Products:
-        path = self._kept / f"{name}.pickle"
+        path = self._cache / f"{name}.pickle"
         if path.exists():
-            kept: Products = pickle.loads(path.read_bytes())
-            return kept
+            cached: Products = pickle.loads(path.read_bytes())
+            return cached
         print(f"  scoring {len(rows)} products: {name}", flush=True)
         data = self.data
-        if change is not None:
-            rows = rows.assign(image=self._written(name, rows, change))
+        if shift is not None:
+            rows = rows.assign(image=self._write_images(name, rows, shift))
         found = scored(self.release, data, rows)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(found))
         return found
 
-    def _written(
-        self, name: str, rows: pd.DataFrame, change: Callable[[bytes], bytes]
+    def _write_images(
+        self, name: str, rows: pd.DataFrame, shift: Callable[[bytes], bytes]
     ) -> list[str]:
-        folder = self._kept / f"{name}-images"
+        """Write shifted images to a folder; return their paths, empty for rows without one."""
+        folder = self._cache / f"{name}-images"
         folder.mkdir(parents=True, exist_ok=True)
         references = []
         for place, reference in enumerate(rows["image"]):
             path = folder / f"{place}.jpg"
             if reference:
-                path.write_bytes(change(self.data.read_image(reference)))
+                path.write_bytes(shift(self.data.read_image(reference)))
             references.append(str(path) if reference else "")
         return references
 
 
-def _taken(products: Products, places: NDArray[np.int64]) -> Products:
-    """Some products, as products."""
+def _rows_of(products: Products, places: NDArray[np.int64]) -> Products:
+    """Return the products at some positions."""
     numbers = products.described.numbers[places]
     languages = [products.described.languages[place] for place in places]
     return Products(
@@ -237,8 +249,8 @@ def _taken(products: Products, places: NDArray[np.int64]) -> Products:
     )
 
 
-def _asked(products: Products, release: LoadedRelease) -> Mapping[str, NDArray[np.float64]]:
-    """Probabilities by what was asked for; `fusion` where a product has both."""
+def _probabilities(products: Products, release: LoadedRelease) -> Mapping[str, NDArray[np.float64]]:
+    """Return the probabilities by modality, and of the fusion for products with both."""
     found = {modality.value: scores for modality, scores in products.scores.items()}
     if release.fusion is not None:
         text, image = (products.scores[modality] for modality in Modality)
@@ -250,10 +262,10 @@ def _asked(products: Products, release: LoadedRelease) -> Mapping[str, NDArray[n
     return found
 
 
-def _concerns(change: str, modality: str) -> bool:
-    """Return True if a change can affect a modality."""
-    untouched: dict[str, Container[str]] = {"text": OF_IMAGES, "image": OF_TEXTS}
-    return change not in untouched.get(modality, {})
+def _affects(shift: str, modality: str) -> bool:
+    """Return True if a shift can affect a modality."""
+    unaffected: dict[str, Container[str]] = {"text": IMAGE_SHIFTS, "image": TEXT_SHIFTS}
+    return shift not in unaffected.get(modality, {})
 
 
 if __name__ == "__main__":

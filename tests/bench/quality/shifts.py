@@ -1,4 +1,4 @@
-"""Ways in which products change: of the classes, the texts, the images."""
+"""Shifts of products: of their categories, texts and images."""
 
 import io
 import re
@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-#: Share of the rows that are of the classes that have become popular.
+#: Share of the rows with a popular category after a shift of the category mix.
 POPULAR_SHARE = 0.6
 CUT_CHARACTERS = 15
 DARKER = 0.35
-#: The commonest words of French catalogs, as a shop that translates by machine would put them.
+#: Word-by-word translation of the most common words of French catalogs.
 GLOSSARY = dict(
     re.findall(
         r"(\w+):(\w+)",
@@ -43,7 +43,7 @@ _WORD = re.compile(r"\w+")
 
 
 def translated(rows: pd.DataFrame) -> pd.DataFrame:
-    """Word by word into English; words that the glossary lacks stay."""
+    """Translate the texts word by word into English; keep words that are not in the glossary."""
 
     def into_english(text: str) -> str:
         return _WORD.sub(lambda word: GLOSSARY.get(word[0].lower(), word[0]), text)
@@ -52,33 +52,33 @@ def translated(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def cut(rows: pd.DataFrame) -> pd.DataFrame:
-    """Only the beginnings of the titles are left."""
+    """Keep only the beginnings of the titles."""
     titles = rows["designation"].str[:CUT_CHARACTERS]
     return rows.assign(designation=titles, description="", has_text=titles.str.strip() != "")
 
 
 def mixed(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
-    """Other rows of the same products: three fifths of a third of the classes."""
+    """Draw rows of which three fifths belong to a third of the categories."""
     popular = rows["code"].isin(sorted(rows["code"].unique())[::3])
-    of_popular = round(size * POPULAR_SHARE)
+    popular_size = round(size * POPULAR_SHARE)
     drawn = pd.concat(
         [
-            rows[popular].sample(of_popular, random_state=seed),
-            rows[~popular].sample(size - of_popular, random_state=seed),
+            rows[popular].sample(popular_size, random_state=seed),
+            rows[~popular].sample(size - popular_size, random_state=seed),
         ]
     )
     return drawn.sample(frac=1.0, random_state=seed)
 
 
 def darkened(content: bytes) -> bytes:
-    """An image taken without light."""
+    """Return an image with its brightness reduced."""
     with Image.open(io.BytesIO(content)) as image:
         pixels = np.asarray(image.convert("RGB"), np.float32) * DARKER
     return _jpeg(Image.fromarray(pixels.astype(np.uint8)))
 
 
 def replaced(_content: bytes) -> bytes:
-    """Placeholder image of a shop whose image server is down."""
+    """Return the placeholder image of a shop whose image server is down."""
     image = Image.new("RGB", (320, 320), (230, 230, 230))
     draw = ImageDraw.Draw(image)
     draw.rectangle((60, 60, 260, 260), outline=(150, 150, 150), width=8)
@@ -86,14 +86,17 @@ def replaced(_content: bytes) -> bytes:
     return _jpeg(image)
 
 
-#: By name: what becomes of texts, and of images.
-OF_TEXTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"translated": translated, "cut": cut}
-OF_IMAGES: dict[str, Callable[[bytes], bytes]] = {"darkened": darkened, "replaced": replaced}
+#: Shifts of texts and of images, by name.
+TEXT_SHIFTS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "translated": translated,
+    "cut": cut,
+}
+IMAGE_SHIFTS: dict[str, Callable[[bytes], bytes]] = {"darkened": darkened, "replaced": replaced}
 
 
-def _with_texts(rows: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+def _with_texts(rows: pd.DataFrame, shift: Callable[[str], str]) -> pd.DataFrame:
     return rows.assign(
-        designation=rows["designation"].map(change), description=rows["description"].map(change)
+        designation=rows["designation"].map(shift), description=rows["description"].map(shift)
     )
 
 
