@@ -1,4 +1,4 @@
-"""Shared by all tests: markers from the path, a clean environment, and servers."""
+"""Setup of all tests: markers from the path, a clean environment and the server fixtures."""
 
 import os
 from pathlib import Path
@@ -10,26 +10,28 @@ pytest_plugins = ("tests.support.servers",)
 
 #: Prefix of Rayon's environment variables.
 PREFIX = "RAYON_"
+#: Folders that are markers too.
 LEVELS = ("unit", "integration", "model", "e2e")
+#: Length in bytes above which a parameter is named by its argument.
 LONG = 32
 
 
 def pytest_configure() -> None:
-    """Clear the developer's own settings, which would change what the tests see."""
+    """Clear the developer's `RAYON_*` variables, which would change the results."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
-    # Nor does a system that a test starts read the developer's `.env`.
+    # A system that a test starts must not read the developer's `.env` either.
     os.environ["RAYON_ENV_FILE"] = os.devnull
-    # Rendering a traceback with rich would take longer than most tests.
+    # Rendering a traceback with rich takes longer than most tests.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Long bytes are named by their argument.
+    """Name a long bytes parameter by its argument.
 
-    They are files made on the spot: an archive holds the time of its making, and each process
-    that runs tests in parallel would give the test another name.
+    Such parameters are files that are generated at collection. An archive contains its creation
+    time, so the test would have a different name in each parallel process.
     """
     return argname if isinstance(val, bytes) and len(val) > LONG else None
 

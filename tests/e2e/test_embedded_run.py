@@ -16,7 +16,7 @@ from PIL import Image
 
 from infra.embedded.settings import PROJECT
 from tests.e2e.system import System, final
-from tests.support.servers import missing
+from tests.support.servers import skip_or_fail
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def image() -> bytes:
 
 def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
-        missing("curl is not installed")
+        skip_or_fail("curl is not installed")
     (tmp_path / "image.jpg").write_bytes(image())
     commands = _readme_commands().replace("http://127.0.0.1:8000", system.address)
     ended = subprocess.run(
@@ -56,7 +56,7 @@ def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
 
 def test_printed_command_works(system: System) -> None:
     if shutil.which("curl") is None:
-        missing("curl is not installed")
+        skip_or_fail("curl is not installed")
     command = next(line for line in system.output.splitlines() if "TOKEN=$(" in line)
     ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=True)
     assert b'"status":"done"' in ended.stdout

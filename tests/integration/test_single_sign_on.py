@@ -42,7 +42,7 @@ def one_provider() -> Iterator[IdentityProvider]:
 def provider(one_provider: IdentityProvider) -> IdentityProvider:
     """Honest again for each test."""
     one_provider.claims, one_provider.refusal = {}, None
-    one_provider.is_forged = one_provider.is_silent = False
+    one_provider.is_forged = one_provider.omits_id_token = False
     return one_provider
 
 
@@ -190,7 +190,7 @@ def test_a_forged_or_missing_token_signs_nobody_in(api: Api, provider: IdentityP
     browser = front(api, provider.address)
     provider.is_forged = True
     assert go_there_and_back(browser).status_code == 401
-    provider.is_forged, provider.is_silent = False, True
+    provider.is_forged, provider.omits_id_token = False, True
     assert go_there_and_back(browser).status_code == 401
 
 

@@ -1,1 +1,1 @@
-"""Tests."""
+"""Servers, fakes and factories that several levels of tests share."""

@@ -1,4 +1,4 @@
-"""Jobs that were answered, with their scores, as the workers would have left them."""
+"""Finished jobs with their scores, as the workers would store them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,14 +19,14 @@ Floats = NDArray[np.float32]
 
 
 def even_fusion(classes: int = 2) -> FusionModel:
-    """A fusion that believes both modalities alike, as the tiny release has it."""
+    """Return a fusion with equal weights for both modalities, as in the tiny release."""
     even = np.ones(classes, np.float32)
     return FusionModel(even, even, np.zeros(classes, np.float32))
 
 
 @dataclass
 class AnsweredJobs:
-    """Makes rows of answered jobs, to be added to a database."""
+    """Factory of finished jobs; the caller adds the rows to a database."""
 
     user: User = field(default_factory=make_user)
     categories: CategorySet = field(default_factory=lambda: make_manifest().category_set)
@@ -48,26 +48,27 @@ class AnsweredJobs:
         random_chance: float | None = None,
         **changes: Any,
     ) -> list[Base]:
-        """One job with its scores.
+        """Return the rows of one job: the job, its scores and, with a `reason`, its review.
 
         Args:
-            finished_at: When it was answered.
-            text: Probabilities of the text model.
-            image: Of the image model.
-            broken: A modality that could not be read.
-            seconds: How long it took.
-            label: What a person said.
-            labelled_at: When; a day after the answer if left out.
-            reason: Why it was drawn for review, if it was.
-            chance: How likely it was to be drawn.
-            random_chance: By the random part; none where an older monitor drew it.
+            finished_at: Time at which the job finished.
+            text: Probabilities of the text model; `None` for a job without text.
+            image: Probabilities of the image model; `None` for a job without image.
+            broken: Modality that could not be read.
+            seconds: Time from submission to the end.
+            label: Category assigned by a person.
+            labelled_at: Time of the label (default: one day after `finished_at`).
+            reason: Reason for the selection for review; `None` if not selected.
+            chance: Probability of the selection.
+            random_chance: Probability of the selection by the random sample alone; `None` for a
+                review that an older monitor selected.
             changes: Other columns of the job.
         """
-        given = {Modality.TEXT: text, Modality.IMAGE: image}
+        scored = {Modality.TEXT: text, Modality.IMAGE: image}
         probabilities = {
-            modality: np.array(one, np.float32)
-            for modality, one in given.items()
-            if one is not None
+            modality: np.array(values, np.float32)
+            for modality, values in scored.items()
+            if values is not None
         }
         failures = {broken: Failure(code=f"{broken}_unreadable", message="")} if broken else {}
         evidence = Evidence(probabilities, failures)
@@ -94,7 +95,7 @@ class AnsweredJobs:
                 **changes,
             },
         )
-        scores = [self._score(job, modality, one) for modality, one in probabilities.items()]
+        scores = [self._score(job, modality, values) for modality, values in probabilities.items()]
         scores += [
             Score(
                 job_id=job.id,
@@ -106,8 +107,8 @@ class AnsweredJobs:
             )
             for modality, failure in failures.items()
         ]
-        drawn = [] if reason is None else [self._review(job, reason, chance, random_chance)]
-        return [job, *scores, *drawn]
+        reviews = [] if reason is None else [self._review(job, reason, chance, random_chance)]
+        return [job, *scores, *reviews]
 
     def _score(self, job: Job, modality: Modality, probabilities: Floats) -> Score:
         return Score(

@@ -1,4 +1,4 @@
-"""Rows and manifests with sensible defaults; a test names only what it is about."""
+"""Rows and manifests with sensible defaults; a test sets only the fields that it is about."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,12 +7,12 @@ from shared.categories import Category
 from shared.db.models import Catalog, Job, User, new_catalog_id, new_id, now
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 
-#: The codes of every manifest made here.
+#: Category codes of every manifest of `make_manifest`.
 CODES = (10, 2583)
 
 
 def make_manifest(name: str = "release-1", **changes: Any) -> ReleaseManifest:
-    """Describe a release of two categories."""
+    """Return the manifest of a release of two categories."""
     fields: dict[str, Any] = {
         "name": name,
         "created_at": datetime(2026, 1, 1, tzinfo=UTC),
@@ -29,13 +29,13 @@ def make_manifest(name: str = "release-1", **changes: Any) -> ReleaseManifest:
 
 
 def make_user(username: str = "ada", **changes: Any) -> User:
-    """An active client who cannot sign in: the hash is of no password."""
+    """Return an active client who cannot sign in: no password has this hash."""
     fields: dict[str, Any] = {"id": new_id(), "username": username, "password_hash": "none"}
     return User(**{**fields, **changes})
 
 
 def make_job(user: User, **changes: Any) -> Job:
-    """A queued text job that was sent a minute ago and is past its lease."""
+    """Return a queued text job that was published a minute ago and whose lease is over."""
     moment = now() - timedelta(minutes=1)
     fields: dict[str, Any] = {
         "id": new_id(),
@@ -59,7 +59,7 @@ def make_job(user: User, **changes: Any) -> Job:
 
 
 def make_catalog(user: User, **changes: Any) -> Catalog:
-    """A finished catalog of three rows."""
+    """Return a finished catalog of three rows."""
     fields: dict[str, Any] = {
         "id": new_catalog_id(),
         "user_id": user.id,

@@ -1,4 +1,4 @@
-"""Fakes with the signatures of what they stand for; no mocks."""
+"""Fakes of the message queue and the model registry, with the signatures of the originals."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,7 +14,10 @@ from tests.support.factories import make_manifest
 
 
 class FakeBroker:
-    """A message queue in memory: keeps what is published; a test says what waits and who works."""
+    """A message queue in memory.
+
+    It keeps published messages. A test sets the queue heads, running messages and workers.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -24,20 +27,20 @@ class FakeBroker:
         self.is_down = False
 
     def publish(self, message: Message) -> None:
-        """Keep one message."""
+        """Keep a message."""
         self._require_up()
         self.messages.append(message)
 
     def is_alive(self) -> bool:
-        """True while the queue answers."""
+        """Return True unless the queue is down."""
         return not self.is_down
 
     def depth(self, queue: str) -> QueueDepth:
-        """One message waits where there is a head, none where not."""
+        """Return the depth of a queue: one waiting message if it has a head, else none."""
         return self.depths([queue])[queue]
 
     def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
-        """The same of many queues."""
+        """Return the depth of each queue, as `depth` does."""
         self._require_up()
         heads = {queue: self.heads.get(queue) for queue in queues}
         return {
@@ -46,12 +49,12 @@ class FakeBroker:
         }
 
     def memory_ratio(self) -> float:
-        """A tenth of the memory is used."""
+        """Return a tenth, as if a tenth of the memory were used."""
         self._require_up()
         return 0.1
 
     def workers(self) -> list[Worker]:
-        """The workers that a test put there."""
+        """Return the workers that the test set."""
         self._require_up()
         return self.present
 
@@ -61,7 +64,7 @@ class FakeBroker:
 
 
 class FakeReleases:
-    """A registry in memory, with two versions; the first one is the champion."""
+    """A registry in memory with two versions, of which the first is the champion."""
 
     def __init__(self) -> None:
         self.manifests = {version: make_manifest(f"release-{version}") for version in ("1", "2")}
@@ -71,12 +74,12 @@ class FakeReleases:
         self.is_down = False
 
     def champion(self) -> str | None:
-        """Version that serves."""
+        """Return the version of the champion."""
         self._require_up()
         return self.marked
 
     def versions(self) -> list[Release]:
-        """All versions, newest first."""
+        """Return all versions, newest first."""
         self._require_up()
         return [
             Release(
@@ -91,7 +94,7 @@ class FakeReleases:
         ]
 
     def show(self, version_or_alias: str) -> Release:
-        """One version. Raises `NotFound`."""
+        """Return one version. Raises `NotFound`."""
         for release in self.versions():
             if version_or_alias in (release.version, *release.aliases):
                 return release
@@ -105,18 +108,18 @@ class FakeReleases:
         return self.manifests[version]
 
     def folder(self, version: str) -> Path:
-        """There are no files here. Raises `NotFound`."""
+        """Raise `NotFound`: this registry has no files."""
         raise NotFound(f"Release {version!r} has no files in this test")
 
     def mark_champion(self, version: str) -> None:
-        """Move the alias."""
+        """Move the alias `champion`."""
         self._require_up()
         self.marked = version
         if self.challenger == version:
             self.challenger = None
 
     def mark_challenger(self, version: str) -> None:
-        """Name the version that waits."""
+        """Move the alias `challenger`."""
         self._require_up()
         self.challenger = version
 
@@ -130,21 +133,22 @@ class FakeReleases:
 
 
 class FolderReleases(FakeReleases):
-    """A registry in memory whose versions have folders, one below the other in `root`."""
+    """A registry in memory whose versions may have folders in `root`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
         self.root = root
-        self.asked: list[str] = []
+        #: Versions whose folder was requested, in order.
+        self.requested: list[str] = []
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """Return the manifest of the version's folder. Raises `NotFound`."""
-        made_up = super().manifest(version)
+        """Return the manifest in the folder of a version, or a default. Raises `NotFound`."""
+        default = super().manifest(version)
         folder = self.root / version
-        return ReleaseManifest.read(folder) if folder.exists() else made_up
+        return ReleaseManifest.read(folder) if folder.exists() else default
 
     def folder(self, version: str) -> Path:
-        """Folder of a version. Raises `NotFound`."""
-        self.asked.append(version)
+        """Return the folder of a version. Raises `NotFound`."""
+        self.requested.append(version)
         self.manifest(version)
         return self.root / version

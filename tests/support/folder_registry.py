@@ -1,4 +1,4 @@
-"""A registry of releases in a folder, for tests in which the process that uses it dies."""
+"""A registry of releases in a folder, which survives the process that uses it."""
 
 import json
 import shutil
@@ -11,36 +11,39 @@ from shared.inference.releases.registry import CHALLENGER, CHAMPION
 
 
 class FolderRegistry:
-    """Versions are folders `1`, `2` … in `root`; while there is a file `down` nothing answers."""
+    """A registry whose versions are the folders `1`, `2` … of `root`.
+
+    While the file `root/down` exists, every call raises `Unavailable`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
 
     def champion(self) -> str | None:
-        """Version that serves."""
+        """Return the version of the champion."""
         return self._aliases().get(CHAMPION)
 
     @property
     def challenger(self) -> str | None:
-        """Version that waits."""
+        """Version of the challenger."""
         return self._aliases().get(CHALLENGER)
 
     def versions(self) -> list[Release]:
-        """All versions, newest first."""
+        """Return all versions, newest first."""
         self._require_up()
         folders = [path for path in self.root.iterdir() if path.name.isdecimal()]
         return [self._release(path) for path in sorted(folders, key=lambda p: -int(p.name))]
 
     def show(self, version_or_alias: str) -> Release:
-        """One version. Raises `NotFound`."""
+        """Return one version. Raises `NotFound`."""
         for release in self.versions():
             if version_or_alias in (release.version, *release.aliases):
                 return release
         raise NotFound(f"No release {version_or_alias!r}")
 
     def folder(self, version: str) -> Path:
-        """Folder of a version. Raises `NotFound`."""
+        """Return the folder of a version. Raises `NotFound`."""
         self.show(version)
         return self.root / version
 
@@ -56,7 +59,7 @@ class FolderRegistry:
         rejected: str | None = None,
         run_id: str | None = None,
     ) -> str:
-        """Copy a release folder."""
+        """Copy a release folder into the registry and return its version."""
         ReleaseManifest.read(folder)
         version = str(len(self.versions()) + 1)
         aside = self.root / f"aside-{version}"
@@ -66,12 +69,12 @@ class FolderRegistry:
         return version
 
     def mark_champion(self, version: str) -> None:
-        """Move the alias."""
+        """Move the alias `champion`."""
         kept = {alias: held for alias, held in self._aliases().items() if held != version}
         self._write_aliases(kept | {CHAMPION: version})
 
     def mark_challenger(self, version: str) -> None:
-        """Name the version that waits."""
+        """Move the alias `challenger`."""
         self._write_aliases(self._aliases() | {CHALLENGER: version})
 
     def _release(self, folder: Path) -> Release:

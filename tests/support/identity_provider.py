@@ -1,4 +1,4 @@
-"""A small OpenID provider: it signs everybody in who is sent to it, as whom the test says."""
+"""A small OpenID provider that signs in every visitor with the claims that a test sets."""
 
 import threading
 import time
@@ -23,24 +23,24 @@ CLIENT_ID, CLIENT_SECRET = "rayon", "a secret of client and provider"
 
 @dataclass
 class IdentityProvider:
-    """Claims of the provider, and faults that tests can inject."""
+    """The provider: its claims, and faults that a test can inject."""
 
     address: str
-    #: Claims that are added to the ID token, or replace its own.
+    #: Claims that extend or replace the default claims of the ID token.
     claims: dict[str, Any] = field(default_factory=dict)
-    #: Refuses with this error instead of sending a code.
+    #: Error that is returned instead of an authorization code.
     refusal: str | None = None
-    #: Signs with a key that it does not publish.
+    #: If set, the ID token is signed with a key that is not published.
     is_forged: bool = False
-    #: Leaves the ID token out.
-    is_silent: bool = False
+    #: If set, the response contains no ID token.
+    omits_id_token: bool = False
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "1"}))
     another_key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "1"}))
-    #: What each code stands for.
+    #: Query of the authorization request, by code.
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def id_token(self, asked: dict[str, str]) -> str:
-        """Say who somebody is."""
+    def id_token(self, query: dict[str, str]) -> str:
+        """Return the signed ID token for an authorization request."""
         moment = int(time.time())
         claims = {
             "iss": self.address,
@@ -48,7 +48,7 @@ class IdentityProvider:
             "sub": "248289761001",
             "iat": moment,
             "exp": moment + 60,
-            "nonce": asked["nonce"],
+            "nonce": query["nonce"],
             "preferred_username": "jane",
             **self.claims,
         }
@@ -56,7 +56,7 @@ class IdentityProvider:
         return jwt.encode({"alg": "RS256", "kid": "1"}, claims, key)
 
     def app(self) -> FastAPI:
-        """The provider's pages."""
+        """Return the web application of the provider."""
         app = FastAPI()
 
         @app.get("/.well-known/openid-configuration")
@@ -75,17 +75,17 @@ class IdentityProvider:
 
         @app.get("/authorize")
         def authorize(request: Request) -> RedirectResponse:
-            asked = dict(request.query_params)
-            assert asked["response_type"] == "code"
-            assert asked["client_id"] == CLIENT_ID
-            assert asked["code_challenge_method"] == "S256"
+            query = dict(request.query_params)
+            assert query["response_type"] == "code"
+            assert query["client_id"] == CLIENT_ID
+            assert query["code_challenge_method"] == "S256"
             if self.refusal:
-                said = {"error": self.refusal, "state": asked["state"]}
+                result = {"error": self.refusal, "state": query["state"]}
             else:
                 code = f"code-{len(self.codes)}"
-                self.codes[code] = asked
-                said = {"code": code, "state": asked["state"]}
-            return RedirectResponse(f"{asked['redirect_uri']}?{urlencode(said)}")
+                self.codes[code] = query
+                result = {"code": code, "state": query["state"]}
+            return RedirectResponse(f"{query['redirect_uri']}?{urlencode(result)}")
 
         @app.post("/token")
         def token(
@@ -94,31 +94,31 @@ class IdentityProvider:
             redirect_uri: Annotated[str, Form()],
             code_verifier: Annotated[str, Form()],
         ) -> dict[str, Any]:
-            # Valid once.
-            asked = self.codes.pop(code, None)
+            # A code is valid once.
+            query = self.codes.pop(code, None)
             digest = urlsafe_b64encode(sha256(code_verifier.encode()).digest()).rstrip(b"=")
             if (
-                asked is None
-                or asked["code_challenge"] != digest.decode()
-                or asked["redirect_uri"] != redirect_uri
+                query is None
+                or query["code_challenge"] != digest.decode()
+                or query["redirect_uri"] != redirect_uri
                 or not request.headers.get("authorization", "").startswith("Basic ")
             ):
                 raise HTTPException(400, "invalid_grant")
             answer = {"access_token": "unused", "token_type": "Bearer", "expires_in": 60}
-            return answer if self.is_silent else {**answer, "id_token": self.id_token(asked)}
+            return answer if self.omits_id_token else {**answer, "id_token": self.id_token(query)}
 
         return app
 
 
 @contextmanager
 def identity_provider() -> Iterator[IdentityProvider]:
-    """Serve one on a free port."""
+    """Run a provider on a free port."""
     port = free_port()
     provider = IdentityProvider(f"http://127.0.0.1:{port}")
     server = uvicorn.Server(uvicorn.Config(provider.app(), port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until(lambda: server.started, 20, "the identity provider serves")
+    until(lambda: server.started, 20, "the identity provider has started")
     yield provider
     server.should_exit = True
     thread.join()

@@ -1,8 +1,8 @@
-"""Processes that are forked from one that has imported the services already.
+"""Service processes, forked from a process that has already imported their modules.
 
-Importing a service takes seconds of CPU, since its libraries are large. A fork of a process that
-has imported them is up at once, and is otherwise what `python -m` starts: importing a module of
-Rayon has no effect and reads no environment.
+The libraries of a service are large, so importing it takes seconds of CPU. A fork of a process that
+has imported them starts at once. It otherwise equals `python -m MODULE`, because importing a module
+of Rayon has no effect and reads no environment.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ _CONTEXT.set_forkserver_preload(
 
 
 def start(module: str, environment: Mapping[str, str], log: Path) -> BaseProcess:
-    """Start `python -m MODULE` with an environment; its output is appended to a file."""
+    """Start the equivalent of `python -m MODULE`; append its output to a file."""
     process = _CONTEXT.Process(target=_run, args=(module, dict(environment), log))
     process.start()
     return process

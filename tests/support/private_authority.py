@@ -1,7 +1,7 @@
 """A private certificate authority, an HTTPS package index that it signs, and system stores.
 
-`update-ca-certificates` writes the stores, as it does on Debian and Ubuntu. A command sees one of
-them in the place of the machine's own by a mount namespace; the machine's store does not change.
+`update-ca-certificates` writes the stores, as on Debian and Ubuntu. A mount namespace puts a store
+in the place of the machine's own store for one command; the machine's store does not change.
 """
 
 import base64
@@ -28,15 +28,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.support.servers import missing
+from tests.support.servers import skip_or_fail
 
 ADDRESS = "127.0.0.1"
 STORE = Path("/etc/ssl/certs")
+#: Validity of a certificate before and after now.
 VALID = timedelta(days=1)
+#: Time limit of a command.
 SECONDS = 120
-#: pip makes a script executable only where its entry is a regular file that is executable.
+#: pip makes a script executable only if its entry is an executable regular file.
 EXECUTABLE = (stat.S_IFREG | 0o755) << 16
-#: An ordinary user may lack the path of the commands for administrators.
+#: Search path with the folders of administrative commands, which an ordinary user may lack.
 ADMIN_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -77,7 +79,7 @@ class Authority:
 
 
 class PackageIndex:
-    """A package index in a thread of this process; HTTPS where an authority signs it."""
+    """A package index in a thread of this process; over HTTPS if an authority signs it."""
 
     def __init__(self, wheels: Mapping[str, bytes], authority: Authority | None) -> None:
         self.locks = {name: lock(name, wheel) for name, wheel in wheels.items()}
@@ -142,16 +144,16 @@ def lock(name: str, content: bytes) -> str:
 
 
 def system_store(folder: Path, *authorities: Authority) -> Path:
-    """Write a store that trusts the authorities alone."""
+    """Write a certificate store with only these authorities and return its folder."""
     command = shutil.which("update-ca-certificates", path=ADMIN_PATH)
     if command is None:
-        missing("update-ca-certificates is not installed")
+        skip_or_fail("update-ca-certificates is not installed")
     local, store, none = (folder / name for name in ("local", "certs", "none"))
     for made in (local, store, none):
         made.mkdir(parents=True)
     for authority in authorities:
         shutil.copy(authority.bundle, local)
-    # Without a configuration none of the distribution's authorities is trusted.
+    # With an empty configuration, none of the authorities of the distribution is trusted.
     options = {
         "--localcertsdir": local,
         "--etccertsdir": store,
@@ -172,12 +174,12 @@ def system_store(folder: Path, *authorities: Authority) -> Path:
 def run_with_store(
     store: Path, command: list[str], environment: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that sees `store` as the system's, with no environment but this one."""
+    """Run a command with `store` as the system store and only these environment variables."""
     mount = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
     enter = [*_namespace(), "sh", "-c", mount, "sh", str(store), str(STORE)]
     variables = [f"{name}={value}" for name, value in environment.items()]
     return subprocess.run(
-        [*enter, *_as_before(), "env", "-i", *variables, *command],
+        [*enter, *_without_root(), "env", "-i", *variables, *command],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -190,17 +192,17 @@ def run_with_store(
 
 @cache
 def _namespace() -> list[str]:
-    """Return the command that enters a mount namespace, by the first way that is allowed here."""
+    """Return the first command of several that may enter a mount namespace on this machine."""
     if not STORE.is_dir():
-        missing(f"the system keeps no certificates in {STORE}")
-    # Ubuntu refuses user namespaces to most programs; its machines for CI allow sudo.
+        skip_or_fail(f"the system has no certificate store in {STORE}")
+    # Ubuntu denies user namespaces to most programs; its CI machines allow sudo.
     ways = (
         ["unshare", "--mount"],
         ["unshare", "--map-root-user", "--mount"],
         ["sudo", "--non-interactive", "unshare", "--mount"],
     )
     allowed = next((way for way in ways if _can_mount(way)), None)
-    return allowed or missing("mount namespaces are not allowed here")
+    return allowed or skip_or_fail("mount namespaces are not allowed here")
 
 
 def _can_mount(way: list[str]) -> bool:
@@ -210,8 +212,8 @@ def _can_mount(way: list[str]) -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def _as_before() -> list[str]:
-    """Return the command that gives up root again where sudo gave it."""
+def _without_root() -> list[str]:
+    """Return the command prefix that drops root privileges if sudo was used, else nothing."""
     if _namespace()[0] != "sudo":
         return []
     return ["setpriv", f"--reuid={os.getuid()}", f"--regid={os.getgid()}", "--clear-groups"]
@@ -263,6 +265,6 @@ def _handler(pages: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
             return page or b""
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     return Handler

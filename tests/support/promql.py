@@ -1,4 +1,4 @@
-"""Reads as much of PromQL as tells which metrics an expression asks for, and by which labels."""
+"""A parser of PromQL that finds the metrics and labels of an expression."""
 
 import re
 from collections.abc import Iterator
@@ -12,13 +12,14 @@ _TOKEN = re.compile(
     r"""\s+|(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>\d[\w.]*)"""
     r"""|(?P<name>[A-Za-z_:][\w:]*)|(?P<sign>=~|!~|!=|==|>=|<=|.)"""
 )
-#: A list of labels follows these.
+#: Keywords that precede a list of labels.
 _GROUPING = {"by", "without", "on", "ignoring", "group_left", "group_right"}
+#: Keywords that are neither metrics nor followed by labels.
 _WORDS = {"and", "or", "unless", "bool", "offset"}
-#: What Prometheus adds to every series that it fetches.
+#: Labels that Prometheus adds to every series.
 _TARGET = {"job", "instance"}
-#: Metrics that are not ours, and their labels.
-OTHERS = {
+#: Labels of metrics that Rayon does not define.
+FOREIGN_METRICS = {
     "up": set(),
     "ALERTS": {"alertname", "alertstate", "severity", "area"},
     "alertmanager_notifications_failed_total": {"integration"},
@@ -26,18 +27,18 @@ OTHERS = {
 
 
 @dataclass
-class Asked:
-    """Return the names in an expression."""
+class ExpressionNames:
+    """Names in an expression."""
 
-    #: By metric, the labels that it is selected by.
+    #: Labels that select each metric.
     metrics: dict[str, set[str]] = field(default_factory=dict)
-    #: Labels that are grouped by.
+    #: Labels that the expression groups by.
     grouped: set[str] = field(default_factory=set)
 
 
-def known() -> dict[str, set[str]]:
-    """Every series there is, and its labels."""
-    found = {name: labels | _TARGET for name, labels in OTHERS.items()}
+def known_series() -> dict[str, set[str]]:
+    """Return the labels of every existing series."""
+    found = {name: labels | _TARGET for name, labels in FOREIGN_METRICS.items()}
     for metric in vars(metrics).values():
         if isinstance(metric, Counter | Gauge | Histogram):
             labels = {*metric._labelnames, *_TARGET}
@@ -50,9 +51,9 @@ def known() -> dict[str, set[str]]:
     return found
 
 
-def asked(expression: str) -> Asked:
-    """Read an expression."""
-    found = Asked()
+def names_in(expression: str) -> ExpressionNames:
+    """Return the names in an expression."""
+    found = ExpressionNames()
     tokens = list(_tokens(expression))
     position = 0
     while position < len(tokens):
@@ -70,15 +71,17 @@ def asked(expression: str) -> Asked:
     return found
 
 
-def complaints(expression: str) -> list[str]:
-    """Return the names in an expression that do not exist."""
-    there, named = known(), asked(expression)
-    found = [f"no metric {name}" for name in named.metrics if name not in there]
-    of_all: set[str] = set()
-    for name, labels in named.metrics.items():
-        of_all |= there.get(name, set())
-        found += [f"no label {label} of {name}" for label in labels - there.get(name, set())]
-    return found + [f"no label {label} of any of its metrics" for label in named.grouped - of_all]
+def unknown_names(expression: str) -> list[str]:
+    """Return one error text for each metric or label of an expression that does not exist."""
+    series, names = known_series(), names_in(expression)
+    found = [f"no metric {name}" for name in names.metrics if name not in series]
+    all_labels: set[str] = set()
+    for name, labels in names.metrics.items():
+        all_labels |= series.get(name, set())
+        found += [f"no label {label} of {name}" for label in labels - series.get(name, set())]
+    return found + [
+        f"no label {label} of any of its metrics" for label in names.grouped - all_labels
+    ]
 
 
 def _is_function(name: str, following: str) -> bool:
@@ -92,7 +95,7 @@ def _tokens(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def _until(tokens: list[tuple[str, str]], position: int, end: str) -> tuple[list[str], int]:
-    """The names up to a closing bracket, and where that is."""
+    """Return the names up to a closing bracket, and the position of the bracket."""
     names = []
     while tokens[position][1] != end:
         if tokens[position][0] == "name":

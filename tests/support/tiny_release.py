@@ -1,7 +1,7 @@
-"""A whole release of two categories in a few kilobytes, for workers that should start at once.
+"""A complete release of two categories in a few kilobytes, with which workers start at once.
 
-Its text model prefers category 0 for texts of fewer than five tokens and category 1 for longer
-ones; its image model prefers category 0 for dark and category 1 for bright images.
+The text model prefers category 0 for texts of fewer than five tokens and category 1 for longer
+texts. The image model prefers category 0 for dark images and category 1 for bright images.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,10 @@ from shared.inference.manifest import IMAGE_INPUT, ImagePart
 from shared.inference.releases.fusion_model import FusionModel
 from tests.support.factories import make_manifest
 
-#: Number of tokens, and brightness, at which the two categories are equally likely.
+#: Number of tokens and brightness at which both categories have the same probability.
 MIDDLE_TOKENS, MIDDLE_BRIGHTNESS = 4.5, 127.5
 
-
-#: How a release's image model looks in two steps.
+#: Image part of a manifest whose model consists of a backbone and a head.
 TINY_EXTRACTOR = ImagePart(preparation="image-1", size=299, extractor="tiny-1", features=1)
 
 
@@ -34,9 +33,9 @@ def write_tiny_release(
     """Write a release folder and return it.
 
     Args:
-        folder: Must not exist.
-        modalities: What the release has models for.
-        in_two_steps: Whether images become features first.
+        folder: Folder to create; must not exist.
+        modalities: Modalities that the release has models for.
+        in_two_steps: True for an image model of backbone and head.
     """
     folder.mkdir(parents=True)
     changes: dict[str, Any] = {m.value: None for m in Modality if m not in modalities}
@@ -65,26 +64,26 @@ def _tokenizer() -> Tokenizer:
 
 
 def _text_model() -> Any:
-    # How many tokens are not padding.
+    # The number of tokens that are not padding; 0 is padding.
     steps = [
         helper.make_node("Cast", ["tokens"], ["numbers"], to=TensorProto.FLOAT),
         helper.make_node("Sign", ["numbers"], ["ones"]),
         helper.make_node("ReduceSum", ["ones", "axes"], ["amount"], keepdims=1),
     ]
-    given = _given("tokens", TensorProto.INT32, ["batch", "length"])
-    return _model(given, steps, axes=[1], middle=MIDDLE_TOKENS, slope=1.0)
+    tokens = _tensor("tokens", TensorProto.INT32, ["batch", "length"])
+    return _model(tokens, steps, axes=[1], middle=MIDDLE_TOKENS, slope=1.0)
 
 
 def _image_model() -> Any:
-    # How bright the image is.
+    # The mean brightness of the image.
     return _model(_images(), _brightness("amount"), [1, 2, 3], MIDDLE_BRIGHTNESS, 0.02)
 
 
 def _two_image_models() -> dict[str, Any]:
-    features = _given("features", TensorProto.FLOAT, ["batch", 1])
+    features = _tensor("features", TensorProto.FLOAT, ["batch", 1])
     constants = {"axes": np.array([1, 2, 3], np.int64), "tail": np.array([2, 3], np.int64)}
     return {
-        "backbone": _closed(_images(), _brightness("features"), features, constants),
+        "backbone": _onnx_model(_images(), _brightness("features"), features, constants),
         "head": _model(
             features,
             [helper.make_node("Identity", ["features"], ["amount"])],
@@ -96,7 +95,7 @@ def _two_image_models() -> dict[str, Any]:
 
 
 def _images() -> Any:
-    return _given(IMAGE_INPUT, TensorProto.UINT8, ["batch", 299, 299, 3])
+    return _tensor(IMAGE_INPUT, TensorProto.UINT8, ["batch", 299, 299, 3])
 
 
 def _brightness(output: str) -> list[Any]:
@@ -107,7 +106,7 @@ def _brightness(output: str) -> list[Any]:
     ]
 
 
-def _model(given: Any, steps: list[Any], axes: list[int], middle: float, slope: float) -> Any:
+def _model(source: Any, steps: list[Any], axes: list[int], middle: float, slope: float) -> Any:
     constants = {
         "axes": np.array(axes, np.int64),
         "tail": np.array([2, 3], np.int64),
@@ -120,21 +119,21 @@ def _model(given: Any, steps: list[Any], axes: list[int], middle: float, slope: 
         helper.make_node("Add", ["sloped", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    return _closed(
-        given, steps, _given("probabilities", TensorProto.FLOAT, ["batch", 2]), constants
+    return _onnx_model(
+        source, steps, _tensor("probabilities", TensorProto.FLOAT, ["batch", 2]), constants
     )
 
 
-def _closed(given: Any, steps: list[Any], output: Any, constants: dict[str, Any]) -> Any:
+def _onnx_model(source: Any, steps: list[Any], output: Any, constants: dict[str, Any]) -> Any:
     graph = helper.make_graph(
         steps,
         "tiny",
-        [given],
+        [source],
         [output],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def _given(name: str, kind: int, shape: list[int | str]) -> Any:
+def _tensor(name: str, kind: int, shape: list[int | str]) -> Any:
     return helper.make_tensor_value_info(name, kind, shape)

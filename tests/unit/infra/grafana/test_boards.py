@@ -11,7 +11,7 @@ import yaml
 from infra.grafana.__main__ import FOLDER
 from infra.grafana.boards import BOARDS
 from infra.grafana.panels import SOURCE, Board, text_of
-from tests.support.promql import asked, complaints, known
+from tests.support.promql import known_series, names_in, unknown_names
 
 PANELS = [
     (board.name, panel.title, legend, query)
@@ -36,8 +36,8 @@ def test_no_board_is_left_over() -> None:
 def test_every_query_names_metrics_and_labels_that_exist(
     board: str, title: str, legend: str, query: str
 ) -> None:
-    assert complaints(query) == []
-    of_all = set().union(*(known()[one] for one in asked(query).metrics))
+    assert unknown_names(query) == []
+    of_all = set().union(*(known_series()[one] for one in names_in(query).metrics))
     assert set(re.findall(r"{{(\w+)}}", legend)) <= of_all
 
 
@@ -58,9 +58,11 @@ def test_panels_lie_beside_one_another(board: Board) -> None:
 
 
 def test_metrics_that_are_declared_are_on_a_board() -> None:
-    shown = {metric for *_, query in PANELS for metric in asked(query).metrics}
+    shown = {metric for *_, query in PANELS for metric in names_in(query).metrics}
     ours = {
-        re.sub(r"_(bucket|sum|count)$", "", name) for name in known() if name.startswith("rayon_")
+        re.sub(r"_(bucket|sum|count)$", "", name)
+        for name in known_series()
+        if name.startswith("rayon_")
     }
     seen = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
     assert ours - seen == set()

@@ -14,7 +14,7 @@ from gateway.identity.service_keys import ALERTMANAGER
 from infra.embedded.programs import programs
 from infra.embedded.settings import PROJECT, EmbeddedSettings
 from rayon.cli.main import build_app
-from tests.support.promql import asked, complaints, known
+from tests.support.promql import known_series, names_in, unknown_names
 from tests.support.settings_groups import settings_groups
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
@@ -62,15 +62,15 @@ def test_every_alert_is_tried_out_quiet_and_firing(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_alert_asks_for_metrics_and_labels_that_exist(name: str) -> None:
-    assert complaints(RULES[name]["expr"]) == []
+    assert unknown_names(RULES[name]["expr"]) == []
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_texts_name_labels_that_the_alert_has(name: str) -> None:
     rule = RULES[name]
     text = " ".join(rule["annotations"].values())
-    there = asked(rule["expr"])
-    of_all = set().union(*(known()[one] for one in there.metrics))
+    there = names_in(rule["expr"])
+    of_all = set().union(*(known_series()[one] for one in there.metrics))
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= of_all
 
 
@@ -139,7 +139,7 @@ def test_drift_that_rayon_measures_does_not_come_back_to_it() -> None:
         name
         for name, rule in RULES.items()
         if rule["labels"]["area"] == "model"
-        and any(metric.startswith("rayon_drift") for metric in asked(rule["expr"]).metrics)
+        and any(metric.startswith("rayon_drift") for metric in names_in(rule["expr"]).metrics)
     ]
     assert echoes == []
 
@@ -150,7 +150,7 @@ def test_alerts_that_may_train_stay_the_same_when_a_service_is_started_again() -
         if rule["labels"]["area"] == "model":
             bare = re.findall(r"rayon_\w+", outside_of_groups(rule["expr"]))
             assert bare == [], name
-            assert not {"instance", "job", "pod"} & asked(rule["expr"]).grouped, name
+            assert not {"instance", "job", "pod"} & names_in(rule["expr"]).grouped, name
 
 
 def outside_of_groups(expression: str) -> str:
@@ -221,4 +221,4 @@ def test_embedded_processes_have_the_ports_that_prometheus_asks(tmp_path: Path) 
     ],
 )
 def test_expressions_are_read(expression: str, wrong: list[str]) -> None:
-    assert complaints(expression) == wrong
+    assert unknown_names(expression) == wrong

@@ -153,7 +153,7 @@ def test_watcher_finds_a_champion_that_comes_later_and_outlives_a_bad_one(scene:
     scene.registry.marked = None
     scene.pool.watch(0.01)
     scene.registry.marked = "99"
-    until(lambda: "99" in scene.registry.asked, 5, "the bad champion is tried")
+    until(lambda: "99" in scene.registry.requested, 5, "the bad champion is tried")
     scene.registry.manifests["3"] = scene.registry.manifests["1"]
     scene.registry.marked = "3"
     until(lambda: scene.pool.ready() == ("3",), 5, "the champion is loaded")
