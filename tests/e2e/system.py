@@ -1,4 +1,4 @@
-"""The whole system in a temporary folder, started as `make run` starts it."""
+"""The whole system in a temporary folder, started in the way of `make run`."""
 
 import os
 import re
@@ -21,7 +21,7 @@ STOP_SECONDS = 40.0
 
 
 class System:
-    """One instance: its ports, its folder, its first account."""
+    """One instance with its own ports, folder and first account."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "var"
@@ -45,7 +45,7 @@ class System:
         return self._output.read_text()
 
     def start(self) -> None:
-        """Start and wait until it says that it is ready."""
+        """Start the system and wait until it reports that it is ready."""
         self.launch()
         until(self._is_ready_or_dead, START_SECONDS, "the system is ready")
         if "Rayon is ready" not in self.output:
@@ -54,7 +54,7 @@ class System:
         self.password = shown[1] if shown else self.password
 
     def launch(self) -> None:
-        """Start, without waiting."""
+        """Start the launcher without waiting."""
         with self._output.open("wb") as out:
             self._launcher = subprocess.Popen(
                 [sys.executable, "-m", "infra.embedded"],
@@ -66,18 +66,18 @@ class System:
             )
 
     def interrupt(self) -> int:
-        """Press Ctrl-C; returns the launcher's exit code."""
+        """Send Ctrl-C and return the exit code of the launcher."""
         assert self._launcher is not None
         self._launcher.send_signal(signal.SIGINT)
         return self.exit_code()
 
     def exit_code(self) -> int:
-        """Wait for the launcher's end."""
+        """Wait for the end of the launcher and return its exit code."""
         assert self._launcher is not None
         return self._launcher.wait(STOP_SECONDS)
 
     def kill_launcher(self) -> None:
-        """End the launcher alone, without a chance to tidy up."""
+        """Kill the launcher alone, so that it cannot stop its processes."""
         assert self._launcher is not None
         self._launcher.kill()
         self._launcher.wait()
@@ -88,16 +88,16 @@ class System:
         return self._launcher is not None and self._launcher.poll() is None
 
     def stop(self) -> None:
-        """Stop if it runs."""
+        """Stop the system if it runs."""
         if self.is_running:
             self.interrupt()
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Living processes by name."""
+        """Return the running processes by name."""
         return instance_processes(self.home)
 
     def command_line(self, folder: Path) -> dict[str, str]:
-        """Environment of a shell where `rayon` is this checkout's, and nobody is signed in."""
+        """Return a shell environment with this checkout's `rayon` client, signed out."""
         return self.environment | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT / "shared" / "client"),
@@ -107,7 +107,7 @@ class System:
         }
 
     def client(self) -> httpx.Client:
-        """A client that is signed in as the first account."""
+        """Return a client that is signed in as the first account."""
         form = {"username": "admin", "password": self.password}
         answer = httpx.post(f"{self.address}/v1/token", data=form, timeout=30)
         answer.raise_for_status()
@@ -120,7 +120,12 @@ class System:
 
 
 def final(client: httpx.Client, **parts: Any) -> dict[str, Any]:
-    """Submit a job and wait for its end; `parts` as httpx takes them (`data`, `files`)."""
+    """Submit a job, wait for its end and return it.
+
+    Args:
+        client: Client that is signed in.
+        parts: Parts of the form in the format of httpx: `data`, `files`.
+    """
     submitted = client.post("/v1/jobs", **parts)
     assert submitted.status_code == 202, submitted.text
     job: dict[str, Any] = client.get(submitted.headers["Location"], params={"wait": 30}).json()

@@ -23,7 +23,7 @@ Rayon = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def rayon(system: System, tmp_path: Path) -> Rayon:
-    """Run a command as a person types it."""
+    """Return a function that runs a `rayon` command."""
 
     def run(*words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -74,7 +74,7 @@ def test_expired_token_is_renewed_and_a_sign_out_is_final(
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_lists_and_refusals_are_understood(rayon: Rayon) -> None:
+def test_lists_are_printed_and_an_unknown_job_exits_with_4(rayon: Rayon) -> None:
     assert "champion" in rayon("releases").stdout
     assert "2583\t" in rayon("categories").stdout
     assert rayon("queues").returncode == 0
@@ -82,7 +82,7 @@ def test_lists_and_refusals_are_understood(rayon: Rayon) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_python_of_the_readme_works(system: System, tmp_path: Path) -> None:
+def test_python_example_of_the_readme_works(system: System, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
     assert blocks
     ended = subprocess.run(
@@ -100,8 +100,8 @@ def test_python_of_the_readme_works(system: System, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("signed_in")
 def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
-    # Given a shop's file with an image in a folder of the archive, one that is missing, a quote
-    # that is never closed, and a column of the shop's own
+    # Given a product file with an image in a folder of the archive, an image that is missing from
+    # the archive, a quote that is never closed, and an additional column
     table, archive, out = (tmp_path / name for name in ("p.csv", "p.zip", "r.csv"))
     table.write_text(
         "ref;designation;description;image\n"
@@ -114,7 +114,8 @@ def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as images:
         images.writestr("photos/piscine.jpg", image.getvalue())
     ended = rayon("catalog", str(table), "--images", str(archive), "--out", str(out))
-    # I expect every row in its place, the broken one rejected, the missing image told
+    # Then each row has its result in order: the broken row is rejected, and the row without its
+    # image is marked as degraded
     assert ended.returncode == 1, ended.stderr
     rows = list(csv.DictReader(io.StringIO(out.read_text()), delimiter=";"))
     assert [row["ref"] for row in rows] == ["a", "b", "c"]
@@ -122,7 +123,7 @@ def test_catalog_is_classified_row_by_row(rayon: Rayon, tmp_path: Path) -> None:
     assert (rows[0]["prdtypecode"], rows[0]["degraded"]) == ("2583", "")
     assert "image=" in rows[0]["modalities"]
     assert rows[2]["degraded"] == "image_missing"
-    # and the same command again to be the same catalog
+    # and the same command again returns the same catalog
     again = rayon("catalog", str(table), "--images", str(archive), "--out", str(out), "--json")
     assert json.loads(again.stdout)["counts"]["done"] == 2
     assert len(json.loads(rayon("catalogs", "--json").stdout)) == 1

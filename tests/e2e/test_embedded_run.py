@@ -1,4 +1,4 @@
-"""The whole system: README's commands, good and bad products, a killed worker."""
+"""The whole system: the commands of the README, valid and invalid products, a killed worker."""
 
 import io
 import re
@@ -26,7 +26,7 @@ def client(system: System) -> Iterator[httpx.Client]:
 
 
 def image() -> bytes:
-    """A JPEG of coloured noise."""
+    """Return a JPEG of coloured noise."""
     pixels = np.random.default_rng(7).integers(0, 255, (120, 160, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG")
@@ -54,7 +54,7 @@ def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
     assert "2583\tPiscine et accessoires" in ended.stdout
 
 
-def test_printed_command_works(system: System) -> None:
+def test_command_printed_at_the_start_works(system: System) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl is not installed")
     command = next(line for line in system.output.splitlines() if "TOKEN=$(" in line)
@@ -69,7 +69,7 @@ def test_text_is_classified(client: httpx.Client) -> None:
     assert set(job["result"]["modalities"]) == {"text"}
 
 
-def test_text_and_image_are_joined(client: httpx.Client) -> None:
+def test_text_and_image_are_combined(client: httpx.Client) -> None:
     files = {"image": ("product.jpg", image(), "image/jpeg")}
     job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
     assert job["status"] == "done"
@@ -77,27 +77,27 @@ def test_text_and_image_are_joined(client: httpx.Client) -> None:
     assert job["result"]["degraded"] is None
 
 
-def test_unreadable_image_degrades_to_the_text(client: httpx.Client) -> None:
+def test_job_with_an_unreadable_image_is_classified_by_its_text(client: httpx.Client) -> None:
     files = {"image": ("product.jpg", image()[:200], "image/jpeg")}
     job = final(client, data={"designation": "Coussin brodé 40x40"}, files=files)
     assert job["status"] == "done"
     assert job["result"]["degraded"]
 
 
-def test_unreadable_image_without_text_fails(client: httpx.Client) -> None:
+def test_job_with_an_unreadable_image_and_no_text_fails(client: httpx.Client) -> None:
     files = {"image": ("product.jpg", b"not an image", "image/jpeg")}
     job = final(client, data={"model": "image"}, files=files)
     assert job["status"] == "failed"
     assert job["error"]["code"] == "image_unreadable"
 
 
-def test_wrong_token_is_refused(system: System) -> None:
+def test_forged_token_is_rejected(system: System) -> None:
     answer = httpx.get(f"{system.address}/v1/jobs", headers={"Authorization": "Bearer forged"})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_killed_worker_comes_back(system: System, client: httpx.Client) -> None:
+def test_killed_worker_is_restarted(system: System, client: httpx.Client) -> None:
     killed = system.processes()["text-interactive"]
     killed.kill()
     psutil.wait_procs([killed], timeout=5)
@@ -106,7 +106,7 @@ def test_killed_worker_comes_back(system: System, client: httpx.Client) -> None:
     assert system.processes()["text-interactive"].pid != killed.pid
 
 
-def test_second_launcher_in_the_same_home_is_refused(system: System) -> None:
+def test_second_launcher_in_the_same_home_exits_with_an_error(system: System) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "infra.embedded"],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""The running system: a training that is cancelled, a release that is promoted and rolled back."""
+"""Operations on the running system: cancel a training; promote and roll back a release."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ from shared.settings import ReleaseSettings
 from tests.e2e.system import System, final
 from tests.support.servers import until
 
-#: The trainer starts last, and on a busy machine that takes a while.
+#: The trainer starts last, which takes long on a busy machine.
 SECONDS = 150
-WHY = {"reason": "end to end"}
+REASON = {"reason": "end to end"}
 
 
 @pytest.fixture
@@ -24,21 +24,21 @@ def client(system: System) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def releases(system: System, tmp_path: Path) -> Releases:
-    """The system's own registry."""
+    """Return a client of the registry of the system."""
     address = f"http://127.0.0.1:{system.environment['RAYON_MLFLOW_PORT']}"
     return Releases(ReleaseSettings(mlflow_url=address, cache=tmp_path / "releases"))
 
 
-def test_training_is_asked_for_followed_and_cancelled(client: httpx.Client) -> None:
-    asked = client.post("/v1/training-runs", json=WHY)
-    assert asked.status_code == 202
-    run = asked.headers["Location"]
-    waiting = client.post("/v1/training-runs", json=WHY).headers["Location"]
+def test_training_run_is_started_followed_and_cancelled(client: httpx.Client) -> None:
+    accepted = client.post("/v1/training-runs", json=REASON)
+    assert accepted.status_code == 202
+    run = accepted.headers["Location"]
+    waiting = client.post("/v1/training-runs", json=REASON).headers["Location"]
 
     def status(path: str) -> str:
         return str(client.get(path).json()["status"])
 
-    until(lambda: status(run) == "running", SECONDS, "the trainer has begun")
+    until(lambda: status(run) == "running", SECONDS, "the training has started")
     assert status(waiting) == "queued"
     assert client.delete(waiting).json()["status"] == "cancelled"
     assert client.delete(run).json()["cancel_requested_at"] is not None
@@ -51,10 +51,12 @@ def test_release_is_promoted_and_rolled_back_while_the_system_runs(
     client: httpx.Client, releases: Releases
 ) -> None:
     copy = releases.register(releases.folder("1"), description="The same again")
-    assert client.post(f"/v1/releases/{copy}/promote", json=WHY).json()["aliases"] == ["champion"]
-    until(lambda: release_of_a_job(client) == copy, SECONDS, "jobs get the new release")
-    assert client.post("/v1/releases/rollback", json=WHY).json()["version"] == "1"
-    until(lambda: release_of_a_job(client) == "1", SECONDS, "jobs get the old release")
+    assert client.post(f"/v1/releases/{copy}/promote", json=REASON).json()["aliases"] == [
+        "champion"
+    ]
+    until(lambda: release_of_a_job(client) == copy, SECONDS, "jobs use the new release")
+    assert client.post("/v1/releases/rollback", json=REASON).json()["version"] == "1"
+    until(lambda: release_of_a_job(client) == "1", SECONDS, "jobs use the old release")
     ledger = client.get("/v1/releases").json()["ledger"]
     pairs = [(line["previous_version"], line["version"]) for line in ledger]
     assert pairs == [(copy, "1"), ("1", copy), (None, "1")]
@@ -66,12 +68,12 @@ def release_of_a_job(client: httpx.Client) -> str:
     return str(job["release"])
 
 
-def test_rejected_release_is_kept_but_never_serves(
+def test_rejected_release_is_listed_but_cannot_be_promoted(
     client: httpx.Client, releases: Releases
 ) -> None:
     reason = "90 ms for a text, at most 50 ms are allowed"
-    bad = releases.register(releases.folder("1"), description="Too slow", rejected=reason)
-    assert client.get(f"/v1/releases/{bad}").json()["rejected"] == reason
-    answer = client.post(f"/v1/releases/{bad}/promote", json=WHY)
+    rejected = releases.register(releases.folder("1"), description="Too slow", rejected=reason)
+    assert client.get(f"/v1/releases/{rejected}").json()["rejected"] == reason
+    answer = client.post(f"/v1/releases/{rejected}/promote", json=REASON)
     assert answer.status_code == 409
     assert reason in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Checks after a deployment pass on a working system and fail on a broken one."""
+"""The checks after a deployment pass on a working system and fail without one."""
 
 import os
 import subprocess
@@ -14,10 +14,12 @@ from tests.support.servers import free_port
 SECONDS = 240
 
 
-def tried(module: str, address: str, environment: dict[str, str], *more: str) -> tuple[int, str]:
-    """Run a module against an address; returns the exit code and what it printed."""
+def run_checks(
+    module: str, address: str, environment: dict[str, str], *options: str
+) -> tuple[int, str]:
+    """Run the checks of a module on an address and return the exit code and the output."""
     ended = subprocess.run(
-        [sys.executable, "-m", f"infra.acceptance.{module}", "--url", address, *more],
+        [sys.executable, "-m", f"infra.acceptance.{module}", "--url", address, *options],
         cwd=PROJECT,
         env=environment,
         capture_output=True,
@@ -29,19 +31,19 @@ def tried(module: str, address: str, environment: dict[str, str], *more: str) ->
 
 
 @pytest.mark.timeout(600)
-def test_system_passes_smoke_and_validation(system: System, tmp_path: Path) -> None:
+def test_working_system_passes_smoke_test_and_validation(system: System, tmp_path: Path) -> None:
     environment = system.command_line(tmp_path)
-    code, said = tried("smoke", system.address, environment)
-    assert code == 0, said
-    assert "6 of 6 checks passed" in said
-    code, said = tried("validation", system.address, environment)
-    assert code == 0, said
-    assert "28 of 28 right" in said
+    code, output = run_checks("smoke", system.address, environment)
+    assert code == 0, output
+    assert "6 of 6 checks passed" in output
+    code, output = run_checks("validation", system.address, environment)
+    assert code == 0, output
+    assert "28 of 28 right" in output
 
 
-def test_system_that_does_not_answer_fails(tmp_path: Path) -> None:
+def test_smoke_test_fails_if_no_system_responds(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "shared" / "client")}
     address = f"http://127.0.0.1:{free_port()}"
-    code, said = tried("smoke", address, environment, "--patience", "0")
+    code, output = run_checks("smoke", address, environment, "--patience", "0")
     assert code == 1
-    assert "FAILED readiness" in said
+    assert "FAILED readiness" in output

@@ -1,4 +1,7 @@
-"""The whole system: killed, started again, interrupted. Runs last, for it stops what others use."""
+"""The whole system is killed, started again and interrupted.
+
+These tests run last, because they stop the system that the other tests use.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ from tests.e2e.system import System, final
 from tests.support.servers import until
 
 
-def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
+def test_killed_launcher_leaves_no_process_and_a_restart_keeps_users_and_jobs(
     system: System,
 ) -> None:
     with system.client() as client:
@@ -15,7 +18,7 @@ def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
         assert client.post("/v1/users", json=account).status_code == 201
         job = final(client, data={"designation": "Console portable"})
     system.kill_launcher()
-    until(lambda: not system.processes(), 40, "the killed launcher's processes end")
+    until(lambda: not system.processes(), 40, "the processes of the killed launcher have ended")
 
     system.start()
 
@@ -27,17 +30,21 @@ def test_killed_launcher_leaves_nothing_and_second_start_keeps_users_and_jobs(
         assert client.get("/v1/releases").json()["items"] == releases
 
 
-def test_interrupt_leaves_no_process(system: System) -> None:
+def test_interrupted_system_leaves_no_process(system: System) -> None:
     assert system.processes()
     assert system.interrupt() == 0
     assert not system.processes()
 
 
-def test_launcher_without_its_supervisor_ends_and_leaves_nothing(tmp_path: Path) -> None:
+def test_launcher_without_its_supervisor_ends_and_leaves_no_process(tmp_path: Path) -> None:
     system = System(tmp_path)
     system.launch()
     try:
-        until(lambda: {"redis", "gateway"} <= set(system.processes()), 60, "processes start")
+        until(
+            lambda: {"redis", "gateway"} <= set(system.processes()),
+            60,
+            "the first processes have started",
+        )
         system.processes()["supervisord"].kill()
         assert system.exit_code() == 1
         assert "supervisord exited" in system.output
