@@ -1,1 +1,1 @@
-"""Requests made from the OpenAPI document, signed in as each role: `make fuzz`."""
+"""Requests generated from the OpenAPI document, for each role: `make fuzz`."""

@@ -1,9 +1,9 @@
-"""The whole OpenAPI document, signed in as each role: no crash, no answer outside of it.
+"""Responses to generated requests match the OpenAPI document, for each role and signed out.
 
     make fuzz [EXAMPLES=50]
 
-Source: https://schemathesis.readthedocs.io. Each request has a session of its own, for some of them
-end sessions.
+The requests come from Schemathesis (https://schemathesis.readthedocs.io). Each request has its own
+session, because some requests end sessions.
 """
 
 import os
@@ -35,6 +35,7 @@ from tests.support.factories import make_job
 from tests.unit.gateway import conftest as gateway
 from tests.unit.gateway.conftest import Api
 
+#: Requests per operation and generation mode.
 EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
 checks.load_all_checks()
 CHECKS = [
@@ -49,27 +50,27 @@ api, broker, migrated = gateway.api, gateway.broker, gateway.migrated
 unit_of_work, sign_in_limit_settings = gateway.unit_of_work, gateway.sign_in_limit_settings
 rate_settings, settings = gateway.rate_settings, gateway.settings
 
-seen: Counter[tuple[str, int]] = Counter()
+#: Number of responses by role and status.
+responses: Counter[tuple[str, int]] = Counter()
 
-
-#: Of the report that there is.
+#: Month of the report that exists.
 MONTH = "2026-10"
 
 
 class Visitor:
-    """Somebody of one role, and what is there to be found."""
+    """A user of one role, or a signed-out one, with objects that requests can refer to."""
 
     def __init__(self, api: Api, role: Role | None) -> None:
         self.api, self.role = api, role
 
-    def come(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Sign in anew; returns the headers and the path parameters of things that exist."""
+    def sign_in(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Start a session; return its headers and the path parameters of new objects."""
         owner = self.api.user(self.role or Role.CLIENT)
         headers = self.api.sign(owner) if self.role else {}
-        return headers, self._things(owner)
+        return headers, self._create_objects(owner)
 
-    def _things(self, owner: User) -> dict[str, str]:
-        # Final, for a client of one that waits would wait.
+    def _create_objects(self, owner: User) -> dict[str, str]:
+        # The job is final, because a long poll on a queued job would block.
         image = self.api.services.storage.put("images", b"\xff\xd8\xff")
         job = make_job(owner, status="failed", error_code="x", error_message="x", image_uri=image)
         catalog = Catalog(
@@ -117,26 +118,26 @@ class Visitor:
         }
 
 
-@pytest.fixture(params=[None, *Role], ids=lambda role: role or "nobody")
+@pytest.fixture(params=[None, *Role], ids=lambda role: role or "signed_out")
 def visitor(request: pytest.FixtureRequest, api: Api) -> Visitor:
-    """One of each."""
+    """Return a user of each role, and one who is signed out."""
     return Visitor(api, request.param)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def counted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tell how many requests were made, and how they were answered."""
+def response_counts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print the number of responses by role and status at the end."""
     yield
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        print(f"\n{sum(seen.values())} requests")
-        for role in dict.fromkeys(name for name, _ in seen):
-            answers = {status: n for (name, status), n in sorted(seen.items()) if name == role}
-            print(f"  {role:<9}{sum(answers.values()):>6}  {answers}")
+        print(f"\n{sum(responses.values())} requests")
+        for role in dict.fromkeys(name for name, _ in responses):
+            counts = {status: n for (name, status), n in sorted(responses.items()) if name == role}
+            print(f"  {role:<11}{sum(counts.values()):>6}  {counts}")
 
 
-def try_out(operation: Any, visitor: Visitor, mode: GenerationMode) -> None:
-    """Send an operation what fits its description, or what does not."""
+def send_requests(operation: Any, visitor: Visitor, mode: GenerationMode) -> None:
+    """Send generated requests, valid or invalid by `mode`, and check the responses."""
 
     @hypothesis.settings(
         max_examples=EXAMPLES,
@@ -144,31 +145,31 @@ def try_out(operation: Any, visitor: Visitor, mode: GenerationMode) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode), is_there=strategies.booleans())
-    def send(case: schemathesis.Case, is_there: bool) -> None:
-        headers, things = visitor.come()
-        if is_there:
-            # Nobody finds an object by chance.
-            known = {name: things[name] for name in case.path_parameters if name in things}
+    @given(case=operation.as_strategy(generation_mode=mode), exists=strategies.booleans())
+    def send(case: schemathesis.Case, exists: bool) -> None:
+        headers, objects = visitor.sign_in()
+        if exists:
+            # A generated path parameter practically never refers to an existing object.
+            known = {name: objects[name] for name in case.path_parameters if name in objects}
             case.path_parameters.update(known)
         response = case.call(headers=headers)
-        seen[(visitor.role or "nobody", response.status_code)] += 1
+        responses[(visitor.role or "signed_out", response.status_code)] += 1
         case.validate_response(response, checks=CHECKS)
 
     send()
 
 
-def test_answers_are_in_the_document(visitor: Visitor) -> None:
+def test_responses_match_the_openapi_document(visitor: Visitor) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", visitor.api.client.app)
-    wrong = {}
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    failures = {}
+    for result in schema.get_all_operations():
+        operation = result.ok()
         for mode in GenerationMode:
             try:
-                try_out(operation, visitor, mode)
+                send_requests(operation, visitor, mode)
             except Unsatisfiable:
-                # Nothing can be sent that does not fit: there is nothing to be described.
+                # No request of this mode exists, for example no invalid one without parameters.
                 continue
             except (Exception, FailureGroup) as error:
-                wrong[f"{operation.label} {mode.value}"] = str(error)[:1_500]
-    assert not wrong, "\n\n".join(f"{name}: {error}" for name, error in wrong.items())
+                failures[f"{operation.label} {mode.value}"] = str(error)[:1_500]
+    assert not failures, "\n\n".join(f"{name}: {error}" for name, error in failures.items())
