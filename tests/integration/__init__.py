@@ -1,1 +1,1 @@
-"""Real Redis, PostgreSQL, SQLite and Celery workers."""
+"""Tests with real Redis, PostgreSQL, SQLite and Celery workers."""

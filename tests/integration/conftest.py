@@ -1,4 +1,4 @@
-"""Databases with the real migrations, and worker processes on a real Redis."""
+"""Databases with the real migrations, and worker processes with a real Redis."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from tests.support import preloaded
 from tests.support.factories import make_user
 from tests.support.fakes import FakeBroker
 
-#: The shortest that settings allow, so that a lost message comes again within a test.
+#: The minimum of the setting, so that a lost message is redelivered within a test.
 VISIBILITY_SECONDS = 5
 
 
 class WorkerProcess:
-    """A worker in a process of its own, as production runs it."""
+    """A worker in its own process, as in production."""
 
     def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
         self._module = module
@@ -33,12 +33,12 @@ class WorkerProcess:
         self._process: BaseProcess | None = None
 
     def start(self) -> None:
-        """Start, also again after it ended."""
+        """Start the process, or start it again after its end."""
         self.starts += 1
         self._process = preloaded.start(self._module, self._environment, self.log)
 
     def stop(self) -> int:
-        """Send SIGTERM and return the exit code; kill it after 20 s."""
+        """Send SIGTERM, kill the process after 20 s, and return the exit code."""
         assert self._process is not None
         self._process.terminate()
         self._process.join(20)
@@ -48,20 +48,20 @@ class WorkerProcess:
         return self._process.exitcode
 
     def kill(self) -> None:
-        """End it at once, as the kernel would when memory runs out."""
+        """Kill the process, as the kernel does if memory runs out."""
         assert self._process is not None
         self._process.kill()
         self._process.join()
 
     @property
-    def ended(self) -> int | None:
-        """Exit code, or `None` while it runs."""
+    def exit_code(self) -> int | None:
+        """Exit code, or `None` while the process runs."""
         assert self._process is not None
         return self._process.exitcode
 
 
 class Workers:
-    """Starts worker processes of one test, and ends them with it."""
+    """Worker processes of one test, which end with it."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
@@ -69,24 +69,24 @@ class Workers:
         self._started: list[WorkerProcess] = []
 
     def start(self, module: str, **environment: str) -> WorkerProcess:
-        """Start one worker."""
+        """Start a worker with additional environment variables."""
         log = self._folder / f"{module}-{len(self._started)}.log"
         worker = WorkerProcess(module, {**self.environment, **environment}, log)
         self._started.append(worker)
         worker.start()
         return worker
 
-    def end(self) -> None:
-        """End all."""
+    def kill(self) -> None:
+        """Kill all workers and print the end of their logs."""
         for worker in self._started:
             worker.kill()
-            # Shown by pytest for a test that failed.
+            # pytest shows this output for a failed test.
             print(worker.log.read_text()[-4000:])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Address of an empty database, once for each kind."""
+    """Return the address of an empty database, once for SQLite and once for PostgreSQL."""
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     url: str = request.getfixturevalue(name)
     return url
@@ -94,7 +94,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unit_of_work(database_url: str) -> Iterator[UnitOfWork]:
-    """A migrated database, and a queue in memory."""
+    """Provide a unit of work on a migrated database and a queue in memory."""
     upgrade(database_url)
     engine = open_engine(DatabaseSettings(url=SecretStr(database_url)))
     yield UnitOfWork(engine, FakeBroker())
@@ -103,7 +103,7 @@ def unit_of_work(database_url: str) -> Iterator[UnitOfWork]:
 
 @pytest.fixture
 def user(unit_of_work: UnitOfWork) -> User:
-    """An account in the database."""
+    """Return an account in the database."""
     user = make_user()
     with unit_of_work() as work:
         work.session.add(user)
@@ -112,7 +112,7 @@ def user(unit_of_work: UnitOfWork) -> User:
 
 @pytest.fixture
 def broker_settings(redis_url: str) -> BrokerSettings:
-    """An impatient queue."""
+    """Return the settings of a queue with short timeouts."""
     return BrokerSettings(
         url=SecretStr(redis_url),
         visibility_timeout_seconds=VISIBILITY_SECONDS,
@@ -123,12 +123,12 @@ def broker_settings(redis_url: str) -> BrokerSettings:
 
 @pytest.fixture
 def broker(broker_settings: BrokerSettings) -> Broker:
-    """This process's connection to the queue."""
+    """Return the connection of this process to the queue."""
     return Broker(broker_settings)
 
 
 def worker_environment(redis_url: str) -> dict[str, str]:
-    """Return the settings of an impatient worker on a Redis."""
+    """Return the environment of a worker with short timeouts."""
     return {
         "RAYON_BROKER_URL": redis_url,
         "RAYON_BROKER_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
@@ -144,14 +144,14 @@ def worker_environment(redis_url: str) -> dict[str, str]:
 
 @pytest.fixture
 def workers(redis_url: str, tmp_path: Path) -> Iterator[Workers]:
-    """Starts workers on the empty Redis."""
-    started = Workers(worker_environment(redis_url), tmp_path)
-    yield started
-    started.end()
+    """Provide workers on the empty Redis."""
+    workers = Workers(worker_environment(redis_url), tmp_path)
+    yield workers
+    workers.kill()
 
 
 def statuses(unit_of_work: UnitOfWork, ids: list[str]) -> dict[str, str]:
-    """Read how jobs stand."""
+    """Return the status of each job."""
     with unit_of_work.reading() as session:
         rows = session.query(Job.id, Job.status).where(Job.id.in_(ids)).all()
     return {row.id: row.status for row in rows}

@@ -1,8 +1,10 @@
-"""A worker whose texts say what happens to it: `python -m tests.integration.probe_worker`.
+"""A worker whose behaviour depends on the title of a product.
 
-It counts every try of a job in the Redis hash `probe:tries` and every finished one in `probe:done`.
-The title `die once` kills the process at the first try, `die` at each; `break` raises,
-`slow` takes its time, `brief` less of it.
+    python -m tests.integration.probe_worker
+
+The title `die once` kills the process at the first attempt, `die` at each attempt; `break` raises;
+`slow` and `brief` take time. The Redis hash `probe:tries` counts the attempts of each job,
+`probe:done` the completions and `probe:parked` the dead letters.
 """
 
 import os
@@ -17,31 +19,31 @@ from shared.contracts import Lane, MessageParked, ScoreText, TextItem, queue_nam
 from shared.logs import configure_logs
 from shared.settings import BrokerSettings, LogSettings, WorkerSettings
 
-#: Long enough to be at work when a neighbour kills the process.
+#: `slow` is long enough to be running when another item kills the process.
 SLOW_SECONDS, BRIEF_SECONDS = 0.5, 0.02
 DONE, TRIES, PARKED = "probe:done", "probe:tries", "probe:parked"
 
 
 class Probe:
-    """Does what the titles say."""
+    """Handler that acts on the titles and counts in Redis."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def score_text(self, request: ScoreText) -> None:
-        """Handle a slice."""
+        """Handle the items of a slice, then record them as done."""
         for item in request.items:
             tries = int(self._client.hincrby(TRIES, item.job_id, 1))
-            self._suffer(item, tries)
+            self._act(item, tries)
         for item in request.items:
             self._client.hincrby(DONE, item.job_id, 1)
 
     def on_message_parked(self, parked: MessageParked) -> None:
-        """Keep which jobs were given up."""
+        """Record the jobs of a dead letter."""
         for item in parked.payload["items"]:
             self._client.hincrby(PARKED, item["job_id"], 1)
 
-    def _suffer(self, item: TextItem, tries: int) -> None:
+    def _act(self, item: TextItem, tries: int) -> None:
         if item.designation == "die" or (item.designation == "die once" and tries == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         if item.designation == "slow":
@@ -49,11 +51,11 @@ class Probe:
         if item.designation == "brief":
             time.sleep(BRIEF_SECONDS)
         if item.designation == "break":
-            raise ArithmeticError("as asked")
+            raise ArithmeticError("the title is `break`")
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Consume until SIGTERM."""
     configure_logs(LogSettings(), service="probe")
     settings = BrokerSettings()
     broker = Broker(settings)

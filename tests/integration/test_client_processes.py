@@ -1,4 +1,4 @@
-"""The command line as processes: several at once, interrupted, measured, at a terminal."""
+"""The command line in processes: concurrent, interrupted, measured and at a terminal."""
 
 import os
 import pty
@@ -21,20 +21,20 @@ from tests.support.servers import until
 from tests.unit.client.service import PASSWORD, USERNAME, FakeService, Running
 
 SECONDS = 60
-#: Runs the command line, and says last how much memory it took.
+#: Program that runs the command line and finally prints its peak memory.
 MEASURED = """
 import atexit, pathlib, re, sys
 from rayon.cli.main import main
-def tell():
+def print_peak_memory():
     print(re.search(r"VmHWM:.*", pathlib.Path("/proc/self/status").read_text())[0], file=sys.stderr)
-atexit.register(tell)
+atexit.register(print_peak_memory)
 main()
 """
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A home of this test's own, and this checkout's client."""
+    """Return an environment with a home for this test and the client of this checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAYON_")}
     return kept | {
         "HOME": str(tmp_path / "home"),
@@ -52,13 +52,13 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture
 def saved(service: FakeService, environment: dict[str, str]) -> SavedSignIns:
-    """Somebody is signed in."""
+    """Sign in and return the saved sign-ins."""
     saved = SavedSignIns(Path(environment["XDG_CONFIG_HOME"]) / "rayon" / "sign-ins.json")
     sign_in(service.url, USERNAME, PASSWORD, saved)
     return saved
 
 
-def started(
+def start(
     environment: dict[str, str], *arguments: str, program: tuple[str, ...] = ("-m", "rayon")
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -68,48 +68,52 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that run in the background of a shell ignore Ctrl-C, and their children would too.
+        # If a shell runs the tests in the background, they ignore Ctrl-C, and so would this child.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
-def test_processes_that_renew_at_once_stay_signed_in(
+def test_concurrent_processes_renew_an_expired_token_once_and_stay_signed_in(
     service: FakeService, saved: SavedSignIns, environment: dict[str, str]
 ) -> None:
     for number in (1, 2):
         service.expire()
-        processes = [started(environment, "whoami") for _ in range(4)]
-        ended = [
+        processes = [start(environment, "whoami") for _ in range(4)]
+        results = [
             (process.communicate(timeout=SECONDS), process.returncode) for process in processes
         ]
-        assert [code for _, code in ended] == [0] * 4, ended
+        assert [code for _, code in results] == [0] * 4, results
         assert len(service.asked("POST", "/v1/token/refresh")) == number
 
 
 @pytest.mark.usefixtures("saved")
-def test_catalog_goes_on_after_an_interrupt_and_is_waited_for_again(
+def test_interrupted_catalog_command_prints_how_to_resume_and_resumes(
     service: FakeService, environment: dict[str, str], tmp_path: Path
 ) -> None:
     products, out = tmp_path / "products.csv", tmp_path / "results.csv"
     products.write_text("designation\nPiscine\n")
     service.polls = 1_000_000
-    waiting = started(environment, "catalog", str(products), "--out", str(out))
-    until(lambda: any(one["polls"] for one in service.catalogs.values()), SECONDS, "it waits")
+    waiting = start(environment, "catalog", str(products), "--out", str(out))
+    until(
+        lambda: any(catalog["polls"] for catalog in service.catalogs.values()),
+        SECONDS,
+        "the command waits",
+    )
     waiting.send_signal(signal.SIGINT)
-    said, complained = waiting.communicate(timeout=SECONDS)
-    assert (waiting.returncode, said, out.exists()) == (130, "", False), complained
-    command = re.search(r"rayon (catalog --resume .*)", complained)
-    assert command, complained
-    assert "Traceback" not in complained
+    output, errors = waiting.communicate(timeout=SECONDS)
+    assert (waiting.returncode, output, out.exists()) == (130, "", False), errors
+    command = re.search(r"rayon (catalog --resume .*)", errors)
+    assert command, errors
+    assert "Traceback" not in errors
     service.polls = 1
-    resumed = started(environment, *shlex.split(command[1]))
+    resumed = start(environment, *shlex.split(command[1]))
     assert (resumed.communicate(timeout=SECONDS), resumed.returncode)[1] == 0
     assert out.read_text() == service.results
     assert len(service.asked("POST", "/v1/catalogs")) == 1
 
 
 @pytest.mark.usefixtures("saved")
-def test_large_upload_takes_no_memory(
+def test_peak_memory_does_not_grow_with_the_upload(
     service: FakeService, environment: dict[str, str], tmp_path: Path
 ) -> None:
     products, images = tmp_path / "products.csv", tmp_path / "images.zip"
@@ -119,18 +123,18 @@ def test_large_upload_takes_no_memory(
         with images.open("wb") as file:
             file.truncate(megabytes << 20)
         arguments = ("catalog", str(products), "--images", str(images), "--no-wait")
-        process = started(environment, *arguments, program=("-c", MEASURED))
-        _, complained = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, complained
-        measured = re.search(r"VmHWM:\s+(\d+) kB", complained)
-        assert measured, complained
+        process = start(environment, *arguments, program=("-c", MEASURED))
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, errors
+        measured = re.search(r"VmHWM:\s+(\d+) kB", errors)
+        assert measured, errors
         return int(measured[1])
 
     assert kilobytes(256) - kilobytes(1) < 16 * 1024
     assert len(service.bodies) == 4
 
 
-def test_password_is_asked_at_a_terminal_without_showing_it(
+def test_password_prompt_at_a_terminal_does_not_show_the_password(
     service: FakeService, environment: dict[str, str]
 ) -> None:
     keyboard, terminal = pty.openpty()
@@ -144,29 +148,29 @@ def test_password_is_asked_at_a_terminal_without_showing_it(
         start_new_session=True,
     )
     os.close(terminal)
-    stuck = threading.Timer(SECONDS, process.kill)
-    stuck.start()
-    shown = _typed(keyboard, {"Username": USERNAME, "Password": PASSWORD})
+    timeout = threading.Timer(SECONDS, process.kill)
+    timeout.start()
+    shown = _answer_prompts(keyboard, {"Username": USERNAME, "Password": PASSWORD})
     assert process.wait(SECONDS) == 0, shown
-    stuck.cancel()
+    timeout.cancel()
     assert "Signed in" in shown
     assert PASSWORD not in shown
 
 
-def _typed(keyboard: int, answers: dict[str, str]) -> str:
-    """Answer what is asked; returns all that the terminal showed."""
+def _answer_prompts(keyboard: int, answers: dict[str, str]) -> str:
+    """Answer the prompts and return the complete output of the terminal."""
     shown = ""
-    left = dict(answers)
+    remaining = dict(answers)
     while True:
         try:
             piece = os.read(keyboard, 1024)
-        except OSError:  # The other side has closed it.
+        except OSError:  # The process has closed its side.
             break
         if not piece:
             break
         shown += piece.decode()
-        # The blank comes last, when the terminal no longer shows what is typed.
-        for question in [one for one in left if shown.endswith(f"{one}: ")]:
-            os.write(keyboard, left.pop(question).encode() + b"\n")
+        # The space after the colon is printed last, when the terminal no longer echoes input.
+        for question in [name for name in remaining if shown.endswith(f"{name}: ")]:
+            os.write(keyboard, remaining.pop(question).encode() + b"\n")
     os.close(keyboard)
     return shown

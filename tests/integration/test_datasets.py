@@ -1,4 +1,4 @@
-"""From an upload to a version that can be trained on, through the real tables and files."""
+"""Datasets from the upload to a ready version, with real tables and files."""
 
 import io
 import threading
@@ -49,11 +49,11 @@ def products(rows: int = 30) -> io.BytesIO:
 
 
 def images(rows: int = 3) -> io.BytesIO:
-    one, content = io.BytesIO(), io.BytesIO()
-    Image.new("RGB", (4, 3), "red").save(one, "PNG")
+    image, content = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(image, "PNG")
     with zipfile.ZipFile(content, "w") as archive:
         for row in range(rows):
-            archive.writestr(f"{row}.png", one.getvalue())
+            archive.writestr(f"{row}.png", image.getvalue())
     content.seek(0)
     return content
 
@@ -67,17 +67,17 @@ def show(unit_of_work: UnitOfWork, version: int = 1) -> Any:
         return session.query(DatasetVersion).filter_by(version=version).one()
 
 
-def lease_over(unit_of_work: UnitOfWork) -> None:
+def expire_leases(unit_of_work: UnitOfWork) -> None:
     with unit_of_work() as work:
-        for one in work.session.query(DatasetVersion).all():
-            one.leased_until = now() - timedelta(seconds=1)
+        for version in work.session.query(DatasetVersion).all():
+            version.leased_until = now() - timedelta(seconds=1)
 
 
 def files_of(tmp_path: Path, folder: str) -> list[Path]:
     return [path for path in (tmp_path / "files" / folder).rglob("*") if path.is_file()]
 
 
-def test_upload_becomes_a_version_that_can_be_trained_on(
+def test_valid_upload_becomes_a_ready_version(
     datasets: Datasets, checks: DatasetChecks, storage: Storage, tmp_path: Path
 ) -> None:
     upload(datasets, products=products(), images=images())
@@ -94,7 +94,7 @@ def test_upload_becomes_a_version_that_can_be_trained_on(
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_rows_and_labels_of_people_make_the_next_version(
+def test_next_version_has_removed_rows_left_out_and_labelled_jobs_added(
     datasets: Datasets, checks: DatasetChecks, storage: Storage, user: User, tmp_path: Path
 ) -> None:
     upload(datasets)
@@ -118,8 +118,8 @@ def test_rows_and_labels_of_people_make_the_next_version(
 
 
 @pytest.fixture
-def asked(unit_of_work: UnitOfWork) -> Iterator[list[tuple[str, bool]]]:
-    """Every statement from now on, and whether its transaction only reads."""
+def statements(unit_of_work: UnitOfWork) -> Iterator[list[tuple[str, bool]]]:
+    """Collect each SQL statement, with True for one in a read-only transaction."""
     found: list[tuple[str, bool]] = []
 
     def note(connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
@@ -131,66 +131,66 @@ def asked(unit_of_work: UnitOfWork) -> Iterator[list[tuple[str, bool]]]:
     event.remove(unit_of_work.engine, "before_cursor_execute", note)
 
 
-def labelled_jobs(unit_of_work: UnitOfWork, user: User, count: int) -> list[str]:
-    made = [make_job(user, designation=f"Bouée {n}", label=10) for n in range(count)]
-    ids = [one.id for one in made]
+def add_labelled_jobs(unit_of_work: UnitOfWork, user: User, count: int) -> list[str]:
+    jobs = [make_job(user, designation=f"Bouée {n}", label=10) for n in range(count)]
+    ids = [job.id for job in jobs]
     with unit_of_work() as work:
-        for number, one in enumerate(made):
-            # The last one is the first that was labelled.
-            one.labelled_at = now() - timedelta(seconds=number)
-        work.session.add_all(made)
+        for number, job in enumerate(jobs):
+            # The order of the labels is the reverse of the order of the ids.
+            job.labelled_at = now() - timedelta(seconds=number)
+        work.session.add_all(jobs)
     return sorted(ids)
 
 
-def test_labelled_jobs_are_read_while_others_write(
-    datasets: Datasets, checks: DatasetChecks, user: User, asked: list[tuple[str, bool]]
+def test_labelled_jobs_are_read_in_a_read_only_transaction(
+    datasets: Datasets, checks: DatasetChecks, user: User, statements: list[tuple[str, bool]]
 ) -> None:
-    labelled_jobs(checks.unit_of_work, user, 1)
+    add_labelled_jobs(checks.unit_of_work, user, 1)
     upload(datasets)
     checks.run_pending()
     datasets.add(OLGA, "shop", Change({}, corrected=True), ORIGIN)
-    asked.clear()
+    statements.clear()
     checks.run_pending()
     assert show(checks.unit_of_work, 2).rows == 31
-    of_jobs = [only_reads for statement, only_reads in asked if "FROM jobs" in statement]
-    assert of_jobs
-    assert all(of_jobs)
+    read_only = [flag for statement, flag in statements if "FROM jobs" in statement]
+    assert read_only
+    assert all(read_only)
 
 
-def test_labelled_jobs_are_read_in_order_a_slice_at_a_time(
+def test_labelled_jobs_are_read_in_slices_ordered_by_id(
     unit_of_work: UnitOfWork,
     user: User,
-    asked: list[tuple[str, bool]],
+    statements: list[tuple[str, bool]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(check_queue, "SLICE", 2)
-    ids = labelled_jobs(unit_of_work, user, 5)
-    asked.clear()
+    ids = add_labelled_jobs(unit_of_work, user, 5)
+    statements.clear()
     assert [job.id for job in LabelledJobs(unit_of_work)] == ids
-    assert sum("designation" in statement for statement, _ in asked) == 3
+    assert sum("designation" in statement for statement, _ in statements) == 3
 
 
 def test_labelled_jobs_are_found_by_the_index_of_labels(
-    unit_of_work: UnitOfWork, user: User, asked: list[tuple[str, bool]]
+    unit_of_work: UnitOfWork, user: User, statements: list[tuple[str, bool]]
 ) -> None:
     if unit_of_work.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL plans by how many rows there are")
-    labelled_jobs(unit_of_work, user, 1)
-    asked.clear()
+        pytest.skip("PostgreSQL plans by the number of rows")
+    add_labelled_jobs(unit_of_work, user, 1)
+    statements.clear()
     [*LabelledJobs(unit_of_work)]
-    questions = [statement for statement, _ in asked if "FROM jobs" in statement]
+    queries = [statement for statement, _ in statements if "FROM jobs" in statement]
     with unit_of_work.engine.connect() as connection:
         plans = [
             connection.exec_driver_sql(
-                f"EXPLAIN QUERY PLAN {question}", ("x",) * question.count("?")
+                f"EXPLAIN QUERY PLAN {query}", ("x",) * query.count("?")
             ).one()[3]
-            for question in questions
+            for query in queries
         ]
     assert "USING INDEX ix_jobs_labelled_at" in plans[0].replace("COVERING ", "")
     assert all(plan.startswith("SEARCH") for plan in plans)
 
 
-def test_data_that_cannot_be_trained_on_fails_with_its_report(
+def test_invalid_data_fail_with_a_report_and_leave_no_files(
     datasets: Datasets, checks: DatasetChecks, tmp_path: Path
 ) -> None:
     upload(datasets, products=io.BytesIO(b"designation,prdtypecode\na,dix\nb,20\n"))
@@ -202,19 +202,21 @@ def test_data_that_cannot_be_trained_on_fails_with_its_report(
     assert files_of(tmp_path, "") == []
 
 
-def test_check_that_was_killed_is_done_again(datasets: Datasets, checks: DatasetChecks) -> None:
+def test_killed_check_is_repeated_after_its_lease(
+    datasets: Datasets, checks: DatasetChecks
+) -> None:
     upload(datasets)
     with checks.unit_of_work() as work:
         version = work.session.query(DatasetVersion).one()
         version.leased_until, version.attempts = now() + timedelta(seconds=60), 1
     checks.run_pending()
     assert show(checks.unit_of_work).status == "checking"
-    lease_over(checks.unit_of_work)
+    expire_leases(checks.unit_of_work)
     checks.run_pending()
     assert (show(checks.unit_of_work).status, show(checks.unit_of_work).attempts) == ("ready", 2)
 
 
-def test_check_that_always_kills_is_given_up(datasets: Datasets, checks: DatasetChecks) -> None:
+def test_check_fails_after_its_last_attempt(datasets: Datasets, checks: DatasetChecks) -> None:
     upload(datasets)
     with checks.unit_of_work() as work:
         work.session.query(DatasetVersion).one().attempts = MAX_ATTEMPTS
@@ -223,7 +225,7 @@ def test_check_that_always_kills_is_given_up(datasets: Datasets, checks: Dataset
     assert (version.status, "memory" in version.message) == ("failed", True)
 
 
-def test_storage_that_is_down_is_tried_again_and_then_said(
+def test_check_is_retried_while_the_storage_is_unavailable(
     datasets: Datasets, checks: DatasetChecks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -237,12 +239,12 @@ def test_storage_that_is_down_is_tried_again_and_then_said(
         "checking",
         "The storage is full",
     )
-    lease_over(checks.unit_of_work)
+    expire_leases(checks.unit_of_work)
     checks.run_pending()
     assert (show(checks.unit_of_work).status, show(checks.unit_of_work).message) == ("ready", None)
 
 
-def test_full_disk_is_said_and_nothing_is_left(
+def test_full_disk_fails_the_check_with_its_reason_and_leaves_no_files(
     datasets: Datasets, checks: DatasetChecks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -257,19 +259,19 @@ def test_full_disk_is_said_and_nothing_is_left(
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_service_that_ends_leaves_the_check_for_the_next_start(
+def test_stopped_service_leaves_the_check_to_the_next_start(
     unit_of_work: UnitOfWork, datasets: Datasets, checks: DatasetChecks
 ) -> None:
     upload(datasets)
     stopping = threading.Event()
     ending = DatasetChecks(unit_of_work, checks.storage, checks.work_folder, stopping)
-    whole = checks.storage.copy_to
+    copy = checks.storage.copy_to
 
-    def stopped(uri: str, path: Path) -> None:
+    def stop_and_copy(uri: str, path: Path) -> None:
         stopping.set()
-        whole(uri, path)
+        copy(uri, path)
 
-    ending.storage.copy_to = stopped  # type: ignore[method-assign]
+    ending.storage.copy_to = stop_and_copy  # type: ignore[method-assign]
     ending.run_pending()
     version = show(unit_of_work)
     assert (version.status, version.attempts, version.leased_until) == ("checking", 0, None)
@@ -277,28 +279,28 @@ def test_service_that_ends_leaves_the_check_for_the_next_start(
     assert show(unit_of_work).status == "ready"
 
 
-def test_two_uploads_at_once_make_one_dataset(datasets: Datasets, tmp_path: Path) -> None:
-    together = threading.Barrier(2)
-    ends: list[object] = []
+def test_concurrent_uploads_create_one_dataset(datasets: Datasets, tmp_path: Path) -> None:
+    start = threading.Barrier(2)
+    outcomes: list[object] = []
 
     def send() -> None:
-        together.wait()
+        start.wait()
         try:
-            ends.append(upload(datasets).version)
+            outcomes.append(upload(datasets).version)
         except Conflict as error:
-            ends.append(error)
+            outcomes.append(error)
 
     threads = [threading.Thread(target=send) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert min(map(str, ends)) == "1"
-    assert sum(isinstance(end, Conflict) for end in ends) == 1
+    assert min(map(str, outcomes)) == "1"
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 1
     assert len(files_of(tmp_path, "uploads")) == 1
 
 
-def test_uploads_that_nobody_knows_are_removed_in_time(
+def test_orphaned_uploads_are_removed_after_a_delay(
     datasets: Datasets, checks: DatasetChecks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = upload(datasets)

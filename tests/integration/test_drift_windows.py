@@ -1,4 +1,4 @@
-"""Windows are kept once, on SQLite and on PostgreSQL, also by two monitors at once."""
+"""Two concurrent monitors store each drift window once, on SQLite and PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,8 +19,8 @@ from trainer.monitoring.settings import DriftSettings
 ROWS = 120
 
 
-class Together(FolderRegistry):
-    """Two who ask for the champion get it in one moment."""
+class SynchronizedRegistry(FolderRegistry):
+    """A registry that answers two queries of the champion at the same moment."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -31,13 +31,13 @@ class Together(FolderRegistry):
         return super().champion()
 
 
-def test_two_monitors_keep_a_window_that_moved_once(
+def test_two_monitors_store_a_drifted_window_once_and_raise_no_alert(
     unit_of_work: UnitOfWork, user: User, tmp_path: Path
 ) -> None:
-    # Given answers of one window, to products whose texts moved
+    # Given the jobs of one window, whose texts have drifted
     folder = write_tiny_release(tmp_path / "release")
     make_products(900).sample().save(folder)
-    registry = Together(tmp_path / "registry")
+    registry = SynchronizedRegistry(tmp_path / "registry")
     registry.mark_champion(registry.register(folder, description="with a reference"))
     begin = now() - timedelta(days=2)
     with unit_of_work() as work:
@@ -54,11 +54,11 @@ def test_two_monitors_keep_a_window_that_moved_once(
     settings = DriftSettings(window_rows=ROWS, least_rows=100)
     storage = Storage(StorageSettings(url=str(tmp_path / "storage")))
     monitors = [DriftWatch(unit_of_work, registry, storage, settings) for _ in range(2)]
-    # When two monitors measure it at once
+    # When two monitors measure the window at the same time
     with ThreadPoolExecutor(2) as pool:
-        kept = sorted(pool.map(lambda monitor: monitor.look(), monitors))
-    # Then it is one window, and nothing moved twice
-    assert kept == [0, 1]
+        counts = sorted(pool.map(lambda monitor: monitor.look(), monitors))
+    # Then one monitor stores it, and one drifted window alone raises no alert
+    assert counts == [0, 1]
     with unit_of_work.reading() as session:
         (window,) = session.query(DriftWindow).all()
         assert "quality" in window.moved

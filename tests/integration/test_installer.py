@@ -1,7 +1,7 @@
-"""Installers and the client trust the system's certificate store, or the bundle that a user names.
+"""Installers and the client trust the certificate store of the system, or a bundle of the user.
 
-The package index is real, with HTTPS and tiny wheels. A private authority signs it, and only a
-system store or a bundle of the test holds that authority.
+The package index is a real HTTPS server with tiny wheels. A private authority signs its
+certificate; only a system store or a bundle of the test contains that authority.
 """
 
 import os
@@ -35,12 +35,12 @@ STAMPS = (
     ".venv-bench/stamp",
 )
 ENVIRONMENTS = (".venv", ".venv-security", ".venv-delivery", ".venv-bench", ".venv-bentoml")
-#: Stands for a Python whose `venv` takes no seconds: it copies an environment that is made once.
+#: Replaces a Python whose `venv` takes seconds: it copies one environment, which is made once.
 QUICK_PYTHON = """#!/bin/sh
 if [ "$1 $2" = "-m venv" ]; then exec cp -r "{made}" "$3"; fi
 exec "{python}" "$@"
 """
-#: Builds the client without setuptools: the wheel is there already.
+#: Build backend of the client without setuptools, which returns an existing wheel.
 BACKEND = """
 import shutil
 def build_editable(folder, config=None, metadata=None):
@@ -80,31 +80,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def authority(folder: Path) -> Authority:
-    """Signs the index."""
+    """Return the authority that signs the index."""
     return Authority("private", folder / "private")
 
 
 @pytest.fixture(scope="module")
-def stranger(folder: Path) -> Authority:
-    """Signs nothing that a test asks for."""
-    return Authority("stranger", folder / "stranger")
+def other_authority(folder: Path) -> Authority:
+    """Return an authority that does not sign the index."""
+    return Authority("other", folder / "other")
 
 
 @pytest.fixture(scope="module")
-def trusting(folder: Path, authority: Authority, stranger: Authority) -> Path:
-    """A system store with the authority that signs the index."""
-    return system_store(folder / "trusting", authority, stranger)
+def trusting(folder: Path, authority: Authority, other_authority: Authority) -> Path:
+    """Return a system store with the authority that signs the index."""
+    return system_store(folder / "trusting", authority, other_authority)
 
 
 @pytest.fixture(scope="module")
-def doubting(folder: Path, stranger: Authority) -> Path:
-    """A system store without it."""
-    return system_store(folder / "doubting", stranger)
+def distrusting(folder: Path, other_authority: Authority) -> Path:
+    """Return a system store without the authority that signs the index."""
+    return system_store(folder / "distrusting", other_authority)
 
 
 @pytest.fixture(scope="module")
 def wheels() -> dict[str, bytes]:
-    """A package, and an installer that runs the real one."""
+    """Return the wheels of a package and of an installer that runs the real `uv`."""
     return {TINY: wheel(TINY), "uv": wheel("uv", {"uv": f'#!/bin/sh\nexec "{BIN / "uv"}" "$@"\n'})}
 
 
@@ -116,7 +116,7 @@ def index(wheels: dict[str, bytes], authority: Authority) -> Iterator[PackageInd
 
 @pytest.fixture(scope="module")
 def python(folder: Path) -> str:
-    """A Python that makes an environment at once."""
+    """Return a make variable with a Python that creates an environment quickly."""
     made = folder / "made"
     subprocess.run([sys.executable, "-m", "venv", made], check=True)
     python = folder / "python"
@@ -127,7 +127,7 @@ def python(folder: Path) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, index: PackageIndex) -> Path:
-    """This project with requirements that are installed in a moment."""
+    """Return a copy of this project with tiny requirements."""
     project = tmp_path / "project"
     (project / "requirements").mkdir(parents=True)
     shutil.copy(PROJECT / "Makefile", project)
@@ -144,7 +144,7 @@ def project(tmp_path: Path, index: PackageIndex) -> Path:
 
 @pytest.fixture
 def run(project: Path, tmp_path: Path, index: PackageIndex) -> Run:
-    """Run a command in the project of somebody whose configuration names the index alone."""
+    """Return a function that runs a command in the project, with the index as the only one."""
 
     def run(store: Path, *command: str, **more: str) -> Outcome:
         return run_with_store(store, list(command), settings(index, tmp_path) | more, project)
@@ -160,7 +160,7 @@ def settings(index: PackageIndex, home: Path) -> dict[str, str]:
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": index.url,
         "PIP_NO_CACHE_DIR": "1",
-        # The quiet pip names the reason only before it tries again.
+        # With `--quiet`, pip prints the reason of a failure only before a retry.
         "PIP_RETRIES": "1",
         "UV_NO_CONFIG": "1",
         "UV_DEFAULT_INDEX": index.url,
@@ -169,73 +169,77 @@ def settings(index: PackageIndex, home: Path) -> dict[str, str]:
     }
 
 
-def installed(environment: Path) -> bool:
+def is_installed(environment: Path) -> bool:
     return any(environment.glob("lib/python3*/site-packages/rayon_tiny.py"))
 
 
 def test_make_trusts_an_authority_of_the_system(run: Run, project: Path, trusting: Path) -> None:
     outcome = run(trusting, "make", *STAMPS)
     assert outcome.returncode == 0, outcome.stdout
-    assert [name for name in ENVIRONMENTS if not installed(project / name)] == []
+    assert [name for name in ENVIRONMENTS if not is_installed(project / name)] == []
 
 
 def test_make_does_not_trust_an_authority_outside_the_store(
-    run: Run, python: str, project: Path, doubting: Path
+    run: Run, python: str, project: Path, distrusting: Path
 ) -> None:
-    outcome = run(doubting, "make", python, ".venv/run.stamp")
+    outcome = run(distrusting, "make", python, ".venv/run.stamp")
     assert outcome.returncode != 0
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.stdout
     assert not (project / ".venv" / "bin" / "uv").exists()
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
-def test_make_trusts_a_bundle_that_the_user_names(
-    run: Run, python: str, project: Path, doubting: Path, authority: Authority, name: str
+def test_make_trusts_the_bundle_of_the_user(
+    run: Run, python: str, project: Path, distrusting: Path, authority: Authority, name: str
 ) -> None:
-    outcome = run(doubting, "make", python, ".venv/run.stamp", **{name: str(authority.bundle)})
+    outcome = run(distrusting, "make", python, ".venv/run.stamp", **{name: str(authority.bundle)})
     assert outcome.returncode == 0, outcome.stdout
-    assert installed(project / ".venv")
+    assert is_installed(project / ".venv")
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
-def test_bundle_that_the_user_names_replaces_the_store(
-    run: Run, python: str, project: Path, trusting: Path, stranger: Authority, name: str
+def test_bundle_of_the_user_replaces_the_store(
+    run: Run, python: str, project: Path, trusting: Path, other_authority: Authority, name: str
 ) -> None:
-    outcome = run(trusting, "make", python, ".venv/run.stamp", **{name: str(stranger.bundle)})
+    outcome = run(
+        trusting, "make", python, ".venv/run.stamp", **{name: str(other_authority.bundle)}
+    )
     assert outcome.returncode != 0
-    # Since version 24.2 pip trusts the system's store beside the bundle, and uv does not.
+    # Since version 24.2, pip trusts the system store in addition to the bundle; uv does not.
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.stdout or "UnknownIssuer" in outcome.stdout
-    assert not installed(project / ".venv")
+    assert not is_installed(project / ".venv")
 
 
-def test_certificate_in_the_configuration_of_pip_comes_before_the_store(
-    run: Run, python: str, project: Path, doubting: Path, authority: Authority, tmp_path: Path
+def test_bundle_in_the_pip_configuration_takes_precedence_over_the_store(
+    run: Run, python: str, project: Path, distrusting: Path, authority: Authority, tmp_path: Path
 ) -> None:
     configuration = tmp_path / "pip.conf"
     configuration.write_text(f"[global]\ncert = {authority.bundle}\n")
-    outcome = run(doubting, "make", python, ".venv/bin/uv", PIP_CONFIG_FILE=str(configuration))
+    outcome = run(distrusting, "make", python, ".venv/bin/uv", PIP_CONFIG_FILE=str(configuration))
     assert outcome.returncode == 0, outcome.stdout
     assert (project / ".venv" / "bin" / "uv").exists()
 
 
-def test_make_needs_no_store(
+def test_make_works_over_http_without_a_store(
     run: Run, python: str, project: Path, wheels: dict[str, bytes], tmp_path: Path
 ) -> None:
-    nothing = tmp_path / "nothing"
-    nothing.mkdir()
+    empty_store = tmp_path / "empty"
+    empty_store.mkdir()
     with PackageIndex(wheels, None) as plain:
         urls = {"PIP_INDEX_URL": plain.url, "UV_DEFAULT_INDEX": plain.url}
-        outcome = run(nothing, "make", python, ".venv/run.stamp", **urls)
+        outcome = run(empty_store, "make", python, ".venv/run.stamp", **urls)
     assert outcome.returncode == 0, outcome.stdout
-    assert installed(project / ".venv")
+    assert is_installed(project / ".venv")
 
 
-def test_image_trusts_an_authority_of_its_base(run: Run, project: Path, trusting: Path) -> None:
+def test_install_script_of_images_trusts_an_authority_of_the_system(
+    run: Run, project: Path, trusting: Path
+) -> None:
     script = str(PROJECT / "infra" / "images" / "install.sh")
     lock = str(project / "requirements" / "run.txt")
     outcome = run(trusting, "sh", script, lock, str(project / "image"))
     assert outcome.returncode == 0, outcome.stdout
-    assert installed(project / "image")
+    assert is_installed(project / "image")
 
 
 def test_acceptance_test_trusts_an_authority_of_the_system(
@@ -243,18 +247,18 @@ def test_acceptance_test_trusts_an_authority_of_the_system(
 ) -> None:
     outcome = run(trusting, sys.executable, "-c", ACCEPTANCE, PYTHONPATH=str(PROJECT))
     assert outcome.returncode == 0, outcome.stdout
-    assert installed(Path(project, outcome.stdout.split()[-1]).parents[1])
+    assert is_installed(Path(project, outcome.stdout.split()[-1]).parents[1])
 
 
 def test_client_trusts_an_authority_of_the_system(
-    run: Run, trusting: Path, doubting: Path, authority: Authority, stranger: Authority
+    run: Run, trusting: Path, distrusting: Path, authority: Authority, other_authority: Authority
 ) -> None:
     path = {"PYTHONPATH": str(PROJECT / "shared" / "client")}
     with Running(authority.server) as service:
-        ask = (sys.executable, "-c", WHOAMI, service.url, KEY)
-        trusted = run(trusting, *ask, **path)
-        refused = run(doubting, *ask, **path)
-        named = run(trusting, *ask, **path, SSL_CERT_FILE=str(stranger.bundle))
+        whoami = (sys.executable, "-c", WHOAMI, service.url, KEY)
+        trusted = run(trusting, *whoami, **path)
+        rejected = run(distrusting, *whoami, **path)
+        replaced = run(trusting, *whoami, **path, SSL_CERT_FILE=str(other_authority.bundle))
     assert trusted.returncode == 0, trusted.stdout
-    assert "CERTIFICATE_VERIFY_FAILED" in refused.stdout
-    assert "CERTIFICATE_VERIFY_FAILED" in named.stdout
+    assert "CERTIFICATE_VERIFY_FAILED" in rejected.stdout
+    assert "CERTIFICATE_VERIFY_FAILED" in replaced.stdout

@@ -1,4 +1,4 @@
-"""Two modalities of the same jobs arrive at once, and each job is completed exactly once."""
+"""Concurrent scores of two modalities complete each job exactly once."""
 
 import random
 import threading
@@ -35,7 +35,10 @@ def ids(unit_of_work: UnitOfWork, user: User) -> list[str]:
 
 
 def slices(modality: Modality, ids: list[str]) -> list[ModalityScored]:
-    """Scores of all jobs; each modality has them in another order, so slices overlap."""
+    """Return the scores of all jobs in slices.
+
+    Each modality has another order, so that the slices of two modalities overlap.
+    """
     shuffled = random.Random(modality.value).sample(ids, len(ids))
     return [
         ModalityScored(
@@ -57,20 +60,20 @@ def finished() -> float:
 
 
 @pytest.mark.parametrize("deliveries", [1, 2])
-def test_jobs_are_completed_once_however_their_scores_arrive(
+def test_concurrent_and_repeated_scores_complete_each_job_once(
     join: Join, unit_of_work: UnitOfWork, ids: list[str], deliveries: int
 ) -> None:
     before = finished()
-    bringers = [slices(modality, ids) for modality in Modality] * deliveries
-    start = threading.Barrier(len(bringers))
+    deliverers = [slices(modality, ids) for modality in Modality] * deliveries
+    start = threading.Barrier(len(deliverers))
 
-    def bring(messages: list[ModalityScored]) -> None:
+    def deliver(messages: list[ModalityScored]) -> None:
         start.wait()
         for message in messages:
             join.on_modality_scored(message)
 
-    with ThreadPoolExecutor(len(bringers)) as threads:
-        for result in [threads.submit(bring, messages) for messages in bringers]:
+    with ThreadPoolExecutor(len(deliverers)) as threads:
+        for result in [threads.submit(deliver, messages) for messages in deliverers]:
             result.result(120)
     with unit_of_work.reading() as session:
         states = session.execute(

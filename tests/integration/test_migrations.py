@@ -1,4 +1,4 @@
-"""The revisions build exactly what the models say, on both databases."""
+"""The revisions create exactly the tables of the models, on both databases."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -35,7 +35,7 @@ def test_migrated_database_equals_the_models(database_url: str, engine: Engine) 
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_every_revision_can_be_taken_back(database_url: str, engine: Engine) -> None:
+def test_every_revision_can_be_downgraded(database_url: str, engine: Engine) -> None:
     upgrade(database_url)
     assert tables(engine) == set(Base.metadata.tables)
     downgrade(database_url)
@@ -44,8 +44,8 @@ def test_every_revision_can_be_taken_back(database_url: str, engine: Engine) -> 
     assert tables(engine) == set(Base.metadata.tables)
 
 
-def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) -> None:
-    # Given a job with its score, as the first revision has them
+def test_rows_survive_all_upgrades_and_downgrades(database_url: str, engine: Engine) -> None:
+    # Given a job with its score in the tables of the first revision
     upgrade(database_url, "0001")
     old = MetaData()
     old.reflect(engine, only=("users", "jobs", "scores"))
@@ -67,7 +67,7 @@ def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) 
         user |= {"is_active": True, "created_at": now()}
         for name, row in (("users", user), ("jobs", job), ("scores", score)):
             connection.execute(old.tables[name].insert(), row)
-    # I expect both to be there after all revisions, and after taking them back
+    # Then both still exist after all upgrades and after all downgrades
     for move in (upgrade, partial(downgrade, revision="0001")):
         move(database_url)
         with engine.connect() as connection:
@@ -76,14 +76,14 @@ def test_rows_survive_each_revision_and_back(database_url: str, engine: Engine) 
                 assert connection.scalar(query) == 1, name
 
 
-def test_migrating_twice_changes_nothing(database_url: str, engine: Engine) -> None:
+def test_second_upgrade_changes_nothing(database_url: str, engine: Engine) -> None:
     upgrade(database_url)
     before = tables(engine)
     upgrade(database_url)
     assert tables(engine) == before
 
 
-def test_an_older_version_leaves_the_tables_of_a_newer_one(
+def test_older_version_does_not_change_the_tables_of_a_newer_one(
     database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(database_url)

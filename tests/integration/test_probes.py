@@ -1,4 +1,4 @@
-"""Health probes that containers run."""
+"""Health probes of the containers."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from shared.settings import BrokerSettings
 from tests.support.servers import free_port
 
 
-def ask(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_probe(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         env={**os.environ, **environment},
@@ -22,27 +22,29 @@ def ask(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_worker_is_well_while_it_announces_itself(broker: Broker, redis_url: str) -> None:
-    before = ask("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url)
+def test_worker_probe_succeeds_while_the_worker_announces_itself(
+    broker: Broker, redis_url: str
+) -> None:
+    before = run_probe("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url)
     assert before.returncode == 1
     assert "No text worker" in before.stderr
     broker.presence(process_name("text"), ["text.interactive"]).beat()
-    assert ask("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url).returncode == 0
-    assert ask("shared.broker.probe", "image", RAYON_BROKER_URL=redis_url).returncode == 1
-    # Of another machine.
+    assert run_probe("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url).returncode == 0
+    assert run_probe("shared.broker.probe", "image", RAYON_BROKER_URL=redis_url).returncode == 1
+    # A worker on another machine does not count.
     broker.presence("fusion@elsewhere:1", ["fusion.interactive"]).beat()
-    assert ask("shared.broker.probe", "fusion", RAYON_BROKER_URL=redis_url).returncode == 1
+    assert run_probe("shared.broker.probe", "fusion", RAYON_BROKER_URL=redis_url).returncode == 1
 
 
-def test_worker_is_not_well_without_a_queue() -> None:
+def test_worker_probe_fails_without_a_queue() -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    asked = ask("shared.broker.probe", "text", RAYON_BROKER_URL=url)
-    assert asked.returncode == 1
-    assert "does not answer" in asked.stderr
-    assert ask("shared.broker.probe").returncode == 2
+    ended = run_probe("shared.broker.probe", "text", RAYON_BROKER_URL=url)
+    assert ended.returncode == 1
+    assert "does not answer" in ended.stderr
+    assert run_probe("shared.broker.probe").returncode == 2
 
 
-def test_container_is_well_while_its_worker_consumes(
+def test_container_probe_succeeds_while_the_worker_consumes(
     broker_settings: BrokerSettings, tmp_path: Path
 ) -> None:
     file = tmp_path / "consumes"
@@ -61,7 +63,7 @@ def test_container_is_well_while_its_worker_consumes(
     assert not consumes()
 
 
-def test_gateway_that_is_not_there_is_not_well() -> None:
-    asked = ask("gateway.probe", RAYON_GATEWAY_PORT=str(free_port()))
-    assert asked.returncode == 1
-    assert "/readyz" in asked.stderr
+def test_gateway_probe_fails_without_a_gateway() -> None:
+    ended = run_probe("gateway.probe", RAYON_GATEWAY_PORT=str(free_port()))
+    assert ended.returncode == 1
+    assert "/readyz" in ended.stderr

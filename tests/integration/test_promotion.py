@@ -1,4 +1,4 @@
-"""The ledger is one chain, also when several promote at once."""
+"""The ledger is one chain, even after concurrent promotions."""
 
 import itertools
 import threading
@@ -21,15 +21,15 @@ def chain(unit_of_work: UnitOfWork) -> list[tuple[str | None, str]]:
     return [(line.previous_version, line.version) for line in lines]
 
 
-def at_once(*acts: threading.Thread) -> None:
-    for act in acts:
-        act.start()
-    for act in acts:
-        act.join(SECONDS)
+def run_together(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
 
 
-def test_promotions_at_once_follow_one_another(unit_of_work: UnitOfWork) -> None:
-    # Given a champion with its line, and six releases that somebody wants at the same moment
+def test_concurrent_promotions_form_one_chain(unit_of_work: UnitOfWork) -> None:
+    # Given a champion with its line in the ledger, and six concurrent promotions of other releases
     registry = FakeReleases()
     registry.manifests |= {str(n): make_manifest(f"release-{n}") for n in range(3, 9)}
     promote(unit_of_work, registry, "2", by="ada", reason="first")
@@ -39,8 +39,8 @@ def test_promotions_at_once_follow_one_another(unit_of_work: UnitOfWork) -> None
         start.wait()
         promote(unit_of_work, registry, version, by=version, reason="at once")
 
-    at_once(*(threading.Thread(target=act, args=(str(n),)) for n in range(3, 9)))
-    # I expect each line to begin where the one before ended, and the last one to serve
+    run_together(*(threading.Thread(target=act, args=(str(n),)) for n in range(3, 9)))
+    # Then each line begins with the release of the line before, and the last one is champion
     found = chain(unit_of_work)
     assert len(found) == 7
     assert found[0] == ("1", "2")
@@ -53,25 +53,25 @@ def test_promotions_at_once_follow_one_another(unit_of_work: UnitOfWork) -> None
     assert len(order) == 8
 
 
-def test_same_promotion_twice_at_once_writes_one_line(unit_of_work: UnitOfWork) -> None:
+def test_concurrent_promotions_of_one_release_write_one_line(unit_of_work: UnitOfWork) -> None:
     registry = FakeReleases()
     promote(unit_of_work, registry, "1", by="ada", reason="first")
     start = threading.Barrier(4)
-    refused: list[Conflict] = []
+    conflicts: list[Conflict] = []
 
     def act() -> None:
         start.wait()
         try:
             promote(unit_of_work, registry, "2", by="ada", reason="at once")
         except Conflict as conflict:
-            refused.append(conflict)
+            conflicts.append(conflict)
 
-    at_once(*(threading.Thread(target=act) for _ in range(4)))
+    run_together(*(threading.Thread(target=act) for _ in range(4)))
     assert chain(unit_of_work) == [(None, "1"), ("1", "2")]
-    assert len(refused) == 3
+    assert len(conflicts) == 3
 
 
-def test_rollbacks_lead_back_and_forth(unit_of_work: UnitOfWork) -> None:
+def test_repeated_rollbacks_alternate_between_two_releases(unit_of_work: UnitOfWork) -> None:
     registry = FakeReleases()
     for version in ("1", "2"):
         promote(unit_of_work, registry, version, by="ada", reason="first")

@@ -1,4 +1,4 @@
-"""Messages leave after the commit, and a queue that is down costs no row."""
+"""Messages are sent after the commit, and a queue that is down loses no row."""
 
 import pytest
 from sqlalchemy import func, select
@@ -29,9 +29,7 @@ def count_users(unit_of_work: UnitOfWork) -> int:
         return session.scalar(select(func.count()).select_from(User)) or 0
 
 
-def test_message_is_in_the_queue_only_after_the_commit(
-    work_with_redis: UnitOfWork, broker: Broker
-) -> None:
+def test_message_is_sent_only_after_the_commit(work_with_redis: UnitOfWork, broker: Broker) -> None:
     with work_with_redis() as work:
         work.session.add(make_user())
         work.publish(make_message())
@@ -43,7 +41,7 @@ def test_message_is_in_the_queue_only_after_the_commit(
 
 
 def test_rollback_sends_nothing(work_with_redis: UnitOfWork, broker: Broker) -> None:
-    def break_off() -> None:
+    def fail() -> None:
         with work_with_redis() as work:
             work.session.add(make_user())
             work.session.flush()
@@ -51,12 +49,12 @@ def test_rollback_sends_nothing(work_with_redis: UnitOfWork, broker: Broker) -> 
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        break_off()
+        fail()
     assert broker.depth(QUEUE).waiting == 0
     assert count_users(work_with_redis) == 0
 
 
-def test_queue_that_is_down_is_unavailable_and_the_row_stays(
+def test_row_is_committed_while_the_queue_is_unavailable(
     work_with_redis: UnitOfWork, broker: Broker, redis_server: RedisServer
 ) -> None:
     redis_server.kill()
@@ -71,7 +69,7 @@ def test_queue_that_is_down_is_unavailable_and_the_row_stays(
     assert count_users(work_with_redis) == 1
 
 
-def test_publisher_works_again_when_redis_is_back(
+def test_broker_publishes_again_after_a_restart_of_redis(
     broker: Broker, redis_server: RedisServer
 ) -> None:
     broker.publish(make_message())

@@ -1,4 +1,4 @@
-"""Queue figures beside the truth, with a real Redis and real Celery workers."""
+"""Queue figures equal the true numbers of messages, with real Redis and Celery workers."""
 
 import time
 from contextlib import suppress
@@ -30,35 +30,35 @@ def client(redis_url: str) -> redis.Redis:
 def test_every_job_is_counted_once_at_every_moment(
     workers: Workers, broker: Broker, client: redis.Redis
 ) -> None:
-    # Given a thousand jobs that wait
+    # Given a thousand waiting jobs
     ids = park(broker, JOBS)
     parked = sample(broker, client, ids, lambda: True)
     assert broker.depth(QUEUE).waiting == JOBS
 
-    # When two workers take them, and one of them is killed halfway and comes again
+    # When two workers process them, and one of them is killed and restarted at a third
     probe, _ = workers.start(WORKER), workers.start(WORKER)
     early = sample(broker, client, ids, lambda: client.hlen(DONE) > JOBS // 3)
     probe.kill()
     probe.start()
     late = sample(broker, client, ids, lambda: client.hlen(DONE) == JOBS)
 
-    # I expect no moment at which a job was missing from the figures, or counted twice
+    # Then no sample misses a job or counts it twice
     for samples in (parked, early, late):
         assert (samples.error, samples.hidden, samples.twice) == (0, 0, 0)
     assert early.count + late.count > 30
     assert early.running > 2
-    until(lambda: truth(client).left == 0, 4 * VISIBILITY_SECONDS, "all is acknowledged")
+    until(lambda: truth(client).left == 0, 4 * VISIBILITY_SECONDS, "every message is acknowledged")
     depth = broker.depth(QUEUE)
     assert (depth.waiting, depth.running) == (0, 0)
 
 
-def test_job_that_a_killed_worker_had_taken_is_still_counted(
+def test_jobs_held_by_a_killed_worker_are_still_counted(
     workers: Workers, broker: Broker, client: redis.Redis
 ) -> None:
     probe = workers.start(WORKER)
-    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
     ids = park(broker, 20, "slow")
-    until(lambda: broker.depth(QUEUE).running == 4, START_SECONDS, "each thread has one")
+    until(lambda: broker.depth(QUEUE).running == 4, START_SECONDS, "each thread has a job")
     probe.kill()
     left = truth(client)
     depth = broker.depth(QUEUE)
@@ -66,26 +66,30 @@ def test_job_that_a_killed_worker_had_taken_is_still_counted(
     assert left.waiting | left.held | left.done == ids
 
 
-def test_rate_counts_what_all_workers_have_handled(
+def test_rate_covers_the_messages_of_all_workers(
     workers: Workers, broker: Broker, client: redis.Redis
 ) -> None:
     workers.start(WORKER)
     workers.start(WORKER)
     park(broker, 120, "fine")
-    until(lambda: truth(client).left == 0 == broker.depth(QUEUE).waiting, 60, "all is handled")
-    # Counted in pieces of five seconds; the last one counts when it is over.
+    until(
+        lambda: truth(client).left == 0 == broker.depth(QUEUE).waiting,
+        60,
+        "every message is handled",
+    )
+    # The rate consists of intervals of five seconds, and a running interval does not count yet.
     until(lambda: broker.depth(QUEUE).handled_per_second == 120 / 60, 10, "the rate is right")
 
 
-def test_idle_worker_is_proven_by_asking(workers: Workers, broker: Broker) -> None:
+def test_idle_worker_is_ready_because_it_polls(workers: Workers, broker: Broker) -> None:
     workers.start(WORKER)
-    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
 
     def is_ready() -> bool:
         (worker,) = broker.workers()
         return worker.state is WorkerState.READY
 
-    until(is_ready, START_SECONDS, "it asks")
+    until(is_ready, START_SECONDS, "the worker has polled")
     time.sleep(3)
     (worker,) = broker.workers()
     assert worker.seconds_since_consumed is None
@@ -93,11 +97,11 @@ def test_idle_worker_is_proven_by_asking(workers: Workers, broker: Broker) -> No
     assert worker.seconds_since_asked < 3
 
 
-def test_waiting_worker_takes_what_comes_at_once(
+def test_idle_worker_takes_a_new_message_at_once(
     workers: Workers, broker: Broker, client: redis.Redis
 ) -> None:
     workers.start(WORKER)
-    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
     seconds = []
     for _ in range(5):
         time.sleep(0.3)
@@ -108,14 +112,14 @@ def test_waiting_worker_takes_what_comes_at_once(
             assert time.perf_counter() - started < 10
             time.sleep(0.001)
         seconds.append(time.perf_counter() - started)
-    # A worker that only looked once a second would be later each time.
+    # A worker that polled only once a second would be later in most cases.
     assert sorted(seconds)[2] < 0.3
 
 
-def test_message_that_was_given_back_meanwhile_can_be_acknowledged(
+def test_requeued_message_is_kept_when_its_old_delivery_is_acknowledged(
     broker_settings: BrokerSettings, client: redis.Redis
 ) -> None:
-    # Given a message that a channel took, and gave back when its connection broke
+    # Given a message that a channel took, and requeued when its connection broke
     with Connection(broker_settings.url.get_secret_value(), transport=Transport) as connection:
         channel = connection.channel()
         channel.basic_publish(
@@ -128,6 +132,6 @@ def test_message_that_was_given_back_meanwhile_can_be_acknowledged(
             with suppress(Empty):
                 connection.drain_events(timeout=1)
         channel.qos.restore_unacked()
-        # When its handler ends, I expect no complaint, and the message to be there once
+        # When its handler acknowledges it, then no error is raised and the message is queued once
         taken[0].ack()
         assert (client.llen("text.interactive"), client.hlen("unacked")) == (1, 0)

@@ -1,4 +1,4 @@
-"""Rates of several gateways behind one Redis."""
+"""Rate limits of several gateways with one Redis."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,40 +14,40 @@ from shared.settings import BrokerSettings
 from tests.support.servers import RedisServer
 
 
-def of_gateway(url: str) -> Rates:
-    """Rate limits of another gateway process."""
+def gateway_rates(url: str) -> Rates:
+    """Return the rate limits of one more gateway process."""
     return Rates(shared_storage(BrokerSettings(url=SecretStr(url))))
 
 
-def test_limits_of_two_gateways_hold_together_under_load(redis_url: str) -> None:
-    gateways = [of_gateway(redis_url), of_gateway(redis_url)]
+def test_two_gateways_share_one_limit_under_load(redis_url: str) -> None:
+    gateways = [gateway_rates(redis_url), gateway_rates(redis_url)]
     rate = Rate("requests", 50, 60)
     start = threading.Barrier(8)
 
-    def ask(number: int) -> int:
+    def send_requests(number: int) -> int:
         start.wait(10)
-        taken = 0
+        admitted = 0
         for _ in range(20):
             with suppress(Limited):
                 gateways[number % 2].count(rate, "ada")
-                taken += 1
-        return taken
+                admitted += 1
+        return admitted
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(ask, range(8))) == 50
+        assert sum(pool.map(send_requests, range(8))) == 50
 
 
-def test_redis_that_goes_and_comes_back(
+def test_gateway_counts_alone_while_redis_is_down(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rates_module, "PAUSE_SECONDS", 0.0)
-    rates, rate = of_gateway(redis_server.url), Rate("requests", 3, 60)
+    rates, rate = gateway_rates(redis_server.url), Rate("requests", 3, 60)
     assert rates.count(rate, "ada").remaining == 2
     redis_server.kill()
-    # Counted alone, and still limited.
+    # Without Redis the gateway counts alone, and the limit still applies.
     assert [rates.count(rate, "ada").remaining for _ in range(3)] == [2, 1, 0]
     with pytest.raises(Limited):
         rates.count(rate, "ada")
     redis_server.start()
     rates.count(rate, "bob")
-    assert of_gateway(redis_server.url).quota(rate, "bob").remaining == 2
+    assert gateway_rates(redis_server.url).quota(rate, "bob").remaining == 2

@@ -1,4 +1,4 @@
-"""The registry's tables are those of its MLflow before it serves."""
+"""The registry upgrades its tables to the installed MLflow before its server starts."""
 
 import os
 import subprocess
@@ -21,12 +21,12 @@ from sqlalchemy import Engine, create_engine
 
 PROJECT = Path(__file__).parents[2]
 UPGRADE = PROJECT / "infra" / "mlflow" / "upgrade.py"
-# MLflow's own models use what SQLAlchemy will take away.
+# The models of MLflow use a feature that SQLAlchemy has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 
 class Registry:
-    """A database of MLflow's."""
+    """A database of MLflow and its upgrade command."""
 
     def __init__(self, url: str, engine: Engine, folder: Path) -> None:
         self.url, self.engine = url, engine
@@ -34,13 +34,13 @@ class Registry:
         self._file.write_text(url + "\n")
 
     def upgrade(self) -> subprocess.Popen[bytes]:
-        """Begin what the image does before its server."""
+        """Start the upgrade that the image runs before its server."""
         tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {"PATH": tools, "MLFLOW_DATABASE_URL_FILE": str(self._file)}
         return subprocess.Popen([sys.executable, UPGRADE], env=os.environ | environment)
 
-    def make(self, revision: str) -> None:
-        """Make the tables as an older MLflow had them."""
+    def create_tables(self, revision: str) -> None:
+        """Create the tables of an MLflow with this revision."""
         Base.metadata.create_all(self.engine)
         config = _get_alembic_config(self.url)
         with self.engine.begin() as connection:
@@ -49,7 +49,7 @@ class Registry:
 
     @property
     def revision(self) -> str | None:
-        """The revision of the tables."""
+        """Revision of the tables."""
         found: str | None = _get_schema_version(self.engine)
         return found
 
@@ -61,45 +61,45 @@ def registry(database_url: str, tmp_path: Path) -> Iterator[Registry]:
     engine.dispose()
 
 
-def revision_before_the_newest() -> str:
+def previous_revision() -> str:
     script = ScriptDirectory.from_config(_get_alembic_config(""))
     before = script.get_revision("head").down_revision
     assert isinstance(before, str)
     return before
 
 
-def test_empty_database_is_given_its_tables(registry: Registry) -> None:
+def test_upgrade_creates_the_tables_of_an_empty_database(registry: Registry) -> None:
     assert registry.upgrade().wait(120) == 0
     assert registry.revision == _get_latest_schema_revision()
 
 
-def test_two_that_start_at_once_take_turns(postgres_url: str, tmp_path: Path) -> None:
+def test_concurrent_upgrades_both_succeed(postgres_url: str, tmp_path: Path) -> None:
     registry = Registry(postgres_url, create_engine(postgres_url), tmp_path)
     both = [registry.upgrade(), registry.upgrade()]
-    assert [one.wait(120) for one in both] == [0, 0]
+    assert [upgrade.wait(120) for upgrade in both] == [0, 0]
     assert registry.revision == _get_latest_schema_revision()
     registry.engine.dispose()
 
 
-def test_tables_of_an_older_version_are_brought_up_to_date(registry: Registry) -> None:
-    # Given tables that the server of this version refuses
-    registry.make(revision_before_the_newest())
+def test_tables_of_an_older_version_are_upgraded(registry: Registry) -> None:
+    # Given tables that the server of this version rejects
+    registry.create_tables(previous_revision())
     with pytest.raises(MlflowException, match="out-of-date database schema"):
         _verify_schema(registry.engine)
-    # Then I expect them to be as it wants them
+    # When they are upgraded, then the server accepts them
     assert registry.upgrade().wait(120) == 0
     _verify_schema(registry.engine)
 
 
-def test_tables_of_a_newer_version_are_not_served(registry: Registry) -> None:
-    registry.make("heads")
+def test_upgrade_fails_on_tables_of_a_newer_version(registry: Registry) -> None:
+    registry.create_tables("heads")
     with registry.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'ffff'")
     assert registry.upgrade().wait(120) != 0
     assert registry.revision == "ffff"
 
 
-def test_server_starts_only_after_the_upgrade(tmp_path: Path) -> None:
+def test_server_starts_only_after_a_successful_upgrade(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     for name in ("python", "mlflow"):
         tool = tmp_path / name

@@ -1,4 +1,4 @@
-"""A month is counted alike by SQLite and by PostgreSQL."""
+"""The report of a month has the same figures on SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +17,15 @@ from trainer.settings import TrainerSettings
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 
 
-def test_report_of_a_month(unit_of_work: UnitOfWork, user: User, tmp_path: Path) -> None:
+def test_report_has_the_figures_of_a_month(
+    unit_of_work: UnitOfWork, user: User, tmp_path: Path
+) -> None:
     write_tiny_release(tmp_path / "releases" / "1")
     releases = FolderReleases(tmp_path / "releases")
     jobs = AnsweredJobs(user)
     rows = []
     for number in range(40):
-        # The first minute of a day in UTC, which is another day in most places.
+        # The first minute of a day in UTC is another day in most time zones.
         moment = OCTOBER + timedelta(days=number % 20, seconds=30)
         label = 10 if number < 30 else 2583
         seconds = (number + 1) / 10

@@ -1,4 +1,4 @@
-"""The day's answers are chosen once, on SQLite and on PostgreSQL, also by two monitors at once."""
+"""Two concurrent monitors select the reviews of a day once, on SQLite and PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,13 +11,15 @@ from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.settings import MonitorSettings
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
-ANSWERS = 200
+JOBS = 200
 
 
-def test_two_monitors_choose_a_day_once(unit_of_work: UnitOfWork, user: User) -> None:
+def test_two_monitors_select_the_reviews_of_a_day_once(
+    unit_of_work: UnitOfWork, user: User
+) -> None:
     jobs = [
-        make_job(user, status="done", finished_at=NOON, confidence=number / ANSWERS)
-        for number in range(ANSWERS)
+        make_job(user, status="done", finished_at=NOON, confidence=number / JOBS)
+        for number in range(JOBS)
     ]
     with unit_of_work() as work:
         work.session.add_all(jobs)
@@ -26,7 +28,7 @@ def test_two_monitors_choose_a_day_once(unit_of_work: UnitOfWork, user: User) ->
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(lambda _: Reviews(unit_of_work, settings).choose_day(day), range(2)))
     with unit_of_work.reading() as session:
-        kept = session.query(Review).all()
-    assert sorted(counts) == [0, len(kept)]
-    assert 15 < len(kept) < 70
-    assert all(0 < one.chance <= 1 for one in kept)
+        reviews = session.query(Review).all()
+    assert sorted(counts) == [0, len(reviews)]
+    assert 15 < len(reviews) < 70
+    assert all(0 < review.chance <= 1 for review in reviews)

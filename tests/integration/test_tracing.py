@@ -1,4 +1,4 @@
-"""One trace from the request through the queue to the result, told to a collector that runs."""
+"""One trace from the request through the queue to the result, exported to a real collector."""
 
 import gzip
 import threading
@@ -27,24 +27,24 @@ from tests.support.fakes import FakeBroker
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import write_tiny_release
 
-Told = Callable[[], Sequence[ReadableSpan]]
+Spans = Callable[[], Sequence[ReadableSpan]]
 
 
 class Span:
     """Fields of an exported span."""
 
-    def __init__(self, service: str, told: object) -> None:
+    def __init__(self, service: str, exported: object) -> None:
         self.service = service
-        self.name = told.name  # type: ignore[attr-defined]
-        self.trace_id = told.trace_id.hex()  # type: ignore[attr-defined]
-        self.id = told.span_id.hex()  # type: ignore[attr-defined]
-        self.parent = told.parent_span_id.hex()  # type: ignore[attr-defined]
-        self.links = [one.trace_id.hex() for one in told.links]  # type: ignore[attr-defined]
+        self.name = exported.name  # type: ignore[attr-defined]
+        self.trace_id = exported.trace_id.hex()  # type: ignore[attr-defined]
+        self.id = exported.span_id.hex()  # type: ignore[attr-defined]
+        self.parent = exported.parent_span_id.hex()  # type: ignore[attr-defined]
+        self.links = [link.trace_id.hex() for link in exported.links]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def collected() -> Iterator[tuple[str, list[Span]]]:
-    """Address of a collector, and what it was told."""
+    """Provide the address of a collector and the spans that it received."""
     spans: list[Span] = []
 
     class Collector(BaseHTTPRequestHandler):
@@ -53,14 +53,16 @@ def collected() -> Iterator[tuple[str, list[Span]]]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                named = {one.key: one.value.string_value for one in resource.resource.attributes}
+                attributes = {
+                    item.key: item.value.string_value for item in resource.resource.attributes
+                }
                 for scope in resource.scope_spans:
-                    spans.extend(Span(named["service.name"], told) for told in scope.spans)
+                    spans.extend(Span(attributes["service.name"], span) for span in scope.spans)
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -70,22 +72,22 @@ def collected() -> Iterator[tuple[str, list[Span]]]:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    """Tracing of this process; called, it returns the spans that have ended."""
+def local_spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
+    """Enable tracing in this process and provide a function that returns its ended spans."""
     exporter = InMemorySpanExporter()
-    on = Tracing(TracingSettings(endpoint="unused"), "gateway", exporter)
-    monkeypatch.setattr(tracing, "_tracing", on)
+    enabled = Tracing(TracingSettings(endpoint="unused"), "gateway", exporter)
+    monkeypatch.setattr(tracing, "_tracing", enabled)
 
-    def told() -> Sequence[ReadableSpan]:
-        on.flush()
+    def ended_spans() -> Sequence[ReadableSpan]:
+        enabled.flush()
         return exporter.get_finished_spans()
 
-    yield told
-    on.close()
+    yield ended_spans
+    enabled.close()
 
 
-def test_a_job_is_one_trace(
-    here: Told,
+def test_job_is_one_trace(
+    local_spans: Spans,
     collected: tuple[str, list[Span]],
     workers: Workers,
     broker: Broker,
@@ -102,12 +104,12 @@ def test_a_job_is_one_trace(
         "RAYON_RELEASES_CACHE": str(tmp_path / "releases"),
         "RAYON_RELEASES_MLFLOW_URL": f"http://127.0.0.1:{free_port()}",
         "RAYON_TRACING_ENDPOINT": address,
-        # Told sooner than by default.
+        # Shorter than the default of 5,000 ms.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     workers.start("worker_text.main")
     workers.start("worker_fusion.main")
-    until(lambda: len(broker.workers()) == 2, 60, "both workers are there")
+    until(lambda: len(broker.workers()) == 2, 60, "both workers are present")
     user, trace_id, other = make_user(), new_trace_id(), new_trace_id()
     job = make_job(user, model="text", trace_id=trace_id)
     with unit_of_work() as work:
@@ -132,56 +134,56 @@ def test_a_job_is_one_trace(
 
     until(is_done, 60, "the job is done")
     until(
-        lambda: {"score", "score_text", "modality_scored"} <= {one.name for one in spans},
+        lambda: {"score", "score_text", "modality_scored"} <= {span.name for span in spans},
         20,
-        "the workers have told",
+        "the workers have exported their spans",
     )
     engine.dispose()
-    request = next(one for one in here() if f"{one.context.trace_id:032x}" == trace_id)
-    by_name = {one.name: one for one in spans}
-    scored, heard, model = by_name["modality_scored"], by_name["score_text"], by_name["score"]
-    assert {one.trace_id for one in spans} == {trace_id}
-    assert heard.parent == f"{request.context.span_id:016x}"
-    assert heard.links == [other]
-    assert model.parent == heard.id
-    assert scored.parent == heard.id
-    assert (heard.service, scored.service) == ("worker_text", "worker_fusion")
+    request = next(span for span in local_spans() if f"{span.context.trace_id:032x}" == trace_id)
+    by_name = {span.name: span for span in spans}
+    scored, received, model = by_name["modality_scored"], by_name["score_text"], by_name["score"]
+    assert {span.trace_id for span in spans} == {trace_id}
+    assert received.parent == f"{request.context.span_id:016x}"
+    assert received.links == [other]
+    assert model.parent == received.id
+    assert scored.parent == received.id
+    assert (received.service, scored.service) == ("worker_text", "worker_fusion")
 
 
-def test_a_client_that_traces_is_the_parent(here: Told) -> None:
+def test_trace_context_of_a_client_is_the_parent(local_spans: Spans) -> None:
     trace_id = new_trace_id()
     parent = f"00-{trace_id}-00f067aa0ba902b7-01"
     with request_span(trace_id, {"traceparent": parent}):
         pass
-    (span,) = here()
+    (span,) = local_spans()
     assert f"{span.context.trace_id:032x}" == trace_id
     assert span.parent is not None
     assert f"{span.parent.span_id:016x}" == "00f067aa0ba902b7"
 
 
-@pytest.mark.parametrize("nonsense", ["", "x", "00-0-0-00", "00-" + "0" * 32 + "-" + "0" * 16])
-def test_nonsense_of_a_client_is_no_parent(here: Told, nonsense: str) -> None:
+@pytest.mark.parametrize("traceparent", ["", "x", "00-0-0-00", "00-" + "0" * 32 + "-" + "0" * 16])
+def test_invalid_trace_context_of_a_client_is_ignored(local_spans: Spans, traceparent: str) -> None:
     trace_id = new_trace_id()
-    with request_span(trace_id, {"traceparent": nonsense}):
+    with request_span(trace_id, {"traceparent": traceparent}):
         pass
-    (span,) = here()
+    (span,) = local_spans()
     assert f"{span.context.trace_id:032x}" == trace_id
     assert span.parent is None
 
 
-def test_a_request_that_writes_for_another_does_not_send_in_its_own_name(
-    here: Told,
+def test_message_sent_for_another_request_has_the_trace_of_that_request(
+    local_spans: Spans,
 ) -> None:
     writer, other, gone = new_trace_id(), new_trace_id(), new_trace_id()
-    with request_span(other, {}) as asked, request_span(writer, {}):
+    with request_span(other, {}) as span, request_span(writer, {}):
         sent = message_headers(other)
         assert message_headers(gone) == {}
-    assert asked is not None
+    assert span is not None
     assert sent["traceparent"].split("-")[1] == other
-    assert sent["traceparent"].split("-")[2] == f"{asked.get_span_context().span_id:016x}"
+    assert sent["traceparent"].split("-")[2] == f"{span.get_span_context().span_id:016x}"
 
 
-def test_without_an_endpoint_messages_carry_nothing() -> None:
+def test_messages_have_no_trace_headers_without_an_endpoint() -> None:
     tracing.configure_tracing(TracingSettings(), service="gateway")
     with request_span(new_trace_id(), {}) as span:
         assert span is None

@@ -1,4 +1,4 @@
-"""Training runs end clearly, one at a time; a child process stands for the pipeline."""
+"""Training runs end with a clear status, one at a time; a child process replaces the pipeline."""
 
 import itertools
 import json
@@ -17,9 +17,9 @@ from sqlalchemy import select
 from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
 from shared.inference.releases.registry import Releases
-from tests.integration.acted_training import STEPS
 from tests.integration.conftest import WorkerProcess, Workers
-from tests.integration.training_service import ACTED
+from tests.integration.scripted_training import STEPS
+from tests.integration.training_service import SCRIPTED
 from tests.support.factories import make_manifest
 from tests.support.folder_registry import FolderRegistry
 from tests.support.servers import free_port, until
@@ -31,7 +31,7 @@ from trainer.runs.queue import Runs
 from trainer.settings import TrainerSettings
 from trainer.starter import import_starter
 
-#: A busy machine starts a service in 20 seconds.
+#: Time limit; the start of a service takes up to 20 seconds on a busy machine.
 SECONDS = 90
 EVERY_STEP = (*STEPS, "compare")
 
@@ -42,16 +42,16 @@ def verdict(outcome: Outcome) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Result of every scripted training: a better release."""
+    """Return the release that every scripted training produces; it is better by default."""
     folder = write_tiny_release(tmp_path / "trained")
-    monkeypatch.setenv("ACTED_RELEASE", str(folder))
-    monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(Outcome.BETTER)))
+    monkeypatch.setenv("SCRIPTED_RELEASE", str(folder))
+    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(verdict(Outcome.BETTER)))
     return folder
 
 
 @pytest.fixture
 def registry(release: Path, tmp_path: Path) -> FolderRegistry:
-    """Release 1 serves."""
+    """Return a registry whose champion is release 1."""
     registry = FolderRegistry(tmp_path / "registry")
     registry.register(release, description="the first")
     registry.mark_champion("1")
@@ -70,11 +70,11 @@ def settings(tmp_path: Path) -> TrainerSettings:
 
 @pytest.fixture
 def runs(unit_of_work: UnitOfWork, registry: FolderRegistry, settings: TrainerSettings) -> Runs:
-    return Runs(unit_of_work, registry, settings, ACTED, beat_seconds=0.1)
+    return Runs(unit_of_work, registry, settings, SCRIPTED, beat_seconds=0.1)
 
 
 def changed(runs: Runs, **settings: Any) -> Runs:
-    """The same service with other settings."""
+    """Return the same service with other settings."""
     other = runs.settings.model_copy(update=settings)
     return Runs(runs.unit_of_work, runs.registry, other, runs.commands, runs.beat_seconds)
 
@@ -113,8 +113,8 @@ def steps_done(settings: TrainerSettings) -> list[str]:
     return (settings.work_folder / "done").read_text().split()
 
 
-def following(runs: Runs) -> threading.Thread:
-    """Work off in a thread."""
+def run_in_thread(runs: Runs) -> threading.Thread:
+    """Process pending runs in a thread and return it."""
     thread = threading.Thread(target=runs.run_pending, daemon=True)
     thread.start()
     return thread
@@ -123,7 +123,7 @@ def following(runs: Runs) -> threading.Thread:
 # Training
 
 
-def test_training_is_given_the_release_that_serves(
+def test_training_receives_the_champion(
     runs: Runs, registry: FolderRegistry, unit_of_work: UnitOfWork, settings: TrainerSettings
 ) -> None:
     id_ = add(unit_of_work)
@@ -132,7 +132,7 @@ def test_training_is_given_the_release_that_serves(
     assert f"champion {registry.folder('1')}\n" in log
 
 
-def test_training_does_without_a_registry_that_does_not_answer(
+def test_training_runs_while_the_registry_is_down(
     runs: Runs, registry: FolderRegistry, unit_of_work: UnitOfWork, settings: TrainerSettings
 ) -> None:
     (registry.root / "down").touch()
@@ -147,7 +147,7 @@ def test_training_does_without_a_registry_that_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    ("mode", "outcome", "champion", "challenger", "said"),
+    ("mode", "outcome", "champion", "challenger", "message"),
     [
         ("automatic", Outcome.BETTER, "2", None, "Promoted. It is better"),
         ("automatic", Outcome.UNDECIDED, "1", "2", "Waiting for an admin: POST /v1/releases/2/pro"),
@@ -156,7 +156,7 @@ def test_training_does_without_a_registry_that_does_not_answer(
         ("manual", Outcome.NOT_BETTER, "1", None, "The champion stays. It is not better"),
     ],
 )
-def test_verdict_and_settings_decide_what_serves(
+def test_verdict_and_promotion_mode_decide_the_champion(
     runs: Runs,
     registry: FolderRegistry,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,20 +164,20 @@ def test_verdict_and_settings_decide_what_serves(
     outcome: Outcome,
     champion: str,
     challenger: str | None,
-    said: str,
+    message: str,
 ) -> None:
-    monkeypatch.setenv("ACTED_VERDICT", json.dumps(verdict(outcome)))
+    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(verdict(outcome)))
     id_ = add(runs.unit_of_work)
     changed(runs, promotion=mode).run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.attempts) == ("finished", "2", 1)
-    assert (run.message or "").startswith(said)
+    assert (run.message or "").startswith(message)
     assert run.verdict == verdict(outcome) | {"champion": "1"}
     assert (registry.champion(), registry.challenger) == (champion, challenger)
     assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
 
 
-def test_ledger_has_the_verdict(runs: Runs) -> None:
+def test_ledger_contains_the_verdict(runs: Runs) -> None:
     add(runs.unit_of_work)
     runs.run_pending()
     with runs.unit_of_work.reading() as session:
@@ -190,7 +190,7 @@ def test_ledger_has_the_verdict(runs: Runs) -> None:
 def test_rejected_release_is_registered_with_its_reason_and_never_compared(
     runs: Runs, registry: FolderRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ACTED_VERDICT")
+    monkeypatch.delenv("SCRIPTED_VERDICT")
     id_ = add(runs.unit_of_work, "reject")
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -200,10 +200,10 @@ def test_rejected_release_is_registered_with_its_reason_and_never_compared(
     assert (registry.champion(), registry.challenger) == ("1", None)
 
 
-def test_comparison_that_breaks_fails_the_run_but_keeps_the_release(
+def test_failed_comparison_fails_the_run_but_keeps_the_release(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ACTED_VERDICT")
+    monkeypatch.delenv("SCRIPTED_VERDICT")
     id_ = add(runs.unit_of_work)
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -214,9 +214,7 @@ def test_comparison_that_breaks_fails_the_run_but_keeps_the_release(
     )
 
 
-def test_real_comparison_is_asked_with_both_releases_and_the_data(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_real_comparison_receives_both_releases_and_the_data(runs: Runs, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     products = {"designation": ["piscine", "piscine ronde avec pompe et filtre et echelle"] * 20}
@@ -226,7 +224,7 @@ def test_real_comparison_is_asked_with_both_releases_and_the_data(
     pd.DataFrame({"split": ["test"] * 4 + ["train"] * 36}).to_csv(data / "splits.csv")
     id_ = add(runs.unit_of_work, None)
     other = runs.settings.model_copy(update={"data": data})
-    Runs(runs.unit_of_work, runs.registry, other, Commands(train=ACTED.train)).run_pending()
+    Runs(runs.unit_of_work, runs.registry, other, Commands(train=SCRIPTED.train)).run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("finished", "2")
     assert run.verdict is not None
@@ -237,7 +235,7 @@ def test_real_comparison_is_asked_with_both_releases_and_the_data(
 # A clear end in every case
 
 
-def test_run_without_data_fails_saying_so(runs: Runs) -> None:
+def test_run_without_data_fails_with_the_missing_setting(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, None)
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -246,13 +244,13 @@ def test_run_without_data_fails_saying_so(runs: Runs) -> None:
     assert run.finished_at is not None
 
 
-def test_own_folder_is_trained_on_where_no_dataset_is_named(runs: Runs) -> None:
+def test_run_without_a_dataset_uses_the_configured_folder(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, None)
     changed(runs, data=Path("good")).run_pending()
     assert show(runs.unit_of_work, id_).status == "finished"
 
 
-def test_training_that_breaks_fails_with_its_last_words(runs: Runs) -> None:
+def test_failed_training_reports_its_last_error(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "break:fit")
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -262,7 +260,7 @@ def test_training_that_breaks_fails_with_its_last_words(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_full_disk_is_called_by_its_name(runs: Runs, step: str) -> None:
+def test_full_disk_is_reported(runs: Runs, step: str) -> None:
     id_ = add(runs.unit_of_work, f"full:{step}")
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -271,7 +269,7 @@ def test_full_disk_is_called_by_its_name(runs: Runs, step: str) -> None:
     assert "Finished steps are kept" in (run.message or "")
 
 
-def test_full_disk_that_takes_no_log_is_called_by_its_name_as_well(runs: Runs) -> None:
+def test_full_disk_is_reported_even_without_a_training_log(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "full:fit")
     folder = runs.settings.work_folder / "runs" / id_
     folder.mkdir(parents=True)
@@ -293,8 +291,8 @@ def test_training_that_takes_too_long_is_stopped(runs: Runs) -> None:
 
 def test_progress_is_shown_while_it_runs(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang:export")
-    thread = following(runs)
-    until(lambda: is_at(runs.unit_of_work, id_, "export"), SECONDS, "the last step is shown")
+    thread = run_in_thread(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "export"), SECONDS, "the last step has started")
     run = show(runs.unit_of_work, id_)
     assert run.progress is not None
     assert (run.progress["done"], run.progress["of"]) == (3, 4)
@@ -303,17 +301,21 @@ def test_progress_is_shown_while_it_runs(runs: Runs) -> None:
     thread.join(SECONDS)
 
 
-def test_cancelled_training_ends_with_all_that_it_started(runs: Runs) -> None:
+def test_cancelled_training_ends_with_all_its_processes(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "stubborn:fit")
-    thread = following(runs)
+    thread = run_in_thread(runs)
     pids = runs.settings.work_folder / "pids"
-    until(pids.exists, SECONDS, "it hangs")
+    until(pids.exists, SECONDS, "the training hangs")
     change(runs.unit_of_work, id_, cancel_requested_at=now())
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.leased_until) == ("cancelled", None)
     assert (run.message or "").startswith("Cancelled")
-    until(lambda: not any(map(is_alive, pids.read_text().split())), SECONDS, "all are gone")
+    until(
+        lambda: not any(map(is_alive, pids.read_text().split())),
+        SECONDS,
+        "all processes have ended",
+    )
 
 
 def is_alive(pid: str) -> bool:
@@ -323,9 +325,9 @@ def is_alive(pid: str) -> bool:
         return False
 
 
-def test_abandoned_run_that_was_cancelled_is_not_taken_up(runs: Runs) -> None:
-    over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
-    id_ = add(runs.unit_of_work, cancel_requested_at=now(), **over)
+def test_abandoned_run_that_was_cancelled_is_not_resumed(runs: Runs) -> None:
+    abandoned: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    id_ = add(runs.unit_of_work, cancel_requested_at=now(), **abandoned)
     runs.run_pending()
     assert show(runs.unit_of_work, id_).status == "cancelled"
 
@@ -334,7 +336,7 @@ def test_abandoned_run_that_was_cancelled_is_not_taken_up(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("step", EVERY_STEP)
-def test_training_killed_in_a_step_goes_on_where_it_was(
+def test_training_killed_in_a_step_resumes_at_that_step(
     runs: Runs, settings: TrainerSettings, step: str
 ) -> None:
     id_ = add(runs.unit_of_work, f"die-once:{step}")
@@ -344,7 +346,7 @@ def test_training_killed_in_a_step_goes_on_where_it_was(
     assert steps_done(settings) == [*STEPS]
 
 
-def test_training_that_is_killed_each_time_is_given_up(runs: Runs) -> None:
+def test_training_killed_in_every_attempt_fails(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "die:fit")
     after = add(runs.unit_of_work)
     runs.run_pending()
@@ -354,12 +356,12 @@ def test_training_that_is_killed_each_time_is_given_up(runs: Runs) -> None:
     assert show(runs.unit_of_work, after).status == "finished"
 
 
-def test_stopped_service_gives_the_run_back_and_the_next_one_goes_on(
+def test_stopped_service_requeues_its_run_and_the_next_one_resumes_it(
     runs: Runs, settings: TrainerSettings
 ) -> None:
     id_ = add(runs.unit_of_work, "hang-once:fit")
-    thread = following(runs)
-    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    thread = run_in_thread(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "the step has started")
     runs.stopping.set()
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)
@@ -374,11 +376,11 @@ def test_stopped_service_gives_the_run_back_and_the_next_one_goes_on(
 def service(
     workers: Workers, runs: Runs, database_url: str, registry: FolderRegistry
 ) -> WorkerProcess:
-    """The service in a process of its own."""
+    """Start the service in its own process."""
     return workers.start(
         "tests.integration.training_service",
         RAYON_DATABASE_URL=database_url,
-        ACTED_REGISTRY=str(registry.root),
+        SCRIPTED_REGISTRY=str(registry.root),
         RAYON_TRAINER_WORK_FOLDER=str(runs.settings.work_folder),
         RAYON_TRAINER_PROMOTION="automatic",
         RAYON_TRAINER_STOP_GRACE_SECONDS="0.5",
@@ -390,41 +392,43 @@ def service(
     [*(("sqlite", step) for step in EVERY_STEP), ("postgresql", "fit")],
     indirect=["database_url"],
 )
-def test_service_killed_in_a_step_leaves_nothing_behind_that_the_next_one_cannot_end(
+def test_service_after_a_killed_one_ends_its_training_and_resumes_the_run(
     service: WorkerProcess, runs: Runs, settings: TrainerSettings, step: str
 ) -> None:
     id_ = add(runs.unit_of_work, f"hang-once:{step}")
-    until(lambda: is_at(runs.unit_of_work, id_, step), SECONDS, "it is at work")
+    until(lambda: is_at(runs.unit_of_work, id_, step), SECONDS, "the step has started")
     service.kill()
     left_behind = int((settings.work_folder / "lock").read_text())
     assert is_alive(str(left_behind))
-    # The lease is not over yet: nobody takes the run from a trainer that may live.
+    # The lease is not over. No trainer takes the run, because its holder may be alive.
     runs.run_pending()
     assert show(runs.unit_of_work, id_).status == "running"
     change(runs.unit_of_work, id_, leased_until=now() - timedelta(seconds=1))
     service.start()
-    until(lambda: show(runs.unit_of_work, id_).status != "running", SECONDS, "it has ended")
+    until(lambda: show(runs.unit_of_work, id_).status != "running", SECONDS, "the run has ended")
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.attempts) == ("finished", "2", 2)
     assert steps_done(settings) == [*STEPS]
     assert not is_alive(str(left_behind))
 
 
-def test_service_that_is_told_to_stop_does_so_within_its_grace(
-    service: WorkerProcess, runs: Runs
-) -> None:
+def test_service_stops_within_its_grace_period(service: WorkerProcess, runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "stubborn:fit")
     pids = runs.settings.work_folder / "pids"
-    until(pids.exists, SECONDS, "it hangs")
+    until(pids.exists, SECONDS, "the training hangs")
     assert service.stop() == 0
     assert show(runs.unit_of_work, id_).status == "queued"
-    until(lambda: not any(map(is_alive, pids.read_text().split())), SECONDS, "all are gone")
+    until(
+        lambda: not any(map(is_alive, pids.read_text().split())),
+        SECONDS,
+        "all processes have ended",
+    )
 
 
-def test_trainer_process_gives_its_run_back_when_it_is_told_to_stop(
+def test_stopped_trainer_process_requeues_its_run(
     workers: Workers, unit_of_work: UnitOfWork, database_url: str, tmp_path: Path
 ) -> None:
-    # Given the service as it runs in production, on data that never comes to an end
+    # Given the service as in production, and data that never end
     data = tmp_path / "endless"
     data.mkdir()
     os.mkfifo(data / "X_train_update.csv")
@@ -439,17 +443,17 @@ def test_trainer_process_gives_its_run_back_when_it_is_told_to_stop(
     )
     id_ = add(unit_of_work, None)
     lock = tmp_path / "training" / "lock"
-    until(lambda: lock.exists() and lock.read_text() != "", SECONDS, "it trains")
+    until(lambda: lock.exists() and lock.read_text() != "", SECONDS, "the training has started")
     child = lock.read_text()
-    # When it is told to stop
+    # When it receives SIGTERM
     assert trainer.stop() == 0
-    # I expect the run in the queue as if it had never begun, and no process left
+    # Then the run is queued as if it had never started, and no process is left
     run = show(unit_of_work, id_)
     assert (run.status, run.attempts, run.leased_by) == ("queued", 0, None)
     assert not is_alive(child)
 
 
-def test_registry_that_stays_down_fails_the_run_and_says_what_is_kept(
+def test_registry_that_stays_down_fails_the_run_but_keeps_finished_steps(
     runs: Runs, registry: FolderRegistry, settings: TrainerSettings
 ) -> None:
     (registry.root / "down").touch()
@@ -466,30 +470,32 @@ def test_registry_that_stays_down_fails_the_run_and_says_what_is_kept(
     assert steps_done(settings) == [*STEPS]
 
 
-def test_registry_that_comes_back_in_time_costs_only_patience(
+def test_run_waits_for_a_registry_that_comes_back_in_time(
     runs: Runs, registry: FolderRegistry
 ) -> None:
     (registry.root / "down").touch()
     id_ = add(runs.unit_of_work)
-    thread = following(changed(runs, registry_patience_seconds=SECONDS))
-    until(lambda: is_at(runs.unit_of_work, id_, "champion"), SECONDS, "it asks what serves")
+    thread = run_in_thread(changed(runs, registry_patience_seconds=SECONDS))
+    until(
+        lambda: is_at(runs.unit_of_work, id_, "champion"), SECONDS, "the run asks for the champion"
+    )
     (registry.root / "down").unlink()
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.attempts, registry.champion()) == ("finished", 1, "2")
 
 
-def test_registry_that_fails_after_registering_is_told_apart(
+def test_registry_that_fails_after_registration_is_reported_with_the_version(
     runs: Runs, registry: FolderRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registered = registry.register
+    register = registry.register
 
-    def register_and_fall(folder: Path, **how: Any) -> str:
-        version = registered(folder, **how)
+    def register_and_fail(folder: Path, **options: Any) -> str:
+        version = register(folder, **options)
         (registry.root / "down").touch()
         return version
 
-    monkeypatch.setattr(registry, "register", register_and_fall)
+    monkeypatch.setattr(registry, "register", register_and_fail)
     id_ = add(runs.unit_of_work)
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
@@ -498,32 +504,32 @@ def test_registry_that_fails_after_registering_is_told_apart(
     assert "POST /v1/releases/2/promote" in (run.message or "")
 
 
-def test_release_is_registered_once_however_often_the_run_is_taken_up(
+def test_resumed_run_does_not_register_its_release_again(
     runs: Runs, registry: FolderRegistry, settings: TrainerSettings
 ) -> None:
-    # Given a service that died between registering and writing the version down
+    # Given a service that died after the registration and before it stored the version
     id_ = add(runs.unit_of_work, status="running", leased_until=now() - timedelta(seconds=1))
     write_tiny_release(settings.work_folder / "runs" / id_ / "release")
     (settings.work_folder / "runs" / id_ / "result.json").write_text('{"status": "ready"}')
     registry.register(
         settings.work_folder / "runs" / id_ / "release", description=f"Training run {id_}"
     )
-    # When the run is taken up
+    # When the run is resumed
     runs.run_pending()
-    # I expect no third version
+    # Then no third version exists
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version) == ("finished", "2")
     assert [release.version for release in registry.versions()] == ["2", "1"]
 
 
-def test_run_that_was_promoted_but_not_ended_is_only_ended(
+def test_run_whose_release_was_promoted_is_only_finished(
     runs: Runs, registry: FolderRegistry, release: Path
 ) -> None:
-    registry.register(release, description="from before")
+    registry.register(release, description="of an earlier attempt")
     registry.mark_champion("2")
     found = verdict(Outcome.BETTER) | {"champion": "1"}
-    over: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
-    id_ = add(runs.unit_of_work, version="2", verdict=found, attempts=1, **over)
+    abandoned: dict[str, Any] = {"status": "running", "leased_until": now() - timedelta(seconds=1)}
+    id_ = add(runs.unit_of_work, version="2", verdict=found, attempts=1, **abandoned)
     runs.run_pending()
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.message) == ("finished", "Promoted. It is better")
@@ -533,7 +539,7 @@ def test_run_that_was_promoted_but_not_ended_is_only_ended(
 # One run at a time
 
 
-def test_run_of_a_living_trainer_keeps_the_next_one_waiting(runs: Runs) -> None:
+def test_run_with_a_valid_lease_blocks_the_next_run(runs: Runs) -> None:
     living = add(runs.unit_of_work, status="running", leased_until=now() + timedelta(minutes=1))
     waiting = add(runs.unit_of_work)
     runs.run_pending()
@@ -541,13 +547,13 @@ def test_run_of_a_living_trainer_keeps_the_next_one_waiting(runs: Runs) -> None:
     assert show(runs.unit_of_work, waiting).status == "queued"
 
 
-def test_requests_are_worked_off_in_their_order(runs: Runs) -> None:
+def test_runs_are_processed_in_the_order_of_their_requests(runs: Runs) -> None:
     ids = [add(runs.unit_of_work) for _ in range(2)]
     runs.run_pending()
     assert [show(runs.unit_of_work, id_).version for id_ in ids] == ["2", "3"]
 
 
-def test_trainers_that_claim_at_once_get_one_run_between_them(runs: Runs) -> None:
+def test_concurrent_claims_of_trainers_get_one_run_in_total(runs: Runs) -> None:
     for _ in range(8):
         add(runs.unit_of_work)
     trainers = [leases.Leases(runs.unit_of_work, f"trainer {n}", 3) for n in range(8)]
@@ -570,13 +576,11 @@ def test_trainers_that_claim_at_once_get_one_run_between_them(runs: Runs) -> Non
     assert sorted(statuses) == ["queued"] * 7 + ["running"]
 
 
-def test_two_services_share_the_work_and_never_train_at_once(
-    runs: Runs, settings: TrainerSettings
-) -> None:
+def test_two_services_never_train_at_the_same_time(runs: Runs, settings: TrainerSettings) -> None:
     ids = [add(runs.unit_of_work) for _ in range(3)]
-    for thread in [following(runs), following(changed(runs))]:
+    for thread in [run_in_thread(runs), run_in_thread(changed(runs))]:
         thread.join(SECONDS)
-    # The one that found a run going left it alone; the other did all.
+    # A service that finds a run in progress does not touch it; the other service does all runs.
     assert {show(runs.unit_of_work, id_).status for id_ in ids} == {"finished"}
     ended = [show(runs.unit_of_work, id_) for id_ in ids]
     for before, after in itertools.pairwise(ended):
@@ -585,10 +589,10 @@ def test_two_services_share_the_work_and_never_train_at_once(
         assert before.finished_at <= after.started_at
 
 
-def test_trainer_that_was_away_for_too_long_leaves_the_run_to_its_new_holder(runs: Runs) -> None:
+def test_trainer_that_lost_its_lease_leaves_the_run_to_the_new_holder(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang:fit")
-    thread = following(runs)
-    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    thread = run_in_thread(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "the step has started")
     child = int((runs.settings.work_folder / "lock").read_text())
     other = {"leased_by": "another", "leased_until": now() + timedelta(minutes=5), "attempts": 2}
     change(runs.unit_of_work, id_, **other)
@@ -598,10 +602,10 @@ def test_trainer_that_was_away_for_too_long_leaves_the_run_to_its_new_holder(run
     assert not is_alive(str(child))
 
 
-def test_killed_child_is_told_from_one_that_the_service_ended(runs: Runs) -> None:
+def test_killed_training_is_retried(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang-once:fit")
-    thread = following(runs)
-    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "it is at work")
+    thread = run_in_thread(runs)
+    until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "the step has started")
     os.kill(int((runs.settings.work_folder / "lock").read_text()), signal.SIGKILL)
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)

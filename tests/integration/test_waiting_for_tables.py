@@ -1,4 +1,4 @@
-"""A pod of a new version begins once the tables are its own, or newer."""
+"""A pod waits until the database has the tables of its version or a newer one."""
 
 from collections.abc import Iterator
 
@@ -19,24 +19,24 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_database_is_waited_for_until_it_is_migrated(database_url: str, engine: Engine) -> None:
+def test_pod_waits_until_the_database_is_migrated(database_url: str, engine: Engine) -> None:
     newest, before, *_ = revisions()
-    told: list[str] = []
-    # The next step is done whenever it was told what is missing.
+    lines: list[str] = []
+    # Each printed line triggers the next migration.
     steps = [before, newest]
 
     def migrate_further(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         upgrade(database_url, steps.pop(0))
 
     wait(engine, 0, migrate_further)
-    assert told == [
+    assert lines == [
         f"Waiting for migration {newest}, found None",
         f"Waiting for migration {newest}, found {before}",
     ]
 
 
-def test_migrated_database_is_not_waited_for(
+def test_pod_does_not_wait_for_a_migrated_database(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upgrade(database_url)
@@ -45,20 +45,22 @@ def test_migrated_database_is_not_waited_for(
     assert capsys.readouterr().out == ""
 
 
-def test_database_of_a_newer_version_is_not_waited_for(database_url: str, engine: Engine) -> None:
+def test_pod_does_not_wait_for_a_database_of_a_newer_version(
+    database_url: str, engine: Engine
+) -> None:
     upgrade(database_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert missing(engine) == ""
 
 
-def test_database_that_was_taken_back_is_waited_for(database_url: str, engine: Engine) -> None:
+def test_pod_waits_for_a_downgraded_database(database_url: str, engine: Engine) -> None:
     upgrade(database_url)
     downgrade(database_url, revisions()[1])
     assert "found" in missing(engine)
 
 
-def test_database_that_does_not_answer_is_waited_for_and_its_password_not_told() -> None:
+def test_message_about_an_unreachable_database_has_no_password() -> None:
     url = SecretStr("postgresql+psycopg://rayon:hush@127.0.0.1:1/rayon")
     found = missing(open_engine(DatabaseSettings(url=url)))
     assert found.startswith("The database does not answer")

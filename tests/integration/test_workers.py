@@ -1,4 +1,4 @@
-"""The three workers as they run in production, with a tiny release and no model registry."""
+"""The three workers as in production, with a tiny release and without a model registry."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def system(workers: Workers, broker: Broker, database_url: str, tmp_path: Path) -> Workers:
-    """All workers; the release lies in their cache, and nobody answers at the registry's port."""
+    """Start all workers with the release in their cache and no registry at its address."""
     write_tiny_release(tmp_path / "releases" / "1", in_two_steps=True)
     workers.environment |= {
         "RAYON_DATABASE_URL": database_url,
@@ -39,13 +39,13 @@ def system(workers: Workers, broker: Broker, database_url: str, tmp_path: Path) 
     }
     for module in MODULES:
         workers.start(module)
-    until(lambda: len(broker.workers()) == len(MODULES), START_SECONDS, "all workers are there")
+    until(lambda: len(broker.workers()) == len(MODULES), START_SECONDS, "all workers are present")
     return workers
 
 
 @pytest.fixture
 def bright(storage: Storage) -> str:
-    """Address of an image that the tiny model takes for category 2583."""
+    """Return the address of an image that the tiny model assigns to category 2583."""
     stream = io.BytesIO()
     Image.new("RGB", (400, 300), "white").save(stream, "JPEG")
     return storage.put("images", stream.getvalue())
@@ -58,13 +58,15 @@ def finish(unit_of_work: UnitOfWork, *ids: str) -> list[Job]:
         return sorted(found, key=lambda job: ids.index(job.id))
 
     until(
-        lambda: all(job.status != "queued" for job in read()), START_SECONDS, "the jobs are final"
+        lambda: all(job.status != "queued" for job in read()),
+        START_SECONDS,
+        "the jobs have finished",
     )
     return read()
 
 
 def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *jobs: Job) -> None:
-    """Do what the gateway does: rows, then messages."""
+    """Store rows and then send messages, as the gateway does."""
     texts = tuple(
         TextItem(job_id=job.id, designation=job.designation, description="")
         for job in jobs
@@ -83,7 +85,7 @@ def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *
 
 
 @pytest.mark.usefixtures("system")
-def test_products_go_in_and_categories_come_out(
+def test_products_are_classified_or_fail_with_a_reason(
     unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
 ) -> None:
     broken = storage.put("images", b"not an image")
@@ -107,10 +109,10 @@ def test_products_go_in_and_categories_come_out(
 
 
 @pytest.mark.usefixtures("system")
-def test_image_seen_before_is_answered_from_its_features(
+def test_known_image_is_classified_from_its_stored_features(
     unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
 ) -> None:
-    # Given an image that was scored, and is gone since
+    # Given an image that was scored and then deleted
     first, again = (
         make_job(user, image_uri=bright, wants_image=True, wants_text=False) for _ in "ab"
     )
@@ -119,14 +121,14 @@ def test_image_seen_before_is_answered_from_its_features(
     kept = f"features/{TINY_EXTRACTOR.extractor}/{(digest_in(bright) or '')[:2]}"
     until(lambda: bool(storage.files(kept)), START_SECONDS, "the features are kept")
     storage.remove(bright)
-    # When it comes again
+    # When it is submitted again
     submit(unit_of_work, broker, Lane.INTERACTIVE, "1", again)
-    # Then its features are all that is needed
+    # Then the stored features suffice
     (found,) = finish(unit_of_work, again.id)
     assert (found.status, found.prdtypecode) == ("done", 2583)
 
 
-def test_release_is_announced_once_it_was_used(
+def test_worker_announces_a_release_after_its_first_use(
     system: Workers, unit_of_work: UnitOfWork, broker: Broker, user: User
 ) -> None:
     job = make_job(user)
@@ -137,13 +139,11 @@ def test_release_is_announced_once_it_was_used(
             [worker.releases for worker in broker.workers() if "text" in worker.name] == [("1",)]
         ),
         START_SECONDS,
-        "the text worker tells of its release",
+        "the text worker announces its release",
     )
 
 
-def test_worker_takes_only_the_messages_of_its_lanes(
-    workers: Workers, broker: Broker, tmp_path: Path
-) -> None:
+def test_worker_consumes_only_its_lanes(workers: Workers, broker: Broker, tmp_path: Path) -> None:
     write_tiny_release(tmp_path / "releases" / "1")
     workers.start(
         "worker_text.main",
@@ -151,12 +151,14 @@ def test_worker_takes_only_the_messages_of_its_lanes(
         RAYON_RELEASES_CACHE=str(tmp_path / "releases"),
         RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
     )
-    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is there")
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
     for lane in Lane:
         item = TextItem(job_id=lane.value, designation="piscine", description="")
         broker.publish(ScoreText(trace_id="a" * 32, lane=lane, release="1", items=(item,)))
     until(
-        lambda: broker.depth("fusion.interactive").waiting == 1, START_SECONDS, "its lane is done"
+        lambda: broker.depth("fusion.interactive").waiting == 1,
+        START_SECONDS,
+        "the message of its lane is done",
     )
     assert broker.depth("text.catalog").waiting == 1
     assert broker.depth("fusion.catalog").waiting == 0

@@ -1,4 +1,4 @@
-"""The trainer service with an acted training and a registry in a folder, to be killed."""
+"""The trainer service with scripted training and a registry in a folder; tests kill it."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
 from trainer.settings import TrainerSettings
 
-ACTED = Commands(
-    train=(sys.executable, "-m", "tests.integration.acted_training"),
-    contest=(sys.executable, "-m", "tests.integration.acted_contest"),
+SCRIPTED = Commands(
+    train=(sys.executable, "-m", "tests.integration.scripted_training"),
+    contest=(sys.executable, "-m", "tests.integration.scripted_comparison"),
 )
 
 
 def main() -> int:
-    """Work off runs until told to stop."""
+    """Process training runs until SIGTERM."""
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), FakeBroker())
-    registry = FolderRegistry(Path(os.environ["ACTED_REGISTRY"]))
-    runs = Runs(unit_of_work, registry, TrainerSettings(), ACTED, beat_seconds=0.1)
+    registry = FolderRegistry(Path(os.environ["SCRIPTED_REGISTRY"]))
+    runs = Runs(unit_of_work, registry, TrainerSettings(), SCRIPTED, beat_seconds=0.1)
     signal.signal(signal.SIGTERM, lambda *_: runs.stopping.set())
     while not runs.stopping.is_set():
         runs.run_pending()

@@ -1,26 +1,26 @@
-"""Stands for `trainer.release.comparison`: the verdict is given by the environment."""
+"""Replacement for `trainer.release.comparison`; its verdict comes from the environment."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from tests.integration.acted_training import suffer
+from tests.integration.scripted_training import inject_fault
 
 
 def main() -> int:
-    """Write the verdict."""
+    """Write the verdict and return the exit code."""
     parser = argparse.ArgumentParser()
     for name in ("champion", "challenger", "data"):
         parser.add_argument(name)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kept", type=Path, required=True)
-    given, _ = parser.parse_known_args()
-    suffer("compare", given.data, given.kept.parent)
-    if "ACTED_VERDICT" not in os.environ:
+    args, _ = parser.parse_known_args()
+    inject_fault("compare", args.data, args.kept.parent)
+    if "SCRIPTED_VERDICT" not in os.environ:
         print("no verdict", file=sys.stderr)
         return 1
-    given.out.write_text(os.environ["ACTED_VERDICT"])
+    args.out.write_text(os.environ["SCRIPTED_VERDICT"])
     return 0
 
 

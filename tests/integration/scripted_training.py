@@ -1,0 +1,81 @@
+"""Replacement for the training pipeline, with faults in chosen steps.
+
+    python -m tests.integration.scripted_training DATA --out … --work … --progress …
+
+DATA is a fault and a step, such as `die:fit`, or another word for a training without faults. As in
+the pipeline, a step keeps its result. `work/done` has one line for each real execution of a step.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STEPS = ("check", "features", "fit", "export")
+#: Duration of a hanging step, longer than any test.
+HANG_SECONDS = 600
+
+
+def main() -> int:
+    """Run the steps and return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data")
+    for name in ("--out", "--work", "--progress"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--champion", type=Path)
+    args = parser.parse_args()
+    print(f"champion {args.champion}", flush=True)
+    kept = args.work / "kept"
+    kept.mkdir(parents=True, exist_ok=True)
+    for number, step in enumerate(STEPS):
+        line = {"step": step, "done": number, "of": len(STEPS), "at": "2026-01-05T10:00:00Z"}
+        with args.progress.open("a") as progress:
+            progress.write(json.dumps(line) + "\n")
+        print(f"{step} begins", flush=True)
+        inject_fault(step, args.data, args.work)
+        if not (kept / step).exists():
+            with (args.work / "done").open("a") as done:
+                done.write(step + "\n")
+            (kept / step).touch()
+    _deliver(args.out, args.data)
+    return 0
+
+
+def inject_fault(step: str, data: str, work: Path) -> None:
+    """Inject the fault that `data` names if it names this step."""
+    fault, _, faulty_step = data.partition(":")
+    if faulty_step != step:
+        return
+    is_first = not (work / f"met-{step}").exists()
+    (work / f"met-{step}").touch()
+    if fault == "die" or (fault == "die-once" and is_first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "hang" or (fault == "hang-once" and is_first):
+        time.sleep(HANG_SECONDS)
+    if fault == "stubborn":
+        # Neither this process nor its child ends on SIGTERM.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({HANG_SECONDS})"])
+        (work / "pids").write_text(f"{os.getpid()} {child.pid}")
+        time.sleep(HANG_SECONDS)
+    if fault == "full":
+        Path("/dev/full").write_text("the result of a step")
+    if fault == "break":
+        raise ValueError("no such luck")
+
+
+def _deliver(out: Path, data: str) -> None:
+    shutil.copytree(os.environ["SCRIPTED_RELEASE"], out)
+    result = {"status": "ready", "reason": None, "dataset": {"name": data, "fingerprint": "f" * 64}}
+    if data == "reject":
+        result |= {"status": "rejected", "reason": "90 ms for a text, at most 50 ms are allowed"}
+    (out.parent / "result.json").write_text(json.dumps(result | {"figures": {}}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
