@@ -140,7 +140,7 @@ class _NotificationHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as the base has it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # name of the base class
         """Log nothing."""
 
 

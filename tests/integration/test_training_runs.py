@@ -232,7 +232,7 @@ def test_real_comparison_receives_both_releases_and_the_data(runs: Runs, tmp_pat
     assert "Undecided: weighted F1 1.0000 against 1.0000" in (run.message or "")
 
 
-# A clear end in every case
+# Every run ends with a clear status
 
 
 def test_run_without_data_fails_with_the_missing_setting(runs: Runs) -> None:
