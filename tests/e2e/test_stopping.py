@@ -27,6 +27,8 @@ def test_killed_launcher_leaves_no_process_and_a_restart_keeps_users_and_jobs(
         names = {user["username"] for user in client.get("/v1/users").json()["items"]}
         assert {"admin", "amelie"} <= names
         assert client.get(f"/v1/jobs/{job['id']}").json() == job
+        # The gateway is ready with the ledger alone; the registry may need a moment more.
+        until(lambda: client.get("/v1/releases").status_code == 200, 60, "the registry answers")
         assert client.get("/v1/releases").json()["items"] == releases
 
 
