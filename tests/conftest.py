@@ -21,7 +21,7 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     # A system that a test starts must not read the developer's `.env` either.
-    os.environ["RAYON_ENV_FILE"] = os.devnull
+    os.environ["RAYON_DOTENV"] = os.devnull
     # Rendering a traceback with rich takes longer than most tests.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])

@@ -43,11 +43,11 @@ class EmbeddedSettings(BaseSettings):
 
 
 def read_dotenv() -> None:
-    """Complete the environment from `.env`, or the file that `RAYON_ENV_FILE` names.
+    """Complete the environment from `.env`, or the file that `RAYON_DOTENV` names.
 
     Variables of the shell take precedence.
     """
-    path = Path(os.environ.get("RAYON_ENV_FILE", PROJECT / ".env"))
+    path = Path(os.environ.get("RAYON_DOTENV", PROJECT / ".env"))
     for name, value in dotenv_values(path).items():
         if value is not None:
             os.environ.setdefault(name, value)
