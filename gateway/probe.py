@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def main() -> int:
-    """Request `/readyz`, or the path in the arguments. Return the exit code: 0 if the status is 200."""
+    """Request `/readyz`, or the path in the arguments; return the exit code."""
     args = sys.argv[1:] or [os.environ.get("RAYON_GATEWAY_PORT", "8000"), "/readyz"]
     if len(args) != 2 or not args[0].isdigit():
         print(f"Expected a port and a path. Received: {args}", file=sys.stderr)  # noqa: T201

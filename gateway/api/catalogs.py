@@ -180,7 +180,9 @@ def results(
     services: ServicesDep,
     principal: SignedIn,
     catalog_id: str,
-    format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the parameter's public name
+    format: Annotated[  # noqa: A002 - the parameter's public name
+        Literal["csv", "jsonl"], Query(description="File format: `csv`, or `jsonl` for JSON Lines.")
+    ] = "csv",
     raw: Annotated[
         bool, Query(description="True to keep cells that begin like a formula unescaped.")
     ] = False,
@@ -220,7 +222,9 @@ async def label(
     async with read_form(request, max_files=1) as form:
         file = form.get("labels")
         if not isinstance(file, UploadFile):
-            raise InvalidInput("Expected a CSV file. Received: none", field=("labels",))
+            raise InvalidInput(
+                "Expected a CSV or JSON Lines file. Received: none", field=("labels",)
+            )
         if (file.size or 0) > MAX_LABELS_BYTES:
             raise TooLarge(
                 f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}",
@@ -270,7 +274,7 @@ _PLAIN = (
 def _upload(form: FormData) -> Upload:
     products, images = form.get("products"), form.get("images")
     if not isinstance(products, UploadFile):
-        raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
+        raise InvalidInput("Expected a CSV or JSON Lines file. Received: none", field=("products",))
     if images is not None and not isinstance(images, UploadFile):
         raise InvalidInput("Expected a ZIP archive. Received: a text field", field=("images",))
     model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
 from gateway.api.parameters import Limit
@@ -60,7 +60,10 @@ def show_report(
     services: ServicesDep,
     _operator: SignedIn,
     month: Annotated[str, Path(max_length=7, description="Month, such as `2026-11`.")],
-    format: Literal["json", "html"] = "json",  # noqa: A002 - the public name of the parameter
+    format: Annotated[  # noqa: A002 - the public name of the parameter
+        Literal["json", "html"],
+        Query(description="`json` for the figures, `html` for a self-contained page."),
+    ] = "json",
 ) -> Any:
     """Return a report as JSON, or as a self-contained page with `format=html`."""
     with services.unit_of_work.reading() as session:

@@ -43,9 +43,9 @@ def main() -> int:
 def save(system: System, folder: Path) -> None:
     """Back up a system to a new folder that appears atomically."""
     if folder.exists():
-        raise BackupError(f"Expected a new folder. Received: {folder}, which is there")
+        raise BackupError(f"Expected a new folder. Received: {folder}, which exists")
     made_at, incoming = datetime.now(UTC), folder.with_name(f".{folder.name}.incoming")
-    # Nobody else may read the secrets.
+    # Only the owner may read the secrets.
     incoming.mkdir(mode=0o700, parents=True)
     try:
         counts = system.save(incoming)
@@ -54,7 +54,7 @@ def save(system: System, folder: Path) -> None:
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     size = sum(one.stat().st_size for one in folder.iterdir())
-    print(f"Saved {counts['rayon.jobs']} jobs and all else in {folder}, {size / 1e6:.1f} MB")
+    print(f"Saved {counts['rayon.jobs']} jobs and all other data to {folder}, {size / 1e6:.1f} MB")
 
 
 def restore(system: System, folder: Path, *, replace: bool) -> None:
@@ -77,8 +77,8 @@ def restore(system: System, folder: Path, *, replace: bool) -> None:
         if found.get(name) != said
     ]
     if wrong:
-        raise BackupError(f"Not all came back: {', '.join(wrong)}")
-    print(f"Restored {found['rayon.jobs']} jobs and all else of {manifest.made_at}.")
+        raise BackupError(f"Row counts differ after the restore: {', '.join(wrong)}")
+    print(f"Restored {found['rayon.jobs']} jobs and all other data from {manifest.made_at}.")
     print(f"Start it: {system.start_command()}")
 
 
@@ -89,7 +89,7 @@ def _compose() -> System:
 
 
 def _embedded() -> System:
-    # Not at the top: a machine that has the containers alone has nothing to import here.
+    # Imported late: a host that only runs containers lacks these dependencies.
     from infra.backup.embedded import EmbeddedSystem
     from infra.embedded.settings import EmbeddedSettings, read_dotenv
 

@@ -14,8 +14,8 @@ from infra.backup.system import RAYON_TABLES, REGISTRY_TABLES, counted, stored_i
 _SECRETS = ["tar", "-C", "/run/rayon"]
 _ARTIFACTS = ["tar", "-C", "/var/lib/mlflow"]
 _STORED = ["python", "-m", "infra.backup.stored"]
-#: What a restore replaces: what a backup holds, and the queue, whose messages are of jobs that go.
-#: Certificates, figures and what Grafana was taught are in no backup, and stay.
+#: Volumes that a restore replaces: those in the backup, and the queue, whose messages belong to the
+#: deleted jobs. Certificates, metrics and Grafana data are not part of a backup and stay.
 _REPLACED = ("secrets", "postgres", "redis", "mlflow", "objects", "storage")
 
 
@@ -61,7 +61,7 @@ class ComposeSystem:
 
     def clear(self) -> None:
         """Remove containers, and the volumes that a restore replaces. Raises `BackupError`."""
-        # Of every profile: what still runs would keep its volumes.
+        # All profiles, since running containers would keep their volumes.
         every = ["--profile", "*"]
         _compose(*every, "rm", "--stop", "--force", "--volumes")
         _compose(*every, "down", "--remove-orphans")
@@ -71,7 +71,7 @@ class ComposeSystem:
 
     def restore(self, folder: Path) -> None:
         """Restore everything into empty volumes. Raises `BackupError`."""
-        # The database is made with the password that is among the secrets.
+        # Secrets first: the database is created with their password.
         self._restore_secrets(folder / "secrets.tar")
         _compose("up", "--detach", "--no-build", "--wait", "postgres")
         if self._has_own_objects():
@@ -97,7 +97,7 @@ class ComposeSystem:
     def _restore_secrets(self, path: Path) -> None:
         place = self._secrets_folder()
         if place is not None:
-            print(f"{place} is a folder of yours: left as it is.")  # noqa: T201
+            print(f"{place} is not a volume of this project and is left unchanged.")  # noqa: T201
         else:
             _one_off(["init", *_SECRETS, "-xf", "-"], given=path)
 
@@ -138,8 +138,10 @@ class ComposeSystem:
     def _volumes(self) -> list[str]:
         """Return the names of the project's volumes that a restore replaces."""
         label = f"label=com.docker.compose.project={self._config['name']}"
-        told = '{{.Label "com.docker.compose.volume"}} {{.Name}}'
-        lines = _run(["docker", "volume", "ls", "--filter", label, "--format", told]).splitlines()
+        columns = '{{.Label "com.docker.compose.volume"}} {{.Name}}'
+        lines = _run(
+            ["docker", "volume", "ls", "--filter", label, "--format", columns]
+        ).splitlines()
         pairs = (line.split() for line in lines)
         return [name for volume, name in pairs if volume in _REPLACED]
 
@@ -148,7 +150,7 @@ def _postgres(database: str, tables: Sequence[str]) -> Postgres:
     return Postgres(
         tables,
         prefix=["docker", "compose", "exec", "-T", "postgres"],
-        # Inside its container the socket asks for no password.
+        # Inside its container the socket requires no password.
         variables={"PGUSER": "rayon", "PGDATABASE": database},
     )
 
@@ -168,8 +170,8 @@ def _one_off(command: Sequence[str], *, given: Path | None = None, out: Path | N
             [*running, *command], stdin=source, stdout=sink, stderr=subprocess.PIPE, check=False
         )
     if ended.returncode:
-        told = ended.stderr.decode(errors="replace").strip()[-600:]
-        raise BackupError(f"{' '.join(command)} failed: {told}")
+        error = ended.stderr.decode(errors="replace").strip()[-600:]
+        raise BackupError(f"{' '.join(command)} failed: {error}")
 
 
 def _compose(*arguments: str) -> str:

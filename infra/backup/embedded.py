@@ -19,7 +19,7 @@ from shared.errors import RayonError
 from shared.settings import StorageSettings
 from shared.storage import Storage
 
-#: Of the registry's folder everything but its database, which is saved as one.
+#: Files of the registry's folder except for its database, which has a backup of its own.
 _DATABASE_FILES = ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm")
 
 

@@ -49,13 +49,13 @@ class Manifest:
         try:
             found = cls(**json.loads((folder / NAME).read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise BackupError(f"{folder} is no backup: {error}") from error
+            raise BackupError(f"{folder} is not a backup: {error}") from error
         for name, said in found.files.items():
             path = folder / name
             if not path.is_file():
                 raise BackupError(f"{path} is missing")
             if _digest(path) != said["sha256"]:
-                raise BackupError(f"{path} is not what was saved: its checksum is another one")
+                raise BackupError(f"{path} differs from the backup: its checksum does not match")
         return found
 
 

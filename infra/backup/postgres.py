@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from infra.backup.manifest import BackupError
 
-#: Said by the dump's shell, so that one that failed is not taken for a short one.
+#: Printed after a complete dump, to tell a failed dump from a short one.
 _DUMPED = "dumped"
 _MIGRATION = "SELECT 'migration=' || version_num FROM alembic_version"
 
@@ -31,10 +31,10 @@ class Postgres:
     def save(self, path: Path) -> dict[str, Any]:
         """Dump the database and count the rows in one snapshot. Raises `BackupError`."""
         with path.open("wb") as out:
-            told = self._psql(_dump_script(self.tables), out)
-        lines = told.splitlines()
+            errors = self._psql(_dump_script(self.tables), out)
+        lines = errors.splitlines()
         if _DUMPED not in lines:
-            raise BackupError(f"pg_dump failed: {told.strip()[-600:]}")
+            raise BackupError(f"pg_dump failed: {errors.strip()[-600:]}")
         return _counts(lines)
 
     def restore(self, path: Path) -> None:
@@ -69,15 +69,15 @@ class Postgres:
         """Run a script and return its standard error."""
         options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"]
         ended = self._run(["psql", *options], input=script.encode(), stdout=out)
-        told = ended.stderr.decode(errors="replace")
+        errors = ended.stderr.decode(errors="replace")
         if ended.returncode:
-            raise BackupError(f"psql failed: {told.strip()[-600:]}")
-        return told
+            raise BackupError(f"psql failed: {errors.strip()[-600:]}")
+        return errors
 
     def _run(self, command: list[str], **how: Any) -> subprocess.CompletedProcess[bytes]:
         how = {"stdout": subprocess.DEVNULL, **{k: v for k, v in how.items() if v is not None}}
         if self.prefix:
-            # The programs run elsewhere, so the variables have to be said there.
+            # The programs run in a container, so the variables are passed on the command line.
             said = [f"{name}={value}" for name, value in self.variables.items()]
             command = [*self.prefix, "env", *said, *command]
         return subprocess.run(
@@ -90,7 +90,7 @@ class Postgres:
 
 
 def _dump_script(tables: Sequence[str]) -> str:
-    # The dump and the counts see the database at one moment, whoever writes meanwhile.
+    # Dump and counts share one snapshot, so concurrent writes do not matter.
     return (
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
         "SELECT pg_export_snapshot() AS snapshot \\gset\n"
@@ -102,10 +102,10 @@ def _dump_script(tables: Sequence[str]) -> str:
 
 
 def _count_script(tables: Sequence[str]) -> str:
-    # Beside the output, which is the dump.
+    # On standard error, since standard output is the dump.
     tell = " \\g | cat >&2\n"
     queries = [
-        f"SELECT '{table}=' || count(*) FROM {table}{tell}"  # noqa: S608  # nosec B608  # names of our own
+        f"SELECT '{table}=' || count(*) FROM {table}{tell}"  # noqa: S608  # nosec B608  # constant names
         for table in tables
     ]
     return "".join([*queries, _MIGRATION, tell])

@@ -26,9 +26,9 @@ class Sqlite:
     def save(self, path: Path) -> dict[str, Any]:
         """Copy a snapshot of the database and count its rows. Raises `BackupError`."""
         if not self.file.exists():
-            raise BackupError(f"There is no database {self.file}")
+            raise BackupError(f"Expected the database {self.file}. Received: no such file")
         with closing(sqlite3.connect(self.file)) as database:
-            # Others may write meanwhile; the copy has no unused pages.
+            # Concurrent writes are allowed; the copy has no unused pages.
             database.execute("VACUUM INTO ?", (str(path),))
         return _counts(path, self.tables)
 
@@ -55,7 +55,7 @@ def _counts(file: Path, tables: Sequence[str]) -> dict[str, Any]:
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
             found: dict[str, Any] = {
-                table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  # nosec B608  # names of our own
+                table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  # nosec B608  # constant names
                 for table in tables
             }
             (found["migration"],) = database.execute(

@@ -77,7 +77,7 @@ def _write(storage: Storage, wanted: Iterable[StoredFile], out: BinaryIO) -> int
                 with storage.open(file.uri) as content:
                     archive.addfile(entry, content)
             except NotFound:
-                # Removed since it was listed: it was too old, or has served.
+                # Deleted since it was listed: expired or no longer needed.
                 continue
             count += 1
     return count
@@ -94,7 +94,7 @@ def restore(storage: Storage, archive: BinaryIO) -> int:
             storage.put_stream(entry.name, cast(BinaryIO, content))
             path = storage.local(entry.name)
             if path is not None:
-                # As old as it was: `gateway.operations.retention` goes by that.
+                # Keep the modification time, which `gateway.operations.retention` reads.
                 os.utime(path, (entry.mtime, entry.mtime))
             count += 1
     return count

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Brings a version to a machine by Compose over SSH, tries it, and takes it back if it does not work.
+# Deploy a version to a machine with Compose over SSH, test it, and roll back on failure.
 #
 #   HOST=rayon@vm VERSION=1.2.3 URL=https://rayon.example.org bash infra/ci/deploy.sh
 #
 # On the machine, in the folder ~/$FOLDER:
-#   settings.env   what is set there (RAYON_HOST, COMPOSE_PROFILES=tls, TEXT_WORKERS …), and left alone
-#   app/           docker-compose.yml and infra/ of the version that runs, and its name
-#   previous/      the same of the version before
+#   settings.env   settings of the machine (RAYON_HOST, COMPOSE_PROFILES=tls, TEXT_WORKERS …), never changed
+#   app/           docker-compose.yml and infra/ of the running version, and its name
+#   previous/      the same for the previous version
 # DIGESTS names a file of lines `NAME REPOSITORY@sha256:…`, as push.sh writes it; those images are
-# pulled. Without it the images rayon/NAME:VERSION must be there. SMOKE is the command that tries the
-# system; it gets URL. The first deployment has nothing to go back to, and is left as it is.
+# pulled. Without it the images rayon/NAME:VERSION must exist there. SMOKE is the command that tests the
+# system, called with URL. A failed first deployment is left as it is, since there is no previous version.
 #
-# Exits with 0 if the version runs; with 1 if not, and the one before does: it was put back, or never
-# replaced; with 3 if somebody must look: going back did not work, or the machine cannot be reached.
+# Exit codes: 0 if the version runs; 1 if the previous version runs, restored or never replaced; 3 if a
+# person must intervene, because the rollback failed or the machine cannot be reached.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${HOST:?Expected HOST, such as rayon@vm}" "${VERSION:?Expected VERSION}" "${URL:?Expected URL}"
@@ -21,10 +21,10 @@ SMOKE=${SMOKE:-make smoke} LOCK_SECONDS=${LOCK_SECONDS:-1800}
 [[ $VERSION =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*$ ]] || { echo "Expected a version that can be a tag. Received: $VERSION" >&2; exit 2; }
 [[ $FOLDER =~ ^[A-Za-z0-9_.-]+$ ]] || { echo "Expected the name of a folder. Received: $FOLDER" >&2; exit 2; }
 read -ra ssh_command <<<"${SSH:-ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15}"
-# Of the project: what Compose and the containers read. Its images are built elsewhere.
+# Files that Compose and the containers read. Images are built elsewhere.
 FILES=(docker-compose.yml infra)
 NOT=(--exclude=infra/starter_release --exclude=infra/k8s --exclude=__pycache__)
-# Exit codes of going back, and the one of SSH itself.
+# Exit codes of the rollback, and of SSH itself.
 NOT_REPLACED=10 NOTHING_BEFORE=11 UNREACHABLE=255
 
 main() {
@@ -41,7 +41,7 @@ main() {
   take_back
 }
 
-# CODE EXIT SENTENCE: ends with EXIT, unless CODE says that it was SSH that failed.
+# CODE EXIT SENTENCE: exit with EXIT, or with 3 if CODE is a failure of SSH.
 give_up() {
   if [ "$1" = "$UNREACHABLE" ]; then
     say "$HOST cannot be reached; which version runs there is not known"
@@ -70,7 +70,7 @@ pull() {
   done 3<"$DIGESTS"
 }
 
-# The folder's name stays: a container whose mounts have another path would be made anew.
+# The folder keeps its name: containers whose mounts change their path would be recreated.
 start() {
   remote "
     $(settle)
@@ -80,7 +80,7 @@ start() {
     $(up)" </dev/null
 }
 
-# What did not come to replace the one before must not be taken for it: `previous` is older still.
+# A version that never replaced the running one must not become `previous`, which is older.
 take_back() {
   local code=0
   remote "
@@ -101,7 +101,7 @@ take_back() {
   exit 1
 }
 
-# Ends what was broken off between two moves of folders.
+# Complete a deployment that was interrupted between two folder moves.
 settle() {
   cat <<'REMOTE'
 if [ -d previous.new ]; then
@@ -110,8 +110,8 @@ if [ -d previous.new ]; then
 REMOTE
 }
 
-# Brings up what is in app/, with the settings of the machine: what runs is replaced one by one, the
-# rest is started.
+# Start the version in app/ with the settings of the machine: running services are replaced one by one,
+# the others are started.
 up() {
   cat <<'REMOTE'
     touch settings.env
@@ -127,8 +127,8 @@ try() {
   URL=$URL $SMOKE
 }
 
-# A shell goes on there after its connection broke, so the next one waits until it is done. None of
-# them ends with the code by which SSH says that it failed itself.
+# A remote shell continues after its connection breaks, so the next one waits for it. None of them exits
+# with the code that SSH uses for its own failures.
 remote() {
   "${ssh_command[@]}" "$HOST" "set -eu
     trap 'code=\$?; [ \$code != $UNREACHABLE ] || exit 1' EXIT

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Pushes the images that were built here, and writes down their digests, by which they are deployed.
+# Push the images built here, and write their digests for the deployment.
 #
 #   bash infra/ci/push.sh PREFIX VERSION FILE    a line `NAME PREFIX/NAME@sha256:…` for each image
 set -euo pipefail
 [ $# = 3 ] || { echo "Expected PREFIX, VERSION and FILE" >&2; exit 2; }
-# Names of images have no capitals; those of owners may.
+# Image names are lowercase; owner names may have capitals.
 prefix=$(printf %s "$1" | tr '[:upper:]' '[:lower:]') version=$2 file=$3
 : >"$file"
 for name in gateway worker_text worker_image worker_fusion trainer mlflow; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Looks the images through for known weaknesses that have a fix, and writes what is in them.
+# Scan the images for known vulnerabilities with a fix, and write their SBOMs.
 #
 #   bash infra/ci/scan.sh VERSION FOLDER    FOLDER/NAME.spdx.json for each image
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the whole system by Compose beside whatever else runs here, tries it, and takes it away again.
+# Start a second Compose system, test it, and remove it.
 #
 #   bash infra/ci/stack.sh         images as `make images VERSION=$RAYON_VERSION` left them
 #   KEEP=1 bash infra/ci/stack.sh  leave it running
@@ -22,7 +22,7 @@ started=$SECONDS
 docker compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-600}"
 echo "healthy after $((SECONDS - started)) s"
 RAYON_ADMIN_PASSWORD=$(docker compose exec -T gateway cat /run/rayon/admin_password)
-# What GitHub shows of the steps shall not show it.
+# Mask the password in the logs of GitHub.
 [ -z "${GITHUB_ACTIONS:-}" ] || echo "::add-mask::$RAYON_ADMIN_PASSWORD"
 export RAYON_ADMIN_PASSWORD
 export PYTHONPATH=shared/client

@@ -7,7 +7,7 @@ from fsspec.core import url_to_fs
 
 from shared.settings import StorageSettings
 
-#: An object store that was started just now answers within this time.
+#: Time limit for an object store to become reachable.
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
@@ -23,7 +23,7 @@ def main() -> int:
         try:
             make(url)
         except Exception as error:
-            # What a store that is not there raises is of three libraries.
+            # An unreachable store raises exceptions of three libraries.
             if time.monotonic() > deadline:
                 print(f"The object store does not answer: {error}", file=sys.stderr)  # noqa: T201
                 return 1

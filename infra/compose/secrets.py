@@ -13,9 +13,9 @@ from pathlib import Path
 
 from shared.files import atomic_write
 
-#: Every service that mounts the folder of its role may read it, whatever its user.
+#: Readable by every service that mounts the folder of its role, whatever its user.
 READABLE = 0o444
-#: Base64 of so many random bytes: 288 bits.
+#: Random bytes of a secret, written in Base64: 288 bits.
 STRENGTH = 36
 PASSWORDS = (
     "database_password",
@@ -25,9 +25,9 @@ PASSWORDS = (
     "grafana_password",
     "s3_password",
 )
-#: These are typed by people: 96 bits.
+#: Random bytes of passwords that people type: 96 bits.
 TYPED = ("admin_password", "grafana_password")
-#: What the services of a role need. `worker` scores texts or images, and has no database.
+#: Secrets by role. `worker` scores texts or images and has no database.
 ROLES = {
     "gateway": (
         "database_url", "broker_url", "s3_credentials", "secret_key", "admin_password",
@@ -42,14 +42,14 @@ ROLES = {
     "alertmanager": ("alertmanager_key", "ops_webhook"),
     "grafana": ("grafana_password",),
 }  # fmt: skip
-#: Nobody can make these; without them something is not done.
+#: Secrets that cannot be generated; without them a feature is off.
 OPTIONAL = ("ops_webhook",)
 
 
 def main() -> int:
     """Write missing secrets, copy them to the roles and return the exit code."""
     if len(sys.argv) not in (2, 3):
-        print("Expected one folder, and one for the roles", file=sys.stderr)  # noqa: T201
+        print("Expected a folder and, optionally, one for the roles", file=sys.stderr)  # noqa: T201
         return 2
     folder = Path(sys.argv[1])
     try:
@@ -59,7 +59,7 @@ def main() -> int:
     except OSError as error:
         print(_complaint(folder, error), file=sys.stderr)  # noqa: T201
         return 1
-    print(f"Made {', '.join(made)}" if made else "All secrets are there")  # noqa: T201
+    print(f"Created {', '.join(made)}" if made else "All secrets exist")  # noqa: T201
     return 0
 
 
@@ -74,13 +74,13 @@ def complete(folder: Path) -> list[str]:
         (folder / f"{name}_password").read_text() for name in ("database", "redis", "s3")
     )
     addresses = {
-        # Rayon's keys begin like this (`gateway.identity.api_keys`).
+        # Prefix of API keys (`gateway.identity.api_keys`).
         "alertmanager_key": f"rayon_{secrets.token_urlsafe(STRENGTH)}",
         "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon?client_encoding=utf8",
         "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",
         "broker_url": f"redis://:{redis}@redis:6379/0",
         "redis.conf": f"requirepass {redis}\n",
-        # Of the object store's own account; for a bucket elsewhere, put its keys into the second.
+        # Account of the bundled object store; put the keys of an external bucket into the second.
         "s3_root": f"ROOT_ACCESS_KEY=rayon\nROOT_SECRET_KEY={s3}\n",
         "s3_credentials": f"[default]\naws_access_key_id=rayon\naws_secret_access_key={s3}\n",
     }

@@ -9,8 +9,8 @@ from typing import IO
 
 #: Interval between two reads of the files.
 POLL_SECONDS = 0.3
-#: What a worrying line looks like where it is not our own JSON: Python's levels, Redis' `# `
-#: after the time, supervisord's levels.
+#: Warnings and errors outside of Rayon's own JSON: Python's levels, Redis' `# ` after the time,
+#: supervisord's levels.
 WORRYING = re.compile(r"\b(WARN(ING)?|ERROR|CRIT(ICAL)?|FATAL|Traceback)\b")
 #: Advice on the machine that Redis gives at every start.
 HARMLESS = re.compile(r"Memory overcommit must be enabled|Transparent Huge Pages")

@@ -30,7 +30,7 @@ class Panel:
     kind: Kind = "timeseries"
     unit: str = "short"
     alarm: float | None = None
-    #: For whom the title is not enough.
+    #: Explanation in addition to the title.
     description: str = ""
 
 
@@ -42,7 +42,7 @@ class Board:
     title: str
     description: str
     rows: Mapping[str, Sequence[Panel]]
-    #: How far back it looks.
+    #: Default time range.
     since: str = "now-6h"
 
 

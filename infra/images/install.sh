@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what a lock file names into a folder of its own: install.sh requirements/gateway.txt /opt/rayon
-# Left out is what no service runs: pip itself, the packages' own tests, headers for C.
+# Install a lock file into a folder of its own: install.sh requirements/gateway.txt /opt/rayon
+# Without unused parts: pip itself, the tests of the packages, C headers.
 set -eu
 lock=$1 folder=$2
 python -m venv --without-pip "$folder"
@@ -9,8 +9,8 @@ bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 if [ -f "$bundle" ] && ! python -m pip config list | grep '\.cert=' >/dev/null; then
     export PIP_CERT="$bundle"
 fi
-# The root of a container is read-only, so what is not compiled now would be compiled at every start
-# and at every health check.
+# The root of a container is read-only, so uncompiled modules would be compiled at every start and at
+# every health check.
 python -m pip --python "$folder/bin/python" install --quiet --no-cache-dir --disable-pip-version-check \
     --root-user-action ignore --require-hashes --no-compile -r "$lock"
 cd "$folder"/lib/python3*/site-packages

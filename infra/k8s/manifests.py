@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from infra.k8s.rules import Manifest, complaints
 
 OVERLAYS = Path(__file__).parent / "overlays"
-#: The oldest release that has what is used here (spread by `matchLabelKeys`), and the newest.
+#: Oldest supported release (it has `matchLabelKeys`), and the newest.
 VERSIONS = ("1.27.0", "1.37.0")
 
 

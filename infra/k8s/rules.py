@@ -99,7 +99,7 @@ def _unscaled(objects: Sequence[Manifest]) -> Iterator[str]:
         if target not in deployments:
             yield f"{one['kind']} {one['metadata']['name']}: no deployment {target}"
         elif "replicas" in deployments[target]["spec"]:
-            yield f"Deployment {target}: says how many replicas, and has a scaler too"
+            yield f"Deployment {target}: sets `replicas`, which its autoscaler sets too"
 
 
 def _open_network(objects: Sequence[Manifest]) -> Iterator[str]:

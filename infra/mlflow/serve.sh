@@ -1,4 +1,4 @@
-# The address of the database has a password, so it comes in a file.
+# The URL of the database contains a password, so it is read from a file.
 set -eu
 python /upgrade.py
 exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 \

@@ -18,7 +18,7 @@ def main() -> int:
     """Upgrade the database of MLFLOW_DATABASE_URL_FILE and return the exit code."""
     url = Path(os.environ["MLFLOW_DATABASE_URL_FILE"]).read_text().strip()
     with turn(url):
-        # An empty database is given its tables; one that is up to date stays as it is.
+        # Creates the tables of an empty database; an up-to-date database stays unchanged.
         return subprocess.run(["mlflow", "db", "upgrade", url], check=False).returncode
 
 
@@ -33,7 +33,7 @@ def turn(url: str) -> Iterator[None]:
                 connection.execute(select(func.pg_advisory_lock(name)))
             yield
     finally:
-        # The connection ends, and its lock with it.
+        # Closing the connection releases its lock.
         engine.dispose()
 
 

@@ -246,7 +246,7 @@ def test_restore_into_a_running_system_is_rejected(tmp_path: Path, sqlite_url: s
 def test_backup_needs_a_new_folder_and_leaves_none_after_a_failure(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     installation = Installation(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'rayon.db'}")
-    with pytest.raises(BackupError, match="no database"):
+    with pytest.raises(BackupError, match="Expected the database"):
         save(installation.system, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
     installation.fill()
@@ -263,7 +263,7 @@ def test_restore_of_a_missing_backup_exits_with_an_error(tmp_path: Path) -> None
         check=False,
     )
     assert ended.returncode == 1
-    assert "is no backup" in ended.stderr
+    assert "is not a backup" in ended.stderr
 
 
 def test_backup_has_only_committed_jobs_and_does_not_wait_for_a_writer(

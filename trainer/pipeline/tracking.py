@@ -40,7 +40,7 @@ Floats = NDArray[np.float32]
 log = structlog.get_logger(__name__)
 
 EXPERIMENT = "rayon"
-#: How long to retry MLflow at the end of a run.
+#: Time limit of retries of MLflow at the end of a run, in seconds.
 PATIENCE_SECONDS = 60.0
 #: Most parameters or metrics that MLflow accepts in one call.
 CHUNK = 100

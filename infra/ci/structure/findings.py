@@ -27,7 +27,7 @@ FLAT = f"flat folders above {MOST_MODULES} modules"
 QUESTIONS = f"docstrings: {'/'.join(RIDDLES)} …"
 PICTURE = "`picture` in code"
 
-#: What `--check` expects of each finding that is an error.
+#: Expectation of `--check` by kind of finding.
 EXPECTED = {
     CYCLES: "modules that do not import one another",
     LATE: "imports of the project at the top of the module, or a reason in allowed.py",

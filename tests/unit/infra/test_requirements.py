@@ -33,7 +33,7 @@ def imported(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_a_service_imports_is_among_its_requirements(service: str) -> None:
+def test_imports_of_a_service_are_among_its_requirements(service: str) -> None:
     there, providers = locked(service), packages_distributions()
     for name in imported(service):
         # The same package may have several builds, such as TensorFlow with and without a GPU.

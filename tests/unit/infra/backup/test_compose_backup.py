@@ -81,7 +81,7 @@ def backup(tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_what_a_restore_brings_back_is_removed(machine: Machine) -> None:
+def test_only_volumes_in_the_backup_are_removed(machine: Machine) -> None:
     system = machine.system()
     system.clear()
     (removed,) = (call for call in machine.calls if call.startswith("volume rm"))
@@ -91,16 +91,16 @@ def test_only_what_a_restore_brings_back_is_removed(machine: Machine) -> None:
     assert not [call for call in machine.calls if "down" in call and "--volumes" in call]
 
 
-def test_object_store_has_its_bucket_before_files_are_put_into_it(
-    machine: Machine, backup: Path
-) -> None:
+def test_bucket_is_created_before_files_are_restored(machine: Machine, backup: Path) -> None:
     machine.services = {"objects": {}, "bucket": {}}
     machine.system().restore(backup)
     started, made = machine.place_of("up --detach --no-build objects"), machine.place_of(" bucket")
     assert started < made < machine.place_of("stored restore")
 
 
-def test_object_store_is_started_whoever_named_its_profile(machine: Machine, backup: Path) -> None:
+def test_object_store_is_started_wherever_its_profile_is_set(
+    machine: Machine, backup: Path
+) -> None:
     machine.endpoint = "http://objects:7070"
     machine.system().restore(backup)
     assert machine.place_of("up --detach --no-build objects")
@@ -113,7 +113,7 @@ def test_system_with_a_volume_for_files_starts_no_object_store(
     assert not [call for call in machine.calls if "objects" in call or "bucket" in call]
 
 
-def test_folder_of_ones_own_with_secrets_is_left_as_it_is(
+def test_external_folder_of_secrets_is_left_unchanged(
     machine: Machine, backup: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "own"
@@ -125,11 +125,11 @@ def test_folder_of_ones_own_with_secrets_is_left_as_it_is(
     system.check(backup)
     system.restore(backup)
     assert not [call for call in machine.calls if "run --rm" in call and " init " in call]
-    assert f"{own} is a folder of yours" in capsys.readouterr().out
+    assert f"{own} is not a volume of this project" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_folder_of_ones_own_that_lacks_a_secret_is_told_before_anything_is_removed(
+def test_external_folder_without_a_secret_is_refused_before_anything_is_removed(
     machine: Machine, backup: Path, tmp_path: Path, is_there: bool
 ) -> None:
     own = tmp_path / "own"
@@ -141,7 +141,7 @@ def test_folder_of_ones_own_that_lacks_a_secret_is_told_before_anything_is_remov
         machine.system().check(backup)
 
 
-def test_files_that_go_soon_are_saved_before_the_rows_that_name_them(
+def test_short_lived_files_are_saved_before_the_rows_that_name_them(
     machine: Machine, tmp_path: Path
 ) -> None:
     folder = tmp_path / "new"

@@ -36,7 +36,7 @@ def test_index_has_title_and_status_of_a_page(page: Path) -> None:
     assert f"| {page.name[:4]} | [{title}]({page.name}) | {status} |" in INDEX
 
 
-def test_index_lists_nothing_else() -> None:
+def test_index_lists_only_existing_pages() -> None:
     assert re.findall(r"^\| (\d{4}) ", INDEX, re.MULTILINE) == [page.name[:4] for page in PAGES]
 
 

@@ -27,7 +27,7 @@ case "$2" in
 esac
 exec bash -c "$2"
 """
-#: What there is only in the command that replaces a version, and in the one that goes back.
+#: Parts that only the command of a replacement contains, and only that of a rollback.
 REPLACE, GO_BACK = "mv incoming app", "mv previous app"
 #: Fails to start the versions that BROKEN names, and takes its time for SLOW; says that a gateway
 #: runs once it was started.
@@ -138,7 +138,7 @@ def test_settings_of_the_machine_stay(machine: Machine) -> None:
     assert found == ["TEXT_WORKERS=3", "RAYON_VERSION=1.0.0"]
 
 
-def test_next_version_keeps_the_one_before(machine: Machine) -> None:
+def test_next_version_keeps_the_previous_one(machine: Machine) -> None:
     machine.deploy("1.0.0")
     assert machine.deploy("1.1.0") == 0
     assert machine.version() == "1.1.0"
@@ -146,7 +146,7 @@ def test_next_version_keeps_the_one_before(machine: Machine) -> None:
     assert "sh infra/compose/roll.sh 1.1.0" in machine.calls
 
 
-def test_version_that_fails_its_smoke_test_is_taken_back(machine: Machine) -> None:
+def test_version_that_fails_its_smoke_test_is_rolled_back(machine: Machine) -> None:
     machine.deploy("1.0.0")
     smoke = machine.home / "smoke"
     smoke.write_text('#!/usr/bin/env bash\n[ "$(cat "$MACHINE"/rayon/app/version)" != 1.1.0 ]\n')
@@ -157,14 +157,14 @@ def test_version_that_fails_its_smoke_test_is_taken_back(machine: Machine) -> No
     assert "1.1.0 does not work; going back" in machine.said
 
 
-def test_version_that_does_not_start_is_taken_back(machine: Machine) -> None:
+def test_version_that_does_not_start_is_rolled_back(machine: Machine) -> None:
     machine.deploy("1.0.0")
     assert machine.deploy("1.1.0", BROKEN="1.1.0") == 1
     assert machine.versions == ["1.1.0", "1.0.0"]
     assert machine.version() == "1.0.0"
 
 
-def test_version_that_cannot_be_rolled_out_is_taken_back(machine: Machine) -> None:
+def test_version_that_cannot_be_rolled_out_is_rolled_back(machine: Machine) -> None:
     machine.deploy("1.0.0")
     assert machine.deploy("1.1.0", STUCK="1.1.0") == 1
     assert machine.version() == "1.0.0"
@@ -173,12 +173,12 @@ def test_version_that_cannot_be_rolled_out_is_taken_back(machine: Machine) -> No
     )
 
 
-def test_machine_that_cannot_be_taken_back_is_told_apart(machine: Machine) -> None:
+def test_failed_rollback_has_its_own_exit_code(machine: Machine) -> None:
     machine.deploy("1.0.0")
     assert machine.deploy("1.1.0", SMOKE="false") == 3
 
 
-def test_first_version_that_fails_has_nothing_to_go_back_to(machine: Machine) -> None:
+def test_failed_first_version_is_not_rolled_back(machine: Machine) -> None:
     assert machine.deploy("1.0.0", SMOKE="false") == 1
     assert machine.versions == ["1.0.0"]
     assert "there is no version before" in machine.said
@@ -190,7 +190,9 @@ def with_two_versions(machine: Machine) -> Machine:
     return machine
 
 
-def test_version_that_was_not_replaced_is_left_and_not_the_one_before_it(machine: Machine) -> None:
+def test_running_version_that_was_not_replaced_is_kept_not_its_predecessor(
+    machine: Machine,
+) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.2.0", REFUSED=REPLACE) == 1
     assert machine.version() == "1.1.0"
@@ -199,7 +201,7 @@ def test_version_that_was_not_replaced_is_left_and_not_the_one_before_it(machine
     assert "the version before was not replaced" in machine.said
 
 
-def test_same_version_that_was_not_replaced_by_itself_is_left(machine: Machine) -> None:
+def test_failed_redeployment_keeps_the_same_version(machine: Machine) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.1.0", REFUSED=REPLACE) == 1
     assert machine.version() == "1.1.0"
@@ -207,7 +209,7 @@ def test_same_version_that_was_not_replaced_by_itself_is_left(machine: Machine) 
 
 
 @pytest.mark.parametrize("command", ["rm -rf incoming", "docker pull"])
-def test_machine_that_is_away_from_the_start_is_told_apart(
+def test_unreachable_machine_has_its_own_exit_code(
     machine: Machine, tmp_path: Path, command: str
 ) -> None:
     with_two_versions(machine)
@@ -218,14 +220,14 @@ def test_machine_that_is_away_from_the_start_is_told_apart(
     assert "rayon@vm cannot be reached" in machine.said
 
 
-def test_machine_that_stays_away_is_not_said_to_have_gone_back(machine: Machine) -> None:
+def test_machine_that_stays_unreachable_is_not_reported_as_rolled_back(machine: Machine) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.2.0", BROKEN="1.2.0", REFUSED=GO_BACK) == 3
     assert "rayon@vm cannot be reached" in machine.said
     assert "no version before" not in machine.said
 
 
-def test_going_back_waits_for_what_goes_on_after_the_connection_broke(machine: Machine) -> None:
+def test_rollback_waits_for_the_remote_command_after_a_broken_connection(machine: Machine) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.2.0", CUT=REPLACE, SLOW="1.2.0") == 1
     assert machine.calls.index("1.2.0 is up") < machine.calls.index("RAYON_VERSION=1.1.0")
@@ -233,7 +235,7 @@ def test_going_back_waits_for_what_goes_on_after_the_connection_broke(machine: M
     assert machine.version("failed") == "1.2.0"
 
 
-def test_deployment_that_does_not_end_is_waited_for_no_longer_than_said(machine: Machine) -> None:
+def test_wait_for_another_deployment_has_a_time_limit(machine: Machine) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.2.0", CUT=REPLACE, SLOW="1.2.0", LOCK_SECONDS="0.1") == 3
     assert "Another deployment does not end" in machine.said
@@ -249,7 +251,7 @@ def test_image_that_cannot_be_pulled_replaces_nothing(machine: Machine, tmp_path
     assert "nothing was replaced" in machine.said
 
 
-def test_failure_there_that_looks_like_one_of_ssh_is_none(machine: Machine) -> None:
+def test_remote_exit_code_255_is_not_taken_for_an_ssh_failure(machine: Machine) -> None:
     with_two_versions(machine)
     assert machine.deploy("1.2.0", BROKEN="1.2.0", BROKEN_CODE="255") == 1
     assert machine.version() == "1.1.0"
@@ -269,7 +271,7 @@ def test_failure_there_that_looks_like_one_of_ssh_is_none(machine: Machine) -> N
         ),
     ],
 )
-def test_replacement_that_was_broken_off_loses_no_version(
+def test_interrupted_replacement_loses_no_version(
     machine: Machine, found: dict[str, str], left: dict[str, str]
 ) -> None:
     for name, version in found.items():
@@ -297,6 +299,6 @@ def test_image_without_a_digest_is_refused(machine: Machine, tmp_path: Path, lin
 
 
 @pytest.mark.parametrize("version", ["1.0.0; reboot", "$(reboot)", "../1", ""])
-def test_version_that_is_no_tag_is_refused(machine: Machine, version: str) -> None:
+def test_version_that_is_not_a_valid_tag_is_refused(machine: Machine, version: str) -> None:
     assert machine.deploy(version) != 0
     assert machine.calls == []

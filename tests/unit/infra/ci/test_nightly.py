@@ -40,7 +40,7 @@ def followed(
     return run, told
 
 
-def test_run_is_followed_to_its_end_and_each_step_told_once() -> None:
+def test_run_is_followed_to_its_end_and_each_step_printed_once() -> None:
     run, told = followed(
         RUN | {"status": "running", "step": "fit"},
         RUN | {"status": "running", "step": "fit"},
@@ -50,7 +50,7 @@ def test_run_is_followed_to_its_end_and_each_step_told_once() -> None:
     assert told == ["queued: waits for the trainer", "running: fit"]
 
 
-def test_service_that_is_upgraded_meanwhile_is_asked_again() -> None:
+def test_service_that_is_upgraded_meanwhile_is_retried() -> None:
     run, _ = followed(503, 502, RUN | {"status": "finished"})
     assert run["status"] == "finished"
 
@@ -66,12 +66,12 @@ def test_run_that_is_not_done_in_time_is_left_alone() -> None:
     assert "not done in time" in report(run)
 
 
-def test_refusal_is_told_in_the_words_of_the_service() -> None:
+def test_refusal_is_printed_with_the_message_of_the_service() -> None:
     with pytest.raises(httpx.HTTPStatusError, match="not now"):
         ask(service(iter([403])), "nightly", None)
 
 
-def test_report_says_what_came_of_it() -> None:
+def test_summary_has_the_outcome_of_the_run() -> None:
     page = report(
         RUN | {"status": "finished", "version": "7", "verdict": {"gain": 0.01}, "message": "Better"}
     )
@@ -81,6 +81,6 @@ def test_report_says_what_came_of_it() -> None:
     assert "Better" in page
 
 
-def test_report_of_a_failure_has_the_last_lines() -> None:
+def test_summary_of_a_failure_has_the_last_log_lines() -> None:
     page = report(RUN | {"status": "failed", "log_tail": "MemoryError\n"})
     assert "```\nMemoryError\n```" in page

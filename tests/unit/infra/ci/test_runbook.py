@@ -36,7 +36,7 @@ def test_every_section_is_about_an_alert_that_exists() -> None:
     assert set(RULES) == set(SECTIONS)
 
 
-def test_links_lead_somewhere() -> None:
+def test_runbook_links_have_targets() -> None:
     assert set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK)) <= anchors()
     for path in re.findall(r"\]\(((?!#)[^)#]+)", RUNBOOK):
         assert (PROJECT / "infra" / "docs" / path).exists(), path

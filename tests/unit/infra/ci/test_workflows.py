@@ -27,7 +27,7 @@ def test_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_rights_are_given_job_by_job(path: Path) -> None:
+def test_permissions_are_granted_per_job(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {}
     for name, job in jobs(path).items():
         assert "permissions" in job, name
@@ -35,7 +35,7 @@ def test_rights_are_given_job_by_job(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_step_runs_targets_that_there_are(path: Path) -> None:
+def test_step_runs_existing_make_targets(path: Path) -> None:
     used = set(re.findall(r"\bmake ([a-z]+)", path.read_text()))
     assert used <= TARGETS
 
@@ -59,7 +59,7 @@ def test_images_are_pushed_only_after_the_tests_and_the_stack() -> None:
     assert order == sorted(order)
 
 
-def test_manifests_are_checked_as_they_are_built_and_never_in_pieces() -> None:
+def test_manifests_are_checked_only_after_the_build() -> None:
     # A base has no securityContext until it is patched: the scanner would find fault in every run.
     images = jobs(PROJECT / ".github" / "workflows" / "images.yml")
     (scan,) = (
@@ -77,7 +77,7 @@ def test_manifests_are_checked_as_they_are_built_and_never_in_pieces() -> None:
     assert "make manifests" in checked
 
 
-def test_what_starts_by_the_clock_waits_for_no_reviewer() -> None:
+def test_scheduled_workflow_needs_no_approval() -> None:
     # `production` may have reviewers: infra/docs/runbook.md, Delivery.
     for path in WORKFLOWS:
         if "schedule" in yaml.safe_load(path.read_text())[True]:
@@ -102,7 +102,7 @@ def test_called_workflow_is_passed_the_secrets_that_it_uses() -> None:
         assert job.get("secrets", {}) == passed, job["uses"]
 
 
-def test_secret_of_an_environment_is_not_asked_for_before_there_is_one() -> None:
+def test_environment_secret_is_not_required_by_the_called_workflow() -> None:
     for job, _, takes in calls():
         for name, secret in takes.get("secrets", {}).items():
             assert secret["required"] is False, f"{job['uses']}: {name}"
@@ -127,7 +127,7 @@ def run_keys(home: Path, **missing: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_keys_are_for_nobody_else_to_read(tmp_path: Path) -> None:
+def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert run_keys(tmp_path).returncode == 0
     assert (tmp_path / ".ssh" / "id_rayon").stat().st_mode & 0o777 == 0o600
 

@@ -43,13 +43,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], FakeStore]:
     return start
 
 
-def test_store_that_is_not_there_yet_is_asked_again(serve: Callable[[int], FakeStore]) -> None:
+def test_unreachable_store_is_retried(serve: Callable[[int], FakeStore]) -> None:
     store = serve(3)
     assert bucket.main() == 0
     assert store.buckets == ["rayon"]
 
 
-def test_bucket_that_is_there_stays(serve: Callable[[int], FakeStore]) -> None:
+def test_existing_bucket_is_kept(serve: Callable[[int], FakeStore]) -> None:
     store = serve(0)
     assert [bucket.main(), bucket.main()] == [0, 0]
     assert store.buckets == ["rayon"]

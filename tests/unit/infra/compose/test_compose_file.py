@@ -24,19 +24,19 @@ def mounted(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", HANDLE_UPLOADS)
-def test_what_handles_uploads_keeps_them_on_a_disk_meanwhile(name: str) -> None:
+def test_services_that_handle_uploads_buffer_them_on_disk(name: str) -> None:
     folder = SERVICES[name]["environment"]["TMPDIR"]
     assert folder in mounted(name)
 
 
-def test_folder_for_uploads_is_the_users_own_in_every_image() -> None:
+def test_upload_folder_belongs_to_the_user_in_every_image() -> None:
     folder = SERVICES["gateway"]["environment"]["TMPDIR"]
     for name in ("gateway", "trainer", "worker_text", "worker_image", "worker_fusion"):
         made = (PROJECT / name / "Dockerfile").read_text().partition("install -d ")[2]
         assert folder in made.partition("\nCOPY")[0].split(), name
 
 
-def test_memory_that_looks_like_a_disk_has_a_size() -> None:
+def test_every_tmpfs_has_a_size_limit() -> None:
     found = [mount for one in SERVICES.values() for mount in one.get("tmpfs", [])]
     assert found
     assert all("size=" in mount for mount in found)
@@ -49,7 +49,7 @@ def runs_to_its_end(service: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name, one in SERVICES.items() if runs_to_its_end(one)])
-def test_somebody_waits_for_the_end_of_what_ends(name: str) -> None:
+def test_every_one_shot_service_has_a_dependent_service(name: str) -> None:
     """Without that `docker compose up --wait` fails (docker/compose#10596)."""
     waiting = [
         one
@@ -63,7 +63,7 @@ def test_somebody_waits_for_the_end_of_what_ends(name: str) -> None:
         assert one["depends_on"][name].get("required", True) != is_optional
 
 
-def test_container_that_is_replaced_leaves_no_volume_behind() -> None:
+def test_replaced_container_leaves_no_volume_behind() -> None:
     roll = (PROJECT / "infra" / "compose" / "roll.sh").read_text()
     removals = re.findall(r"docker rm (.*?)\"", roll)
     assert len(removals) == 2
@@ -71,7 +71,7 @@ def test_container_that_is_replaced_leaves_no_volume_behind() -> None:
 
 
 @pytest.mark.parametrize("name", ["scheduler", "feeder"])
-def test_service_that_hangs_is_not_called_healthy(name: str) -> None:
+def test_hanging_service_is_unhealthy(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][1:3] == ["sh", "/consumes.sh"]
     assert "RAYON_BROKER_BEAT_FILE=" in (PROJECT / "gateway" / "Dockerfile").read_text()
 
@@ -104,7 +104,7 @@ def test_no_role_has_a_secret_that_none_of_its_services_reads() -> None:
         assert set(names) == read, role
 
 
-def test_all_secrets_are_for_those_who_make_them_alone() -> None:
+def test_only_the_init_service_mounts_all_secrets() -> None:
     everything = [
         name
         for name, one in SERVICES.items()
@@ -127,5 +127,5 @@ def test_every_role_has_its_volume_and_its_folder_in_the_image(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_service_takes_all_the_memory_of_the_machine(name: str) -> None:
+def test_every_service_has_a_memory_limit(name: str) -> None:
     assert re.fullmatch(r"\d+[mg]|\$\{\w+:-\d+g\}", str(SERVICES[name].get("mem_limit")))

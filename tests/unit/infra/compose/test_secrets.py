@@ -12,7 +12,7 @@ from infra.embedded.settings import PROJECT
 from shared.settings import BrokerSettings, DatabaseSettings
 
 
-def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
     made = complete(tmp_path)
     first = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert set(made) == first.keys() >= {"database_password", "alertmanager_key", "s3_credentials"}
@@ -40,12 +40,12 @@ def test_every_secret_is_good_enough_for_production(
     assert complaints(settings, DatabaseSettings(), BrokerSettings()) == []
 
 
-def test_a_folder_is_asked_for(
+def test_missing_folder_argument_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["secrets"])
     assert main() == 2
-    assert "Expected one folder" in capsys.readouterr().err
+    assert "Expected a folder" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_each_role_has_its_own_secrets_and_no_others(
         assert one.stat().st_mode & 0o777 == 0o444
 
 
-def test_secret_that_was_changed_is_given_again(
+def test_changed_secret_is_copied_to_the_roles_again(
     tmp_path: Path, roles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = given(monkeypatch, tmp_path, roles)
@@ -90,7 +90,7 @@ def test_secret_that_was_changed_is_given_again(
     assert not (roles / "alertmanager" / "ops_webhook").exists()
 
 
-def test_folder_of_ones_own_that_cannot_be_completed_is_told_what_it_lacks(
+def test_incomplete_read_only_folder_is_refused_with_the_missing_secrets(
     tmp_path: Path,
     roles: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -6,7 +6,7 @@ from pathlib import Path
 from infra.embedded.credentials import kept_secret, write_private
 
 
-def test_secret_is_made_once_and_kept(tmp_path: Path) -> None:
+def test_secret_is_generated_once_and_kept(tmp_path: Path) -> None:
     first = kept_secret(tmp_path / "secrets", "key")
     assert len(first) >= 32
     assert kept_secret(tmp_path / "secrets", "key") == first

@@ -28,7 +28,7 @@ def test_warning_is_shown_with_its_fields() -> None:
     assert worrying(line) == "warning: jobs_swept sent_again=3"
 
 
-def test_foreign_error_is_shown_as_it_is() -> None:
+def test_error_of_another_program_is_shown_unchanged() -> None:
     assert worrying("2026 ERROR mlflow: no space left\n") == "2026 ERROR mlflow: no space left"
 
 

@@ -35,7 +35,7 @@ def test_full_disk_is_refused_with_the_megabytes(tmp_path: Path) -> None:
         check(settings(tmp_path, min_free_megabytes=99_999_999_999), [])
 
 
-def test_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_home_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with (
         pytest.raises(NotReady, match=r"Cannot write in .*RAYON_HOME"),
@@ -44,7 +44,7 @@ def test_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_second_launcher_is_told_of_the_first(tmp_path: Path) -> None:
+def test_second_launcher_is_refused(tmp_path: Path) -> None:
     with locked_home(tmp_path), multiprocessing.get_context("spawn").Pool(1) as other:
         told = other.apply(_try_to_lock, (tmp_path,))
     assert "already runs" in told

@@ -15,7 +15,7 @@ from tests.support.servers import until
 FORKS = "import os, time; os.fork(); time.sleep(60)"
 
 
-def test_supervisor_is_told_from_a_program_that_it_forks(tmp_path: Path) -> None:
+def test_supervisor_is_distinguished_from_a_program_that_it_forks(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
         [sys.executable, "-c", FORKS, "supervisor.supervisord"],
         env={**os.environ, MARK: str(tmp_path)},

@@ -23,7 +23,7 @@ PANELS = [
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_committed_board_is_what_the_code_makes(board: Board) -> None:
+def test_committed_board_matches_the_code(board: Board) -> None:
     path = FOLDER / f"{board.name}.json"
     assert path.read_text() == text_of(board), "make boards"
 
@@ -42,7 +42,7 @@ def test_every_query_names_metrics_and_labels_that_exist(
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_panels_lie_beside_one_another(board: Board) -> None:
+def test_panels_do_not_overlap(board: Board) -> None:
     taken: set[tuple[int, int]] = set()
     document: dict[str, Any] = json.loads(text_of(board))
     for panel in document["panels"]:
@@ -57,7 +57,7 @@ def test_panels_lie_beside_one_another(board: Board) -> None:
     assert len(numbers) == len(set(numbers))
 
 
-def test_metrics_that_are_declared_are_on_a_board() -> None:
+def test_every_declared_metric_is_on_a_board() -> None:
     shown = {metric for *_, query in PANELS for metric in names_in(query).metrics}
     ours = {
         re.sub(r"_(bucket|sum|count)$", "", name)
@@ -68,7 +68,7 @@ def test_metrics_that_are_declared_are_on_a_board() -> None:
     assert ours - seen == set()
 
 
-def test_boards_ask_the_source_that_is_provided() -> None:
+def test_boards_use_the_provisioned_data_source() -> None:
     provisioning = FOLDER.parent / "provisioning"
     sources = yaml.safe_load((provisioning / "datasources" / "rayon.yml").read_text())
     assert [one["uid"] for one in sources["datasources"]] == [SOURCE["uid"]]

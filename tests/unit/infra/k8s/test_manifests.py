@@ -18,7 +18,7 @@ from tests.support.settings_groups import settings_groups
 
 PROJECT = Path(__file__).parents[4]
 K8S = PROJECT / "infra" / "k8s"
-#: What the labels of a pod allow it to reach, and the secrets that are of use only there.
+#: Servers that pod labels allow access to, with the secrets used only there.
 SECRETS_OF = {
     "database": {"rayon-database", "rayon-registry"},
     "queue": {"rayon-broker"},
@@ -103,7 +103,7 @@ def shared_settings(folder: str = "base") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", compose())
-def test_service_is_told_what_compose_tells_it(name: str) -> None:
+def test_service_has_the_environment_of_its_compose_service(name: str) -> None:
     told = {one for one in compose()[name].get("environment", {}) if one not in NOT_IN_A_CLUSTER}
     if name in WITHOUT_STORAGE:
         told -= {"AWS_SHARED_CREDENTIALS_FILE"}
@@ -146,7 +146,7 @@ def test_every_lane_has_a_scaler_that_counts_waiting_and_running() -> None:
             assert 'state=~"waiting|running"' in trigger["query"]
 
 
-def test_scalers_ask_for_queues_that_there_are() -> None:
+def test_scalers_query_existing_queues() -> None:
     queries = (K8S / "components" / "keda" / "scaled-objects.yaml").read_text()
     asked = set(re.findall(r'queue="([^"]+)"', queries))
     assert asked
@@ -185,7 +185,7 @@ def test_pod_reaches_what_it_has_secrets_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", of_kind("Deployment"))
-def test_pod_is_told_of_each_file_that_it_has(name: str) -> None:
+def test_pod_has_a_variable_for_each_secret_file(name: str) -> None:
     workload = of_kind("Deployment")[name]
     files = {
         Path(one["value"]).name for one in container(name)["env"] if "/run/rayon/" in one["value"]
@@ -195,7 +195,7 @@ def test_pod_is_told_of_each_file_that_it_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", of_kind("Deployment"))
-def test_pod_with_the_database_begins_once_its_tables_are_there(name: str) -> None:
+def test_pod_with_the_database_waits_for_the_migration(name: str) -> None:
     workload = of_kind("Deployment")[name]
     first = pod_of(workload).get("initContainers", [])
     if "rayon-database" not in secrets_of(workload):
@@ -214,7 +214,7 @@ def readme() -> str:
     return (K8S / "README.md").read_text()
 
 
-def test_secret_that_is_to_be_deleted_is_not_waited_for() -> None:
+def test_secret_that_is_deleted_later_is_optional() -> None:
     to_delete = re.findall(r"^\| `(rayon-\w+)` .*\bdelete it", readme(), flags=re.MULTILINE)
     assert to_delete == ["rayon-admin"]
     sources = {
@@ -256,7 +256,7 @@ def health_check(image: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", of_kind("Deployment"))
-def test_workload_is_probed_as_its_image_is(name: str) -> None:
+def test_workload_has_the_health_check_of_its_image(name: str) -> None:
     found = container(name)
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         if (name, probe) in (("scheduler", "livenessProbe"), ("feeder", "livenessProbe")):

@@ -63,7 +63,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
     return found
 
 
-def test_good_objects_have_no_complaints() -> None:
+def test_valid_objects_have_no_violations() -> None:
     assert complaints([DEPLOYMENT, CLOSED, SCALER]) == []
 
 
@@ -85,7 +85,7 @@ POD, FIRST = "spec.template.spec", "spec.template.spec.containers.0"
         (f"{FIRST}.resources.limits", {}, "a limit of memory"),
         (f"{FIRST}.livenessProbe", None, ""),
         ("spec.selector.matchLabels", {"app": "another"}, "selects no pod"),
-        ("spec.replicas", 3, "says how many replicas, and has a scaler too"),
+        ("spec.replicas", 3, "sets `replicas`, which its autoscaler sets too"),
     ],
 )
 def test_fault_is_found(path: str, value: object, complaint: str) -> None:
@@ -102,7 +102,7 @@ def test_written_secret_is_found() -> None:
     assert "never written" in complaints([DEPLOYMENT, CLOSED, secret])[0]
 
 
-def test_network_without_a_closed_door_is_found() -> None:
+def test_namespace_without_a_deny_all_policy_is_found() -> None:
     open_ = deepcopy(CLOSED)
     open_["spec"]["egress"] = [{}]
     assert "allows nothing by default" in complaints([DEPLOYMENT, open_])[0]
@@ -112,7 +112,7 @@ def test_scaler_without_its_deployment_is_found() -> None:
     assert "no deployment gateway" in complaints([CLOSED, SCALER])[0]
 
 
-def test_first_step_needs_no_probe_and_keeps_to_the_rest() -> None:
+def test_init_container_needs_no_probe_but_obeys_the_other_rules() -> None:
     first = {name: CONTAINER[name] for name in ("securityContext", "resources")}
     stepped = changed(f"{POD}.initContainers", [first | {"name": "tables"}])
     assert complaints([stepped, CLOSED, SCALER]) == []

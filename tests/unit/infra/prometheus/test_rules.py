@@ -44,7 +44,7 @@ RULES = {rule["alert"]: rule for rule in rules()}
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_alert_says_what_is_wrong_and_what_to_do(name: str) -> None:
+def test_every_alert_has_a_description_and_instructions(name: str) -> None:
     rule = RULES[name]
     notes = rule["annotations"]
     assert rule["labels"]["severity"] in SEVERITIES
@@ -54,19 +54,19 @@ def test_every_alert_says_what_is_wrong_and_what_to_do(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_alert_is_tried_out_quiet_and_firing(name: str) -> None:
+def test_every_alert_is_tested_quiet_and_firing(name: str) -> None:
     mine = [one for one in trials() if f'alertname="{name}"' in one["expr"]]
     assert any(one["exp_samples"] for one in mine), "no test in which it fires"
     assert any(not one["exp_samples"] for one in mine), "no test in which it is quiet"
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_alert_asks_for_metrics_and_labels_that_exist(name: str) -> None:
+def test_every_alert_queries_existing_metrics_and_labels(name: str) -> None:
     assert unknown_names(RULES[name]["expr"]) == []
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_texts_name_labels_that_the_alert_has(name: str) -> None:
+def test_alert_texts_use_only_labels_of_the_alert(name: str) -> None:
     rule = RULES[name]
     text = " ".join(rule["annotations"].values())
     there = names_in(rule["expr"])
@@ -75,7 +75,7 @@ def test_texts_name_labels_that_the_alert_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_what_an_alert_says_to_do_can_be_done(name: str) -> None:
+def test_instructions_of_an_alert_name_existing_commands_and_settings(name: str) -> None:
     said = RULES[name]["annotations"]["description"]
     paths = {(method, re.sub(r"{\w+}", "{}", path)) for method, path in permissions.RULES}
     for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/v1/[\w/{}-]+)", said):
@@ -99,12 +99,12 @@ def _is_known(variable: str) -> bool:
     }
 
 
-def test_texts_of_promtool_name_no_alert_that_is_gone() -> None:
+def test_promtool_tests_name_only_existing_alerts() -> None:
     tried = {match for one in trials() for match in re.findall(r'alertname="(\w+)"', one["expr"])}
     assert tried == set(RULES)
 
 
-def test_tasks_that_are_watched_exist() -> None:
+def test_monitored_tasks_exist() -> None:
     watched = set(re.findall(r'task="(\w+)"', " ".join(rule["expr"] for rule in RULES.values())))
     code = "".join(
         (PROJECT / path).read_text() for path in ("gateway/scheduler.py", "trainer/monitor.py")
@@ -134,7 +134,7 @@ def test_only_alerts_about_models_reach_rayon() -> None:
     assert key.endswith(f"/{ALERTMANAGER}_key")
 
 
-def test_drift_that_rayon_measures_does_not_come_back_to_it() -> None:
+def test_drift_alerts_of_rayon_are_not_sent_back_to_it() -> None:
     echoes = [
         name
         for name, rule in RULES.items()
@@ -144,7 +144,7 @@ def test_drift_that_rayon_measures_does_not_come_back_to_it() -> None:
     assert echoes == []
 
 
-def test_alerts_that_may_train_stay_the_same_when_a_service_is_started_again() -> None:
+def test_alerts_that_may_train_keep_their_identity_over_a_restart() -> None:
     # A label that changes with the process makes another alert of it, which may train once more.
     for name, rule in RULES.items():
         if rule["labels"]["area"] == "model":
@@ -172,11 +172,11 @@ def outside_of_groups(expression: str) -> str:
         ("(x or sum by (a) ((x)) unless y) < 2", "(x or sum  unless y) < 2"),
     ],
 )
-def test_groups_are_left_out(expression: str, left: str) -> None:
+def test_aggregations_are_removed_from_an_expression(expression: str, left: str) -> None:
     assert outside_of_groups(expression) == left
 
 
-def test_every_service_of_compose_is_watched() -> None:
+def test_every_compose_service_is_scraped() -> None:
     compose = read(PROJECT / "docker-compose.yml")["services"]
     jobs = {one["job_name"] for one in read(PROMETHEUS / "prometheus.yml")["scrape_configs"]}
     ours = {
@@ -188,7 +188,7 @@ def test_every_service_of_compose_is_watched() -> None:
     assert ours - {"mlflow"} <= jobs
 
 
-def test_embedded_processes_have_the_ports_that_prometheus_asks(tmp_path: Path) -> None:
+def test_embedded_processes_have_the_ports_that_prometheus_scrapes(tmp_path: Path) -> None:
     embedded = EmbeddedSettings(home=tmp_path)
     ports = {
         one.name: int(one.environment["RAYON_METRICS_PORT"])

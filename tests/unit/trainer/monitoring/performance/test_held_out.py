@@ -45,7 +45,7 @@ def test_each_modality_is_scored_on_the_rows_that_have_it(
         "image": 2,
     }
     assert found["image"]["measured"]["f1"] == 1
-    # Of the texts, one of each category is correct, and one of 2583 is mistaken for 10.
+    # One text per category is correct, and one of 2583 is mistaken for 10.
     assert found["text"]["measured"]["f1"] == pytest.approx(2 / 3)
     assert found["fusion"]["measured"]["by_class"]["2583"]["rows"] == 2
     for both in found.values():

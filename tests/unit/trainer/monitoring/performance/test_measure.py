@@ -173,7 +173,7 @@ def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_separate(
         add(*jobs.make(NOON, text=sure, reason="random", chance=0.1))
     performances.measure(NOON + DAY)
     (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
-    # Of 420 answers, 400 are correct: F1 of 10 is 2 * 400 / (400 + 420), of 2583 it is 0.
+    # 400 of 420 answers are correct: F1 of 10 is 2 * 400 / (400 + 420), of 2583 it is 0.
     assert reviewed.f1 == pytest.approx(800 / 820 * 400 / 420)
     assert (reviewed.rows, reviewed.classes["10"]["rows"]) == (40, 20)
     (volunteered,) = _months(kept(kind="volunteered", modality="fusion"))
@@ -189,7 +189,7 @@ def test_figure_does_not_depend_on_which_part_of_the_sample_is_labelled(
     kept: Callable[..., list[Performance]],
     uncertain_labelled: int,
 ) -> None:
-    # Of 200 certain and 40 uncertain answers, the random part draws one in ten, and the uncertain
+    # From 200 certain and 40 uncertain answers, the random part draws one in ten, and the uncertain
     # part draws half of the remaining uncertain ones.
     sure: dict[str, Any] = {"text": [0.99, 0.01], "chance": 0.1}
     unsure: dict[str, Any] = {"text": [0.55, 0.45], "chance": 0.1 + 0.9 * 0.5}
