@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Literal
 from sqlalchemy import RowMapping, select
 
 from gateway.catalogs.admission import UNFINISHED
-from gateway.catalogs.row_check import safe_cell
+from gateway.catalogs.safe_cells import safe_cell
 from gateway.catalogs.service import PRODUCTS, folder_of
 from gateway.catalogs.tables.product_file import Row, rows_of
 from gateway.catalogs.tables.table_format import Form, form_kept
@@ -158,13 +158,15 @@ def _csv_lines(
     # A file with a byte order mark comes from a spreadsheet, which needs the mark to detect UTF-8.
     text.write("\ufeff" if form.has_bom else "")
     table = csv.writer(text, delimiter=form.delimiter or ",")
-    table.writerow([*form.columns, *names.values()])
     cell = str if raw else safe_cell
+    table.writerow(map(cell, [*form.columns, *names.values()]))
     for page in pages:
         for row, answer in page:
             uploaded = [cell(value) for value in row.values_of(form)]
             missing = [""] * (len(form.columns) - len(uploaded))
-            table.writerow([*uploaded, *missing, *(answer.get(name) for name in names)])
+            answered = (answer.get(name) for name in names)
+            shown = (cell(one) if isinstance(one, str) else one for one in answered)
+            table.writerow([*uploaded, *missing, *shown])
             if text.tell() > PIECE_CHARACTERS:
                 yield _drain(text)
         yield _drain(text)

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
 from gateway.catalogs.image_archive import Archive, Refused
+from gateway.catalogs.safe_cells import safe_cell
 from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Problem, Row, rows_of
 from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form, form_of
 from shared.errors import InvalidInput
@@ -115,7 +116,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
     form = form_of(products)
     columns = _Columns()
     table = csv.writer(errors)
-    table.writerow([*ERROR_COLUMNS, *form.columns])
+    table.writerow([*ERROR_COLUMNS, *map(safe_cell, form.columns)])
     rows = rejected = warnings = 0
     unmatched = _Names()
     for found in checked_rows(products, form, archive, terms):
@@ -198,18 +199,5 @@ def _error_line(found: Checked, form: Form) -> list[object]:
     row, problem = found.row, found.problem or Problem(None, "", "")
     cells = [safe_cell(value) for value in row.values_of(form)]
     shown = safe_cell(problem.value)
-    return [row.number, row.line, problem.column or "", shown, problem.reason, *cells]
-
-
-def safe_cell(text: str) -> str:
-    """Prefix a cell that a spreadsheet would run as a formula with `'`; numbers are unchanged.
-
-    Source: OWASP, CSV Injection.
-    """
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return text
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return f"'{text}"
-    return text
+    column, reason = safe_cell(problem.column or ""), safe_cell(problem.reason)
+    return [row.number, row.line, column, shown, reason, *cells]
