@@ -21,7 +21,7 @@ _SPACED_QUOTE = re.compile(r'[,;\t|] +"')
 
 @dataclass(frozen=True)
 class Dialect:
-    r"""How a CSV file separates and quotes cells.
+    r"""The dialect of a CSV file: the separation and quoting of its cells.
 
     Attributes:
         delimiter: Character between two cells; `NO_DELIMITER` if there is one column.

@@ -84,7 +84,7 @@ class Form:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What is stored to read the table again without detecting its form."""
+        """Values that `form_kept` needs to read the table again without detecting its form."""
         values = asdict(self)
         # The file has every column of a CSV header, and the header may be long.
         return values if self.dialect is None else {**values, "columns": None}
