@@ -95,18 +95,13 @@ class Feeder:
         """
         unfinished = self._unfinished()
         self._held.keep_only({catalog.id for catalog in unfinished})
-        running: list[Catalog] = []
-        for catalog in unfinished:
-            if not self._held.hold(catalog):
-                continue
-            if catalog.status == CatalogStatus.RUNNING.value:
-                running.append(catalog)
-            else:
-                self._checks.advance(catalog)
-        return self._turns.feed(running) > 0
+        held = [catalog for catalog in unfinished if self._held.hold(catalog)]
+        is_running = CatalogStatus.RUNNING.value
+        self._checks.advance([one for one in held if one.status != is_running])
+        return self._turns.feed([one for one in held if one.status == is_running]) > 0
 
     def close(self) -> None:
-        """Wait for the running check, then release every lease and close every file."""
+        """Wait for the running checks, then release every lease and close every file."""
         self._checks.close()
         self._held.close()
 

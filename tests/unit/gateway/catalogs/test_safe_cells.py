@@ -54,7 +54,7 @@ def test_names_of_categories_are_escaped(api: Api, mine: dict[str, str], feeder:
     running = feeder()
     step_until_checked(api, running, catalog["id"])
     running.step()
-    result = {"category": "=1+1", "top": [], "modalities": {}, "degraded": None}
+    result: dict[str, object] = {"category": "=1+1", "top": [], "modalities": {}, "degraded": None}
     answer_all(api, catalog["id"], Job.status == "queued", result=result)
     path = f"/v1/catalogs/{catalog['id']}/results"
     [row] = csv.DictReader(io.StringIO(api.client.get(path, headers=mine).text))

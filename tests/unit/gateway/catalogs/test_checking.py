@@ -1,0 +1,118 @@
+"""Checks of uploads are shared fairly among users."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from gateway.catalogs import checking
+from gateway.catalogs.feeder import Feeder
+from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.row_check import Finding, Terms
+from shared.db.models import Catalog
+from tests.unit.gateway.catalogs.catalog_system import (
+    PATIENCE_SECONDS,
+    STEP_SECONDS,
+    Feeders,
+    send,
+    show,
+    step_until_checked,
+    table,
+)
+from tests.unit.gateway.conftest import Api
+
+ROWS = table(["A", "", ""])
+
+
+class HeldChecks:
+    """Checks that begin in any order and wait until they are released."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.held: set[str] = set()
+        self.free = threading.Event()
+
+    @contextmanager
+    def of(self, *catalog_ids: str) -> Iterator[None]:
+        """Hold the checks of some catalogs until the block ends."""
+        self.held.update(catalog_ids)
+        try:
+            yield
+        finally:
+            self.free.set()
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> HeldChecks:
+    found, original = HeldChecks(), CatalogFiles.inspect
+
+    def inspect(files: CatalogFiles, catalog: Catalog, terms: Terms) -> Finding:
+        found.begun.append(catalog.id)
+        if catalog.id in found.held:
+            found.free.wait(PATIENCE_SECONDS)
+        return original(files, catalog, terms)
+
+    monkeypatch.setattr(CatalogFiles, "inspect", inspect)
+    return found
+
+
+def step_until_begun(running: Feeder, checks: HeldChecks, catalog_id: str) -> None:
+    """Step until a catalog's check has begun."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while catalog_id not in checks.begun:
+        assert time.monotonic() < deadline, "the check did not begin in time"
+        running.step()
+        time.sleep(STEP_SECONDS)
+
+
+def resize(api: Api, catalog_id: str, size: int) -> None:
+    with api.unit_of_work() as work:
+        catalog = work.session.get(Catalog, catalog_id)
+        assert catalog is not None
+        catalog.size = size
+
+
+def test_catalogs_of_one_user_do_not_delay_the_check_of_another(
+    api: Api, mine: dict[str, str], feeder: Feeders, checks: HeldChecks
+) -> None:
+    first, second, third = (send(api, mine, ROWS)["id"] for _ in range(3))
+    theirs = api.sign(api.user())
+    other = send(api, theirs, ROWS)["id"]
+    running = feeder()
+    with checks.of(first, second, third):
+        step_until_checked(api, running, other)
+        # A user's checks run one after another.
+        assert sorted(checks.begun) == sorted([first, other])
+        assert show(api, mine, first)["status"] == "validating"
+    for id_ in (first, second, third):
+        step_until_checked(api, running, id_)
+
+
+def test_large_uploads_leave_a_thread_to_small_ones(
+    api: Api, feeder: Feeders, checks: HeldChecks
+) -> None:
+    large = [send(api, api.sign(api.user()), ROWS)["id"] for _ in range(checking.THREADS)]
+    for id_ in large:
+        resize(api, id_, checking.LARGE_BYTES + 1)
+    small = send(api, api.sign(api.user()), ROWS)["id"]
+    running = feeder()
+    with checks.of(*large):
+        step_until_checked(api, running, small)
+        assert sorted(checks.begun) == sorted([*large[: checking.LARGE_AT_ONCE], small])
+    for id_ in large:
+        step_until_checked(api, running, id_)
+
+
+def test_users_take_turns(
+    api: Api, feeder: Feeders, checks: HeldChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "THREADS", 1)
+    signed = [api.sign(api.user()) for _ in range(2)]
+    mine = [send(api, signed[0], ROWS)["id"] for _ in range(3)]
+    theirs = [send(api, signed[1], ROWS)["id"] for _ in range(2)]
+    running = feeder()
+    for id_ in (*mine, *theirs):
+        step_until_checked(api, running, id_)
+    assert checks.begun == [mine[0], theirs[0], mine[1], theirs[1], mine[2]]
