@@ -24,6 +24,7 @@ from shared.settings import (
 )
 from shared.storage import Storage
 from trainer.datasets.check_queue import DatasetChecks
+from trainer.datasets.label_authors import LabelLimits
 from trainer.runs.attempt import Commands
 from trainer.runs.queue import Runs
 from trainer.settings import TrainerSettings
@@ -46,7 +47,12 @@ def main() -> int:
     runs = Runs(unit_of_work, Releases(releases), settings, Commands(train=train))
     # Checks have their own thread: a training takes hours, but the sender of a dataset should
     # see its findings within minutes.
-    checks = DatasetChecks(unit_of_work, Storage(StorageSettings()), settings.work_folder)
+    checks = DatasetChecks(
+        unit_of_work,
+        Storage(StorageSettings()),
+        settings.work_folder,
+        limits=LabelLimits(settings.labels_per_user, settings.labels_per_user_share),
+    )
     run_requested, dataset_uploaded = threading.Event(), threading.Event()
 
     def on_training_requested(_request: TrainingRequested) -> None:

@@ -35,3 +35,8 @@ class TrainerSettings(Settings):
     #: Confidence level of the two-sided interval of the gain; a release that is merely as good as
     #: the champion passes once in forty times.
     promotion_confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    #: Most rows of a dataset version with labels of one user, and their largest share of its rows
+    #: for training; a user's first 100 rows always count. They limit what one account can do to a
+    #: release. Reviewers who label 100 answers a day reach the share of 100,000 rows in 100 days.
+    labels_per_user: int = Field(default=10_000, ge=0)
+    labels_per_user_share: float = Field(default=0.1, ge=0, le=1)

@@ -312,7 +312,7 @@ def _label(
     services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
 ) -> LabelReport:
     known = services.releases.manifest(catalog.release).category_set
-    return services.labels.take(catalog, file, principal.username, known)
+    return services.labels.take(catalog, file, principal, known)
 
 
 def _found(services: Services, principal: Principal, catalog_id: str) -> Catalog:

@@ -15,6 +15,7 @@ from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
 from shared.db.models import Job, JobStatus
 from shared.errors import InvalidInput, TooLarge
+from shared.readable import readable
 
 PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -119,10 +120,10 @@ def label(
     with services.unit_of_work() as work:
         job = labels.find(work.session, principal, job_id)
         if true.prdtypecode is None:
-            labels.forget(job)
+            labels.forget(work.session, job, principal)
         else:
             known = services.releases.manifest(job.release).category_set
-            labels.write(job, true.prdtypecode, principal.username, known)
+            labels.write(work.session, job, true.prdtypecode, principal, known)
         if job.user_id != principal.id:
             audit_log.record(
                 work.session,
@@ -170,9 +171,10 @@ def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:
 
 def _text(services: Services, field: str, text: str) -> str:
     longest = services.settings.max_text_characters
-    if len(text) > longest:
+    if len(text) > longest and len(readable(text)) > longest:
         raise InvalidInput(
-            f"Expected at most {longest} characters in `{field}`. Received: {len(text)}",
+            f"Expected at most {longest} readable characters in `{field}`. "
+            f"Received: {len(readable(text))}",
             field=(field,),
         )
     # PostgreSQL cannot store this character, which no real title contains.

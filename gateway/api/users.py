@@ -74,7 +74,7 @@ def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut
 def change_user(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, patch: UserPatch
 ) -> UserOut:
-    """Change the role of an account, or disable or enable it.
+    """Change the role of an account, disable or enable it, or decide if its labels may train.
 
     Disabling ends all its sessions and deletes its API keys at once.
     """

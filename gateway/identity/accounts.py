@@ -142,6 +142,8 @@ def change(session: Session, username: str, patch: UserPatch) -> User:
         user.is_active = patch.is_active
     if patch.is_active is False:
         end_access(session, user)
+    if patch.labels_trusted is not None:
+        user.labels_trusted = patch.labels_trusted
     return user
 
 

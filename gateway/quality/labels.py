@@ -1,7 +1,8 @@
 """Labels: the true categories of jobs, set by people for one job or in a file for a catalog."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import islice
 from typing import BinaryIO
 
@@ -30,18 +31,30 @@ from shared.db.models import (
     CatalogStatus,
     Job,
     Review,
+    User,
     now,
     row_job_id,
 )
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
+from shared.lifecycle.label_trust import is_trusted_author
 from shared.storage import Storage
 
 CODE = "prdtypecode"
 #: Rows of a file that are saved in one transaction.
 SLICE = 1_000
+#: Reason why a label stays.
+KEPT = "A reviewer has set another label, which you cannot change"
 #: Problems that a report lists; further ones are only counted.
 LISTED = 1_000
+
+
+class Effect(Enum):
+    """Effect of a new label on the one that was there."""
+
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -92,29 +105,63 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
     return job if job is not None and is_chosen else jobs.find(session, principal, job_id)
 
 
-def write(job: Job, code: int, username: str, known: CategorySet) -> None:
+def write(session: Session, job: Job, code: int, author: Principal, known: CategorySet) -> None:
     """Set a job's true category; an equal label keeps its original author and time.
 
+    Equal labels of trusted authors replace those of others, which do not train.
+
     Args:
+        session: The session of the job.
         job: The job.
         code: The code of the category.
-        username: The author of the label.
+        author: The author of the label.
         known: The categories of the job's release.
 
     Raises:
         InvalidInput: The release does not have the code.
+        Conflict: A trusted author has set another label, and this author is not trusted.
     """
     if code not in known:
         raise InvalidInput(
             f"Expected a code of release {job.release}. Received: {code}", field=(CODE,)
         )
-    if job.label != code:
-        job.label, job.labelled_at, job.labelled_by = code, now(), username
+    if _is_replaced(session, job, code, author):
+        job.label, job.labelled_at = code, now()
+        job.labelled_by, job.labelled_by_id = author.username, author.id
 
 
-def forget(job: Job) -> None:
-    """Remove a wrong label."""
-    job.label = job.labelled_at = job.labelled_by = None
+def forget(session: Session, job: Job, author: Principal) -> None:
+    """Remove a wrong label. Raises `Conflict` for one that the author may not replace."""
+    if _is_replaced(session, job, None, author):
+        job.label = job.labelled_at = job.labelled_by = job.labelled_by_id = None
+
+
+def _trusted(session: Session, account_ids: Iterable[str | None]) -> set[str]:
+    """Return the accounts among some whose labels are trusted."""
+    query = select(User.id).where(User.id.in_(set(account_ids) - {None}), is_trusted_author())
+    return set(session.scalars(query))
+
+
+def _is_replaced(session: Session, job: Job, code: int | None, author: Principal) -> bool:
+    """Return True if the new label replaces the old one. Raises `Conflict` if it may not."""
+    trusted = _trusted(session, {job.labelled_by_id, author.id})
+    effect = _effect((job.label, job.labelled_by_id), code, author.id, trusted)
+    if effect is Effect.REFUSED:
+        raise Conflict(KEPT)
+    return effect is Effect.REPLACED
+
+
+def _effect(
+    before: tuple[int | None, str | None], code: int | None, author_id: str, trusted: set[str]
+) -> Effect:
+    """Return the effect of a new label on the one before, given as its code and its author."""
+    outranks = author_id in trusted and before[1] not in trusted
+    if before[0] == code:
+        # An equal label keeps its time, because a training counts new labels.
+        return Effect.REPLACED if code is not None and outranks else Effect.UNCHANGED
+    # A client could otherwise take a reviewer's label out of training and out of the figures.
+    is_refused = before[1] in trusted and author_id not in trusted
+    return Effect.REFUSED if is_refused else Effect.REPLACED
 
 
 @dataclass(frozen=True)
@@ -125,14 +172,14 @@ class LabelFiles:
     storage: Storage
 
     def take(
-        self, catalog: Catalog, file: BinaryIO, username: str, known: CategorySet
+        self, catalog: Catalog, file: BinaryIO, author: Principal, known: CategorySet
     ) -> LabelReport:
         """Save a file of labels, slice by slice; repeating it changes nothing.
 
         Args:
             catalog: The labelled catalog.
             file: A table with `prdtypecode`, and `row`, `productid` or `job_id`.
-            username: The author of the labels.
+            author: The author of the labels.
             known: The categories of the catalog's release.
 
         Raises:
@@ -146,7 +193,7 @@ class LabelFiles:
         report = LabelReport()
         labels = _read(rows_of(file, form), row_number, key, known, report)
         while batch := list(islice(labels, SLICE)):
-            self._keep(catalog, batch, key, username, report)
+            self._keep(catalog, batch, key, author, report)
         return report
 
     def _key(self, catalog: Catalog, form: Form) -> tuple[str, Callable[[str], int]]:
@@ -180,32 +227,44 @@ class LabelFiles:
         catalog: Catalog,
         batch: Sequence[tuple[Row, int, int]],
         key: str,
-        username: str,
+        author: Principal,
         report: LabelReport,
     ) -> None:
         ids = {number: row_job_id(catalog.id, number) for _, number, _ in batch}
         with self.unit_of_work() as work:
-            query = select(Job.id, Job.label).where(
+            query = select(Job.id, Job.label, Job.labelled_by_id).where(
                 Job.id.in_(ids.values()), Job.catalog_id == catalog.id
             )
-            there = {row.id: row.label for row in work.session.execute(query)}
-            # A label that is already set keeps its time, because a training counts new labels.
+            there = {row.id: (row.label, row.labelled_by_id) for row in work.session.execute(query)}
+            authors = {labelled_by for _, labelled_by in there.values()}
+            trusted = _trusted(work.session, authors | {author.id})
+            effects = {
+                number: _effect(there[ids[number]], code, author.id, trusted)
+                for _, number, code in batch
+                if ids[number] in there
+            }
             labels = {
                 ids[number]: code
                 for _, number, code in batch
-                if ids[number] in there and there[ids[number]] != code
+                if effects.get(number) is Effect.REPLACED
             }
             if labels:
-                author = {"labelled_at": now(), "labelled_by": username}
+                written = {
+                    "labelled_at": now(),
+                    "labelled_by": author.username,
+                    "labelled_by_id": author.id,
+                }
                 work.session.execute(
                     update(Job),
-                    [{"id": id_, "label": code, **author} for id_, code in labels.items()],
+                    [{"id": id_, "label": code, **written} for id_, code in labels.items()],
                 )
         for row, number, _ in batch:
-            if ids[number] in there:
-                report.taken += 1
-            else:
+            if number not in effects:
                 report.reject(row, key, _cell(row, key), NO_JOB.format(number))
+            elif effects[number] is Effect.REFUSED:
+                report.reject(row, CODE, _cell(row, CODE), KEPT)
+            else:
+                report.taken += 1
 
 
 def _read(

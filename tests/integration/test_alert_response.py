@@ -6,7 +6,7 @@ from datetime import timedelta
 from shared.db.models import DatasetVersion, DriftAlert, TrainingRun, User, now
 from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_user
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.settings import MonitorSettings
 
@@ -27,7 +27,9 @@ def test_two_monitors_start_one_training_for_all_alerts_that_need_new_labels(
         work.session.add(
             DatasetVersion(version=1, created_at=now() - timedelta(days=1), **uploaded)
         )
-        work.session.add(make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+        olga = make_user("olga", role="operator")
+        work.session.add(olga)
+        work.session.add(make_job(user, label=10, labelled_at=now(), labelled_by_id=olga.id))
         for kind in KINDS:
             raise_alert(
                 work,

@@ -19,13 +19,22 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_user
 from trainer.datasets import check_queue
 from trainer.datasets.check_queue import MAX_ATTEMPTS, ORPHAN_SECONDS, DatasetChecks, LabelledJobs
 from trainer.datasets.versions import load_version
 
 ORIGIN = Origin(None, None, "0" * 32)
 OLGA = Principal(new_id(), "olga", Role.OPERATOR, "session")
+
+
+@pytest.fixture(autouse=True)
+def olga(unit_of_work: UnitOfWork) -> User:
+    """Return an operator, whose labels are trusted."""
+    olga = make_user("olga", id=OLGA.id, role=Role.OPERATOR.value)
+    with unit_of_work() as work:
+        work.session.add(olga)
+    return olga
 
 
 @pytest.fixture
@@ -101,7 +110,7 @@ def test_next_version_has_removed_rows_left_out_and_labelled_jobs_added(
     checks.run_pending()
     unlabelled, labelled = (
         make_job(user),
-        make_job(user, designation="Bouée", label=10, labelled_at=now()),
+        make_job(user, designation="Bouée", label=10, labelled_at=now(), labelled_by_id=OLGA.id),
     )
     with checks.unit_of_work() as work:
         work.session.add_all([unlabelled, labelled])
@@ -132,7 +141,10 @@ def statements(unit_of_work: UnitOfWork) -> Iterator[list[tuple[str, bool]]]:
 
 
 def add_labelled_jobs(unit_of_work: UnitOfWork, user: User, count: int) -> list[str]:
-    jobs = [make_job(user, designation=f"Bouée {n}", label=10) for n in range(count)]
+    jobs = [
+        make_job(user, designation=f"Bouée {n}", label=10, labelled_by_id=OLGA.id)
+        for n in range(count)
+    ]
     ids = [job.id for job in jobs]
     with unit_of_work() as work:
         for number, job in enumerate(jobs):
@@ -183,7 +195,7 @@ def test_labelled_jobs_are_found_by_the_index_of_labels(
         plans = [
             connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN {query}", ("x",) * query.count("?")
-            ).one()[3]
+            ).all()[0][3]
             for query in queries
         ]
     assert "USING INDEX ix_jobs_labelled_at" in plans[0].replace("COVERING ", "")

@@ -1,6 +1,7 @@
 """The revisions create exactly the tables of the models, on both databases."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, MetaData, func, inspect, select
 
 from shared.db.migrations.__main__ import main
 from shared.db.migrations.upgrade import downgrade, is_of_a_newer_version, upgrade
-from shared.db.models import Base, now
+from shared.db.models import Base, Job, now
 from shared.db.session import open_engine
 from shared.settings import DatabaseSettings
 
@@ -74,6 +75,36 @@ def test_rows_survive_all_upgrades_and_downgrades(database_url: str, engine: Eng
             for name in ("jobs", "scores"):
                 query = select(func.count()).select_from(old.tables[name])
                 assert connection.scalar(query) == 1, name
+
+
+def test_labels_get_the_account_that_existed_when_they_were_set(
+    database_url: str, engine: Engine
+) -> None:
+    # Given labels of an account, and of one whose name was given to a later account
+    upgrade(database_url, "0007")
+    old = MetaData()
+    old.reflect(engine, only=("users", "jobs"))
+    with engine.begin() as connection:
+        for name, age in (("olga", 3), ("eve", 1)):
+            user: dict[str, Any] = {"id": name, "username": name, "password_hash": "", "role": "operator"}
+            user |= {"is_active": True, "created_at": now() - timedelta(days=age)}
+            connection.execute(old.tables["users"].insert(), user)
+        for author in ("olga", "eve", "gone"):
+            job: dict[str, Any] = {"id": author, "user_id": "olga", "trace_id": "t", "lane": "x"}
+            job |= {"model": "text", "release": "1", "designation": "", "description": ""}
+            job |= {"wants_text": True, "wants_image": False, "status": "done", "attempts": 0}
+            job |= {name: now() for name in ("created_at", "published_at", "leased_until")}
+            job |= {"label": 10, "labelled_by": author, "labelled_at": now() - timedelta(days=2)}
+            connection.execute(old.tables["jobs"].insert(), job)
+    # Then only the label of the account that is older than it has an author
+    upgrade(database_url)
+    with engine.connect() as connection:
+        found = connection.execute(select(Job.id, Job.labelled_by_id)).all()
+    assert {row.id: row.labelled_by_id for row in found} == {
+        "olga": "olga",
+        "eve": None,
+        "gone": None,
+    }
 
 
 def test_second_upgrade_changes_nothing(database_url: str, engine: Engine) -> None:

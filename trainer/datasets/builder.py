@@ -6,7 +6,7 @@ dataset, by content, and no version's files are changed for another version.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,19 @@ from shared.db.datasets import (
     version_folder,
 )
 from shared.errors import InvalidInput, NotFound
-from shared.storage import Storage
+from shared.storage import Storage, digest_in
 from trainer.datasets.findings import DatasetReport, Finding, error, warning
 from trainer.datasets.folder import tables, with_images
 from trainer.datasets.images import images_in, is_readable, read_image
+from trainer.datasets.label_authors import (
+    UNKNOWN,
+    Author,
+    LabelLimits,
+    is_above_limit,
+    is_client_test,
+    is_of_untrusted,
+    label_shares,
+)
 from trainer.datasets.split import hashed_parts
 from trainer.datasets.tables import (
     category_names,
@@ -36,7 +45,14 @@ from trainer.datasets.tables import (
     too_many_categories,
 )
 from trainer.datasets.validation import image_findings, row_findings
-from trainer.datasets.versions import COLUMNS, SCHEMA, STORED_IMAGE, StoredVersion, read_version
+from trainer.datasets.versions import (
+    COLUMNS,
+    JOB_PREFIX,
+    SCHEMA,
+    STORED_IMAGE,
+    StoredVersion,
+    read_version,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class LabelledJob:
     description: str
     image_uri: str | None
     code: int
+    #: ID of the person's account.
+    author: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,9 @@ class VersionRequest:
         files: Uploaded kinds out of `products`, `labels`, `images`, `categories`.
         remove: Ids of rows to leave out.
         jobs: Labelled jobs to add; each becomes a row with its own id.
+        authors: Accounts by id whose labels may train; rows labelled by others are left out.
+        limits: Limits of the rows with labels of one author.
+        authors_of_jobs: Looks the authors up of job rows in versions that did not store them.
         attempt: Number of the attempt, from 1.
     """
 
@@ -70,6 +91,9 @@ class VersionRequest:
     files: Sequence[str] = ()
     remove: Sequence[str] = ()
     jobs: Iterable[LabelledJob] = ()
+    authors: Mapping[str, Author] = field(default_factory=dict)
+    limits: LabelLimits = field(default_factory=LabelLimits)
+    authors_of_jobs: Callable[[Sequence[str]], Mapping[str, str]] = lambda _job_ids: {}
     attempt: int = 1
 
 
@@ -115,6 +139,8 @@ class _Builder:
     scratch: Path
     on_progress: Callable[[], None]
     findings: list[Finding] = field(default_factory=list)
+    #: Addresses of the images of labelled jobs, by the id of the row.
+    job_images: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> BuiltVersion:
         base = StoredVersion(pd.DataFrame(columns=COLUMNS), {})
@@ -132,8 +158,12 @@ class _Builder:
         fingerprint = None
         if not self._has_errors():
             rows["split"] = _splits(rows)
+            rows = self._limited(rows)
+            self.findings += too_few_categories(rows["prdtypecode"])
+        if not self._has_errors():
+            self._copy_job_images(rows)
             fingerprint = self._store_version(rows, base.names | names)
-        return BuiltVersion(_report(rows, self.findings), fingerprint)
+        return BuiltVersion(self._report(rows), fingerprint)
 
     def _has_errors(self) -> bool:
         return any(finding.severity == "error" for finding in self.findings)
@@ -191,15 +221,40 @@ class _Builder:
         return ids
 
     def _job_rows(self) -> pd.DataFrame:
+        """Return the labelled jobs of trusted authors as rows; their images are not copied yet."""
         rows = []
-        stored: dict[str | None, str] = {None: ""}
         for job in self.request.jobs:
             self.on_progress()
-            if job.image_uri is not None and job.image_uri not in stored:
-                stored[job.image_uri] = self._copy_image(job.image_uri)
-            texts = job.designation, job.description
-            rows.append((f"job-{job.id}", *texts, stored[job.image_uri], job.code, ""))
-        return pd.DataFrame(rows, columns=COLUMNS)
+            id_, texts = f"{JOB_PREFIX}{job.id}", (job.designation, job.description)
+            if job.image_uri is not None:
+                self.job_images[id_] = job.image_uri
+            image = digest_in(job.image_uri or "") or ""
+            rows.append((id_, *texts, image, job.code, "", job.author))
+        found = pd.DataFrame(rows, columns=COLUMNS)
+        return found[~is_of_untrusted(found, self.request.authors)]
+
+    def _limited(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows without client labels to test with, and without those above a limit."""
+        rows = rows[~is_client_test(rows, self.request.authors)]
+        is_above = is_above_limit(rows, self.request.limits)
+        if is_above.any():
+            text = (
+                "One user's labels exceed what one user may contribute, so some were left out; see "
+                "RAYON_TRAINER_LABELS_PER_USER and RAYON_TRAINER_LABELS_PER_USER_SHARE"
+            )
+            self.findings.append(warning("too_many_labels", text, list(rows["id"][is_above])))
+        return rows[~is_above].reset_index(drop=True)
+
+    def _copy_job_images(self, rows: pd.DataFrame) -> None:
+        """Copy the images of the labelled jobs among the rows; clear those that were deleted."""
+        copied: dict[str, str] = {}
+        for number, id_ in rows["id"].items():
+            if (uri := self.job_images.get(id_)) is None:
+                continue
+            self.on_progress()
+            if uri not in copied:
+                copied[uri] = self._copy_image(uri)
+            rows.loc[number, "image"] = copied[uri]
 
     def _copy_image(self, uri: str) -> str:
         """Copy a job's image to the dataset and return its hash; empty if it was deleted."""
@@ -214,17 +269,34 @@ class _Builder:
         if unknown:
             text = "Ids to remove are not in the base version"
             self.findings.append(warning("unknown_ids", text, unknown))
-        is_removed = base["id"].isin(list(self.request.remove))
+        is_removed = base["id"].isin(list(self.request.remove)) | self._is_untrusted(base)
         # A replaced row keeps its part: a row once used for testing is never trained on.
         parts = dict(zip(base["id"], base["split"], strict=True))
         new["split"] = [parts.get(id_, "") for id_ in new["id"]]
         return base[~is_removed & ~base["id"].isin(new["id"])]
 
+    def _is_untrusted(self, base: pd.DataFrame) -> pd.Series:
+        """Return a mask of the rows of the base whose authors have lost the trust."""
+        is_unknown = base["labelled_by"] == UNKNOWN
+        job_ids = base["id"][is_unknown].str.removeprefix(JOB_PREFIX)
+        known = self.request.authors_of_jobs(list(job_ids))
+        base.loc[is_unknown, "labelled_by"] = job_ids.map(known).fillna(UNKNOWN)
+        is_untrusted = is_of_untrusted(base, self.request.authors)
+        if is_untrusted.any():
+            text = "Labels of users who are not trusted were left out"
+            self.findings.append(warning("untrusted_labels", text, list(base["id"][is_untrusted])))
+        return is_untrusted
+
     def _store_version(self, rows: pd.DataFrame, names: dict[int, str]) -> str:
         codes = sorted(int(code) for code in rows["prdtypecode"].unique())
         categories = [[code, names.get(code, str(code))] for code in codes]
         fingerprint = _fingerprint(rows, categories)
-        about = {"fingerprint": fingerprint, "categories": categories}
+        authors = {id_: one.name for id_, one in self.request.authors.items()}
+        about = {
+            "fingerprint": fingerprint,
+            "categories": categories,
+            "authors": {id_: authors[id_] for id_ in rows["labelled_by"].unique() if id_},
+        }
         path = self.scratch / ROWS_FILE
         table = pa.Table.from_pandas(
             rows[COLUMNS].rename(columns={"image": STORED_IMAGE}), SCHEMA, preserve_index=False
@@ -236,6 +308,16 @@ class _Builder:
         self.storage.put_at(f"{folder}/{VERSION_FILE}", json.dumps(about).encode())
         return fingerprint
 
+    def _report(self, rows: pd.DataFrame) -> DatasetReport:
+        names = {id_: author.name for id_, author in self.request.authors.items()}
+        return DatasetReport(
+            rows=len(rows),
+            classes=rows["prdtypecode"].nunique(),
+            images=int((rows["image"] != "").sum()),
+            findings=tuple(self.findings),
+            labels=label_shares(rows["labelled_by"], names),
+        )
+
 
 def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
@@ -246,6 +328,7 @@ def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFr
             "image": hashes,
             "prdtypecode": rows["code"].to_numpy(np.int64),
             "split": "",
+            "labelled_by": "",
         }
     )
 
@@ -256,17 +339,11 @@ def _splits(rows: pd.DataFrame) -> pd.Series:
 
 
 def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]]) -> str:
-    """Return the SHA-256 over categories and rows, which are sorted by id."""
+    """Return the SHA-256 over categories and rows, which are sorted by id.
+
+    Authors are not part of it: the same rows train the same release.
+    """
     digest = hashlib.sha256(json.dumps(categories).encode())
-    for row in zip(*(rows[name] for name in COLUMNS), strict=True):
+    for row in zip(*(rows[name] for name in COLUMNS if name != "labelled_by"), strict=True):
         digest.update(json.dumps([str(value) for value in row]).encode())
     return digest.hexdigest()
-
-
-def _report(rows: pd.DataFrame, findings: list[Finding]) -> DatasetReport:
-    return DatasetReport(
-        rows=len(rows),
-        classes=rows["prdtypecode"].nunique(),
-        images=int((rows["image"] != "").sum()),
-        findings=tuple(findings),
-    )

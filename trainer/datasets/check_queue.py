@@ -18,8 +18,10 @@ from shared.db.leases import RowLeases
 from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
+from shared.lifecycle.label_trust import is_trusted_label
 from shared.storage import Storage
 from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
+from trainer.datasets.label_authors import LabelLimits, authors_of_jobs, trusted_authors
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class DatasetChecks:
     storage: Storage
     work_folder: Path
     stopping: threading.Event = field(default_factory=threading.Event)
+    limits: LabelLimits = field(default_factory=LabelLimits)
 
     def run_pending(self) -> None:
         """Check waiting and abandoned versions until none is left.
@@ -103,8 +106,18 @@ class DatasetChecks:
                 files=version.asked["files"],
                 remove=version.asked["remove"],
                 jobs=LabelledJobs(self.unit_of_work) if version.asked["corrected"] else (),
+                authors=trusted_authors(work.session),
+                limits=self.limits,
+                authors_of_jobs=self._authors_of_jobs,
                 attempt=attempt,
             )
+
+    def _authors_of_jobs(self, job_ids: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(job_ids), SLICE):
+            with self.unit_of_work.reading() as session:
+                found |= authors_of_jobs(session, job_ids[start : start + SLICE])
+        return found
 
     def _check(self, request: VersionRequest) -> None:
         if request.attempt > MAX_ATTEMPTS:
@@ -194,7 +207,7 @@ class DatasetChecks:
 
 @dataclass(frozen=True)
 class LabelledJobs:
-    """Jobs labelled by people, in the order of their ids, read lazily.
+    """Jobs labelled by trusted people, in the order of their ids, read lazily.
 
     Each slice is read in its own read-only transaction: there may be a million jobs, and images
     are copied in between.
@@ -207,7 +220,7 @@ class LabelledJobs:
         with self.unit_of_work.reading() as session:
             # Sorted here: with ORDER BY, SQLite scans all jobs by id instead of using the index
             # of labels.
-            ids = sorted(session.scalars(select(Job.id).where(Job.labelled_at.is_not(None))))
+            ids = sorted(session.scalars(select(Job.id).where(is_trusted_label())))
         for start in range(0, len(ids), SLICE):
             with self.unit_of_work.reading() as session:
                 found = _labelled_jobs(session, ids[start : start + SLICE])
@@ -238,15 +251,22 @@ def _checking(id_: str) -> tuple[ColumnElement[bool], ...]:
 
 def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
     query = (
-        select(Job.id, Job.designation, Job.description, Job.image_uri, Job.label)
+        select(
+            Job.id,
+            Job.designation,
+            Job.description,
+            Job.image_uri,
+            Job.label,
+            Job.labelled_by_id,
+        )
         # Retention has removed the products of old jobs; earlier versions contain them.
         .where(Job.id.in_(ids), Job.label.is_not(None), HAS_PRODUCT)
         .order_by(Job.id)
     )
     return [
-        LabelledJob(id_, title, text, uri, label)
-        for id_, title, text, uri, label in session.execute(query)
-        if label is not None
+        LabelledJob(id_, title, text, uri, label, author)
+        for id_, title, text, uri, label, author in session.execute(query)
+        if label is not None and author is not None
     ]
 
 

@@ -32,6 +32,22 @@ class Finding(BaseModel):
     rows: tuple[int | str, ...] = ()
 
 
+class LabelShare(BaseModel):
+    """Rows of a dataset with labels of one user.
+
+    Attributes:
+        user: Username, or the account's id if its name is no longer known.
+        share: Share of all rows that were counted.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str
+    user_id: str
+    rows: int
+    share: float
+
+
 class DatasetReport(BaseModel):
     """The result of a check."""
 
@@ -42,6 +58,8 @@ class DatasetReport(BaseModel):
     #: The alias is the name in stored reports and in the API.
     images: int = Field(default=0, serialization_alias="pictures")
     findings: tuple[Finding, ...] = ()
+    #: Rows by the user who labelled them; rows of uploaded files are not listed.
+    labels: tuple[LabelShare, ...] = ()
 
     @property
     def is_trainable(self) -> bool:

@@ -17,8 +17,8 @@ Texts are held in memory (84,916 rows take 0.2 GB); images are read on demand.
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Dataset:
         official_share: Share of each category in the official training rows, if known.
         read: Reads an image by its reference.
         stored_fingerprint: Fingerprint of a stored version, written when it was built.
+        label_authors: Usernames by the account ids in the column `labelled_by` of a stored version.
     """
 
     rows: pd.DataFrame
@@ -58,6 +59,7 @@ class Dataset:
     official_share: dict[int, float]
     read: Callable[[str], bytes] = read_image
     stored_fingerprint: str = ""
+    label_authors: Mapping[str, str] = field(default_factory=dict)
 
     def part(self, *names: str, text: bool = False, image: bool = False) -> pd.DataFrame:
         """Return the rows of some parts, optionally only those with a text or an image."""

@@ -7,9 +7,10 @@ a version are never changed afterwards. `trainer.datasets.builder` writes them.
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from shared.files import atomic_write
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets.folder import Dataset
+from trainer.datasets.label_authors import UNKNOWN
 from trainer.settings import TrainerSettings
 
 #: Image column of stored versions; the name is part of their format.
@@ -34,9 +36,14 @@ SCHEMA = pa.schema(
         (STORED_IMAGE, pa.string()),
         ("prdtypecode", pa.int64()),
         ("split", pa.string()),
+        #: ID of the account that labelled the row, or empty for a row of an uploaded file. Versions
+        #: of older trainers lack the column.
+        ("labelled_by", pa.string()),
     ]
 )
 COLUMNS = [{STORED_IMAGE: "image"}.get(name, name) for name in SCHEMA.names]
+#: Prefix of the ids of rows that were labelled jobs.
+JOB_PREFIX = "job-"
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,13 @@ class StoredVersion:
         rows: Table with the columns `COLUMNS` and a positional index.
         names: Category names by code.
         fingerprint: SHA-256 over categories and rows; empty for a version that does not exist.
+        authors: Usernames by the account ids in `labelled_by`.
     """
 
     rows: pd.DataFrame
     names: dict[int, str]
     fingerprint: str = ""
+    authors: dict[str, str] = field(default_factory=dict)
 
 
 def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
@@ -69,8 +78,10 @@ def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
         raise NotFound(f"No version {version} of the dataset {name!r}") from fault
     rows = pq.read_table(io.BytesIO(content)).to_pandas()
     rows = rows.rename(columns={STORED_IMAGE: "image"})
+    if "labelled_by" not in rows:
+        rows["labelled_by"] = np.where(rows["id"].str.startswith(JOB_PREFIX), UNKNOWN, "")
     names = {int(code): str(label) for code, label in about["categories"]}
-    return StoredVersion(rows, names, about["fingerprint"])
+    return StoredVersion(rows, names, about["fingerprint"], about.get("authors", {}))
 
 
 def load_version(storage: Storage, name: str, version: int, cache_folder: Path) -> Dataset:
@@ -94,7 +105,14 @@ def load_version(storage: Storage, name: str, version: int, cache_folder: Path) 
         rows["description"].str.strip() != ""
     )
     categories = CategorySet.of(stored.names.items())
-    return Dataset(rows, categories, {}, read=cache.read, stored_fingerprint=stored.fingerprint)
+    return Dataset(
+        rows,
+        categories,
+        {},
+        read=cache.read,
+        stored_fingerprint=stored.fingerprint,
+        label_authors=stored.authors,
+    )
 
 
 def load_stored(reference: str) -> Dataset:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.datasets import parse
 from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, TrainingRun
+from shared.lifecycle.label_trust import is_trusted_label
 
 #: Time of the last label import for a dataset that has never imported labels.
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -28,11 +29,13 @@ def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
 
 
 def new_labels(session: Session, name: str) -> int:
-    """Count the labels that no version of a dataset contains and whose product is still stored."""
+    """Count the trusted labels that no version contains and whose product is still stored."""
     query = (
         select(func.count())
         .select_from(Job)
-        .where(Job.labelled_at > _labels_imported_at(session, name), HAS_PRODUCT)
+        .where(
+            Job.labelled_at > _labels_imported_at(session, name), is_trusted_label(), HAS_PRODUCT
+        )
     )
     return session.scalar(query) or 0
 

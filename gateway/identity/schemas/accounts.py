@@ -28,6 +28,10 @@ class UserOut(BaseModel):
     username: str
     role: Role
     is_active: bool = Field(description="False for a disabled account, which cannot sign in.")
+    labels_trusted: bool | None = Field(
+        description="Admin's decision if the account's labels may train; without one, labels of "
+        "operators and admins may, and those of clients may not."
+    )
     created_at: datetime
 
 
@@ -72,4 +76,9 @@ class UserPatch(Body):
     role: Role | None = None
     is_active: bool | None = Field(
         default=None, description="False ends all sessions and deletes all API keys at once."
+    )
+    labels_trusted: bool | None = Field(
+        default=None,
+        description="True to train on the account's labels, false to train on none of them, not "
+        "even on earlier ones.",
     )

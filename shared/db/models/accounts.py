@@ -29,6 +29,9 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.CLIENT.value)
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    #: An admin's decision if the account's labels may train. Without one, the role decides; see
+    #: `shared.lifecycle.label_trust`.
+    labels_trusted: Mapped[bool | None]
     #: SHA-256 of issuer and subject of the OpenID identity that signs in to this account.
     identity_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     #: Set if the account was deleted but its jobs were kept; such an account has no name and cannot

@@ -105,6 +105,9 @@ class Job(Base):
     label: Mapped[int | None]
     labelled_at: Mapped[datetime | None]
     labelled_by: Mapped[str | None] = mapped_column(String(64))
+    #: ID of the person's account, because a name may be given to another account later. It refers
+    #: to no row once the account is deleted.
+    labelled_by_id: Mapped[str | None] = mapped_column(ID)
 
 
 #: Condition to add to queries for unfinished jobs: SQLite uses a partial index only if the query

@@ -57,6 +57,8 @@ class TrainingRun(Base):
     #: Comparison of the release with the champion: figures and `sentence`.
     verdict: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
+    #: Rows that the release was trained on, by the user who labelled them: `user`, `rows`, `share`.
+    labels: Mapped[list[Any] | None]
 
     @property
     def step(self) -> str | None:

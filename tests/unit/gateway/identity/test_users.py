@@ -104,6 +104,20 @@ def test_disabled_account_is_signed_out_at_once(api: Api, admin: dict[str, str])
     assert api.client.get("/v1/me", headers=ada).status_code == 401
 
 
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_admin_decides_if_labels_of_an_account_train(
+    api: Api, admin: dict[str, str], is_trusted: bool
+) -> None:
+    api.user(username="ada")
+    assert api.client.get("/v1/users/ada", headers=admin).json()["labels_trusted"] is None
+    change = {"labels_trusted": is_trusted}
+    answer = api.client.patch("/v1/users/ada", headers=admin, json=change)
+    assert answer.json()["labels_trusted"] is is_trusted
+    page = api.client.get("/v1/audit-log", headers=admin).json()
+    entry = next(entry for entry in page["items"] if entry["action"] == "user.change")
+    assert (entry["target"], entry["details"]) == ("ada", change)
+
+
 def test_admin_cannot_set_the_password_of_another_user(api: Api, admin: dict[str, str]) -> None:
     api.user(username="ada")
     answer = api.client.patch("/v1/users/ada", headers=admin, json={"password": "a new password"})

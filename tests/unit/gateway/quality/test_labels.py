@@ -72,7 +72,8 @@ def test_wrong_label_is_removed(api: Api, ada: User, hers: dict[str, str]) -> No
     assert api.client.put(path, headers=hers, json={"prdtypecode": None}).json()["label"] is None
     kept = api.get(Job, job.id)
     assert kept is not None
-    assert (kept.label, kept.labelled_at, kept.labelled_by) == (None, None, None)
+    assert (kept.label, kept.labelled_at) == (None, None)
+    assert (kept.labelled_by, kept.labelled_by_id) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,54 @@ def test_operator_labels_only_jobs_chosen_for_review(
         assert (entry.action, entry.target, entry.actor) == ("job.label", job.id, "otto")
 
 
+@pytest.fixture
+def reviewed(api: Api, ada: User) -> Job:
+    """Create a job of the client that an operator has reviewed and labelled 10."""
+    job = make_job(ada, status="done")
+    api.add(job)
+    api.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
+    olga = api.sign(api.user(Role.OPERATOR, username="olga"))
+    assert label_job(api, olga, job, 10) == 200
+    return job
+
+
+def label_job(api: Api, headers: dict[str, str], job: Job, code: int | None) -> int:
+    """Label a job and return the status of the response."""
+    path = f"/v1/jobs/{job.id}/label"
+    return api.client.put(path, headers=headers, json={"prdtypecode": code}).status_code
+
+
+@pytest.mark.parametrize(("code", "status"), [(2583, 409), (None, 409), (10, 200)])
+def test_client_cannot_change_the_label_of_a_reviewer(
+    api: Api, hers: dict[str, str], reviewed: Job, code: int | None, status: int
+) -> None:
+    assert label_job(api, hers, reviewed, code) == status
+    kept = api.get(Job, reviewed.id)
+    assert kept is not None
+    assert (kept.label, kept.labelled_by) == (10, "olga")
+
+
+def test_client_whom_an_admin_trusts_changes_the_label_of_a_reviewer(
+    api: Api, hers: dict[str, str], admin: dict[str, str], reviewed: Job
+) -> None:
+    api.client.patch("/v1/users/ada", headers=admin, json={"labels_trusted": True})
+    assert label_job(api, hers, reviewed, 2583) == 200
+
+
+def test_label_that_a_reviewer_confirms_becomes_the_reviewers(
+    api: Api, ada: User, hers: dict[str, str]
+) -> None:
+    job = make_job(ada, status="done")
+    api.add(job)
+    assert label_job(api, hers, job, 10) == 200
+    api.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
+    olga = api.user(Role.OPERATOR, username="olga")
+    assert label_job(api, api.sign(olga), job, 10) == 200
+    kept = api.get(Job, job.id)
+    assert kept is not None
+    assert (kept.labelled_by, kept.labelled_by_id) == ("olga", olga.id)
+
+
 # A file
 
 
@@ -126,6 +175,20 @@ def test_rows_are_labelled_by_number_or_product(
     assert job is not None
     assert (job.labelled_by, job.labelled_at is not None) == ("ada", True)
     assert label(api, hers, catalog, content) == report
+
+
+def test_label_file_cannot_change_the_labels_of_a_reviewer(
+    api: Api, hers: dict[str, str], catalog: str
+) -> None:
+    root = api.sign(api.user(Role.ADMIN, username="rita"))
+    assert label(api, root, catalog, "row,prdtypecode\n1,10\n2,10\n")["taken"] == 2
+    report = label(api, hers, catalog, "row,prdtypecode\n1,2583\n2,10\n3,10\n")
+    assert (report["taken"], report["rejected"]) == (2, 1)
+    assert report["problems"][0]["reason"].startswith("A reviewer has set another label")
+    assert labels(api, catalog) == [10, 10, 10, None]
+    job = api.get(Job, row_job_id(catalog, 2))
+    assert job is not None
+    assert job.labelled_by == "rita"
 
 
 def test_equal_label_keeps_its_time(api: Api, hers: dict[str, str], catalog: str) -> None:

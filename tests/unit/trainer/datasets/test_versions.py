@@ -1,6 +1,7 @@
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from shared.storage import Storage
 from trainer.datasets import builder, tables
 from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
 from trainer.datasets.images import read_image
+from trainer.datasets.label_authors import Author, LabelLimits
 from trainer.datasets.loading import load
-from trainer.datasets.versions import load_version
+from trainer.datasets.versions import SCHEMA, load_version
 
 Make = Callable[..., BuiltVersion]
+
+OLGA, SHOP = Author("olga", "Olga", is_reviewer=True), Author("shop", "Shop", is_reviewer=False)
+AUTHORS = {"olga": OLGA, "shop": SHOP}
 
 
 def image(colour: str) -> bytes:
@@ -56,6 +61,7 @@ def make(storage: Storage, tmp_path: Path) -> Make:
         names = {kind: f"{kind}.zip" if kind == "images" else f"{kind}.csv" for kind in files}
         for kind, content in files.items():
             storage.put_at(f"{upload_folder(str(version))}/{names[kind]}", content)
+        changes = {"authors": AUTHORS, **changes}
         request = VersionRequest(str(version), "shop", version, base, sorted(files), **changes)
         return build(storage, request, scratch)
 
@@ -134,8 +140,8 @@ def test_labelled_jobs_are_added_with_their_products(make: Make, storage: Storag
     make(1, {"products": table(range(10))})
     uri = storage.put("images", image("blue"))
     jobs = [
-        LabelledJob("a", "Piscine", "ronde", uri, 20),
-        LabelledJob("b", "", "", f"images/00/{'0' * 64}", 10),
+        LabelledJob("a", "Piscine", "ronde", uri, 20, "olga"),
+        LabelledJob("b", "", "", f"images/00/{'0' * 64}", 10, "olga"),
     ]
     built = make(2, {}, base=1, jobs=jobs)
     assert built.report.rows == 12
@@ -143,7 +149,7 @@ def test_labelled_jobs_are_added_with_their_products(make: Make, storage: Storag
     assert rows.loc["job-a", ["designation", "code"]].tolist() == ["Piscine", 20]
     assert Path(rows.loc["job-a", "image"]).read_bytes() == image("blue")
     assert rows.loc["job-b", "image"] == ""
-    corrected = [LabelledJob("a", "Piscine", "ronde", uri, 10)]
+    corrected = [LabelledJob("a", "Piscine", "ronde", uri, 10, "olga")]
     make(3, {}, base=2, jobs=corrected)
     assert rows_of(storage, 3).loc["job-a", "code"] == 10
     assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
@@ -176,8 +182,8 @@ def test_image_of_many_jobs_is_copied_once(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = storage.put("images", image("red"))
-    jobs = [LabelledJob(str(n), "a", "", uri, 10 + n % 2) for n in range(5)]
-    deleted = LabelledJob("gone", "b", "", "images/00/gone", 10)
+    jobs = [LabelledJob(str(n), "a", "", uri, 10 + n % 2, "olga") for n in range(5)]
+    deleted = LabelledJob("gone", "b", "", "images/00/gone", 10, "olga")
     read: list[str] = []
     get = storage.get
 
@@ -298,3 +304,79 @@ def test_version_does_not_depend_on_the_scratch_folder(
     for path in (tmp_path / "scratch-1").iterdir():
         path.unlink()
     assert len(rows_of(storage, 1)) == 20
+
+
+# Authors of labels
+
+
+def harvest(author: str, count: int = 60) -> list[LabelledJob]:
+    """Return labelled jobs of one author with distinct titles."""
+    return [
+        LabelledJob(f"{author}{n}", f"objet {author} {n}", "", None, 10, author)
+        for n in range(count)
+    ]
+
+
+def codes_of(built: BuiltVersion) -> dict[str, int]:
+    return {finding.code: finding.count for finding in built.report.findings}
+
+
+def test_labels_of_an_untrusted_author_are_left_out(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(40))})
+    make(2, {}, base=1, jobs=[*harvest("shop"), *harvest("olga", 2)], authors={"olga": OLGA})
+    assert [id_ for id_ in rows_of(storage, 2).index if "job" in id_] == ["job-olga0", "job-olga1"]
+
+
+def test_next_version_leaves_out_rows_whose_author_has_lost_the_trust(
+    make: Make, storage: Storage
+) -> None:
+    make(1, {"products": table(range(40))})
+    built = make(2, {}, base=1, jobs=[*harvest("shop"), *harvest("olga", 3)])
+    shop = built.report.labels[0]
+    assert (shop.user, shop.rows) == ("Shop", sum(rows_of(storage, 2)["labelled_by"] == "shop"))
+    # An upload alone suffices, the labels need not be imported again.
+    change = {"products": b"id,designation,prdtypecode\nnew,nouveau,10\n"}
+    built = make(3, change, base=2, authors={"olga": OLGA})
+    assert set(rows_of(storage, 3)["labelled_by"]) == {"", "olga"}
+    assert codes_of(built)["untrusted_labels"] == shop.rows
+    assert [share.user for share in built.report.labels] == ["Olga"]
+
+
+def test_authors_of_versions_that_did_not_store_them_are_looked_up(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "SCHEMA", SCHEMA.remove(6))
+    make(1, {"products": table(range(40))}, jobs=[*harvest("shop", 2), *harvest("olga", 2)])
+    monkeypatch.undo()
+    asked: list[str] = []
+
+    def authors_of_jobs(job_ids: Sequence[str]) -> dict[str, str]:
+        asked.extend(job_ids)
+        return {"olga0": "olga", "shop0": "shop"}
+
+    make(2, {}, base=1, authors={"olga": OLGA}, authors_of_jobs=authors_of_jobs)
+    assert sorted(asked) == ["olga0", "olga1", "shop0", "shop1"]
+    # Nobody knows who labelled `olga1`, so it does not train.
+    assert rows_of(storage, 2).query("labelled_by != ''").index.tolist() == ["job-olga0"]
+    assert len(rows_of(storage, 2)) == 41
+
+
+def test_clients_labels_train_but_never_test(make: Make, storage: Storage) -> None:
+    jobs, limits = [*harvest("shop", 200), *harvest("olga", 200)], LabelLimits(share=1.0)
+    make(1, {"products": table(range(40))}, jobs=jobs, limits=limits)
+    parts = rows_of(storage, 1).groupby(["labelled_by", "part"]).size()
+    assert parts.get(("shop", "test"), 0) == 0
+    assert parts["shop", "train"] > 100
+    assert parts["olga", "test"] > 5
+
+
+def test_author_above_the_limit_contributes_a_sample(make: Make, storage: Storage) -> None:
+    uri = storage.put("images", image("red"))
+    jobs = [replace(job, image_uri=uri) for job in harvest("shop", 300)]
+    built = make(1, {"products": table(range(40))}, jobs=jobs, limits=LabelLimits(30, 1.0))
+    labelled = rows_of(storage, 1).query("labelled_by == 'shop'")
+    assert len(labelled) == 30
+    assert all(Path(path).read_bytes() == image("red") for path in labelled["image"])
+    assert codes_of(built)["too_many_labels"] > 200
+    again = make(2, {}, base=1, jobs=jobs, limits=LabelLimits(30, 1.0))
+    assert again.fingerprint == built.fingerprint

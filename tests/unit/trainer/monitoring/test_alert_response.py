@@ -217,7 +217,7 @@ def test_setting_ask_waits_for_approval(unit_of_work: UnitOfWork) -> None:
 def test_new_labels_are_imported_before_the_training(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
-    user = make_user()
+    user = make_user(role="operator")
     first = dataset(1, asked={"corrected": True})
     add(unit_of_work, user, first, dataset(2, status="failed"), dataset(1, "older"))
     with unit_of_work() as work:
@@ -226,8 +226,8 @@ def test_new_labels_are_imported_before_the_training(
         )
     add(
         unit_of_work,
-        make_job(user, label=10, labelled_at=now(), labelled_by="ada"),
-        make_job(user, label=10, labelled_at=now() - timedelta(days=1), labelled_by="ada"),
+        make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id),
+        make_job(user, label=10, labelled_at=now() - timedelta(days=1), labelled_by_id=user.id),
     )
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
     response.decide(alert_id)
@@ -248,9 +248,9 @@ def test_new_labels_are_imported_before_the_training(
 
 def test_alerts_share_the_training_that_awaits_an_import(unit_of_work: UnitOfWork) -> None:
     # Given a budget of one training, and a label that no version contains
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id))
     response = respond(unit_of_work, trainings_per_week=1)
     ids = [alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")]
     # When two alerts are decided during the import, I expect no run on the old data
@@ -269,9 +269,9 @@ def test_alerts_share_the_training_that_awaits_an_import(unit_of_work: UnitOfWor
 def test_alert_continues_when_the_one_it_waits_with_is_dismissed(
     unit_of_work: UnitOfWork,
 ) -> None:
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id))
     response = respond(unit_of_work, trainings_per_week=1)
     first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
     response.look()
@@ -285,9 +285,9 @@ def test_alert_continues_when_the_one_it_waits_with_is_dismissed(
 
 
 def test_waiting_alert_joins_a_run_that_a_person_requested(unit_of_work: UnitOfWork) -> None:
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id))
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
     response.look()
     add(unit_of_work, TrainingRun(requested_by="olga", reason="mine", dataset="shop@1"))
@@ -301,9 +301,9 @@ def test_waiting_alert_shares_a_run_that_has_already_ended(
     unit_of_work: UnitOfWork,
 ) -> None:
     # Given two alerts that await the same version, one of which already has its run
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id))
     response = respond(unit_of_work)
     first, second = alert_of(unit_of_work, "text"), alert_of(unit_of_work, "prediction")
     response.look()
@@ -319,9 +319,9 @@ def test_waiting_alert_shares_a_run_that_has_already_ended(
 
 
 def test_failed_label_import_does_not_stop_the_training(unit_of_work: UnitOfWork) -> None:
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by="ada"))
+    add(unit_of_work, make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id))
     response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
     response.decide(alert_id)
     with unit_of_work() as work:
@@ -418,7 +418,7 @@ def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
     unit_of_work: UnitOfWork,
 ) -> None:
     # Given a label newer than the last label import, and a plain upload after it
-    user, day = make_user(), timedelta(days=1)
+    user, day = make_user(role="operator"), timedelta(days=1)
     add(
         unit_of_work,
         user,
@@ -426,8 +426,8 @@ def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
         dataset(1, "other", asked={"corrected": True}, created_at=now() - day),
         dataset(2, status="failed", asked={"corrected": True}, created_at=now() - day),
         dataset(3, asked={"corrected": False}),
-        make_job(user, label=10, labelled_at=now() - 4 * day, labelled_by="ada"),
-        make_job(user, label=10, labelled_at=now() - 2 * day, labelled_by="ada"),
+        make_job(user, label=10, labelled_at=now() - 4 * day, labelled_by_id=user.id),
+        make_job(user, label=10, labelled_at=now() - 2 * day, labelled_by_id=user.id),
     )
     response, alert_id = respond(unit_of_work, dataset="shop"), alert_of(unit_of_work)
     response.decide(alert_id)
@@ -435,9 +435,9 @@ def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
 
 
 def test_labels_of_deleted_products_are_not_imported(unit_of_work: UnitOfWork) -> None:
-    user = make_user()
+    user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
-    gone = make_job(user, label=10, labelled_at=now(), labelled_by="ada", designation="")
+    gone = make_job(user, label=10, labelled_at=now(), labelled_by_id=user.id, designation="")
     add(unit_of_work, gone)
     respond(unit_of_work).decide(alert_of(unit_of_work))
     (run,) = runs(unit_of_work)

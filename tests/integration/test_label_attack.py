@@ -1,0 +1,16 @@
+"""Wrong labels of one client do not reach the training data, or only a limited number of them."""
+
+from pathlib import Path
+
+from tests.support.label_attack import harvest
+
+
+def test_labels_of_a_client_do_not_train(tmp_path: Path) -> None:
+    found = harvest(tmp_path, labels=500, rows=1_000)
+    assert (found.rows, found.poisoned) == (1_000, 0)
+
+
+def test_labels_of_a_trusted_client_are_limited_and_never_test(tmp_path: Path) -> None:
+    found = harvest(tmp_path, labels=500, rows=1_000, labels_trusted=True)
+    assert 90 <= found.poisoned <= 100
+    assert found.poisoned_test == 0
