@@ -21,6 +21,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from shared.readable import readable
+
 
 class Lane(StrEnum):
     """Priority class of a job: catalogs have their own queues, so they delay no interactive job."""
@@ -75,6 +77,8 @@ class WorkMessage(LaneMessage):
     items: tuple[Any, ...]
     #: Traces of the other requests in the same message, recorded as OpenTelemetry span links.
     links: tuple[str, ...] = ()
+    #: User whose jobs these are: users who wait for the same lane take turns. Empty if unknown.
+    user_id: str = ""
 
     def split(self) -> Sequence[Self]:
         """Return one message per item, so that a single bad item cannot fail the others."""
@@ -97,9 +101,14 @@ class TextItem(_Frozen):
         """Build an item with truncated texts: Redis holds queued messages in memory."""
         return cls(
             job_id=job_id,
-            designation=designation[:MAX_TEXT_CHARACTERS],
-            description=description[:MAX_TEXT_CHARACTERS],
+            designation=_short(designation),
+            description=_short(description),
         )
+
+
+def _short(text: str) -> str:
+    # Markup and addresses of data would fill the message before the words do.
+    return text if len(text) <= MAX_TEXT_CHARACTERS else readable(text)[:MAX_TEXT_CHARACTERS]
 
 
 class ScoreText(WorkMessage):

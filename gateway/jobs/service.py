@@ -31,6 +31,7 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from shared.logs import new_trace_id
+from shared.readable import readable
 from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
@@ -52,8 +53,8 @@ class Product:
 
     @property
     def has_text(self) -> bool:
-        """True if title or description has visible text."""
-        return bool(self.designation.strip() or self.description.strip())
+        """True if a person can read anything in the title or the description."""
+        return bool(readable(self.designation) or readable(self.description))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the submitted content."""

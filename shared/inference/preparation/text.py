@@ -1,6 +1,5 @@
 """Preparation of texts for training and serving; its version is part of the release."""
 
-import html
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -15,12 +14,15 @@ from shared.contracts import MAX_TEXT_CHARACTERS
 from shared.errors import InvalidInput
 from shared.inference.manifest import Ngrams, TextPart
 from shared.inference.preparation.ngrams import character_ids, counted, word_ids
+from shared.readable import readable
 
 #: Version of the preparation; changes whenever the same product would give other tokens.
-TEXT_PREPARATION = "text-1"
+TEXT_PREPARATION = "text-2"
+#: Versions whose releases are read: `text-1` gives other tokens only for texts with style sheets,
+#: long tags, invisible characters or placeholders, which its models have hardly seen.
+READ_PREPARATIONS = ("text-1", TEXT_PREPARATION)
 PADDING, UNKNOWN = 0, 1
 
-_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,300}>")
 # Characters that show UTF-8 decoded as Latin-1 or Windows-1252. The repair is slow, and most texts
 # need none.
 _MOJIBAKE = re.compile("[\u00c2\u00c3\u00e2\u00d0\u00c5\ufffd\u0080-\u009f]")
@@ -39,16 +41,11 @@ def product_text(designation: str, description: str) -> str:
 
 
 def clean(raw: str) -> str:
-    """Remove entities, tags and broken encodings; lowercase; collapse spaces.
+    """Keep what a person reads; repair broken encodings; lowercase; collapse spaces.
 
-    Long texts are truncated first; the models read far less.
+    Long texts are truncated; the models read far less. A text without words is empty.
     """
-    text = raw[:MAX_TEXT_CHARACTERS]
-    if "&" in text:
-        # Shops escape twice: `&amp;eacute;`.
-        text = html.unescape(html.unescape(text))
-    if "<" in text:
-        text = _TAG.sub(" ", text)
+    text = readable(raw)[:MAX_TEXT_CHARACTERS]
     if _MOJIBAKE.search(text):
         text = ftfy.fix_encoding(text)
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).lower()).strip()
@@ -73,9 +70,9 @@ class TextInputs:
         Raises:
             InvalidInput: The release was made for another preparation of text.
         """
-        if part.preparation != TEXT_PREPARATION:
+        if part.preparation not in READ_PREPARATIONS:
             raise InvalidInput(
-                f"Expected a release for the preparation {TEXT_PREPARATION!r}. "
+                f"Expected a release for the preparation {' or '.join(READ_PREPARATIONS)}. "
                 f"Received: {part.preparation!r}"
             )
         encoder = None

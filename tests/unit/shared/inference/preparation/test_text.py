@@ -14,6 +14,11 @@ from shared.inference.preparation.text import PADDING, UNKNOWN, TextEncoder, cle
         ("<p class='x'>Robuste<br />et beau</p>", "robuste et beau"),
         ("CafÃ© crÃ¨me", "café crème"),
         ("3 < 5 et 7 > 2", "3 < 5 et 7 > 2"),
+        ("<style>a{color:red}</style><p>Lampe</p>", "lampe"),
+        ("Con\u00adsole", "console"),
+        ("NULL", ""),
+        ("x" * 10_000, "x" * 4_000),
+        (f'<img src="data:image/png;base64,{"A" * 60_000}">Lampe', "lampe"),
         ("", ""),
     ],
 )
@@ -32,7 +37,18 @@ def test_title_that_begins_the_description_is_said_once() -> None:
     assert product_text("", "Ronde") == "ronde"
 
 
-@pytest.mark.parametrize("text", ["<" * 100_000, "<a " * 50_000, "&" * 100_000, "Ã" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 100_000,
+        "<a " * 50_000,
+        "&" * 100_000,
+        "Ã" * 100_000,
+        "<!--" * 50_000,
+        "<style>" * 50_000,
+        "data:a/b;c" * 50_000,
+    ],
+)
 def test_hostile_text_takes_no_time(text: str) -> None:
     started = time.perf_counter()
     product_text(text, text)
