@@ -202,7 +202,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost guesses queues limits alarms drill quarter
+.PHONY: admission metricscost guesses queues decoding limits alarms drill quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
@@ -215,6 +215,9 @@ guesses: .venv/dev.stamp ## Attack the sign-in of a throw-away system and report
 
 queues: .venv/dev.stamp ## Compare the queue figures with the truth while workers take jobs and die
 	@$(BIN)/python -m tests.bench.faults.queue_truth
+
+decoding: .venv/dev.stamp ## Measure the cost of decoding images in processes with limits, beside none
+	@$(BIN)/python -m tests.bench.load.decoding $(if $(wildcard $(DATA)),--data "$(DATA)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
 limits: .venv/dev.stamp ## Measure the cost of each part and compute what 10, 100 and 1,000 times the load needs
 	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")

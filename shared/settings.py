@@ -175,6 +175,9 @@ class WorkerSettings(Settings):
     #: longer: this suits catalogs and texts.
     model_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     model_calls: int = Field(default=1, ge=1)
+    #: Processes of an image worker that decode images, besides one for large images. Each uses up
+    #: to 384 MiB, the one for large images up to 1536 MiB, an idle one 20 MiB.
+    decoders: int = Field(default=2, ge=1)
     #: Largest number of items in one model call.
     max_batch: int = Field(default=64, ge=1)
     #: Time that the batcher waits for more items before it calls the model.

@@ -1,7 +1,7 @@
 """Handler of `ScoreImage`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,6 @@ from shared.broker import Publisher
 from shared.contracts import Failure, Modality, ScoreImage
 from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
 from shared.inference.manifest import ImagePart
-from shared.inference.preparation.image import prepare
 from shared.inference.releases.image_model import Features, Head, Pixels, halved
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.slices import failure_of_release, scored_slice
@@ -19,6 +18,9 @@ from shared.storage import digest_in
 from worker_image.scorer import Heads
 
 Row = NDArray[np.floating]
+
+#: Unreadable images kept in memory, a few hundred bytes each.
+KEPT_FAILURES = 10_000
 
 
 class Images(Protocol):
@@ -38,12 +40,19 @@ class FeatureStore(Protocol):
         """Store features asynchronously; never raises."""
 
 
+class Decoders(Protocol):
+    """Part of `shared.inference.preparation.decoders.Decoders` that the handler uses."""
+
+    def prepare(self, content: bytes, size: int, share: str = "") -> Pixels:
+        """Return the pixels of an image. Raises `ImageUnreadable`, `Unavailable`."""
+
+
 @dataclass(frozen=True)
 class ImageHandler:
     """Scores the images of a request and publishes `ModalityScored`.
 
-    Images are decoded in the thread of the message, while the model scores others. An image with
-    stored features skips decoding, the backbone and its batch.
+    Images are decoded while the model scores others. An image with stored features skips decoding,
+    the backbone and its batch; one that was unreadable is not decoded again.
     """
 
     pool: ModelPool[Pixels]
@@ -51,6 +60,9 @@ class ImageHandler:
     features: FeatureStore
     publisher: Publisher
     images: Images
+    decoders: Decoders
+    #: Failures of earlier images by URI, which is their content.
+    unreadable: dict[str, Failure] = field(default_factory=dict)
 
     def score_image(self, request: ScoreImage) -> None:
         """Score one request.
@@ -62,7 +74,7 @@ class ImageHandler:
         try:
             head = self.heads.of(request.release)
             known = self._known(head.part, uris)
-            failed, fresh = self._computed(request.release, head.part, uris, known)
+            failed, fresh = self._computed(request, head.part, uris, known)
         except (NotFound, ModalityNotInRelease) as error:
             self._publish(request, dict.fromkeys(uris, failure_of_release(error)))
             return
@@ -83,30 +95,43 @@ class ImageHandler:
         return {uri: known[digest] for uri, digest in digests.items() if digest in known}
 
     def _computed(
-        self, release: str, part: ImagePart, uris: list[str], known: Mapping[str, Row]
+        self, request: ScoreImage, part: ImagePart, uris: list[str], known: Mapping[str, Row]
     ) -> tuple[dict[str, Failure], dict[str, Row]]:
         """Compute missing features; return the failures and the rows of the backbone, by URI."""
         failed: dict[str, Failure] = {}
         pixels: dict[str, Pixels] = {}
         for uri in uris:
             if uri not in known:
-                prepared = self._pixels(uri, part.size)
+                prepared = self._pixels(uri, part.size, request.user_id)
                 if isinstance(prepared, Failure):
                     failed[uri] = prepared
                 else:
                     pixels[uri] = prepared
         if not pixels:
             return failed, {}
-        rows = self.pool.score(release, list(pixels.values()))
+        rows = self.pool.score(request.release, list(pixels.values()))
         return failed, dict(zip(pixels, rows, strict=True))
 
-    def _pixels(self, uri: str, size: int) -> Pixels | Failure:
+    def _pixels(self, uri: str, size: int, user_id: str) -> Pixels | Failure:
+        known = self.unreadable.get(uri)
+        if known is not None:
+            return known
         try:
-            return prepare(self.images.get(uri), size)
+            return self.decoders.prepare(self.images.get(uri), size, user_id)
         except NotFound as error:
             return Failure(code="image_missing", message=error.detail)
         except ImageUnreadable as error:
-            return Failure(code=error.code, message=error.detail)
+            failure = Failure(code=error.code, message=error.detail)
+            self._remember(uri, failure)
+            return failure
+
+    def _remember(self, uri: str, failure: Failure) -> None:
+        if digest_in(uri) is None:
+            # Another image may be stored there later.
+            return
+        if len(self.unreadable) >= KEPT_FAILURES:
+            self.unreadable.clear()
+        self.unreadable[uri] = failure
 
 
 def _probabilities(head: Head, rows: Mapping[str, Row]) -> dict[str, Row]:

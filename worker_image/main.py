@@ -4,6 +4,7 @@ import sys
 
 from shared.broker import Broker
 from shared.contracts import Modality, ScoreImage
+from shared.inference.preparation.decoders import Decoders, ordinary_limits
 from shared.inference.releases.feature_cache import NoFeatures, OnlineFeatures
 from shared.inference.releases.image_model import Pixels
 from shared.inference.releases.registry import Releases
@@ -47,9 +48,13 @@ def main() -> int:
     features = (
         OnlineFeatures(storage, feature_settings) if feature_settings.enabled else NoFeatures()
     )
-    handler = ImageHandler(pool, Heads(releases), features, broker, storage)
+    decoders = Decoders(ordinary_limits(settings.decoders))
+    handler = ImageHandler(pool, Heads(releases), features, broker, storage, decoders)
     broker.subscribe(ScoreImage, handler.score_image)
-    return run_worker(broker, "image", settings, pool.ready)
+    try:
+        return run_worker(broker, "image", settings, pool.ready)
+    finally:
+        decoders.close()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.image_model import Head
 from shared.inference.serving.probe import Answer, Asked, Floats, probe
 from worker_image.scorer import Backbones, ImageScorer

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shared.archives import open_archive
 from shared.errors import InvalidInput, NotFound
+from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.image import FORMATS, MAX_PIXELS
 
 #: Separates archive and member in a reference.
@@ -25,6 +26,8 @@ MAX_MEMBERS = 500_000
 MAX_UNPACKED = 64 * 1024**3
 #: Unpacked size limit of one image, since members are read into memory whole.
 MAX_IMAGE = 64 * 1024**2
+#: Width and height at which a deep check decodes an image, as most networks read it.
+CHECKED_SIZE = 299
 _ENCRYPTED = 0x1
 
 
@@ -176,17 +179,28 @@ def open_image(reference: str) -> IO[bytes]:
 
 
 def is_readable(reference: str, *, deep: bool = False) -> bool:
-    """Return True if a file has an image's header; `deep` decodes it, about 100 times slower."""
+    """Return True if a file has an image's header; `deep` decodes it, about 100 times slower.
+
+    The header is read in this process: that takes no more than the file's size suggests.
+    """
+    return _has_header(reference) and (not deep or _decodes(reference))
+
+
+def _has_header(reference: str) -> bool:
     try:
         with open_image(reference) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                return False
-            if deep:
-                image.load()
+            return width * height <= MAX_PIXELS
     except (OSError, KeyError, ValueError, SyntaxError, EOFError, RuntimeError):
         return False
     except (UnidentifiedImageError, Image.DecompressionBombError, zipfile.BadZipFile):
+        return False
+
+
+def _decodes(reference: str) -> bool:
+    try:
+        prepare(read_image(reference), CHECKED_SIZE)
+    except (InvalidInput, NotFound):
         return False
     return True
 

@@ -13,7 +13,8 @@ import pandas as pd
 from PIL import Image
 
 from shared.errors import RayonError
-from shared.inference.preparation.image import FORMATS, prepare
+from shared.inference.preparation.decoders import prepare
+from shared.inference.preparation.image import FORMATS
 
 #: Images read ahead, which bounds the number in memory.
 CHUNK = 64

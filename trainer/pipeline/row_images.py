@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.errors import ImageUnreadable, NotFound
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.image_model import Features
 from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id

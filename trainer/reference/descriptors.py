@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.text import product_text
 from trainer.datasets.languages import NO_TEXT, UNSURE, detect
 

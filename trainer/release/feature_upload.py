@@ -15,7 +15,7 @@ import numpy as np
 
 from shared.errors import Unavailable
 from shared.inference.manifest import ImagePart, ReleaseManifest
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.feature_cache import STORED, address
 from shared.inference.releases.image_model import Features
 from shared.storage import Storage

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.files import atomic_write
 from shared.inference.onnx_session import open_session
-from shared.inference.preparation.image import IMAGE_PREPARATION, prepare
+from shared.inference.preparation.decoders import prepare
+from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.releases.image_model import Features, Pixels, halved
 from trainer.datasets.images import read_image
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 from shared.inference.onnx_session import open_session
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.text import TextInputs, product_text
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Backbone, Features, Head, halved

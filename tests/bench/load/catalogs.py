@@ -25,7 +25,7 @@ from infra.acceptance.client import Client, Product, save
 from infra.acceptance.products import dataset, rows_of
 from infra.embedded.strays import instance_processes
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.text import product_text
 from shared.inference.releases.image_model import Head
 from tests.bench.arguments import embedded_parser

@@ -11,6 +11,7 @@ from PIL import Image
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import ImagePart
+from shared.inference.preparation.image import decode
 from shared.inference.releases.image_model import Features, Pixels
 from shared.inference.serving.pool import ModelPool
 from tests.support.factories import make_manifest
@@ -54,6 +55,17 @@ class FakeFeatures:
         self.kept |= {(part.extractor, digest): row for digest, row in features.items()}
 
 
+class DecodersHere:
+    """Decoders without processes, which record what they decode and for whom."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, str]] = []
+
+    def prepare(self, content: bytes, size: int, share: str = "") -> Pixels:
+        self.asked.append((content, share))
+        return np.frombuffer(decode(content, size), np.uint8).reshape(size, size, 3)
+
+
 class CountingScorer:
     """Scorer that counts the images that the backbone computes."""
 
@@ -82,14 +94,23 @@ class Scene:
             max_batch=4,
             max_wait_seconds=0.0,
         )
-        self.handler = ImageHandler(pool, Heads(releases), self.features, self.broker, self.storage)
+        self.decoders = DecodersHere()
+        self.handler = ImageHandler(
+            pool, Heads(releases), self.features, self.broker, self.storage, self.decoders
+        )
 
-    def score(self, *uris: str, release: str = "1") -> list[ModalityScore]:
+    def score(self, *uris: str, release: str = "1", user_id: str = "") -> list[ModalityScore]:
         """Score images in one message."""
         items = tuple(ImageItem(job_id=f"job-{i}", uri=uri) for i, uri in enumerate(uris))
         self.broker.messages.clear()
         self.handler.score_image(
-            ScoreImage(trace_id="a" * 32, lane=Lane.CATALOG, release=release, items=items)
+            ScoreImage(
+                trace_id="a" * 32,
+                lane=Lane.CATALOG,
+                release=release,
+                items=items,
+                user_id=user_id,
+            )
         )
         (scored,) = self.broker.messages
         assert isinstance(scored, ModalityScored)
@@ -166,6 +187,28 @@ def test_missing_and_unreadable_images_fail_separately(either: Scene) -> None:
     assert (code(gone), code(dark), code(text)) == ("image_missing", None, "image_unreadable")
     assert text.failure is not None
     assert "Expected an image" in text.failure.message
+
+
+def test_unreadable_image_is_not_decoded_again(scene: Scene) -> None:
+    broken = png(99)[:60]
+    scene.storage.content[address(broken)] = broken
+    (first,) = scene.score(address(broken))
+    again, dark = scene.score(address(broken), DARK)
+    assert first.failure == again.failure is not None
+    assert code(dark) is None
+    assert [content for content, _ in scene.decoders.asked] == [broken, png(10)]
+    assert scene.storage.asked == [address(broken), DARK]
+
+
+def test_unreadable_image_under_a_name_is_read_again(scene: Scene) -> None:
+    assert code(scene.score("text")[0]) == "image_unreadable"
+    scene.storage.content["text"] = png(240)
+    assert code(scene.score("text")[0]) is None
+
+
+def test_images_are_decoded_on_behalf_of_their_user(scene: Scene) -> None:
+    scene.score(DARK, user_id="ann")
+    assert scene.decoders.asked == [(png(10), "ann")]
 
 
 def test_unavailable_storage_raises_so_that_the_message_is_retried(either: Scene) -> None:

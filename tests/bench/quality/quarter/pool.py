@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageUnreadable, NotFound
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.storage import Storage
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_image

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.feature_cache import OnlineFeatures
 from shared.inference.releases.image_model import Backbone, halved
 from shared.settings import FeatureSettings, StorageSettings

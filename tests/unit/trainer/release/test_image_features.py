@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidInput
-from shared.inference.preparation.image import prepare
+from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.image_model import Features, Pixels
 from tests.support.tiny_release import write_tiny_release
 from trainer.release import image_features as features_module

@@ -1,15 +1,13 @@
 import io
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
-from shared.inference.preparation.image import MAX_SCANS, prepare
+from shared.inference.preparation.image import MAX_SCANS, decode
 
 SIZE = 299
 
@@ -18,6 +16,10 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def prepare(content: bytes, size: int) -> NDArray[np.uint8]:
+    return np.frombuffer(decode(content, size), np.uint8).reshape(size, size, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "1", "RGBA", "LA", "I;16"])
@@ -64,37 +66,36 @@ def test_pixel_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) 
         prepare(content, SIZE)
 
 
-def test_jpeg_that_asks_for_thousands_of_passes_is_refused_before_decoding() -> None:
-    file = io.BytesIO()
-    Image.new("L", (16, 16)).save(file, "JPEG", progressive=True)
-    content = file.getvalue()
-    assert prepare(content, 8).shape == (8, 8, 3)
+@pytest.mark.parametrize("form", ["JPEG", "MPO"])
+def test_jpeg_that_asks_for_thousands_of_passes_is_refused_before_decoding(form: str) -> None:
+    images = [Image.new("L", (16, 16)) for _ in range(2)]
+    others = {"save_all": True, "append_images": images[1:]} if form == "MPO" else {}
+    content = encoded(images[0], form, progressive=True, **others)
+    assert decode(content, 8)
     # The last scan again and again, as a decoder allows it
-    last = content[content.rindex(b"\xff\xda") : content.rindex(b"\xff\xd9")]
-    many = content[:-2] + last * MAX_SCANS + content[-2:]
+    end = content.index(b"\xff\xd9")
+    last = content[content.rindex(b"\xff\xda", 0, end) : end]
+    many = content[:end] + last * MAX_SCANS + content[end:]
+    with Image.open(io.BytesIO(many)) as image:
+        assert image.format == form
     with pytest.raises(ImageUnreadable, match=r"at most 100 scans\. Received: 1\d\d"):
-        prepare(many, 8)
+        decode(many, 8)
 
 
-def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "LARGE_PIXELS", 100)
-    decoding, most, met = 0, 0, threading.Barrier(2)
-    original = image._rgb
+def test_number_of_pixels_is_reported_before_they_are_decoded() -> None:
+    reported: list[int] = []
+    content = encoded(Image.new("RGB", (40, 30)))
+    decode(content, SIZE, reported.append)
+    with pytest.raises(ImageUnreadable):
+        decode(content[:60], SIZE, reported.append)
+    assert reported == [1200, 1200]
 
-    def slowly(image: Image.Image) -> Image.Image:
-        nonlocal decoding, most
-        if image.width > 10:
-            decoding += 1
-            most = max(most, decoding)
-        # Long enough for another one to come in.
-        with suppress(threading.BrokenBarrierError):
-            met.wait(0.5)
-        decoding -= image.width > 10
-        return original(image)
 
-    monkeypatch.setattr(image, "_rgb", slowly)
-    contents = [encoded(Image.new("RGB", (width, width))) for width in (20, 20, 10)]
-    with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(lambda content: prepare(content, 4), contents))
-    assert [one.shape for one in found] == [(4, 4, 3)] * 3
-    assert most == 1
+def test_failed_allocation_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> None:
+        raise OSError("out of memory error when reading image file")
+
+    content = encoded(Image.new("RGB", (40, 30)), "BMP")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(MemoryError):
+        decode(content, SIZE)
