@@ -147,7 +147,11 @@ data_quality_reference = Gauge(
     "Value of the same check in the reference data of the release.",
     ("check",),
 )
-labels = Gauge("rayon_labels", "Answers labelled in the last days.", ("days",))
+labels = Gauge(
+    "rayon_labels",
+    "Answers labelled in the last days by users whose labels are trusted.",
+    ("days",),
+)
 alerts = Gauge(
     "rayon_alerts",
     "Drift alerts by status and source, about `models` or the data quality of `products`.",

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from gateway.web.paging import cursor_after, fetch_page, read_cursor
 from shared.db.models import Job, Review
 from shared.errors import NotFound
+from shared.lifecycle.label_trust import is_trusted_label
 
 Reason = Literal["random", "uncertain"]
 
@@ -28,7 +29,8 @@ def page(
     """
     query = select(Review, Job).join(Job, Job.id == Review.job_id).order_by(Review.job_id.desc())
     if labelled is not None:
-        query = query.where(Job.label.is_not(None) if labelled else Job.label.is_(None))
+        # A client who labels a job of its own must not take it from the reviewers.
+        query = query.where(is_trusted_label() if labelled else ~is_trusted_label())
     if reason is not None:
         query = query.where(Review.reason == reason)
     if cursor is not None:

@@ -31,4 +31,7 @@ def is_trusted_author() -> ColumnElement[bool]:
 def is_trusted_label() -> ColumnElement[bool]:
     """Return the SQL condition that selects the jobs with a trusted label."""
     authors = select(User.id).where(is_trusted_author())
-    return Job.labelled_at.is_not(None) & Job.labelled_by_id.in_(authors)
+    # Without the second condition, the negation of this one would not select labels whose author
+    # is unknown.
+    has_author = Job.labelled_at.is_not(None) & Job.labelled_by_id.is_not(None)
+    return has_author & Job.labelled_by_id.in_(authors)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared.contracts import Modality
-from shared.db.models import Report, User
+from shared.db.models import Base, Report
 from shared.db.session import UnitOfWork
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FolderReleases
@@ -17,13 +17,11 @@ from trainer.settings import TrainerSettings
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 
 
-def test_report_has_the_figures_of_a_month(
-    unit_of_work: UnitOfWork, user: User, tmp_path: Path
-) -> None:
+def test_report_has_the_figures_of_a_month(unit_of_work: UnitOfWork, tmp_path: Path) -> None:
     write_tiny_release(tmp_path / "releases" / "1")
     releases = FolderReleases(tmp_path / "releases")
-    jobs = AnsweredJobs(user)
-    rows = []
+    jobs = AnsweredJobs()
+    rows: list[Base] = [jobs.user]
     for number in range(40):
         # The first minute of a day in UTC is another day in most time zones.
         moment = OCTOBER + timedelta(days=number % 20, seconds=30)

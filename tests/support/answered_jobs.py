@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
-from shared.db.models import Base, Job, JobStatus, Review, Score, User, new_id
+from shared.db.models import Base, Job, JobStatus, Review, Role, Score, User, new_id
 from shared.inference.releases.fusion_model import FusionModel
 from tests.support.factories import make_job, make_manifest, make_user
 from worker_fusion.combine import Evidence, answers
@@ -26,9 +27,13 @@ def even_fusion(classes: int = 2) -> FusionModel:
 
 @dataclass
 class AnsweredJobs:
-    """Factory of finished jobs; the caller adds the rows to a database."""
+    """Factory of finished jobs; the caller adds the rows to a database.
 
-    user: User = field(default_factory=make_user)
+    Attributes:
+        user: Owner of the jobs and author of their labels; by default an operator.
+    """
+
+    user: User = field(default_factory=partial(make_user, role=Role.OPERATOR.value))
     categories: CategorySet = field(default_factory=lambda: make_manifest().category_set)
     fusion: FusionModel | None = field(default_factory=even_fusion)
     release: str = "1"
@@ -91,7 +96,8 @@ class AnsweredJobs:
                 "labelled_at": None
                 if label is None
                 else labelled_at or finished_at + timedelta(days=1),
-                "labelled_by": None if label is None else "ada",
+                "labelled_by": None if label is None else self.user.username,
+                "labelled_by_id": None if label is None else self.user.id,
                 **changes,
             },
         )

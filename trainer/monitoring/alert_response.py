@@ -37,6 +37,7 @@ from trainer.monitoring.alert_state import (
 )
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.latest_dataset import (
+    has_untrusted_labels,
     is_being_checked,
     latest_dataset,
     new_labels,
@@ -100,10 +101,14 @@ class AlertResponse:
             self._start(work, alert)
 
     def _start(self, work: Work, alert: DriftAlert) -> None:
-        """Request a training, after importing labels that the dataset does not contain yet."""
+        """Request a training, after a new version of the dataset if its labels have changed.
+
+        They have if there are new ones, or if it contains labels of users who have lost the trust.
+        """
         base = latest_dataset(work.session, self._settings.dataset)
         labels = new_labels(work.session, base.name) if base is not None else 0
-        if base is None or not labels or is_being_checked(work.session, base.name):
+        has_changed = labels or (base is not None and has_untrusted_labels(work.session, base))
+        if base is None or not has_changed or is_being_checked(work.session, base.name):
             _request(work, alert, base)
             return
         version = DatasetVersion(

@@ -19,6 +19,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
+from shared.lifecycle.label_trust import is_trusted_label
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.performance.figures import ESTIMATED
 
@@ -186,7 +187,7 @@ def _last_success(session: Session) -> datetime | None:
 
 def _show_labels(session: Session) -> None:
     since = now() - timedelta(days=LABELS_DAYS)
-    query = select(func.count()).select_from(Job).where(Job.labelled_at > since)
+    query = select(func.count()).select_from(Job).where(Job.labelled_at > since, is_trusted_label())
     metrics.labels.labels(str(LABELS_DAYS)).set(session.scalar(query) or 0)
 
 

@@ -6,8 +6,15 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db.datasets import parse
-from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, TrainingRun
-from shared.lifecycle.label_trust import is_trusted_label
+from shared.db.models import (
+    HAS_PRODUCT,
+    DatasetStatus,
+    DatasetVersion,
+    Job,
+    TrainingRun,
+    User,
+)
+from shared.lifecycle.label_trust import is_trusted_author, is_trusted_label
 
 #: Time of the last label import for a dataset that has never imported labels.
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -38,6 +45,13 @@ def new_labels(session: Session, name: str) -> int:
         )
     )
     return session.scalar(query) or 0
+
+
+def has_untrusted_labels(session: Session, version: DatasetVersion) -> bool:
+    """Return True if a version contains labels of users who are not trusted (any more)."""
+    authors = {share["user_id"] for share in (version.report or {}).get("labels", ())}
+    query = select(func.count()).select_from(User).where(User.id.in_(authors), is_trusted_author())
+    return (session.scalar(query) or 0) < len(authors)
 
 
 def is_being_checked(session: Session, name: str) -> bool:

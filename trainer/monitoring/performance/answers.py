@@ -14,6 +14,7 @@ from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Review, Score
 from shared.inference.releases.access import ServedReleases
 from shared.inference.releases.fusion_model import FusionModel
+from shared.lifecycle.label_trust import is_trusted_label
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
@@ -117,13 +118,16 @@ def expectations(
 def reviewed(session: Session, period: Period, release: str | None = None) -> Labelled:
     """Return the answers that were drawn for review and labelled, weighted to represent all.
 
+    These figures can start a training, so only trusted labels count: a client can label its own
+    answers, drawn ones too, and so decide what they measure.
+
     The weight is one over the probability of being drawn and labelled (Horvitz & Thompson 1952).
     Reviewers may stop early, or label only one part of the sample. So in each part, the labelled
     share is taken as the probability of being labelled (Särndal, Swensson and Wretman 1992, chapter
     15.6: response homogeneity groups).
     """
     drawn = _drawn(session, period, release)
-    rows = [row for row in _labelled(session, period, release) if row.chance]
+    rows = [row for row in _labelled(session, period, release) if row.chance and row.is_trusted]
     done = Counter(row.reason for row in rows)
     share = {reason: done[reason] / drawn[reason] for reason in done}
     weights = [1 / _labelled_chance(row, share) for row in rows]
@@ -131,7 +135,10 @@ def reviewed(session: Session, period: Period, release: str | None = None) -> La
 
 
 def volunteered(session: Session, period: Period, release: str | None = None) -> Labelled:
-    """Return the answers that people labelled unasked, a biased sample with equal weights."""
+    """Return the answers that people labelled unasked, a biased sample with equal weights.
+
+    Labels of all users count: these figures are feedback of the users, and nothing depends on them.
+    """
     rows = [row for row in _labelled(session, period, release) if not row.chance]
     return _columns(rows, [1.0] * len(rows))
 
@@ -179,6 +186,7 @@ def _labelled(session: Session, period: Period, release: str | None) -> Sequence
             Review.chance,
             Review.random_chance,
             Review.reason,
+            is_trusted_label().label("is_trusted"),
         )
         .outerjoin(Review, Review.job_id == Job.id)
         .where(within(period), _IS_DONE, Job.labelled_at.is_not(None), Job.label.is_not(None))

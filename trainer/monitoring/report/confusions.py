@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus
+from shared.lifecycle.label_trust import is_trusted_label
 from trainer.monitoring.performance.answers import FUSION, within
 from trainer.monitoring.performance.figures import ESTIMATED, TEST
 from trainer.monitoring.performance.periods import Period
@@ -45,7 +46,7 @@ def confusions(session: Session, period: Period, now: Json, names: Mapping[int, 
 def _wrong_labels(session: Session, period: Period) -> list[Json]:
     wrong = session.execute(
         select(Job.label, Job.prdtypecode)
-        .where(within(period), Job.labelled_at.is_not(None), Job.label != Job.prdtypecode)
+        .where(within(period), is_trusted_label(), Job.label != Job.prdtypecode)
         .order_by(Job.id)
     )
     counts: dict[tuple[int, int], int] = {}
@@ -79,7 +80,7 @@ def _labelled_examples(session: Session, period: Period, pair: Json) -> list[Jso
         select(Job.id, Job.designation, Job.confidence)
         .where(
             within(period),
-            Job.labelled_at.is_not(None),
+            is_trusted_label(),
             Job.label == pair["truth"],
             Job.prdtypecode == pair["answer"],
         )

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, DriftWindow, Job, Promotion, Review, TrainingRun
+from shared.lifecycle.label_trust import is_trusted_label
 from trainer.monitoring.performance.periods import Period
 
 Json = dict[str, Any]
@@ -134,7 +135,7 @@ def labels(session: Session, period: Period) -> Json:
         select(
             Review.reason,
             func.count().label("drawn"),
-            func.count(Job.labelled_at).label("labelled"),
+            func.count(case((is_trusted_label(), 1))).label("labelled"),
         )
         .join(Job, Job.id == Review.job_id)
         .where(Review.chosen_at >= period.begins_at, Review.chosen_at < period.ends_at)

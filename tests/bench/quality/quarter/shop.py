@@ -108,7 +108,11 @@ class Shop:
         # Reviewers label nine of ten drawn results, and customers complain about 1 % of wrong ones.
         label_chance = 0.9 if is_drawn else 0.01 * (job.prdtypecode != code)
         if self.random.random() < label_chance:
-            job.label, job.labelled_by = code, "olga" if is_drawn else "shop"
+            job.label = code
+            if is_drawn:
+                job.labelled_by, job.labelled_by_id = "olga", self.jobs.user.id
+            else:
+                job.labelled_by = "shop"
             job.labelled_at = moment + timedelta(hours=float(self.random.uniform(1, 40)))
         if not is_drawn:
             return rows

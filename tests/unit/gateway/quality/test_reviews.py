@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.db.models import Job, Review, Role
+from shared.db.models import Job, Review, Role, User, now
 from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
@@ -27,9 +27,10 @@ def operator(api: Api) -> dict[str, str]:
 @pytest.fixture
 def jobs(api: Api) -> list[Job]:
     """Create three reviews, the last one labelled, and a job that is not under review."""
-    ada = api.user()
+    ada, olga = api.user(), api.user(Role.OPERATOR, username="olga")
     answer = {"status": "done", "prdtypecode": 2583, "confidence": 0.6, "result": RESULT}
     made = [make_job(ada, **answer, label=label) for label in (None, None, 10, None)]
+    made[2].labelled_at, made[2].labelled_by_id = now(), olga.id
     api.add(*made)
     for job, reason in zip(made[:3], ("random", "uncertain", "random"), strict=True):
         api.add(Review(job_id=job.id, reason=reason, chance=0.25, random_chance=0.1))
@@ -97,6 +98,17 @@ def test_labelled_review_leaves_the_list_of_unlabelled_ones(
     assert left["job_id"] == jobs[1].id
     (labelled,) = (review for review in found(api, operator) if review["job_id"] == jobs[0].id)
     assert (labelled["label"], labelled["labelled_by"]) == (10, "otto")
+
+
+def test_label_of_the_client_does_not_take_an_answer_from_the_reviewers(
+    api: Api, operator: dict[str, str], jobs: list[Job]
+) -> None:
+    owner = api.get(User, jobs[0].user_id)
+    assert owner is not None
+    path = f"/v1/jobs/{jobs[0].id}/label"
+    assert api.client.put(path, headers=api.sign(owner), json={"prdtypecode": 10}).is_success
+    left = {review["job_id"]: review["label"] for review in found(api, operator, labelled="false")}
+    assert left == {jobs[1].id: None, jobs[0].id: 10}
 
 
 @pytest.mark.parametrize(

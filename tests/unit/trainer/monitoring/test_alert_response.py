@@ -434,6 +434,29 @@ def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
     assert "new labels into the dataset: 1 into" in show(unit_of_work, alert_id).steps[-1]["text"]
 
 
+def test_untrusted_labels_are_not_imported(unit_of_work: UnitOfWork) -> None:
+    client = make_user("client")
+    add(unit_of_work, client, dataset(1))
+    add(unit_of_work, make_job(client, label=10, labelled_at=now(), labelled_by_id=client.id))
+    respond(unit_of_work).decide(alert_of(unit_of_work))
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@1"
+
+
+@pytest.mark.parametrize("labels_trusted", [True, False])
+def test_dataset_with_labels_that_lost_the_trust_is_built_anew(
+    unit_of_work: UnitOfWork, labels_trusted: bool
+) -> None:
+    client = make_user("client", labels_trusted=labels_trusted)
+    shares = [{"user": "client", "user_id": client.id, "rows": 5, "share": 0.1}]
+    add(unit_of_work, client, dataset(1, report={"labels": shares}))
+    respond(unit_of_work).decide(alert_of(unit_of_work))
+    with unit_of_work.reading() as session:
+        newest = session.scalars(select(DatasetVersion).order_by(DatasetVersion.version)).all()[-1]
+    assert newest.version == (1 if labels_trusted else 2)
+    assert [run.dataset for run in runs(unit_of_work)] == (["shop@1"] if labels_trusted else [])
+
+
 def test_labels_of_deleted_products_are_not_imported(unit_of_work: UnitOfWork) -> None:
     user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))

@@ -175,11 +175,14 @@ def test_outcome_of_the_last_training_is_shown(gauges: Gauges, unit_of_work: Uni
     assert began == pytest.approx(moment.timestamp())
 
 
-def test_labels_of_the_last_week_are_counted(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
-    user = make_user()
-    add(unit_of_work, user)
-    add(unit_of_work, make_job(user, label=10, labelled_at=now() - timedelta(days=1)))
-    add(unit_of_work, make_job(user, label=10, labelled_at=now() - timedelta(days=8)))
+def test_trusted_labels_of_the_last_week_are_counted(
+    gauges: Gauges, unit_of_work: UnitOfWork
+) -> None:
+    user, client = make_user(role="operator"), make_user("client")
+    add(unit_of_work, user, client)
+    for author, days in ((user, 1), (user, 8), (client, 1)):
+        labelled = {"labelled_at": now() - timedelta(days=days), "labelled_by_id": author.id}
+        add(unit_of_work, make_job(client, label=10, **labelled))
     gauges.refresh()
     assert value("rayon_labels", days="7") == 1
 

@@ -15,6 +15,7 @@ from shared.contracts import Modality
 from shared.db.models import Base, DatasetStatus, DatasetVersion, Performance, Score
 from shared.db.session import UnitOfWork
 from tests.support.answered_jobs import AnsweredJobs, even_fusion
+from tests.support.factories import make_user
 from tests.support.fakes import FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
@@ -179,6 +180,29 @@ def test_reviewed_answers_are_weighted_and_volunteered_ones_kept_separate(
     (volunteered,) = _months(kept(kind="volunteered", modality="fusion"))
     assert (volunteered.f1, volunteered.rows) == (0, 20)
     assert _months(kept(kind="labelled", modality="image")) == []
+
+
+def test_untrusted_labels_of_drawn_answers_are_not_measured(
+    performances: Performances,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    # A client labels its own answers, drawn ones too, so that the release seems to fail.
+    client = make_user("client")
+    add(client)
+    for _ in range(20):
+        add(*jobs.make(NOON, text=[0.99, 0.01], label=10, reason="random", chance=0.1))
+    for reason in ("random", None):
+        for _ in range(20):
+            wrong: dict[str, Any] = {"label": 2583, "labelled_by_id": client.id}
+            add(*jobs.make(NOON, text=[0.99, 0.01], reason=reason, chance=0.1, **wrong))
+    performances.measure(NOON + DAY)
+    (reviewed,) = _months(kept(kind="labelled", modality="fusion"))
+    assert (reviewed.f1, reviewed.rows) == (1, 20)
+    # Its labels of other answers are its feedback, a figure of their own.
+    (volunteered,) = _months(kept(kind="volunteered", modality="fusion"))
+    assert (volunteered.f1, volunteered.rows) == (0, 20)
 
 
 @pytest.mark.parametrize("uncertain_labelled", [0, 9, 18])
