@@ -71,9 +71,11 @@ def inject_fault(step: str, data: str, work: Path) -> None:
 
 def _deliver(out: Path, data: str) -> None:
     shutil.copytree(os.environ["SCRIPTED_RELEASE"], out)
-    result = {"status": "ready", "reason": None, "dataset": {"name": data, "fingerprint": "f" * 64}}
+    result: dict[str, object] = {"status": "ready", "reason": None}
+    result["dataset"] = {"name": data, "fingerprint": "f" * 64}
     if data == "reject":
         result |= {"status": "rejected", "reason": "90 ms for a text, at most 50 ms are allowed"}
+    result["labels"] = [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
     (out.parent / "result.json").write_text(json.dumps(result | {"figures": {}}))
 
 

@@ -173,6 +173,7 @@ def test_verdict_and_promotion_mode_decide_the_champion(
     assert (run.status, run.version, run.attempts) == ("finished", "2", 1)
     assert (run.message or "").startswith(message)
     assert run.verdict == verdict(outcome) | {"champion": "1"}
+    assert run.labels == [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
     assert (registry.champion(), registry.challenger) == (champion, challenger)
     assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
 

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
-from trainer.datasets.findings import Finding
+from trainer.datasets.findings import Finding, LabelShare
 from trainer.datasets.images import Images, file_name, images_in, read_image
+from trainer.datasets.label_authors import label_shares
 from trainer.datasets.tables import Table, labelled, read_table, too_few_categories
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
@@ -81,6 +82,14 @@ class Dataset:
             InvalidInput: The image is in a broken archive.
         """
         return self.read(reference)
+
+    @cached_property
+    def label_shares(self) -> tuple[LabelShare, ...]:
+        """Rows to learn from by the user who labelled them; none for a folder of files."""
+        if "labelled_by" not in self.rows:
+            return ()
+        learnt = self.rows[self.rows["part"] != "test"]
+        return label_shares(learnt["labelled_by"], self.label_authors)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.inference.manifest import ReleaseManifest
+from trainer.datasets.findings import LabelShare
 from trainer.pipeline.leaderboard import Entry, as_markdown
 
 #: One-line descriptions of the models.
@@ -78,6 +79,8 @@ category's share in the Rakuten France challenge's training set, where that is k
 
 {data}
 
+{labels}
+
 ## Settings
 
 ```
@@ -104,6 +107,7 @@ def model_card(
     settings: dict[str, dict[str, Any]],
     *,
     has_weak_labels: bool,
+    labels: Sequence[LabelShare],
 ) -> str:
     """Return the model card: models, training data, figures and limits of a release.
 
@@ -112,6 +116,7 @@ def model_card(
         board: All candidates of the run.
         settings: Settings by candidate name.
         has_weak_labels: True if some rows were labelled by other systems.
+        labels: Rows that it learnt from, by the user who labelled them.
     """
     names = [entry.name for entry in board if entry.is_chosen]
     is_challenge = {category.code for category in manifest.categories} == CHALLENGE
@@ -122,6 +127,7 @@ def model_card(
         classes=len(manifest.categories),
         whose=" of the Rakuten France challenge" if is_challenge else "",
         data=data + (_WEAK_DATA if has_weak_labels else ""),
+        labels=labels_as_markdown(labels),
         limits=_CHALLENGE_LIMITS if is_challenge else "",
         models="\n".join(f"* `{name}`: {MODELS.get(name, 'see its module')}" for name in names),
         board=as_markdown(board),
@@ -131,6 +137,16 @@ def model_card(
         trained_on=manifest.trained_on,
         settings=json.dumps(settings, indent=1),
     )
+
+
+def labels_as_markdown(labels: Sequence[LabelShare]) -> str:
+    """Return a Markdown table of the rows to learn from by the user who labelled them."""
+    if not labels:
+        return "No row was labelled by a user of this system: all come from files."
+    lines = ["| labelled by | rows to learn from | share |", "|---|---:|---:|"]
+    lines += [f"| {share.user} | {share.rows} | {share.share:.1%} |" for share in labels]
+    rest = 1 - sum(share.share for share in labels)
+    return "\n".join([*lines, f"| files | | {max(0.0, rest):.1%} |"])
 
 
 def _row(figures: dict[str, float], prefix: str, label: str) -> str:

@@ -27,7 +27,7 @@ from trainer.pipeline.fitting import Model
 from trainer.pipeline.fusion_stage import run_fusion_stage
 from trainer.pipeline.image_stage import run_image_stage
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
-from trainer.pipeline.model_card import model_card
+from trainer.pipeline.model_card import labels_as_markdown, model_card
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.pipeline.text_stage import run_text_stage
 from trainer.pipeline.tracking import Tracking
@@ -96,6 +96,7 @@ def _write_release(
         chosen.board,
         _candidate_settings(context),
         has_weak_labels=bool(len(context.data.part("weak"))),
+        labels=context.data.label_shares,
     )
     (unfinished / "MODEL_CARD.md").write_text(card, "utf-8")
     shutil.rmtree(out, ignore_errors=True)
@@ -134,9 +135,11 @@ def _report(
         "dataset": {"fingerprint": context.fingerprint},
         "figures": manifest.figures,
         "mlflow_run": tracking.run_id,
+        "labels": [share.model_dump() for share in context.data.label_shares],
     }
     beside = out.parent
-    (beside / "leaderboard.md").write_text(as_markdown(chosen.board) + "\n", "utf-8")
+    board = f"{as_markdown(chosen.board)}\n\n{labels_as_markdown(context.data.label_shares)}\n"
+    (beside / "leaderboard.md").write_text(board, "utf-8")
     (beside / "leaderboard.json").write_text(json.dumps(as_json(chosen.board), indent=1), "utf-8")
     (beside / "steps.md").write_text(context.steps.table() + "\n", "utf-8")
     tracking.figures(manifest.figures)
@@ -170,6 +173,7 @@ def _parameters(context: TrainingContext) -> dict[str, object]:
         "storage": settings.storage,
         "weak_weight": settings.weak_weight,
         "budget": vars(settings.budget),
+        "labels": {share.user: share.rows for share in context.data.label_shares},
     }
     return found | _candidate_settings(context)
 

@@ -103,7 +103,7 @@ class Attempt:
                 f"Trained, but not registered: {error.detail}. "
                 f"The release is in {self._out}. {STEPS_KEPT}"
             ) from error
-        self._leases.record(self._claim, version=version)
+        self._leases.record(self._claim, version=version, labels=trained.labels)
         return version
 
     def _train(self) -> Trained:

@@ -37,6 +37,8 @@ class Trained(BaseModel):
     reason: str | None = None
     #: MLflow run with the training's curves, if there is one.
     mlflow_run: str | None = None
+    #: Rows that it learnt from, by the user who labelled them; see `trainer.datasets.findings`.
+    labels: list[dict[str, Any]] = []
 
     @classmethod
     def read(cls, folder: Path) -> "Trained | None":

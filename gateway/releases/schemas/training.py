@@ -19,6 +19,14 @@ class TrainingRequest(Body):
     )
 
 
+class LabelShareOut(BaseModel):
+    """Rows with labels of one user."""
+
+    user: str
+    rows: int
+    share: float = Field(description="Share of all rows that the release learnt from.")
+
+
 class TrainingRunOut(BaseModel):
     """A training run and its progress."""
 
@@ -39,6 +47,10 @@ class TrainingRunOut(BaseModel):
     version: str | None = Field(description="Version of the resulting release.")
     verdict: dict[str, Any] | None = Field(
         description="Outcome of the comparison with the champion."
+    )
+    labels: list[LabelShareOut] | None = Field(
+        description="Rows that the release learnt from, by the user who labelled them, most first. "
+        "Rows of uploaded files are not listed."
     )
     message: str | None
     log_tail: str | None = Field(description="Last lines of the log of the run.")

@@ -294,3 +294,12 @@ def test_training_run_stores_the_version_of_its_dataset(api: Api, operator: dict
     finish(api)
     assert train("shop").json()["dataset"] == "shop@2"
     assert train("shop@1").json()["dataset"] == "shop@1"
+
+
+def test_training_run_shows_the_labels_of_each_user(api: Api) -> None:
+    labels = [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
+    run = TrainingRun(requested_by="olga", reason="x", labels=labels)
+    api.add(run)
+    olga = api.sign(api.user(Role.OPERATOR, username="olga"))
+    shown = api.client.get(f"/v1/training-runs/{run.id}", headers=olga).json()
+    assert shown["labels"] == [{"user": "olga", "rows": 12, "share": 0.1}]

@@ -380,3 +380,14 @@ def test_author_above_the_limit_contributes_a_sample(make: Make, storage: Storag
     assert codes_of(built)["too_many_labels"] > 200
     again = make(2, {}, base=1, jobs=jobs, limits=LabelLimits(30, 1.0))
     assert again.fingerprint == built.fingerprint
+
+
+def test_loaded_version_shows_the_share_of_each_user(make: Make, storage: Storage) -> None:
+    make(1, {"products": table(range(40))}, jobs=[*harvest("shop", 30), *harvest("olga", 10)])
+    data = load_version(storage, "shop", 1, Path("unused"))
+    learnt = data.rows[data.rows["part"] != "test"]
+    found = {share.user: (share.rows, share.share) for share in data.label_shares}
+    assert found.keys() == {"Shop", "Olga"}
+    for name, author in (("Shop", "shop"), ("Olga", "olga")):
+        rows = int((learnt["labelled_by"] == author).sum())
+        assert found[name] == (rows, round(rows / len(learnt), 6))

@@ -1,0 +1,22 @@
+"""Labels by user in the model card."""
+
+from tests.support.factories import make_manifest
+from trainer.datasets.findings import LabelShare
+from trainer.pipeline.model_card import model_card
+
+
+def card(*labels: LabelShare) -> str:
+    return model_card(make_manifest(), [], {}, has_weak_labels=False, labels=labels)
+
+
+def test_card_lists_the_share_of_labels_by_user() -> None:
+    shares = (
+        LabelShare(user="olga", user_id="1", rows=120, share=0.1),
+        LabelShare(user="shop", user_id="2", rows=60, share=0.05),
+    )
+    text = card(*shares)
+    assert "| olga | 120 | 10.0% |\n| shop | 60 | 5.0% |\n| files | | 85.0% |" in text
+
+
+def test_card_of_a_release_without_labels_of_users_says_so() -> None:
+    assert "No row was labelled by a user of this system" in card()
