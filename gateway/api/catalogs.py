@@ -25,6 +25,7 @@ from gateway.quality.labels import LabelReport
 from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
 from gateway.web.forms import read_form
+from gateway.web.heavy_work import LABELS_UNITS, Download
 from shared.db.models import Catalog
 from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
 from shared.storage import PIECE_BYTES
@@ -193,7 +194,8 @@ def results(
     formula are escaped with an apostrophe unless `raw` is true.
     """
     catalog = _found(services, principal, catalog_id)
-    return _file(services.results.write(catalog, format, raw=raw), catalog, "results", format)
+    pieces = services.results.write(catalog, format, raw=raw)
+    return _file(services, principal, pieces, catalog, "results", format)
 
 
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
@@ -205,7 +207,8 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Strea
     except NotFound as error:
         reason = catalog.error_message or "it is still being checked"
         raise Conflict(f"The catalog has no list of rejected rows: {reason}") from error
-    return _file(iter(partial(file.read, PIECE_BYTES), b""), catalog, "errors", "csv")
+    pieces = iter(partial(file.read, PIECE_BYTES), b"")
+    return _file(services, principal, pieces, catalog, "errors", "csv")
 
 
 @router.post("/{catalog_id}/labels", openapi_extra=_LABELS_FORM)
@@ -219,18 +222,10 @@ async def label(
     skipped. Uploading the same file again changes nothing.
     """
     catalog = await run_in_threadpool(_found, services, principal, catalog_id)
-    async with read_form(request, max_files=1) as form:
-        file = form.get("labels")
-        if not isinstance(file, UploadFile):
-            raise InvalidInput(
-                "Expected a CSV or JSON Lines file. Received: none", field=("labels",)
-            )
-        if (file.size or 0) > MAX_LABELS_BYTES:
-            raise TooLarge(
-                f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}",
-                field=("labels",),
-            )
-        report = await run_in_threadpool(_label, services, principal, catalog, file.file)
+    with services.heavy_work.counted(principal.id, LABELS_UNITS):
+        async with read_form(request, max_files=1) as form:
+            file = _labels_file(form)
+            report = await _label(services, principal, catalog, file)
     return LabelReportOut.model_validate(report, from_attributes=True)
 
 
@@ -308,11 +303,26 @@ def _take(
     )
 
 
-def _label(
+def _labels_file(form: FormData) -> BinaryIO:
+    file = form.get("labels")
+    if not isinstance(file, UploadFile):
+        raise InvalidInput("Expected a CSV or JSON Lines file. Received: none", field=("labels",))
+    if (file.size or 0) > MAX_LABELS_BYTES:
+        raise TooLarge(
+            f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}", field=("labels",)
+        )
+    return file.file
+
+
+async def _label(
     services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
 ) -> LabelReport:
-    known = services.releases.manifest(catalog.release).category_set
-    return services.labels.take(catalog, file, principal, known)
+    manifest = await run_in_threadpool(services.releases.manifest, catalog.release)
+    report = LabelReport()
+    taken = services.labels.steps(catalog, file, principal, manifest.category_set)
+    async for so_far in services.heavy_work.steps(taken):
+        report = so_far
+    return report
 
 
 def _found(services: Services, principal: Principal, catalog_id: str) -> Catalog:
@@ -327,12 +337,19 @@ def _shown(services: Services, principal: Principal, catalog_id: str) -> Catalog
 
 
 def _file(
-    pieces: Iterator[bytes], catalog: Catalog, what: str, kind: Literal["csv", "jsonl"]
-) -> StreamingResponse:
+    services: Services,
+    principal: Principal,
+    pieces: Iterator[bytes],
+    catalog: Catalog,
+    what: str,
+    kind: Literal["csv", "jsonl"],
+) -> Download:
     stem = "".join(one if one.isascii() and one.isalnum() else "-" for one in catalog.name)
     media = "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl"
     name = f"{stem.strip('-')[:100] or 'catalog'}-{what}.{kind}"
-    return StreamingResponse(
+    return Download(
+        services.heavy_work,
+        principal.id,
         pieces,
         media_type=media,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},

@@ -20,6 +20,7 @@ from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.settings import GatewaySettings, RateSettings
 from gateway.web.draining import Draining
+from gateway.web.heavy_work import HeavyWork
 from gateway.web.rates import Rate, Rates
 from shared.broker import Broker
 from shared.db.session import UnitOfWork
@@ -54,6 +55,7 @@ class Services:
     storage: Storage
     long_polls: LongPolls
     draining: Draining = field(default_factory=Draining)
+    heavy_work: HeavyWork = field(default_factory=HeavyWork)
 
 
 def _services(request: Request) -> Services:

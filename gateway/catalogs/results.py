@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal
 from sqlalchemy import RowMapping, select
 
 from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.safe_cells import safe_cell
 from gateway.catalogs.service import PRODUCTS, folder_of
 from gateway.catalogs.tables.product_file import Row, rows_of
@@ -30,10 +31,8 @@ ANSWER_COLUMNS = (
     "status",
     "error_code",
 )
-#: Rows, and characters of uploaded cells, that are read at once.
-PAGE = 1_000
-PAGE_CHARACTERS = 8_000_000
-#: Characters of CSV that are sent at once: a short row of a wide table gets many empty cells.
+#: Characters that are sent at once: a short row of a wide table gets many empty cells as CSV, and
+#: all column names as JSON Lines.
 PIECE_CHARACTERS = 1_000_000
 _COLUMNS = (
     Job.id,
@@ -82,7 +81,7 @@ class Results:
     ) -> Iterator[list[tuple[Row, dict[str, Any]]]]:
         with file:
             rows = rows_of(file, form)
-            while page := _page(rows):
+            while page := next_page(rows):
                 jobs = self._jobs(catalog.id, page[0].number, page[-1].number)
                 yield [(row, _answer(row, jobs.get(row.number), catalog)) for row in page]
 
@@ -91,17 +90,6 @@ class Results:
         query = select(*_COLUMNS).where(Job.id.between(*ids), Job.catalog_id == catalog_id)
         with self.unit_of_work.reading() as session:
             return {row_of_job(row["id"]): row for row in session.execute(query).mappings()}
-
-
-def _page(rows: Iterator[Row]) -> list[Row]:
-    found: list[Row] = []
-    characters = 0
-    for row in rows:
-        found.append(row)
-        characters += sum(map(len, row.cells.values()))
-        if len(found) >= PAGE or characters >= PAGE_CHARACTERS:
-            break
-    return found
 
 
 def answer_names(columns: Iterable[str]) -> dict[str, str]:
@@ -184,9 +172,11 @@ def _drain(text: io.StringIO) -> bytes:
 def _json_lines(
     pages: Iterable[list[tuple[Row, dict[str, Any]]]], names: Mapping[str, str]
 ) -> Iterator[bytes]:
+    text = io.StringIO()
     for page in pages:
-        lines = (
-            {**row.cells, **{shown: answer.get(name) for name, shown in names.items()}}
-            for row, answer in page
-        )
-        yield "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+        for row, answer in page:
+            shown = {column: answer.get(name) for name, column in names.items()}
+            text.write(json.dumps({**row.cells, **shown}, ensure_ascii=False) + "\n")
+            if text.tell() > PIECE_CHARACTERS:
+                yield _drain(text)
+        yield _drain(text)

@@ -1,18 +1,31 @@
 """Find the catalog row of a label by row number, job ID or `productid`."""
 
-from collections.abc import Callable
-from typing import BinaryIO
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
 
-from gateway.catalogs.tables.product_file import rows_of
+from gateway.catalogs.tables.product_file import Row
 from gateway.catalogs.tables.table_format import Form
 from shared.db.models import ROW_DIGITS, Catalog, row_job_id, row_of_job
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
 
 #: Columns that identify a label's row; the first one that the file has is used.
 JOB, ROW, PRODUCT = "job_id", "row", "productid"
 KEYS = (JOB, ROW, PRODUCT)
-#: Longest `productid`; all of a catalog's are held in memory.
+#: Longest `productid`.
 PRODUCT_CHARACTERS = 255
+#: The database is private and temporary: nothing is lost without a journal. 8 MiB are cached.
+_PREPARE = (
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA cache_size = -8192",
+    "CREATE TABLE products (product TEXT PRIMARY KEY, row INTEGER, count INTEGER) WITHOUT ROWID",
+    "BEGIN",
+)
+_ADD = "INSERT INTO products VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1"
+_FIND = "SELECT row, count FROM products WHERE product = ?"
 NO_JOB = "Expected a row of the catalog with a job. Received: row {}"
 
 
@@ -49,31 +62,64 @@ def by_job(catalog: Catalog) -> Callable[[str], int]:
     return read
 
 
-def by_product(products: dict[str, list[int]]) -> Callable[[str], int]:
-    """Return a reader of product IDs, from the row numbers of each."""
+class ProductRows:
+    """Row number of each `productid` of a catalog, in a temporary database on disk.
 
-    def read(cell: str) -> int:
-        numbers = products.get(cell, [])
-        if len(numbers) != 1:
-            found = f"{len(numbers)} rows with" if numbers else "no row with"
+    A million products would take hundreds of megabytes in memory.
+
+    Args:
+        rows: Number of the catalog's rows.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._folder = TemporaryDirectory(prefix="rayon-products-")
+        # Each step of a file of labels may run in another thread, one at a time.
+        self._database = sqlite3.connect(
+            Path(self._folder.name) / "products", isolation_level=None, check_same_thread=False
+        )
+        for statement in _PREPARE:
+            self._database.execute(statement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove the temporary database."""
+        self._database.close()
+        self._folder.cleanup()
+
+    def add(self, products: Iterable[tuple[str, int]]) -> None:
+        """Add products with their row numbers. Raises `Unavailable` if the local disk is full."""
+        try:
+            self._database.executemany(_ADD, products)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"The local disk cannot hold the products: {error}") from error
+
+    def row_of(self, cell: str) -> int:
+        """Return the only row of a product. Raises `InvalidInput` if there is none, or several."""
+        number, count = self._database.execute(_FIND, (cell,)).fetchone() or (0, 0)
+        if count != 1:
+            found = f"{count} rows with" if count else "no row with"
             raise InvalidInput(
                 f"Expected a product of exactly one row. Received: {found} {cell[:40]!r}"
             )
-        return numbers[0]
-
-    return read
+        return _existing(number, self._rows)
 
 
-def rows_by_product(products: BinaryIO, form: Form) -> dict[str, list[int]]:
-    """Return the row numbers of each `productid`. Raises `InvalidInput` without that column."""
+def products_of(rows: Iterable[Row], column: str) -> Iterator[tuple[str, int]]:
+    """Return the products of rows, each with its row number."""
+    for row in rows:
+        product = row.cells.get(column, "").strip()
+        if len(product) <= PRODUCT_CHARACTERS:
+            yield product, row.number
+
+
+def product_column(form: Form) -> str:
+    """Return the catalog's column `productid`. Raises `InvalidInput` if it has none."""
     column = next((name for name in form.columns if name.strip().casefold() == PRODUCT), None)
     if column is None:
         raise InvalidInput(
             f"The catalog has no column `{PRODUCT}`; identify rows by `{ROW}`", field=("labels",)
         )
-    found: dict[str, list[int]] = {}
-    for row in rows_of(products, form):
-        product = row.cells.get(column, "").strip()
-        if len(product) <= PRODUCT_CHARACTERS:
-            found.setdefault(product, []).append(row.number)
-    return found
+    return column

@@ -1,28 +1,31 @@
 """Labels: the true categories of jobs, set by people for one job or in a file for a catalog."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice
 from typing import BinaryIO
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.service import PRODUCTS, folder_of
 from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Row, rows_of
 from gateway.catalogs.tables.table_format import Form, form_kept, table_form
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.quality.label_keys import (
+    JOB,
     KEYS,
     NO_JOB,
     PRODUCT,
     ROW,
+    ProductRows,
     by_job,
-    by_product,
     by_row,
-    rows_by_product,
+    product_column,
+    products_of,
 )
 from shared.categories import CategorySet
 from shared.db.models import (
@@ -41,12 +44,11 @@ from shared.lifecycle.label_trust import is_trusted_author
 from shared.storage import Storage
 
 CODE = "prdtypecode"
-#: Rows of a file that are saved in one transaction.
-SLICE = 1_000
 #: Reason why a label stays.
 KEPT = "A reviewer has set another label, which you cannot change"
 #: Problems that a report lists; further ones are only counted.
 LISTED = 1_000
+_NO_CODE = -1
 
 
 class Effect(Enum):
@@ -187,40 +189,46 @@ class LabelFiles:
             Conflict: The catalog has no jobs.
             Unavailable: The database or the storage does not answer; slices saved before are kept.
         """
-        _require_jobs(catalog)
-        form = table_form(file, (*KEYS, CODE), "labels")
-        key, row_number = self._key(catalog, form)
-        report = LabelReport()
-        labels = _read(rows_of(file, form), row_number, key, known, report)
-        while batch := list(islice(labels, SLICE)):
-            self._keep(catalog, batch, key, author, report)
+        *_, report = self.steps(catalog, file, author, known)
         return report
 
-    def _key(self, catalog: Catalog, form: Form) -> tuple[str, Callable[[str], int]]:
-        """Return the column that identifies the row, and a function from its cell to the row."""
-        names = {column.strip().casefold() for column in form.columns}
-        key = next((column for column in KEYS if column in names), None)
-        if key is None or CODE not in names:
-            shown = ", ".join(form.columns)[:300]
-            raise InvalidInput(
-                f"Expected the column `{CODE}`, and one of {', '.join(f'`{key}`' for key in KEYS)}"
-                f". Received the columns: {shown}",
-                field=("labels",),
-            )
-        if key == PRODUCT:
-            return key, by_product(self._products(catalog))
-        return key, by_row(catalog.rows) if key == ROW else by_job(catalog)
+    def steps(
+        self, catalog: Catalog, file: BinaryIO, author: Principal, known: CategorySet
+    ) -> Iterator[LabelReport]:
+        """Save a file like `take`, and yield the report so far after each short step."""
+        _require_jobs(catalog)
+        form = table_form(file, (*KEYS, CODE), "labels")
+        key, report = _key(form), LabelReport()
+        with ProductRows(catalog.rows) as products:
+            if key == PRODUCT:
+                for page_products in self._products(catalog):
+                    products.add(page_products)
+                    yield report
+            row_number = {ROW: by_row(catalog.rows), JOB: by_job(catalog)}.get(key, products.row_of)
+            reader = _Reader(form, key, row_number, known, catalog.rows, report)
+            rows = rows_of(file, form)
+            while page := next_page(rows):
+                batch = list(reader.labels(page))
+                if batch:
+                    self._keep(catalog, batch, key, author, report)
+                yield report
+        yield report
 
-    def _products(self, catalog: Catalog) -> dict[str, list[int]]:
-        """Return the row numbers of each `productid` of a catalog."""
+    def _products(self, catalog: Catalog) -> Iterator[Iterable[tuple[str, int]]]:
+        """Yield the products of a catalog with their row numbers, page by page."""
         try:
-            with self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}") as products:
-                return rows_by_product(products, form_kept(products, catalog.report))
+            file = self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}")
         except NotFound as error:
             raise Conflict(
                 f"The catalog's file has been deleted, so its `{PRODUCT}` column is unknown; "
                 f"identify rows by `{ROW}`"
             ) from error
+        with file:
+            form = form_kept(file, catalog.report)
+            column = product_column(form)
+            rows = rows_of(file, form)
+            while page := next_page(rows):
+                yield products_of(page, column)
 
     def _keep(
         self,
@@ -267,37 +275,76 @@ class LabelFiles:
                 report.taken += 1
 
 
-def _read(
-    rows: Iterator[Row],
-    row_number: Callable[[str], int],
-    key: str,
-    known: CategorySet,
-    report: LabelReport,
-) -> Iterator[tuple[Row, int, int]]:
-    """Yield the valid labels (file row, catalog row, code), and report the other rows."""
-    codes: dict[int, int] = {}
-    for row in rows:
-        report.rows += 1
-        if row.problem is not None:
-            report.reject(row, row.problem.column, row.problem.value, row.problem.reason)
-            continue
-        if not (shown := _cell(row, CODE)):
-            report.skipped += 1
-            continue
+def _key(form: Form) -> str:
+    """Return the column that identifies the rows of a file of labels."""
+    names = {column.strip().casefold() for column in form.columns}
+    key = next((column for column in KEYS if column in names), None)
+    if key is None or CODE not in names:
+        shown = ", ".join(form.columns)[:300]
+        raise InvalidInput(
+            f"Expected the column `{CODE}`, and one of {', '.join(f'`{key}`' for key in KEYS)}"
+            f". Received the columns: {shown}",
+            field=("labels",),
+        )
+    return key
+
+
+class _Reader:
+    """Read the valid labels of a file, and report its other rows."""
+
+    def __init__(
+        self,
+        form: Form,
+        key: str,
+        row_number: Callable[[str], int],
+        known: CategorySet,
+        rows: int,
+        report: LabelReport,
+    ) -> None:
+        self._columns = {column.strip().casefold(): column for column in form.columns}
+        self._key, self._row_number = key, row_number
+        self._known, self._report = known, report
+        # Eight bytes for each row of the catalog; a dictionary would take a hundred.
+        self._codes = array("q", [_NO_CODE]) * (rows + 1)
+
+    def labels(self, rows: Iterable[Row]) -> Iterator[tuple[Row, int, int]]:
+        """Yield file row, catalog row and code of the valid labels."""
+        for row in rows:
+            self._report.rows += 1
+            if row.problem is not None:
+                problem = row.problem
+                self._report.reject(row, problem.column, problem.value, problem.reason)
+            elif not (shown := self._cell(row, CODE)):
+                self._report.skipped += 1
+            elif (found := self._label(row, shown)) is not None:
+                yield row, *found
+
+    def _label(self, row: Row, shown: str) -> tuple[int, int] | None:
+        """Return catalog row and code of a label; `None` if it was rejected."""
+        cell = self._cell(row, self._key)
         try:
-            number = row_number(_cell(row, key))
+            number = self._row_number(cell)
         except InvalidInput as error:
-            report.reject(row, key, _cell(row, key), error.detail)
-            continue
+            self._report.reject(row, self._key, cell, error.detail)
+            return None
         code = int(shown) if shown.isdecimal() and len(shown) < ROW_DIGITS * 2 else None
-        if code is None or code not in known:
+        if code is None or code not in self._known:
             reason = f"Expected a code of the catalog's release. Received: {shown[:40]!r}"
-            report.reject(row, CODE, shown, reason)
-        elif codes.setdefault(number, code) != code:
-            reason = f"Expected one label for row {number}. Received: {codes[number]} before"
-            report.reject(row, CODE, shown, reason)
-        else:
-            yield row, number, code
+            self._report.reject(row, CODE, shown, reason)
+            return None
+        before = self._codes[number]
+        if before not in (_NO_CODE, code):
+            reason = f"Expected one label for row {number}. Received: {before} before"
+            self._report.reject(row, CODE, shown, reason)
+            return None
+        self._codes[number] = code
+        return number, code
+
+    def _cell(self, row: Row, name: str) -> str:
+        column = self._columns.get(name)
+        if column in row.cells:
+            return row.cells[column].strip()
+        return _cell(row, name)
 
 
 def _cell(row: Row, name: str) -> str:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from gateway.catalogs.results import ANSWER_COLUMNS, _csv_lines, _page
+from gateway.catalogs.results import ANSWER_COLUMNS, _csv_lines, _json_lines
+from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.tables.product_file import Row
 from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form
 from shared.db.models import Catalog, Job, row_job_id
@@ -174,9 +175,20 @@ def test_wide_table_is_sent_in_pieces() -> None:
     assert sum(map(len, pieces)) > 3_000_000
 
 
-def test_page_of_long_rows_has_fewer_rows() -> None:
-    rows = (Row(n, n, {"description": "x" * 1_000_000}) for n in range(100))
-    assert len(_page(rows)) == 8
+def test_long_column_names_are_sent_in_pieces() -> None:
+    row = Row(1, 2, {"n" * 10_000: ""})
+    pieces = list(_json_lines([[(row, {})] * 1_000], {}))
+    assert max(map(len, pieces)) < 1_100_000
+    assert sum(map(len, pieces)) > 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("cells", "rows"),
+    [({"description": "x" * 1_000_000}, 8), (dict.fromkeys(map(str, range(1_000)), ""), 80)],
+    ids=["long", "wide"],
+)
+def test_page_of_large_rows_has_fewer_rows(cells: dict[str, str], rows: int) -> None:
+    assert len(next_page(Row(n, n, cells) for n in range(1_000))) == rows
 
 
 def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
