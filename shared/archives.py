@@ -8,7 +8,11 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from typing import IO
+
+import inflate64
+import zstandard
 
 from shared.errors import InvalidInput
 
@@ -19,6 +23,27 @@ _MEMBER_SIGNATURE = b"PK\x01\x02"
 _LENGTHS_AT = 28
 #: Size of the fixed part of a member's directory entry.
 _FIXED_BYTES = 46
+
+#: Compression methods that are read. `zipfile` reads the first four; Windows Explorer packs large
+#: archives with Deflate64 (9), and WinZip and 7-Zip know Zstandard (93, formerly 20).
+DEFLATE64, ZSTANDARD, ZSTANDARD_OLD = 9, 93, 20
+METHODS = {
+    zipfile.ZIP_STORED: "stored",
+    zipfile.ZIP_DEFLATED: "Deflate",
+    zipfile.ZIP_BZIP2: "BZIP2",
+    zipfile.ZIP_LZMA: "LZMA",
+    DEFLATE64: "Deflate64",
+    ZSTANDARD: "Zstandard",
+    ZSTANDARD_OLD: "Zstandard",
+}
+#: Compressed bytes that are unpacked at once: they may unpack to a thousand times as many.
+_CHUNK_BYTES = 4096
+#: Largest window of Zstandard, which the reader holds in memory.
+_WINDOW_BYTES = 8 * 1024 * 1024
+_LITTER = frozenset((".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon", ".localized"))
+_LITTER_FOLDERS = frozenset(("__MACOSX", ".Spotlight-V100", ".Trashes", ".fseventsd"))
+_LOCAL_BYTES = 30
+_LOCAL_SIGNATURE = b"PK\x03\x04"
 
 #: Errors that `zipfile` raises for a corrupt or malicious archive or member.
 BROKEN = (
@@ -31,6 +56,7 @@ BROKEN = (
     OverflowError,
     RuntimeError,
     ValueError,
+    zstandard.ZstdError,
 )
 
 
@@ -62,6 +88,77 @@ def open_archive(
         ) from error
     guarded.is_listing = False
     return archive
+
+
+def is_litter(member: zipfile.ZipInfo) -> bool:
+    """Return True for folders and for files that an operating system adds by itself."""
+    parts = member.filename.replace("\\", "/").split("/")
+    is_hidden = parts[-1].startswith("._") or any(part in _LITTER_FOLDERS for part in parts[:-1])
+    return member.is_dir() or is_hidden or parts[-1].strip("\r").casefold() in _LITTER
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+    """Unpack a member up to `limit` bytes.
+
+    Raises:
+        BadZipFile: The member is broken, or one of the other errors of `BROKEN`.
+        OSError: The file cannot be read, or the member's offset is outside the file.
+    """
+    pieces = _UNPACKERS.get(member.compress_type)
+    if pieces is None:
+        with archive.open(member) as file:
+            return file.read(limit)
+    content = bytearray()
+    for piece in pieces(_packed(archive, member)):
+        content += piece
+        if len(content) >= limit:
+            return bytes(content[:limit])
+    if zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {member.filename!r}")
+    return bytes(content)
+
+
+def _packed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the compressed bytes of a member."""
+    file = archive.fp
+    if file is None:
+        raise zipfile.BadZipFile("The archive is closed")
+    place, left = member.header_offset, member.compress_size
+    file.seek(place)
+    header = file.read(_LOCAL_BYTES)
+    if len(header) < _LOCAL_BYTES or not header.startswith(_LOCAL_SIGNATURE):
+        raise zipfile.BadZipFile(f"Bad header of file {member.filename!r}")
+    place += _LOCAL_BYTES + sum(struct.unpack_from("<HH", header, _LOCAL_BYTES - 4))
+    while left > 0:
+        # Other members may be read in between.
+        file.seek(place)
+        piece = file.read(min(left, _CHUNK_BYTES))
+        if not piece:
+            raise EOFError("The archive ends within a member")
+        place, left = place + len(piece), left - len(piece)
+        yield piece
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = inflate64.Inflater()
+    for piece in pieces:
+        yield inflater.inflate(piece)
+        if inflater.eof:
+            return
+    raise EOFError("The compressed data end early")
+
+
+def _zstandard(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).decompressobj()
+    for piece in pieces:
+        yield decompressor.decompress(piece)
+
+
+_UNPACKERS: dict[int, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    DEFLATE64: _inflated,
+    ZSTANDARD: _zstandard,
+    ZSTANDARD_OLD: _zstandard,
+}
 
 
 class _GuardedFile:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from shared.archives import BROKEN, open_archive
+from shared.archives import BROKEN, METHODS, is_litter, open_archive, read_member
 from shared.errors import ImageUnreadable, InvalidInput
+from shared.image_names import NameIndex, names_of
 
 #: Most entries of an archive: with 30 KB each, they fill the largest upload. An entry costs the
 #: reader half a kilobyte of memory.
@@ -35,8 +36,6 @@ _ENCRYPTED = 0x1
 _SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 )
-#: Files that operating systems add to archives.
-_SYSTEM_FILES = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,13 @@ class Refused:
     reason: str
 
 
-class Archive:
-    """The images of a ZIP archive by name: by the full path, or by the file name alone.
+SHARED = "Expected one image by this name. Received: two different ones"
 
-    Names are case-insensitive. A name shared by two different images is refused; their full paths
-    still work.
+
+class Archive:
+    """The images of a ZIP archive, found by what a row calls them.
+
+    A name shared by two different images is refused; their full paths still work.
 
     Args:
         file: The archive, open for reading.
@@ -64,27 +65,32 @@ class Archive:
     def __init__(self, file: BinaryIO, *, max_image_bytes: int) -> None:
         self._max_image_bytes = max_image_bytes
         self._zip = open_archive(file, MAX_ENTRIES, "`images`", field=("images",))
-        entries = [entry for entry in self._zip.infolist() if not _is_system_file(entry)]
+        entries = [entry for entry in self._zip.infolist() if not is_litter(entry)]
         _require_unpackable(entries)
-        self._found: dict[str, zipfile.ZipInfo | Refused] = {}
+        self._index: NameIndex[zipfile.ZipInfo] = NameIndex(_is_same)
+        self._refused: dict[int, Refused] = {}
         self._used: set[int] = set()
         self._stored: dict[int, tuple[str, float]] = {}
         self._entries = entries
         for entry in entries:
-            self._index(entry)
+            self._add(entry)
 
     def find(self, name: str) -> zipfile.ZipInfo | Refused | None:
-        """Return the entry of an image by name, and mark it as used."""
-        found = self._found.get(_key(name))
-        if isinstance(found, zipfile.ZipInfo):
-            self._used.add(found.header_offset)
-        return found
+        """Return the entry of an image by what a row calls it, and mark it as used."""
+        found = self._index.find(name)
+        if len(found) > 1:
+            return Refused(found[0].filename, SHARED)
+        if not found:
+            return None
+        if refused := self._refused.get(found[0].header_offset):
+            return refused
+        self._used.add(found[0].header_offset)
+        return found[0]
 
     def read(self, entry: zipfile.ZipInfo) -> bytes:
         """Unpack an image. Raises `ImageUnreadable` for a corrupt or falsely declared entry."""
         try:
-            with self._zip.open(entry) as file:
-                content = file.read(self._max_image_bytes + 1)
+            content = read_member(self._zip, entry, self._max_image_bytes + 1)
         except (*BROKEN, MemoryError) as error:
             # `MemoryError`: an LZMA entry may request four gigabytes.
             raise ImageUnreadable(f"The archive's entry is corrupt: {error}") from error
@@ -113,50 +119,30 @@ class Archive:
 
     def refused(self) -> list[Refused]:
         """Return the entries that are not read, each once, sorted by name."""
-        unique = {found for found in self._found.values() if isinstance(found, Refused)}
-        return sorted(unique, key=lambda refused: refused.name)
+        return sorted({*self._refused.values()}, key=lambda refused: refused.name)
 
     def unused(self) -> Iterable[str]:
         """Iterate over the names of entries that were neither looked up nor refused."""
-        refused = {entry.name for entry in self.refused()}
-        return (
-            entry.filename
-            for entry in self._entries
-            if entry.header_offset not in self._used and entry.filename not in refused
-        )
+        known = self._used | self._refused.keys()
+        return (entry.filename for entry in self._entries if entry.header_offset not in known)
 
-    def _index(self, entry: zipfile.ZipInfo) -> None:
+    def _add(self, entry: zipfile.ZipInfo) -> None:
         reason = self._refusal(entry)
-        found = Refused(entry.filename, reason) if reason else entry
+        if reason:
+            self._refused[entry.header_offset] = Refused(entry.filename, reason)
         if len(entry.filename) > _NAME_CHARACTERS:
-            # Cut just above the limit: the key saves memory and matches no accepted name.
-            self._add(_key(entry.filename[: _NAME_CHARACTERS + 1]), found)
             return
-        path, name = _key(entry.filename), _key(_path(entry).name)
-        self._add(path, found)
-        if name != path:
-            self._add(name, found)
-
-    def _add(self, key: str, found: zipfile.ZipInfo | Refused) -> None:
-        known = self._found.setdefault(key, found)
-        if known is found or isinstance(known, Refused):
-            return
-        if isinstance(found, Refused) or not _is_same(known, found):
-            self._found[key] = Refused(
-                known.filename, "Expected one image by this name. Received: two different ones"
-            )
+        for name in names_of(entry):
+            self._index.add(name, entry)
 
     def _refusal(self, entry: zipfile.ZipInfo) -> str | None:
         """Return the reason why an entry is refused; `None` if it is accepted."""
-        if len(entry.filename) > _NAME_CHARACTERS:
-            return f"Expected a name of at most {_NAME_CHARACTERS} characters"
-        path = _path(entry)
-        if path.is_absolute() or ".." in path.parts:
-            return "Expected a path inside the archive"
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            return "Expected a file. Received: a link"
-        if path.suffix.casefold() not in _SUFFIXES:
-            return "Expected a file name with an image suffix, such as `.jpg`"
+        return _refused_name(entry) or self._refused_content(entry)
+
+    def _refused_content(self, entry: zipfile.ZipInfo) -> str | None:
+        if entry.compress_type not in METHODS:
+            known = ", ".join(dict.fromkeys(METHODS.values()))
+            return f"Expected one of the compressions {known}. Received: {entry.compress_type}"
         if entry.flag_bits & _ENCRYPTED:
             return "Expected an unencrypted image. Received: an encrypted one"
         if entry.file_size > self._max_image_bytes:
@@ -169,6 +155,19 @@ class Archive:
         return None
 
 
+def _refused_name(entry: zipfile.ZipInfo) -> str | None:
+    if len(entry.filename) > _NAME_CHARACTERS:
+        return f"Expected a name of at most {_NAME_CHARACTERS} characters"
+    path = _path(entry)
+    if path.is_absolute() or ".." in path.parts:
+        return "Expected a path inside the archive"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "Expected a file. Received: a link"
+    if path.suffix.casefold() not in _SUFFIXES:
+        return "Expected a file name with an image suffix, such as `.jpg`"
+    return None
+
+
 def _require_unpackable(entries: list[zipfile.ZipInfo]) -> None:
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_UNPACKED_BYTES:
@@ -179,18 +178,9 @@ def _require_unpackable(entries: list[zipfile.ZipInfo]) -> None:
         )
 
 
-def _is_system_file(entry: zipfile.ZipInfo) -> bool:
-    name = entry.filename
-    return entry.is_dir() or name.startswith(_SYSTEM_FILES) or name.endswith(_SYSTEM_FILES)
-
-
 def _is_same(one: zipfile.ZipInfo, other: zipfile.ZipInfo) -> bool:
     return (one.CRC, one.file_size) == (other.CRC, other.file_size)
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
     return PurePosixPath(entry.filename.replace("\\", "/"))
-
-
-def _key(name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./").casefold()

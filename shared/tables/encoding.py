@@ -9,6 +9,9 @@ import chardet
 LEGACY = ("cp1252", "mac_roman", "cp850")
 #: Bytes of undecodable lines that the detection looks at.
 SAMPLE_BYTES = 100_000
+#: Characters beyond ASCII of Western European text in Windows-1252, and the least share of them.
+_PLAUSIBLE = re.compile("[À-ÖØ-öø-ÿœŒ«»°€’–…®™²³·©½¼•\u00a0]")
+PLAUSIBLE_SHARE = 0.8
 #: A character of more than one byte in UTF-8.
 _MULTIBYTE = re.compile(rb"[\xc3-\xf4][\x80-\xbf]+")
 #: The byte order mark of UTF-8.
@@ -21,6 +24,8 @@ def legacy_encoding(lines: Iterable[bytes]) -> str | None:
     sample = b"".join(others)[:SAMPLE_BYTES]
     if not sample:
         return None
+    if _is_windows(sample):
+        return LEGACY[0]
     found = chardet.detect(sample, include_encodings=LEGACY, no_match_encoding=LEGACY[0])
     return _codec(found["encoding"])
 
@@ -38,6 +43,15 @@ def decoded(raw: bytes, legacy: str | None = None) -> str:
         if _MULTIBYTE.search(raw):
             return raw.decode(errors="replace")
         return raw.decode(legacy or LEGACY[0], errors="replace")
+
+
+def _is_windows(sample: bytes) -> bool:
+    """Return True if a text reads well in Windows-1252, by far the most frequent of them.
+
+    In the other encodings, accented letters have the bytes of rare punctuation.
+    """
+    others = [one for one in sample.decode(LEGACY[0], errors="replace") if not one.isascii()]
+    return len(_PLAUSIBLE.findall("".join(others))) > PLAUSIBLE_SHARE * len(others)
 
 
 def _is_utf8(raw: bytes) -> bool:

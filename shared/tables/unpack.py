@@ -7,10 +7,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
-from shared.archives import BROKEN, open_archive
+from shared.archives import BROKEN, is_litter, open_archive
 from shared.errors import InvalidInput
 from shared.tables.json_text import json_lines
 from shared.tables.workbooks import csv_lines
@@ -38,7 +37,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _EMPTY_ZIP = b"PK\x05\x06"
 _MARKUP = (b"<html", b"<!doctype html", b"<table", b"<head", b"<body", b"<meta", b"<style")
-_LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def kind_of(stream: BinaryIO, table: str) -> Kind:
@@ -144,7 +142,7 @@ def _decompressed(stream: BinaryIO, table: str) -> Iterator[bytes]:
 
 def _only_member(stream: BinaryIO, table: str) -> Iterator[bytes]:
     archive = open_archive(stream, MAX_MEMBERS, f"`{table}`", field=(table,))
-    members = [one for one in archive.infolist() if not _is_litter(one)]
+    members = [one for one in archive.infolist() if not is_litter(one)]
     if len(members) != 1:
         names = ", ".join(one.filename for one in members)[:300] or "none"
         raise InvalidInput(
@@ -203,9 +201,3 @@ def _is_workbook(stream: BinaryIO, table: str) -> bool:
             field=(table,),
         ) from error
     return bool(names & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"})
-
-
-def _is_litter(member: zipfile.ZipInfo) -> bool:
-    name = PurePosixPath(member.filename).name
-    is_system_file = member.filename.startswith(_LITTER) or member.filename.endswith(_LITTER)
-    return member.is_dir() or is_system_file or name.startswith("._")

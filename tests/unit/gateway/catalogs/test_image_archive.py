@@ -7,9 +7,13 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import inflate64
 import pytest
+import zstandard
 
 from gateway.catalogs import image_archive as module
 from gateway.catalogs.image_archive import Archive, Refused
@@ -247,3 +251,65 @@ def test_entry_with_a_long_name_is_refused() -> None:
     ]
     assert found(archive, "a.jpg") == b"image"
     assert archive.find(name) is None
+
+
+def repacked(method: int, content: bytes, packed: bytes) -> bytes:
+    """Return an archive whose only member has a method that `zipfile` does not write."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as made:
+        made.writestr("a.jpg", packed)
+    archive = bytearray(file.getvalue())
+    entry = archive.index(b"PK\x01\x02")
+    sizes = struct.pack("<LLL", zlib.crc32(content), len(packed), len(content))
+    for place, header in ((8, 0), (10, entry)):
+        archive[header + place : header + place + 2] = struct.pack("<H", method)
+        archive[header + place + 6 : header + place + 18] = sizes
+    return bytes(archive)
+
+
+def deflated64(content: bytes) -> bytes:
+    deflater = inflate64.Deflater()
+    return bytes(deflater.deflate(content) + deflater.flush())
+
+
+@pytest.mark.parametrize(
+    ("method", "pack"),
+    [(9, deflated64), (93, zstandard.compress), (20, zstandard.compress)],
+)
+def test_archives_of_windows_and_seven_zip_are_read(
+    method: int, pack: Callable[[bytes], bytes]
+) -> None:
+    content = bytes(range(256)) * 100
+    archive = opened(repacked(method, content, pack(content)))
+    assert found(archive, "a.jpg") == content
+    damaged = bytearray(repacked(method, content, pack(content)))
+    damaged[60] ^= 0xFF
+    broken = opened(bytes(damaged))
+    with pytest.raises(ImageUnreadable):
+        found(broken, "a.jpg")
+
+
+@pytest.mark.parametrize(("method", "pack"), [(9, deflated64), (93, zstandard.compress)])
+def test_entry_that_unpacks_to_more_than_declared_is_unreadable(
+    method: int, pack: Callable[[bytes], bytes]
+) -> None:
+    archive = opened(repacked(method, b"x" * 1_000, pack(b"x" * 10_000_000)))
+    with pytest.raises(ImageUnreadable):
+        found(archive, "a.jpg")
+
+
+def test_unknown_compression_is_refused_when_the_archive_is_checked() -> None:
+    archive = opened(repacked(98, b"x", b"x"))
+    [refused] = archive.refused()
+    assert "Deflate64, Zstandard. Received: 98" in refused.reason
+
+
+def test_litter_of_a_mac_is_no_unused_image() -> None:
+    archive = opened(
+        zipped(
+            ("a.jpg", b"x"), ("._a.jpg", b"y"), ("p/__MACOSX/a.jpg", b"y"), ("p/.DS_Store", b"y")
+        )
+    )
+    assert found(archive, "a.jpg") == b"x"
+    assert list(archive.unused()) == []
+    assert archive.refused() == []
