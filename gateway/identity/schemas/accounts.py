@@ -29,8 +29,9 @@ class UserOut(BaseModel):
     role: Role
     is_active: bool = Field(description="False for a disabled account, which cannot sign in.")
     labels_trusted: bool | None = Field(
+        default=None,
         description="Admin's decision if the account's labels may train; without one, labels of "
-        "operators and admins may, and those of clients may not."
+        "operators and admins may, and those of clients may not.",
     )
     created_at: datetime
 

@@ -290,6 +290,12 @@ class Rayon:
         body = self._connection.json("GET", "/v1/me")
         return Account(body["username"], body["role"], body)
 
+    def trust_labels(self, username: str, *, trusted: bool = True) -> Account:
+        """Decide if the labels of an account may train, earlier ones too; for admins."""
+        path = f"/v1/users/{quote(username, safe='')}"
+        body = self._connection.json("PATCH", path, json={"labels_trusted": trusted})
+        return Account(body["username"], body["role"], body)
+
     def sign_out(self) -> None:
         """End the session immediately."""
         self._connection.send("DELETE", "/v1/token")

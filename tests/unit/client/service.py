@@ -23,7 +23,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
-from gateway.identity.schemas.accounts import UserOut
+from gateway.identity.schemas.accounts import UserOut, UserPatch
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.jobs.schemas import JobOut, JobPage
 from gateway.operations.schemas import DeadLetterList, DeadLetterReport, QueueList
@@ -331,6 +331,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_lists(app, service)
     _add_operations(app, service)
     _add_labels(app, service)
+    _add_users(app)
     _add_reports(app)
 
     @app.middleware("http")
@@ -547,6 +548,13 @@ def _add_labels(app: FastAPI, service: FakeService) -> None:
         async with request.form() as form:
             await _note(service, form)
         return LabelReportOut.model_validate(service.labels)
+
+
+def _add_users(app: FastAPI) -> None:
+    @app.patch("/v1/users/{username}")
+    async def change(username: str, wanted: UserPatch) -> UserOut:
+        said = {"username": username, "role": "client", "is_active": True, "created_at": NOW}
+        return UserOut.model_validate({**said, "labels_trusted": wanted.labels_trusted})
 
 
 def _add_reports(app: FastAPI) -> None:

@@ -203,6 +203,12 @@ def test_label_is_recorded_and_removed(client: Rayon, service: FakeService) -> N
     assert client.label(job_id, None).label is None
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_admin_decides_if_labels_of_an_account_train(client: Rayon, trusted: bool) -> None:
+    account = client.trust_labels("eve", trusted=trusted)
+    assert (account.username, account.raw["labels_trusted"]) == ("eve", trusted)
+
+
 def test_label_is_retried_while_the_service_is_busy(client: Rayon, service: FakeService) -> None:
     job_id = service.add_job()["id"]
     client.whoami()

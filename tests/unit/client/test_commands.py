@@ -553,3 +553,11 @@ def test_help_documents_the_exit_codes(run: Run) -> None:
 
 def test_version_option_prints_the_version(run: Run) -> None:
     assert run("--version").stdout == "0.1.0\n"
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(
+    ("options", "text"), [("", "train from now on"), (" --withdraw", "no longer train")]
+)
+def test_trust_in_labels_is_given_and_withdrawn(run: Run, options: str, text: str) -> None:
+    assert f"Labels of eve (client) {text}" in run(f"trust eve{options}").stdout

@@ -1,4 +1,4 @@
-"""Commands `rayon labels` and `rayon reviews`, which record true categories."""
+"""Commands `rayon labels`, `rayon trust` and `rayon reviews`, about true categories."""
 
 import tempfile
 from collections.abc import Sequence
@@ -53,6 +53,25 @@ def labels(
     else:
         _show_report(report, screen)
     raise Exit(INCOMPLETE if report.rejected else DONE)
+
+
+def trust(
+    username: Annotated[str, Argument(help="Account whose labels are trusted.")],
+    withdraw: Annotated[
+        bool, Option("--withdraw", help="Train on none of its labels, not even on earlier ones.")
+    ] = False,
+    url: Url = None,
+) -> None:
+    """Train on the labels of an account, or no longer. Requires the admin role.
+
+    Labels of operators and admins are trusted, and those of clients are not, until an admin decides
+    otherwise. The decision holds from the next version of a dataset.
+    """
+    screen = Screen()
+    with connected(url, screen) as client:
+        account = client.trust_labels(username, trusted=not withdraw)
+    train = "no longer train" if withdraw else "train from now on"
+    screen.answer(f"Labels of {account.username} ({account.role}) {train}.")
 
 
 def reviews(

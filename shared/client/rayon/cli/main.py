@@ -46,6 +46,7 @@ def build_app() -> typer.Typer:
         products.jobs,
         products.cancel,
         labels.labels,
+        labels.trust,
         labels.reviews,
         models.categories,
         models.releases,
