@@ -202,13 +202,16 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost guesses queues decoding limits alarms drill quarter
+.PHONY: admission metricscost attacks guesses queues decoding limits alarms drill quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
 
 metricscost: .venv/dev.stamp ## Measure requests per second with and without metrics
 	@$(BIN)/python -m tests.bench.load.metrics_cost $(if $(ROUNDS),--rounds $(ROUNDS))
+
+attacks: .venv/dev.stamp ## Attack a throw-away system, one figure per control; beside a commit's: make attacks BEFORE=e3179e9
+	@$(BIN)/python -m tests.bench.attacks $(if $(BEFORE),--before "$(BEFORE)") $(if $(ROWS),--rows $(ROWS))
 
 guesses: .venv/dev.stamp ## Attack the sign-in of a throw-away system and report how far password guessing gets
 	@$(BIN)/python -m tests.bench.faults.guesses

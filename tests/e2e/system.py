@@ -21,10 +21,16 @@ STOP_SECONDS = 40.0
 
 
 class System:
-    """One instance with its own ports, folder and first account."""
+    """One instance with its own ports, folder and first account.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Folder for its data.
+        checkout: Root of the code that it runs.
+    """
+
+    def __init__(self, folder: Path, checkout: Path = PROJECT) -> None:
         self.home = folder / "var"
+        self._checkout = checkout
         self.password = ""
         self._output = folder / "output.txt"
         self._launcher: subprocess.Popen[bytes] | None = None
@@ -58,7 +64,7 @@ class System:
         with self._output.open("wb") as out:
             self._launcher = subprocess.Popen(
                 [sys.executable, "-m", "infra.embedded"],
-                cwd=PROJECT,
+                cwd=self._checkout,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -1,0 +1,1 @@
+"""Attacks on a throw-away system: bounded, loopback only, one figure for each control."""

@@ -1,0 +1,179 @@
+"""Catalogs: reads that cost, cells that a spreadsheet executes, checks that others wait for."""
+
+import csv
+import io
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from tests.bench.attacks.connections import growth
+from tests.bench.attacks.figure import Figure
+from tests.bench.attacks.forms import longest_wait
+from tests.bench.attacks.target import Target
+
+ATTACKER = "127.0.0.50"
+#: Label files at once, rows of each.
+LABEL_FILES = 4
+#: Rows and header bytes of the catalog whose results repeat its header.
+WIDE_ROWS, WIDE_BYTES, READ_LIMIT = 300, 60_000, 64 * 2**20
+FINAL_SECONDS = 120.0
+#: Cells that a spreadsheet would execute.
+FORMULAS = ("\n=1+1", "\t=1+1", "＝1+1", "＋1+1", "－1+1", "＠SUM(1)", "=1+1")
+CHECKS = 6
+
+
+def reads(target: Target) -> list[Figure]:
+    """Look labels up in a large catalog and read results with a wide header."""
+    with target.account("reader", address=ATTACKER) as attacker:
+        return [*_label_files(target, attacker), _wide_header(attacker)]
+
+
+def spreadsheets(target: Target) -> list[Figure]:
+    """Send cells and headers that a spreadsheet executes, and read them back."""
+    with target.account("formulas", address=ATTACKER) as client:
+        table = _csv(["designation", *FORMULAS], [["Coussin", *FORMULAS]])
+        catalog = _upload(client, table)
+        _final(client, catalog)
+        answer = client.get(f"{catalog}/results")
+    found = [cell for row in csv.reader(io.StringIO(answer.text)) for cell in row]
+    live = sorted({one for one in FORMULAS if one in found})
+    return [
+        Figure(
+            "low",
+            "kinds of formula that the results hold unchanged, in headers or cells",
+            len(live),
+            f"of {len(FORMULAS)}",
+            0,
+            "test_cells_that_a_spreadsheet_would_execute_are_quoted",
+            f"status {answer.status_code}: {live}",
+        )
+    ]
+
+
+def checks(target: Target) -> list[Figure]:
+    """Let another user's small catalog wait for the checks of large ones."""
+    table = _csv(["designation"], [[f"Coussin {row}"] for row in range(target.rows)])
+    with (
+        target.account("checked", address=ATTACKER) as attacker,
+        target.account("waiting") as other,
+    ):
+        alone = _checked_seconds(other)
+        large = [_upload(attacker, table, dry_run="true") for _ in range(CHECKS)]
+        beside = _checked_seconds(other)
+        for catalog in large:
+            attacker.delete(catalog)
+    return [
+        Figure(
+            "low",
+            f"check of another user's catalog behind {CHECKS} large ones, beside alone",
+            beside / alone,
+            "×",
+            4,
+            "test_checks_of_users_alternate",
+            f"{alone:.2f} s alone, {beside:.2f} s behind {target.rows:,} rows each",
+        )
+    ]
+
+
+def _label_files(target: Target, attacker: httpx.Client) -> list[Figure]:
+    rows = [[f"Coussin {row}", f"p{row}"] for row in range(target.rows)]
+    catalog = _upload(attacker, _csv(["designation", "productid"], rows))
+    _checked(attacker, catalog)
+    # What is looked up is the file, so the jobs need not be done.
+    attacker.delete(catalog)
+    labels = _csv(["productid", "prdtypecode"], [["p1", "2583"]])
+
+    def label(_: int) -> float:
+        started = time.monotonic()
+        attacker.post(f"{catalog}/labels", files={"labels": ("l.csv", labels)})
+        return time.monotonic() - started
+
+    with longest_wait(target) as quiet:
+        time.sleep(2)
+    with (
+        longest_wait(target) as waits,
+        growth(target) as grown,
+        ThreadPoolExecutor(LABEL_FILES) as pool,
+    ):
+        seconds = list(pool.map(label, range(LABEL_FILES)))
+    what = f"{LABEL_FILES} label files by productid on {target.rows:,} rows"
+    before, during = statistics.median(quiet), statistics.median(waits)
+    test = "test_products_are_looked_up_without_the_table"
+    note = f"median {before * 1000:.0f} ms quiet, {during * 1000:.0f} ms beside them"
+    return [
+        Figure("6", f"longest of {what}", max(seconds), "s", 2, test),
+        Figure("6", f"growth of the gateway by {what}", grown[0], "MB", 40, test),
+        Figure(
+            "6",
+            f"median of GET /livez of others beside {what}",
+            during / before,
+            "×",
+            3,
+            test,
+            note,
+        ),
+    ]
+
+
+def _wide_header(attacker: httpx.Client) -> Figure:
+    header = "x" * WIDE_BYTES
+    table = _csv(["designation", header], [["Coussin", "1"]] * WIDE_ROWS)
+    catalog = _upload(attacker, table)
+    read, note = 0, "upload refused"
+    if catalog:
+        _final(attacker, catalog)
+        with attacker.stream("GET", f"{catalog}/results", params={"format": "jsonl"}) as answer:
+            for part in answer.iter_bytes():
+                read += len(part)
+                if read > READ_LIMIT:
+                    break
+            note = f"{read / 2**20:.1f} MB of results, status {answer.status_code}"
+    return Figure(
+        "6",
+        f"results with a header of {WIDE_BYTES // 1000} kB, beside their upload",
+        read / len(table),
+        "×",
+        20,
+        "test_header_beyond_the_limit_is_refused",
+        note,
+    )
+
+
+def _csv(header: list[str], rows: list[list[str]]) -> bytes:
+    content = io.StringIO()
+    writer = csv.writer(content)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return content.getvalue().encode()
+
+
+def _upload(client: httpx.Client, table: bytes, **fields: str) -> str:
+    """Return the path of a new catalog, empty if it was refused."""
+    files = {"products": ("p.csv", table)}
+    answer = client.post("/v1/catalogs", files=files, data={"model": "text", **fields})
+    return f"/v1/catalogs/{answer.json()['id']}" if answer.status_code == 202 else ""
+
+
+def _checked(client: httpx.Client, catalog: str) -> None:
+    _wait(client, catalog, ("validating",))
+
+
+def _final(client: httpx.Client, catalog: str) -> None:
+    if catalog:
+        _wait(client, catalog, ("validating", "running"))
+
+
+def _wait(client: httpx.Client, catalog: str, before: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + FINAL_SECONDS
+    while client.get(catalog).json()["status"] in before:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+def _checked_seconds(client: httpx.Client) -> float:
+    started = time.monotonic()
+    _checked(client, _upload(client, _csv(["designation"], [["Coussin"]]), dry_run="true"))
+    return time.monotonic() - started
