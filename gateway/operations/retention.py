@@ -1,8 +1,9 @@
 """Deletion of expired data: texts, images and scores of jobs, catalog files, dead letters.
 
-Labelled jobs keep their data until a dataset version has imported them. An image that is sent again
-gets a new modification time (`Storage.put`), so its age alone decides, and not the jobs that share
-it. Rows are deleted in small batches with pauses, so that other writers do not wait long.
+Jobs with trusted labels keep their data until a dataset version has imported them. An image that is
+sent again gets a new modification time (`Storage.put`), so its age alone decides, and not the jobs
+that share it. Rows are deleted in small batches with pauses, so that other writers do not wait
+long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
+from shared.lifecycle.label_trust import is_trusted_label
 from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)
@@ -91,7 +93,8 @@ class Retention:
             imported_until = _labels_imported_until(session)
         count = 0
         for condition, seen_until in (
-            (Job.label.is_(None), self._seen_until),
+            # Untrusted labels are not imported, so a client cannot keep its data by labelling it.
+            (~is_trusted_label(), self._seen_until),
             # Jobs may be labelled long after the first run that cleaned them.
             (Job.labelled_at < imported_until, ""),
         ):
@@ -176,7 +179,7 @@ class Retention:
 def _clear_products(session: Session, ids: Sequence[str]) -> None:
     """Clear the products of jobs, keeping their answers and labels."""
     session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BULK)
-    unlabelled = select(Job.id).where(Job.id.in_(ids), Job.label.is_(None))
+    unlabelled = select(Job.id).where(Job.id.in_(ids), ~is_trusted_label())
     # Reviews of deleted products cannot be answered.
     session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BULK)
     session.execute(
@@ -196,12 +199,12 @@ def _labels_imported_until(session: Session) -> datetime:
 
 
 def _images_needed(session: Session) -> set[str]:
-    """Return the images of unfinished jobs and of labelled jobs not yet in a dataset."""
+    """Return the images of unfinished jobs and of trusted labels not yet in a dataset."""
     query = select(Job.image_uri).where(
         Job.image_uri.is_not(None),
         or_(
             Job.status == JobStatus.QUEUED.value,
-            Job.labelled_at >= _labels_imported_until(session),
+            is_trusted_label() & (Job.labelled_at >= _labels_imported_until(session)),
         ),
     )
     return {uri for uri in session.scalars(query) if uri is not None}

@@ -34,7 +34,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
 from shared.settings import StorageSettings
 from shared.storage import INCOMING, Storage
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_user
 
 JOB_DAYS, IMAGE_DAYS = 90, 30
 ANSWER: dict[str, Any] = {"top": [], "modalities": {}, "degraded": None, "category": "Piscine"}
@@ -62,6 +62,12 @@ class Store:
         self.add(job)
         self.add(Score(job_id=job.id, modality="text", release="1", probabilities=b"\0" * 8))
         return job
+
+    def reviewer(self) -> str:
+        """Add an operator, whose labels are trusted, and return the account's id."""
+        olga = make_user("olga", role=Role.OPERATOR.value)
+        self.add(olga)
+        return olga.id
 
     def image(self, days: float, content: bytes) -> str:
         """Store an image with a modification time some days ago."""
@@ -165,6 +171,20 @@ def test_unfinished_job_is_kept_at_any_age(store: Store) -> None:
     assert store.has_image(image)
 
 
+def test_client_cannot_keep_its_data_by_labelling_it(store: Store) -> None:
+    image = store.image(JOB_DAYS + 5, b"labelled")
+    labelled = {"label": 10, "labelled_at": now(), "labelled_by_id": store.user.id}
+    job = store.job(JOB_DAYS + 5, image_uri=image, **labelled)
+    store.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
+    store.clean()
+    left = store.read(job)
+    assert left is not None
+    assert (left.designation, left.label) == ("", 10)
+    assert not store.has_image(image)
+    with store.unit_of_work.reading() as session:
+        assert session.get(Review, job.id) is None
+
+
 @pytest.mark.parametrize("keep_results", [True, False])
 def test_labelled_job_is_kept_until_a_dataset_version_contains_it(
     store: Store, keep_results: bool
@@ -172,7 +192,8 @@ def test_labelled_job_is_kept_until_a_dataset_version_contains_it(
     # Given an old labelled job, and versions of a dataset that do not contain it
     labelled_at = now() - timedelta(days=2)
     image = store.image(JOB_DAYS + 5, b"labelled")
-    job = store.job(JOB_DAYS + 5, image_uri=image, label=10, labelled_at=labelled_at)
+    trusted = {"label": 10, "labelled_at": labelled_at, "labelled_by_id": store.reviewer()}
+    job = store.job(JOB_DAYS + 5, image_uri=image, **trusted)
     store.add(
         dataset_version(labelled_at - timedelta(days=1)),
         dataset_version(now(), version=2, asked={"corrected": False}),
@@ -210,7 +231,8 @@ def test_images_are_deleted_earlier_except_one_that_was_submitted_again(store: S
 
 def test_reviews_of_deleted_products_are_deleted_and_labelled_ones_kept(store: Store) -> None:
     unlabelled = store.job(JOB_DAYS + 1)
-    labelled = store.job(JOB_DAYS + 1, label=10, labelled_at=now() - timedelta(days=80))
+    trusted = {"labelled_at": now() - timedelta(days=80), "labelled_by_id": store.reviewer()}
+    labelled = store.job(JOB_DAYS + 1, label=10, **trusted)
     store.add(dataset_version(now()))
     for job in (unlabelled, labelled):
         store.add(Review(job_id=job.id, reason="random", chance=0.1, random_chance=0.1))
