@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: bounds and tables, without a system."""
