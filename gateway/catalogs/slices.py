@@ -97,7 +97,12 @@ def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
     if not jobs:
         return
     work.session.execute(insert(Job), jobs)
-    envelope = {"trace_id": catalog.trace_id, "lane": Lane.CATALOG, "release": catalog.release}
+    envelope = {
+        "trace_id": catalog.trace_id,
+        "lane": Lane.CATALOG,
+        "release": catalog.release,
+        "user_id": catalog.user_id,
+    }
     texts = tuple(
         TextItem.of(job["id"], job["designation"], job["description"])
         for job in jobs

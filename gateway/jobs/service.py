@@ -211,7 +211,7 @@ def wanted(job: Job) -> set[Modality]:
 def messages_of(
     jobs: Sequence[Job], modalities: Mapping[str, set[Modality]] | None = None
 ) -> list[WorkMessage]:
-    """Build the score requests of jobs of one release and lane.
+    """Build the score requests of jobs of one user, release and lane.
 
     Args:
         jobs: At least one job. The message continues the trace of the first one and links to the
@@ -226,6 +226,7 @@ def messages_of(
         "links": tuple(traces)[1:],
         "lane": Lane(first.lane),
         "release": first.release,
+        "user_id": first.user_id,
     }
     texts = tuple(
         TextItem.of(job.id, job.designation, job.description)
@@ -324,11 +325,11 @@ def _key_values(submission: _Submission) -> dict[str, object]:
 
 
 def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
-    """Group jobs into messages: by release, but a job with an image gets its own message."""
-    by_release: dict[str, list[Job]] = defaultdict(list)
+    """Group jobs into messages: by user and release; a job with an image gets its own message."""
+    groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.wants_image:
             yield [job]
         else:
-            by_release[job.release].append(job)
-    yield from by_release.values()
+            groups[(job.user_id, job.release)].append(job)
+    yield from groups.values()

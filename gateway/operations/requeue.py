@@ -128,7 +128,7 @@ def _is_lost(job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float
 
 
 def _still_waits(published_at: datetime, head: float | None) -> bool:
-    """Return True if a FIFO queue with this head may hold a message published at that time."""
+    """Return True if a queue with this oldest message may hold one published at that time."""
     return head is not None and head <= published_at.timestamp() + 1.0
 
 
@@ -143,9 +143,9 @@ def _update_queued(session: Session, jobs: Sequence[Job], **values: object) -> N
 
 
 def _slices(jobs: Iterable[Job]) -> Iterable[list[Job]]:
-    groups: dict[tuple[str, str, str], list[Job]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], list[Job]] = defaultdict(list)
     for job in jobs:
-        groups[(job.release, job.lane, job.trace_id)].append(job)
+        groups[(job.release, job.lane, job.trace_id, job.user_id)].append(job)
     for group in groups.values():
         for start in range(0, len(group), SLICE):
             yield group[start : start + SLICE]

@@ -27,7 +27,7 @@ from shared.broker.depth import (
     workers_present,
 )
 from shared.broker.presence import Activity, Presence
-from shared.broker.transport import Transport
+from shared.broker.transport import SHARE_HEADER, Transport
 from shared.contracts import Lane, Message, MessageParked, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
@@ -71,12 +71,17 @@ class Broker:
             Unavailable: Redis does not answer; nothing was sent.
         """
         links = message.links if isinstance(message, WorkMessage) else ()
+        share = message.user_id if isinstance(message, WorkMessage) else ""
         try:
             self._app.send_task(
                 message.topic,
                 args=(message.model_dump(mode="json"),),
                 queue=message.queue,
-                headers={"published_at": time.time(), **message_headers(message.trace_id, links)},
+                headers={
+                    "published_at": time.time(),
+                    SHARE_HEADER: share,
+                    **message_headers(message.trace_id, links),
+                },
                 retry=False,
             )
         except (OperationalError, redis.RedisError, OSError) as error:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import redis
 
-from shared.broker.transport import HANDLED_PREFIX, HANDLED_SECONDS
+from shared.broker.transport import HANDLED_PREFIX, HANDLED_SECONDS, SHARE_FUNCTIONS
 from shared.errors import Unavailable
 
 #: Prefix of the keys under which workers announce themselves.
@@ -23,29 +23,41 @@ ASKING_SECONDS = 15.0
 
 #: Reads all queues in one snapshot. It runs in Redis because the messages may take megabytes. An
 #: entry of `unacked` ends with its queue, and the headers of a message hold `published_at`.
-_READ_DEPTHS = """
+_READ_DEPTHS = (
+    SHARE_FUNCTIONS
+    + """
 local running = {}
 for _, entry in ipairs(redis.call('HVALS', KEYS[1])) do
   local queue = string.match(string.sub(entry, -200), '"([^"]*)"%]$')
   if queue then running[queue] = (running[queue] or 0) + 1 end
 end
+local function waiting_in(queue)
+  local lists = {queue}
+  for _, share in ipairs(redis.call('LRANGE', shares_of(queue), 0, -1)) do
+    lists[#lists + 1] = list_of(queue, share)
+  end
+  local count, oldest = 0, nil
+  for _, list in ipairs(lists) do
+    count = count + redis.call('LLEN', list)
+    local head = redis.call('LINDEX', list, -1)
+    local published = head and tonumber(string.match(head, '"published_at": ?([%d.]+)'))
+    if published and (not oldest or published < oldest) then oldest = published end
+  end
+  return count, oldest and string.format('%.6f', oldest) or ''
+end
 local found = {}
 for number = 2, #KEYS do
   local queue = KEYS[number]
-  local head = redis.call('LINDEX', queue, -1)
   local handled = 0
   for _, counted in ipairs(ARGV) do
     handled = handled + tonumber(redis.call('HGET', counted, queue) or 0)
   end
-  found[number - 1] = {
-    redis.call('LLEN', queue),
-    running[queue] or 0,
-    head and string.match(head, '"published_at": ?([%d.]+)') or '',
-    handled,
-  }
+  local waiting, oldest = waiting_in(queue)
+  found[number - 1] = {waiting, running[queue] or 0, oldest, handled}
 end
 return found
 """
+)
 
 
 @dataclass(frozen=True)

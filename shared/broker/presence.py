@@ -19,6 +19,7 @@ import structlog
 
 from shared import metrics
 from shared.broker.depth import PRESENCE_PREFIX
+from shared.broker.transport import shares_key
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,8 @@ class Presence(threading.Thread):
 
     def _is_deaf(self) -> bool:
         now = time.monotonic()
-        waiting = sum(int(self._redis.llen(queue)) for queue in self._queues)
+        lists = (key for queue in self._queues for key in (queue, shares_key(queue)))
+        waiting = sum(int(self._redis.llen(key)) for key in lists)
         if not waiting or self._activity.running:
             self._quiet_since = now
         heard = max(self._quiet_since, self._activity.last_consumed or 0.0)

@@ -1,4 +1,4 @@
-"""Celery's Redis transport with an atomic receive, so that no message is ever outside Redis.
+"""Celery's Redis transport: atomic, so that no message is outside Redis, and fair among users.
 
 The original transport pops a message and records it as unacknowledged afterwards. In between the
 message is nowhere: queue depths miss it, and a worker that dies loses it (celery#7950). Here one
@@ -7,6 +7,11 @@ script does both, so a message is always either in its queue or in `unacked`.
 A script cannot block, so a worker with empty queues blocks on their `wake` streams, to which every
 publisher appends. Messages of publishers that do not, such as an older version, are found when the
 block times out after a second.
+
+Publishers append to the queue. The script divides what has arrived into one list for each share,
+the header of a message that names its user, and takes from these lists in turns. So ten thousand
+messages of one user delay another user's message by one. Messages without a share have one in
+common.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +30,55 @@ HANDLED_SECONDS = 5
 HANDLED_EXPIRY_SECONDS = 180
 _WAKE_PREFIX = "rayon:wake:"
 
-#: Moves the oldest message of the first non-empty queue to `unacked`, in the format of the original
-#: transport. If all queues are empty, the script returns the last ids of the wake streams. It is
-#: atomic, so every later message has a higher id and no wake is missed.
-_TAKE = """
+#: Lists of messages by queue and share, and for each queue the list of its shares in their order.
+_SHARE_PREFIX = "rayon:share:"
+_SHARES_PREFIX = "rayon:shares:"
+#: Header of a message that names its share.
+SHARE_HEADER = "share"
+#: Messages that one call of the script divides; Redis serves nobody else meanwhile.
+_DIVIDED_AT_ONCE = 500
+
+#: Functions of scripts that name these lists. A text in a message cannot contain the patterns by
+#: which the scripts find a header: JSON escapes its quotation marks.
+SHARE_FUNCTIONS = f"""
+local function shares_of(queue) return '{_SHARES_PREFIX}' .. queue end
+local function list_of(queue, share) return '{_SHARE_PREFIX}' .. queue .. ':' .. share end
+"""
+_DIVIDE = f"""
+local function divide(queue)
+  for _ = 1, {_DIVIDED_AT_ONCE} do
+    local message = redis.call('RPOP', queue)
+    if not message then return end
+    local share = string.match(message, '"{SHARE_HEADER}": ?"([^"]*)"') or ''
+    -- A message that returns is the oldest of its share.
+    local returns = string.find(message, '"redelivered": ?true')
+    local length = redis.call(returns and 'RPUSH' or 'LPUSH', list_of(queue, share), message)
+    if length == 1 then redis.call('LPUSH', shares_of(queue), share) end
+  end
+end
+"""
+
+#: Moves the next message of the first queue that has any to `unacked`, in the format of the
+#: original transport. If all queues are empty, the script returns the last ids of the wake streams.
+#: It is atomic, so every later message has a higher id and no wake is missed.
+_TAKE = (
+    SHARE_FUNCTIONS
+    + _DIVIDE
+    + """
+local function next_of(queue)
+  divide(queue)
+  local share = redis.call('RPOP', shares_of(queue))
+  if not share then return end
+  local message = redis.call('RPOP', list_of(queue, share))
+  if redis.call('EXISTS', list_of(queue, share)) == 1 then
+    redis.call('LPUSH', shares_of(queue), share)
+  end
+  return message
+end
 local count = (#KEYS - 2) / 2
 for number = 1, count do
   local queue = KEYS[2 + number]
-  local message = redis.call('RPOP', queue)
+  local message = next_of(queue)
   if message then
     local tag = cjson.decode(message).properties.delivery_tag
     redis.call('ZADD', KEYS[2], ARGV[1], tag)
@@ -47,11 +93,17 @@ for number = 1, count do
 end
 return ends
 """
+)
 
 
 def wake_key(queue: str) -> str:
     """Return the key of the stream that announces new messages in a queue."""
     return f"{_WAKE_PREFIX}{queue}"
+
+
+def shares_key(queue: str) -> str:
+    """Return the key of the list of a queue's shares that have waiting messages."""
+    return f"{_SHARES_PREFIX}{queue}"
 
 
 def handled_key(moment: float) -> str:

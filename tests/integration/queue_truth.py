@@ -22,6 +22,14 @@ from shared.contracts import Lane, ScoreText, TextItem, all_queues, queue_name
 from tests.integration.probe_worker import DONE
 
 QUEUE = queue_name("text", Lane.INTERACTIVE)
+#: Returns the messages that arrived, and those that are divided by user.
+_READ_WAITING = """
+local found = redis.call('LRANGE', KEYS[1], 0, -1)
+for _, list in ipairs(redis.call('KEYS', 'rayon:share:' .. KEYS[1] .. ':*')) do
+  for _, message in ipairs(redis.call('LRANGE', list, 0, -1)) do found[#found + 1] = message end
+end
+return found
+"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def sample(
 def truth(client: redis.Redis) -> Truth:
     """Read all messages and the finished jobs in one transaction."""
     with client.pipeline() as pipe:
-        pipe.lrange(QUEUE, 0, -1)
+        pipe.eval(_READ_WAITING, 1, QUEUE)
         pipe.hvals(UNACKED_KEY)
         pipe.hkeys(DONE)
         waiting, held, done = cast(list[list[bytes]], pipe.execute())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from shared.db.session import UnitOfWork
 from shared.settings import StorageSettings
 from shared.storage import Storage, digest_in
 from tests.integration.conftest import Workers
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_user
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
 
 START_SECONDS = 60
+#: Expensive images of one user; the worker of these tests has four threads.
+FLOOD = 24
 MODULES = ("worker_text.main", "worker_image.main", "worker_fusion.main")
 
 
@@ -77,7 +80,12 @@ def submit(unit_of_work: UnitOfWork, broker: Broker, lane: Lane, release: str, *
     )
     with UnitOfWork(unit_of_work.engine, broker)() as work:
         work.session.add_all(jobs)
-        head = {"trace_id": "a" * 32, "lane": lane, "release": release}
+        head = {
+            "trace_id": "a" * 32,
+            "lane": lane,
+            "release": release,
+            "user_id": jobs[0].user_id,
+        }
         if texts:
             work.publish(ScoreText.model_validate({**head, "items": texts}))
         if images:
@@ -126,6 +134,58 @@ def test_known_image_is_classified_from_its_stored_features(
     # Then the stored features suffice
     (found,) = finish(unit_of_work, again.id)
     assert (found.status, found.prdtypecode) == ("done", 2583)
+
+
+@pytest.mark.usefixtures("system")
+def test_user_who_floods_the_lane_with_expensive_images_delays_nobody(
+    unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str
+) -> None:
+    # Given a user who sent images that take all the time that they may
+    flood = [
+        make_job(
+            user,
+            image_uri=storage.put("images", slow_bmp(number)),
+            wants_image=True,
+            wants_text=False,
+        )
+        for number in range(FLOOD)
+    ]
+    for job in flood:
+        submit(unit_of_work, broker, Lane.INTERACTIVE, "1", job)
+
+    # When another user sends a photo
+    other = make_user("bea")
+    with unit_of_work() as work:
+        work.session.add(other)
+    photo = make_job(other, image_uri=bright, wants_image=True, wants_text=False)
+    submit(unit_of_work, broker, Lane.INTERACTIVE, "1", photo)
+
+    # Then it is scored while most of the others wait
+    (found,) = finish(unit_of_work, photo.id)
+    assert (found.status, found.prdtypecode) == ("done", 2583)
+    with unit_of_work.reading() as session:
+        states = [session.get_one(Job, job.id) for job in flood]
+    assert sum(job.status == "queued" for job in states) > FLOOD // 2
+
+    # And the expensive ones fail at their limit
+    until(
+        lambda: broker.depth("image.interactive").waiting < FLOOD // 2,
+        START_SECONDS,
+        "some of the expensive images are refused",
+    )
+    with unit_of_work.reading() as session:
+        failed = [job for job in (session.get_one(Job, job.id) for job in flood) if job.error_code]
+    assert {job.error_code for job in failed} == {"image_unreadable"}
+
+
+def slow_bmp(number: int) -> bytes:
+    """Return a BMP of 1,088 bytes that takes a second before it is refused."""
+    # One pixel and the end of its line of 50,000,000 pixels, which Pillow fills one by one
+    runs = b"\x01\x00\x00\x00\x00\x01" + number.to_bytes(4, "big")
+    start = 54 + 1024
+    head = struct.pack("<IHHI", start + len(runs), 0, 0, start)
+    form = struct.pack("<IiiHHIIiiII", 40, 50_000_000, 1, 1, 8, 1, len(runs), 0, 0, 256, 256)
+    return b"BM" + head + form + bytes(1024) + runs
 
 
 def test_worker_announces_a_release_after_its_first_use(

@@ -61,6 +61,7 @@ def scored_slice(
         lane=message.lane,
         release=message.release,
         modality=modality,
+        user_id=message.user_id,
         items=tuple(_score(job, found) for job, found in outcome.items()),
     )
 

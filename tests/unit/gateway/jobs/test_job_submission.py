@@ -38,6 +38,9 @@ def test_text_and_image_are_sent_to_both_workers(api: Api, mine: dict[str, str])
     assert isinstance(text, ScoreText)
     assert isinstance(image, ScoreImage)
     assert api.services.storage.get(image.items[0].uri) == b"not an image"
+    job = api.get(Job, image.items[0].job_id)
+    assert job is not None
+    assert text.user_id == image.user_id == job.user_id
 
 
 @pytest.mark.parametrize(("model", "kind"), [("text", ScoreText), ("image", ScoreImage)])
@@ -86,6 +89,29 @@ def test_concurrent_jobs_share_a_message_and_keep_their_traces(
     for message in messages:
         traces = {api.get(Job, item.job_id).trace_id for item in message.items}  # type: ignore[union-attr]
         assert {message.trace_id, *message.links} == traces
+
+
+def test_concurrent_jobs_of_two_users_share_no_message(api: Api, mine: dict[str, str]) -> None:
+    # The queue serves users in turns, so that the jobs of one do not delay the other's.
+    theirs = api.sign(api.user(username="bea"))
+
+    def send(headers: dict[str, str]) -> None:
+        data = {"designation": "title", "model": "text"}
+        assert api.client.post("/v1/jobs", headers=headers, data=data).status_code == 202
+
+    with ThreadPoolExecutor(CONCURRENT) as pool, api.unit_of_work() as work:
+        work.session.execute(select(1))
+        sent = [pool.submit(send, (mine, theirs)[number % 2]) for number in range(CONCURRENT)]
+        while api.services.jobs.waiting < CONCURRENT - 1:
+            time.sleep(0.01)
+        work.session.commit()
+        for one in sent:
+            one.result()
+    messages = [message for message in api.broker.messages if isinstance(message, ScoreText)]
+    assert sum(len(message.items) for message in messages) == CONCURRENT
+    for message in messages:
+        owners = {api.get(Job, item.job_id).user_id for item in message.items}  # type: ignore[union-attr]
+        assert owners == {message.user_id}
 
 
 def test_concurrent_requests_with_one_key_create_one_job(api: Api, mine: dict[str, str]) -> None:

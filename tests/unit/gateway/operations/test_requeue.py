@@ -195,6 +195,16 @@ def test_jobs_are_requeued_in_slices_of_one_release_lane_and_trace(
     }
 
 
+def test_requeued_jobs_of_two_users_share_no_message(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    other = make_user("bea")
+    _add(unit_of_work, other, make_job(owner), make_job(other))
+    assert sweeper.sweep() == 2
+    sent = [message for message in broker.messages if isinstance(message, ScoreText)]
+    assert sorted(message.user_id for message in sent) == sorted([owner.id, other.id])
+
+
 def test_job_that_becomes_final_during_the_sweep_stays_final(
     unit_of_work: UnitOfWork, broker: FakeBroker, owner: User
 ) -> None:
