@@ -10,7 +10,8 @@ from shared.contracts import TrainingRequested
 from shared.db.datasets import resolve
 from shared.db.models import TrainingRun, TrainingStatus, new_id, now
 from shared.db.session import Work
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
+from shared.lifecycle.label_trust import removal_of, untrusted_authors
 
 
 def request(
@@ -20,10 +21,14 @@ def request(
 
     Raises:
         InvalidInput: The dataset does not exist.
+        Conflict: It contains labels of users who are not trusted.
     """
     if dataset is not None:
+        version = resolve(work.session, dataset)
+        if users := untrusted_authors(work.session, version):
+            raise Conflict(removal_of(version, users))
         # Stored with its version: later versions of the dataset do not affect this run.
-        dataset = resolve(work.session, dataset).reference
+        dataset = version.reference
     run = TrainingRun(id=new_id(), requested_by=principal.username, reason=reason, dataset=dataset)
     work.session.add(run)
     work.session.flush()

@@ -7,8 +7,9 @@ trainings.
 """
 
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
 
-from shared.db.models import Job, Role, User
+from shared.db.models import DatasetVersion, Job, Role, User
 
 #: Roles that label the answers selected for review.
 REVIEWERS = (Role.OPERATOR.value, Role.ADMIN.value)
@@ -35,3 +36,21 @@ def is_trusted_label() -> ColumnElement[bool]:
     # is unknown.
     has_author = Job.labelled_at.is_not(None) & Job.labelled_by_id.is_not(None)
     return has_author & Job.labelled_by_id.in_(authors)
+
+
+def untrusted_authors(session: Session, version: DatasetVersion) -> list[str]:
+    """Return the users who are not trusted (any more) and whose labels a version contains."""
+    shares = (version.report or {}).get("labels", ())
+    authors = {share["user_id"]: share["user"] for share in shares}
+    query = select(User.id).where(User.id.in_(authors), is_trusted_author())
+    trusted = set(session.scalars(query))
+    return sorted(name for id_, name in authors.items() if id_ not in trusted)
+
+
+def removal_of(version: DatasetVersion, users: list[str]) -> str:
+    """Return a sentence that says how to remove untrusted labels from a version."""
+    return (
+        f"{version.reference} contains labels of users who are not trusted: {', '.join(users)}. "
+        f"Create a version without them: POST /v1/datasets/{version.name}/rows with "
+        "`labels=corrected`"
+    )

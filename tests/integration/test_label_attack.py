@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.support.label_attack import harvest
 
 
-def test_labels_of_a_client_do_not_train(tmp_path: Path) -> None:
+def test_labels_of_untrusted_clients_do_not_train(tmp_path: Path) -> None:
     found = harvest(tmp_path, labels=500, rows=1_000)
     assert (found.rows, found.poisoned) == (1_000, 0)
 

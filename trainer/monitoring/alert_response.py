@@ -27,6 +27,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.lifecycle.alerts import write_step
+from shared.lifecycle.label_trust import removal_of, untrusted_authors
 from shared.logs import new_trace_id
 from trainer.monitoring.alert_state import (
     AlertState,
@@ -37,9 +38,9 @@ from trainer.monitoring.alert_state import (
 )
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.latest_dataset import (
-    has_untrusted_labels,
     is_being_checked,
     latest_dataset,
+    may_have_untrusted_labels,
     new_labels,
     next_version_number,
 )
@@ -103,11 +104,11 @@ class AlertResponse:
     def _start(self, work: Work, alert: DriftAlert) -> None:
         """Request a training, after a new version of the dataset if its labels have changed.
 
-        They have if there are new ones, or if it contains labels of users who have lost the trust.
+        They have if there are new ones, or if it may contain labels of untrusted users.
         """
         base = latest_dataset(work.session, self._settings.dataset)
         labels = new_labels(work.session, base.name) if base is not None else 0
-        has_changed = labels or (base is not None and has_untrusted_labels(work.session, base))
+        has_changed = labels or (base is not None and may_have_untrusted_labels(work.session, base))
         if base is None or not has_changed or is_being_checked(work.session, base.name):
             _request(work, alert, base)
             return
@@ -184,6 +185,10 @@ def _ask_for_better_input(alert: DriftAlert) -> None:
 
 
 def _request(work: Work, alert: DriftAlert, dataset: DatasetVersion | None) -> None:
+    """Request a training, or end the alert if the dataset contains labels of untrusted users."""
+    if dataset is not None and (users := untrusted_authors(work.session, dataset)):
+        _end(alert, f"Not retrained: {removal_of(dataset, users)}")
+        return
     reason = f"Drift alert {alert.id}: {alert.summary}"
     run = TrainingRun(
         id=new_id(),

@@ -12,9 +12,8 @@ from shared.db.models import (
     DatasetVersion,
     Job,
     TrainingRun,
-    User,
 )
-from shared.lifecycle.label_trust import is_trusted_author, is_trusted_label
+from shared.lifecycle.label_trust import is_trusted_label, untrusted_authors
 
 #: Time of the last label import for a dataset that has never imported labels.
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -47,11 +46,13 @@ def new_labels(session: Session, name: str) -> int:
     return session.scalar(query) or 0
 
 
-def has_untrusted_labels(session: Session, version: DatasetVersion) -> bool:
-    """Return True if a version contains labels of users who are not trusted (any more)."""
-    authors = {share["user_id"] for share in (version.report or {}).get("labels", ())}
-    query = select(func.count()).select_from(User).where(User.id.in_(authors), is_trusted_author())
-    return (session.scalar(query) or 0) < len(authors)
+def may_have_untrusted_labels(session: Session, version: DatasetVersion) -> bool:
+    """Return True for a version with labels of untrusted users, or of an older trainer.
+
+    Older trainers did not record the authors of labels.
+    """
+    is_recorded = version.report is None or "labels" in version.report
+    return not is_recorded or bool(untrusted_authors(session, version))
 
 
 def is_being_checked(session: Session, name: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from shared.contracts import DatasetUploaded
-from shared.db.models import DatasetStatus, DatasetVersion, Role, TrainingRun, new_id
+from shared.db.models import DatasetStatus, DatasetVersion, Role, TrainingRun, User, new_id
 from shared.errors import Unavailable
 from shared.storage import Storage
 from tests.unit.gateway.conftest import Api
@@ -294,6 +294,25 @@ def test_training_run_stores_the_version_of_its_dataset(api: Api, operator: dict
     finish(api)
     assert train("shop").json()["dataset"] == "shop@2"
     assert train("shop@1").json()["dataset"] == "shop@1"
+
+
+@pytest.mark.parametrize(("labels_trusted", "status"), [(True, 202), (False, 409)])
+def test_version_with_labels_of_untrusted_users_does_not_train(
+    api: Api, operator: dict[str, str], labels_trusted: bool, status: int
+) -> None:
+    eve = api.user(username="eve")
+    with api.unit_of_work() as work:
+        work.session.get_one(User, eve.id).labels_trusted = labels_trusted
+    send(api, operator, products=PRODUCTS)
+    finish(api)
+    with api.unit_of_work() as work:
+        shares = [{"user": "eve", "user_id": eve.id, "rows": 5, "share": 0.1}]
+        work.session.query(DatasetVersion).one().report = {"labels": shares}
+    wanted = {"reason": "test", "dataset": "shop"}
+    answer = api.client.post("/v1/training-runs", headers=operator, json=wanted)
+    assert answer.status_code == status
+    if status == 409:
+        assert answer.json()["detail"].startswith("shop@1 contains labels of users who are not tr")
 
 
 def test_training_run_shows_the_labels_of_each_user(api: Api) -> None:

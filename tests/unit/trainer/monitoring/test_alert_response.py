@@ -457,6 +457,27 @@ def test_dataset_with_labels_that_lost_the_trust_is_built_anew(
     assert [run.dataset for run in runs(unit_of_work)] == (["shop@1"] if labels_trusted else [])
 
 
+def test_alert_does_not_train_on_untrusted_labels_that_cannot_be_removed(
+    unit_of_work: UnitOfWork,
+) -> None:
+    client = make_user("client")
+    shares = [{"user": "client", "user_id": client.id, "rows": 5, "share": 0.1}]
+    add(unit_of_work, client, dataset(1, report={"labels": shares}))
+    response, alert_id = respond(unit_of_work), alert_of(unit_of_work)
+    response.decide(alert_id)
+    set_status_of_newest(unit_of_work, "failed")
+    response.look()
+    alert = show(unit_of_work, alert_id)
+    assert (alert.status, runs(unit_of_work)) == (AlertStatus.ENDED.value, [])
+    assert "shop@1 contains labels of users who are not trusted: client" in alert.steps[-1]["text"]
+
+
+def test_dataset_without_recorded_authors_is_built_anew(unit_of_work: UnitOfWork) -> None:
+    add(unit_of_work, dataset(1, report={"rows": 10}))
+    respond(unit_of_work).decide(alert_of(unit_of_work))
+    assert runs(unit_of_work) == []
+
+
 def test_labels_of_deleted_products_are_not_imported(unit_of_work: UnitOfWork) -> None:
     user = make_user(role="operator")
     add(unit_of_work, user, dataset(1))
