@@ -68,7 +68,7 @@ class ChampionWatch:
         if champion is None or champion == self._current:
             return
         if self._current is None or self._is_everywhere(champion):
-            log.info("champion_taken", release=champion, previous=self._current)
+            log.info("champion_switched", release=champion, previous=self._current)
             self._current = champion
             metrics.show(metrics.champion, {(champion,): 1})
 
@@ -77,7 +77,7 @@ class ChampionWatch:
             try:
                 self.look()
             except RayonError as error:
-                log.warning("champion_unknown", error=str(error))
+                log.warning("champion_check_failed", error=str(error))
             time.sleep(self._settings.poll_seconds)
 
     def _is_everywhere(self, champion: str) -> bool:

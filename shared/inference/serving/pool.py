@@ -104,7 +104,7 @@ class ModelPool(Generic[Item]):
             champion = self._registry.champion()
         except Unavailable as error:
             # Loaded releases keep serving; only a change of champion is delayed.
-            log.warning("champion_unknown", error=str(error))
+            log.warning("champion_check_failed", error=str(error))
             return
         if champion is not None and champion != self._champion:
             with self._using(champion):
