@@ -2,6 +2,7 @@
 
 import io
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageUnreadable, Unavailable
+from shared.inference.preparation import decoder_process
 from shared.inference.preparation.decoder import cpu_limit
 from shared.inference.preparation.decoders import (
     LARGE_LIMITS,
@@ -25,6 +27,7 @@ from shared.inference.preparation.decoders import (
     shared_decoders,
 )
 from shared.inference.preparation.image import decode
+from tests.support.expensive_images import long_line_bmp, repeated_scans
 from tests.support.servers import until
 
 SIZE = 299
@@ -42,14 +45,6 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(values)
 
 
-def bmp_in_runs(width: int, height: int, runs: bytes) -> bytes:
-    """Return a BMP of 8 bits with run-length encoding, which Pillow decodes in Python."""
-    start = 54 + 1024
-    head = struct.pack("<IHHI", start + len(runs), 0, 0, start)
-    form = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 256)
-    return b"BM" + head + form + bytes(1024) + runs
-
-
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
     def chunk(name: bytes, content: bytes) -> bytes:
         checked = name + content
@@ -62,22 +57,11 @@ def png_header(width: int, height: int) -> tuple[bytes, bytes]:
     return b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
 
 
-def mpo_of_many_scans(scans: int) -> bytes:
-    """Return a progressive JPEG that announces a second image and repeats its last scan."""
-    image = Image.new("L", (2000, 2000))
-    content = encoded(image, "MPO", progressive=True, save_all=True, append_images=[image])
-    end = content.index(b"\xff\xd9")
-    last = content[content.rindex(b"\xff\xda", 0, end) : end]
-    return content[:end] + last * scans + content[end:]
-
-
-#: One pixel, the end of its line, and the end of the image: Pillow fills 49,999,999 one by one.
-ONE_LONG_LINE = bmp_in_runs(50_000_000, 1, b"\x01\x00\x00\x00\x00\x01")
 BOMB = zlib.compress(bytes(200_000_000), 9)
 
 REFUSED = {
-    "a line of a BMP that is filled byte by byte": (ONE_LONG_LINE, "its CPU time"),
-    "an MPO of 5,000 scans": (mpo_of_many_scans(5_000), "100 scans"),
+    "a line of a BMP that is filled byte by byte": (long_line_bmp(), "its CPU time"),
+    "an MPO of 5,000 scans": (repeated_scans(2_000, 5_000), "100 scans"),
     "a PNG of 60,000 x 60,000": (
         png(png_header(60_000, 60_000), (b"IDAT", b""), (b"IEND", b"")),
         "exceeds limit",
@@ -214,6 +198,33 @@ def test_decoder_that_crashes_fails_the_image_only(decoders: Decoders) -> None:
     require_photo_is_decoded(decoders)
 
 
+NONSENSE = """
+from multiprocessing.connection import Connection
+connection = Connection(0)
+connection.send_bytes(b"R")
+while True:
+    connection.recv_bytes()
+    connection.recv_bytes()
+    connection.send_bytes({answer})
+"""
+
+
+@pytest.mark.parametrize("answer", [b"P123", b"?", b"", b"P" * 20_000_000])
+def test_decoder_that_answers_nonsense_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, decoders: Decoders, answer: bytes
+) -> None:
+    def start(_: decoder_process.Limits, theirs: socket.socket) -> subprocess.Popen[bytes]:
+        script = NONSENSE.format(answer=f"b'{answer[:1].decode()}' + bytes({len(answer[1:])})")
+        return subprocess.Popen([sys.executable, "-c", script], stdin=theirs.fileno())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoder_process, "_start", start)
+        patched.setattr(decoder_process, "END_SECONDS", 0.1)
+        with pytest.raises(ImageUnreadable, match="a decoder that survives"):
+            decoders.prepare(encoded(noise(50, 50), "JPEG"), SIZE)
+    require_photo_is_decoded(decoders)
+
+
 def test_more_images_than_decoders_are_decoded(decoders: Decoders) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: require_photo_is_decoded(decoders), range(40)))
@@ -223,7 +234,7 @@ def test_more_images_than_decoders_are_decoded(decoders: Decoders) -> None:
 def test_slow_image_of_one_user_does_not_delay_another(decoders: Decoders) -> None:
     """One decoder, six slow images of one user: the other user's photo is second in turn."""
     done: list[str] = []
-    slow = bmp_in_runs(7_900_000, 1, b"\x01\x00\x00\x00\x00\x01") + bytes(4_000)
+    slow = long_line_bmp(7_900_000) + bytes(4_000)
 
     def decode_for(user: str, content: bytes) -> None:
         with suppress(ImageUnreadable):

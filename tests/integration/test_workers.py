@@ -2,7 +2,6 @@
 
 import io
 import json
-import struct
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from shared.db.session import UnitOfWork
 from shared.settings import StorageSettings
 from shared.storage import Storage, digest_in
 from tests.integration.conftest import Workers
+from tests.support.expensive_images import long_line_bmp
 from tests.support.factories import make_job, make_user
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
@@ -144,7 +144,7 @@ def test_user_who_floods_the_lane_with_expensive_images_delays_nobody(
     flood = [
         make_job(
             user,
-            image_uri=storage.put("images", slow_bmp(number)),
+            image_uri=storage.put("images", long_line_bmp(number=number)),
             wants_image=True,
             wants_text=False,
         )
@@ -176,16 +176,6 @@ def test_user_who_floods_the_lane_with_expensive_images_delays_nobody(
     with unit_of_work.reading() as session:
         failed = [job for job in (session.get_one(Job, job.id) for job in flood) if job.error_code]
     assert {job.error_code for job in failed} == {"image_unreadable"}
-
-
-def slow_bmp(number: int) -> bytes:
-    """Return a BMP of 1,088 bytes that takes a second before it is refused."""
-    # One pixel and the end of its line of 50,000,000 pixels, which Pillow fills one by one
-    runs = b"\x01\x00\x00\x00\x00\x01" + number.to_bytes(4, "big")
-    start = 54 + 1024
-    head = struct.pack("<IHHI", start + len(runs), 0, 0, start)
-    form = struct.pack("<IiiHHIIiiII", 40, 50_000_000, 1, 1, 8, 1, len(runs), 0, 0, 256, 256)
-    return b"BM" + head + form + bytes(1024) + runs
 
 
 def test_worker_announces_a_release_after_its_first_use(

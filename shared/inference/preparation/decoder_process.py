@@ -16,6 +16,8 @@ from shared.inference.preparation.decoder import Reply
 
 #: Limit of the time that a process may take to start.
 START_SECONDS = 60.0
+#: Time in which a process ends that has closed its socket.
+END_SECONDS = 5.0
 #: Largest answer: pixels of 2,000 x 2,000.
 MAX_ANSWER_BYTES = 12_000_001
 #: Variables that a decoder may need; it gets no others, because they may hold secrets.
@@ -81,11 +83,16 @@ class DecoderProcess:
         try:
             self._connection.send_bytes(b"%d" % size)
             self._connection.send_bytes(content)
-            return self._answer(self._wall_seconds)
+            reply, answer = self._answer(self._wall_seconds)
+            if reply is Reply.PIXELS and len(answer) != 3 * size**2:
+                raise ValueError(f"{len(answer)} bytes of pixels")
         except BlockingIOError as error:
             raise TimeoutError from error
-        except (EOFError, ConnectionError) as error:
+        except TimeoutError:
+            raise
+        except (EOFError, OSError, ValueError) as error:
             raise DecoderEnded(self._ended_by()) from error
+        return reply, answer
 
     def close(self) -> None:
         """End the process."""
@@ -110,8 +117,9 @@ class DecoderProcess:
 
     def _ended_by(self) -> int:
         with suppress(subprocess.TimeoutExpired):
-            return max(0, -self._process.wait(self._wall_seconds))
-        return signal.SIGKILL
+            return max(0, -self._process.wait(END_SECONDS))
+        # It runs, but does not answer as a decoder does.
+        return signal.SIGABRT
 
 
 def _start(limits: Limits, theirs: socket.socket) -> subprocess.Popen[bytes]:

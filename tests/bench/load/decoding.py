@@ -12,7 +12,6 @@ import argparse
 import io
 import os
 import resource
-import struct
 import sys
 import tempfile
 import time
@@ -42,6 +41,7 @@ from shared.storage import Storage
 from tests.bench.arguments import plain_parser
 from tests.bench.limits.stopwatch import Cost, Stopwatch
 from tests.bench.starter import STARTER
+from tests.support.expensive_images import long_line_bmp, repeated_scans
 from tests.support.fakes import FakeBroker, FolderReleases
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
@@ -189,18 +189,10 @@ def timed(decoding: Callable[[], object]) -> tuple[float, str]:
 
 def expensive() -> dict[str, bytes]:
     """Return images that take much time or memory for their size."""
-    start = 54 + 1024
-    line = b"\x01\x00\x00\x00\x00\x01"
-    head = struct.pack("<IHHI", start + len(line), 0, 0, start)
-    form = struct.pack("<IiiHHIIiiII", 40, 50_000_000, 1, 1, 8, 1, len(line), 0, 0, 256, 256)
-    flat = Image.new("L", (2_800, 2_800))
-    mpo = encoded(flat, "MPO", progressive=True, save_all=True, append_images=[flat])
-    end = mpo.index(b"\xff\xd9")
-    last = mpo[mpo.rindex(b"\xff\xda", 0, end) : end]
     return {
-        "BMP, one line filled byte by byte": b"BM" + head + form + bytes(1024) + line,
-        "MPO of 80 more scans": mpo[:end] + last * 80 + mpo[end:],
-        "MPO of 2,000 more scans": mpo[:end] + last * 2_000 + mpo[end:],
+        "BMP, one line filled byte by byte": long_line_bmp(),
+        "MPO of 80 more scans": repeated_scans(2_800, 80),
+        "MPO of 2,000 more scans": repeated_scans(2_800, 2_000),
         "PNG, blank, 50,000,000 pixels": encoded(Image.new("RGBA", (10_000, 5_000)), "PNG"),
     }
 

@@ -11,6 +11,7 @@ from PIL import Image
 from shared.errors import InvalidInput
 from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.image_model import Features, Pixels
+from tests.support.expensive_images import long_line_bmp
 from tests.support.tiny_release import write_tiny_release
 from trainer.release import image_features as features_module
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id
@@ -147,6 +148,18 @@ def test_unreadable_images_are_reported_and_not_decoded_again(
         assert (found.hashes.index.tolist(), found.unreadable.tolist()) == ([100], [101])
         assert found.missing.tolist() == [102]
         assert len(decoded) == (2 if first_time else 0)
+
+
+def test_image_that_exceeds_the_limits_of_decoding_is_skipped_and_reported(
+    tmp_path: Path, backbone: Path
+) -> None:
+    rows = write_images(tmp_path / "images", 3)
+    Path(rows["image"][101]).write_bytes(long_line_bmp())
+    lines: list[str] = []
+    store = FeatureStore(tmp_path / "features")
+    found = extract_features(rows, backbone, store, size=299, log_line=lines.append)
+    assert (found.hashes.index.tolist(), found.unreadable.tolist()) == ([100, 102], [101])
+    assert "1 unreadable" in lines[-1]
 
 
 def test_interrupted_extraction_continues(

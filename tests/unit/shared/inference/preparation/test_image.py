@@ -8,6 +8,7 @@ from PIL import Image
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
 from shared.inference.preparation.image import MAX_SCANS, decode
+from tests.support.expensive_images import repeated_scans
 
 SIZE = 299
 
@@ -68,14 +69,8 @@ def test_pixel_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("form", ["JPEG", "MPO"])
 def test_jpeg_that_asks_for_thousands_of_passes_is_refused_before_decoding(form: str) -> None:
-    images = [Image.new("L", (16, 16)) for _ in range(2)]
-    others = {"save_all": True, "append_images": images[1:]} if form == "MPO" else {}
-    content = encoded(images[0], form, progressive=True, **others)
-    assert decode(content, 8)
-    # The last scan again and again, as a decoder allows it
-    end = content.index(b"\xff\xd9")
-    last = content[content.rindex(b"\xff\xda", 0, end) : end]
-    many = content[:end] + last * MAX_SCANS + content[end:]
+    assert decode(repeated_scans(16, 0, form), 8)
+    many = repeated_scans(16, MAX_SCANS, form)
     with Image.open(io.BytesIO(many)) as image:
         assert image.format == form
     with pytest.raises(ImageUnreadable, match=r"at most 100 scans\. Received: 1\d\d"):
