@@ -37,20 +37,25 @@ from tests.bench.attacks.honest import HonestClient, Record
 from tests.bench.attacks.target import Target, attacked_system
 
 Attack = Callable[[Target], list[Figure]]
-#: In order; the lanes are busy for long after the images, so they come last.
+#: In this order: freed memory hides a later growth, so the smaller growths come first; the image
+#: lane is busy for long after the images, so they come last.
 ATTACKS: dict[str, Attack] = {
     "neighbours": neighbours.attacks,
     "compose": compose.attacks,
     "pages": pages.attacks,
+    "uploads": connections.uploads,
+    "reads": catalogs.reads,
+    "headers": connections.headers,
     "labels": labels.attacks,
     "spreadsheets": catalogs.spreadsheets,
     "checks": catalogs.checks,
-    "reads": catalogs.reads,
     "disk": disk.attacks,
     "stalls": forms.stalls,
     "surrogates": forms.surrogates,
     "sign-in": sign_in.attacks,
-    "connections": connections.attacks,
+    "idle": connections.idle,
+    "idle-many": connections.idle_from_many,
+    "slow": connections.slow,
     "images": images.attacks,
 }
 QUIET_SECONDS = 20.0
@@ -61,7 +66,7 @@ def main() -> int:
     parser = plain_parser(__doc__)
     parser.add_argument("--before", metavar="COMMIT", help="attack this commit first")
     parser.add_argument(
-        "--rows", type=int, default=20_000, help="rows of large catalogs (default: %(default)s)"
+        "--rows", type=int, default=50_000, help="rows of large catalogs (default: %(default)s)"
     )
     parser.add_argument(
         "--only", choices=ATTACKS, action="append", help="attack only this (repeatable)"

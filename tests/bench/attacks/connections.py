@@ -12,7 +12,7 @@ from tests.bench.attacks.figure import Figure
 from tests.bench.attacks.target import Target
 
 ATTACKER = "127.0.0.30"
-IDLE, ANSWER_SECONDS, ANSWER_LIMIT = 1_100, 15.0, 1.0
+IDLE, ADDRESSES, ANSWER_SECONDS, ANSWER_LIMIT = 1_100, 50, 15.0, 1.0
 HEADER_MEGABYTES, UPLOADS, UPLOAD_BYTES = 60, 20, 11_500_000
 #: Growth of the gateway that counts as held; its own noise is below it.
 GROWTH_MEGABYTES = 60
@@ -20,16 +20,33 @@ GROWTH_MEGABYTES = 60
 SLOW, SLOW_SECONDS, SLOW_LIMIT = 20, 75.0, 60.0
 REQUEST = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 MULTIPART = b"Content-Type: multipart/form-data; boundary=x\r\n"
+PART = b'--x\r\nContent-Disposition: form-data; name="designation"\r\n\r\n'
 
 
-def attacks(target: Target) -> list[Figure]:
-    """Hold connections, headers and bodies open."""
-    many = [f"127.0.1.{number % 50 + 1}" for number in range(IDLE)]
+def idle(target: Target) -> list[Figure]:
+    """Open connections from one address and send nothing."""
+    return [_idle(target, "from one address", [ATTACKER] * IDLE)]
+
+
+def idle_from_many(target: Target) -> list[Figure]:
+    """Open connections from many addresses and send nothing."""
+    many = [f"127.0.1.{number % ADDRESSES + 1}" for number in range(IDLE)]
+    return [_idle(target, f"from {ADDRESSES} addresses", many)]
+
+
+def uploads(target: Target) -> list[Figure]:
+    """Begin uploads without a token and never end them."""
+    return [_uploads(target)]
+
+
+def headers(target: Target) -> list[Figure]:
+    """Send headers without end."""
+    return [_headers(target)]
+
+
+def slow(target: Target) -> list[Figure]:
+    """Send headers and bodies byte by byte."""
     return [
-        _idle(target, "from one address", [ATTACKER] * IDLE),
-        _idle(target, "from 50 addresses", many),
-        _headers(target),
-        _uploads(target),
         _slow(target, "header lines", _slow_headers),
         _slow(target, "bodies", _slow_bodies),
     ]
@@ -80,7 +97,6 @@ def _headers(target: Target) -> Figure:
 
 
 def _uploads(target: Target) -> Figure:
-    part = b'--x\r\nContent-Disposition: form-data; name="designation"\r\n\r\n'
     with (
         growth(target) as grown,
         sockets.connections(target, [ATTACKER] * UPLOADS, timeout=10) as opened,
@@ -89,7 +105,7 @@ def _uploads(target: Target) -> Figure:
         for one in opened:
             length = f"Content-Length: {UPLOAD_BYTES + 100_000}\r\n\r\n".encode()
             sent += sockets.send(
-                target, one, REQUEST + MULTIPART + length + part + b"a" * UPLOAD_BYTES
+                target, one, REQUEST + MULTIPART + length + PART + b"a" * UPLOAD_BYTES
             )
         time.sleep(1)
     target.settle()
@@ -126,10 +142,10 @@ def _slow_headers(target: Target) -> float:
 def _slow_bodies(target: Target) -> float:
     with target.account("slow", address=ATTACKER) as client:
         token = client.headers["Authorization"].encode()
-    head = REQUEST + MULTIPART + b"Content-Length: 100000\r\nAuthorization: " + token + b"\r\n\r\n"
+    head = REQUEST + MULTIPART + b"Content-Length: 100000\r\nAuthorization: " + token
     with sockets.connections(target, [ATTACKER] * SLOW) as opened:
         for one in opened:
-            sockets.send(target, one, head)
+            sockets.send(target, one, head + b"\r\n\r\n" + PART)
         return sockets.seconds_until_closed(target, opened, b"-", SLOW_SECONDS)
 
 

@@ -83,26 +83,30 @@ def _stall(target: Target, path: str) -> float:
     # Each digit inserts a wide character into the middle of the text before it.
     wide = "\U00010000".encode("punycode")
     body = form(wide + b"b" * (PUNYCODE_BYTES - len(wide)))
-    with longest_wait(target) as waits, target.http(ATTACKER) as http:
+    with (
+        target.http(timeout=30) as other,
+        waits_of(other, "/livez") as waits,
+        target.http(ATTACKER) as http,
+        suppress(httpx.HTTPError),
+    ):
         http.post(path, content=body, headers=content_type("punycode"))
     return max(waits)
 
 
 @contextmanager
-def longest_wait(target: Target, interval: float = 0.05) -> Iterator[list[float]]:
-    """Collect the response times of GET /livez to another client during the block."""
+def waits_of(client: httpx.Client, path: str, interval: float = 0.05) -> Iterator[list[float]]:
+    """Collect the response times of a client's requests during the block."""
     waits: list[float] = []
     done = threading.Event()
 
     def ask() -> None:
-        with target.http(timeout=30) as http:
-            while True:
-                started = time.monotonic()
-                with suppress(httpx.HTTPError):
-                    http.get("/livez")
-                waits.append(time.monotonic() - started)
-                if done.wait(interval):
-                    return
+        while True:
+            started = time.monotonic()
+            with suppress(httpx.HTTPError):
+                client.get(path)
+            waits.append(time.monotonic() - started)
+            if done.wait(interval):
+                return
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -146,6 +150,7 @@ def _repeat(deadline: float, request: Callable[[], httpx.Response]) -> list[int]
 
 
 def _foreign_statuses(target: Target, client: httpx.Client) -> Iterator[int]:
+    """Send lone surrogates and foreign charsets; yield the statuses, 0 for a closed connection."""
     lone = {"Content-Type": "application/json"}
     bodies = (
         ("POST", "/v1/token/refresh", {"refresh_token": "\ud800"}),
@@ -155,10 +160,22 @@ def _foreign_statuses(target: Target, client: httpx.Client) -> Iterator[int]:
     )
     for method, path, fields in bodies:
         # ASCII escapes are how a lone surrogate travels.
-        answer = client.request(method, path, content=json.dumps(fields), headers=lone)
-        yield answer.status_code
+        yield _status(target, client, (method, path), json.dumps(fields).encode(), lone)
     with target.admin() as admin:
-        for path, name in (("/v1/catalogs", "products"), ("/v1/datasets", "products")):
-            headers = content_type("undefined")
-            body = form(b"designation\nx\n", name, file=True)
-            yield admin.post(path, content=body, headers=headers).status_code
+        for path in ("/v1/catalogs", "/v1/datasets"):
+            body = form(b"designation\nx\n", "products", file=True)
+            yield _status(target, admin, ("POST", path), body, content_type("undefined"))
+
+
+def _status(
+    target: Target,
+    client: httpx.Client,
+    request: tuple[str, str],
+    body: bytes,
+    headers: dict[str, str],
+) -> int:
+    # On a connection of its own, because the server closes that of a failed request.
+    bearer = {"Authorization": client.headers["Authorization"]}
+    with suppress(httpx.HTTPError), target.http(ATTACKER, headers=bearer) as http:
+        return http.request(*request, content=body, headers=headers).status_code
+    return 0
