@@ -28,7 +28,9 @@ class DatasetVersionReport(DatasetVersionOut):
         description="Requested change: `base` version, uploaded `files`, `remove`d row IDs, and "
         "`corrected` if labelled jobs were added."
     )
-    report: dict[str, Any] | None = Field(description="Findings of the validation.")
+    report: dict[str, Any] | None = Field(
+        description="Findings of the validation, and rows by the user who labelled them (`labels`)."
+    )
 
 
 class DatasetOut(BaseModel):
