@@ -2,13 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Cookie, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
 from gateway.identity.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
+
+#: Cookie of a device on which a user has signed in before.
+DEVICE = "rayon_device"
+DeviceCookie = Annotated[
+    str | None,
+    Cookie(
+        alias=DEVICE,
+        description="Set by a successful sign-in. A device that sends it is exempt from the limits "
+        "on failed sign-ins of its address.",
+    ),
+]
 
 router = APIRouter(prefix="/v1", tags=["sign in"])
 
@@ -18,20 +29,34 @@ def sign_in(
     services: ServicesDep,
     origin: OriginDep,
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    request: Request,
+    response: Response,
+    device: DeviceCookie = None,
 ) -> TokenPair:
     """Exchange username and password for an access and a refresh token.
 
     The form is that of the OAuth 2.0 password grant. By default access tokens expire after 15
     minutes and refresh tokens after 14 days.
     """
-    return services.sessions.sign_in(form.username, form.password, origin)
+    tokens = services.sessions.sign_in(form.username, form.password, origin, device)
+    response.set_cookie(
+        DEVICE,
+        services.sessions.devices.cookie(form.username),
+        max_age=services.sessions.devices.seconds,
+        path=router.prefix,
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return tokens
 
 
 @router.post("/token/refresh")
 def refresh(services: ServicesDep, origin: OriginDep, request: RefreshRequest) -> TokenPair:
     """Exchange a refresh token for new tokens.
 
-    A refresh token is valid once. Its reuse ends the session, because the token may be stolen.
+    A refresh token is valid once. Within 10 seconds by default, a repeated request gets the same
+    new one; later, reuse ends the session, because the token may be stolen.
     """
     return services.sessions.refresh(request.refresh_token, origin)
 
@@ -53,11 +78,15 @@ def me(services: ServicesDep, principal: SignedIn) -> UserOut:
 
 @router.put("/me/password", status_code=204)
 def change_password(
-    services: ServicesDep, principal: SignedIn, origin: OriginDep, change: PasswordChange
+    services: ServicesDep,
+    principal: SignedIn,
+    origin: OriginDep,
+    change: PasswordChange,
+    device: DeviceCookie = None,
 ) -> Response:
     """Change your password and end all your sessions, this one included."""
     services.sessions.change_password(
-        principal, change.current_password, change.new_password, origin
+        principal, change.current_password, change.new_password, origin, device=device
     )
     return Response(status_code=204)
 

@@ -2,7 +2,8 @@
 
 A refresh token that is used twice may have been stolen, so its session ends (RFC 9700, section
 4.14.2). The previous token stays valid for a few seconds, because a client whose response was lost
-repeats the request.
+repeats the request, and processes of a client may refresh at the same time. All of them get the
+same new token. A token that was never issued is refused and ends nothing.
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from gateway.identity import accounts, audit_log
-from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest, new_secret
+from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest
 from gateway.identity.schemas.sessions import TokenPair
-from gateway.identity.sign_in_limits import SignInLimits
+from gateway.identity.sealed import KnownDevices, NameHashes, RefreshSecrets
+from gateway.identity.sign_in_limits import Attempt, SignInLimits
 from gateway.settings import GatewaySettings
 from shared.db.models import LoginSession, Role, User, new_id, now
 from shared.db.session import UnitOfWork
@@ -31,35 +33,55 @@ class Sessions:
     def __init__(
         self, settings: GatewaySettings, unit_of_work: UnitOfWork, limits: SignInLimits
     ) -> None:
+        self.devices = KnownDevices(settings, limits.known_days)
         self._limits = limits
+        self._names = NameHashes(settings)
+        self._secrets = RefreshSecrets(settings)
         self._access = AccessTokens(settings)
         self._lifetime = timedelta(seconds=settings.refresh_token_seconds)
         self._longest = timedelta(seconds=settings.session_seconds)
         self._leeway = timedelta(seconds=settings.refresh_leeway_seconds)
         self._unit_of_work = unit_of_work
 
-    def sign_in(self, username: str, password: str, origin: Origin) -> TokenPair:
-        """Verify a password and start a session.
+    def sign_in(
+        self, username: str, password: str, origin: Origin, device: str | None = None
+    ) -> TokenPair:
+        """Verify a password and start a session; `device` is the cookie of a known device.
 
         Raises:
             Unauthenticated: The username or password is wrong, or the account is disabled. The
                 error does not reveal which.
             Limited: Too many attempts have failed.
         """
-        self._limits.require(username, origin)
+        with self._limits.counted(self._attempt(username, origin, device)):
+            user = self._verified(username, password, origin)
+        with self._unit_of_work() as work:
+            return self.start(work.session, user, origin)
+
+    def _attempt(self, username: str, origin: Origin, device: str | None) -> Attempt:
+        known = self.devices.find(device, username)
+        return Attempt(username, self._names.of(username), origin, known)
+
+    def _verified(self, username: str, password: str, origin: Origin) -> User:
         with self._unit_of_work.reading() as session:
             user = session.scalar(select(User).where(User.username == username))
         # Hashing is slow on purpose. It happens outside of a transaction, so that no writer waits.
         if not accounts.is_password(user, password) or user is None or not user.is_active:
-            self._limits.record_failure(username, origin)
+            actor = self._names.unknown(username) if user is None else user.username
             with self._unit_of_work() as work:
-                audit_log.record(work.session, origin, "session.refuse", actor=username[:64])
+                audit_log.record(work.session, origin, "session.refuse", actor=actor)
             raise Unauthenticated("The username or the password is wrong")
-        self._limits.record_success(username, origin)
-        with self._unit_of_work() as work:
-            return self.start(work.session, user, origin)
+        return user
 
-    def change_password(self, principal: Principal, current: str, new: str, origin: Origin) -> None:
+    def change_password(
+        self,
+        principal: Principal,
+        current: str,
+        new: str,
+        origin: Origin,
+        *,
+        device: str | None = None,
+    ) -> None:
         """Change the caller's password and end all their sessions, this one included.
 
         Raises:
@@ -67,26 +89,29 @@ class Sessions:
             Conflict: The password was changed by another request in the meantime.
             Limited: Too many attempts have failed, here or at sign-in.
         """
-        self._limits.require(principal.username, origin)
-        with self._unit_of_work.reading() as session:
-            user = accounts.find(session, principal.username)
-        # Both hashes are computed outside of a transaction, as in `sign_in`.
-        if not accounts.is_password(user, current):
-            self._limits.record_failure(user.username, origin)
-            with self._unit_of_work() as work:
-                audit_log.record(work.session, origin, "password.refuse", actor=user.username)
-            raise InvalidInput("The current password is wrong", field=("current_password",))
-        self._limits.record_success(user.username, origin)
+        with self._limits.counted(self._attempt(principal.username, origin, device)):
+            user = self._confirmed(principal, current, origin)
         hashed = accounts.hash_password(new, user.username)
         with self._unit_of_work() as work:
             accounts.change_password(work.session, user, hashed)
             audit_log.record(work.session, origin, "password.change", actor=user.username)
 
+    def _confirmed(self, principal: Principal, current: str, origin: Origin) -> User:
+        with self._unit_of_work.reading() as session:
+            user = accounts.find(session, principal.username)
+        # Hashed outside of a transaction, as in `_verified`.
+        if not accounts.is_password(user, current):
+            with self._unit_of_work() as work:
+                audit_log.record(work.session, origin, "password.refuse", actor=user.username)
+            raise InvalidInput("The current password is wrong", field=("current_password",))
+        return user
+
     def start(self, session: Session, user: User, origin: Origin, **details: Any) -> TokenPair:
         """Start a session of an authenticated user; `details` go into the audit log."""
-        secret = new_secret()
+        session_id = new_id()
+        secret = self._secrets.first(session_id)
         login = LoginSession(
-            id=new_id(),
+            id=session_id,
             user_id=user.id,
             token_hash=digest(secret),
             expires_at=now() + min(self._lifetime, self._longest),
@@ -104,36 +129,43 @@ class Sessions:
             Unauthenticated: The token is unknown, expired or used, or the account is disabled.
         """
         session_id, _, secret = token.partition(".")
-        fresh = new_secret()
         with self._unit_of_work() as work:
             login = work.session.get(LoginSession, session_id, with_for_update=True)
-            is_current = login is not None and self._is_current(login, digest(secret))
-            if login is None or not is_current or login.expires_at <= now():
-                if login is not None:
-                    self._end(work.session, login, origin, is_reused=not is_current)
-                login = None
-            else:
-                login.previous_hash, login.token_hash = login.token_hash, digest(fresh)
-                login.refreshed_at = now()
-                login.expires_at = min(now() + self._lifetime, login.created_at + self._longest)
-        if login is None:
+            pair = self._refreshed(work.session, login, secret, origin) if login else None
+        # Raised after the transaction, which may have ended the session.
+        if pair is None:
             raise Unauthenticated("The refresh token is invalid")
+        return pair
+
+    def _refreshed(
+        self, session: Session, login: LoginSession, secret: str, origin: Origin
+    ) -> TokenPair | None:
+        used = digest(secret)
+        if not self._is_valid(login, used):
+            if used == login.previous_hash or self._secrets.is_issued(login.id, secret):
+                self._end_reused(session, login, origin)
+            return None
+        if login.expires_at <= now():
+            session.delete(login)
+            return None
+        if used == login.token_hash:
+            login.refreshed_at = now()
+            login.expires_at = min(now() + self._lifetime, login.created_at + self._longest)
+        fresh = self._secrets.after(login.id, secret)
+        login.previous_hash, login.token_hash = used, digest(fresh)
         return self._pair(login, fresh)
 
-    def _is_current(self, login: LoginSession, token_hash: str) -> bool:
+    def _is_valid(self, login: LoginSession, token_hash: str) -> bool:
         if token_hash == login.token_hash:
             return True
         is_fresh = login.refreshed_at is not None and now() <= login.refreshed_at + self._leeway
         return is_fresh and token_hash == login.previous_hash
 
-    def _end(
-        self, session: Session, login: LoginSession, origin: Origin, *, is_reused: bool
-    ) -> None:
+    def _end_reused(self, session: Session, login: LoginSession, origin: Origin) -> None:
         user = session.get_one(User, login.user_id)
         session.delete(login)
-        if is_reused:
-            log.warning("refresh_token_reused", session_id=login.id)
-            audit_log.record(session, origin, "session.reuse", actor=user.username, target=login.id)
+        log.warning("refresh_token_reused", session_id=login.id)
+        audit_log.record(session, origin, "session.reuse", actor=user.username, target=login.id)
 
     def sign_out(self, principal: Principal, origin: Origin) -> None:
         """End the session of the caller and its access tokens."""
@@ -187,7 +219,6 @@ class Sessions:
     def _pair(self, login: LoginSession, secret: str) -> TokenPair:
         return TokenPair(
             access_token=self._access.sign(Claims(login.user_id, login.id)),
-            # The session id in the token distinguishes a reused token from an unknown one.
             refresh_token=f"{login.id}.{secret}",
             expires_in=self._access.seconds,
         )

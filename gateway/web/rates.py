@@ -130,14 +130,14 @@ class Rates:
                 return _Batch(count, self.quota(rate, key))
         raise rate_exceeded(self.quota(rate, key))
 
-    def require(self, rate: Rate, key: str) -> None:
-        """Check the limit without counting. Raises `Limited`."""
-        if not self._run(lambda limiter: limiter.test(rate.item, key)):
+    def take(self, rate: Rate, key: str) -> None:
+        """Count one event at once, in one step with the check. Raises `Limited` at the limit."""
+        if not self._run(lambda limiter: limiter.hit(rate.item, key)):
             raise rate_exceeded(self.quota(rate, key))
 
-    def record(self, rate: Rate, key: str) -> None:
-        """Count an event even beyond the limit."""
-        self._run(lambda limiter: limiter.hit(rate.item, key))
+    def give_back(self, rate: Rate, key: str) -> None:
+        """Undo a `take`."""
+        self._run(lambda limiter: limiter.hit(rate.item, key, cost=-1))
 
     def reset(self, rate: Rate, key: str) -> None:
         """Reset the count of a key."""

@@ -37,6 +37,27 @@ def test_two_gateways_share_one_limit_under_load(redis_url: str) -> None:
         assert sum(pool.map(send_requests, range(8))) == 50
 
 
+def test_guesses_at_once_are_counted_one_by_one_and_given_back(redis_url: str) -> None:
+    gateways = [gateway_rates(redis_url), gateway_rates(redis_url)]
+    rate = Rate("failed sign-ins", 10, 900)
+    start = threading.Barrier(40)
+
+    def guess(number: int) -> bool:
+        start.wait(10)
+        with suppress(Limited):
+            gateways[number % 2].take(rate, "ada")
+            return True
+        return False
+
+    with ThreadPoolExecutor(40) as pool:
+        assert sum(pool.map(guess, range(40))) == 10
+    gateways[0].give_back(rate, "ada")
+    assert gateways[1].quota(rate, "ada").remaining == 1
+    gateways[1].take(rate, "ada")
+    with pytest.raises(Limited):
+        gateways[0].take(rate, "ada")
+
+
 def test_gateway_counts_alone_while_redis_is_down(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
