@@ -115,6 +115,8 @@ class RateSettings(Settings):
     jobs_in_flight: int = Field(default=10_000, ge=1)
     #: Single jobs and catalog rows of one user since midnight UTC.
     rows_per_day: int = Field(default=5_000_000, ge=1)
+    #: Bytes of one user in the storage: images, files of catalogs, versions of datasets.
+    stored_bytes: int = Field(default=100 * 1024**3, ge=1)
 
 
 class SignInLimitSettings(Settings):
@@ -150,8 +152,6 @@ class CatalogSettings(Settings):
     max_unfinished_bytes: int = Field(default=16 * 1024**3, ge=1024)
     #: Unfinished rows of all users together. Uploads beyond it are refused.
     max_unfinished_rows_of_all: int = Field(default=20_000_000, ge=1)
-    #: Free bytes to keep on the disk of the storage. An upload that would leave less is refused.
-    min_free_bytes: int = Field(default=1024**3, ge=0)
     #: Rows in one message, without and with images. Measured with texts: 256 rows reach 0.80 of the
     #: throughput of the bare model, and single jobs beside a catalog take 2.6 times as long; 128
     #: rows reach 0.79, and 2.1 times as long, because the database is locked for a shorter time.

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -103,9 +103,21 @@ class BrokerSettings(Settings):
 class StorageSettings(Settings):
     """Storage URL: a folder, or any fsspec URL such as `s3://bucket/rayon`."""
 
-    model_config = SettingsConfigDict(env_prefix="RAYON_STORAGE_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RAYON_STORAGE_", frozen=True, populate_by_name=True
+    )
 
     url: str = "var/storage"
+    #: Free bytes to keep on the disk of a folder, and on that of the temporary folder of uploads.
+    #: Whatever would leave less is refused.
+    min_free_bytes: int = Field(
+        default=1024**3,
+        ge=0,
+        # The second name is deprecated since 0.3.0.
+        validation_alias=AliasChoices(
+            "RAYON_STORAGE_MIN_FREE_BYTES", "RAYON_CATALOGS_MIN_FREE_BYTES"
+        ),
+    )
 
 
 class FeatureSettings(Settings):

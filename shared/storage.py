@@ -26,8 +26,10 @@ PIECE_BYTES = 1024 * 1024
 #: Folder of incomplete files; `Storage.remove_abandoned` removes those that were abandoned.
 INCOMING = "incoming"
 #: Storing the same bytes again after this time rewrites the file, so its age is the time since it
-#: was last stored, accurate to a day.
-FRESH_SECONDS = 24 * 3600.0
+#: was last stored, accurate to an hour.
+FRESH_SECONDS = 3600.0
+#: `Retry-After` while the disk is almost full.
+FULL_WAIT_SECONDS = 60
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -58,6 +60,7 @@ class Storage:
         # Other processes write here too, so cached listings would be stale.
         self._files, self._root = url_to_fs(settings.url, use_listings_cache=False)
         self._root = self._root.rstrip("/")
+        self.min_free_bytes = settings.min_free_bytes
 
     def put(self, folder: str, content: bytes) -> str:
         """Store bytes and return their address, relative to the root.
@@ -69,6 +72,7 @@ class Storage:
         uri = f"{folder}/{digest[:2]}/{digest}"
         with _unavailable_if_broken():
             if not self._is_fresh(uri):
+                self.require_room(len(content))
                 self._write(uri, content)
         return uri
 
@@ -79,6 +83,7 @@ class Storage:
             Unavailable: The storage is full or does not answer.
         """
         with _unavailable_if_broken():
+            self.require_room(len(content))
             self._write(uri, content)
 
     def put_stream(self, uri: str, stream: BinaryIO) -> int:
@@ -89,7 +94,9 @@ class Storage:
         """
         with _unavailable_if_broken(), self._aside(uri) as aside:
             with self._files.open(aside, "wb") as file:
-                shutil.copyfileobj(stream, file, PIECE_BYTES)
+                while piece := stream.read(PIECE_BYTES):
+                    self.require_room(len(piece))
+                    file.write(piece)
             return int(self._files.size(aside))
 
     def copy_to(self, uri: str, path: Path) -> None:
@@ -122,6 +129,20 @@ class Storage:
         with _unavailable_if_broken():
             self._files.makedirs(self._root, exist_ok=True)
             return shutil.disk_usage(self._root).free
+
+    def require_room(self, size: int) -> None:
+        """Check that some more bytes leave enough free disk space.
+
+        Raises:
+            Unavailable: They would leave less than `min_free_bytes`.
+        """
+        free = self.free_bytes()
+        if free is not None and free - size < self.min_free_bytes:
+            raise Unavailable(
+                f"The storage is almost full. Expected {self.min_free_bytes} bytes to stay free. "
+                f"Received: {size} bytes, which would leave less",
+                retry_after_seconds=FULL_WAIT_SECONDS,
+            )
 
     def get(self, uri: str) -> bytes:
         """Return the bytes stored at an address.

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
-from gateway.api.services import Services, ServicesDep, SignedIn
+from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
@@ -24,6 +24,7 @@ from gateway.jobs.schemas import JobError, ModelName
 from gateway.quality.labels import LabelReport
 from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
+from gateway.web.disk_space import DiskSpace
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import LABELS_UNITS, Download
 from shared.db.models import Catalog
@@ -115,8 +116,10 @@ async def submit(
     copied to the results. Invalid rows are rejected one by one; download them with
     `GET /v1/catalogs/{catalog_id}/errors`.
     """
-    announced = int(request.headers.get("content-length", "0") or 0)
+    announced = announced_bytes(request, 0)
     await run_in_threadpool(services.quotas.require_rows, principal)
+    largest = announced or services.catalogs.settings.max_bytes
+    await run_in_threadpool(services.require_space, principal, largest)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
     with services.catalogs.uploads.counted(principal.id, announced):
         async with read_form(request, max_files=2) as form:
@@ -162,9 +165,13 @@ async def show(
 
 @router.delete("/{catalog_id}")
 def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
-    """Cancel a catalog. Existing answers stay; a final catalog is returned unchanged."""
+    """Cancel a catalog. Existing answers stay; a final catalog is returned unchanged.
+
+    Its archive is deleted at once, and images that no other job has within a few hours.
+    """
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
+    services.catalogs.forget_archive(catalog_id)
     return _shown(services, principal, catalog_id)
 
 
@@ -222,6 +229,8 @@ async def label(
     skipped. Uploading the same file again changes nothing.
     """
     catalog = await run_in_threadpool(_found, services, principal, catalog_id)
+    size = announced_bytes(request, MAX_LABELS_BYTES)
+    await run_in_threadpool(DiskSpace(services.storage).require, size)
     with services.heavy_work.counted(principal.id, LABELS_UNITS):
         async with read_form(request, max_files=1) as form:
             file = _labels_file(form)

@@ -1,5 +1,7 @@
 """Datasets: labelled training data in immutable versions."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -7,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway.api.services import OriginDep, ServicesDep, SignedIn
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn, announced_bytes
+from gateway.identity.principal import Principal
 from gateway.releases import datasets
 from gateway.releases.datasets import FILES, Change
 from gateway.releases.schemas.datasets import (
@@ -64,7 +67,7 @@ async def upload(
     labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive, and
     `categories` is a CSV file of codes and names.
     """
-    async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
+    async with _form_of(services, operator, request) as form:
         name = form.get("name")
         if not isinstance(name, str):
             raise InvalidInput("Expected a name. Received: none", field=("name",))
@@ -114,10 +117,23 @@ async def add_rows(
 
     Rows of `products` with an existing ID replace that row. `remove` lists IDs.
     """
-    async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
+    async with _form_of(services, operator, request) as form:
         add = partial(services.datasets.add, operator, name, _change(form))
         version = await run_in_threadpool(add, origin)
     return _accepted(version, response)
+
+
+@asynccontextmanager
+async def _form_of(
+    services: Services, operator: Principal, request: Request
+) -> AsyncIterator[FormData]:
+    """Read the form of an upload that fits on the disks and in the operator's quota."""
+    announced = announced_bytes(request, 0)
+    size = announced or services.settings.max_dataset_bytes
+    await run_in_threadpool(services.require_space, operator, size)
+    with services.catalogs.uploads.counted(operator.id, announced):
+        async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
+            yield form
 
 
 def _change(form: FormData) -> Change:

@@ -56,6 +56,8 @@ def submit(
         release=release,
     )
     jobs.require_input(product)
+    if product.image:
+        services.require_space(principal, len(product.image))
     services.quotas.take_job(principal)
     job = services.jobs.submit(
         principal,

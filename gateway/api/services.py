@@ -19,6 +19,7 @@ from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.settings import GatewaySettings, RateSettings
+from gateway.web.disk_space import DiskSpace
 from gateway.web.draining import Draining
 from gateway.web.heavy_work import HeavyWork
 from gateway.web.rates import Rate, Rates
@@ -56,6 +57,21 @@ class Services:
     long_polls: LongPolls
     draining: Draining = field(default_factory=Draining)
     heavy_work: HeavyWork = field(default_factory=HeavyWork)
+
+    def require_space(self, principal: Principal, size: int) -> None:
+        """Check that an upload of some bytes fits on the disks and in the user's quota.
+
+        Raises:
+            Limited: The user's files would exceed the quota of stored bytes.
+            Unavailable: A disk would be almost full, or the database does not answer.
+        """
+        DiskSpace(self.storage).require(size)
+        self.quotas.require_bytes(principal, size)
+
+
+def announced_bytes(request: Request, largest: int) -> int:
+    """Return the announced size of an upload; the largest allowed one if it has none."""
+    return int(request.headers.get("content-length") or largest)
 
 
 def _services(request: Request) -> Services:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from gateway.settings import CatalogSettings
 from shared.db.models import Catalog, CatalogStatus
 from shared.errors import Limited, Unavailable
-from shared.storage import Storage
 
 #: Statuses of catalogs that have work left and count against the limits.
 UNFINISHED = (CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value)
@@ -32,21 +31,18 @@ class _Load:
     wait_seconds: int
 
 
-def require_room(
-    session: Session, storage: Storage, limits: CatalogSettings, user_id: str, size: int
-) -> None:
-    """Check a user's limits, the limit of all users, and the free disk space.
+def require_room(session: Session, limits: CatalogSettings, user_id: str, size: int) -> None:
+    """Check a user's limits, and the limit of all users.
 
     Args:
         session: Reads the catalogs.
-        storage: Stores the upload.
-        limits: Most unfinished catalogs, rows and bytes, and least free disk space.
+        limits: Most unfinished catalogs, rows and bytes.
         user_id: The user who uploads.
         size: Announced size of the request in bytes; 0 if unknown.
 
     Raises:
         Limited: The user's catalogs have reached a limit.
-        Unavailable: The catalogs of all users have reached a limit, or the disk is almost full.
+        Unavailable: The catalogs of all users have reached a limit.
     """
     own = _load_of(session, Catalog.user_id == user_id)
     all_rows = _load_of(session).rows
@@ -65,9 +61,6 @@ def require_room(
             f"{all_rows} rows are waiting, which is the limit of all users together",
             retry_after_seconds=own.wait_seconds,
         )
-    free = storage.free_bytes()
-    if free is not None and free - size < limits.min_free_bytes:
-        raise Unavailable("The storage is almost full", retry_after_seconds=UNKNOWN_WAIT_SECONDS)
 
 
 def _load_of(session: Session, *conditions: ColumnElement[bool]) -> _Load:

@@ -61,7 +61,7 @@ class Catalogs:
     def require_room(self, principal: Principal, size: int) -> None:
         """Check the limits on unfinished catalogs. Raises `Limited` or `Unavailable`."""
         with self.unit_of_work.reading() as session:
-            require_room(session, self.storage, self.settings, principal.id, size)
+            require_room(session, self.settings, principal.id, size)
 
     def submit(
         self,
@@ -99,6 +99,7 @@ class Catalogs:
             idempotency_key=idempotency_key,
             fingerprint=fingerprint(upload),
             size=upload.size,
+            archive_bytes=upload.size - upload.products_size,
             has_images=upload.images is not None and upload.model != "text",
             status=CatalogStatus.VALIDATING.value,
             created_at=now(),
@@ -116,6 +117,13 @@ class Catalogs:
             self.storage.remove_folder(folder_of(catalog_id))
         except RayonError as error:
             log.warning("catalog_files_not_removed", catalog=catalog_id, error=error.detail)
+
+    def forget_archive(self, catalog_id: str) -> None:
+        """Remove the archive of a cancelled catalog, best effort: retention repeats it."""
+        try:
+            self.storage.remove(f"{folder_of(catalog_id)}/{IMAGES}")
+        except RayonError as error:
+            log.warning("catalog_archive_not_removed", catalog=catalog_id, error=error.detail)
 
     def _keep(self, catalog: Catalog, upload: Upload) -> Catalog:
         try:
@@ -206,7 +214,7 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
         session.execute(
             update(Job)
             .where(Job.catalog_id == catalog_id, NOT_DONE, Job.status == JobStatus.QUEUED.value)
-            .values(status=JobStatus.CANCELLED.value, finished_at=now())
+            .values(status=JobStatus.CANCELLED.value, finished_at=now(), image_bytes=None)
             .execution_options(synchronize_session=False)
         )
     session.expire_all()

@@ -84,6 +84,7 @@ def job_rows(
             "designation": found.row.designation.replace("\x00", ""),
             "description": found.row.description.replace("\x00", ""),
             "image_uri": _image_uri(found, archive, images),
+            "image_bytes": found.image.file_size if found.image is not None else None,
             "wants_text": catalog.model != "image" and found.has_text,
             "wants_image": found.image is not None or found.lacks_image,
         }

@@ -25,7 +25,12 @@ class Upload:
     @property
     def size(self) -> int:
         """Bytes of both files."""
-        return _size(self.products) + (_size(self.images) if self.images else 0)
+        return self.products_size + (_size(self.images) if self.images else 0)
+
+    @property
+    def products_size(self) -> int:
+        """Bytes of the table."""
+        return _size(self.products)
 
 
 def require_usable(upload: Upload) -> None:

@@ -1,15 +1,18 @@
-"""Quotas of a user: jobs in flight and rows per day.
+"""Quotas of a user: jobs in flight, rows per day, and stored bytes.
 
-Counts are cached for a second per user, so a gateway may accept too many jobs for a second.
+Counts are cached for a second per user, so a gateway may accept too many jobs for a second. Stored
+bytes are counted every half minute; in between, a gateway adds what it accepts itself.
 """
 
 import threading
+from dataclasses import dataclass
 from datetime import timedelta
 
 from cachetools import TTLCache
 from sqlalchemy import func, select
 
 from gateway.identity.principal import Principal
+from gateway.jobs.stored_bytes import stored_bytes
 from gateway.settings import RateSettings
 from gateway.web.rates import Rate, Rates, rate_exceeded
 from shared.contracts import Lane
@@ -20,10 +23,20 @@ from shared.errors import Limited
 DAY = timedelta(days=1)
 #: Maximum age of a cached count, in seconds.
 FRESH_SECONDS = 1.0
+STORED_FRESH_SECONDS = 30.0
 #: Maximum number of users with cached counts.
 MOST_USERS = 10_000
 #: `Retry-After` at the limit of jobs in flight, in seconds.
 IN_FLIGHT_WAIT_SECONDS = 5
+#: `Retry-After` at the limit of stored bytes, in seconds: the interval of clean-ups.
+STORED_WAIT_SECONDS = 3600
+
+
+@dataclass
+class _Stored:
+    """Bytes of a user in the storage, as counted and with what was accepted since."""
+
+    bytes: int
 
 
 class Quotas:
@@ -33,8 +46,10 @@ class Quotas:
         self._rates = rates
         self._in_flight = settings.jobs_in_flight
         self._rows = Rate("rows", settings.rows_per_day, int(DAY.total_seconds()))
+        self._most_stored = settings.stored_bytes
         self._unit_of_work = unit_of_work
         self._counts: TTLCache[str, tuple[int, int]] = TTLCache(MOST_USERS, FRESH_SECONDS)
+        self._stored: TTLCache[str, _Stored] = TTLCache(MOST_USERS, STORED_FRESH_SECONDS)
         self._lock = threading.Lock()
 
     def take_job(self, principal: Principal) -> None:
@@ -59,6 +74,30 @@ class Quotas:
         quota = self._rates.quota(self._rows, principal.id)
         if quota.remaining <= self._count(principal.id)[1]:
             raise rate_exceeded(quota)
+
+    def require_bytes(self, principal: Principal, size: int) -> None:
+        """Count an upload of some bytes before it is stored.
+
+        Raises:
+            Limited: The user's images, catalogs and datasets would exceed the quota.
+            Unavailable: The database does not answer.
+        """
+        with self._lock:
+            known = self._stored.get(principal.id)
+        if known is None:
+            with self._unit_of_work.reading() as session:
+                known = _Stored(stored_bytes(session, principal.id))
+            with self._lock:
+                self._stored[principal.id] = known
+        with self._lock:
+            if known.bytes + size > self._most_stored:
+                raise Limited(
+                    f"Expected at most {self._most_stored} stored bytes. Received: {size} more "
+                    f"than the {known.bytes} that are stored. Cancelled jobs and catalogs, deleted "
+                    "datasets and expired data do not count",
+                    retry_after_seconds=STORED_WAIT_SECONDS,
+                )
+            known.bytes += size
 
     def in_flight(self, user_id: str) -> int:
         """Return the number of unfinished single jobs of a user."""

@@ -182,6 +182,7 @@ class Jobs:
             designation=product.designation,
             description=product.description,
             image_uri=self._storage.put(IMAGES, product.image) if wants_image else None,
+            image_bytes=len(product.image) if wants_image else None,
             wants_text=product.model != "image" and product.has_text,
             wants_image=wants_image,
             status=JobStatus.QUEUED.value,
@@ -290,7 +291,7 @@ def cancel(session: Session, principal: Principal, job_id: str) -> Job:
     session.execute(
         update(Job)
         .where(Job.id == job_id, Job.status == JobStatus.QUEUED.value)
-        .values(status=JobStatus.CANCELLED.value, finished_at=now())
+        .values(status=JobStatus.CANCELLED.value, finished_at=now(), image_bytes=None)
         .execution_options(synchronize_session=False)
     )
     session.expire_all()

@@ -1,5 +1,6 @@
 """Deletion of expired data: texts, images and scores of jobs, catalog files, dead letters.
 
+Files that nothing refers to (`gateway/operations/orphans.py`) are deleted too, whatever their age.
 Jobs with trusted labels keep their data until a dataset version has imported them. An image that is
 sent again gets a new modification time (`Storage.put`), so its age alone decides, and not the jobs
 that share it. Rows are deleted in small batches with pauses, so that other writers do not wait
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.service import CATALOGS
 from gateway.jobs.service import IMAGES
+from gateway.operations.orphans import Orphans
 from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
@@ -80,6 +82,7 @@ class Retention:
                 now() - timedelta(days=days, seconds=FRESH_SECONDS)
             )
         removed["abandoned"] = self.storage.remove_abandoned(now() - ABANDONED)
+        removed |= Orphans(self.unit_of_work, self.storage, self.stopping).clean()
         if any(removed.values()):
             log.info("retention_cleaned", **removed)
 
@@ -144,9 +147,17 @@ class Retention:
         gone = [id_ for id_ in old if id_ not in unfinished and not self.stopping.is_set()]
         for id_ in gone:
             self.storage.remove_folder(folders[id_])
+            self._record_deleted_files(id_)
         if not self.settings.keep_results:
             self._delete_empty_catalogs(first)
         return len(gone)
+
+    def _record_deleted_files(self, catalog_id: str) -> None:
+        with self.unit_of_work() as work:
+            work.session.execute(
+                update(Catalog).where(Catalog.id == catalog_id).values(size=0, archive_bytes=None),
+                execution_options=_BULK,
+            )
 
     def _delete_empty_catalogs(self, first: str) -> None:
         has_jobs = exists().where(Job.catalog_id == Catalog.id)
@@ -183,7 +194,9 @@ def _clear_products(session: Session, ids: Sequence[str]) -> None:
     # Reviews of deleted products cannot be answered.
     session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BULK)
     session.execute(
-        update(Job).where(Job.id.in_(ids)).values(designation="", description="", image_uri=None),
+        update(Job)
+        .where(Job.id.in_(ids))
+        .values(designation="", description="", image_uri=None, image_bytes=None),
         execution_options=_BULK,
     )
 

@@ -125,9 +125,11 @@ class Datasets:
             _next(_of(session, name), name, is_first)
         id_ = new_id()
         try:
-            for kind, stream in change.files.items():
+            size = sum(
                 self.storage.put_stream(f"{upload_folder(id_)}/{FILES[kind]}", stream)
-            return self._record(id_, principal, name, change, origin, is_first)
+                for kind, stream in change.files.items()
+            )
+            return self._record(id_, principal, name, change, origin, is_first, size)
         except BaseException:
             self._delete_upload(id_)
             raise
@@ -140,6 +142,7 @@ class Datasets:
         change: Change,
         origin: Origin,
         is_first: bool,
+        size: int,
     ) -> DatasetVersion:
         try:
             with self.unit_of_work() as work:
@@ -149,6 +152,7 @@ class Datasets:
                     name=name,
                     version=number,
                     created_by=principal.username,
+                    size=size,
                     asked={
                         "base": base,
                         "files": sorted(change.files),

@@ -1,13 +1,11 @@
 """Limits on concurrent large uploads, which fill the local disk before they are validated."""
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from shared.errors import Limited, Unavailable
+from shared.errors import Limited
 
 #: Concurrent large uploads of one user in this process.
 MAX_LARGE = 2
@@ -33,13 +31,7 @@ class Uploads:
 
         Raises:
             Limited: The user has `MAX_LARGE` large uploads in progress.
-            Unavailable: The disk has too little free space.
         """
-        if shutil.disk_usage(tempfile.gettempdir()).free < size:
-            raise Unavailable(
-                f"The disk has too little free space for an upload of {size} bytes",
-                retry_after_seconds=WAIT_SECONDS,
-            )
         if 0 < size <= LARGE_BYTES:
             yield
             return

@@ -146,7 +146,8 @@ def test_old_jobs_are_deleted_if_results_are_not_kept(store: Store) -> None:
 
 
 def test_nothing_is_deleted_by_default(store: Store) -> None:
-    old, image = store.job(5000), store.image(5000, b"old")
+    image = store.image(5000, b"old")
+    old = store.job(5000, image_uri=image)
     Retention(store.unit_of_work, store.storage, RetentionSettings()).clean()
     left = store.read(old)
     assert left is not None

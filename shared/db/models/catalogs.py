@@ -64,8 +64,11 @@ class Catalog(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 of the uploaded files and the request parameters.
     fingerprint: Mapped[str] = mapped_column(String(64))
-    #: Size of the upload in bytes, which counts towards the user's limit.
+    #: Size of the upload in bytes, which counts towards the user's limits; 0 once the files are
+    #: deleted.
     size: Mapped[int] = mapped_column(BigInteger)
+    #: Bytes of the image archive, which is removed once the catalog is final.
+    archive_bytes: Mapped[int | None] = mapped_column(BigInteger)
     has_images: Mapped[bool]
 
     status: Mapped[str] = mapped_column(

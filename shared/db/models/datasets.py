@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.models.base import ID, Base, new_id, now
@@ -34,6 +34,8 @@ class DatasetVersion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     created_by: Mapped[str] = mapped_column(String(64))
     finished_at: Mapped[datetime | None]
+    #: Bytes of the uploaded files. Empty in rows of earlier versions.
+    size: Mapped[int | None] = mapped_column(BigInteger)
     #: Requested changes: `base` (version), `files` (names), `remove` (ids), `corrected`.
     asked: Mapped[dict[str, Any]]
     rows: Mapped[int | None]

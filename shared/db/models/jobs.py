@@ -62,6 +62,22 @@ class Job(Base):
             sqlite_where=text("finished_at IS NOT NULL"),
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
+        # Images of a user, each once, for the quota of stored bytes.
+        Index(
+            "ix_jobs_user_id_image_uri",
+            "user_id",
+            "image_uri",
+            "image_bytes",
+            sqlite_where=text("image_bytes IS NOT NULL"),
+            postgresql_where=text("image_bytes IS NOT NULL"),
+        ),
+        # Jobs of an image, to delete images that no job refers to.
+        Index(
+            "ix_jobs_image_uri",
+            "image_uri",
+            sqlite_where=text("image_uri IS NOT NULL"),
+            postgresql_where=text("image_uri IS NOT NULL"),
+        ),
         # Jobs that people have labelled.
         Index(
             "ix_jobs_labelled_at",
@@ -82,6 +98,9 @@ class Job(Base):
     designation: Mapped[str] = mapped_column(Text, default="")
     description: Mapped[str] = mapped_column(Text, default="")
     image_uri: Mapped[str | None] = mapped_column(String(255))
+    #: Size of the stored image, which counts towards the user's quota; empty in rows of earlier
+    #: versions, and once the image may be deleted.
+    image_bytes: Mapped[int | None]
     wants_text: Mapped[bool]
     wants_image: Mapped[bool]
 

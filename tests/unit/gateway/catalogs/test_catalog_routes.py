@@ -152,15 +152,6 @@ def test_failed_upload_leaves_no_files(
     assert api.services.storage.folders("catalogs") == []
 
 
-def test_upload_to_an_almost_full_disk_is_503(
-    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Storage, "free_bytes", lambda _storage: 1_000)
-    answer = api.client.post("/v1/catalogs", headers=mine, files={"products": ("p.csv", ROWS)})
-    assert (answer.status_code, answer.json()["detail"]) == (503, "The storage is almost full")
-    assert answer.headers["Retry-After"]
-
-
 def test_dry_run_checks_and_creates_no_jobs(
     api: Api, mine: dict[str, str], feeder: Feeders
 ) -> None:

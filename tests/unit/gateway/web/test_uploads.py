@@ -1,12 +1,9 @@
-"""Tests of the limits on concurrent large uploads and on disk space."""
-
-import shutil
-from types import SimpleNamespace
+"""Tests of the limits on concurrent large uploads."""
 
 import pytest
 
 from gateway.web.uploads import LARGE_BYTES, MAX_LARGE, Uploads
-from shared.errors import Limited, Unavailable
+from shared.errors import Limited
 from tests.unit.gateway.catalogs.catalog_system import send, table
 from tests.unit.gateway.conftest import Api
 
@@ -33,14 +30,6 @@ def test_interrupted_upload_is_not_counted_any_more() -> None:
     with pytest.raises(ValueError, match="broke off"), uploads.counted("ada", 0):
         raise ValueError("It broke off")
     assert not uploads.large
-
-
-def test_upload_larger_than_the_free_disk_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000))
-    with pytest.raises(Unavailable, match="too little free space"):
-        Uploads().counted("ada", 1_001).__enter__()
-    with Uploads().counted("ada", 1_000):
-        pass
 
 
 def test_catalog_of_unknown_size_counts_as_a_large_upload(api: Api) -> None:

@@ -1,0 +1,42 @@
+"""The bytes that a user has in the storage."""
+
+from typing import Any
+
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.orm import Session
+
+from shared.db.models import Catalog, CatalogStatus, DatasetVersion, Job, User
+
+#: The archive of a final catalog is removed.
+_HAS_ARCHIVE = Catalog.status.in_((CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value))
+
+
+def stored_bytes(session: Session, user_id: str) -> int:
+    """Return the bytes of a user's images, catalogs and datasets.
+
+    An image that a user sent many times is stored and counted once. One that several users sent is
+    stored once too, but counted for each of them.
+    """
+    queries = (_of_images(user_id), _of_catalogs(user_id), _of_datasets(user_id))
+    return sum(int(session.scalar(query) or 0) for query in queries)
+
+
+def _of_images(user_id: str) -> Select[Any]:
+    images = (
+        select(func.max(Job.image_bytes).label("size"))
+        .where(Job.user_id == user_id, Job.image_bytes.is_not(None))
+        .group_by(Job.image_uri)
+        .subquery()
+    )
+    return select(func.sum(images.c.size))
+
+
+def _of_catalogs(user_id: str) -> Select[Any]:
+    table = Catalog.size - func.coalesce(Catalog.archive_bytes, 0)
+    size = case((_HAS_ARCHIVE, Catalog.size), else_=table)
+    return select(func.sum(size)).where(Catalog.user_id == user_id)
+
+
+def _of_datasets(user_id: str) -> Select[Any]:
+    name = select(User.username).where(User.id == user_id).scalar_subquery()
+    return select(func.sum(DatasetVersion.size)).where(DatasetVersion.created_by == name)

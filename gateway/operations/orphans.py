@@ -1,0 +1,141 @@
+"""Deletion of files that nothing refers to, of cancelled jobs and deleted accounts for example.
+
+An image is stored once under the digest of its content, however many jobs and users sent it, so it
+is deleted only if no job refers to it any more.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.service import CATALOGS, folder_of
+from gateway.catalogs.service import IMAGES as ARCHIVE
+from gateway.jobs.service import IMAGES
+from shared.db.datasets import UPLOADS
+from shared.db.models import (
+    Catalog,
+    DatasetStatus,
+    DatasetVersion,
+    Job,
+    JobStatus,
+    User,
+    first_id_of,
+    now,
+)
+from shared.db.session import UnitOfWork
+from shared.storage import FRESH_SECONDS, Storage, StoredFile
+
+#: Age from which an image without a job is deleted. A younger one may belong to a job that is being
+#: submitted: its file is not written again within `FRESH_SECONDS`, and a feeder uses the address of
+#: an image for another hour.
+UNUSED = timedelta(seconds=FRESH_SECONDS, hours=2)
+#: Age from which a folder without a row is deleted; a younger one may be an upload in progress.
+ABANDONED = timedelta(days=1)
+#: Images whose jobs are searched with one query, and the pause after it, in seconds.
+BATCH = 500
+PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Deletes files without a row, in small batches with pauses.
+
+    Attributes:
+        stopping: Set when the service stops. A run ends after its current batch.
+    """
+
+    unit_of_work: UnitOfWork
+    storage: Storage
+    stopping: Event
+
+    def clean(self) -> dict[str, int]:
+        """Delete what nothing refers to, and return the numbers by kind.
+
+        Raises:
+            Unavailable: The database or the storage does not answer. The next run deletes the rest.
+        """
+        moment = now()
+        self._clean_archives(moment - ABANDONED)
+        return {
+            "unused_images": self._clean_images(moment - UNUSED),
+            "unused_catalogs": self._clean_folders(CATALOGS, moment - ABANDONED),
+            "unused_uploads": self._clean_folders(UPLOADS, moment - ABANDONED),
+        }
+
+    def _clean_images(self, before: datetime) -> int:
+        with self.unit_of_work.reading() as session:
+            begin = session.scalar(select(func.min(User.created_at)))
+        if begin is None:
+            return 0
+        count = 0
+        for files in self._old_images(begin, before):
+            with self.unit_of_work.reading() as session:
+                needed = _needed(session, [file.uri for file in files])
+            unused = [file.uri for file in files if file.uri not in needed]
+            count += sum(self.storage.remove_older(uri, before) for uri in unused)
+            self.stopping.wait(PAUSE_SECONDS)
+        return count
+
+    def _old_images(self, begin: datetime, before: datetime) -> Iterator[Sequence[StoredFile]]:
+        """Yield batches of the images stored in a period.
+
+        Images from before the first account belong to another database, such as one whose address
+        is set wrongly now; they are kept.
+        """
+        for folder in self.storage.folders(IMAGES):
+            old = [
+                file
+                for file in self.storage.files(folder)
+                if begin.timestamp() < file.modified < before.timestamp()
+            ]
+            for first in range(0, len(old), BATCH):
+                if self.stopping.is_set():
+                    return
+                yield old[first : first + BATCH]
+
+    def _clean_folders(self, parent: str, before: datetime) -> int:
+        """Delete the folders of catalogs, or of uploads of datasets, without a row."""
+        with self.unit_of_work.reading() as session:
+            first = session.scalar(select(func.min(User.id)))
+        ids = {uri.rpartition("/")[2]: uri for uri in self.storage.folders(parent)}
+        old = sorted(id_ for id_ in ids if (first or "") < id_ < first_id_of(before))
+        count = 0
+        for start in range(0, len(old) if first else 0, BATCH):
+            batch = old[start : start + BATCH]
+            with self.unit_of_work.reading() as session:
+                there = _folders_needed(session, parent, batch)
+            for id_ in batch:
+                if id_ not in there and not self.stopping.is_set():
+                    self.storage.remove_folder(ids[id_])
+                    count += 1
+        return count
+
+    def _clean_archives(self, since: datetime) -> None:
+        """Delete archives of catalogs that ended lately, which were to be deleted at their end."""
+        query = select(Catalog.id).where(
+            Catalog.status.not_in(UNFINISHED), Catalog.has_images, Catalog.finished_at > since
+        )
+        with self.unit_of_work.reading() as session:
+            ids = session.scalars(query).all()
+        for id_ in ids:
+            self.storage.remove(f"{folder_of(id_)}/{ARCHIVE}")
+
+
+def _needed(session: Session, uris: Sequence[str]) -> set[str]:
+    """Return those of some images that a job needs: any but a cancelled one without a label."""
+    is_needed = or_(Job.status != JobStatus.CANCELLED.value, Job.label.is_not(None))
+    query = select(Job.image_uri).where(Job.image_uri.in_(uris), is_needed)
+    return {uri for uri in session.scalars(query) if uri is not None}
+
+
+def _folders_needed(session: Session, parent: str, ids: Sequence[str]) -> set[str]:
+    if parent == CATALOGS:
+        return set(session.scalars(select(Catalog.id).where(Catalog.id.in_(ids))))
+    checking = DatasetVersion.status == DatasetStatus.CHECKING.value
+    query = select(DatasetVersion.id).where(DatasetVersion.id.in_(ids), checking)
+    return set(session.scalars(query))
