@@ -153,6 +153,21 @@ def test_label_that_a_reviewer_confirms_becomes_the_reviewers(
     assert (kept.labelled_by, kept.labelled_by_id) == ("olga", olga.id)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/datasets",
+        "/v1/datasets/shop/rows",
+        "/v1/training-runs",
+        "/v1/drift-alerts",
+        "/v1/drift-alerts/x/train",
+        "/v1/reports",
+    ],
+)
+def test_client_cannot_train_by_another_way(api: Api, hers: dict[str, str], path: str) -> None:
+    assert api.client.post(path, headers=hers).status_code == 403
+
+
 # A file
 
 
