@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -29,7 +29,7 @@ from gateway.api import (
     training,
     users,
 )
-from gateway.api.services import Services
+from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.results import Results
 from gateway.catalogs.service import Catalogs
 from gateway.identity.audit_log import has_signed_in
@@ -53,6 +53,7 @@ from gateway.settings import (
 )
 from gateway.web import error_handlers
 from gateway.web.draining import Draining
+from gateway.web.edge import Edge, require_storable_form
 from gateway.web.error_handlers import problems_of
 from gateway.web.middleware import LimitedBody, Observed
 from gateway.web.rates import Rates, shared_storage
@@ -88,6 +89,8 @@ ROUTES = (
     queues,
     health,
 )
+#: Largest body of a request to sign in or to choose a password, in bytes.
+MAX_SIGN_IN_BYTES = 16 * 1024
 DESCRIPTION = """
 Classifies products by text and image.
 
@@ -219,6 +222,7 @@ def build_app(services: Services) -> FastAPI:
         description=DESCRIPTION.strip(),
         redoc_url=None,
         responses=problems_of(Problem),
+        dependencies=[Depends(require_storable_form)],
     )
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # as FastAPI has it
     app.state.services = services
@@ -226,10 +230,13 @@ def build_app(services: Services) -> FastAPI:
         app.include_router(module.router)
     error_handlers.install(app)
     # The last middleware added is the outermost, so rejected bodies are logged and counted too.
+    app.add_middleware(Edge, authenticate=authenticate_first)
     app.add_middleware(
         LimitedBody,
         max_bytes=services.settings.max_plain_bytes,
         others={
+            # These are read before the sender is authenticated.
+            **dict.fromkeys(("/v1/token", "/v1/password"), MAX_SIGN_IN_BYTES),
             datasets.PREFIX: services.settings.max_dataset_bytes,
             # Below a catalog, only label files are uploaded.
             f"{catalogs.PREFIX}/": catalogs.MAX_LABELS_BYTES + services.settings.max_body_bytes,

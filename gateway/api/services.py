@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
 
 from gateway.catalogs.results import Results
 from gateway.catalogs.service import Catalogs
@@ -74,19 +78,50 @@ def announced_bytes(request: Request, largest: int) -> int:
     return int(request.headers.get("content-length") or largest)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _principal(
+async def _principal(
     request: Request,
-    services: ServicesDep,
     token: Annotated[str | None, Depends(_BEARER)],
     api_key: Annotated[str | None, Depends(_API_KEY)],
 ) -> Principal:
+    # The parameters document the two schemes in OpenAPI.
+    del token, api_key
+    return await _authenticated(request)
+
+
+async def authenticate_first(scope: Scope) -> None:
+    """Authenticate a request before its body is read, if its route needs a principal.
+
+    Raises:
+        Unauthenticated: The token or API key is missing, invalid or expired.
+        Forbidden: The principal may not call the route.
+        Limited: The principal has used up a rate.
+    """
+    route = scope.get("route")
+    if isinstance(route, APIRoute) and _needs_principal(route.dependant):
+        await _authenticated(Request(scope))
+
+
+def _needs_principal(dependant: Dependant) -> bool:
+    return any(one.call is _principal or _needs_principal(one) for one in dependant.dependencies)
+
+
+async def _authenticated(request: Request) -> Principal:
+    """Return the principal of a request, which is looked up and counted once."""
+    if not hasattr(request.state, "principal"):
+        token, api_key = await _BEARER(request), await _API_KEY(request)
+        request.state.principal = await run_in_threadpool(_look_up, request, token, api_key)
+    return cast(Principal, request.state.principal)
+
+
+def _look_up(request: Request, token: str | None, api_key: str | None) -> Principal:
+    services: Services = request.app.state.services
     # Alertmanager can send no other header than a bearer token, so an API key is accepted as one.
     if token is not None and token.startswith(api_keys.PREFIX):
         api_key, token = token, None
@@ -112,7 +147,7 @@ def _count(services: Services, principal: Principal) -> dict[str, str]:
     return quota.headers
 
 
-def _origin(request: Request) -> Origin:
+async def _origin(request: Request) -> Origin:
     agent = request.headers.get("user-agent")
     return Origin(
         address=request.client.host[:64] if request.client else None,

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from shared.errors import Unavailable
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
@@ -24,7 +26,7 @@ class GroupCommit(Generic[Request, Result]):
 
     Args:
         write: Writes requests in one transaction and returns the result or error of each, in the
-            same order. An exception that it raises is raised for each of them.
+            same order. If it raises an exception, it has written none of them.
         most: Maximum number of requests per transaction.
     """
 
@@ -40,7 +42,7 @@ class GroupCommit(Generic[Request, Result]):
         """Write a request, together with others that wait, and block until it is committed.
 
         Raises:
-            Exception: The error that `write` returned for this request, or raised for all.
+            Exception: The error that `write` returned or raised for this request.
         """
         entry: _Entry[Request, Result] = _Entry(request)
         self._entries.append(entry)
@@ -59,10 +61,21 @@ class GroupCommit(Generic[Request, Result]):
     def _write_next(self) -> None:
         count = min(self._most, len(self._entries))
         entries = [self._entries.popleft() for _ in range(count)]
-        outcomes: Sequence[Result | Exception]
+        failure = self._write_together(entries)
+        for entry in entries if failure is not None else ():
+            # One of them is at fault, and the others are innocent. A database that does not answer
+            # is not asked for each, because every attempt may take as long as the first.
+            if len(entries) > 1 and not isinstance(failure, Unavailable):
+                failure = self._write_together([entry]) or failure
+            if entry.outcome is None:
+                entry.outcome = failure
+
+    def _write_together(self, entries: Sequence[_Entry[Request, Result]]) -> Exception | None:
+        """Write requests and set their outcomes; return the error if none was written."""
         try:
             outcomes = self._write([entry.request for entry in entries])
         except Exception as error:
-            outcomes = [error] * len(entries)
+            return error
         for entry, outcome in zip(entries, outcomes, strict=True):
             entry.outcome = outcome
+        return None

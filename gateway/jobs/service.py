@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Principal
@@ -29,7 +28,7 @@ from shared.db.models import (
     row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from shared.errors import InvalidInput, NotFound, Unauthenticated
 from shared.logs import new_trace_id
 from shared.readable import readable
 from shared.storage import Storage
@@ -139,14 +138,6 @@ class Jobs:
         return self._group.waiting
 
     def _keep(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
-        try:
-            return self._keep_together(submissions)
-        except IntegrityError:
-            # A concurrent request used the idempotency key of one of them. The others succeed if
-            # they are stored one by one.
-            return [self._keep_alone(submission) for submission in submissions]
-
-    def _keep_together(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
         with self._unit_of_work() as work:
             there = _accounts(work.session, {one.principal.id for one in submissions})
             kept = [one for one in submissions if one.principal.id in there]
@@ -162,12 +153,6 @@ class Jobs:
             one.job if one.principal.id in there else Unauthenticated("The account was deleted")
             for one in submissions
         ]
-
-    def _keep_alone(self, submission: _Submission) -> Job | Exception:
-        try:
-            return self._keep_together([submission])[0]
-        except (IntegrityError, Unavailable) as error:
-            return error
 
     def _job(self, principal: Principal, product: Product, version: str, trace_id: str) -> Job:
         wants_image = product.model != "text" and bool(product.image)

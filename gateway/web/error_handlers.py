@@ -31,6 +31,14 @@ RETRY_AFTER_SECONDS = 5
 MAX_ERRORS = 100
 
 
+class Refused(HTTPException):
+    """An error while a body is read. FastAPI reports any other exception as a malformed body."""
+
+    def __init__(self, error: RayonError) -> None:
+        super().__init__(error.status, error.detail)
+        self.error = error
+
+
 def problem(
     status: int,
     title: str,
@@ -132,6 +140,8 @@ def _field(error: dict[str, Any]) -> str:
 
 async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - see above
+    if isinstance(error, Refused):
+        return of_error(error.error)
     if error.status_code == TooLarge.status:
         return of_error(TooLarge(str(error.detail)))
     headers = dict(error.headers) if error.headers else None

@@ -7,6 +7,7 @@ from fastapi import Request
 from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect
 
+from gateway.web.texts import require_storable
 from shared.errors import InvalidInput, Unavailable
 
 
@@ -19,7 +20,8 @@ async def read_form(
     Form parameters of FastAPI would be read in full before the sender is authenticated.
 
     Raises:
-        InvalidInput: The client disconnected before the end; nothing was stored.
+        InvalidInput: The client disconnected before the end, or a text contains NUL; nothing was
+            stored.
         Unavailable: The disk is full.
     """
     try:
@@ -29,6 +31,7 @@ async def read_form(
     except OSError as error:
         raise Unavailable(f"The upload cannot be stored: {error.strerror or error}") from error
     try:
+        require_storable(form)
         yield form
     finally:
         await form.close()

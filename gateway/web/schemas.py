@@ -2,8 +2,10 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.web.texts import StorableBody
 
-class Body(BaseModel):
+
+class Body(StorableBody):
     """Base of request bodies. Rejects unknown fields, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid")

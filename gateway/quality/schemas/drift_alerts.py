@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from gateway.web.schemas import Body
+from gateway.web.texts import StorableBody
 
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
@@ -29,7 +30,7 @@ class AlertmanagerAlert(BaseModel):
     fingerprint: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
-class AlertmanagerWebhook(BaseModel):
+class AlertmanagerWebhook(StorableBody):
     """The body that Alertmanager sends to a webhook (version 4)."""
 
     version: Literal["4"]

@@ -58,7 +58,7 @@ class Batcher(Generic[Item]):
             What the model makes of each, shape `(len(items), classes)`.
 
         Raises:
-            Exception: Whatever the model raised for the batch that held these items.
+            Exception: Whatever the model raised for these items.
         """
         request = _Request(items)
         self._requests.put(request)
@@ -101,10 +101,17 @@ class Batcher(Generic[Item]):
                 ]
             )
         except Exception as error:
-            for request in requests:
-                request.answer.set_exception(error)
+            self._answer_alone(requests, error)
             return
         position = 0
         for request in requests:
             request.answer.set_result(scores[position : position + len(request.items)])
             position += len(request.items)
+
+    def _answer_alone(self, requests: list[_Request[Item]], error: Exception) -> None:
+        """Score requests one by one, because the item at fault belongs to only one of them."""
+        if len(requests) == 1:
+            requests[0].answer.set_exception(error)
+            return
+        for request in requests:
+            self._answer([request])

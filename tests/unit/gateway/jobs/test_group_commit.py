@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.jobs.group_commit import GroupCommit
+from shared.errors import Unavailable
 
 
 class Recorder:
@@ -24,6 +25,8 @@ class Recorder:
             assert self.may_continue.wait(10)
         if 13 in numbers:
             raise OSError("the disk is full")
+        if 26 in numbers:
+            raise Unavailable("the database does not answer")
         return [ValueError(f"odd: {one}") if one % 2 else f"kept {one}" for one in numbers]
 
 
@@ -68,11 +71,31 @@ def test_each_request_gets_its_own_error() -> None:
     assert str(outcomes[3]) == "odd: 3"
 
 
-def test_failed_transaction_fails_its_requests_and_no_others() -> None:
+def test_failure_of_one_job_of_a_group_leaves_the_others() -> None:
+    recorder, outcomes = submitted(16, [2, 13, 4])
+    assert str(outcomes[13]) == "the disk is full"
+    assert (outcomes[0], outcomes[2], outcomes[4]) == ("kept 0", "kept 2", "kept 4")
+    assert recorder.groups == [[0], [2, 13, 4], [2], [13], [4]]
+
+
+def test_failures_of_later_groups_stay_apart() -> None:
     recorder, outcomes = submitted(2, [2, 13, 4])
-    assert [str(outcomes[number]) for number in (2, 13)] == ["the disk is full"] * 2
-    assert (outcomes[0], outcomes[4]) == ("kept 0", "kept 4")
-    assert recorder.groups == [[0], [2, 13], [4]]
+    assert str(outcomes[13]) == "the disk is full"
+    assert (outcomes[0], outcomes[2], outcomes[4]) == ("kept 0", "kept 2", "kept 4")
+    assert recorder.groups == [[0], [2, 13], [2], [13], [4]]
+
+
+def test_database_that_does_not_answer_is_asked_once() -> None:
+    recorder, outcomes = submitted(16, [2, 26, 4])
+    assert [str(outcomes[number]) for number in (2, 26, 4)] == ["the database does not answer"] * 3
+    assert recorder.groups == [[0], [2, 26, 4]]
+
+
+def test_database_that_stops_to_answer_is_not_asked_again() -> None:
+    recorder, outcomes = submitted(16, [13, 26, 4])
+    assert str(outcomes[13]) == "the disk is full"
+    assert [str(outcomes[number]) for number in (26, 4)] == ["the database does not answer"] * 2
+    assert recorder.groups == [[0], [13, 26, 4], [13], [26]]
 
 
 def test_single_request_is_written_at_once() -> None:

@@ -61,20 +61,21 @@ def test_large_request_is_scored_in_parts() -> None:
     assert [len(call) for call in model.calls] == [4, 4, 2]
 
 
-def test_failed_batch_answers_every_caller_and_the_next_one_works() -> None:
+def test_failure_of_one_request_of_a_batch_leaves_the_others() -> None:
     model = EchoModel()
     model.is_open.clear()
     batcher = make_batcher(model)
     with ThreadPoolExecutor(3) as threads:
         threads.submit(batcher.submit, [0])
         until(lambda: model.calls == [[0]], 5, "the first call runs")
-        both = [threads.submit(batcher.submit, [number]) for number in (1, -1)]
+        guilty, innocent = [threads.submit(batcher.submit, [number]) for number in (-1, 1)]
         until(lambda: waiting(batcher) == 2, 5, "the others wait")
         model.is_open.set()
-        for request in both:
-            with pytest.raises(ArithmeticError, match="negative"):
-                request.result(5)
+        with pytest.raises(ArithmeticError, match="negative"):
+            guilty.result(5)
+        assert innocent.result(5).tolist() == [[1]]
     assert batcher.submit([7]).tolist() == [[7]]
+    assert len(model.calls) == 5
 
 
 def test_close_answers_what_was_submitted_before() -> None:
