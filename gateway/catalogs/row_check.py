@@ -1,7 +1,7 @@
 """Check a catalog's rows: a row becomes a job, with or without an image, or is rejected."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
@@ -12,10 +12,14 @@ from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Problem, Row,
 from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form, form_of
 from shared.errors import InvalidInput
 
-#: Names that a list of the report holds; further ones are only counted.
+#: Names that a list of the report holds, and their total length; further ones are only counted.
 LISTED = 1_000
-#: Total length of the column names of JSON Lines that the report keeps.
-MAX_NAMES_CHARACTERS = 100_000
+LISTED_CHARACTERS = 50_000
+#: Characters of a name that a list shows.
+NAME_CHARACTERS = 255
+#: Total length of the column names of a table. As JSON Lines, each row of the results repeats them;
+#: for a table of JSON Lines, results as CSV contain the first ones only.
+MAX_NAMES_CHARACTERS = 50_000
 #: First columns of the file of rejected rows; the uploaded columns follow.
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
@@ -63,11 +67,14 @@ class _Names:
 
     listed: list[str] = field(default_factory=list)
     count: int = 0
+    characters: int = 0
 
     def add(self, name: str) -> None:
         self.count += 1
-        if len(self.listed) < LISTED:
-            self.listed.append(name[:255])
+        shown = name[:NAME_CHARACTERS]
+        if len(self.listed) < LISTED and self.characters + len(shown) <= LISTED_CHARACTERS:
+            self.characters += len(shown)
+            self.listed.append(shown)
 
 
 class _Columns:
@@ -114,6 +121,7 @@ def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: T
         InvalidInput: The catalog has no row, or too many.
     """
     form = form_of(products)
+    require_short_names(form)
     columns = _Columns()
     table = csv.writer(errors)
     table.writerow([*ERROR_COLUMNS, *map(safe_cell, form.columns)])
@@ -158,7 +166,7 @@ def _report(
         "unmatched_count": unmatched.count,
         "unused_images": unused.listed,
         "unused_count": unused.count,
-        "refused_images": [vars(image) for image in refused[:LISTED]],
+        "refused_images": _listed(refused),
         "refused_count": len(refused),
     }
 
@@ -193,6 +201,28 @@ def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
             "Expected a title, a description or an image. Received: none",
         )
     return None
+
+
+def require_short_names(form: Form) -> None:
+    """Check the length of a table's column names together. Raises `InvalidInput`."""
+    characters = sum(map(len, form.columns))
+    if form.kind == "csv" and characters > MAX_NAMES_CHARACTERS:
+        raise InvalidInput(
+            f"Expected column names of at most {MAX_NAMES_CHARACTERS} characters together. "
+            f"Received: {characters}",
+            field=("products",),
+        )
+
+
+def _listed(refused: Sequence[Refused]) -> list[dict[str, str]]:
+    """Return the first refused images, with shortened names."""
+    names = _Names()
+    for image in refused:
+        names.add(image.name)
+    return [
+        {"name": name, "reason": image.reason}
+        for name, image in zip(names.listed, refused, strict=False)
+    ]
 
 
 def _error_line(found: Checked, form: Form) -> list[object]:

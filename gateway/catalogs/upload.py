@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from gateway.catalogs.row_check import require_short_names
 from gateway.catalogs.tables.table_format import form_of
 from gateway.jobs.schemas import ModelName
 from shared.errors import InvalidInput
@@ -40,6 +41,7 @@ def require_usable(upload: Upload) -> None:
         InvalidInput: A file has the wrong format, or the model needs other columns or an archive.
     """
     form = form_of(upload.products)
+    require_short_names(form)
     if upload.model == "image" and upload.images is None:
         raise InvalidInput(
             "Expected a ZIP archive, which `model=image` needs. Received: none", field=("images",)

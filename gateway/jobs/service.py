@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, defer
 
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
@@ -255,7 +256,9 @@ def page(
     Raises:
         InvalidInput: The cursor was not issued by a list of this API.
     """
-    query = select(Job).where(Job.user_id == principal.id)
+    # A page of long texts would take tens of megabytes, and lists do not show them.
+    texts = defer(Job.designation), defer(Job.description)
+    query = select(Job).where(Job.user_id == principal.id).options(*texts)
     if catalog_id is not None:
         first, last = row_job_id(catalog_id, 0), row_job_id(catalog_id, 16**ROW_DIGITS - 1)
         query = query.where(Job.id.between(first, last), Job.catalog_id == catalog_id)

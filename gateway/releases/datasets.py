@@ -8,7 +8,7 @@ from typing import BinaryIO
 import structlog
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
@@ -192,7 +192,10 @@ def find(session: Session, name: str) -> Sequence[DatasetVersion]:
 def all_by_name(session: Session) -> list[tuple[str, list[DatasetVersion]]]:
     """Return all datasets by name, each with its versions, newest first."""
     query = select(DatasetVersion).order_by(DatasetVersion.name, DatasetVersion.version.desc())
-    found = session.scalars(query)
+    # A request may name thousands of rows, and a report lists many; a list shows neither.
+    found = session.scalars(
+        query.options(defer(DatasetVersion.asked), defer(DatasetVersion.report))
+    )
     return [(name, list(group)) for name, group in groupby(found, lambda one: one.name)]
 
 

@@ -35,6 +35,7 @@ BAD: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
     "UTF-16": ({"products": "designation\nA\n".encode("utf-16")}, {}, 422, "products"),
     "a spreadsheet": ({"products": b"PK\x03\x04rest"}, {}, 422, "products"),
     "long header": ({"products": b"x" * 200_000}, {}, 422, "products"),
+    "long names": ({"products": b"designation," + b"x" * 50_000 + b"\nA,1\n"}, {}, 422, "products"),
     "too large": ({"products": b"designation\n" + b"x\n" * 200_000}, {}, 413, ""),
     "not a zip": ({"products": ROWS, "images": b"no zip"}, {}, 422, "images"),
     "cut zip": ({"products": ROWS, "images": ZIP[:-10]}, {}, 422, "images"),
@@ -205,6 +206,29 @@ def test_upload_does_not_load_the_reports_of_other_catalogs(
     loads = [statement for statement in statements if "catalogs.status IN" in statement]
     assert len(loads) == 2
     assert not any("report" in statement for statement in loads)
+
+
+def test_lists_of_a_report_are_short_however_long_the_names_are(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    absent = [f"{number:04d}{'x' * 251}.jpg" for number in range(300)]
+    rows, zipped = table(*(["A", "", name] for name in absent)), archive(a=b"x")
+    catalog = send(api, mine, rows, zipped)
+    step_until_checked(api, feeder(), catalog["id"])
+    found = show(api, mine, catalog["id"])
+    assert (found["unmatched_count"], len(found["unmatched_images"])) == (300, 196)
+
+
+def test_names_of_refused_images_are_shortened(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    images = archive(**{f"{'y' * 20_000}{number}": b"x" for number in range(4)})
+    catalog = send(api, mine, ROWS, images)
+    step_until_checked(api, feeder(), catalog["id"])
+    found = show(api, mine, catalog["id"])
+    assert found["refused_count"] == 4
+    assert [len(image["name"]) for image in found["refused_images"]] == [255] * 4
+    assert all(image["reason"].startswith("Expected") for image in found["refused_images"])
 
 
 def test_catalogs_are_listed_newest_first(api: Api, mine: dict[str, str]) -> None:
