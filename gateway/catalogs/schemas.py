@@ -29,8 +29,8 @@ class RefusedImage(BaseModel):
 class CatalogOut(BaseModel):
     """A catalog and its progress.
 
-    Each list holds the first entries, at most a thousand and 50,000 characters; the count beside it is
-    the total.
+    Each list holds the first entries, at most a thousand and 50,000 characters; the count beside
+    it is the total.
     """
 
     id: str
