@@ -13,10 +13,7 @@ router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 def list_api_keys(services: ServicesDep, principal: SignedIn) -> ApiKeyList:
     """List your API keys, newest first."""
     with services.unit_of_work.reading() as session:
-        found = api_keys.mine(session, principal)
-        return ApiKeyList(
-            items=[ApiKeyOut.model_validate(row, from_attributes=True) for row in found]
-        )
+        return ApiKeyList.of(api_keys.keys_of(session, principal.id))
 
 
 @router.post("", status_code=201)
@@ -58,7 +55,7 @@ def revoke_api_key(
 ) -> Response:
     """Revoke an API key. Requests with it are refused at once."""
     with services.unit_of_work() as work:
-        row = api_keys.revoke(work.session, principal, key_id)
+        row = api_keys.revoke(work.session, principal.id, key_id)
         audit_log.record(
             work.session, origin, "api_key.revoke", actor=principal.username, target=row.prefix
         )

@@ -8,7 +8,8 @@ from fastapi.security import OAuth2PasswordRequestForm
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
-from gateway.identity.schemas.sessions import RefreshRequest, SessionList, SessionOut, TokenPair
+from gateway.identity.schemas.sessions import RefreshRequest, SessionList, TokenPair
+from gateway.identity.sessions import sessions_of
 
 #: Cookie of a device on which a user has signed in before.
 DEVICE = "rayon_device"
@@ -84,16 +85,27 @@ def change_password(
     change: PasswordChange,
     device: DeviceCookie = None,
 ) -> Response:
-    """Change your password and end all your sessions, this one included."""
+    """Change your password and end all your sessions, this one included.
+
+    API keys stay valid unless `end_api_keys` is true.
+    """
     services.sessions.change_password(
-        principal, change.current_password, change.new_password, origin, device=device
+        principal,
+        change.current_password,
+        change.new_password,
+        origin,
+        device=device,
+        end_api_keys=change.end_api_keys,
     )
     return Response(status_code=204)
 
 
 @router.post("/password", status_code=204)
 def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordChoice) -> Response:
-    """Choose a password with a one-time code and end all sessions of the account."""
+    """Choose a password with a one-time code and end all sessions of the account.
+
+    API keys stay valid unless `end_api_keys` is true.
+    """
     with services.unit_of_work.reading() as session:
         user = one_time_codes.find(session, choice.code)
     # Hashed outside the transaction: hashing is slow on purpose and would block writers.
@@ -101,27 +113,23 @@ def choose_password(services: ServicesDep, origin: OriginDep, choice: PasswordCh
     with services.unit_of_work() as work:
         user = one_time_codes.redeem(work.session, choice.code)
         accounts.choose_password(work.session, user, hashed)
-        audit_log.record(work.session, origin, "password.choose", actor=user.username)
+        if choice.end_api_keys:
+            accounts.end_api_keys(work.session, user)
+        audit_log.record(
+            work.session,
+            origin,
+            "password.choose",
+            actor=user.username,
+            end_api_keys=choice.end_api_keys,
+        )
     return Response(status_code=204)
 
 
 @router.get("/sessions")
 def list_sessions(services: ServicesDep, principal: SignedIn) -> SessionList:
     """List your sessions, newest first."""
-    return SessionList(
-        items=[
-            SessionOut(
-                id=login.id,
-                created_at=login.created_at,
-                refreshed_at=login.refreshed_at,
-                expires_at=login.expires_at,
-                address=login.address,
-                agent=login.agent,
-                is_current=login.id == principal.session_id,
-            )
-            for login in services.sessions.mine(principal)
-        ]
-    )
+    with services.unit_of_work.reading() as session:
+        return SessionList.of(sessions_of(session, principal.id), principal.session_id)
 
 
 @router.delete("/sessions", status_code=204)

@@ -7,15 +7,18 @@ from fastapi import APIRouter, Query, Response
 
 from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
-from gateway.identity import accounts, audit_log, one_time_codes
+from gateway.identity import accounts, api_keys, audit_log, one_time_codes, sessions
 from gateway.identity.schemas.accounts import (
     OneTimeCodeOut,
+    PasswordReset,
     UserCreate,
     UserCreated,
     UserOut,
     UserPage,
     UserPatch,
 )
+from gateway.identity.schemas.api_keys import ApiKeyList
+from gateway.identity.schemas.sessions import SessionList
 from shared.db.models import User
 from shared.db.session import Work
 
@@ -93,18 +96,59 @@ def change_user(
 
 @router.post("/{username}/reset")
 def reset_password(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+    services: ServicesDep,
+    admin: SignedIn,
+    origin: OriginDep,
+    username: str,
+    reset: PasswordReset | None = None,
 ) -> OneTimeCodeOut:
     """Issue a one-time code for a new password.
 
     The old password stays valid until the code is redeemed. By default the code expires after 3
-    days.
+    days. API keys stay valid unless `end_api_keys` is true.
     """
+    end_api_keys = reset is not None and reset.end_api_keys
     with services.unit_of_work() as work:
         user = accounts.find(work.session, username)
         code = _code(services, work, user)
-        audit_log.record(work.session, origin, "user.reset", actor=admin.username, target=username)
+        if end_api_keys:
+            accounts.end_api_keys(work.session, user)
+        audit_log.record(
+            work.session,
+            origin,
+            "user.reset",
+            actor=admin.username,
+            target=username,
+            end_api_keys=end_api_keys,
+        )
     return code
+
+
+@router.get("/{username}/sessions")
+def list_sessions(services: ServicesDep, admin: SignedIn, username: str) -> SessionList:
+    """List the sessions of a user, newest first."""
+    with services.unit_of_work.reading() as session:
+        user = accounts.find(session, username)
+        return SessionList.of(sessions.sessions_of(session, user.id), admin.session_id)
+
+
+@router.delete("/{username}/sessions/{session_id}", status_code=204)
+def end_session(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, session_id: str
+) -> Response:
+    """End one session of a user at once."""
+    with services.unit_of_work() as work:
+        user = accounts.find(work.session, username)
+        sessions.end_session(work.session, user.id, session_id)
+        audit_log.record(
+            work.session,
+            origin,
+            "user.end_session",
+            actor=admin.username,
+            target=username,
+            ended=session_id,
+        )
+    return Response(status_code=204)
 
 
 @router.delete("/{username}/sessions", status_code=204)
@@ -116,6 +160,45 @@ def end_sessions(
         accounts.end_sessions(work.session, accounts.find(work.session, username))
         audit_log.record(
             work.session, origin, "user.sign_out", actor=admin.username, target=username
+        )
+    return Response(status_code=204)
+
+
+@router.get("/{username}/api-keys")
+def list_api_keys(services: ServicesDep, _admin: SignedIn, username: str) -> ApiKeyList:
+    """List the API keys of a user, newest first."""
+    with services.unit_of_work.reading() as session:
+        return ApiKeyList.of(api_keys.keys_of(session, accounts.find(session, username).id))
+
+
+@router.delete("/{username}/api-keys/{key_id}", status_code=204)
+def revoke_api_key(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, key_id: str
+) -> Response:
+    """Revoke one API key of a user. Requests with it are refused at once."""
+    with services.unit_of_work() as work:
+        user = accounts.find(work.session, username)
+        row = api_keys.revoke(work.session, user.id, key_id)
+        audit_log.record(
+            work.session,
+            origin,
+            "user.revoke_key",
+            actor=admin.username,
+            target=username,
+            key=row.prefix,
+        )
+    return Response(status_code=204)
+
+
+@router.delete("/{username}/api-keys", status_code=204)
+def revoke_api_keys(
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+) -> Response:
+    """Revoke all API keys of a user. Requests with them are refused at once."""
+    with services.unit_of_work() as work:
+        accounts.end_api_keys(work.session, accounts.find(work.session, username))
+        audit_log.record(
+            work.session, origin, "user.revoke_keys", actor=admin.username, target=username
         )
     return Response(status_code=204)
 

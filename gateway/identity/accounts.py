@@ -216,13 +216,18 @@ def change_password(session: Session, verified: User, password_hash: str) -> Non
 def end_access(session: Session, user: User) -> None:
     """Delete all sessions, API keys and one-time codes of a user."""
     end_sessions(session, user)
-    session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
+    end_api_keys(session, user)
     session.execute(delete(OneTimeCode).where(OneTimeCode.user_id == user.id))
 
 
 def end_sessions(session: Session, user: User) -> None:
     """Delete all sessions of a user."""
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+
+
+def end_api_keys(session: Session, user: User) -> None:
+    """Revoke all API keys of a user."""
+    session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
 
 
 def _keep_one_admin(session: Session, user: User) -> None:

@@ -10,7 +10,7 @@ from gateway.identity.permissions import scopes_of
 from gateway.identity.principal import Principal, digest, new_secret
 from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, User, now
-from shared.db.session import UnitOfWork
+from shared.db.session import UnitOfWork, take_turns
 from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 
 #: Prefix of every key, by which secret scanners recognize a leaked one.
@@ -58,6 +58,8 @@ def create(
             f"Expected a time in the future. Received: {expires_at.isoformat()}",
             field=("expires_at",),
         )
+    # Requests at once would all count before any of them adds its key.
+    take_turns(session, f"api_keys {principal.id}")
     count = session.scalar(
         select(func.count()).select_from(ApiKey).where(ApiKey.user_id == principal.id)
     )
@@ -89,17 +91,17 @@ def _require_allowed(role: Role, scopes: set[Scope]) -> None:
         )
 
 
-def mine(session: Session, principal: Principal) -> Sequence[ApiKey]:
-    """Return the keys of a principal, newest first."""
+def keys_of(session: Session, user_id: str) -> Sequence[ApiKey]:
+    """Return the keys of a user, newest first."""
     return session.scalars(
-        select(ApiKey).where(ApiKey.user_id == principal.id).order_by(ApiKey.id.desc())
+        select(ApiKey).where(ApiKey.user_id == user_id).order_by(ApiKey.id.desc())
     ).all()
 
 
-def revoke(session: Session, principal: Principal, key_id: str) -> ApiKey:
-    """Delete one of the keys of a principal. Raises `NotFound`."""
+def revoke(session: Session, user_id: str, key_id: str) -> ApiKey:
+    """Delete one of the keys of a user. Raises `NotFound`."""
     row = session.get(ApiKey, key_id)
-    if row is None or row.user_id != principal.id:
+    if row is None or row.user_id != user_id:
         raise NotFound(f"No API key {key_id!r}")
     session.delete(row)
     return row

@@ -81,8 +81,12 @@ class Sessions:
         origin: Origin,
         *,
         device: str | None = None,
+        end_api_keys: bool = False,
     ) -> None:
         """Change the caller's password and end all their sessions, this one included.
+
+        The sessions end because whoever knows the old password may have started them; so may API
+        keys, if `end_api_keys` is set.
 
         Raises:
             InvalidInput: The current password is wrong, or the new one is refused.
@@ -94,7 +98,15 @@ class Sessions:
         hashed = accounts.hash_password(new, user.username)
         with self._unit_of_work() as work:
             accounts.change_password(work.session, user, hashed)
-            audit_log.record(work.session, origin, "password.change", actor=user.username)
+            if end_api_keys:
+                accounts.end_api_keys(work.session, user)
+            audit_log.record(
+                work.session,
+                origin,
+                "password.change",
+                actor=user.username,
+                end_api_keys=end_api_keys,
+            )
 
     def _confirmed(self, principal: Principal, current: str, origin: Origin) -> User:
         with self._unit_of_work.reading() as session:
@@ -171,22 +183,10 @@ class Sessions:
         """End the session of the caller and its access tokens."""
         self.end(principal, principal.session_id, origin)
 
-    def mine(self, principal: Principal) -> Sequence[LoginSession]:
-        """Return the sessions of the caller, newest first."""
-        with self._unit_of_work.reading() as session:
-            return session.scalars(
-                select(LoginSession)
-                .where(LoginSession.user_id == principal.id, LoginSession.expires_at > now())
-                .order_by(LoginSession.id.desc())
-            ).all()
-
     def end(self, principal: Principal, session_id: str, origin: Origin) -> None:
         """End one of the caller's sessions. Raises `NotFound`."""
         with self._unit_of_work() as work:
-            login = work.session.get(LoginSession, session_id)
-            if login is None or login.user_id != principal.id:
-                raise NotFound(f"No session {session_id!r}")
-            work.session.delete(login)
+            end_session(work.session, principal.id, session_id)
             audit_log.record(
                 work.session, origin, "session.end", actor=principal.username, target=session_id
             )
@@ -222,6 +222,23 @@ class Sessions:
             refresh_token=f"{login.id}.{secret}",
             expires_in=self._access.seconds,
         )
+
+
+def sessions_of(session: Session, user_id: str) -> Sequence[LoginSession]:
+    """Return the sessions of a user, newest first."""
+    return session.scalars(
+        select(LoginSession)
+        .where(LoginSession.user_id == user_id, LoginSession.expires_at > now())
+        .order_by(LoginSession.id.desc())
+    ).all()
+
+
+def end_session(session: Session, user_id: str, session_id: str) -> None:
+    """End one of the sessions of a user. Raises `NotFound`."""
+    login = session.get(LoginSession, session_id)
+    if login is None or login.user_id != user_id:
+        raise NotFound(f"No session {session_id!r}")
+    session.delete(login)
 
 
 def delete_expired(session: Session) -> None:

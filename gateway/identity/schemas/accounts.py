@@ -11,6 +11,10 @@ from shared.db.models import Role
 Username = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")
 ]
+#: Keys may be known to whoever made the change of the password necessary.
+EndApiKeys = Annotated[
+    bool, Field(description="True to revoke all API keys of the account at once too.")
+]
 #: 8 to 128 characters. Common passwords are refused too, see `accounts.hash_password`.
 Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 
@@ -20,6 +24,7 @@ class PasswordChange(Body):
 
     current_password: str
     new_password: Password
+    end_api_keys: EndApiKeys = False
 
 
 class UserOut(BaseModel):
@@ -51,6 +56,12 @@ class UserCreate(Body):
     role: Role = Role.CLIENT
 
 
+class PasswordReset(Body):
+    """What a reset of a password ends at once."""
+
+    end_api_keys: EndApiKeys = False
+
+
 class OneTimeCodeOut(BaseModel):
     """A code with which its holder can choose the password once, with `POST /v1/password`."""
 
@@ -69,6 +80,7 @@ class PasswordChoice(Body):
 
     code: str = Field(min_length=1, max_length=128)
     new_password: Password
+    end_api_keys: EndApiKeys = False
 
 
 class UserPatch(Body):

@@ -1,11 +1,14 @@
 """Request and response bodies of API keys."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from gateway.identity.scopes import Scope
 from gateway.web.schemas import Body
+from shared.db.models import ApiKey
 
 
 class ApiKeyCreate(Body):
@@ -25,7 +28,7 @@ class ApiKeyCreate(Body):
 
 
 class ApiKeyOut(BaseModel):
-    """An API key of the caller."""
+    """An API key."""
 
     id: str
     name: str
@@ -45,6 +48,11 @@ class ApiKeyCreated(ApiKeyOut):
 
 
 class ApiKeyList(BaseModel):
-    """The API keys of the caller, newest first."""
+    """The API keys of a user, newest first."""
 
     items: list[ApiKeyOut]
+
+    @classmethod
+    def of(cls, rows: Iterable[ApiKey]) -> Self:
+        """Return the list of stored keys."""
+        return cls(items=[ApiKeyOut.model_validate(row, from_attributes=True) for row in rows])

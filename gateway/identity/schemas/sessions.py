@@ -1,11 +1,13 @@
 """Request and response bodies of tokens and sessions."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
 from gateway.web.schemas import Body
+from shared.db.models import LoginSession
 
 
 class TokenPair(BaseModel):
@@ -24,7 +26,7 @@ class RefreshRequest(Body):
 
 
 class SessionOut(BaseModel):
-    """A signed-in session of the caller."""
+    """A signed-in session."""
 
     id: str
     created_at: datetime
@@ -36,6 +38,24 @@ class SessionOut(BaseModel):
 
 
 class SessionList(BaseModel):
-    """The sessions of the caller, newest first."""
+    """The sessions of a user, newest first."""
 
     items: list[SessionOut]
+
+    @classmethod
+    def of(cls, logins: Iterable[LoginSession], current_id: str) -> Self:
+        """Return the list of stored sessions; `current_id` is the session of the request."""
+        return cls(
+            items=[
+                SessionOut(
+                    id=login.id,
+                    created_at=login.created_at,
+                    refreshed_at=login.refreshed_at,
+                    expires_at=login.expires_at,
+                    address=login.address,
+                    agent=login.agent,
+                    is_current=login.id == current_id,
+                )
+                for login in logins
+            ]
+        )

@@ -130,7 +130,9 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return verified
 
 
-def test_guesses_at_once_do_not_exceed_the_limit(api: Api, ada: User, together: list[str]) -> None:
+def test_simultaneous_guesses_do_not_pass_the_limit(
+    api: Api, ada: User, together: list[str]
+) -> None:
     assert at_once(api, 40, "203.0.113.1") == [401] * AT_PAIR + [429] * (40 - AT_PAIR)
     assert len(together) == AT_PAIR
 
@@ -170,7 +172,7 @@ def test_attempts_that_a_fault_interrupts_use_up_no_limit(
     assert attempt(api, "203.0.113.1", password=PASSWORD).status_code == 200
 
 
-def test_known_device_signs_in_although_its_address_is_locked(api: Api, ada: User) -> None:
+def test_known_device_is_exempt_from_the_limit_of_an_address(api: Api, ada: User) -> None:
     shared = "203.0.113.1"
     device = attempt(api, shared, password=PASSWORD).cookies[DEVICE]
     for n in range(OF_ADDRESS + 1):
