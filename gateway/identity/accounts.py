@@ -7,14 +7,15 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from gateway.identity.reserved_names import is_reserved
 from gateway.identity.schemas.accounts import UserPatch
 from gateway.web.paging import fetch_page
 from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
+from shared.db.session import take_turns
 from shared.errors import Conflict, InvalidInput, NotFound
 
 #: argon2id with the default cost of the library (RFC 9106, the low-memory profile).
@@ -107,8 +108,8 @@ def create(session: Session, username: str, role: Role, password: str | None) ->
     """Add an account.
 
     Raises:
-        Conflict: The username is taken.
-        InvalidInput: The password is refused.
+        Conflict: The username is taken, perhaps in another case.
+        InvalidInput: The username is reserved, or the password is refused.
     """
     # Hashing is slow on purpose. It comes before the first statement, so that no writer waits.
     user = User(
@@ -116,14 +117,26 @@ def create(session: Session, username: str, role: Role, password: str | None) ->
         password_hash=hash_password(password, username) if password else NO_PASSWORD,
         role=role.value,
     )
+    _require_free(session, username)
     session.add(user)
-    try:
-        session.flush()
-    except IntegrityError as error:
+    session.flush()
+    return user
+
+
+def _require_free(session: Session, username: str) -> None:
+    # Two requests at once could otherwise add names that differ only in case.
+    take_turns(session, "usernames")
+    taken = select(User.id).where(func.lower(User.username) == username.lower())
+    if session.scalar(taken.limit(1)) is not None:
         raise Conflict(
             f"Expected a new username. Received: {username!r}, which is taken", field=("username",)
-        ) from error
-    return user
+        )
+    if is_reserved(username):
+        raise InvalidInput(
+            f"Expected a username that does not look like one of Rayon's own. Received: "
+            f"{username!r}",
+            field=("username",),
+        )
 
 
 def change(session: Session, username: str, patch: UserPatch) -> User:

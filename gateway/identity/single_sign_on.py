@@ -27,7 +27,7 @@ from gateway.identity.sessions import Sessions
 from gateway.settings import SingleSignOnSettings
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, Forbidden, Unauthenticated, Unavailable
+from shared.errors import Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
 
 #: Timeout of requests to the provider.
 TIMEOUT_SECONDS = 10.0
@@ -97,7 +97,8 @@ class SingleSignOn:
 
         Raises:
             Unauthenticated: The account is disabled.
-            Forbidden: The user has no role, or no account and none may be created.
+            Forbidden: The user has no role, or no account and none may be created
+                with this name.
             Conflict: The username belongs to another account.
         """
         with self._unit_of_work() as work:
@@ -136,6 +137,8 @@ class SingleSignOn:
             raise Conflict(
                 f"The username {username!r} belongs to an account without single sign-on"
             ) from error
+        except InvalidInput as error:
+            raise Forbidden(error.detail) from error
         user.identity_hash = identity
         audit_log.record(
             session,

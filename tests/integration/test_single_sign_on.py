@@ -120,6 +120,14 @@ def test_account_with_a_password_is_not_taken_over(api: Api, provider: IdentityP
     assert sign_in(browser_of(api, provider.address)).status_code == 409
 
 
+@pytest.mark.parametrize("name", ["Monitor", "adm1n", "deleted-x"])
+def test_person_with_a_reserved_name_gets_no_account(
+    api: Api, provider: IdentityProvider, name: str
+) -> None:
+    provider.claims = {"preferred_username": name}
+    assert sign_in(browser_of(api, provider.address)).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("groups", "role"),
     [("rayon-admins", "admin"), (["staff", "rayon-ops"], "operator"), (["shop"], "client")],
