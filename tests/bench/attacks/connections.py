@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 
@@ -20,6 +21,10 @@ GROWTH_MEGABYTES = 60
 SLOW, SLOW_SECONDS, SLOW_LIMIT = 20, 75.0, 60.0
 REQUEST = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 MULTIPART = b"Content-Type: multipart/form-data; boundary=x\r\n"
+FILE_PART = (
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="p.jpg"\r\n'
+    b"Content-Type: image/jpeg\r\n\r\n"
+)
 PART = b'--x\r\nContent-Disposition: form-data; name="designation"\r\n\r\n'
 
 
@@ -55,7 +60,8 @@ def slow(target: Target) -> list[Figure]:
 def _idle(target: Target, source: str, addresses: list[str]) -> Figure:
     with sockets.connections(target, addresses) as opened:
         seconds = _answer_seconds(target)
-        note = f"{len(opened)} connections open"
+        answer = "no answer" if seconds >= ANSWER_SECONDS else "answered"
+        note = f"{len(opened)} connections open, {answer}"
     target.settle()
     return Figure(
         "5",
@@ -97,27 +103,35 @@ def _headers(target: Target) -> Figure:
 
 
 def _uploads(target: Target) -> Figure:
+    length = f"Content-Length: {UPLOAD_BYTES + 100_000}\r\n\r\n".encode()
     with (
         growth(target) as grown,
         sockets.connections(target, [ATTACKER] * UPLOADS, timeout=10) as opened,
     ):
-        sent = 0
-        for one in opened:
-            length = f"Content-Length: {UPLOAD_BYTES + 100_000}\r\n\r\n".encode()
-            sent += sockets.send(
-                target, one, REQUEST + MULTIPART + length + PART + b"a" * UPLOAD_BYTES
-            )
-        time.sleep(1)
+        upload = REQUEST + MULTIPART + length + FILE_PART + b"a" * UPLOAD_BYTES
+        sent = sum(sockets.send(target, one, upload) for one in opened)
+        time.sleep(2)
+        files = _unlinked_megabytes(target.process("gateway").pid)
     target.settle()
     return Figure(
         "5",
-        f"growth of the gateway by {UPLOADS} unfinished uploads, not signed in",
-        grown[0],
+        f"memory and temporary files held by {UPLOADS} unfinished uploads, not signed in",
+        grown[0] + files,
         "MB",
         GROWTH_MEGABYTES,
         "test_body_of_a_stranger_is_not_read",
-        f"{sent / 2**20:.0f} MB sent",
+        f"{sent / 2**20:.0f} MB sent, {files:.0f} MB in files",
     )
+
+
+def _unlinked_megabytes(pid: int) -> float:
+    """Return the megabytes of the open files of a process that have no name, as uploads have."""
+    sizes = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            is_unlinked = str(link.readlink()).endswith("(deleted)")
+            sizes += link.stat().st_size if is_unlinked else 0
+    return sizes / 2**20
 
 
 def _slow(target: Target, what: str, trickle: Callable[[Target], float]) -> Figure:

@@ -42,7 +42,7 @@ def _run_length(target: Target, attacker: httpx.Client) -> list[Figure]:
         time.sleep(0.05)
     code = (attacker.get(job).json().get("error") or {}).get("code", "none")
     what = f"one run-length BMP of {len(content)} bytes"
-    test = "test_image_that_costs_too_much_is_unreadable"
+    test = "test_image_that_exceeds_a_limit_is_unreadable"
     return [
         Figure(
             "4",

@@ -25,13 +25,14 @@ OPEN_FILES = 1024
 #: The system counts as recovered when it answers in this time, and is given up after the other.
 RECOVERED_SECONDS, PATIENCE_SECONDS = 1.0, 60.0
 #: Bytes that a user may store; small, so that an attack reaches them.
-QUOTA_BYTES = 5_000_000
+QUOTA_BYTES = 40_000_000
 #: Settings that bring limits within the reach of a bounded attack; other versions ignore them.
 SETTINGS = {
     "RAYON_ADMIN_PASSWORD": ADMIN_PASSWORD,
     # One sign-in has to last for all attacks.
     "RAYON_GATEWAY_ACCESS_TOKEN_SECONDS": "7200",
     "RAYON_RETENTION_INTERVAL_SECONDS": "2",
+    "RAYON_RATES_STORED_BYTES": str(QUOTA_BYTES),
 }
 
 
