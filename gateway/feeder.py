@@ -22,12 +22,12 @@ from shared.storage import Storage
 def main() -> int:
     """Feed catalogs until SIGTERM or SIGINT."""
     start_service("feeder")
-    queue, limits = BrokerSettings(), ProductSettings()
+    queue, limits, settings = BrokerSettings(), ProductSettings(), CatalogSettings()
     broker = Broker(queue)
     feeder = BeatingFeeder(
         UnitOfWork(open_engine(DatabaseSettings()), broker),
-        CatalogFiles(Storage(StorageSettings()), limits.max_image_bytes),
-        CatalogSettings(),
+        CatalogFiles(Storage(StorageSettings()), limits.max_image_bytes, settings.max_bytes),
+        settings,
         max_characters=limits.max_text_characters,
         job_lease_seconds=SweepSettings().lease_seconds,
         workers=lambda: catalog_workers(broker),

@@ -80,6 +80,7 @@ def _answers(
                     for modality, found in sorted(one.probabilities.items())
                 },
                 "degraded": _degraded(one.failures),
+                **_reason(one.failures),
             },
         )
 
@@ -107,6 +108,12 @@ def _leading(probabilities: Floats, categories: CategorySet) -> dict[str, Any]:
 
 def _degraded(failures: dict[Modality, Failure]) -> str | None:
     return "; ".join(failure.code for failure in failures.values()) or None
+
+
+def _reason(failures: dict[Modality, Failure]) -> dict[str, str]:
+    if not failures:
+        return {}
+    return {"degraded_message": "; ".join(failure.message for failure in failures.values())}
 
 
 def _rounded(probabilities: Floats) -> list[list[float]]:

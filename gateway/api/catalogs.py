@@ -1,11 +1,12 @@
 """Catalogs: many products in one file."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated, Any, BinaryIO, Literal, cast, get_args
+from typing import Annotated, Any, BinaryIO, cast, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,6 +17,8 @@ from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.products import stated_columns
+from gateway.catalogs.results import Kind
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload
@@ -47,8 +50,16 @@ _FORM = {
                     "properties": {
                         "products": {
                             **_FILE,
-                            "description": "Table of products: CSV with a header line (delimiter "
-                            "and encoding are detected), or JSON Lines.",
+                            "description": "Table of products: CSV with a header (delimiter, "
+                            "quotes and encoding are detected), JSON Lines, an array of JSON "
+                            "objects, or an Excel workbook, whose first sheet with cells is read. "
+                            "May be compressed by gzip or ZIP.",
+                        },
+                        "columns": {
+                            "type": "string",
+                            "description": "JSON object with the column of `designation`, "
+                            "`description` or `image`, where its name is not known: "
+                            '`{"designation": "Mon libellé"}`.',
                         },
                         "images": {
                             **_FILE,
@@ -94,6 +105,11 @@ _LABELS_FORM = {
         }
     }
 }
+_MEDIA = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/jsonl",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 _CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
 }
@@ -112,8 +128,10 @@ async def submit(
     """Submit a catalog of many products. Poll it for its progress, then download the results.
 
     `products` has the columns `designation`, `description` and `image` (a name in the archive), or
-    the challenge's `designation`, `description`, `productid` and `imageid`. All other columns are
-    copied to the results. Invalid rows are rejected one by one; download them with
+    the challenge's `designation`, `description`, `productid` and `imageid`. Case, accents and
+    spaces do not matter, and the usual names of shop exports are known, such as `Titre`, `Nom`,
+    `Name` or `Image Src`; `columns` states others. All other columns are copied to the results.
+    Invalid rows are rejected one by one; download them with
     `GET /v1/catalogs/{catalog_id}/errors`.
     """
     announced = announced_bytes(request, 0)
@@ -189,19 +207,27 @@ def results(
     principal: SignedIn,
     catalog_id: str,
     format: Annotated[  # noqa: A002 - the parameter's public name
-        Literal["csv", "jsonl"], Query(description="File format: `csv`, or `jsonl` for JSON Lines.")
+        Kind, Query(description="File format: `csv`, `jsonl` for JSON Lines, `xlsx` for Excel.")
     ] = "csv",
     raw: Annotated[
         bool, Query(description="True to keep cells that begin like a formula unescaped.")
     ] = False,
+    bom: Annotated[
+        bool | None,
+        Query(
+            description="True for CSV with a byte order mark, by which Excel reads accents; by "
+            "default it is added if the upload had one or was not in UTF-8."
+        ),
+    ] = None,
 ) -> StreamingResponse:
     """Download the uploaded rows, each followed by the columns of its answer.
 
+    `rayon_message` says in words why a row was rejected, failed, or was answered by a part of it.
     Rows without an answer yet have empty answer columns. Cells that a spreadsheet would run as a
     formula are escaped with an apostrophe unless `raw` is true.
     """
     catalog = _found(services, principal, catalog_id)
-    pieces = services.results.write(catalog, format, raw=raw)
+    pieces = services.results.write(catalog, format, raw=raw, has_bom=bom)
     return _file(services, principal, pieces, catalog, "results", format)
 
 
@@ -250,6 +276,9 @@ def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
             "counts": CatalogCounts(**vars(counted)),
             "eta_seconds": catalogs.eta_seconds(catalog, counted),
             "warnings": report.get("warnings", 0),
+            "notes": report.get("notes", []),
+            "used_columns": report.get("used_columns", {}),
+            "unused_columns": report.get("unused_columns", []),
             "omits_columns": report.get("omits_columns", False),
             **{
                 f"{kind}_{what}": report.get(f"{kind}_{what}", nothing)
@@ -297,7 +326,19 @@ def _upload(form: FormData) -> Upload:
         model=cast(ModelName, model),
         release=str(form.get("release") or "champion"),
         dry_run=str(dry_run).lower() in ("true", "1"),
+        columns=_columns(form.get("columns")),
     )
+
+
+def _columns(field: UploadFile | str | None) -> dict[str, str]:
+    if not field:
+        return {}
+    try:
+        return stated_columns(json.loads(field) if isinstance(field, str) else None)
+    except ValueError as error:
+        raise InvalidInput(
+            f"Expected a JSON object. Received: {error}", field=("columns",)
+        ) from error
 
 
 def _take(
@@ -351,15 +392,14 @@ def _file(
     pieces: Iterator[bytes],
     catalog: Catalog,
     what: str,
-    kind: Literal["csv", "jsonl"],
+    kind: Kind,
 ) -> Download:
     stem = "".join(one if one.isascii() and one.isalnum() else "-" for one in catalog.name)
-    media = "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl"
     name = f"{stem.strip('-')[:100] or 'catalog'}-{what}.{kind}"
     return Download(
         services.heavy_work,
         principal.id,
         pieces,
-        media_type=media,
+        media_type=_MEDIA[kind],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

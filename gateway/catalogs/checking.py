@@ -16,6 +16,7 @@ from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.row_check import Terms
+from gateway.catalogs.service import report_of
 from shared.db.models import Catalog, CatalogStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound
@@ -117,8 +118,10 @@ class UploadChecks:
     def _checked(self, catalog: Catalog) -> dict[str, Any]:
         """Return the column values that record a catalog's check."""
         started_at = now()
+        with self._unit_of_work.reading() as session:
+            report = report_of(session, catalog.id)
         try:
-            finding = self._files.inspect(catalog, self._terms_of(catalog))
+            finding = self._files.inspect(catalog, report, self._terms_of(catalog))
         except (InvalidInput, NotFound) as error:
             log.info("catalog_refused", catalog=catalog.id, reason=error.detail)
             return {

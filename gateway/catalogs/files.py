@@ -2,17 +2,20 @@
 
 import io
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gateway.catalogs.image_archive import Archive
+from gateway.catalogs.products import TABLE, product_form
 from gateway.catalogs.row_check import Finding, Terms, inspect
-from gateway.catalogs.service import ERRORS, IMAGES, PRODUCTS, folder_of
+from gateway.catalogs.service import ERRORS, IMAGES, PLAIN, PRODUCTS, folder_of, table_of
 from shared.db.models import Catalog
 from shared.errors import NotFound
 from shared.storage import Storage
+from shared.tables.unpack import unpack
 
 
 @dataclass(frozen=True)
@@ -22,19 +25,21 @@ class CatalogFiles:
     Attributes:
         storage: Holds the uploaded files.
         max_image_bytes: Size above which an image of an archive is refused.
+        max_bytes: Size above which an unpacked table is refused.
     """
 
     storage: Storage
     max_image_bytes: int
+    max_bytes: int
 
-    def products(self, catalog: Catalog, files: ExitStack) -> BinaryIO:
-        """Open the table until `files` is closed.
+    def products(self, catalog: Catalog, report: Mapping[str, Any], files: ExitStack) -> BinaryIO:
+        """Open the table of a checked catalog, as plain text, until `files` is closed.
 
         Raises:
             NotFound: The file has been deleted.
             Unavailable: The storage does not answer, or the local disk is full.
         """
-        return self._open(f"{folder_of(catalog.id)}/{PRODUCTS}", files)
+        return self._open(table_of(catalog.id, report), files)
 
     def archive(self, catalog: Catalog, files: ExitStack) -> Archive | None:
         """Open the image archive until `files` is closed; return `None` if there is none.
@@ -49,8 +54,13 @@ class CatalogFiles:
         file = self._open(f"{folder_of(catalog.id)}/{IMAGES}", files)
         return Archive(file, max_image_bytes=self.max_image_bytes)
 
-    def inspect(self, catalog: Catalog, terms: Terms) -> Finding:
-        """Check every row, and store the list of rejected rows.
+    def inspect(self, catalog: Catalog, report: Mapping[str, Any], terms: Terms) -> Finding:
+        """Check every row, and store the list of rejected rows and the unpacked table.
+
+        Args:
+            catalog: An uploaded catalog.
+            report: The report of the upload: the columns that the sender has stated.
+            terms: Requirements on the rows.
 
         Raises:
             InvalidInput: The catalog as a whole cannot be used.
@@ -58,14 +68,21 @@ class CatalogFiles:
             Unavailable: The storage does not answer, or a disk is full.
         """
         with ExitStack() as files:
-            products, archive = self.products(catalog, files), self.archive(catalog, files)
+            sent = self._open(f"{folder_of(catalog.id)}/{PRODUCTS}", files)
+            products = unpack(sent, files, max_bytes=self.max_bytes, table=TABLE)
+            form = product_form(products, report.get("given", {}))
+            archive = self.archive(catalog, files)
             kept = files.enter_context(tempfile.TemporaryFile())
             errors = io.TextIOWrapper(kept, encoding="utf-8", newline="")
-            finding = inspect(products, archive, terms, errors)
+            finding = inspect(products, form, archive, terms, errors)
             errors.detach()
             kept.seek(0)
             self.storage.put_stream(f"{folder_of(catalog.id)}/{ERRORS}", kept)
-        return finding
+            if products is not sent:
+                products.seek(0)
+                self.storage.put_stream(f"{folder_of(catalog.id)}/{PLAIN}", products)
+        unpacked = {"is_unpacked": products is not sent}
+        return replace(finding, report={**report, **finding.report, **unpacked})
 
     def remove_images(self, catalog_id: str) -> None:
         """Remove the archive; the images of jobs are stored separately, by their content.

@@ -7,10 +7,13 @@ from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
 from gateway.catalogs.image_archive import Archive, Refused
+from gateway.catalogs.products import CHALLENGE_IMAGE, image_name, names_images, product_rows
 from gateway.catalogs.safe_cells import safe_cell
-from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Problem, Row, rows_of
-from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form, form_of
 from shared.errors import InvalidInput
+from shared.image_names import SCIENTIFIC
+from shared.readable import readable
+from shared.tables.form import MAX_COLUMNS, Form
+from shared.tables.rows import SHOWN_CHARACTERS, Problem, Row
 
 #: Names that a list of the report holds, and their total length; further ones are only counted.
 LISTED = 1_000
@@ -20,6 +23,9 @@ NAME_CHARACTERS = 255
 #: Total length of the column names of a table. As JSON Lines, each row of the results repeats them;
 #: for a table of JSON Lines, results as CSV contain the first ones only.
 MAX_NAMES_CHARACTERS = 50_000
+#: Unused columns that a report lists.
+LISTED_COLUMNS = 100
+ENCODINGS = {"cp1252": "Windows-1252", "mac_roman": "Mac OS Roman", "cp850": "code page 850"}
 #: First columns of the file of rejected rows; the uploaded columns follow.
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
@@ -45,20 +51,22 @@ class Checked:
 
     Attributes:
         row: The row.
+        name: Name of the row's image; empty if the row names none.
         image: Entry of the row's image in the archive.
         lacks_image: True if the row names an image that the archive lacks; only its text is scored.
         problem: The reason for rejecting the row.
     """
 
     row: Row
+    name: str = ""
     image: ZipInfo | None = None
     lacks_image: bool = False
     problem: Problem | None = None
 
     @property
     def has_text(self) -> bool:
-        """True if the title or the description is not blank."""
-        return bool(self.row.designation.strip() or self.row.description.strip())
+        """True if a person can read anything in the title or the description."""
+        return bool(readable(self.row.get("designation")) or readable(self.row.get("description")))
 
 
 @dataclass
@@ -111,93 +119,141 @@ def checked_rows(
     products: BinaryIO, form: Form, archive: Archive | None, terms: Terms
 ) -> Iterator[Checked]:
     """Read and check a catalog row by row."""
-    return (_check(row, archive, terms) for row in rows_of(products, form))
+    return (_check(row, archive, terms) for row in product_rows(products, form))
 
 
-def inspect(products: BinaryIO, archive: Archive | None, terms: Terms, errors: TextIO) -> Finding:
+def inspect(
+    products: BinaryIO, form: Form, archive: Archive | None, terms: Terms, errors: TextIO
+) -> Finding:
     """Check a whole catalog and write the rejected rows to a CSV file.
+
+    Args:
+        products: The table, as plain text.
+        form: Form of the table.
+        archive: The images; `None` if none were sent.
+        terms: Requirements on the rows.
+        errors: Receives the rejected rows.
 
     Raises:
         InvalidInput: The catalog has no row, or too many.
     """
-    form = form_of(products)
-    require_short_names(form)
-    columns = _Columns()
     table = csv.writer(errors)
     table.writerow([*ERROR_COLUMNS, *map(safe_cell, form.columns)])
-    rows = rejected = warnings = 0
-    unmatched = _Names()
+    require_short_names(form)
+    seen = _Seen(form, archive)
     for found in checked_rows(products, form, archive, terms):
-        rows += 1
-        if rows > terms.max_rows:
+        seen.add(found)
+        if seen.rows > terms.max_rows:
             raise InvalidInput(f"Expected at most {terms.max_rows} rows. Received: more")
-        if form.kind == "jsonl":
-            columns.add(found.row.cells)
         if found.problem is not None:
-            rejected += 1
             table.writerow(_error_line(found, form))
-        if found.lacks_image:
-            warnings += found.problem is None
-            unmatched.add(found.row.image)
-    if not rows:
+    if not seen.rows:
         raise InvalidInput("Expected at least one row below the header. Received: none")
-    return Finding(rows, rejected, _report(form, columns, warnings, unmatched, archive))
+    return Finding(seen.rows, seen.rejected, seen.report())
 
 
-def _report(
-    form: Form,
-    columns: _Columns,
-    warnings: int,
-    unmatched: _Names,
-    archive: Archive | None,
-) -> dict[str, Any]:
-    unused = _Names()
-    for name in archive.unused() if archive else ():
-        unused.add(name)
-    refused = archive.refused() if archive else []
-    return {
-        # Empty for CSV, whose header may be long and is read from the file again.
-        "columns": list(columns.kept),
-        "omits_columns": columns.omits_some,
-        "delimiter": form.delimiter,
-        "has_bom": form.has_bom,
-        "warnings": warnings,
-        "unmatched_images": unmatched.listed,
-        "unmatched_count": unmatched.count,
-        "unused_images": unused.listed,
-        "unused_count": unused.count,
-        "refused_images": _listed(refused),
-        "refused_count": len(refused),
-    }
+class _Seen:
+    """Counts and names of the rows that were checked.
+
+    Args:
+        form: Form of the table.
+        archive: The images; `None` if none were sent.
+    """
+
+    def __init__(self, form: Form, archive: Archive | None) -> None:
+        self._form, self._archive = form, archive
+        self._columns = _Columns()
+        self._unmatched = _Names()
+        self.rows = self.rejected = self._warnings = self._without_archive = self._rounded = 0
+
+    def add(self, found: Checked) -> None:
+        """Count a row."""
+        self.rows += 1
+        self.rejected += found.problem is not None
+        if found.row.object is not None:
+            self._columns.add(found.row.object)
+        if found.lacks_image:
+            self._warnings += found.problem is None
+            self._unmatched.add(found.name)
+        if found.name and self._archive is None:
+            self._without_archive += 1
+        if any(SCIENTIFIC.search(found.row.get(name)) for name in CHALLENGE_IMAGE):
+            self._rounded += 1
+
+    def report(self) -> dict[str, Any]:
+        """Return what is stored of the check."""
+        unused = _Names()
+        for name in self._archive.unused() if self._archive else ():
+            unused.add(name)
+        refused = self._archive.refused() if self._archive else []
+        return {
+            # Empty for CSV, whose header may be long and is read from the file again.
+            "columns": list(self._columns.kept),
+            "omits_columns": self._columns.omits_some,
+            "form": self._form.kept,
+            # Rolling back to 0.2 needs these two.
+            "delimiter": self._form.delimiter if self._form.dialect else None,
+            "has_bom": self._form.has_bom,
+            "used_columns": self._form.used,
+            "unused_columns": [name[:255] for name in self._form.unused[:LISTED_COLUMNS]],
+            "notes": list(self._notes()),
+            "warnings": self._warnings + self._without_archive,
+            "unmatched_images": self._unmatched.listed,
+            "unmatched_count": self._unmatched.count,
+            "unused_images": unused.listed,
+            "unused_count": unused.count,
+            "refused_images": _listed(refused),
+            "refused_count": len(refused),
+        }
+
+    def _notes(self) -> Iterator[str]:
+        if not {"designation", "description"} & self._form.fields.keys():
+            yield "No column of titles or descriptions was found"
+        elif "designation" not in self._form.fields:
+            yield "No column of titles was found"
+        if self._without_archive:
+            yield f"{self._without_archive} rows name an image, but no ZIP archive was sent"
+        if self._archive is not None and not names_images(self._form):
+            yield "A ZIP archive was sent, but no column names images"
+        if self._rounded:
+            yield (
+                f"{self._rounded} rows have numbers such as 3.80E+09: the spreadsheet has dropped "
+                "their last digits. Format these columns as text and export the table again"
+            )
+        if self._form.encoding is not None:
+            yield f"The table is not in UTF-8; it was read as {ENCODINGS[self._form.encoding]}"
 
 
 def _check(row: Row, archive: Archive | None, terms: Terms) -> Checked:
     if row.problem is not None:
         return Checked(row, problem=row.problem)
-    entry = archive.find(row.image) if archive and row.image else None
-    lacks = bool(archive and row.image) and not isinstance(entry, ZipInfo)
-    found = Checked(row, entry if isinstance(entry, ZipInfo) else None, lacks)
+    name = image_name(row)
+    entry = archive.find(name) if archive and name else None
+    lacks = bool(archive and name) and not isinstance(entry, ZipInfo)
+    found = Checked(row, name, entry if isinstance(entry, ZipInfo) else None, lacks)
     reason = entry.reason if isinstance(entry, Refused) else "not in the archive"
-    return Checked(row, found.image, lacks, _problem(found, terms, reason))
+    return Checked(row, name, found.image, lacks, _problem(found, terms, reason))
 
 
 def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
     row = found.row
-    for column, text in (("designation", row.designation), ("description", row.description)):
-        if len(text) > terms.max_characters:
+    for column in ("designation", "description"):
+        text = row.get(column)
+        if len(text) > terms.max_characters and len(readable(text)) > terms.max_characters:
             return Problem(
                 column,
                 text[:SHOWN_CHARACTERS],
-                f"Expected at most {terms.max_characters} characters. Received: {len(text)}",
+                f"Expected at most {terms.max_characters} readable characters. "
+                f"Received: {len(readable(text))}",
             )
     if terms.model == "image" and found.image is None:
-        return Problem("image", row.image[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
+        return Problem("image", found.name[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
     if terms.model == "text" and not found.has_text:
         return Problem("designation", "", "Expected a title or a description. Received: neither")
     if not found.has_text and found.image is None:
         return Problem(
             "designation",
-            row.image[:SHOWN_CHARACTERS],
+            found.name[:SHOWN_CHARACTERS],
             "Expected a title, a description or an image. Received: none",
         )
     return None
@@ -229,5 +285,6 @@ def _error_line(found: Checked, form: Form) -> list[object]:
     row, problem = found.row, found.problem or Problem(None, "", "")
     cells = [safe_cell(value) for value in row.values_of(form)]
     shown = safe_cell(problem.value)
-    column, reason = safe_cell(problem.column or ""), safe_cell(problem.reason)
+    column = safe_cell(form.used.get(problem.column or "", problem.column or ""))
+    reason = safe_cell(problem.reason)
     return [row.number, row.line, column, shown, reason, *cells]

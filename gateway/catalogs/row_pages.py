@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.catalogs.tables.product_file import Row
+from shared.tables.rows import Row
 
 #: Rows of a page, and the size at which it ends earlier: characters of its cells, each cell
 #: counting `CELL_CHARACTERS` more for its object and its place in the row.
@@ -17,7 +17,7 @@ def next_page(rows: Iterator[Row]) -> list[Row]:
     size = 0
     for row in rows:
         found.append(row)
-        size += sum(map(len, row.cells.values())) + CELL_CHARACTERS * len(row.cells)
+        size += sum(map(len, row.values)) + CELL_CHARACTERS * len(row.values)
         if len(found) >= PAGE or size >= PAGE_CHARACTERS:
             break
     return found

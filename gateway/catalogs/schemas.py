@@ -49,7 +49,19 @@ class CatalogOut(BaseModel):
     eta_seconds: float | None = Field(
         description="Estimated seconds until the last answer, at the current rate."
     )
-    warnings: int = Field(description="Rows classified by text only; image missing.")
+    used_columns: dict[str, str] = Field(
+        description="Column of the table that is used for each field; empty until the check ends."
+    )
+    unused_columns: list[str] = Field(
+        description="Columns that are only copied to the results, at most a hundred."
+    )
+    notes: list[str] = Field(
+        description="Sentences about the table as a whole, such as a column "
+        "of titles that is missing."
+    )
+    warnings: int = Field(
+        description="Rows whose image is missing or was not sent, classified by text only."
+    )
     unmatched_images: list[str] = Field(
         description="Images that a row names but the archive does not contain."
     )

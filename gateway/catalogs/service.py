@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 #: Folder of all catalogs in the storage, and the names of a catalog's files in it.
 CATALOGS = "catalogs"
 PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
+#: The table as plain text, if the uploaded file was packed.
+PLAIN = "products.plain"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Catalogs:
             Conflict: The key was used with other content.
             Unavailable: The database or the storage does not answer; nothing was stored.
         """
-        require_usable(upload)
+        require_usable(upload, self.settings.max_bytes)
         catalog = Catalog(
             id=new_catalog_id(),
             user_id=principal.id,
@@ -107,7 +110,7 @@ class Catalogs:
             rejected=0,
             fed=0,
             fed_until=0,
-            report={},
+            report={"given": dict(upload.columns)} if upload.columns else {},
         )
         return run_once(partial(self._known, catalog), partial(self._keep, catalog, upload))
 
@@ -168,6 +171,22 @@ class Catalogs:
 def folder_of(catalog_id: str) -> str:
     """Return the storage folder of a catalog's files."""
     return f"{CATALOGS}/{catalog_id}"
+
+
+def table_of(catalog_id: str, report: Mapping[str, Any]) -> str:
+    """Return the storage address of a checked catalog's table, as plain text."""
+    name = PLAIN if report.get("is_unpacked") else PRODUCTS
+    return f"{folder_of(catalog_id)}/{name}"
+
+
+def report_of(session: Session, catalog_id: str) -> dict[str, Any]:
+    """Return the report of a catalog, which the feeder loads only where it needs it."""
+    return session.scalar(select(Catalog.report).where(Catalog.id == catalog_id)) or {}
+
+
+def is_checked(catalog: Catalog) -> bool:
+    """Return True if the rows of a catalog were checked, so that it has a report."""
+    return "columns" in catalog.report
 
 
 def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:

@@ -11,9 +11,10 @@ from gateway.catalogs import slices
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
+from gateway.catalogs.products import form_in
 from gateway.catalogs.row_check import Checked, Terms, checked_rows
+from gateway.catalogs.service import report_of
 from gateway.catalogs.slices import RowCounts
-from gateway.catalogs.tables.table_format import form_of
 from gateway.settings import CatalogSettings
 from shared import metrics
 from shared.contracts import Lane
@@ -83,9 +84,12 @@ class SliceFeeder:
     def _open_rows(self, catalog: Catalog, held: HeldCatalog) -> Iterator[Checked]:
         """Open a catalog's files and skip the rows already fed."""
         began = time.monotonic()
-        products = self.files.products(catalog, held.files)
+        with self.unit_of_work.reading() as session:
+            report = report_of(session, catalog.id)
+        products = self.files.products(catalog, report, held.files)
         held.archive = self.files.archive(catalog, held.files)
-        rows = checked_rows(products, form_of(products), held.archive, self.terms_of(catalog))
+        form = form_in(products, report)
+        rows = checked_rows(products, form, held.archive, self.terms_of(catalog))
         next(islice(rows, catalog.fed_until, catalog.fed_until), None)
         held.seek_seconds = time.monotonic() - began
         return rows

@@ -80,9 +80,8 @@ def job_rows(
         {
             **shared,
             "id": row_job_id(catalog.id, found.row.number),
-            # PostgreSQL cannot store this character, and it has no meaning in a title.
-            "designation": found.row.designation.replace("\x00", ""),
-            "description": found.row.description.replace("\x00", ""),
+            "designation": found.row.get("designation"),
+            "description": found.row.get("description"),
             "image_uri": _image_uri(found, archive, images),
             "image_bytes": found.image.file_size if found.image is not None else None,
             "wants_text": catalog.model != "image" and found.has_text,

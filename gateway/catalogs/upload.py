@@ -2,14 +2,16 @@
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from gateway.catalogs.products import names_images, require_table
 from gateway.catalogs.row_check import require_short_names
-from gateway.catalogs.tables.table_format import form_of
 from gateway.jobs.schemas import ModelName
 from shared.errors import InvalidInput
 from shared.storage import PIECE_BYTES
+from shared.tables.columns import shown
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Upload:
     model: ModelName
     release: str
     dry_run: bool
+    #: Column of a field as the sender states it.
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -34,22 +38,27 @@ class Upload:
         return _size(self.products)
 
 
-def require_usable(upload: Upload) -> None:
+def require_usable(upload: Upload, max_bytes: int) -> None:
     """Check the columns and the archive that an upload's model needs.
+
+    Args:
+        upload: The files and fields.
+        max_bytes: Largest plain table that a packed one may unpack to.
 
     Raises:
         InvalidInput: A file has the wrong format, or the model needs other columns or an archive.
     """
-    form = form_of(upload.products)
-    require_short_names(form)
+    form = require_table(upload.products, upload.columns, max_bytes)
+    if form is not None:
+        require_short_names(form)
     if upload.model == "image" and upload.images is None:
         raise InvalidInput(
             "Expected a ZIP archive, which `model=image` needs. Received: none", field=("images",)
         )
-    if upload.model == "image" and not form.names_images:
+    if upload.model == "image" and form is not None and not names_images(form):
         raise InvalidInput(
             "Expected a column `image`, or `imageid` and `productid`, which `model=image` needs. "
-            f"Received the columns: {', '.join(form.columns)[:300]}",
+            f"Received the columns: {shown(form.columns)}",
             field=("products",),
         )
     if upload.images is not None and not _is_zip(upload.images):
@@ -59,7 +68,8 @@ def require_usable(upload: Upload) -> None:
 def fingerprint(upload: Upload) -> str:
     """Return a digest of an upload's fields and files, to recognise repeated requests."""
     content = hashlib.sha256()
-    for value in (upload.model, upload.release, str(upload.dry_run)):
+    stated = (f"{name}={column}" for name, column in sorted(upload.columns.items()))
+    for value in (upload.model, upload.release, str(upload.dry_run), *stated):
         content.update(len(value).to_bytes(8, "big") + value.encode())
     for file in (upload.products, upload.images):
         content.update((_size(file) if file else 0).to_bytes(8, "big"))

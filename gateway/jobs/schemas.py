@@ -39,6 +39,9 @@ class Result(BaseModel):
         description="Code of the failure of a modality that is missing from the answer; `null` if "
         "the answer is complete."
     )
+    degraded_message: str | None = Field(
+        default=None, description="Sentence that explains `degraded`; `null` without it."
+    )
 
 
 class JobError(BaseModel):

@@ -6,14 +6,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from gateway.catalogs.tables.product_file import Row
-from gateway.catalogs.tables.table_format import Form
 from shared.db.models import ROW_DIGITS, Catalog, row_job_id, row_of_job
 from shared.errors import InvalidInput, Unavailable
+from shared.tables.form import Form
+from shared.tables.rows import Row
 
 #: Columns that identify a label's row; the first one that the file has is used.
 JOB, ROW, PRODUCT = "job_id", "row", "productid"
 KEYS = (JOB, ROW, PRODUCT)
+CODE = "prdtypecode"
+#: Names of the columns of a file of labels.
+LABEL_NAMES = {
+    JOB: ("job id", "job"),
+    ROW: ("row", "ligne", "numero de ligne", "row number"),
+    PRODUCT: ("productid", "product id"),
+    CODE: ("prdtypecode", "code", "category code", "code categorie", "code de categorie"),
+}
 #: Longest `productid`.
 PRODUCT_CHARACTERS = 255
 #: The database is private and temporary: nothing is lost without a journal. 8 MiB are cached.
@@ -107,19 +115,17 @@ class ProductRows:
         return _existing(number, self._rows)
 
 
-def products_of(rows: Iterable[Row], column: str) -> Iterator[tuple[str, int]]:
+def products_of(rows: Iterable[Row]) -> Iterator[tuple[str, int]]:
     """Return the products of rows, each with its row number."""
     for row in rows:
-        product = row.cells.get(column, "").strip()
+        product = row.get(PRODUCT).strip()
         if len(product) <= PRODUCT_CHARACTERS:
             yield product, row.number
 
 
-def product_column(form: Form) -> str:
-    """Return the catalog's column `productid`. Raises `InvalidInput` if it has none."""
-    column = next((name for name in form.columns if name.strip().casefold() == PRODUCT), None)
-    if column is None:
+def require_products(form: Form) -> None:
+    """Check that a catalog has the column `productid`. Raises `InvalidInput` if it has none."""
+    if PRODUCT not in form.fields:
         raise InvalidInput(
             f"The catalog has no column `{PRODUCT}`; identify rows by `{ROW}`", field=("labels",)
         )
-    return column

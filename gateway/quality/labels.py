@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import BinaryIO
@@ -9,23 +10,24 @@ from typing import BinaryIO
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from gateway.catalogs.products import form_in, product_rows
 from gateway.catalogs.row_pages import next_page
-from gateway.catalogs.service import PRODUCTS, folder_of
-from gateway.catalogs.tables.product_file import SHOWN_CHARACTERS, Row, rows_of
-from gateway.catalogs.tables.table_format import Form, form_kept, table_form
+from gateway.catalogs.service import is_checked, table_of
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.quality.label_keys import (
+    CODE,
     JOB,
     KEYS,
+    LABEL_NAMES,
     NO_JOB,
     PRODUCT,
     ROW,
     ProductRows,
     by_job,
     by_row,
-    product_column,
     products_of,
+    require_products,
 )
 from shared.categories import CategorySet
 from shared.db.models import (
@@ -42,12 +44,17 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.lifecycle.label_trust import is_trusted_author
 from shared.storage import Storage
+from shared.tables.columns import shown
+from shared.tables.form import Form, form_of
+from shared.tables.rows import SHOWN_CHARACTERS, Row, rows_of
+from shared.tables.unpack import unpack
 
-CODE = "prdtypecode"
 #: Reason why a label stays.
 KEPT = "A reviewer has set another label, which you cannot change"
 #: Problems that a report lists; further ones are only counted.
 LISTED = 1_000
+#: Largest plain table that an uploaded file may unpack to.
+MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 _NO_CODE = -1
 
 
@@ -92,8 +99,8 @@ class LabelReport:
         """Record the reason for rejecting a row."""
         self.rejected += 1
         if len(self.problems) < LISTED:
-            shown = value[:SHOWN_CHARACTERS]
-            self.problems.append(LabelProblem(row.number, row.line, column, shown, reason))
+            cut = value[:SHOWN_CHARACTERS]
+            self.problems.append(LabelProblem(row.number, row.line, column, cut, reason))
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
@@ -197,16 +204,17 @@ class LabelFiles:
     ) -> Iterator[LabelReport]:
         """Save a file like `take`, and yield the report so far after each short step."""
         _require_jobs(catalog)
-        form = table_form(file, (*KEYS, CODE), "labels")
-        key, report = _key(form), LabelReport()
-        with ProductRows(catalog.rows) as products:
+        with ExitStack() as files, ProductRows(catalog.rows) as products:
+            table = unpack(file, files, max_bytes=MAX_UNPACKED_BYTES, table="labels")
+            form = form_of(table, LABEL_NAMES, table="labels")
+            key, report = _key(form), LabelReport()
             if key == PRODUCT:
                 for page_products in self._products(catalog):
                     products.add(page_products)
                     yield report
             row_number = {ROW: by_row(catalog.rows), JOB: by_job(catalog)}.get(key, products.row_of)
-            reader = _Reader(form, key, row_number, known, catalog.rows, report)
-            rows = rows_of(file, form)
+            reader = _Reader(key, row_number, known, catalog.rows, report)
+            rows = rows_of(table, form, LABEL_NAMES)
             while page := next_page(rows):
                 batch = list(reader.labels(page))
                 if batch:
@@ -217,18 +225,18 @@ class LabelFiles:
     def _products(self, catalog: Catalog) -> Iterator[Iterable[tuple[str, int]]]:
         """Yield the products of a catalog with their row numbers, page by page."""
         try:
-            file = self.storage.open(f"{folder_of(catalog.id)}/{PRODUCTS}")
+            file = self.storage.open(table_of(catalog.id, catalog.report))
         except NotFound as error:
             raise Conflict(
                 f"The catalog's file has been deleted, so its `{PRODUCT}` column is unknown; "
                 f"identify rows by `{ROW}`"
             ) from error
         with file:
-            form = form_kept(file, catalog.report)
-            column = product_column(form)
-            rows = rows_of(file, form)
+            form = form_in(file, catalog.report)
+            require_products(form)
+            rows = product_rows(file, form)
             while page := next_page(rows):
-                yield products_of(page, column)
+                yield products_of(page)
 
     def _keep(
         self,
@@ -268,22 +276,20 @@ class LabelFiles:
                 )
         for row, number, _ in batch:
             if number not in effects:
-                report.reject(row, key, _cell(row, key), NO_JOB.format(number))
+                report.reject(row, key, row.get(key).strip(), NO_JOB.format(number))
             elif effects[number] is Effect.REFUSED:
-                report.reject(row, CODE, _cell(row, CODE), KEPT)
+                report.reject(row, CODE, row.get(CODE).strip(), KEPT)
             else:
                 report.taken += 1
 
 
 def _key(form: Form) -> str:
     """Return the column that identifies the rows of a file of labels."""
-    names = {column.strip().casefold() for column in form.columns}
-    key = next((column for column in KEYS if column in names), None)
-    if key is None or CODE not in names:
-        shown = ", ".join(form.columns)[:300]
+    key = next((column for column in KEYS if column in form.fields), None)
+    if key is None or CODE not in form.fields:
         raise InvalidInput(
             f"Expected the column `{CODE}`, and one of {', '.join(f'`{key}`' for key in KEYS)}"
-            f". Received the columns: {shown}",
+            f". Received the columns: {shown(form.columns)}",
             field=("labels",),
         )
     return key
@@ -294,14 +300,12 @@ class _Reader:
 
     def __init__(
         self,
-        form: Form,
         key: str,
         row_number: Callable[[str], int],
         known: CategorySet,
         rows: int,
         report: LabelReport,
     ) -> None:
-        self._columns = {column.strip().casefold(): column for column in form.columns}
         self._key, self._row_number = key, row_number
         self._known, self._report = known, report
         # Eight bytes for each row of the catalog; a dictionary would take a hundred.
@@ -314,47 +318,35 @@ class _Reader:
             if row.problem is not None:
                 problem = row.problem
                 self._report.reject(row, problem.column, problem.value, problem.reason)
-            elif not (shown := self._cell(row, CODE)):
+            elif not (cell := row.get(CODE).strip()):
                 self._report.skipped += 1
-            elif (found := self._label(row, shown)) is not None:
+            elif (found := self._label(row, cell)) is not None:
                 yield row, *found
 
-    def _label(self, row: Row, shown: str) -> tuple[int, int] | None:
+    def _label(self, row: Row, written: str) -> tuple[int, int] | None:
         """Return catalog row and code of a label; `None` if it was rejected."""
-        cell = self._cell(row, self._key)
+        cell = row.get(self._key).strip()
         try:
             number = self._row_number(cell)
         except InvalidInput as error:
             self._report.reject(row, self._key, cell, error.detail)
             return None
-        code = int(shown) if shown.isdecimal() and len(shown) < ROW_DIGITS * 2 else None
+        code = int(written) if written.isdecimal() and len(written) < ROW_DIGITS * 2 else None
         if code is None or code not in self._known:
-            reason = f"Expected a code of the catalog's release. Received: {shown[:40]!r}"
-            self._report.reject(row, CODE, shown, reason)
+            reason = f"Expected a code of the catalog's release. Received: {written[:40]!r}"
+            self._report.reject(row, CODE, written, reason)
             return None
         before = self._codes[number]
         if before not in (_NO_CODE, code):
             reason = f"Expected one label for row {number}. Received: {before} before"
-            self._report.reject(row, CODE, shown, reason)
+            self._report.reject(row, CODE, written, reason)
             return None
         self._codes[number] = code
         return number, code
-
-    def _cell(self, row: Row, name: str) -> str:
-        column = self._columns.get(name)
-        if column in row.cells:
-            return row.cells[column].strip()
-        return _cell(row, name)
-
-
-def _cell(row: Row, name: str) -> str:
-    # Rows of JSON Lines may have different keys, so the column is looked up in each.
-    found = (cell for column, cell in row.cells.items() if column.strip().casefold() == name)
-    return next(found, "").strip()
 
 
 def _require_jobs(catalog: Catalog) -> None:
     if catalog.dry_run:
         raise Conflict("A dry run has no answers to label")
-    if catalog.status == CatalogStatus.VALIDATING.value or not catalog.report:
+    if catalog.status == CatalogStatus.VALIDATING.value or not is_checked(catalog):
         raise Conflict(f"The catalog has no answers: it is {catalog.status}")

@@ -128,7 +128,7 @@ def matched(
     for name, aliases in names.items():
         place = next((positions[one] for one in aliases if one in positions), None)
         if name not in found and place is not None and place not in found.values():
-            _require_once(name, columns, field)
+            _require_once(name, aliases[0], columns, field)
             found[name] = place
     return found
 
@@ -153,8 +153,8 @@ def _stated(
     return position
 
 
-def _require_once(name: str, columns: Sequence[str], field: str) -> None:
-    count = sum(normalized(column) == name for column in columns)
+def _require_once(name: str, own: str, columns: Sequence[str], field: str) -> None:
+    count = sum(normalized(column) == own for column in columns)
     if count > 1:
         raise InvalidInput(
             f"Expected the column `{name}` once. Received: it {count} times", field=(field, name)

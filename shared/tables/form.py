@@ -3,7 +3,8 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, BinaryIO, Literal
 
@@ -85,9 +86,16 @@ class Form:
     @property
     def kept(self) -> dict[str, Any]:
         """Values that `form_kept` needs to read the table again without detecting its form."""
-        values = asdict(self)
-        # The file has every column of a CSV header, and the header may be long.
-        return values if self.dialect is None else {**values, "columns": None}
+        # The file has every column of a header, and the header may be long.
+        return {**asdict(self), "columns": None}
+
+    def with_columns(self, columns: tuple[str, ...]) -> "Form":
+        """Return the form with other columns."""
+        return replace(self, columns=columns)
+
+    def with_fields(self, fields: Mapping[str, int]) -> "Form":
+        """Return the form with other fields."""
+        return replace(self, fields=fields)
 
     def open(self, stream: BinaryIO) -> RowLines:
         """Return the lines of the file from its beginning."""
@@ -138,14 +146,11 @@ def form_of(
 
 
 def _json_form(lines: Sequence[str], form: Form, names: Names, table: str) -> Form:
-    keys: dict[str, None] = {}
-    for number, line in enumerate(islice(lines, SAMPLE_OBJECTS), start=1):
-        try:
+    keys = dict.fromkeys(_bounded(tuple(object_in(lines[0], 1, table)), table))
+    for number, line in enumerate(islice(lines, 1, SAMPLE_OBJECTS), start=2):
+        with suppress(InvalidInput):
             keys |= dict.fromkeys(object_in(line, number, table))
-        except InvalidInput:
-            if number == 1:
-                raise
-    columns = _bounded(tuple(keys), table)
+    columns = tuple(keys)[:MAX_COLUMNS]
     fields = matched(columns, names, form.given, table)
     return Form(
         columns, None, form.encoding, form.has_bom, skipped=0, fields=fields, given=form.given

@@ -131,7 +131,7 @@ def _pieces(stream: BinaryIO, kind: Kind, table: str) -> Iterator[bytes]:
 
 def _decompressed(stream: BinaryIO, table: str) -> Iterator[bytes]:
     try:
-        with gzip.GzipFile(fileobj=stream) as file:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as file:
             while piece := file.read(PIECE_BYTES):
                 yield piece
     except (OSError, EOFError, zlib.error) as error:

@@ -53,7 +53,7 @@ def submit(
 def make_feeder(unit_of_work: UnitOfWork, storage: Storage, owner: str) -> Feeder:
     feeder = Feeder(
         unit_of_work,
-        CatalogFiles(storage, 1_000),
+        CatalogFiles(storage, 1_000, 10_000_000),
         CatalogSettings(text_slice=7, text_window=100_000, lease_seconds=1.0),
         max_characters=100,
         job_lease_seconds=30.0,

@@ -235,7 +235,7 @@ def feeder(api: Api) -> Iterator[Callable[..., Feeder]]:
         made.append(
             Feeder(
                 api.unit_of_work,
-                CatalogFiles(api.services.storage, 1_000_000),
+                CatalogFiles(api.services.storage, 1_000_000, 100_000_000),
                 CatalogSettings(**settings),
                 max_characters=1_000,
                 job_lease_seconds=LEASE_SECONDS,

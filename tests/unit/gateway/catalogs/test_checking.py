@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -48,11 +49,13 @@ class HeldChecks:
 def checks(monkeypatch: pytest.MonkeyPatch) -> HeldChecks:
     found, original = HeldChecks(), CatalogFiles.inspect
 
-    def inspect(files: CatalogFiles, catalog: Catalog, terms: Terms) -> Finding:
+    def inspect(
+        files: CatalogFiles, catalog: Catalog, report: Mapping[str, Any], terms: Terms
+    ) -> Finding:
         found.begun.append(catalog.id)
         if catalog.id in found.held:
             found.free.wait(PATIENCE_SECONDS)
-        return original(files, catalog, terms)
+        return original(files, catalog, report, terms)
 
     monkeypatch.setattr(CatalogFiles, "inspect", inspect)
     return found

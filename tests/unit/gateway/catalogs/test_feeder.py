@@ -243,7 +243,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, title: str, error: Exception) -> l
     original, attempts = slices.job_rows, []
 
     def failing(catalog: Catalog, checked: Sequence[Checked], *rest: Any) -> list[dict[str, Any]]:
-        if any(found.row.designation == title for found in checked):
+        if any(found.row.get("designation") == title for found in checked):
             attempts.append(catalog.id)
             raise type(error)(*error.args)
         return original(catalog, checked, *rest)

@@ -1,16 +1,22 @@
 """Results contain the uploaded rows with their answers."""
 
 import csv
+import gzip
 import io
 import json
+from collections.abc import Callable
 
 import pytest
+from python_calamine import CalamineWorkbook
+from sqlalchemy import select
 
-from gateway.catalogs.results import ANSWER_COLUMNS, _csv_lines, _json_lines
+from gateway.catalogs.answer_columns import ANSWER_COLUMNS
+from gateway.catalogs.result_files import csv_pieces, json_pieces
 from gateway.catalogs.row_pages import next_page
-from gateway.catalogs.tables.product_file import Row
-from gateway.catalogs.tables.table_format import MAX_COLUMNS, Form
 from shared.db.models import Catalog, Job, row_job_id
+from shared.tables.dialect import Dialect
+from shared.tables.form import MAX_COLUMNS, Form
+from shared.tables.rows import Row
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
@@ -21,7 +27,7 @@ from tests.unit.gateway.catalogs.catalog_system import (
 )
 from tests.unit.gateway.conftest import Api
 
-ANSWER = "prdtypecode,category,confidence,top_3,modalities,degraded,status,error_code"
+ANSWER = ",".join(ANSWER_COLUMNS)
 
 
 def results(
@@ -46,11 +52,12 @@ def results(
 
 
 def keep_columns(api: Api, catalog_id: str, columns: list[str]) -> None:
-    """Change the catalog's report to that of an earlier version."""
+    """Change the catalog's report to that of version 0.2."""
     with api.unit_of_work() as work:
         catalog = work.session.get(Catalog, catalog_id)
         assert catalog is not None
-        catalog.report = {**catalog.report, "columns": columns}
+        kept = {key: value for key, value in catalog.report.items() if key != "form"}
+        catalog.report = {**kept, "columns": columns}
 
 
 def test_answer_columns_follow_the_uploaded_ones(
@@ -62,7 +69,7 @@ def test_answer_columns_follow_the_uploaded_ones(
     [row] = csv.DictReader(io.StringIO(text, newline=""))
     assert list(row.values()) == [
         "7", "A", "deux\nlignes", "é",
-        "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "",
+        "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "", "",
     ]  # fmt: skip
 
 
@@ -168,27 +175,28 @@ def test_keys_beyond_the_column_limit_are_only_in_json_lines(
 
 
 def test_wide_table_is_sent_in_pieces() -> None:
-    form = Form(("designation", *[""] * 999), ",", has_bom=False)
-    row = Row(1, 2, {"designation": "a"}, values=("a",))
-    pieces = list(_csv_lines([[(row, {})] * 3_000], form, {}, raw=True))
+    form = Form(("designation", *[""] * 999), Dialect(","))
+    row = Row(1, 2, ("a",), {"designation": 0})
+    pieces = list(csv_pieces([[(row, {})] * 3_000], form, {}, raw=True, has_bom=False))
     assert max(map(len, pieces)) < 1_100_000
     assert sum(map(len, pieces)) > 3_000_000
 
 
 def test_long_column_names_are_sent_in_pieces() -> None:
-    row = Row(1, 2, {"n" * 10_000: ""})
-    pieces = list(_json_lines([[(row, {})] * 1_000], {}))
+    form = Form(("n" * 10_000,), Dialect(","))
+    row = Row(1, 2, ("",), {})
+    pieces = list(json_pieces([[(row, {})] * 1_000], form, {}))
     assert max(map(len, pieces)) < 1_100_000
     assert sum(map(len, pieces)) > 10_000_000
 
 
 @pytest.mark.parametrize(
     ("cells", "rows"),
-    [({"description": "x" * 1_000_000}, 8), (dict.fromkeys(map(str, range(1_000)), ""), 80)],
+    [(["x" * 1_000_000], 8), ([""] * 1_000, 80)],
     ids=["long", "wide"],
 )
-def test_page_of_large_rows_has_fewer_rows(cells: dict[str, str], rows: int) -> None:
-    assert len(next_page(Row(n, n, cells) for n in range(1_000))) == rows
+def test_page_of_large_rows_has_fewer_rows(cells: list[str], rows: int) -> None:
+    assert len(next_page(Row(n, n, cells, {}) for n in range(1_000))) == rows
 
 
 def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
@@ -196,3 +204,123 @@ def test_many_rows_are_read_in_pages(api: Api, mine: dict[str, str], feeder: Fee
     rows = list(csv.DictReader(io.StringIO(results(api, mine, feeder, products))))
     assert [row["designation"] for row in rows] == [f"title {n}" for n in range(1_050)]
     assert {row["status"] for row in rows} == {"done"}
+
+
+def test_json_values_come_back_as_they_were_sent(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    sent = {
+        "designation": "A",
+        "price": 12.5,
+        "id": 38047252640000001,
+        "stock": None,
+        "active": True,
+        "tags": ["a", 1],
+        "status": "new",
+    }
+    products = json.dumps(sent).encode() + b"\n"
+    found = json.loads(results(api, mine, feeder, products, query="?format=jsonl"))
+    assert {key: found[key] for key in sent} == sent
+    assert (found["rayon_status"], found["prdtypecode"]) == ("done", 10)
+
+
+def test_results_that_are_sent_again_overwrite_nothing(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    header = "designation,prdtypecode,rayon_prdtypecode,Tag,Tag,status"
+    products = table(["A", "1", "2", "x", "y", "old"], header=header)
+    [row] = csv.DictReader(io.StringIO(results(api, mine, feeder, products)))
+    assert (row["prdtypecode"], row["rayon_prdtypecode"]) == ("1", "2")
+    assert (row["rayon_prdtypecode_2"], row["rayon_status"]) == ("10", "done")
+    line = json.loads(results(api, mine, feeder, products, query="?format=jsonl"))
+    assert (line["Tag"], line["Tag_2"], line["rayon_prdtypecode_2"]) == ("x", "y", 10)
+
+
+def test_reason_of_a_rejected_row_is_in_the_results(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    products = b"designation,note\nA,1\nB,2,3\n<p>&nbsp;</p>,4\nC,5\n"
+    rows = list(csv.DictReader(io.StringIO(results(api, mine, feeder, products))))
+    assert [row["rayon_message"] for row in rows] == [
+        "",
+        "Expected 2 cells. Received: 3",
+        "Expected a title, a description or an image. Received: none",
+        "",
+    ]
+
+
+def test_image_that_was_not_sent_is_named_in_the_results(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    products = b"Titre,Photo,Prix\nA,a.jpg,1\nB,,2\n"
+    rows = list(csv.DictReader(io.StringIO(results(api, mine, feeder, products))))
+    assert [row["rayon_message"] for row in rows] == [
+        "The image 'a.jpg' was not used, because no ZIP archive was sent",
+        "",
+    ]
+    [catalog] = api.client.get("/v1/catalogs", headers=mine).json()["items"]
+    assert catalog["used_columns"] == {"designation": "Titre", "image": "Photo"}
+    assert catalog["unused_columns"] == ["Prix"]
+    assert catalog["notes"] == ["1 rows name an image, but no ZIP archive was sent"]
+    assert catalog["warnings"] == 1
+
+
+def test_stated_column_is_used(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    answer = api.client.post(
+        "/v1/catalogs",
+        headers=mine,
+        files={"products": ("p.csv", b"titre,Mon libell\xe9\nA,B\n")},
+        data={"columns": json.dumps({"designation": "mon libelle"})},
+    )
+    assert answer.status_code == 202, answer.text
+    running = feeder()
+    step_until_checked(api, running, answer.json()["id"])
+    running.step()
+    with api.unit_of_work() as work:
+        [job] = work.session.scalars(select(Job))
+        assert job.designation == "B"
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, lambda text: text.decode().encode("utf-16")], ids=["gzip", "utf-16"]
+)
+def test_packed_table_is_fed_and_comes_back(
+    api: Api, mine: dict[str, str], feeder: Feeders, pack: Callable[[bytes], bytes]
+) -> None:
+    products = pack("designation;note\nÉté;x\nThé;y\n".encode())
+    rows = list(
+        csv.DictReader(
+            io.StringIO(results(api, mine, feeder, products).lstrip("\ufeff")), delimiter=";"
+        )
+    )
+    assert [(row["designation"], row["note"], row["status"]) for row in rows] == [
+        ("Été", "x", "done"),
+        ("Thé", "y", "done"),
+    ]
+
+
+def test_byte_order_mark_is_added_where_a_spreadsheet_needs_it(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    windows = "designation;prix\nCafetière émaillée;12,50\n".encode("cp1252")
+    assert results(api, mine, feeder, windows).startswith("\ufeff")
+    assert not results(api, mine, feeder, windows, query="?bom=false").startswith("\ufeff")
+    assert results(api, mine, feeder, b"designation\nA\n", query="?bom=true").startswith("\ufeff")
+
+
+def test_results_as_a_workbook_keep_texts_and_run_no_formula(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, table(["007", "=1+1", "x" * 40_000], header="sku,designation,note"))
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
+    answer_all(api, catalog["id"])
+    answer = api.client.get(f"/v1/catalogs/{catalog['id']}/results?format=xlsx", headers=mine)
+    assert answer.headers["content-disposition"].endswith('results.xlsx"')
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(answer.content)).get_sheet_by_index(0)
+    header, row = sheet.to_python()
+    assert header[:4] == ["sku", "designation", "note", "prdtypecode"]
+    assert row[:2] == ["007", "=1+1"]
+    assert len(str(row[2])) == 32_767
+    assert row[3] == 10

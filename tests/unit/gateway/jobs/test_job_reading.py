@@ -52,7 +52,8 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
         *("id", "status", "model", "release", "created_at", "finished_at"),
         *("result", "error", "label"),
     ]
-    assert shown["result"] == {"prdtypecode": 2583, "confidence": 0.9, **RESULT}
+    added = {"prdtypecode": 2583, "confidence": 0.9, "degraded_message": None}
+    assert shown["result"] == {**RESULT, **added}
     assert shown["created_at"].endswith("Z")
 
 

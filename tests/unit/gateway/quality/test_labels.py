@@ -331,7 +331,7 @@ def test_job_of_another_catalog_is_rejected(api: Api, hers: dict[str, str], cata
 
 
 @pytest.mark.parametrize(
-    "content", ["", "row,code\n1,10\n", "prdtypecode\n10\n", "row,row,prdtypecode\n1,1,10\n"]
+    "content", ["", "row,price\n1,10\n", "prdtypecode\n10\n", "row,row,prdtypecode\n1,1,10\n"]
 )
 def test_file_without_the_columns_is_422(
     api: Api, hers: dict[str, str], catalog: str, content: str

@@ -1,1 +1,0 @@
-"""Tables as shops export them, read row by row: CSV of any kind, or JSON Lines."""
