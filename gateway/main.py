@@ -45,19 +45,21 @@ from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
 from gateway.settings import (
     CatalogSettings,
+    ConnectionSettings,
     GatewaySettings,
     RateSettings,
     SignInLimitSettings,
     SingleSignOnSettings,
     SweepSettings,
 )
-from gateway.web import error_handlers
+from gateway.web import error_handlers, reference
 from gateway.web.draining import Draining
 from gateway.web.edge import Edge, require_storable_form
 from gateway.web.error_handlers import problems_of
 from gateway.web.middleware import LimitedBody, Observed
 from gateway.web.rates import Rates, shared_storage
 from gateway.web.schemas import Problem
+from gateway.web.server import limited_protocol
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
@@ -123,6 +125,7 @@ def main() -> int:
         return 1
     services = build_services(settings)
     services.champion.start()
+    limits = ConnectionSettings()
     config = uvicorn.Config(
         build_app(services),
         host=settings.host,
@@ -132,9 +135,9 @@ def main() -> int:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
-        # Longer than the proxy keeps idle connections (`infra/proxy/Caddyfile`). The proxy must be
-        # the one that closes them, or a request may arrive on a connection that is closing.
-        timeout_keep_alive=75,
+        http=limited_protocol(limits, settings.trusted_proxies),
+        ws="none",
+        timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=10,
     )
     Server(config, services.draining, on_exit=services.long_polls.close).run()
@@ -220,6 +223,7 @@ def build_app(services: Services) -> FastAPI:
         title="Rayon",
         version="1",
         description=DESCRIPTION.strip(),
+        docs_url=None,
         redoc_url=None,
         responses=problems_of(Problem),
         dependencies=[Depends(require_storable_form)],
@@ -229,6 +233,7 @@ def build_app(services: Services) -> FastAPI:
     for module in ROUTES:
         app.include_router(module.router)
     error_handlers.install(app)
+    reference.install(app)
     # The last middleware added is the outermost, so rejected bodies are logged and counted too.
     app.add_middleware(Edge, authenticate=authenticate_first)
     app.add_middleware(

@@ -69,6 +69,33 @@ class GatewaySettings(ProductSettings, GatewayPort):
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
 
 
+class ConnectionSettings(Settings):
+    """Limits of the connections to the gateway, of their headers and of the time they may take."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
+
+    #: Open connections; fewer if the system allows fewer open files. Beyond it, the connection that
+    #: has been idle for longest is closed; a new one gets 503 if all others are in use.
+    max_connections: int = Field(default=2048, ge=1)
+    #: Open connections of one address, or of one IPv6 network of 64 bits. `trusted_proxies` are
+    #: exempt, because they carry the connections of many clients.
+    max_connections_per_address: int = Field(default=512, ge=1)
+    #: Bytes and number of the headers of a request. More get 431.
+    max_header_bytes: int = Field(default=32 * 1024, ge=1024)
+    max_headers: int = Field(default=100, ge=10)
+    #: Time in seconds for all headers of a request. Slower ones get 408.
+    header_seconds: float = Field(default=20.0, gt=0)
+    #: Least bytes of a body in a second, on average over `body_seconds`. Slower ones get 408.
+    min_body_bytes_per_second: int = Field(default=1000, ge=1)
+    body_seconds: float = Field(default=30.0, gt=0)
+    #: Time in seconds without progress after which a client that reads no response is cut off.
+    send_seconds: float = Field(default=300.0, gt=0)
+    #: Time in seconds for which an idle connection is kept. Longer than the proxy keeps it
+    #: (`infra/proxy/Caddyfile`): the proxy must be the one that closes connections, or a request
+    #: may arrive on one that is closing.
+    keep_alive_seconds: int = Field(default=75, ge=1)
+
+
 class SingleSignOnSettings(Settings):
     """Single sign-on with an OpenID provider. Disabled unless `issuer` is set."""
 
