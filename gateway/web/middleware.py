@@ -9,6 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.web import reference
 from gateway.web.draining import Draining
 from gateway.web.error_handlers import of_error
 from shared import metrics
@@ -36,12 +37,6 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _POLICY = b"default-src 'none'; frame-ancestors 'none'"
-#: The documentation page loads Swagger UI from a CDN and contains an inline script.
-_DOCS_POLICY = (
-    b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; frame-ancestors 'none'"
-)
 #: A report is a single page with inline styles and without scripts.
 _REPORT_POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
@@ -152,8 +147,8 @@ def _secured(scope: Scope, is_production: bool) -> list[tuple[bytes, bytes]]:
 
 
 def _policy(path: str) -> bytes:
-    if path == "/docs":
-        return _DOCS_POLICY
+    if path == reference.PATH:
+        return reference.POLICY
     return _REPORT_POLICY if path.startswith(_REPORTS) else _POLICY
 
 
