@@ -67,6 +67,10 @@ class Connection:
         """Send a request whose response has no body."""
         self._retried(self._is_safe(method, parts), self._answer, method, path, parts)
 
+    def cookie(self, name: str) -> str | None:
+        """Return a cookie that a response has set."""
+        return self._http.cookies.get(name)
+
     def download(self, path: str, to: Path) -> None:
         """Write a response to a file atomically."""
         self._retried(True, self._download, path, to)

@@ -8,18 +8,27 @@ import httpx
 from rayon.connection import Connection
 from rayon.sign_in import ApiKey, SavedSignIns, SignIn
 
+#: Cookie of a device on which a user has signed in before.
+DEVICE = "rayon_device"
+
 
 def sign_in(url: str, username: str, password: str, saved: SavedSignIns) -> SignIn:
     """Start a session and save its tokens; the password is not saved.
+
+    The cookie of the device is saved too. With it, the user can sign in while the service refuses
+    the address because of others' failures.
 
     Raises:
         SignedOut: The username or password is wrong.
     """
     form = {"username": username, "password": password}
+    known = saved.device(url, username)
+    headers = {"Cookie": f"{DEVICE}={known}"} if known else {}
     with _connection(url, None) as connection:
-        body = connection.json("POST", "/v1/token", data=form)
+        body = connection.json("POST", "/v1/token", data=form, headers=headers)
+        device = connection.cookie(DEVICE)
     new = SignIn(url, username).with_tokens(body)
-    saved.save(new)
+    saved.save(new, device)
     return new
 
 

@@ -82,12 +82,21 @@ class SavedSignIns:
         found = kept["sign_ins"].get(url or kept["latest"])
         return SignIn(**found) if found else None
 
-    def save(self, sign_in: SignIn) -> None:
-        """Save a new sign-in and make it the latest."""
+    def save(self, sign_in: SignIn, device: str | None = None) -> None:
+        """Save a new sign-in and make it the latest; `device` is the cookie of this device."""
         with self.locked():
             kept = self._read()
             kept["sign_ins"][sign_in.url] = asdict(sign_in)
+            if device:
+                kept.setdefault("devices", {}).setdefault(sign_in.url, {})[sign_in.username] = (
+                    device
+                )
             self._write(kept | {"latest": sign_in.url})
+
+    def device(self, url: str, username: str) -> str | None:
+        """Return the cookie of this device for a user. It outlives the sign-in."""
+        cookie: str | None = self._read().get("devices", {}).get(url, {}).get(username)
+        return cookie
 
     def renew(self, sign_in: SignIn) -> None:
         """Save new tokens without making this sign-in the latest."""

@@ -353,12 +353,13 @@ def build_app(service: FakeService) -> FastAPI:
 
 def _add_sign_in(app: FastAPI, service: FakeService) -> None:
     @app.post("/v1/token")
-    async def sign_in(request: Request) -> Any:
+    async def sign_in(request: Request, response: Response) -> Any:
         form = await request.form()
         if service.faults:
             return service.faults.popleft()
         if (form["username"], form["password"]) != (USERNAME, PASSWORD):
             return problem(401, "Sign in first", "The username or the password is not right")
+        response.set_cookie("rayon_device", f"device{len(service.requests)}", path="/v1")
         return service.new_tokens()
 
     @app.post("/v1/token/refresh")

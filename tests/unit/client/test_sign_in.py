@@ -25,6 +25,21 @@ def test_sign_in_file_is_readable_by_its_owner_only(
     assert not service.asked(*REFRESH)
 
 
+def test_next_sign_in_of_a_user_sends_the_cookie_of_the_device(
+    service: FakeService, saved: SavedSignIns
+) -> None:
+    sign_in(service.url, USERNAME, PASSWORD, saved)
+    with Rayon() as client:
+        client.sign_out()
+    with pytest.raises(SignedOut):
+        sign_in(service.url, "somebody", PASSWORD, saved)
+    sign_in(service.url, USERNAME, PASSWORD, saved)
+    sign_in(service.url, USERNAME, PASSWORD, saved)
+    sent = [headers.get("cookie") for headers in service.asked("POST", "/v1/token")]
+    assert sent == [None, None, "rayon_device=device1", "rayon_device=device4"]
+    assert stat.S_IMODE(saved.path.stat().st_mode) == 0o600
+
+
 def test_wrong_password_saves_nothing(service: FakeService, saved: SavedSignIns) -> None:
     with pytest.raises(SignedOut, match="password is not right"):
         sign_in(service.url, USERNAME, "wrong", saved)
