@@ -137,6 +137,8 @@ class ReleaseSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="RAYON_RELEASES_", frozen=True)
 
     mlflow_url: str = "http://127.0.0.1:5001"
+    #: Secret of Rayon's registry server; an MLflow elsewhere may take none, or one of its own.
+    token: SecretStr | None = None
     model_name: str = "rayon"
     cache: Path = Path("var/releases")
     #: Interval between checks of the registry for a new champion.

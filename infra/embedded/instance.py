@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
+from infra.embedded import variables
 from infra.embedded.credentials import kept_digest, kept_secret
 from infra.embedded.log_tail import LogTail
 from infra.embedded.preflight import NotReady
-from infra.embedded.programs import programs
+from infra.embedded.programs import confined, programs
 from infra.embedded.redis_server import redis_binary, write_configuration
 from infra.embedded.settings import PROJECT, EmbeddedSettings, environment
 from infra.embedded.strays import end_strays
@@ -20,6 +22,8 @@ from infra.embedded.welcome import welcome
 
 #: Interval between two readiness checks.
 POLL_SECONDS = 0.2
+#: Secret of the model registry, for its server and its clients.
+REGISTRY_TOKEN = "registry_token"  # noqa: S105  # nosec B105  # the name of its file
 #: Stored beside the registry, so that a deleted registry gets the starter release again.
 STARTER_IMPORTED = ".starter_imported"
 
@@ -30,13 +34,21 @@ class Instance:
     def __init__(self, settings: EmbeddedSettings) -> None:
         self._settings = settings
         self._home = settings.home
-        secret_key = kept_secret(self._home / "secrets", "gateway_secret_key")
-        redis_password = kept_secret(self._home / "secrets", "redis_password")
-        self._environment = environment(settings, secret_key, redis_password)
+        secrets_folder = self._home / "secrets"
+        redis_password = kept_secret(secrets_folder, "redis_password")
+        self._environment = environment(
+            settings,
+            kept_secret(secrets_folder, "gateway_secret_key"),
+            redis_password,
+            kept_secret(secrets_folder, REGISTRY_TOKEN),
+        )
         for folder in ("storage", "releases", "training", "mlflow", "logs"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         redis_conf = write_configuration(self._home / "redis", settings.redis_port, redis_password)
-        self._supervisor = Supervisor(self._home, programs(settings, redis_binary(), redis_conf))
+        listed = programs(settings, redis_binary(), redis_conf, secrets_folder / REGISTRY_TOKEN)
+        self._supervisor = Supervisor(
+            self._home, [confined(program, self._environment) for program in listed]
+        )
         self._tail: LogTail | None = None
         url = self._environment["RAYON_DATABASE_URL"]
         self._is_new_database = (
@@ -49,7 +61,9 @@ class Instance:
         """Start the services that answers depend on, in order. Raises `NotReady`."""
         print("Starting …", flush=True)
         self._supervisor.start(self._environment)
-        self._once("shared.db.migrations", "The database could not be migrated")
+        self._once(
+            "shared.db.migrations", "The database could not be migrated", variables.SCHEDULER
+        )
         self._supervisor.start_stage("core")
         self._import_starter()
         self._bootstrap_admin()
@@ -99,7 +113,7 @@ class Instance:
             self._starter = subprocess.Popen(
                 [sys.executable, "-m", "trainer.starter"],
                 cwd=PROJECT,
-                env=self._environment,
+                env=variables.own(self._environment, variables.TRAINING),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -117,17 +131,24 @@ class Instance:
         output = self._once(
             "gateway.bootstrap",
             "The first account could not be created",
+            variables.ACCOUNT,
             {"RAYON_ADMIN_USERNAME": username, "RAYON_ADMIN_PASSWORD": password},
         )
         if "created" in output and not configured:
             self._admin = (username, password)
         mark.keep()
 
-    def _once(self, module: str, complaint: str, extra: dict[str, str] | None = None) -> str:
+    def _once(
+        self,
+        module: str,
+        complaint: str,
+        inherits: Sequence[str],
+        extra: dict[str, str] | None = None,
+    ) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", module],
             cwd=PROJECT,
-            env=self._environment | (extra or {}),
+            env=variables.own(self._environment, inherits) | (extra or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

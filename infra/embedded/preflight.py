@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,12 @@ def locked_home(home: Path) -> Iterator[None]:
     """Lock an instance's folder; the kernel releases the lock when the process dies.
 
     Raises:
-        NotReady: The folder cannot be written, or another launcher holds it.
+        NotReady: The folder belongs to another user or cannot be written, or another launcher
+            holds it.
     """
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _close_to_others(home)
         file = (home / "launcher.pid").open("a+")
     except OSError as error:
         raise NotReady(
@@ -59,6 +62,18 @@ def check(settings: EmbeddedSettings, ports: list[tuple[str, int]]) -> None:
     _check_disk(settings)
     for variable, port in ports:
         _check_port(settings, variable, port)
+
+
+def _close_to_others(home: Path) -> None:
+    """Give a folder that was there before the mode of one that is made here."""
+    found = home.stat()
+    if found.st_uid != os.geteuid():
+        raise NotReady(
+            f"Expected {home} to belong to the user who starts Rayon (uid {os.geteuid()}). "
+            f"Received: uid {found.st_uid}. Another folder: RAYON_HOME=folder make run"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        home.chmod(0o700)
 
 
 def _check_disk(settings: EmbeddedSettings) -> None:

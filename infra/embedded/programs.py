@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from infra.embedded import variables
 from infra.embedded.settings import EmbeddedSettings
 
 Stage = Literal["servers", "core", "rest"]
@@ -19,38 +20,60 @@ class Program:
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    #: Patterns of the variables that it inherits.
+    inherits: Sequence[str] = variables.MACHINE
     #: When it starts: `servers` at once, `core` when the tables are there, `rest` when the core
     #: answers, so that the first answer need not wait for it.
     stage: Stage = "core"
 
 
-def programs(settings: EmbeddedSettings, redis: Path, redis_conf: Path) -> list[Program]:
+def programs(
+    settings: EmbeddedSettings, redis: Path, redis_conf: Path, registry_token: Path
+) -> list[Program]:
     """List all processes, in the order in which they start."""
     return [
-        _mlflow(settings),
+        _mlflow(settings, registry_token),
         Program("redis", [str(redis), str(redis_conf)], stage="servers"),
         *(_numbered(settings, _services())),
     ]
 
 
+def confined(program: Program, environment: Mapping[str, str]) -> Program:
+    """Return the program without the variables of others.
+
+    supervisord passes its whole environment on. `env` removes names, and then becomes the program;
+    no value is in a command line.
+    """
+    others = sorted(
+        name
+        for name in environment
+        if name not in program.environment and not variables.is_own(name, program.inherits)
+    )
+    removed = [part for name in others for part in ("-u", name)]
+    return replace(program, command=["/usr/bin/env", *removed, *program.command])
+
+
 def _services() -> list[Program]:
     return [
-        _service("gateway", "gateway.main"),
+        _service("gateway", "gateway.main", variables.GATEWAY),
         _worker("image", "interactive"),
         _worker("text", "interactive"),
         _worker("fusion", "interactive"),
-        _service("scheduler", "gateway.scheduler", "rest"),
-        _service("feeder", "gateway.feeder", "rest"),
+        _service("scheduler", "gateway.scheduler", variables.SCHEDULER, "rest"),
+        _service("feeder", "gateway.feeder", variables.FEEDER, "rest"),
         _worker("image", "catalog", "rest"),
         _worker("text", "catalog", "rest"),
         _worker("fusion", "catalog", "rest"),
-        _service("trainer", "trainer.main", "rest"),
-        _service("monitor", "trainer.monitor", "rest"),
+        _service("trainer", "trainer.main", variables.TRAINING, "rest"),
+        _service("monitor", "trainer.monitor", variables.MONITOR, "rest"),
     ]
 
 
-def _service(name: str, module: str, stage: Stage = "core") -> Program:
-    return Program(name, [sys.executable, "-m", module], stage=stage)
+def _service(name: str, module: str, inherits: Sequence[str], stage: Stage = "core") -> Program:
+    return Program(name, [sys.executable, "-m", module], inherits=inherits, stage=stage)
+
+
+_INHERITS = {"text": variables.TEXT, "image": variables.IMAGE, "fusion": variables.FUSION}
 
 
 def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
@@ -71,35 +94,36 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     if lane == "catalog" and modality != "fusion":
         # The fusion worker keeps its priority: single jobs wait while it locks the database.
         environment["RAYON_WORKER_NICENESS"] = "19"
-    return Program(f"{modality}-{lane}", command, environment, stage=stage)
+    return Program(f"{modality}-{lane}", command, environment, _INHERITS[modality], stage)
 
 
 def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Program]:
     first = settings.metrics_port
     return [
-        Program(
-            name=service.name,
-            command=service.command,
+        replace(
+            service,
             environment=service.environment
             | {"RAYON_METRICS_PORT": str(first + number if first else 0)},
-            stage=service.stage,
         )
         for number, service in enumerate(services)
     ]
 
 
-def _mlflow(settings: EmbeddedSettings) -> Program:
+def _mlflow(settings: EmbeddedSettings, token: Path) -> Program:
     folder = settings.home / "mlflow"
-    # `mlflow server` is a second process that only starts this one: 260 MB and 6 seconds more.
-    # These variables are what it would set (mlflow.server.constants).
+    # The variables that `mlflow server` would set (mlflow.server.constants).
     environment = {
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_TOKEN_FILE": str(token),
     }
-    command = [sys.executable, "-W", "ignore", "-m", "uvicorn", "mlflow.server.fastapi_app:app"]
+    served = ["--factory", "infra.mlflow.app:create_app"]
+    command = [sys.executable, "-W", "ignore", "-m", "uvicorn", *served]
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--no-access-log"]
     return Program("mlflow", [*command, *address], environment, stage="servers")
 

@@ -53,8 +53,10 @@ def read_dotenv() -> None:
             os.environ.setdefault(name, value)
 
 
-def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str) -> dict[str, str]:
-    """Return the environment of every process: the caller's, completed."""
+def environment(
+    settings: EmbeddedSettings, secret_key: str, redis_password: str, registry_token: str
+) -> dict[str, str]:
+    """Return the variables of all processes: the caller's, completed."""
     home = settings.home
     defaults = {
         "RAYON_DATABASE_URL": f"sqlite:///{home / 'rayon.db'}",
@@ -66,11 +68,10 @@ def environment(settings: EmbeddedSettings, secret_key: str, redis_password: str
     fixed = {
         "RAYON_BROKER_URL": f"redis://:{redis_password}@127.0.0.1:{settings.redis_port}/0",
         "RAYON_RELEASES_MLFLOW_URL": settings.mlflow_url,
+        "RAYON_RELEASES_TOKEN": registry_token,
         "RAYON_GATEWAY_HOST": settings.gateway_host,
         "RAYON_GATEWAY_PORT": str(settings.gateway_port),
         "PYTHONUNBUFFERED": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         MARK: str(home),
     }
     if "RAYON_GATEWAY_SECRET_KEY" not in os.environ:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
@@ -26,7 +27,11 @@ def client(system: System) -> Iterator[httpx.Client]:
 def releases(system: System, tmp_path: Path) -> Releases:
     """Return a client of the registry of the system."""
     address = f"http://127.0.0.1:{system.environment['RAYON_MLFLOW_PORT']}"
-    return Releases(ReleaseSettings(mlflow_url=address, cache=tmp_path / "releases"))
+    token = (system.home / "secrets" / "registry_token").read_text()
+    settings = ReleaseSettings(
+        mlflow_url=address, token=SecretStr(token), cache=tmp_path / "releases"
+    )
+    return Releases(settings)
 
 
 def test_training_run_is_started_followed_and_cancelled(client: httpx.Client) -> None:

@@ -53,6 +53,10 @@ class Releases:
     def __init__(self, settings: ReleaseSettings) -> None:
         for name, value in CLIENT_LIMITS.items():
             os.environ.setdefault(name, value)
+        if settings.token is not None:
+            # MLflow's client has no parameter for it. Trainings, which are processes of their own,
+            # inherit it.
+            os.environ["MLFLOW_TRACKING_TOKEN"] = settings.token.get_secret_value()
         self._settings = settings
         self._client = MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url

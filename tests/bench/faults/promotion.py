@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy
+from pydantic import SecretStr
 
 from infra.acceptance.client import Client, Product, in_flight, save
 from infra.embedded.settings import EmbeddedSettings
@@ -68,7 +69,9 @@ def main() -> int:
     args = parser.parse_args()
     home = args.home.resolve()
     products = titles_with_some_images(args.data, int(SECONDS * JOBS_PER_SECOND))
-    registry = Releases(ReleaseSettings(mlflow_url=args.mlflow, cache=home / "releases"))
+    token = SecretStr((home / "secrets" / "registry_token").read_text())
+    settings = ReleaseSettings(mlflow_url=args.mlflow, token=token, cache=home / "releases")
+    registry = Releases(settings)
     old, new = _register_copy(registry)
     print(f"release {old} serves, release {new} is the copy", flush=True)
     figures = asyncio.run(_run(args.url, home, products, old, new))

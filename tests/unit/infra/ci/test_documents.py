@@ -16,6 +16,11 @@ from tests.support.settings_groups import settings_groups
 
 DOCS = PROJECT / "infra" / "docs"
 PAGES = (*sorted(DOCS.glob("*.md")), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md")
+#: Pages that name the tests of security controls.
+CONTROLS = (
+    DOCS / "security.md",
+    PROJECT / "infra" / "decisions" / "0011-meet-owasp-asvs-5-level-2.md",
+)
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
 #: Folders whose paths a page may name.
 ROOTS = r"(?:gateway|trainer|shared|infra|tests|worker_text|worker_image|worker_fusion)"
@@ -79,6 +84,20 @@ def test_functions_that_a_page_names_exist(page: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", CONTROLS, ids=lambda page: page.stem)
+def test_tests_of_a_control_exist(page: Path) -> None:
+    named = set(re.findall(r"`(test_\w+?)(?:\.py)?`", page.read_text()))
+    assert sorted(named - _tests()) == []
+
+
+@cache
+def _tests() -> set[str]:
+    """Return the names of all tests and of their modules."""
+    modules = list((PROJECT / "tests").rglob("test_*.py"))
+    functions = {name for path in modules for name in defined(path)}
+    return functions | {path.stem for path in modules}
+
+
 def test_walkthroughs_and_recipes_name_functions() -> None:
     for page in ("walkthroughs", "recipes"):
         assert len(re.findall(r"\.py::\w", (DOCS / f"{page}.md").read_text())) > 2
@@ -116,7 +135,7 @@ def test_variables_of_a_page_are_settings(page: Path) -> None:
 
 def test_architecture_lists_every_process(tmp_path: Path) -> None:
     started = {
-        one.name for one in programs(EmbeddedSettings(home=tmp_path), tmp_path, tmp_path)
+        one.name for one in programs(EmbeddedSettings(home=tmp_path), tmp_path, tmp_path, tmp_path)
     } - {"redis", "mlflow"}
     rows = re.findall(r"^\| ([a-z-]+) \| (?:`python -m|the same, lane)", ARCHITECTURE, re.MULTILINE)
     assert len(started) == 11

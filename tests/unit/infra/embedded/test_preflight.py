@@ -1,7 +1,9 @@
 """Every hindrance of a start becomes one clear line."""
 
 import multiprocessing
+import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,26 @@ def test_lock_ends_with_its_block(tmp_path: Path) -> None:
     for _ in range(2):
         with locked_home(tmp_path):
             assert (tmp_path / "launcher.pid").read_text().isdecimal()
+
+
+def test_home_is_closed_to_others(tmp_path: Path) -> None:
+    home = tmp_path / "var"
+    home.mkdir()
+    home.chmod(0o755)
+    with locked_home(home):
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_home_of_another_user_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "var"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    with (
+        pytest.raises(NotReady, match=r"belong to the user .* Received: uid 65534"),
+        locked_home(home),
+    ):
+        pass
 
 
 def _try_to_lock(home: Path) -> str:

@@ -10,7 +10,7 @@ from infra.embedded.supervision import Supervisor
 
 def configuration(home: Path) -> configparser.ConfigParser:
     settings = EmbeddedSettings(home=home)
-    listed = programs(settings, Path("/bin/redis-server"), home / "redis.conf")
+    listed = programs(settings, Path("/bin/redis-server"), home / "redis.conf", home / "token")
     Supervisor(home, listed)
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(home / "supervisord.conf")

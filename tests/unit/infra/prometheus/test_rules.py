@@ -192,7 +192,7 @@ def test_embedded_processes_have_the_ports_that_prometheus_scrapes(tmp_path: Pat
     embedded = EmbeddedSettings(home=tmp_path)
     ports = {
         one.name: int(one.environment["RAYON_METRICS_PORT"])
-        for one in programs(embedded, tmp_path, tmp_path)
+        for one in programs(embedded, tmp_path, tmp_path, tmp_path)
         if "RAYON_METRICS_PORT" in one.environment
     }
     asked_for = {
