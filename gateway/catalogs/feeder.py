@@ -64,11 +64,11 @@ class Feeder:
         self._leases = CatalogLeases(unit_of_work, settings.lease_seconds)
         self._held = HeldCatalogs(unit_of_work, self._leases, files)
         self._checks = UploadChecks(unit_of_work, self._leases, files, self._held, terms_of)
-        slices = SliceFeeder(
+        self._slices = SliceFeeder(
             unit_of_work, self._leases, files, self._held, settings, terms_of, job_lease_seconds
         )
         progress = Progress(unit_of_work, self._leases, files, self._held)
-        self._turns = Turns(unit_of_work, Window(settings, workers), slices, progress)
+        self._turns = Turns(unit_of_work, Window(settings, workers), self._slices, progress)
 
     def run(self, stop: threading.Event) -> None:
         """Feed until `stop` is set, then release unfinished catalogs to other feeders."""
@@ -104,6 +104,7 @@ class Feeder:
         """Wait for the running checks, then release every lease and close every file."""
         self._checks.close()
         self._held.close()
+        self._slices.close()
 
     def _unfinished(self) -> Sequence[Catalog]:
         with self._unit_of_work.reading() as session:

@@ -38,6 +38,7 @@ class HeldCatalog:
         rows: Rows not yet fed; `None` while the files are closed.
         archive: The open image archive, if the catalog has one.
         check: The check of the upload, while it runs.
+        opening: The opening of large files, while it runs.
         lease_renewed_at: Monotonic time of the last lease renewal.
         rate_recorded_at: Monotonic time of the last recorded rate.
         not_before: Monotonic time at which the back-off after a failure ends.
@@ -52,6 +53,7 @@ class HeldCatalog:
     rows: Iterator[Checked] | None = None
     archive: Archive | None = None
     check: Future[None] | None = None
+    opening: "Future[HeldCatalog] | None" = None
     lease_renewed_at: float = field(default_factory=time.monotonic)
     rate_recorded_at: float = 0.0
     not_before: float = 0.0
@@ -63,6 +65,9 @@ class HeldCatalog:
     def close_files(self) -> None:
         """Close the files; the next slice starts from the position in the database."""
         self.rows = self.archive = None
+        if self.opening is not None:
+            self.opening.add_done_callback(_close_opened)
+            self.opening = None
         self.files.close()
 
     def record_failure(self, *place: object) -> int:
@@ -70,6 +75,11 @@ class HeldCatalog:
         self.failures = self.failures + 1 if place == self.failed_at else 1
         self.failed_at = place
         return self.failures
+
+
+def _close_opened(opening: Future[HeldCatalog]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close_files()
 
 
 class HeldCatalogs:

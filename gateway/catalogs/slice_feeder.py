@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 
 from sqlalchemy.orm import Session
 
 from gateway.catalogs import slices
+from gateway.catalogs.checking import LARGE_BYTES
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
@@ -23,6 +25,10 @@ from shared.db.models import Catalog, CatalogStatus, row_of_job
 from shared.db.session import UnitOfWork
 
 
+def _opener() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="open")
+
+
 @dataclass(frozen=True)
 class SliceFeeder:
     """Turn slices of rows into jobs, each in one transaction with the catalog's position."""
@@ -34,9 +40,14 @@ class SliceFeeder:
     settings: CatalogSettings
     terms_of: Callable[[Catalog], Terms]
     job_lease_seconds: float
+    opener: ThreadPoolExecutor = field(default_factory=_opener)
+
+    def close(self) -> None:
+        """Cancel the opening of files, and wait for the one that has begun."""
+        self.opener.shutdown(cancel_futures=True)
 
     def feed(self, catalog: Catalog) -> RowCounts | None:
-        """Feed a slice and return its rows; `None` if the catalog has none, or is deferred."""
+        """Feed a slice and return its rows; `None` if the catalog has none now."""
         held = self.held.get(catalog.id)
         if held is None or time.monotonic() < held.not_before or is_fed(catalog):
             return None
@@ -51,9 +62,11 @@ class SliceFeeder:
             self.held.defer(catalog, held, error)
         return None
 
-    def _feed_new(self, catalog: Catalog, held: HeldCatalog) -> RowCounts:
+    def _feed_new(self, catalog: Catalog, held: HeldCatalog) -> RowCounts | None:
         if held.rows is None:
-            held.rows = self._open_rows(catalog, held)
+            self._open(catalog, held)
+        if held.rows is None:
+            return None
         checked = slices.next_slice(held.rows, self.settings.text_slice, self.settings.image_slice)
         jobs = slices.job_rows(
             catalog, checked, held.archive, self.files.storage, self.job_lease_seconds
@@ -80,6 +93,31 @@ class SliceFeeder:
 
     def _advance(self, session: Session, catalog: Catalog, **values: int | None) -> None:
         self.leases.change(session, catalog.id, CatalogStatus.RUNNING, values)
+
+    def _open(self, catalog: Catalog, held: HeldCatalog) -> None:
+        """Open a catalog's files, at once or, if they are large, in a thread.
+
+        Copying an archive from an object store, and reading its list of entries, would delay the
+        rows of all other catalogs.
+        """
+        if catalog.size <= LARGE_BYTES:
+            held.rows = self._open_rows(catalog, held)
+        elif held.opening is None:
+            held.opening = self.opener.submit(self._open_aside, catalog)
+        elif held.opening.done():
+            opening, held.opening = held.opening, None
+            opened = opening.result()
+            held.files, held.archive, held.rows = opened.files, opened.archive, opened.rows
+            held.seek_seconds = opened.seek_seconds
+
+    def _open_aside(self, catalog: Catalog) -> HeldCatalog:
+        opened = HeldCatalog(catalog.id)
+        try:
+            opened.rows = self._open_rows(catalog, opened)
+        except BaseException:
+            opened.close_files()
+            raise
+        return opened
 
     def _open_rows(self, catalog: Catalog, held: HeldCatalog) -> Iterator[Checked]:
         """Open a catalog's files and skip the rows already fed."""

@@ -1,22 +1,24 @@
-"""Checks of uploads are shared fairly among users."""
+"""Checks of uploads, and the opening of their files, do not delay those of other users."""
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from gateway.catalogs import checking
+from gateway.catalogs import checking, held_catalogs
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.row_check import Finding, Terms
 from shared.db.models import Catalog
+from shared.errors import Unavailable
 from tests.unit.gateway.catalogs.catalog_system import (
     PATIENCE_SECONDS,
     STEP_SECONDS,
     Feeders,
+    jobs_of,
     send,
     show,
     step_until_checked,
@@ -119,3 +121,92 @@ def test_users_take_turns(
     for id_ in (*mine, *theirs):
         step_until_checked(api, running, id_)
     assert checks.begun == [mine[0], theirs[0], mine[1], theirs[1], mine[2]]
+
+
+class HeldOpening:
+    """The opening of the files of large catalogs, which waits until it is released."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.opened: list[BinaryIO] = []
+        self.took_too_long = False
+
+
+@pytest.fixture
+def opening(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldOpening]:
+    found, original = HeldOpening(), CatalogFiles.products
+
+    def products(files: CatalogFiles, catalog: Catalog, *rest: Any) -> BinaryIO:
+        file = original(files, catalog, *rest)
+        if catalog.status == "running" and catalog.size > checking.LARGE_BYTES:
+            found.opened.append(file)
+            found.took_too_long |= not found.free.wait(PATIENCE_SECONDS)
+        return file
+
+    monkeypatch.setattr(CatalogFiles, "products", products)
+    yield found
+    found.free.set()
+
+
+def step_until(running: Feeder, is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not become true in time"
+        running.step()
+        time.sleep(STEP_SECONDS)
+
+
+def test_opening_of_large_files_does_not_delay_the_rows_of_others(
+    api: Api, mine: dict[str, str], feeder: Feeders, opening: HeldOpening
+) -> None:
+    large = send(api, mine, ROWS)["id"]
+    resize(api, large, checking.LARGE_BYTES + 1)
+    small = send(api, api.sign(api.user()), ROWS)["id"]
+    running = feeder()
+    for id_ in (large, small):
+        step_until_checked(api, running, id_)
+    step_until(running, lambda: bool(opening.opened and jobs_of(api, small)))
+    assert jobs_of(api, large) == []
+    assert not opening.took_too_long
+    opening.free.set()
+    step_until(running, lambda: bool(jobs_of(api, large)))
+
+
+def test_files_that_were_opened_in_vain_are_closed(
+    api: Api, mine: dict[str, str], feeder: Feeders, opening: HeldOpening
+) -> None:
+    large = send(api, mine, ROWS)["id"]
+    resize(api, large, checking.LARGE_BYTES + 1)
+    running = feeder()
+    step_until_checked(api, running, large)
+    step_until(running, lambda: bool(opening.opened))
+    assert api.client.delete(f"/v1/catalogs/{large}", headers=mine).status_code == 200
+    running.step()
+    assert not opening.took_too_long
+    opening.free.set()
+    step_until(running, lambda: opening.opened[0].closed)
+
+
+def test_failed_opening_is_repeated(
+    api: Api,
+    mine: dict[str, str],
+    feeder: Feeders,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed: list[str] = []
+    original = CatalogFiles.archive
+
+    def archive_of(files: CatalogFiles, catalog: Catalog, stack: Any) -> Any:
+        if catalog.status == "running" and not failed:
+            failed.append(catalog.id)
+            raise Unavailable("The storage does not answer")
+        return original(files, catalog, stack)
+
+    monkeypatch.setattr(CatalogFiles, "archive", archive_of)
+    monkeypatch.setattr(held_catalogs, "DEFER_SECONDS", 0.01)
+    large = send(api, mine, ROWS)["id"]
+    resize(api, large, checking.LARGE_BYTES + 1)
+    running = feeder()
+    step_until_checked(api, running, large)
+    step_until(running, lambda: bool(jobs_of(api, large)))
+    assert failed == [large]
