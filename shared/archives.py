@@ -52,6 +52,8 @@ BROKEN = (
     lzma.LZMAError,
     struct.error,
     EOFError,
+    IndexError,
+    KeyError,
     NotImplementedError,
     OverflowError,
     RuntimeError,

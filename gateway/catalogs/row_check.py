@@ -66,7 +66,7 @@ class Checked:
     @property
     def has_text(self) -> bool:
         """True if a person can read anything in the title or the description."""
-        return bool(readable(self.row.get("designation")) or readable(self.row.get("description")))
+        return _has_text(self.row)
 
 
 @dataclass
@@ -162,6 +162,7 @@ class _Seen:
 
     def __init__(self, form: Form, archive: Archive | None) -> None:
         self._form, self._archive = form, archive
+        self._ids = [name for name in CHALLENGE_IMAGE if name in form.fields]
         self._columns = _Columns()
         self._unmatched = _Names()
         self.rows = self.rejected = self._warnings = self._without_archive = self._rounded = 0
@@ -177,7 +178,7 @@ class _Seen:
             self._unmatched.add(found.name)
         if found.name and self._archive is None:
             self._without_archive += 1
-        if any(SCIENTIFIC.search(found.row.get(name)) for name in CHALLENGE_IMAGE):
+        if self._ids and any(SCIENTIFIC.search(found.row.get(name)) for name in self._ids):
             self._rounded += 1
 
     def report(self) -> dict[str, Any]:
@@ -229,34 +230,42 @@ def _check(row: Row, archive: Archive | None, terms: Terms) -> Checked:
         return Checked(row, problem=row.problem)
     name = image_name(row)
     entry = archive.find(name) if archive and name else None
-    lacks = bool(archive and name) and not isinstance(entry, ZipInfo)
-    found = Checked(row, name, entry if isinstance(entry, ZipInfo) else None, lacks)
+    image = entry if isinstance(entry, ZipInfo) else None
     reason = entry.reason if isinstance(entry, Refused) else "not in the archive"
-    return Checked(row, name, found.image, lacks, _problem(found, terms, reason))
+    problem = (
+        _too_long(row, terms.max_characters)
+        or _no_image(name, image, terms, reason)
+        or _no_text(row, name, image, terms)
+    )
+    return Checked(row, name, image, bool(archive and name) and image is None, problem)
 
 
-def _problem(found: Checked, terms: Terms, reason: str) -> Problem | None:
-    row = found.row
+def _too_long(row: Row, limit: int) -> Problem | None:
     for column in ("designation", "description"):
         text = row.get(column)
-        if len(text) > terms.max_characters and len(readable(text)) > terms.max_characters:
-            return Problem(
-                column,
-                text[:SHOWN_CHARACTERS],
-                f"Expected at most {terms.max_characters} readable characters. "
-                f"Received: {len(readable(text))}",
-            )
-    if terms.model == "image" and found.image is None:
-        return Problem("image", found.name[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
-    if terms.model == "text" and not found.has_text:
-        return Problem("designation", "", "Expected a title or a description. Received: neither")
-    if not found.has_text and found.image is None:
-        return Problem(
-            "designation",
-            found.name[:SHOWN_CHARACTERS],
-            "Expected a title, a description or an image. Received: none",
-        )
+        if len(text) > limit and (count := len(readable(text))) > limit:
+            reason = f"Expected at most {limit} readable characters. Received: {count}"
+            return Problem(column, text[:SHOWN_CHARACTERS], reason)
     return None
+
+
+def _no_image(name: str, image: ZipInfo | None, terms: Terms, reason: str) -> Problem | None:
+    if terms.model != "image" or image is not None:
+        return None
+    return Problem("image", name[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
+
+
+def _no_text(row: Row, name: str, image: ZipInfo | None, terms: Terms) -> Problem | None:
+    if (image is not None and terms.model != "text") or _has_text(row):
+        return None
+    if terms.model == "text":
+        return Problem("designation", "", "Expected a title or a description. Received: neither")
+    reason = "Expected a title, a description or an image. Received: none"
+    return Problem("designation", name[:SHOWN_CHARACTERS], reason)
+
+
+def _has_text(row: Row) -> bool:
+    return bool(readable(row.get("designation")) or readable(row.get("description")))
 
 
 def require_short_names(form: Form) -> None:

@@ -128,7 +128,7 @@ class RowLines:
             line = line.replace("\0", "\ufffd")
         if self._has_backslashes and "\\" in line:
             line = _ESCAPED_QUOTE.sub(r'\1""', line)
-        if "\r" in line[:-2]:
+        if line.find("\r", 0, -2) >= 0:
             line, *others = _ENDS.split(line)
             self._returned.extend(others)
         return line
