@@ -235,7 +235,6 @@ def build_app(services: Services) -> FastAPI:
     error_handlers.install(app)
     reference.install(app)
     # The last middleware added is the outermost, so rejected bodies are logged and counted too.
-    app.add_middleware(Edge, authenticate=authenticate_first)
     app.add_middleware(
         LimitedBody,
         max_bytes=services.settings.max_plain_bytes,
@@ -261,6 +260,8 @@ def build_app(services: Services) -> FastAPI:
             max_age=600,
             https_only=services.single_sign_on.is_secure,
         )
+    # Outside of the sessions, which parse cookies.
+    app.add_middleware(Edge, authenticate=authenticate_first)
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

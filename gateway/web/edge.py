@@ -63,7 +63,10 @@ def _require_readable(scope: Scope) -> None:
     # Invalid UTF-8 in a URL is replaced when it is decoded, so it holds no lone surrogates.
     if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
         raise InvalidInput("Expected a URL without NUL. Received: %00")
-    for name, value in scope["headers"]:
+    for position, (name, value) in enumerate(scope["headers"]):
+        if name == b"cookie" and b"\\" in value:
+            # Python takes quadratic time for escapes (CVE-2024-7592). Rayon's cookies have none.
+            scope["headers"][position] = (name, value.replace(b"\\", b""))
         if name == b"content-type" and b"charset" in value.lower():
             # Starlette decodes with any codec of Python, and some take quadratic time.
             _, options = parse_options_header(value)

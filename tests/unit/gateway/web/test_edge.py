@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
+from starlette import requests
 
 from gateway.main import ROUTES, build_app
 from shared.db.models import Role
@@ -202,3 +203,15 @@ def test_every_json_body_is_checked_for_storable_texts(api: Api) -> None:
         with pytest.raises(ValueError, match="lone surrogates"):
             TypeAdapter(body.field_info.annotation).validate_python(unstorable)
     assert found >= 8
+
+
+def test_cookie_reaches_the_parser_without_escapes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr(requests, "cookie_parser", lambda text: parsed.append(text) or {})
+    cookie = 'a="' + "\\1" * 10_000 + '"; rayon_device=x'
+    api.client.get("/livez", headers={"Cookie": cookie})
+    assert parsed
+    assert not any("\\" in text for text in parsed)
+    assert all("rayon_device=x" in text for text in parsed)
