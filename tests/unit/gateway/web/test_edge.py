@@ -209,7 +209,12 @@ def test_cookie_reaches_the_parser_without_escapes(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    monkeypatch.setattr(requests, "cookie_parser", lambda text: parsed.append(text) or {})
+
+    def parse(text: str) -> dict[str, str]:
+        parsed.append(text)
+        return {}
+
+    monkeypatch.setattr(requests, "cookie_parser", parse)
     cookie = 'a="' + "\\1" * 10_000 + '"; rayon_device=x'
     api.client.get("/livez", headers={"Cookie": cookie})
     assert parsed
