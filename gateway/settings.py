@@ -153,14 +153,16 @@ class SignInLimitSettings(Settings):
 
     #: Length of the window, in seconds.
     window_seconds: int = Field(default=15 * 60, ge=1)
-    #: Failures from one address at one account.
+    #: Failures from one address at one account, and of one known device at its account.
     of_address_at_account: int = Field(default=10, ge=1)
-    #: Failures from one address at all accounts together.
+    #: Failures from one address at all accounts together. Known devices are exempt from this and
+    #: the next limit.
     of_address: int = Field(default=50, ge=1)
     #: Failures at one account from all addresses together. An address from which the owner signed
     #: in within `known_days` is exempt.
     at_account: int = Field(default=100, ge=1)
-    #: Days after a successful sign-in for which its address counts as known for the account.
+    #: Days after a successful sign-in for which its address and its device count as known for the
+    #: account.
     known_days: int = Field(default=90, ge=1)
 
 

@@ -10,6 +10,7 @@ from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
 from gateway.identity.schemas.sessions import RefreshRequest, SessionList, TokenPair
 from gateway.identity.sessions import sessions_of
+from gateway.web.forwarded import warn_if_ignored
 
 #: Cookie of a device on which a user has signed in before.
 DEVICE = "rayon_device"
@@ -39,6 +40,7 @@ def sign_in(
     The form is that of the OAuth 2.0 password grant. By default access tokens expire after 15
     minutes and refresh tokens after 14 days.
     """
+    warn_if_ignored(request)
     tokens = services.sessions.sign_in(form.username, form.password, origin, device)
     response.set_cookie(
         DEVICE,
