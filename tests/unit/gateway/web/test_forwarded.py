@@ -33,7 +33,8 @@ def test_header_of_an_untrusted_peer_is_warned_of_once(api: Api) -> None:
 
 
 def test_header_of_a_trusted_proxy_is_not_warned_of(api: Api) -> None:
-    trusting = ProxyHeadersMiddleware(api.client.app, trusted_hosts=["172.18.0.5"])
+    app: Any = api.client.app
+    trusting = ProxyHeadersMiddleware(app, trusted_hosts=["172.18.0.5"])
     assert warnings(trusting, "203.0.113.7") == []
     assert warnings(trusting, "198.51.100.1, 203.0.113.7") == []
 
