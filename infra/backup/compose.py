@@ -74,6 +74,8 @@ class ComposeSystem:
         # Secrets first: the database is created with their password.
         self._restore_secrets(folder / "secrets.tar")
         _compose("up", "--detach", "--no-build", "--wait", "postgres")
+        # The database of the registry; the next start gives the restored tables to its role.
+        _one_off(["roles"])
         if self._has_own_objects():
             _compose("up", "--detach", "--no-build", "objects")
             _one_off(["bucket"])

@@ -43,6 +43,20 @@ send_to() { # HOST: new upstream of the proxy; running requests are completed
     fi
 }
 
+join() { # SERVICE: servers of an earlier version have one network; give them those of this version
+    for network in $(compose config --format json |
+        python3 -c 'import json, sys
+config = json.load(sys.stdin)
+for one in config["services"].get(sys.argv[1], {}).get("networks") or ():
+    print(config["networks"][one]["name"])' "$1"); do
+        for container in $(compose ps -q "$1"); do
+            docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{println $name}}{{end}}' \
+                "$container" | grep -qx "$network" ||
+                docker network connect --alias "$1" "$network" "$container"
+        done
+    done
+}
+
 newest() { # SERVICE, and its earlier containers
     for container in $(compose ps -q "$1"); do
         case " $2 " in *" $container "*) ;; *) echo "$container" ;; esac
@@ -74,8 +88,11 @@ replace() { # SERVICE: one container after the other
     done
 }
 
-# This version may have new secrets.
+# This version may have new secrets and networks.
 compose run --rm --no-deps -T init
+compose create --no-build --no-recreate
+for service in postgres redis mlflow objects proxy gateway; do join "$service"; done
+compose run --rm --no-deps -T roles
 compose run --rm --no-deps -T migrate
 for service in worker-fusion worker-fusion-catalog worker-text worker-text-catalog \
     worker-image worker-image-catalog; do

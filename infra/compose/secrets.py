@@ -19,6 +19,8 @@ READABLE = 0o444
 STRENGTH = 36
 PASSWORDS = (
     "database_password",
+    "mlflow_password",
+    "registry_token",
     "redis_password",
     "secret_key",
     "admin_password",
@@ -30,14 +32,14 @@ TYPED = ("admin_password", "grafana_password")
 #: Secrets by role. `worker` scores texts or images and has no database.
 ROLES = {
     "gateway": (
-        "database_url", "broker_url", "s3_credentials", "secret_key", "admin_password",
-        "alertmanager_key",
+        "database_url", "broker_url", "registry_token", "s3_credentials", "secret_key",
+        "admin_password", "alertmanager_key",
     ),
-    "service": ("database_url", "broker_url", "s3_credentials"),
-    "worker": ("broker_url", "s3_credentials"),
-    "postgres": ("database_password",),
+    "service": ("database_url", "broker_url", "registry_token", "s3_credentials"),
+    "worker": ("broker_url", "registry_token", "s3_credentials"),
+    "postgres": ("database_password", "mlflow_password"),
     "redis": ("redis.conf", "redis_password"),
-    "mlflow": ("mlflow_database_url", "s3_credentials"),
+    "mlflow": ("mlflow_database_url", "registry_token", "s3_credentials"),
     "objects": ("s3_root",),
     "alertmanager": ("alertmanager_key", "ops_webhook"),
     "grafana": ("grafana_password",),
@@ -70,14 +72,16 @@ def complete(folder: Path) -> list[str]:
         for name in PASSWORDS
         if _keep(folder / name, secrets.token_urlsafe(12 if name in TYPED else STRENGTH))
     ]
-    database, redis, s3 = (
-        (folder / f"{name}_password").read_text() for name in ("database", "redis", "s3")
+    database, mlflow, redis, s3 = (
+        (folder / f"{name}_password").read_text() for name in ("database", "mlflow", "redis", "s3")
     )
+    registry = "postgresql+psycopg://{}@postgres/mlflow?client_encoding=utf8"
+    _remove(folder / "mlflow_database_url", registry.format(f"rayon:{database}"))
     addresses = {
         # Prefix of API keys (`gateway.identity.api_keys`).
         "alertmanager_key": f"rayon_{secrets.token_urlsafe(STRENGTH)}",
         "database_url": f"postgresql+psycopg://rayon:{database}@postgres/rayon?client_encoding=utf8",
-        "mlflow_database_url": f"postgresql+psycopg://rayon:{database}@postgres/mlflow?client_encoding=utf8",
+        "mlflow_database_url": registry.format(f"mlflow:{mlflow}"),
         "broker_url": f"redis://:{redis}@redis:6379/0",
         "redis.conf": f"requirepass {redis}\n",
         # Account of the bundled object store; put the keys of an external bucket into the second.
@@ -111,6 +115,12 @@ def _keep(path: Path, text: str) -> bool:
         return False
     _write(path, text.encode())
     return True
+
+
+def _remove(path: Path, text: str) -> None:
+    """Remove a file with the text that earlier versions wrote; another text is the operator's."""
+    if path.exists() and path.read_text() == text:
+        path.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:

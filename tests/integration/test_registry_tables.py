@@ -101,7 +101,7 @@ def test_upgrade_fails_on_tables_of_a_newer_version(registry: Registry) -> None:
 
 def test_server_starts_only_after_a_successful_upgrade(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    for name in ("python", "mlflow"):
+    for name in ("python", "uvicorn"):
         tool = tmp_path / name
         tool.write_text(f'#!/bin/sh\necho "{name} $1" >>{calls}\nexit "${{CODE:-0}}"\n')
         tool.chmod(0o755)
@@ -109,7 +109,7 @@ def test_server_starts_only_after_a_successful_upgrade(tmp_path: Path) -> None:
     environment = {"PATH": tools, "MLFLOW_DATABASE_URL_FILE": "/dev/null"}
     serve = ["sh", str(PROJECT / "infra" / "mlflow" / "serve.sh")]
     assert subprocess.run(serve, env=environment, check=False).returncode == 0
-    assert calls.read_text().split("\n")[:2] == ["python /upgrade.py", "mlflow server"]
+    assert calls.read_text().split("\n")[:2] == ["python /upgrade.py", "uvicorn --app-dir"]
     calls.unlink()
     assert subprocess.run(serve, env=environment | {"CODE": "1"}, check=False).returncode == 1
     assert calls.read_text() == "python /upgrade.py\n"

@@ -25,9 +25,10 @@ secret() {
 cat "$here/namespace.yaml"
 secret rayon-database database_url
 secret rayon-registry mlflow_database_url
+secret rayon-releases registry_token
 secret rayon-broker broker_url
 secret rayon-gateway secret_key
 secret rayon-admin admin_password
 secret rayon-alertmanager alertmanager_key
 secret rayon-storage storage_credentials
-secret rayon-test-servers database_password redis_password redis.conf storage_user storage_password
+secret rayon-test-servers database_password mlflow_password redis_password redis.conf storage_user storage_password

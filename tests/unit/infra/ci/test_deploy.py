@@ -124,7 +124,7 @@ def test_first_version_is_sent_and_started(machine: Machine) -> None:
     assert "--wait" in compose
     assert "sh infra/compose/roll.sh 1.0.0" not in machine.calls
     assert (machine.home / "rayon/app/docker-compose.yml").exists()
-    assert (machine.home / "rayon/app/infra/compose/postgres.sql").exists()
+    assert (machine.home / "rayon/app/infra/compose/roles.sql").exists()
     assert not (machine.home / "rayon/app/infra/starter_release").exists()
 
 

@@ -87,6 +87,8 @@ def files_of(service: str) -> set[str]:
     """The secrets that a service reads, by what it is told."""
     told = {key: one for key, one in SERVICES[service].items() if key != "volumes"}
     text = yaml.safe_dump(told, width=1_000_000)
+    if service == "roles":
+        text += (PROJECT / "infra/compose/roles.sql").read_text()
     if service == "alertmanager":
         text += (PROJECT / "infra/alertmanager/alertmanager.yml").read_text()
     return set(re.findall(r"/run/rayon/([\w.]+)", text))
@@ -129,3 +131,76 @@ def test_every_role_has_its_volume_and_its_folder_in_the_image(tmp_path: Path) -
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_has_a_memory_limit(name: str) -> None:
     assert re.fullmatch(r"\d+[mg]|\$\{\w+:-\d+g\}", str(SERVICES[name].get("mem_limit")))
+
+
+#: Scored without tables.
+WITHOUT_DATABASE = ("worker-text", "worker-text-catalog", "worker-image", "worker-image-catalog")
+
+
+def networks_of(name: str) -> set[str]:
+    """The networks of a service; without a list it is on the one that all share."""
+    if SERVICES[name].get("network_mode") == "none":
+        return set()
+    return set(SERVICES[name].get("networks", ["default"]))
+
+
+def reach(name: str) -> set[str]:
+    """The services to which a service can open a connection."""
+    return {other for other in SERVICES if other != name and networks_of(other) & networks_of(name)}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_drops_all_capabilities(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    # None that reaches the kernel, other processes or the network's settings.
+    files_and_users = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "NET_BIND_SERVICE"}
+    assert set(service.get("cap_add", [])) <= files_and_users
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", WITHOUT_DATABASE)
+def test_text_and_image_workers_do_not_reach_the_database(name: str) -> None:
+    assert "postgres" not in reach(name)
+    assert {"redis", "mlflow"} <= reach(name)
+
+
+def test_text_workers_do_not_reach_the_storage() -> None:
+    assert "objects" not in reach("worker-text") | reach("worker-text-catalog")
+
+
+def test_only_services_with_the_address_of_a_server_reach_it() -> None:
+    for server, file in (
+        ("postgres", "database"),
+        ("redis", "redis|broker_url"),
+        ("mlflow", "registry_token"),
+    ):
+        pattern = re.compile(file)
+        told = {
+            name
+            for name in SERVICES
+            if any(pattern.search(one) for one in files_of(name)) and name != server
+        }
+        found = {name for name in SERVICES if server in reach(name)}
+        servers = {"postgres", "redis", "mlflow", "objects"}
+        assert told - servers == found - servers, server
+
+
+def test_servers_have_no_way_out() -> None:
+    declared = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["networks"]
+    for server in ("postgres", "redis"):
+        assert all(declared[network]["internal"] for network in networks_of(server))
+
+
+def test_mlflow_has_its_own_role_and_database(tmp_path: Path) -> None:
+    complete(tmp_path)
+    address = (tmp_path / "mlflow_database_url").read_text()
+    assert address.startswith("postgresql+psycopg://mlflow:")
+    assert (tmp_path / "database_password").read_text() not in address
+    assert networks_of("mlflow") & networks_of("postgres") == {"registry-database"}
+    assert {n for n in SERVICES if "registry-database" in networks_of(n)} == {"mlflow", "postgres"}
+    assert SERVICES["mlflow"]["depends_on"]["roles"] == {
+        "condition": "service_completed_successfully"
+    }

@@ -40,6 +40,24 @@ def test_every_secret_is_good_enough_for_production(
     assert complaints(settings, DatabaseSettings(), BrokerSettings()) == []
 
 
+def test_address_of_an_earlier_version_gets_the_role_of_the_registry(tmp_path: Path) -> None:
+    complete(tmp_path)
+    password = (tmp_path / "database_password").read_text()
+    address = tmp_path / "mlflow_database_url"
+    address.unlink()
+    address.write_text(
+        f"postgresql+psycopg://rayon:{password}@postgres/mlflow?client_encoding=utf8"
+    )
+    assert complete(tmp_path) == ["mlflow_database_url"]
+    assert "//mlflow:" in address.read_text()
+
+
+def test_own_address_of_the_registry_stays(tmp_path: Path) -> None:
+    (tmp_path / "mlflow_database_url").write_text("postgresql+psycopg://me@elsewhere/mlflow")
+    complete(tmp_path)
+    assert (tmp_path / "mlflow_database_url").read_text().endswith("me@elsewhere/mlflow")
+
+
 def test_missing_folder_argument_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +86,11 @@ def test_each_role_has_its_own_secrets_and_no_others(
 ) -> None:
     folder = given(monkeypatch, tmp_path, roles)
     assert main() == 0
-    assert {one.name for one in (roles / "worker").iterdir()} == {"broker_url", "s3_credentials"}
+    assert {one.name for one in (roles / "worker").iterdir()} == {
+        "broker_url",
+        "registry_token",
+        "s3_credentials",
+    }
     assert {one.name for one in (roles / "grafana").iterdir()} == {"grafana_password"}
     for one in roles.glob("*/*"):
         assert one.read_text() == (folder / one.name).read_text()
