@@ -35,6 +35,8 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", "a Parquet file"),
     (b"{\\rtf", "an RTF document"),
 )
+#: First member of the workbooks of Excel.
+_CONTENT_TYPES = b"[Content_Types].xml"
 _EMPTY_ZIP = b"PK\x05\x06"
 _MARKUP = (b"<html", b"<!doctype html", b"<table", b"<head", b"<body", b"<meta", b"<style")
 
@@ -196,8 +198,11 @@ def _is_workbook(stream: BinaryIO, table: str) -> bool:
         with zipfile.ZipFile(stream) as archive:
             names = {*archive.namelist()[:1000]}
     except (*BROKEN, OSError) as error:
+        stream.seek(0)
+        kind = "an Excel workbook" if _CONTENT_TYPES in stream.read(HEAD_BYTES) else "a ZIP archive"
         raise InvalidInput(
-            f"Expected a ZIP archive or workbook that can be read. Received: {error}",
+            f"Expected a table that can be read. Received: {kind} that is cut or broken ({error}); "
+            f"{ADVICE}",
             field=(table,),
         ) from error
     return bool(names & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"})

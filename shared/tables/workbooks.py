@@ -72,7 +72,9 @@ def _rows(stream: BinaryIO, table: str) -> Iterator[list[Any]]:
         raise
     except BaseException as error:  # a panic of the library is not an `Exception`
         raise InvalidInput(
-            f"Expected an Excel workbook that can be read. Received: {error}", field=(table,)
+            f"Expected a table that can be read. Received: an Excel workbook that is cut, broken "
+            f"or encrypted ({error}); save it as `CSV UTF-8` or `.xlsx`",
+            field=(table,),
         ) from error
     raise InvalidInput("Expected a sheet with cells. Received: an empty workbook", field=(table,))
 

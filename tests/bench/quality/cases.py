@@ -8,7 +8,6 @@ A folder holds one input: `products.*` with or without `images.zip` is sent as a
 `expected` is the beginning of `expected.md`; a person compares it with the answers.
 """
 
-import argparse
 import json
 import re
 import shlex
@@ -38,14 +37,17 @@ def main() -> int:
     parser.add_argument("--before", help="address of an earlier version to compare with")
     parser.add_argument("--username", default=USERNAME)
     parser.add_argument("--password", required=True, help=f"the value of {PASSWORD}")
+    parser.add_argument("--before-password", help="by default the same")
     parser.add_argument("--only", default="", help="pattern of the folders' names")
     options = parser.parse_args()
-    systems = [System(url, options) for url in (options.before, options.url) if url]
-    names = ["before", "now"][-len(systems) :]
+    systems = {"now": System(options.url, options.username, options.password)}
+    if options.before:
+        password = options.before_password or options.password
+        systems = {"before": System(options.before, options.username, password), **systems}
     for folder in sorted(options.cases.iterdir()):
         if folder.is_dir() and re.search(options.only, folder.name):
             print(f"{folder.name}\n  expected: {_expected(folder)}")
-            for name, system in zip(names, systems, strict=True):
+            for name, system in systems.items():
                 print(f"  {name}: {system.answer(folder)[:SHOWN_CHARACTERS]}")
     return 0
 
@@ -60,12 +62,13 @@ class System:
 
     Args:
         url: Its address.
-        options: User name and password.
+        username: The user who sends the inputs.
+        password: The password of the user.
     """
 
-    def __init__(self, url: str, options: argparse.Namespace) -> None:
+    def __init__(self, url: str, username: str, password: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
-        form = {"username": options.username, "password": options.password}
+        form = {"username": username, "password": password}
         token = self._http.post("/v1/token", data=form).raise_for_status().json()
         self._http.headers["Authorization"] = f"Bearer {token['access_token']}"
 
@@ -156,9 +159,10 @@ class System:
 
 def _row(row: Mapping[str, Any]) -> str:
     """Return the answer of a row of results: its code, its modalities and its message."""
-    answer = {name: row.get(f"rayon_{name}", row.get(name)) for name in ("prdtypecode", "status")}
-    used = Counter(part.partition("=")[0] for part in str(row.get("modalities") or "").split())
-    message = row.get("rayon_message") or row.get("degraded") or ""
+    # Of columns that share a name, the answer's is the last.
+    answer = {re.sub(r"^rayon_|_\d+$", "", name): value for name, value in row.items()}
+    used = Counter(part.partition("=")[0] for part in str(answer.get("modalities") or "").split())
+    message = answer.get("message") or answer.get("degraded") or ""
     shown = answer["prdtypecode"] if answer["status"] == "done" else answer["status"]
     return " ".join(filter(None, (str(shown), "+".join(used), message)))
 
