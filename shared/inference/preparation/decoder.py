@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from shared.errors import ImageUnreadable
-from shared.inference.preparation.image import FORMATS, MAX_PIXELS, decode
+from shared.inference.preparation.image import FORMATS, MAX_PIXELS, Declined, decode
 
 #: CPU seconds for an image: in any case, and for each million pixels. Photos need 0.01 to 0.06 for
 #: a million pixels.
@@ -68,17 +68,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-class _Large(Exception):
-    """The image is for a process with more memory."""
-
-
 def _answer(content: bytes, size: int, most_pixels: int) -> tuple[Reply, bytes]:
     header: list[int] = []
 
     def on_pixels(pixels: int) -> None:
         header.append(pixels)
         if pixels > most_pixels:
-            raise _Large
+            raise Declined
         _limit_cpu(cpu_limit(pixels, len(content)))
 
     _limit_cpu(CPU_SECONDS)
@@ -89,13 +85,10 @@ def _answer(content: bytes, size: int, most_pixels: int) -> tuple[Reply, bytes]:
             # Reading the header of a WebP takes memory for its pixels; without, it seems broken.
             return Reply.LARGE, b""
         return Reply.UNREADABLE, error.detail.encode()
-    except _Large:
+    except Declined:
         return Reply.LARGE, b""
     except MemoryError:
         return Reply.MEMORY, b""
-    except Exception as error:
-        # A fault of Pillow that an image provokes is a fault of the image.
-        return Reply.UNREADABLE, f"The image is broken: {type(error).__name__}: {error}".encode()
     finally:
         _limit_cpu(0)
 

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from PIL import Image
 
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
-from shared.inference.preparation.image import MAX_SCANS, decode
+from shared.inference.preparation.image import Declined, decode
+from shared.inference.preparation.jpegs import MAX_SCANS
 from tests.support.expensive_images import repeated_scans
 
 SIZE = 299
@@ -43,6 +45,75 @@ def test_rotation_of_the_camera_is_applied() -> None:
     pixels = prepare(encoded(image, "JPEG", exif=exif), SIZE)
     assert pixels[:100].mean() < 10
     assert pixels[-100:].mean() > 245
+
+
+def odd_exif(tag: int, kind: int, value: bytes) -> bytes:
+    """Return EXIF data of an image to be turned, with a tag that Pillow reads but cannot write."""
+    entries = [(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (tag, kind, 1, struct.pack("<I", 38))]
+    rows = b"".join(struct.pack("<HHI4s", *entry) for entry in sorted(entries))
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4) + value
+
+
+ODD_EXIF = {
+    "a rational of minus one": odd_exif(0x011A, 10, struct.pack("<ii", -1, 1)),
+    "an infinite decimal": odd_exif(0x011A, 12, struct.pack("<d", float("inf"))),
+    "a maker that is a number": odd_exif(0x010F, 5, struct.pack("<II", 1, 3)),
+    "a text that is cut off": odd_exif(0x010F, 2, b""),
+}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("name", ODD_EXIF)
+def test_orientation_is_read_beside_metadata_that_cannot_be_written(name: str, form: str) -> None:
+    image = Image.new("RGB", (60, 30), "black")
+    image.paste("white", (0, 0, 30, 30))
+    exif: bytes | Image.Exif = ODD_EXIF[name]
+    if form == "TIFF":
+        # Its metadata is the file's own.
+        exif = Image.Exif()
+        exif[0x0112] = 6
+    pixels = prepare(encoded(image, form, exif=exif), 40)
+    assert pixels[:15].min() > 245
+    assert pixels[-15:].max() < 10
+
+
+def test_orientation_of_tiff_is_read_beside_metadata_that_cannot_be_written() -> None:
+    image = Image.new("L", (60, 30), 255)
+    content = encoded(image, "TIFF", tiffinfo={0x0112: 6, 0x011A: 1.5})
+    place = content.index(struct.pack("<HHI", 0x011A, 5, 1))
+    (at,) = struct.unpack("<I", content[place + 8 : place + 12])
+    odd = content[:at] + struct.pack("<II", 0xFFFFFFFF, 1) + content[at + 8 :]
+    assert prepare(odd, 8).min() == 255
+
+
+def test_orientation_that_cannot_be_read_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> None:
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    content = encoded(Image.new("RGB", (60, 30), "white"), "JPEG")
+    monkeypatch.setattr(Image.Image, "getexif", fail)
+    assert prepare(content, 8).min() == 255
+
+
+@pytest.mark.parametrize("error", [struct.error, TypeError, AttributeError, KeyError, IndexError])
+def test_any_exception_of_pillow_makes_the_image_unreadable(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_: Image.Image) -> None:
+        raise error("odd")
+
+    content = encoded(Image.new("RGB", (40, 30)), "BMP")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(ImageUnreadable, match="odd"):
+        decode(content, SIZE)
+
+
+def test_image_may_be_declined_before_it_is_decoded() -> None:
+    def decline(_: int) -> None:
+        raise Declined
+
+    with pytest.raises(Declined):
+        decode(encoded(Image.new("RGB", (40, 30))), SIZE, decline)
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"not an image", b"%PDF-1.7 ...", b"\xff\xd8"])
