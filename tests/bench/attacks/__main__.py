@@ -58,7 +58,8 @@ ATTACKS: dict[str, Attack] = {
     "slow": connections.slow,
     "images": images.attacks,
 }
-QUIET_SECONDS = 20.0
+#: Until the trainer and the monitor have started too; then the system is quiet.
+WARM_UP_SECONDS, QUIET_SECONDS = 30.0, 30.0
 
 
 def main() -> int:
@@ -108,6 +109,8 @@ def attacked(
     """Return the figures of all attacks on a checkout, and the records of the honest client."""
     with attacked_system(checkout, rows) as target:
         client = HonestClient(target)
+        with client.working():
+            time.sleep(WARM_UP_SECONDS)
         with client.working() as quiet:
             time.sleep(QUIET_SECONDS)
         with client.working() as beside:

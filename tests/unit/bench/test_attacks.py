@@ -10,7 +10,7 @@ from PIL import Image
 
 from infra.embedded.settings import PROJECT
 from tests.bench.attacks import other_user
-from tests.bench.attacks.__main__ import run_attack
+from tests.bench.attacks.__main__ import ATTACKS, run_attack
 from tests.bench.attacks.bounds import (
     ATTACK_BYTES,
     ATTACK_CONNECTIONS,
@@ -121,6 +121,18 @@ def test_table_shows_both_versions_and_judges_the_latest() -> None:
 def test_missing_figure_of_the_earlier_version_is_a_dash() -> None:
     _, row = table({"e3179e9": [], "now": [figure(0)]})
     assert re.split(r"  +", row)[2:4] == ["-", "0"]
+
+
+def test_every_guard_exists() -> None:
+    attacks = (PROJECT / "tests" / "bench" / "attacks").glob("*.py")
+    guards = {name for path in attacks for name in re.findall(r'"(test_\w+)"', path.read_text())}
+    tests = "".join(
+        path.read_text()
+        for level in ("unit", "integration", "model", "e2e")
+        for path in (PROJECT / "tests" / level).rglob("test_*.py")
+    )
+    assert len(guards) >= len(ATTACKS)
+    assert {name for name in guards if f"def {name}(" not in tests} == set()
 
 
 def test_form_names_its_charset_and_part() -> None:
