@@ -59,8 +59,9 @@ class GatewaySettings(ProductSettings, GatewayPort):
     #: Time in seconds between reporting not ready on `/readyz` and stopping, so that proxies stop
     #: sending requests first. 0 stops at once.
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
-    #: Largest body of a request that sends a product with its image, in bytes.
-    max_body_bytes: int = Field(default=12 * 1024 * 1024, ge=1024)
+    #: Largest body of a request that sends a product with its image, in bytes. In base64, which
+    #: JSON needs, an image takes a third more than its bytes.
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     #: Largest body of every other request without a file, in bytes. It is small because JSON is
     #: parsed before the sender is authenticated, and each unknown field costs more than its bytes.
     max_plain_bytes: int = Field(default=256 * 1024, ge=1024)

@@ -39,6 +39,7 @@ PREFIX = "/v1/catalogs"
 POLL_SECONDS = 0.5
 #: Largest label file, in bytes. A million labels take about 20 MB.
 MAX_LABELS_BYTES = 128 * 1024 * 1024
+_FIELDS = ("products", "columns", "images", "model", "release", "dry_run")
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
     "requestBody": {
@@ -140,7 +141,7 @@ async def submit(
     await run_in_threadpool(services.require_space, principal, largest)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
     with services.catalogs.uploads.counted(principal.id, announced):
-        async with read_form(request, max_files=2) as form:
+        async with read_form(request, _FIELDS) as form:
             upload = _upload(form)
             take = partial(_take, services, principal, upload, idempotency_key)
             catalog = await run_in_threadpool(take, request.state.trace_id)
@@ -258,7 +259,7 @@ async def label(
     size = announced_bytes(request, MAX_LABELS_BYTES)
     await run_in_threadpool(DiskSpace(services.storage).require, size)
     with services.heavy_work.counted(principal.id, LABELS_UNITS):
-        async with read_form(request, max_files=1) as form:
+        async with read_form(request, ("labels",)) as form:
             file = _labels_file(form)
             report = await _label(services, principal, catalog, file)
     return LabelReportOut.model_validate(report, from_attributes=True)
@@ -307,9 +308,12 @@ _PLAIN = (
 def _upload(form: FormData) -> Upload:
     products, images = form.get("products"), form.get("images")
     if not isinstance(products, UploadFile):
-        raise InvalidInput("Expected a CSV or JSON Lines file. Received: none", field=("products",))
+        received = "none" if products is None else "text"
+        raise InvalidInput(
+            f"Expected a file as `products`. Received: {received}", field=("products",)
+        )
     if images is not None and not isinstance(images, UploadFile):
-        raise InvalidInput("Expected a ZIP archive. Received: a text field", field=("images",))
+        raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
     model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
     if model not in get_args(ModelName):
         raise InvalidInput(
@@ -356,7 +360,8 @@ def _take(
 def _labels_file(form: FormData) -> BinaryIO:
     file = form.get("labels")
     if not isinstance(file, UploadFile):
-        raise InvalidInput("Expected a CSV or JSON Lines file. Received: none", field=("labels",))
+        received = "none" if file is None else "text"
+        raise InvalidInput(f"Expected a file as `labels`. Received: {received}", field=("labels",))
     if (file.size or 0) > MAX_LABELS_BYTES:
         raise TooLarge(
             f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}", field=("labels",)

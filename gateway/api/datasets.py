@@ -27,6 +27,8 @@ from shared.errors import InvalidInput
 PREFIX = "/v1/datasets"
 #: Value of `labels` that adds the labelled jobs.
 CORRECTED = "corrected"
+#: Field with the ID of a row to leave out; may be repeated.
+REMOVE = "remove"
 #: Maximum number of IDs in `remove`.
 MAX_FIELDS = 20_000
 
@@ -67,7 +69,7 @@ async def upload(
     labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive, and
     `categories` is a CSV file of codes and names.
     """
-    async with _form_of(services, operator, request) as form:
+    async with _form_of(services, operator, request, "name") as form:
         name = form.get("name")
         if not isinstance(name, str):
             raise InvalidInput("Expected a name. Received: none", field=("name",))
@@ -117,7 +119,7 @@ async def add_rows(
 
     Rows of `products` with an existing ID replace that row. `remove` lists IDs.
     """
-    async with _form_of(services, operator, request) as form:
+    async with _form_of(services, operator, request, REMOVE) as form:
         add = partial(services.datasets.add, operator, name, _change(form))
         version = await run_in_threadpool(add, origin)
     return _accepted(version, response)
@@ -125,14 +127,16 @@ async def add_rows(
 
 @asynccontextmanager
 async def _form_of(
-    services: Services, operator: Principal, request: Request
+    services: Services, operator: Principal, request: Request, *more: str
 ) -> AsyncIterator[FormData]:
     """Read the form of an upload that fits on the disks and in the operator's quota."""
     announced = announced_bytes(request, 0)
     size = announced or services.settings.max_dataset_bytes
     await run_in_threadpool(services.require_space, operator, size)
     with services.catalogs.uploads.counted(operator.id, announced):
-        async with read_form(request, max_files=len(FILES), max_fields=MAX_FIELDS) as form:
+        async with read_form(
+            request, (*FILES, *more), repeatable=(REMOVE,), max_fields=MAX_FIELDS
+        ) as form:
             yield form
 
 
@@ -144,7 +148,7 @@ def _change(form: FormData) -> Change:
         raise InvalidInput(
             f"Expected a CSV file or `{CORRECTED}`. Received: {labels[:40]!r}", field=("labels",)
         )
-    remove = [one for one in form.getlist("remove") if isinstance(one, str)]
+    remove = [one for one in form.getlist(REMOVE) if isinstance(one, str)]
     return Change(files=files, remove=remove, corrected=labels == CORRECTED)
 
 

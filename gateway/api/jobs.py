@@ -2,59 +2,40 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
-from gateway.jobs.schemas import JobError, JobOut, JobPage, ModelName, Result
+from gateway.jobs.product_body import PRODUCT_BODY, product_of, read_body
+from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
 from shared.db.models import Job, JobStatus
-from shared.errors import InvalidInput, TooLarge
-from shared.readable import readable
 
 PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, openapi_extra=PRODUCT_BODY)
 def submit(
     services: ServicesDep,
     principal: SignedIn,
+    body: Annotated[FormData | bytes, Depends(read_body)],
     request: Request,
     response: Response,
-    designation: Annotated[
-        str, Form(description="Title of the product, at most 50,000 characters by default.")
-    ] = "",
-    description: Annotated[
-        str,
-        Form(description="Description, plain text or HTML, at most 50,000 characters by default."),
-    ] = "",
-    image: Annotated[
-        UploadFile | None, File(description="Image of the product, at most 10 MiB by default.")
-    ] = None,
-    model: Annotated[
-        ModelName, Form(description="Model to classify with: `text`, `image`, or `fusion` of both.")
-    ] = "fusion",
-    release: Annotated[str, Form(description="Alias or version of the release.")] = "champion",
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
-    """Submit a product for classification, by text, image or both.
+    """Submit a product for classification, by text, image or both, as a form or as JSON.
 
     The response comes before the classification. Read the category with
     `GET /v1/jobs/{job_id}?wait=10`.
     """
-    product = jobs.Product(
-        designation=_text(services, "designation", designation),
-        description=_text(services, "description", description),
-        image=_image(services, image),
-        model=model,
-        release=release,
-    )
+    product = product_of(body, services.settings)
     jobs.require_input(product)
     if product.image:
         services.require_space(principal, len(product.image))
@@ -62,7 +43,7 @@ def submit(
     job = services.jobs.submit(
         principal,
         product,
-        version=resolve(services.champion, services.releases, release),
+        version=resolve(services.champion, services.releases, product.release),
         idempotency_key=idempotency_key,
         trace_id=request.state.trace_id,
     )
@@ -169,27 +150,3 @@ def _result(job: Job) -> Result | None:
 def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:
     with services.unit_of_work.reading() as session:
         return job_out(jobs.find(session, principal, job_id))
-
-
-def _text(services: Services, field: str, text: str) -> str:
-    longest = services.settings.max_text_characters
-    if len(text) > longest and len(readable(text)) > longest:
-        raise InvalidInput(
-            f"Expected at most {longest} readable characters in `{field}`. "
-            f"Received: {len(readable(text))}",
-            field=(field,),
-        )
-    # PostgreSQL cannot store this character, which no real title contains.
-    return text.replace("\x00", "")
-
-
-def _image(services: Services, upload: UploadFile | None) -> bytes:
-    if upload is None:
-        return b""
-    largest = services.settings.max_image_bytes
-    content = upload.file.read(largest + 1)
-    if len(content) > largest:
-        raise TooLarge(
-            f"Expected an image of at most {largest} bytes. Received: more", field=("image",)
-        )
-    return content

@@ -1,15 +1,18 @@
 """Exception handlers, which respond with problem documents (RFC 9457)."""
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
+from gateway.web.validation_messages import body_message, message_of
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -29,6 +32,8 @@ PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 #: Invalid fields named in a response. A body can have any number of unknown fields.
 MAX_ERRORS = 100
+#: Characters of an invalid field that a response repeats.
+MAX_NAME = 80
 
 
 class Refused(HTTPException):
@@ -120,14 +125,27 @@ async def _on_rayon_error(_request: Request, error: Exception) -> JSONResponse:
     return of_error(error)
 
 
-async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
-    invalid = error.errors()
-    errors = [{"field": _field(item), "message": item["msg"]} for item in invalid[:MAX_ERRORS]]
+    invalid, known = error.errors(), _known_fields(request)
+    errors = [
+        {"field": _field(item), "message": message_of(item, known)} for item in invalid[:MAX_ERRORS]
+    ]
     detail = "; ".join(f"`{item['field']}`: {item['message']}" for item in errors)
     if len(invalid) > MAX_ERRORS:
         detail = f"{detail}; and {len(invalid) - MAX_ERRORS} more"
     return problem(422, InvalidInput.title, detail, code=InvalidInput.code, errors=errors)
+
+
+def _known_fields(request: Request) -> list[str]:
+    """Return the names of the fields of the JSON body that the route reads."""
+    route = request.scope.get("route")
+    body = (
+        route.body_field.field_info.annotation
+        if isinstance(route, APIRoute) and route.body_field
+        else None
+    )
+    return list(body.model_fields) if isinstance(body, type) and issubclass(body, BaseModel) else []
 
 
 def _field(error: dict[str, Any]) -> str:
@@ -135,17 +153,29 @@ def _field(error: dict[str, Any]) -> str:
     # second part is a position in it and not a field.
     location = error["loc"]
     is_whole = len(location) < 2 or error["type"] == "json_invalid"
-    return str(location[0]) if is_whole else ".".join(str(part) for part in location[1:])
+    return str(location[0]) if is_whole else ".".join(str(part)[:MAX_NAME] for part in location[1:])
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - see above
     if isinstance(error, Refused):
         return of_error(error.error)
     if error.status_code == TooLarge.status:
         return of_error(TooLarge(str(error.detail)))
     headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, str(error.detail), str(error.detail), headers=headers)
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, phrase, _http_detail(request, error), headers=headers)
+
+
+def _http_detail(request: Request, error: HTTPException) -> str:
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return body_message(str(error.detail))
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"Expected a path of the API. Received: {request.url.path[:100]!r}"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return f"Expected {allowed}. Received: {request.method[:20]}"
+    return str(error.detail)
 
 
 async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:

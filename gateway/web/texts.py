@@ -11,7 +11,7 @@ from shared.errors import InvalidInput
 UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 #: The field in which a form may name its charset (HTML Living Standard, "Naming form controls").
 CHARSET_FIELD = "_charset_"
-_UNSTORABLE = "Expected text without NUL and lone surrogates. Received: one of them"
+UNSTORABLE = "Expected text without NUL and lone surrogates. Received: one of them"
 
 
 class StorableBody(BaseModel):
@@ -28,7 +28,7 @@ class StorableBody(BaseModel):
             elif isinstance(value, list):
                 left += value
             elif isinstance(value, str) and not is_storable(value):
-                raise ValueError(_UNSTORABLE)
+                raise ValueError(UNSTORABLE)
         return content
 
 
@@ -54,9 +54,9 @@ def require_storable(form: FormData) -> None:
     for name, value in form.multi_items():
         text = value if isinstance(value, str) else value.filename or ""
         if not is_storable(name):
-            raise InvalidInput(_UNSTORABLE)
+            raise InvalidInput(UNSTORABLE)
         if not is_storable(text):
-            raise InvalidInput(_UNSTORABLE, field=(name,))
+            raise InvalidInput(UNSTORABLE, field=(name,))
         if name == CHARSET_FIELD:
             require_utf_8(text)
 

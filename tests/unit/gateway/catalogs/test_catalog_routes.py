@@ -73,7 +73,7 @@ def test_invalid_upload_is_rejected_and_nothing_is_stored(
     contents, fields, status, field = BAD[name]
     files = {kind: (f"shop.{kind}", content) for kind, content in contents.items()}
     answer = api.client.post(
-        "/v1/catalogs", headers=mine, files=files or {"other": ("x", b"")}, data=fields
+        "/v1/catalogs", headers=mine, files=files or {"model": (None, b"text")}, data=fields
     )
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

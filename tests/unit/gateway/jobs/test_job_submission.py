@@ -162,11 +162,6 @@ def test_bad_input_is_422_with_the_field(
     assert _count(api) == 0
 
 
-def test_json_body_is_422(api: Api, mine: dict[str, str]) -> None:
-    answer = api.client.post("/v1/jobs", headers=mine, json={"designation": "x"})
-    assert answer.status_code == 422
-
-
 def test_release_is_selected_by_version(api: Api, mine: dict[str, str]) -> None:
     data = {"designation": "x", "release": "2"}
     assert api.client.post("/v1/jobs", headers=mine, data=data).json()["release"] == "2"
