@@ -6,24 +6,25 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from gateway.jobs.schemas import JobError, ModelName
+from gateway.web.schemas import NextCursor
 
 
 class CatalogCounts(BaseModel):
     """Number of rows by status; `queued` rows have no answer yet."""
 
-    rows: int
-    rejected: int
-    queued: int
-    done: int
-    failed: int
-    cancelled: int
+    rows: int = Field(description="Rows of the table, rejected ones included.")
+    rejected: int = Field(description="Rows that are invalid and get no job.")
+    queued: int = Field(description="Rows that wait for their answer.")
+    done: int = Field(description="Rows with an answer.")
+    failed: int = Field(description="Rows that failed for good.")
+    cancelled: int = Field(description="Rows that were cancelled before they had an answer.")
 
 
 class RefusedImage(BaseModel):
     """An entry of the archive that is not read, and the reason."""
 
-    name: str
-    reason: str
+    name: str = Field(description="Name of the entry in the archive.")
+    reason: str = Field(description="Sentence that states why it is not read.")
 
 
 class CatalogOut(BaseModel):
@@ -33,16 +34,26 @@ class CatalogOut(BaseModel):
     it is the total.
     """
 
-    id: str
+    id: str = Field(description="ID of the catalog, a UUID; IDs sort by time of creation.")
     name: str = Field(description="Name of the uploaded file.")
-    status: Literal["validating", "running", "finished", "failed", "cancelled"]
-    model: ModelName
-    release: str
-    dry_run: bool
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    counts: CatalogCounts
+    status: Literal["validating", "running", "finished", "failed", "cancelled"] = Field(
+        description="`validating`: the rows are being checked. `running`: they are being "
+        "classified. `finished`: all rows are final. `failed`: the file cannot be used; see `error`. "
+        "`cancelled`: ended on request."
+    )
+    model: ModelName = Field(
+        description="Model that the rows are sent to: `text`, `image`, or `fusion` of both."
+    )
+    release: str = Field(description="Version of the release that answers.")
+    dry_run: bool = Field(description="True if the rows are only checked, not classified.")
+    created_at: datetime = Field(description="Time of the upload, in UTC.")
+    started_at: datetime | None = Field(
+        description="Time at which the classification began, in UTC; `null` before."
+    )
+    finished_at: datetime | None = Field(
+        description="Time at which the catalog became final, in UTC; `null` before."
+    )
+    counts: CatalogCounts = Field(description="Number of rows by status.")
     rows_per_second: float | None = Field(
         description="Rate over the last seconds; once finished, over the whole run."
     )
@@ -65,22 +76,24 @@ class CatalogOut(BaseModel):
     unmatched_images: list[str] = Field(
         description="Images that a row names but the archive does not contain."
     )
-    unmatched_count: int
+    unmatched_count: int = Field(description="Total number of `unmatched_images`.")
     unused_images: list[str] = Field(description="Images in the archive that no row names.")
-    unused_count: int
+    unused_count: int = Field(description="Total number of `unused_images`.")
     refused_images: list[RefusedImage] = Field(
         description="Entries of the archive that are not read."
     )
-    refused_count: int
+    refused_count: int = Field(description="Total number of `refused_images`.")
     omits_columns: bool = Field(
         description="True for JSON Lines with more keys than a table may have columns: results as "
         "CSV contain the first keys only, results as JSON Lines contain all."
     )
-    error: JobError | None
+    error: JobError | None = Field(
+        description="The reason of the failure; `null` unless the status is `failed`."
+    )
 
 
 class CatalogPage(BaseModel):
     """A page of catalogs, newest first."""
 
-    items: list[CatalogOut]
-    next_cursor: str | None
+    items: list[CatalogOut] = Field(description="The catalogs of the page.")
+    next_cursor: NextCursor

@@ -5,13 +5,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.web.schemas import NextCursor
+
 ModelName = Literal["fusion", "text", "image"]
 
 
 class CategoryProbability(BaseModel):
     """A category and its probability."""
 
-    prdtypecode: int
+    prdtypecode: int = Field(description="Code of the category.")
     category: str = Field(description="Name of the category.")
     probability: float = Field(description="Probability, 0 to 1.")
 
@@ -19,7 +21,7 @@ class CategoryProbability(BaseModel):
 class ModalityAnswer(BaseModel):
     """The most probable category by a single modality."""
 
-    prdtypecode: int
+    prdtypecode: int = Field(description="Code of the category.")
     confidence: float = Field(description="Probability of the category, 0 to 1.")
 
 
@@ -47,8 +49,8 @@ class Result(BaseModel):
 class JobError(BaseModel):
     """The reason for the failure of a job or catalog."""
 
-    code: str
-    message: str
+    code: str = Field(description="Stable code of the reason, such as `image_unreadable`.")
+    message: str = Field(description="Sentence that explains the reason.")
 
 
 class JobOut(BaseModel):
@@ -85,19 +87,28 @@ class JobOut(BaseModel):
         }
     )
 
-    id: str
-    status: Literal["queued", "done", "failed", "cancelled"]
-    model: ModelName
+    id: str = Field(description="ID of the job, a UUID; IDs sort by time of creation.")
+    status: Literal["queued", "done", "failed", "cancelled"] = Field(
+        description="`queued`: not answered yet. `done`: has a `result`. `failed`: has an `error`. "
+        "`cancelled`: ended without an answer. All but `queued` are final."
+    )
+    model: ModelName = Field(
+        description="Model that the job was sent to: `text`, `image`, or `fusion` of both."
+    )
     release: str = Field(description="Version of the release that answers.")
-    created_at: datetime
-    finished_at: datetime | None
-    result: Result | None
-    error: JobError | None
+    created_at: datetime = Field(description="Time of the submission, in UTC.")
+    finished_at: datetime | None = Field(
+        description="Time at which the job became final, in UTC; `null` before."
+    )
+    result: Result | None = Field(description="The answer; `null` unless the status is `done`.")
+    error: JobError | None = Field(
+        description="The reason of the failure; `null` unless the status is `failed`."
+    )
     label: int | None = Field(description="True category; `null` until it is set.")
 
 
 class JobPage(BaseModel):
     """A page of jobs, newest first."""
 
-    items: list[JobOut]
-    next_cursor: str | None
+    items: list[JobOut] = Field(description="The jobs of the page.")
+    next_cursor: NextCursor

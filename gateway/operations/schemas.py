@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from gateway.web.schemas import NextCursor
 from shared.contracts import Lane
 
 
@@ -28,16 +29,19 @@ class QueueTotals(BaseModel):
 class QueueOut(QueueTotals):
     """The messages and workers of a queue."""
 
-    queue: str
+    queue: str = Field(description="Name of the queue, such as `text.interactive`.")
     station: str = Field(description="Service that consumes the queue, such as `text`.")
-    lane: Lane | None
+    lane: Lane | None = Field(
+        description="`interactive` for single jobs, `catalog` for rows of catalogs; `null` for a "
+        "queue of both."
+    )
 
 
 class JobsQueued(BaseModel):
     """Unfinished jobs of a lane, counted in the database."""
 
-    lane: Lane
-    queued: int
+    lane: Lane = Field(description="`interactive` for single jobs, `catalog` for rows of catalogs.")
+    queued: int = Field(description="Number of unfinished jobs.")
     oldest_seconds: float | None = Field(
         description="Age of the oldest unfinished job, in seconds; `null` without one."
     )
@@ -46,9 +50,11 @@ class JobsQueued(BaseModel):
 class WorkerOut(BaseModel):
     """A worker that announced itself within the last seconds."""
 
-    name: str
-    queues: list[str]
-    releases: list[str]
+    name: str = Field(description="Name of the worker: its service, host and process.")
+    queues: list[str] = Field(description="Queues that it consumes.")
+    releases: list[str] = Field(
+        description="Versions of the releases whose models it holds in memory."
+    )
     running: int = Field(description="Messages that it is handling.")
     handled: int = Field(description="Messages that it has handled since it started.")
     seconds_since_consumed: float | None = Field(
@@ -66,27 +72,36 @@ class WorkerOut(BaseModel):
 class QueueList(BaseModel):
     """Queues, workers and unfinished jobs. All messages are counted at one moment."""
 
-    items: list[QueueOut]
-    totals: QueueTotals
+    items: list[QueueOut] = Field(description="The queues.")
+    totals: QueueTotals = Field(description="Sums over all queues.")
     jobs_queued: int = Field(description="Unfinished jobs, counted in the database.")
     jobs: list[JobsQueued] = Field(description="Unfinished jobs by lane.")
     rows_to_feed: int = Field(description="Catalog rows that have not become jobs yet.")
-    workers: list[WorkerOut]
+    workers: list[WorkerOut] = Field(description="The workers.")
 
 
 class DeadLetterOut(BaseModel):
     """A dead letter: a message that was given up, with its jobs and catalog."""
 
-    id: str
-    topic: str
+    id: str = Field(description="ID of the dead letter, a UUID; IDs sort by time of storage.")
+    topic: str = Field(description="Topic of the message, such as `score_text`.")
     error: str = Field(description="Error of the last delivery.")
     deliveries: int = Field(description="Number of deliveries before it was given up.")
-    parked_at: datetime
-    job_ids: list[str]
-    catalog_id: str | None
-    release: str | None
-    lane: Lane | None
-    payload: dict[str, Any]
+    parked_at: datetime = Field(description="Time at which the message was given up, in UTC.")
+    job_ids: list[str] = Field(
+        description="IDs of the jobs that the message concerns; empty if it cannot be parsed."
+    )
+    catalog_id: str | None = Field(
+        description="ID of the jobs' catalog; `null` for single or deleted jobs."
+    )
+    release: str | None = Field(
+        description="Version of the release that was to answer; `null` for other messages."
+    )
+    lane: Lane | None = Field(
+        description="`interactive` for single jobs, `catalog` for rows of catalogs; `null` for "
+        "other messages."
+    )
+    payload: dict[str, Any] = Field(description="Content of the message.")
 
 
 class DeadLetterReport(DeadLetterOut):
@@ -100,12 +115,14 @@ class DeadLetterReport(DeadLetterOut):
 class DeadLetterList(BaseModel):
     """A page of dead letters, newest first."""
 
-    items: list[DeadLetterOut]
-    next_cursor: str | None
+    items: list[DeadLetterOut] = Field(description="The dead letters of the page.")
+    next_cursor: NextCursor
 
 
 class Health(BaseModel):
     """The health of the gateway, check by check."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "unavailable"] = Field(
+        description="`ok`, or `unavailable` while no jobs are accepted."
+    )
     checks: dict[str, str] = Field(description="`ok` or the reason for each failed check.")

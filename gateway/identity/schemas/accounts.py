@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from gateway.web.schemas import Body
+from gateway.web.schemas import Body, NextCursor
 from shared.db.models import Role
 
 Username = Annotated[
@@ -18,42 +18,61 @@ EndApiKeys = Annotated[
 #: 8 to 128 characters. Common passwords are refused too, see `accounts.hash_password`.
 Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 
+NewPassword = Annotated[
+    Password,
+    Field(description="The new password, 8 to 128 characters and not a common one."),
+]
+RoleOf = Annotated[
+    Role,
+    Field(
+        description="`client` sends products and reads its own answers, `operator` also runs the "
+        "system, `admin` also manages accounts."
+    ),
+]
+
 
 class PasswordChange(Body):
     """A new password, confirmed with the current one."""
 
-    current_password: str
-    new_password: Password
+    current_password: str = Field(description="The current password.")
+    new_password: NewPassword
     end_api_keys: EndApiKeys = False
 
 
 class UserOut(BaseModel):
     """A user account."""
 
-    username: str
-    role: Role
+    username: str = Field(description="Name of the account, with which its user signs in.")
+    role: RoleOf
     is_active: bool = Field(description="False for a disabled account, which cannot sign in.")
     labels_trusted: bool | None = Field(
         default=None,
         description="Admin's decision if the account's labels may train; without one, labels of "
         "operators and admins may, and those of clients may not.",
     )
-    created_at: datetime
+    created_at: datetime = Field(description="Time at which the account was created, in UTC.")
 
 
 class UserPage(BaseModel):
     """A page of accounts, sorted by username."""
 
-    items: list[UserOut]
-    next_cursor: str | None
+    items: list[UserOut] = Field(description="The accounts of the page.")
+    next_cursor: NextCursor
 
 
 class UserCreate(Body):
     """A new account. Without a password, a one-time code is issued for its user to choose one."""
 
-    username: Username
-    password: Password | None = None
-    role: Role = Role.CLIENT
+    username: Username = Field(
+        description="Name of the account: 1 to 64 letters of `A` to `Z`, digits and `.`, `_`, `@`, "
+        "`-`, beginning with a letter or digit. Unique regardless of case."
+    )
+    password: Password | None = Field(
+        default=None,
+        description="First password, 8 to 128 characters and not a common one. Without it, a "
+        "one-time code is issued.",
+    )
+    role: RoleOf = Role.CLIENT
 
 
 class PasswordReset(Body):
@@ -66,27 +85,35 @@ class OneTimeCodeOut(BaseModel):
     """A code with which its holder can choose the password once, with `POST /v1/password`."""
 
     code: str = Field(description="The code. Shown only in this response.")
-    expires_at: datetime
+    expires_at: datetime = Field(
+        description="Time of expiry, in UTC; by default 3 days after the issue."
+    )
 
 
 class UserCreated(UserOut):
     """A new account, with a one-time code if it was created without a password."""
 
-    one_time_code: OneTimeCodeOut | None = None
+    one_time_code: OneTimeCodeOut | None = Field(
+        default=None,
+        description="Code with which the user chooses a password; `null` if the request had a "
+        "password.",
+    )
 
 
 class PasswordChoice(Body):
     """A new password, authorized by a one-time code."""
 
-    code: str = Field(min_length=1, max_length=128)
-    new_password: Password
+    code: str = Field(
+        min_length=1, max_length=128, description="The one-time code that an admin has issued."
+    )
+    new_password: NewPassword
     end_api_keys: EndApiKeys = False
 
 
 class UserPatch(Body):
     """Changes to an account. Absent fields stay unchanged."""
 
-    role: Role | None = None
+    role: Role | None = Field(default=None, description="New role of the account.")
     is_active: bool | None = Field(
         default=None, description="False ends all sessions and deletes all API keys at once."
     )

@@ -30,11 +30,11 @@ class ApiKeyCreate(Body):
 class ApiKeyOut(BaseModel):
     """An API key."""
 
-    id: str
-    name: str
+    id: str = Field(description="ID of the key, a UUID, with which it is revoked.")
+    name: str = Field(description="Purpose of the key, as stated when it was created.")
     prefix: str = Field(description="First characters of the key, to recognize it.")
-    scopes: list[Scope]
-    created_at: datetime
+    scopes: list[Scope] = Field(description="Permissions of the key.")
+    created_at: datetime = Field(description="Time at which the key was created, in UTC.")
     expires_at: datetime | None = Field(description="Time of expiry; `null` for never.")
     last_used_at: datetime | None = Field(description="Time of the last use, accurate to a minute.")
 
@@ -50,7 +50,7 @@ class ApiKeyCreated(ApiKeyOut):
 class ApiKeyList(BaseModel):
     """The API keys of a user, newest first."""
 
-    items: list[ApiKeyOut]
+    items: list[ApiKeyOut] = Field(description="The keys, at most 50.")
 
     @classmethod
     def of(cls, rows: Iterable[ApiKey]) -> Self:

@@ -5,18 +5,24 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from gateway.web.schemas import NextCursor
+
 
 class AuditEntryOut(BaseModel):
     """An entry of the audit log: an actor, an action and its target, an address and a time."""
 
     number: int = Field(description="Position in the log, without gaps, starting at 1.")
-    at: datetime
+    at: datetime = Field(description="Time of the action, in UTC.")
     actor: str = Field(description="Username, or the name of a program.")
     action: str = Field(description="Noun and verb, such as `user.create`.")
     target: str | None = Field(description="Name or ID of the changed object.")
     address: str | None = Field(description="Address of the client.")
-    trace_id: str
-    details: dict[str, Any]
+    trace_id: str = Field(
+        description="ID of the trace of the request: 32 hexadecimal digits, sent as `X-Request-ID`."
+    )
+    details: dict[str, Any] = Field(
+        description="Further facts of the action, by name; the names depend on the action."
+    )
     previous_hash: str = Field(description="`hash` of the previous entry.")
     hash: str = Field(description="SHA-256 of this entry and `previous_hash`.")
 
@@ -24,5 +30,5 @@ class AuditEntryOut(BaseModel):
 class AuditPage(BaseModel):
     """A page of the audit log, newest first."""
 
-    items: list[AuditEntryOut]
-    next_cursor: str | None
+    items: list[AuditEntryOut] = Field(description="The entries of the page.")
+    next_cursor: NextCursor

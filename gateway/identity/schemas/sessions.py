@@ -13,24 +13,30 @@ from shared.db.models import LoginSession
 class TokenPair(BaseModel):
     """An access token and a single-use refresh token."""
 
-    access_token: str
+    access_token: str = Field(
+        description="Token that authenticates requests: `Authorization: Bearer …`."
+    )
     refresh_token: str = Field(description="Valid once, with `POST /v1/token/refresh`.")
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
+    token_type: Literal["bearer"] = Field(
+        default="bearer", description="Type of the access token (RFC 6750)."
+    )
     expires_in: int = Field(description="Seconds until the access token expires.")
 
 
 class RefreshRequest(Body):
     """A refresh token to exchange for new tokens."""
 
-    refresh_token: str
+    refresh_token: str = Field(description="The latest refresh token of the session.")
 
 
 class SessionOut(BaseModel):
     """A signed-in session."""
 
-    id: str
-    created_at: datetime
-    refreshed_at: datetime | None
+    id: str = Field(description="ID of the session, a UUID, with which it is ended.")
+    created_at: datetime = Field(description="Time of the sign-in, in UTC.")
+    refreshed_at: datetime | None = Field(
+        description="Time of the last refresh, in UTC; `null` before the first one."
+    )
     expires_at: datetime = Field(description="Time of expiry unless it is refreshed before.")
     address: str | None = Field(description="Address of the client at sign-in.")
     agent: str | None = Field(description="`User-Agent` of the client at sign-in.")
@@ -40,7 +46,7 @@ class SessionOut(BaseModel):
 class SessionList(BaseModel):
     """The sessions of a user, newest first."""
 
-    items: list[SessionOut]
+    items: list[SessionOut] = Field(description="The sessions that have not ended.")
 
     @classmethod
     def of(cls, logins: Iterable[LoginSession], current_id: str) -> Self:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from gateway.jobs.schemas import Result
-from gateway.web.schemas import Body
+from gateway.web.schemas import Body, NextCursor
 
 
 class LabelIn(Body):
@@ -17,43 +17,49 @@ class LabelIn(Body):
 class LabelProblemOut(BaseModel):
     """The reason for rejecting a row of a label file."""
 
-    row: int
-    line: int
-    column: str | None
-    value: str
-    reason: str
+    row: int = Field(description="Number of the row, from 1, without the header.")
+    line: int = Field(description="Line of the file on which the row begins, from 1.")
+    column: str | None = Field(
+        description="Column of the invalid value; `null` for the row as a whole."
+    )
+    value: str = Field(description="The invalid value, cut if it is long.")
+    reason: str = Field(description="Sentence that states why the row is rejected.")
 
 
 class LabelReportOut(BaseModel):
     """Number of rows of a label file by outcome, and the first problems."""
 
-    rows: int
-    taken: int
+    rows: int = Field(description="Rows of the file.")
+    taken: int = Field(description="Rows whose label was stored, or was stored before.")
     skipped: int = Field(description="Rows without a code.")
-    rejected: int
+    rejected: int = Field(description="Rows with a problem, whose label was not stored.")
     problems: list[LabelProblemOut] = Field(description="The first thousand rejected rows.")
 
 
 class ReviewOut(BaseModel):
     """An answer chosen for review by a person."""
 
-    job_id: str
-    chosen_at: datetime
+    job_id: str = Field(
+        description="ID of the reviewed job, a UUID, which also identifies the review."
+    )
+    chosen_at: datetime = Field(description="Time of the selection, in UTC.")
     reason: str = Field(description="`random`, or `uncertain`: low confidence.")
     chance: float = Field(description="Probability of being chosen, for either reason.")
-    designation: str
-    description: str
+    designation: str = Field(description="Title of the product, as sent.")
+    description: str = Field(description="Description of the product, as sent.")
     image: str | None = Field(description="Path of the image, if there is one.")
-    result: Result | None
-    release: str
-    catalog_id: str | None
-    label: int | None
-    labelled_at: datetime | None
-    labelled_by: str | None
+    result: Result | None = Field(description="The answer; `null` if it has expired.")
+    release: str = Field(description="Version of the release that answered.")
+    catalog_id: str | None = Field(description="ID of the job's catalog; `null` for a single job.")
+    label: int | None = Field(description="Code of the true category; `null` until it is set.")
+    labelled_at: datetime | None = Field(
+        description="Time at which the label was set, in UTC; `null` without one."
+    )
+    labelled_by: str | None = Field(description="Username of the labeller; `null` without a label.")
 
 
 class ReviewPage(BaseModel):
     """A page of reviews, newest job first."""
 
-    items: list[ReviewOut]
-    next_cursor: str | None
+    items: list[ReviewOut] = Field(description="The reviews of the page.")
+    next_cursor: NextCursor

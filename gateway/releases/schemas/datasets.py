@@ -9,12 +9,17 @@ from pydantic import BaseModel, Field
 class DatasetVersionOut(BaseModel):
     """A version of a dataset. Immutable once it is ready."""
 
-    version: int
-    status: Literal["checking", "ready", "failed", "deleting"]
-    created_at: datetime
-    created_by: str
-    finished_at: datetime | None
-    rows: int | None
+    version: int = Field(description="Number of the version, from 1.")
+    status: Literal["checking", "ready", "failed", "deleting"] = Field(
+        description="`checking`: the trainer validates it. `ready`: a training run can use it. "
+        "`failed`: see `message`. `deleting`: its dataset is being deleted."
+    )
+    created_at: datetime = Field(description="Time of the upload, in UTC.")
+    created_by: str = Field(description="Username, or `monitor` for one that it made.")
+    finished_at: datetime | None = Field(
+        description="Time at which the validation ended, in UTC; `null` before."
+    )
+    rows: int | None = Field(description="Number of rows; `null` before the validation.")
     classes: int | None = Field(description="Number of categories.")
     pictures: int | None = Field(validation_alias="images", description="Number of images.")
     fingerprint: str | None = Field(description="SHA-256 of the content.")
@@ -36,18 +41,20 @@ class DatasetVersionReport(DatasetVersionOut):
 class DatasetOut(BaseModel):
     """A dataset with its versions, newest first."""
 
-    name: str
-    versions: list[DatasetVersionOut]
+    name: str = Field(description="Name of the dataset.")
+    versions: list[DatasetVersionOut] = Field(description="Its versions, newest first.")
 
 
 class DatasetReportOut(BaseModel):
     """A dataset with its versions and their reports, newest first."""
 
-    name: str
-    versions: list[DatasetVersionReport]
+    name: str = Field(description="Name of the dataset.")
+    versions: list[DatasetVersionReport] = Field(
+        description="Its versions and their reports, newest first."
+    )
 
 
 class DatasetList(BaseModel):
     """All datasets, sorted by name."""
 
-    items: list[DatasetOut]
+    items: list[DatasetOut] = Field(description="The datasets.")

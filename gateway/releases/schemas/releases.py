@@ -1,34 +1,34 @@
 """Request and response bodies of releases, categories and promotions."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
-from gateway.web.schemas import Body
+from gateway.web.schemas import Body, Reason
 
 
 class CategoryOut(BaseModel):
     """A category that a release can predict."""
 
-    prdtypecode: int
-    category: str
+    prdtypecode: int = Field(description="Code of the category.")
+    category: str = Field(description="Name of the category.")
 
 
 class CategoryList(BaseModel):
     """The categories of a release."""
 
     release: str = Field(description="Version of the release.")
-    items: list[CategoryOut]
+    items: list[CategoryOut] = Field(description="The categories, in the order of the release.")
 
 
 class ReleaseOut(BaseModel):
     """A release: the models of one training run."""
 
-    version: str
+    version: str = Field(description="Version of the release, such as `3`.")
     aliases: list[str] = Field(description="Aliases, such as `champion` or `challenger`.")
-    created_at: datetime
-    description: str
+    created_at: datetime = Field(description="Time of the registration, in UTC.")
+    description: str = Field(description="Description of the release; may be empty.")
     figures: dict[str, float] = Field(description="Metrics of the training, such as F1.")
     rejected: str | None = Field(
         description="Reason for its rejection; a rejected release cannot be promoted."
@@ -38,22 +38,26 @@ class ReleaseOut(BaseModel):
 class PromotionOut(BaseModel):
     """An entry of the promotion ledger."""
 
-    promoted_at: datetime
-    version: str
-    previous_version: str | None
-    promoted_by: str
-    reason: str
+    promoted_at: datetime = Field(description="Time of the promotion, in UTC.")
+    version: str = Field(description="Version of the promoted release.")
+    previous_version: str | None = Field(
+        description="Version of the champion before; `null` for the first one."
+    )
+    promoted_by: str = Field(
+        description="Username, or the program that promoted it, such as `trainer`."
+    )
+    reason: str = Field(description="Reason of the promotion.")
     figures: dict[str, Any] = Field(description="Evidence for the decision.")
 
 
 class ReleaseList(BaseModel):
     """All releases and the promotion ledger, newest first."""
 
-    items: list[ReleaseOut]
-    ledger: list[PromotionOut]
+    items: list[ReleaseOut] = Field(description="The releases.")
+    ledger: list[PromotionOut] = Field(description="All promotions.")
 
 
 class PromoteRequest(Body):
     """The reason for a promotion or rollback."""
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    reason: Reason

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from gateway.web.schemas import Body
+from gateway.web.schemas import Body, Reason
 
 
 class TrainingRequest(Body):
     """A request for a training run."""
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    reason: Reason
     dataset: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         default=None,
         description="Stored dataset as `name` or `name@version`. By default the trainer's own "
@@ -22,23 +22,35 @@ class TrainingRequest(Body):
 class LabelShareOut(BaseModel):
     """Rows with labels of one user."""
 
-    user: str
-    rows: int
+    user: str = Field(description="Username of the labeller.")
+    rows: int = Field(description="Number of rows with labels of the user.")
     share: float = Field(description="Share of all rows that the release learnt from.")
 
 
 class TrainingRunOut(BaseModel):
     """A training run and its progress."""
 
-    id: str
-    status: Literal["queued", "running", "finished", "failed", "cancelled"]
-    requested_at: datetime
-    requested_by: str
-    reason: str
-    dataset: str | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    cancel_requested_at: datetime | None
+    id: str = Field(description="ID of the training run, a UUID; IDs sort by time of the request.")
+    status: Literal["queued", "running", "finished", "failed", "cancelled"] = Field(
+        description="`queued`: waits for the trainer. `running`: is being executed. `finished`: has a "
+        "release. `failed`: see `message`. `cancelled`: ended on request."
+    )
+    requested_at: datetime = Field(description="Time of the request, in UTC.")
+    requested_by: str = Field(description="Username, or `monitor` for a response to drift.")
+    reason: str = Field(description="Reason of the request.")
+    dataset: str | None = Field(
+        description="Dataset as `name@version`; `null` for the trainer's own data folder."
+    )
+    started_at: datetime | None = Field(
+        description="Time at which the trainer began, in UTC; `null` before."
+    )
+    finished_at: datetime | None = Field(
+        description="Time at which the run ended, in UTC; `null` before."
+    )
+    cancel_requested_at: datetime | None = Field(
+        description="Time at which its end was requested while it ran, in UTC; `null` without a "
+        "request."
+    )
     attempts: int = Field(description="Number of times that a trainer has started the run.")
     step: str | None = Field(description="Name of the current or last step.")
     progress: dict[str, Any] | None = Field(
@@ -52,11 +64,13 @@ class TrainingRunOut(BaseModel):
         description="Rows that the release learnt from, by the user who labelled them, most first. "
         "Rows of uploaded files are not listed."
     )
-    message: str | None
+    message: str | None = Field(
+        description="Sentence about the outcome or the last failed attempt; `null` without one."
+    )
     log_tail: str | None = Field(description="Last lines of the log of the run.")
 
 
 class TrainingRunList(BaseModel):
     """Training runs, newest first."""
 
-    items: list[TrainingRunOut]
+    items: list[TrainingRunOut] = Field(description="The training runs, at most `limit`.")
