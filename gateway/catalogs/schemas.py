@@ -38,8 +38,8 @@ class CatalogOut(BaseModel):
     name: str = Field(description="Name of the uploaded file.")
     status: Literal["validating", "running", "finished", "failed", "cancelled"] = Field(
         description="`validating`: the rows are being checked. `running`: they are being "
-        "classified. `finished`: all rows are final. `failed`: the file cannot be used; see `error`. "
-        "`cancelled`: ended on request."
+        "classified. `finished`: all rows are final. `failed`: the file cannot be used; see "
+        "`error`. `cancelled`: ended on request."
     )
     model: ModelName = Field(
         description="Model that the rows are sent to: `text`, `image`, or `fusion` of both."

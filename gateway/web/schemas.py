@@ -27,8 +27,8 @@ class Problem(BaseModel):
     """A problem document (RFC 9457) with the reason of a failed request."""
 
     type: str = Field(
-        description="`urn:rayon:problem:` and a stable code, such as `not_found`, or `about:blank` if "
-        "the status says all."
+        description="`urn:rayon:problem:` and a stable code, such as `not_found`, or `about:blank` "
+        "if the status says all."
     )
     title: str = Field(description="Short name of the kind of problem.")
     status: int = Field(description="Status code of the response.")

@@ -80,7 +80,8 @@ class DriftAlertOut(BaseModel):
         description="Origin of the alert: `monitor`, `report`, `alertmanager` or `person`."
     )
     raised_by: str = Field(
-        description="Username, or the component that raised the alert, such as `drift` or `calendar`."
+        description="Username, or the component that raised the alert, such as `drift` or "
+        "`calendar`."
     )
     kind: str = Field(
         description="The part that drifted, such as `text`, `image`, `prediction` or `quality`, or "
@@ -128,8 +129,8 @@ class DriftWindowOut(BaseModel):
     begins_at: datetime = Field(description="Time of its first answer, in UTC.")
     ends_at: datetime = Field(description="Time of its last answer, in UTC.")
     moved: list[str] = Field(
-        description="Kinds that drifted: their effect exceeds the threshold with significance. Empty "
-        "without drift."
+        description="Kinds that drifted: their effect exceeds the threshold with significance. "
+        "Empty without drift."
     )
     measured: dict[str, Any] = Field(
         description="By kind: the effect and its threshold, the p-value, a sentence, the largest "

@@ -32,8 +32,8 @@ class TrainingRunOut(BaseModel):
 
     id: str = Field(description="ID of the training run, a UUID; IDs sort by time of the request.")
     status: Literal["queued", "running", "finished", "failed", "cancelled"] = Field(
-        description="`queued`: waits for the trainer. `running`: is being executed. `finished`: has a "
-        "release. `failed`: see `message`. `cancelled`: ended on request."
+        description="`queued`: waits for the trainer. `running`: is being executed. `finished`: "
+        "has a release. `failed`: see `message`. `cancelled`: ended on request."
     )
     requested_at: datetime = Field(description="Time of the request, in UTC.")
     requested_by: str = Field(description="Username, or `monitor` for a response to drift.")
