@@ -20,9 +20,6 @@ from shared.errors import Conflict, InvalidInput, NotFound
 
 #: argon2id with the default cost of the library (RFC 9106, the low-memory profile).
 _HASHER = PasswordHasher()
-#: Verified for an unknown username, so that the response time does not reveal which accounts exist.
-_DUMMY_HASH = _HASHER.hash("nobody has this password")
-
 #: Each hash takes 64 MiB and a core, so more at once than cores would only take more memory.
 _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
 #: Stored in place of a hash until a password is chosen. It matches no password.
@@ -32,6 +29,16 @@ NO_PASSWORD = "none yet"  # noqa: S105  # nosec B105  # not a password
 CONTEXT_WORDS = ("rayon", "rakuten", "password", "admin")
 MIN_OTHER_CHARACTERS = 5
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
+
+
+@cache
+def dummy_hash() -> str:
+    """Return the hash that is verified for an unknown username.
+
+    With it, the response time does not reveal which accounts exist. `Sessions` calls this at start:
+    the first sign-in with an unknown username would otherwise take twice as long.
+    """
+    return _HASHER.hash("nobody has this password")
 
 
 @cache
@@ -76,7 +83,7 @@ def is_password(user: User | None, password: str) -> bool:
     has_password = user is not None and user.password_hash != NO_PASSWORD
     try:
         with _HASHING:
-            _HASHER.verify(user.password_hash if user and has_password else _DUMMY_HASH, password)
+            _HASHER.verify(user.password_hash if user and has_password else dummy_hash(), password)
     except (VerificationError, InvalidHashError):
         return False
     return has_password

@@ -42,6 +42,7 @@ class Sessions:
         self._longest = timedelta(seconds=settings.session_seconds)
         self._leeway = timedelta(seconds=settings.refresh_leeway_seconds)
         self._unit_of_work = unit_of_work
+        accounts.dummy_hash()
 
     def sign_in(
         self, username: str, password: str, origin: Origin, device: str | None = None

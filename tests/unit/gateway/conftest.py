@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
@@ -19,7 +20,7 @@ from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.results import Results
 from gateway.catalogs.service import Catalogs
-from gateway.identity.accounts import hash_password
+from gateway.identity import accounts
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
 from gateway.jobs.long_poll import LongPolls
@@ -47,6 +48,8 @@ Row = TypeVar("Row", bound=Base)
 
 LEASE_SECONDS = 30.0
 PASSWORD = "correct horse"
+#: argon2id at its lowest cost. The cost of production would take most of the tests' time.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _numbers = itertools.count(1)
 
 
@@ -208,10 +211,16 @@ def _on_shared_app(services: Services) -> tuple[Services, FastAPI]:
     return services, app
 
 
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at the lowest cost; tests of the cost itself override this fixture."""
+    monkeypatch.setattr(accounts, "_HASHER", CHEAP)
+
+
 @pytest.fixture(scope="session")
 def hashed() -> str:
-    """Return the hash of `PASSWORD`, computed once because hashing is slow."""
-    return hash_password(PASSWORD)
+    """Return the hash of `PASSWORD`."""
+    return CHEAP.hash(PASSWORD)
 
 
 @pytest.fixture
