@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from gateway.api.parameters import KeyId
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import api_keys, audit_log
 from gateway.identity.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
@@ -51,7 +52,7 @@ def create_api_key(
 
 @router.delete("/{key_id}", status_code=204)
 def revoke_api_key(
-    services: ServicesDep, principal: SignedIn, origin: OriginDep, key_id: str
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, key_id: KeyId
 ) -> Response:
     """Revoke an API key. Requests with it are refused at once."""
     with services.unit_of_work() as work:

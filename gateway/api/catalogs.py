@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
+from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
@@ -169,7 +169,7 @@ def list_catalogs(
 async def show(
     services: ServicesDep,
     principal: SignedIn,
-    catalog_id: str,
+    catalog_id: CatalogId,
     wait: Wait = 0,
 ) -> CatalogOut:
     """Return a catalog with its progress. With `wait`, respond as soon as it is final."""
@@ -183,7 +183,7 @@ async def show(
 
 
 @router.delete("/{catalog_id}")
-def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
+def cancel(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> CatalogOut:
     """Cancel a catalog. Existing answers stay; a final catalog is returned unchanged.
 
     Its archive is deleted at once, and images that no other job has within a few hours.
@@ -195,7 +195,7 @@ def cancel(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Catal
 
 
 @router.post("/{catalog_id}/retry", status_code=202)
-def retry(services: ServicesDep, principal: SignedIn, catalog_id: str) -> CatalogOut:
+def retry(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> CatalogOut:
     """Retry the failed rows of a finished catalog."""
     with services.unit_of_work() as work:
         catalogs.retry(work.session, principal, catalog_id)
@@ -206,7 +206,7 @@ def retry(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Catalo
 def results(
     services: ServicesDep,
     principal: SignedIn,
-    catalog_id: str,
+    catalog_id: CatalogId,
     format: Annotated[  # noqa: A002 - the parameter's public name
         Kind, Query(description="File format: `csv`, `jsonl` for JSON Lines, `xlsx` for Excel.")
     ] = "csv",
@@ -233,7 +233,7 @@ def results(
 
 
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
-def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> StreamingResponse:
+def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> StreamingResponse:
     """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns."""
     catalog = _found(services, principal, catalog_id)
     try:
@@ -247,7 +247,7 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: str) -> Strea
 
 @router.post("/{catalog_id}/labels", openapi_extra=_LABELS_FORM)
 async def label(
-    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: str
+    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: CatalogId
 ) -> LabelReportOut:
     """Upload the true categories of rows.
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from gateway.api.parameters import DatasetName
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn, announced_bytes
 from gateway.identity.principal import Principal
 from gateway.releases import datasets
@@ -79,7 +80,7 @@ async def upload(
 
 
 @router.get("/{name}")
-def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReportOut:
+def show(services: ServicesDep, _operator: SignedIn, name: DatasetName) -> DatasetReportOut:
     """Return a dataset with the validation report of each version."""
     with services.unit_of_work.reading() as session:
         versions = [_report(one) for one in datasets.find(session, name)]
@@ -87,7 +88,7 @@ def show(services: ServicesDep, _operator: SignedIn, name: str) -> DatasetReport
 
 
 @router.delete("/{name}", status_code=204)
-def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: str) -> None:
+def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: DatasetName) -> None:
     """Delete a dataset with all its versions. Refused with 409 while a training run uses it."""
     services.datasets.delete(operator, name, origin)
 
@@ -111,7 +112,7 @@ async def add_rows(
     services: ServicesDep,
     operator: SignedIn,
     origin: OriginDep,
-    name: str,
+    name: DatasetName,
     request: Request,
     response: Response,
 ) -> DatasetReportOut:

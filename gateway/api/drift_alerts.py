@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from gateway.api.parameters import Cursor, Limit
+from gateway.api.parameters import AlertId, Cursor, Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import drift_alerts
@@ -71,7 +71,7 @@ def raise_alerts(
 
 
 @router.get(PREFIX + "/{alert_id}")
-def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> DriftAlertOut:
+def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: AlertId) -> DriftAlertOut:
     """Return a drift alert with its steps."""
     with services.unit_of_work.reading() as session:
         return _out(drift_alerts.find(session, alert_id))
@@ -79,7 +79,7 @@ def show_alert(services: ServicesDep, _operator: SignedIn, alert_id: str) -> Dri
 
 @router.post(PREFIX + "/{alert_id}/train", status_code=202)
 def train(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: str
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, alert_id: AlertId
 ) -> DriftAlertOut:
     """Start a training run for an alert, regardless of the training budget."""
     with services.unit_of_work() as work:
@@ -95,7 +95,7 @@ def dismiss(
     services: ServicesDep,
     operator: SignedIn,
     origin: OriginDep,
-    alert_id: str,
+    alert_id: AlertId,
     request: DismissRequest,
 ) -> DriftAlertOut:
     """End an alert without a training run."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from gateway.api.parameters import Cursor, IdempotencyKey, Limit, Wait
+from gateway.api.parameters import Cursor, IdempotencyKey, JobId, Limit, Wait
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
@@ -74,7 +74,7 @@ def list_jobs(
 async def show(
     services: ServicesDep,
     principal: SignedIn,
-    job_id: str,
+    job_id: JobId,
     wait: Wait = 0,
 ) -> JobOut:
     """Return a job. With `wait`, respond as soon as it is final."""
@@ -86,7 +86,7 @@ async def show(
 
 
 @router.delete("/{job_id}")
-def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
+def cancel(services: ServicesDep, principal: SignedIn, job_id: JobId) -> JobOut:
     """Cancel a job. A final job is returned unchanged."""
     with services.unit_of_work() as work:
         return job_out(jobs.cancel(work.session, principal, job_id))
@@ -94,7 +94,7 @@ def cancel(services: ServicesDep, principal: SignedIn, job_id: str) -> JobOut:
 
 @router.put("/{job_id}/label")
 def label(
-    services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: str, true: LabelIn
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: JobId, true: LabelIn
 ) -> JobOut:
     """Set the true category of a job, or remove it with `null`.
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Header, Query
+from fastapi import Header, Path, Query
 
 #: Maximum of `wait`, in seconds. Proxies and clients often give up an idle request after 60.
 MAX_WAIT_SECONDS = 30
@@ -30,3 +30,19 @@ IdempotencyKey = Annotated[
         "with other content is refused with 409.",
     ),
 ]
+
+AlertId = Annotated[str, Path(description="ID of the drift alert, a UUID.")]
+CatalogId = Annotated[str, Path(description="ID of the catalog, a UUID.")]
+DatasetName = Annotated[str, Path(description="Name of the dataset, without a version.")]
+JobId = Annotated[str, Path(description="ID of the job, a UUID.")]
+KeyId = Annotated[
+    str, Path(description="ID of the API key, a UUID: `id`, neither its prefix nor the key itself.")
+]
+LetterId = Annotated[str, Path(description="ID of the dead letter, a UUID.")]
+ReleaseVersion = Annotated[
+    str, Path(description="Version of the release, such as `3`, or an alias, such as `champion`.")
+]
+ReviewId = Annotated[str, Path(description="ID of the review, a UUID: `job_id` of its job.")]
+RunId = Annotated[str, Path(description="ID of the training run, a UUID.")]
+SessionId = Annotated[str, Path(description="ID of the session, a UUID.")]
+Username = Annotated[str, Path(description="Name of the account.")]

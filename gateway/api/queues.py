@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway.api.parameters import Cursor, Limit
+from gateway.api.parameters import Cursor, LetterId, Limit
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.operations import dead_letters, queues
@@ -43,7 +43,7 @@ def list_dead_letters(
 
 @router.get("/dead-letters/{letter_id}")
 def show_dead_letter(
-    services: ServicesDep, _operator: SignedIn, letter_id: str
+    services: ServicesDep, _operator: SignedIn, letter_id: LetterId
 ) -> DeadLetterReport:
     """Return a dead letter with its jobs, counted by status."""
     with services.unit_of_work.reading() as session:
@@ -55,7 +55,7 @@ def show_dead_letter(
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202, response_class=Response)
 def replay(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: LetterId
 ) -> Response:
     """Send a dead letter again and queue its failed jobs. The dead letter is removed."""
     with services.unit_of_work() as work:
@@ -68,7 +68,7 @@ def replay(
 
 @router.delete("/dead-letters/{letter_id}", status_code=204)
 def discard(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: str
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: LetterId
 ) -> Response:
     """Discard a dead letter. Its jobs stay as they are."""
     with services.unit_of_work() as work:

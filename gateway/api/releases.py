@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import select
 
+from gateway.api.parameters import ReleaseVersion
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
@@ -52,7 +53,9 @@ def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
 
 
 @router.get("/releases/{version}")
-def show_release(services: ServicesDep, _principal: SignedIn, version: str) -> ReleaseOut:
+def show_release(
+    services: ServicesDep, _principal: SignedIn, version: ReleaseVersion
+) -> ReleaseOut:
     """Return a release by version or alias."""
     return _out(services, version)
 
@@ -74,7 +77,7 @@ def promote_release(
     services: ServicesDep,
     admin: SignedIn,
     origin: OriginDep,
-    version: str,
+    version: ReleaseVersion,
     request: PromoteRequest,
 ) -> ReleaseOut:
     """Promote a release to champion. Workers switch without a restart."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from gateway.api.jobs import job_out
-from gateway.api.parameters import Cursor, Limit
+from gateway.api.parameters import Cursor, Limit, ReviewId
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import reviews
 from gateway.quality.reviews import Reason
@@ -65,7 +65,7 @@ def list_reviews(
     # Generated clients use this name.
     operation_id="picture_v1_reviews__review_id__image_get",
 )
-def image(services: ServicesDep, _operator: SignedIn, review_id: str) -> Response:
+def image(services: ServicesDep, _operator: SignedIn, review_id: ReviewId) -> Response:
     """Return the image of the product as it was uploaded."""
     with services.unit_of_work.reading() as session:
         uri = reviews.image_uri(session, review_id)

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Cookie, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
+from gateway.api.parameters import SessionId
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
@@ -143,7 +144,7 @@ def end_other_sessions(services: ServicesDep, principal: SignedIn, origin: Origi
 
 @router.delete("/sessions/{session_id}", status_code=204)
 def end_session(
-    services: ServicesDep, principal: SignedIn, origin: OriginDep, session_id: str
+    services: ServicesDep, principal: SignedIn, origin: OriginDep, session_id: SessionId
 ) -> Response:
     """End one of your sessions at once."""
     services.sessions.end(principal, session_id, origin)

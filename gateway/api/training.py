@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from gateway.api.parameters import Limit
+from gateway.api.parameters import Limit, RunId
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.releases import training
@@ -54,7 +54,7 @@ def request_run(
 
 
 @router.get("/{run_id}")
-def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> TrainingRunOut:
+def show_run(services: ServicesDep, _operator: SignedIn, run_id: RunId) -> TrainingRunOut:
     """Return a training run with its progress."""
     with services.unit_of_work.reading() as session:
         return _out(training.find(session, run_id))
@@ -62,7 +62,7 @@ def show_run(services: ServicesDep, _operator: SignedIn, run_id: str) -> Trainin
 
 @router.delete("/{run_id}")
 def cancel_run(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, run_id: str
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, run_id: RunId
 ) -> TrainingRunOut:
     """Cancel a training run. A running one ends within seconds; a final one is unchanged."""
     with services.unit_of_work() as work:

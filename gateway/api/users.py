@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from gateway.api.parameters import Cursor, Limit
+from gateway.api.parameters import Cursor, KeyId, Limit, SessionId, Username
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import accounts, api_keys, audit_log, one_time_codes, sessions
 from gateway.identity.schemas.accounts import (
@@ -67,7 +67,7 @@ def create_user(
 
 
 @router.get("/{username}")
-def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut:
+def show_user(services: ServicesDep, _admin: SignedIn, username: Username) -> UserOut:
     """Return an account."""
     with services.unit_of_work.reading() as session:
         return _out(accounts.find(session, username))
@@ -75,7 +75,7 @@ def show_user(services: ServicesDep, _admin: SignedIn, username: str) -> UserOut
 
 @router.patch("/{username}")
 def change_user(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, patch: UserPatch
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: Username, patch: UserPatch
 ) -> UserOut:
     """Change the role of an account, disable or enable it, or decide if its labels may train.
 
@@ -99,7 +99,7 @@ def reset_password(
     services: ServicesDep,
     admin: SignedIn,
     origin: OriginDep,
-    username: str,
+    username: Username,
     reset: PasswordReset | None = None,
 ) -> OneTimeCodeOut:
     """Issue a one-time code for a new password.
@@ -125,7 +125,7 @@ def reset_password(
 
 
 @router.get("/{username}/sessions")
-def list_sessions(services: ServicesDep, admin: SignedIn, username: str) -> SessionList:
+def list_sessions(services: ServicesDep, admin: SignedIn, username: Username) -> SessionList:
     """List the sessions of a user, newest first."""
     with services.unit_of_work.reading() as session:
         user = accounts.find(session, username)
@@ -134,7 +134,11 @@ def list_sessions(services: ServicesDep, admin: SignedIn, username: str) -> Sess
 
 @router.delete("/{username}/sessions/{session_id}", status_code=204)
 def end_session(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, session_id: str
+    services: ServicesDep,
+    admin: SignedIn,
+    origin: OriginDep,
+    username: Username,
+    session_id: SessionId,
 ) -> Response:
     """End one session of a user at once."""
     with services.unit_of_work() as work:
@@ -153,7 +157,7 @@ def end_session(
 
 @router.delete("/{username}/sessions", status_code=204)
 def end_sessions(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: Username
 ) -> Response:
     """End all sessions of a user at once. API keys stay valid."""
     with services.unit_of_work() as work:
@@ -165,7 +169,7 @@ def end_sessions(
 
 
 @router.get("/{username}/api-keys")
-def list_api_keys(services: ServicesDep, _admin: SignedIn, username: str) -> ApiKeyList:
+def list_api_keys(services: ServicesDep, _admin: SignedIn, username: Username) -> ApiKeyList:
     """List the API keys of a user, newest first."""
     with services.unit_of_work.reading() as session:
         return ApiKeyList.of(api_keys.keys_of(session, accounts.find(session, username).id))
@@ -173,7 +177,7 @@ def list_api_keys(services: ServicesDep, _admin: SignedIn, username: str) -> Api
 
 @router.delete("/{username}/api-keys/{key_id}", status_code=204)
 def revoke_api_key(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str, key_id: str
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: Username, key_id: KeyId
 ) -> Response:
     """Revoke one API key of a user. Requests with it are refused at once."""
     with services.unit_of_work() as work:
@@ -192,7 +196,7 @@ def revoke_api_key(
 
 @router.delete("/{username}/api-keys", status_code=204)
 def revoke_api_keys(
-    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: str
+    services: ServicesDep, admin: SignedIn, origin: OriginDep, username: Username
 ) -> Response:
     """Revoke all API keys of a user. Requests with them are refused at once."""
     with services.unit_of_work() as work:
@@ -208,7 +212,7 @@ def delete_user(
     services: ServicesDep,
     admin: SignedIn,
     origin: OriginDep,
-    username: str,
+    username: Username,
     jobs: Annotated[
         Literal["delete", "keep"],
         Query(description="`delete` removes jobs and catalogs, `keep` makes them anonymous."),
