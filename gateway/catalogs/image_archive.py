@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from shared.archives import BROKEN, METHODS, is_litter, open_archive, read_member
 from shared.errors import ImageUnreadable, InvalidInput
+from shared.image_formats import EMPTY, NAMES, SUFFIXES
 from shared.image_names import NameIndex, names_of
 
 #: Most entries of an archive: with 30 KB each, they fill the largest upload. An entry costs the
@@ -33,9 +34,6 @@ _SMALL_BYTES = 1024 * 1024
 #: Longest name of an entry, with its path.
 _NAME_CHARACTERS = 1_000
 _ENCRYPTED = 0x1
-_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-)
 
 
 @dataclass(frozen=True)
@@ -145,6 +143,8 @@ class Archive:
             return f"Expected one of the compressions {known}. Received: {entry.compress_type}"
         if entry.flag_bits & _ENCRYPTED:
             return "Expected an unencrypted image. Received: an encrypted one"
+        if not entry.file_size:
+            return EMPTY
         if entry.file_size > self._max_image_bytes:
             return f"Expected at most {self._max_image_bytes} bytes. Received: {entry.file_size}"
         if entry.file_size > max(_SMALL_BYTES, MAX_RATIO * entry.compress_size):
@@ -163,8 +163,8 @@ def _refused_name(entry: zipfile.ZipInfo) -> str | None:
         return "Expected a path inside the archive"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "Expected a file. Received: a link"
-    if path.suffix.casefold() not in _SUFFIXES:
-        return "Expected a file name with an image suffix, such as `.jpg`"
+    if path.suffix.casefold() not in SUFFIXES:
+        return f"Expected a file name with the suffix of an image ({NAMES}), such as `.jpg`"
     return None
 
 

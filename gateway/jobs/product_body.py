@@ -18,7 +18,8 @@ from gateway.web.fields import require_known, require_no_query, require_single
 from gateway.web.forms import FORM_TYPES, MAX_TEXT_BYTES, broken_off, content_type, read_form
 from gateway.web.texts import UNSTORABLE, is_storable
 from gateway.web.validation_messages import kind_of
-from shared.errors import InvalidInput, TooLarge
+from shared.errors import ImageUnreadable, InvalidInput, TooLarge
+from shared.image_formats import EMPTY, NAMES
 from shared.readable import readable
 
 JSON_TYPE = "application/json"
@@ -30,7 +31,7 @@ _TEXT = {"type": "string", "default": ""}
 _DESCRIPTIONS = {
     "designation": "Title of the product, at most 50,000 readable characters by default.",
     "description": "Description, text or HTML, at most 50,000 readable characters by default.",
-    "image": "Image of the product, at most 10 MiB by default.",
+    "image": f"Image of the product ({NAMES}), at most 10 MiB by default.",
     "model": "Model to classify with: `text`, `image`, or `fusion` of both.",
     "release": "Alias or version of the release.",
 }
@@ -119,6 +120,9 @@ def _uploaded(sent: UploadFile | str | None, largest: int) -> bytes:
         raise InvalidInput("Expected a file as `image`. Received: text", field=("image",))
     content = sent.file.read(largest + 1)
     _require_size(len(content), largest)
+    if sent.filename and not content:
+        # A browser sends a field without a file with an empty name.
+        raise ImageUnreadable(EMPTY, field=("image",))
     return content
 
 

@@ -16,6 +16,8 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from PIL import AvifImagePlugin
+
 from shared.errors import ImageUnreadable
 from shared.inference.preparation.image import FORMATS, MAX_PIXELS, Declined, decode
 
@@ -117,9 +119,11 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _load_plugins() -> None:
-    for name in (*FORMATS, "MPO"):
+    for name in ({*FORMATS} - {"HEIF"}) | {"MPO"}:
         module = {"WEBP": "WebP"}.get(name, name.capitalize())
         import_module(f"PIL.{module}ImagePlugin")
+    # Each thread takes memory of its own.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
 """Preparation of images for training and serving; its version is part of the release.
 
 `decode` runs in the processes of `shared.inference.preparation.decoders`, which bound its cost. It
-imports Pillow only, so that such a process is small and starts fast.
+imports Pillow and its plugin for HEIC only, so that such a process is small and starts fast.
 """
 
 import io
 import warnings
 from collections.abc import Callable
 
+from pi_heif import register_heif_opener
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from shared.errors import ImageUnreadable
+from shared.image_formats import EMPTY, NAMES, SUFFIXES_BY_FORMAT
 from shared.inference.preparation import greys, jpegs
 
 #: Version of the preparation; changes whenever the same image would give other pixels.
 IMAGE_PREPARATION = "image-1"
 #: Limit against decompression bombs, checked on the header before decoding.
 MAX_PIXELS = 50_000_000
+#: Formats for `Image.open`; importing this module registers them.
+FORMATS = tuple(SUFFIXES_BY_FORMAT)
 #: Message of Pillow's `OSError` where a decoder written in C cannot allocate.
 _OUT_OF_MEMORY = "out of memory"
-#: Formats that shops use; other formats may have slow or unsafe decoders.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 #: Modes with transparency; those with a small `a` are multiplied by it.
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _TURNS = {
@@ -33,6 +35,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# As Pillow's own formats are registered when they are imported. What else is in such a file is not
+# read, and a thread more would take memory of its own.
+register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
 
 class Declined(Exception):
@@ -59,6 +65,8 @@ def decode(content: bytes, size: int, on_pixels: Callable[[int], None] = lambda 
         MemoryError: The process may not use as much memory as the image needs.
         Declined: `on_pixels` raised it.
     """
+    if not content:
+        raise ImageUnreadable(EMPTY)
     try:
         with warnings.catch_warnings():
             # Pillow warns about size, which is checked below, and about irrelevant metadata.
@@ -68,8 +76,7 @@ def decode(content: bytes, size: int, on_pixels: Callable[[int], None] = lambda 
         raise
     except UnidentifiedImageError as error:
         raise ImageUnreadable(
-            f"Expected an image ({', '.join(FORMATS)}). "
-            f"Received: {len(content)} bytes of something else"
+            f"Expected an image ({NAMES}). Received: {len(content)} bytes of something else"
         ) from error
     except Exception as error:
         # A broken image makes Pillow raise whatever its code stumbles over.

@@ -18,6 +18,7 @@ import zstandard
 from gateway.catalogs import image_archive as module
 from gateway.catalogs.image_archive import Archive, Refused
 from shared.errors import ImageUnreadable, InvalidInput
+from shared.image_formats import SUFFIXES
 
 LIMIT = 100_000
 
@@ -65,6 +66,12 @@ def test_names_with_backslashes_are_paths() -> None:
     assert found(opened(zipped(("a\\b.jpg", b"image"))), "b.jpg") == b"image"
 
 
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_image_of_every_format_is_found(suffix: str) -> None:
+    name = f"a{suffix.upper()}"
+    assert found(opened(zipped((name, b"image"))), name) == b"image"
+
+
 def test_missing_image_is_none() -> None:
     assert opened(zipped(("a.jpg", b"x"))).find("b.jpg") is None
 
@@ -74,11 +81,12 @@ def test_missing_image_is_none() -> None:
     [
         (zipped(("../../a.jpg", b"x")), "inside the archive"),
         (zipped(("/etc/a.jpg", b"x")), "inside the archive"),
+        (zipped(("a.jpg", b"")), "an empty file"),
         (zipped((link(), b"/etc/passwd")), "a link"),
         (encrypted(), "encrypted"),
         (zipped(("a.jpg", bytes(200_000_000))), "at most 100000 bytes. Received: 200000000"),
     ],
-    ids=["climbs", "absolute", "link", "encrypted", "200 MB"],
+    ids=["climbs", "absolute", "empty", "link", "encrypted", "200 MB"],
 )
 def test_unsafe_entry_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     archive = opened(content)

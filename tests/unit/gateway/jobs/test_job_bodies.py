@@ -130,6 +130,16 @@ def test_empty_field_of_a_browser_is_no_image(api: Api, mine: dict[str, str]) ->
     assert isinstance(message, ScoreText)
 
 
+def test_empty_file_is_unreadable(api: Api, mine: dict[str, str]) -> None:
+    answer = api.client.post(
+        "/v1/jobs", headers=mine, data={"designation": "a"}, files={"image": ("a.jpg", b"")}
+    )
+    assert answer.status_code == 422
+    assert "image_unreadable" in answer.json()["type"]
+    assert "HEIC" in answer.text
+    assert "an empty file" in answer.text
+
+
 def test_text_that_is_not_read_is_limited_too(api: Api, mine: dict[str, str]) -> None:
     settings = api.services.settings.model_copy(update={"max_body_bytes": 3 * MAX_TEXT_BYTES})
     app = build_app(replace(api.services, settings=settings))

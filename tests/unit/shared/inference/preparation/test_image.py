@@ -122,6 +122,11 @@ def test_something_else_is_refused(content: bytes) -> None:
         prepare(content, SIZE)
 
 
+def test_empty_file_is_unreadable() -> None:
+    with pytest.raises(ImageUnreadable, match=r"JPEG, PNG, .*HEIC.*\. Received: an empty file"):
+        prepare(b"", SIZE)
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_cut_off_image_is_refused(form: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
