@@ -73,6 +73,9 @@ jobs_swept_total = Counter("rayon_jobs_swept_total", "Jobs whose messages the sw
 jobs_given_up_total = Counter(
     "rayon_jobs_given_up_total", "Jobs failed after their messages were lost too often."
 )
+rows_skipped_total = Counter(
+    "rayon_rows_skipped_total", "Rows of others' data that raised an error.", ("loop",)
+)
 jobs = Gauge("rayon_jobs", "Jobs in the database.", ("status",))
 jobs_oldest_seconds = Gauge(
     "rayon_jobs_oldest_seconds", "Age of the oldest unfinished job.", ("lane",)

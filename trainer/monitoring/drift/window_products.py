@@ -14,9 +14,11 @@ from shared.categories import CategorySet
 from shared.contracts import Modality
 from shared.db.models import Job, JobStatus, Score, now
 from shared.errors import NotFound
+from shared.skipping import is_systemic, skipping
 from shared.storage import Storage
 from trainer.monitoring.performance.answers import PROBABILITY_TYPE
-from trainer.reference.descriptors import describe_image, describe_texts
+from trainer.monitoring.performance.cbpe import is_distribution
+from trainer.reference.descriptors import Texts, describe_image, describe_texts
 from trainer.reference.sample import Products
 
 Floats = NDArray[np.float64]
@@ -27,6 +29,8 @@ SETTLED = timedelta(seconds=5)
 PIECE = 1_000
 #: Maximum number of images read per window: each takes 2 ms, and more add no precision.
 MOST_IMAGES = 500
+#: Name of the loop over answers in the metrics and the logs.
+LOOP = "drift"
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,22 @@ def next_answers(
 
 def products_of(
     session: Session, storage: Storage, answered: Sequence[Answered], categories: CategorySet
-) -> Products:
+) -> tuple[Sequence[Answered], Products]:
     """Describe answered products, reading the images of a sample of them.
+
+    Returns:
+        The answers that can be described, and their products in the same order.
 
     Raises:
         Unavailable: If the storage does not answer.
     """
+    answered, described = _described(answered)
     texts = [(answer.designation, answer.description) for answer in answered]
     column = {code: place for place, code in enumerate(categories.codes)}
     answers = [column.get(answer.prdtypecode or 0, -1) for answer in answered]
-    return Products(
+    return answered, Products(
         texts,
-        describe_texts(texts),
+        described,
         _images(storage, answered),
         _scores(session, answered, len(categories)),
         np.array(answers, np.int64),
@@ -97,6 +105,23 @@ def _answer(row: Row[Any]) -> Answered:
     return Answered(**row._mapping)
 
 
+def _described(answered: Sequence[Answered]) -> tuple[Sequence[Answered], Texts]:
+    """Describe the texts of answers, without those whose texts raise an error."""
+    texts = [(answer.designation, answer.description) for answer in answered]
+    try:
+        return answered, describe_texts(texts)
+    except Exception as error:
+        if is_systemic(error):
+            raise
+    # One text stops all others of a call, so each is tried by itself.
+    kept = []
+    for answer in answered:
+        with skipping(LOOP, answer.id):
+            describe_texts([(answer.designation, answer.description)])
+            kept.append(answer)
+    return kept, describe_texts([(answer.designation, answer.description) for answer in kept])
+
+
 def _images(storage: Storage, answered: Sequence[Answered]) -> dict[int, Floats | None]:
     stored = [
         (place, answer.image_uri) for place, answer in enumerate(answered) if answer.image_uri
@@ -104,20 +129,31 @@ def _images(storage: Storage, answered: Sequence[Answered]) -> dict[int, Floats 
     chosen = np.unique(np.linspace(0, len(stored) - 1, min(len(stored), MOST_IMAGES)).astype(int))
     images: dict[int, Floats | None] = {}
     for place, uri in (stored[number] for number in chosen):
-        try:
-            images[place] = describe_image(storage.get(uri))
-        except NotFound:
-            # The image is past its retention time, or its catalog was deleted.
-            continue
+        with skipping(LOOP, answered[place].id):
+            try:
+                content = storage.get(uri)
+            except NotFound:
+                # The image is past its retention time, or its catalog was deleted.
+                continue
+            images[place] = None
+            images[place] = _finite(describe_image(content))
     return images
+
+
+def _finite(numbers: Floats | None) -> Floats | None:
+    if numbers is not None and not np.isfinite(numbers).all():
+        raise ValueError(f"Expected finite descriptors. Received: {numbers.tolist()}")
+    return numbers
 
 
 def _scores(session: Session, answered: Sequence[Answered], classes: int) -> dict[Modality, Floats]:
     place = {answer.id: number for number, answer in enumerate(answered)}
     scores = {modality: np.full((len(answered), classes), np.nan) for modality in Modality}
     for job_id, modality, probabilities in _stored_scores(session, list(place)):
-        row = np.frombuffer(probabilities, PROBABILITY_TYPE)
-        if len(row) == classes:
+        with skipping(LOOP, job_id):
+            row = np.frombuffer(probabilities, PROBABILITY_TYPE)
+            if len(row) != classes or not is_distribution(row[None])[0]:
+                raise ValueError(f"Expected {classes} probabilities. Received: {len(row)} numbers")
             scores[Modality(modality)][place[job_id]] = row
     return scores
 

@@ -116,9 +116,9 @@ class DriftWatch:
     def _measure(self, watched: _Watched, answered: Sequence[Answered]) -> bool:
         categories = watched.manifest.category_set
         with self._unit_of_work.reading() as session:
-            products = products_of(session, self._storage, answered, categories)
+            described, products = products_of(session, self._storage, answered, categories)
         measured = measure(watched.reference, products.sample(), categories, self._limits)
-        figures = {kind: _with_examples(drift, answered) for kind, drift in measured.items()}
+        figures = {kind: _with_examples(drift, described) for kind, drift in measured.items()}
         moved = [kind for kind, drift in measured.items() if drift.has_moved(self._limits)]
         is_stored = self._store(watched.version, answered, moved, figures)
         if is_stored:

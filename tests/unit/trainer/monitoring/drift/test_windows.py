@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import REGISTRY
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from shared.contracts import DriftDetected, Modality
 from shared.db.models import DriftAlert, DriftWindow, Job, Score, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
+from shared.inference.preparation.decoders import prepare
+from shared.inference.preparation.text import product_text
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.support.factories import CODES, make_job, make_user
@@ -309,3 +313,79 @@ def test_quality_alert_in_training_is_not_ended_by_recovered_input(
         send(unit_of_work, user, hour)
     drift.look()
     assert {alert.status for alert in alerts(unit_of_work)} == {"training"}
+
+
+def poisoned(content: bytes, size: int) -> np.ndarray:
+    if content == POISON:
+        raise ZeroDivisionError("an odd EXIF block")
+    return prepare(content, size)
+
+
+def test_window_with_rows_that_raise_is_judged_and_names_them(
+    unit_of_work: UnitOfWork,
+    registry: FolderRegistry,
+    storage: Storage,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a thousand answers, ten of which have a text, an image or scores that raise
+    monkeypatch.setattr("trainer.reference.descriptors.prepare", poisoned)
+    monkeypatch.setattr("trainer.reference.descriptors.product_text", poisoned_text)
+    ids = answer(unit_of_work, user, make_products(1000, seed=3))
+    white = io.BytesIO()
+    Image.new("RGB", (8, 8), "white").save(white, "PNG")
+    good, bad = storage.put("images", white.getvalue()), storage.put("images", POISON)
+    with unit_of_work() as work:
+        jobs = [work.session.get_one(Job, id_) for id_ in ids]
+        for job in jobs[100:110]:
+            job.image_uri = good
+        for job in jobs[:4]:
+            job.image_uri = bad
+        for job in jobs[4:8]:
+            job.designation = POISON.decode()
+        for job in jobs[8:10]:
+            score = work.session.get_one(Score, (job.id, "text"))
+            score.probabilities = b"\0\1\2"
+    before = skipped()
+    # When the windows are measured, I expect one with a verdict, and the ten rows in the log
+    with capture_logs() as events:
+        assert watch(unit_of_work, registry, storage, window_rows=1000).look() == 1
+    (window,) = windows(unit_of_work)
+    assert (window.rows, window.measured["text"]["rows"]) == (1000, 994)
+    assert "quality" in window.measured
+    named = {event["row"] for event in events if event["event"] == "row_skipped"}
+    assert named == set(ids[:10])
+    assert skipped() == before + 10
+
+
+POISON = b"a row that raises"
+
+
+def poisoned_text(title: str, body: str) -> str:
+    if title == POISON.decode():
+        raise ValueError("an odd text")
+    return product_text(title, body)
+
+
+def skipped() -> float:
+    return REGISTRY.get_sample_value("rayon_rows_skipped_total", {"loop": "drift"}) or 0.0
+
+
+def test_failure_of_the_storage_still_delays_the_window(
+    unit_of_work: UnitOfWork,
+    registry: FolderRegistry,
+    storage: Storage,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (first, *_) = answer(unit_of_work, user, make_products(ROWS, seed=1))
+    with unit_of_work() as work:
+        work.session.get_one(Job, first).image_uri = storage.put("images", b"x")
+
+    def down(_uri: str) -> bytes:
+        raise Unavailable("The storage does not answer")
+
+    monkeypatch.setattr(Storage, "get", lambda _self, uri: down(uri))
+    with pytest.raises(Unavailable):
+        watch(unit_of_work, registry, storage).look()
+    assert windows(unit_of_work) == []

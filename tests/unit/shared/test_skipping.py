@@ -1,0 +1,55 @@
+"""Rows that raise are skipped and counted; failures of everything are not."""
+
+import errno
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from shared.errors import NotFound, Unavailable
+from shared.skipping import skipping
+
+
+def skipped() -> float:
+    return REGISTRY.get_sample_value("rayon_rows_skipped_total", {"loop": "tested"}) or 0.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("prdtypecode"),
+        ValueError("NaN"),
+        NotFound("gone"),
+        FileNotFoundError(errno.ENOENT, "gone"),
+        OSError("broken data stream"),
+        RecursionError(),
+    ],
+)
+def test_row_that_raises_is_counted_and_named(error: Exception) -> None:
+    before, done = skipped(), []
+    with capture_logs() as events:
+        for row in range(3):
+            with skipping("tested", row):
+                if row == 1:
+                    raise error
+                done.append(row)
+    assert done == [0, 2]
+    assert skipped() == before + 1
+    (event,) = events
+    assert (event["event"], event["row"]) == ("row_skipped", "1")
+    assert type(error).__name__ in event["error"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("The database does not answer"),
+        OperationalError("SELECT", {}, Exception("gone")),
+        OSError(errno.ENOSPC, "No space left on device"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_failure_of_everything_propagates(error: BaseException) -> None:
+    with pytest.raises(type(error)), skipping("tested", 1):
+        raise error
