@@ -38,6 +38,10 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 
 .PHONY: unit integration test lint format structure fuzz audit lock licences clean
 
+# The tests import the whole project in several processes and start many more. Where the environment
+# forbids Python to store bytecode, each of them would compile the project again.
+unit integration test: export PYTHONDONTWRITEBYTECODE :=
+
 unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
 	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit
 
