@@ -35,7 +35,11 @@ class Progress:
     held: HeldCatalogs
 
     def finish(self, catalog: Catalog) -> None:
-        """Mark a catalog as finished and remove its image archive."""
+        """Mark a catalog as finished and remove its image archive.
+
+        A catalog fails if its rows were not all rejected or fed, which would be a defect or a
+        changed file: rows must never be lost without a word.
+        """
         finished_at = now()
         with self.unit_of_work.reading() as session:
             done = counts(session, [catalog])[catalog.id].done
@@ -44,6 +48,7 @@ class Progress:
             "status": CatalogStatus.FINISHED.value,
             "finished_at": finished_at,
             "rows_per_second": done / max(seconds, 0.001),
+            **_lost(catalog),
         }
         try:
             with self.unit_of_work() as work:
@@ -88,6 +93,20 @@ def queued_rows(session: Session, catalogs: Sequence[Catalog]) -> dict[str, RowC
             rows._replace(images=count) if has_image else rows._replace(texts=count)
         )
     return found
+
+
+def _lost(catalog: Catalog) -> dict[str, str]:
+    """Return the column values that record lost rows; empty if there are none."""
+    expected = catalog.rows - catalog.rejected
+    if catalog.fed == expected:
+        return {}
+    log.error("catalog_rows_differ", catalog=catalog.id, expected=expected, fed=catalog.fed)
+    return {
+        "status": CatalogStatus.FAILED.value,
+        "error_code": "rows_differ",
+        "error_message": f"Expected {expected} rows with jobs. Received: {catalog.fed}. "
+        "Send the catalog again",
+    }
 
 
 def _rate(answered: deque[tuple[float, int]], moment: float, rows: int) -> float | None:

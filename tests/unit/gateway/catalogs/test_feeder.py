@@ -448,3 +448,21 @@ def test_catalog_of_a_deleted_user_is_not_fed(api: Api, feeder: Feeders) -> None
         work.session.delete(work.session.get(User, user.id))
     running.step()
     assert jobs_of(api, catalog["id"]) == []
+
+
+def test_catalog_that_lost_a_row_fails_by_name(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, TEN)
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
+    with api.unit_of_work() as work:
+        # As if the check and the feeding had read the file differently.
+        found = work.session.get_one(Catalog, catalog["id"])
+        found.rejected += 1
+    answer_all(api, catalog["id"])
+    running.step()
+    shown = show(api, mine, catalog["id"])
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "rows_differ")
+    assert "Expected 8 rows with jobs. Received: 9" in shown["error"]["message"]
