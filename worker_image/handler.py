@@ -1,6 +1,7 @@
 """Handler of `ScoreImage`."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,11 +41,18 @@ class FeatureStore(Protocol):
         """Store features asynchronously; never raises."""
 
 
+class Visit(Protocol):
+    """Part of `shared.inference.preparation.decoders.Visit` that the handler uses."""
+
+    def prepare(self, content: bytes, size: int) -> Pixels:
+        """Return the pixels of an image. Raises `ImageUnreadable`, `Unavailable`."""
+
+
 class Decoders(Protocol):
     """Part of `shared.inference.preparation.decoders.Decoders` that the handler uses."""
 
-    def prepare(self, content: bytes, size: int, share: str = "") -> Pixels:
-        """Return the pixels of an image. Raises `ImageUnreadable`, `Unavailable`."""
+    def visit(self, share: str) -> AbstractContextManager[Visit]:
+        """Decode several images of one owner."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ class ImageHandler:
         """Score one request.
 
         Raises:
-            Unavailable: The storage, the registry or the queue does not answer.
+            Unavailable: The storage, the registry or the queue does not answer, or other messages
+                of the user decode large images.
         """
         uris = list(dict.fromkeys(item.uri for item in request.items))
         try:
@@ -100,24 +109,25 @@ class ImageHandler:
         """Compute missing features; return the failures and the rows of the backbone, by URI."""
         failed: dict[str, Failure] = {}
         pixels: dict[str, Pixels] = {}
-        for uri in uris:
-            if uri not in known:
-                prepared = self._pixels(uri, part.size, request.user_id)
-                if isinstance(prepared, Failure):
-                    failed[uri] = prepared
-                else:
-                    pixels[uri] = prepared
+        with self.decoders.visit(request.user_id) as visit:
+            for uri in uris:
+                if uri not in known:
+                    prepared = self._pixels(uri, part.size, visit)
+                    if isinstance(prepared, Failure):
+                        failed[uri] = prepared
+                    else:
+                        pixels[uri] = prepared
         if not pixels:
             return failed, {}
         rows = self.pool.score(request.release, list(pixels.values()))
         return failed, dict(zip(pixels, rows, strict=True))
 
-    def _pixels(self, uri: str, size: int, user_id: str) -> Pixels | Failure:
+    def _pixels(self, uri: str, size: int, visit: Visit) -> Pixels | Failure:
         known = self.unreadable.get(uri)
         if known is not None:
             return known
         try:
-            return self.decoders.prepare(self.images.get(uri), size, user_id)
+            return visit.prepare(self.images.get(uri), size)
         except NotFound as error:
             return Failure(code="image_missing", message=error.detail)
         except ImageUnreadable as error:

@@ -4,7 +4,7 @@ import sys
 
 from shared.broker import Broker
 from shared.contracts import Modality, ScoreImage
-from shared.inference.preparation.decoders import Decoders, ordinary_limits
+from shared.inference.preparation.decoders import Decoders, ordinary_limits, permits_for
 from shared.inference.releases.feature_cache import NoFeatures, OnlineFeatures
 from shared.inference.releases.image_model import Pixels
 from shared.inference.releases.registry import Releases
@@ -48,7 +48,7 @@ def main() -> int:
     features = (
         OnlineFeatures(storage, feature_settings) if feature_settings.enabled else NoFeatures()
     )
-    decoders = Decoders(ordinary_limits(settings.decoders))
+    decoders = Decoders(ordinary_limits(settings.decoders), permits=permits_for(settings.threads))
     handler = ImageHandler(pool, Heads(releases), features, broker, storage, decoders)
     broker.subscribe(ScoreImage, handler.score_image)
     try:

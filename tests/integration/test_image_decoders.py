@@ -26,8 +26,10 @@ from shared.inference.preparation.decoders import (
     ordinary_limits,
     shared_decoders,
 )
-from shared.inference.preparation.image import decode
+from shared.inference.preparation.image import FORMATS, decode
+from shared.inference.preparation.permits import Permits
 from tests.support.expensive_images import long_line_bmp, repeated_scans
+from tests.support.heic import HEIC
 from tests.support.servers import until
 
 SIZE = 299
@@ -129,7 +131,7 @@ def test_image_that_exceeds_a_limit_is_unreadable(decoders: Decoders, name: str)
     require_photo_is_decoded(decoders)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO"])
+@pytest.mark.parametrize("form", sorted({*FORMATS, "MPO"} - {"HEIF"}))
 def test_every_format_gives_the_pixels_of_a_decoder_without_limits(
     decoders: Decoders, form: str
 ) -> None:
@@ -145,6 +147,10 @@ def test_large_image_is_decoded(decoders: Decoders, form: str) -> None:
     image.paste(noise(1_000, 1_000), (0, 0))
     pixels = decoders.prepare(encoded(image, form, lossless=True, method=0), SIZE)
     assert abs(pixels[-1, -1].astype(int) - [255, 0, 0]).max() <= 2
+
+
+def test_heic_gives_the_pixels_of_a_decoder_without_limits(decoders: Decoders) -> None:
+    assert decoders.prepare(HEIC, SIZE).tobytes() == decode(HEIC, SIZE)
 
 
 def test_animation_counts_as_its_first_frame(decoders: Decoders) -> None:
@@ -248,6 +254,25 @@ def test_slow_image_of_one_user_does_not_delay_another(decoders: Decoders) -> No
         until(lambda: turns.waiting >= 5, 30, "the slow images wait")
         threads.submit(decode_for, "customer", encoded(noise(50, 50), "JPEG"))
     assert done.index("customer") <= 2
+
+
+def test_large_images_of_one_user_leave_threads_to_others() -> None:
+    """Of four messages with large images two wait for the decoder; the others return."""
+    decoders = Decoders(ORDINARY, permits=Permits(2, seconds=0.1))
+    large = encoded(noise(3_000, 3_000), "BMP")
+    photo = encoded(noise(50, 50), "JPEG")
+    with decoders.visit("attacker") as one, decoders.visit("attacker") as other:
+        for visit in (one, other, one):
+            visit.prepare(large, SIZE)
+        with decoders.visit("attacker") as third:
+            third.prepare(photo, SIZE)
+            with pytest.raises(Unavailable, match="2 messages of the user have large images"):
+                third.prepare(large, SIZE)
+        with decoders.visit("customer") as customer:
+            customer.prepare(large, SIZE)
+    with decoders.visit("attacker") as later:
+        later.prepare(large, SIZE)
+    decoders.close()
 
 
 def test_decoder_gets_no_variable_of_the_worker(

@@ -9,7 +9,7 @@ holds the lock of such a queue would stop the others.
 import atexit
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
@@ -21,6 +21,7 @@ from shared.errors import ImageUnreadable
 from shared.inference.preparation.decoder import Reply
 from shared.inference.preparation.decoder_process import DecoderEnded, DecoderProcess, Limits
 from shared.inference.preparation.image import MAX_PIXELS
+from shared.inference.preparation.permits import Permits
 from shared.inference.preparation.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -33,11 +34,18 @@ LARGE_MEMORY_BYTES = 1536 * 2**20
 #: A decoder never waits, so this only ends one that cannot continue. On a busy machine a second of
 #: CPU time takes many seconds.
 WALL_SECONDS = 60.0
+#: Time after which a message whose user has too many large images at once returns to its queue.
+PERMIT_SECONDS = 5.0
 
 
 def ordinary_limits(processes: int) -> Limits:
     """Return the limits of images of up to `LARGE_PIXELS`."""
     return Limits(processes, LARGE_PIXELS, MEMORY_BYTES, WALL_SECONDS)
+
+
+def permits_for(threads: int) -> Permits:
+    """Return the permits for large images with which one user holds a quarter of the threads."""
+    return Permits(max(1, threads // 4), PERMIT_SECONDS)
 
 
 #: Limits of larger images.
@@ -50,10 +58,23 @@ class Decoders:
     Args:
         ordinary: Limits of the processes that read every image first.
         large: Limits of the processes that decode the images too large for those.
+        permits: Limit of the visits of one owner that decode large images; none by default.
     """
 
-    def __init__(self, ordinary: Limits, large: Limits = LARGE_LIMITS) -> None:
+    def __init__(
+        self, ordinary: Limits, large: Limits = LARGE_LIMITS, permits: Permits | None = None
+    ) -> None:
         self._ordinary, self._large = _Pool(ordinary), _Pool(large)
+        self._permits = permits
+
+    @contextmanager
+    def visit(self, share: str) -> Iterator["Visit"]:
+        """Decode several images of one owner; the first large one takes a permit for all."""
+        visit = Visit(self, share, self._permits)
+        try:
+            yield visit
+        finally:
+            visit.end()
 
     def prepare(self, content: bytes, size: int, share: str = "") -> NDArray[np.uint8]:
         """Decode an image and resize it for the model; block until that is done.
@@ -70,8 +91,16 @@ class Decoders:
             ImageUnreadable: Not an image, broken, too large, or too expensive to decode.
             Unavailable: No process starts.
         """
+        with self.visit(share) as visit:
+            return visit.prepare(content, size)
+
+    def ask(
+        self, content: bytes, size: int, share: str, before_large: Callable[[], None]
+    ) -> NDArray[np.uint8]:
+        """Decode an image; call `before_large` before waiting for the decoder of large ones."""
         reply, answer = self._ordinary.ask(content, size, share)
         if reply is Reply.LARGE:
+            before_large()
             reply, answer = self._large.ask(content, size, share)
         if reply is not Reply.PIXELS:
             raise ImageUnreadable(answer.decode(errors="replace"))
@@ -81,6 +110,33 @@ class Decoders:
         """End the processes; none may be in use."""
         self._ordinary.close()
         self._large.close()
+
+
+class Visit:
+    """Images of one owner, one after the other; see `Decoders.visit`."""
+
+    def __init__(self, decoders: Decoders, share: str, permits: Permits | None) -> None:
+        self._decoders, self._share, self._permits = decoders, share, permits
+        self._has_permit = False
+
+    def prepare(self, content: bytes, size: int) -> NDArray[np.uint8]:
+        """Decode an image as `Decoders.prepare` does.
+
+        Raises:
+            ImageUnreadable: Not an image, broken, too large, or too expensive to decode.
+            Unavailable: No process starts, or the owner's permits are taken.
+        """
+        return self._decoders.ask(content, size, self._share, self._take_permit)
+
+    def end(self) -> None:
+        """Return the permit."""
+        if self._permits and self._has_permit:
+            self._permits.give_back(self._share)
+
+    def _take_permit(self) -> None:
+        if self._permits and not self._has_permit:
+            self._permits.take(self._share)
+            self._has_permit = True
 
 
 @cache

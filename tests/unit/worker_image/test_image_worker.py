@@ -1,6 +1,7 @@
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,15 @@ class DecodersHere:
 
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, str]] = []
+        self.share = ""
 
-    def prepare(self, content: bytes, size: int, share: str = "") -> Pixels:
-        self.asked.append((content, share))
+    @contextmanager
+    def visit(self, share: str) -> Iterator["DecodersHere"]:
+        self.share = share
+        yield self
+
+    def prepare(self, content: bytes, size: int) -> Pixels:
+        self.asked.append((content, self.share))
         return np.frombuffer(decode(content, size), np.uint8).reshape(size, size, 3)
 
 
