@@ -7,7 +7,7 @@ with Rayon("https://rayon.example.com", key) as rayon:
 """
 
 from rayon.answers import Account, Answer, Category, Choice, Job, Release, Vote
-from rayon.catalogs import Catalog, Counts, LabelReport, Progress, RejectedLabel
+from rayon.catalogs import Catalog, Counts, LabelReport, Progress, RefusedImage, RejectedLabel
 from rayon.client import Rayon
 from rayon.errors import (
     Failed,
@@ -20,6 +20,7 @@ from rayon.errors import (
     Unreachable,
 )
 from rayon.operations import DeadLetter, Queue, Queues, Review, Worker
+from rayon.row_messages import RowMessage
 
 __all__ = [
     "Account",
@@ -40,9 +41,11 @@ __all__ = [
     "Rayon",
     "RayonError",
     "Refused",
+    "RefusedImage",
     "RejectedLabel",
     "Release",
     "Review",
+    "RowMessage",
     "SignedOut",
     "Unfinished",
     "Unreachable",

@@ -40,7 +40,8 @@ class Answer:
         confidence: Calibrated probability from 0 to 1.
         top: Most probable categories, best first.
         modalities: Prediction of each modality alone, keyed by `text` and `image`.
-        degraded: Reason why a modality is missing from the answer, if one is.
+        degraded: Code of the reason why a modality is missing from the answer, if one is.
+        degraded_message: Sentence that explains `degraded`.
         job_id: ID of the answered job.
     """
 
@@ -51,6 +52,7 @@ class Answer:
     modalities: Mapping[str, Vote]
     degraded: str | None
     job_id: str
+    degraded_message: str | None = None
 
     @classmethod
     def read(cls, body: JsonObject, job_id: str) -> "Answer":
@@ -69,6 +71,7 @@ class Answer:
             },
             degraded=body.get("degraded"),
             job_id=job_id,
+            degraded_message=body.get("degraded_message"),
         )
 
 

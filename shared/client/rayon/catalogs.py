@@ -1,18 +1,24 @@
 """Catalogs: many products in one file, classified together."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
+from urllib.parse import urlencode
 
 from rayon.answers import Fault, JsonObject, moment
 from rayon.connection import Connection
 from rayon.headers import once
+from rayon.row_messages import RowMessage, read_messages
 
 CatalogStatus = Literal["validating", "running", "finished", "failed", "cancelled"]
 Stage = Literal["reading", "uploading", "validating", "running"]
+ResultFormat = Literal["csv", "jsonl", "xlsx"]
+#: Format of results by the suffix of their file; CSV for all others.
+FORMATS: Mapping[str, ResultFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".xlsx": "xlsx"}
 
 #: Interval between two looks at the progress of a catalog.
 POLL_SECONDS = 1.0
@@ -53,6 +59,14 @@ class Counts:
     def final(self) -> int:
         """Number of rows whose status can no longer change."""
         return self.rejected + self.done + self.failed + self.cancelled
+
+
+@dataclass(frozen=True)
+class RefusedImage:
+    """Entry of the ZIP that is not read, and the reason."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,15 @@ class Catalog:
         dry_run: True if the rows are only checked.
         rows_per_second: Rate measured by the service.
         eta_seconds: Remaining time estimated by the service.
-        unmatched_images: Images named in rows but missing from the ZIP.
-        unused_images: Images in the ZIP that no row names.
+        used_columns: Column of the file by field; empty until the check ends.
+        unused_columns: Columns that are only copied to the results.
+        notes: Sentences about the file as a whole.
+        unmatched_images: First images named in rows but missing from the ZIP.
+        unmatched_count: Number of all such images.
+        unused_images: First images in the ZIP that no row names.
+        unused_count: Number of all such images.
+        refused_images: First entries of the ZIP that are not read.
+        refused_count: Number of all such entries.
         warnings: Number of rows processed despite a problem, such as a missing image.
     """
 
@@ -129,6 +150,13 @@ class Catalog:
     error: Fault | None
     raw: JsonObject = field(repr=False, compare=False)
     connection: Connection = field(repr=False, compare=False)
+    used_columns: Mapping[str, str] = field(default_factory=dict)
+    unused_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unmatched_count: int = 0
+    unused_count: int = 0
+    refused_images: tuple[RefusedImage, ...] = ()
+    refused_count: int = 0
 
     @property
     def is_final(self) -> bool:
@@ -163,9 +191,35 @@ class Catalog:
                 return catalog
             catalog = _next(catalog)
 
-    def results(self, to: str | Path) -> Path:
-        """Write the uploaded rows with their answers to a CSV file, atomically."""
-        return self._download("results", to)
+    def results(
+        self,
+        to: str | Path,
+        *,
+        format: ResultFormat | None = None,  # noqa: A002 - the parameter of the interface
+        bom: bool | None = None,
+    ) -> Path:
+        """Write the uploaded rows with their answers to a file, atomically.
+
+        Args:
+            to: The file.
+            format: `csv`, `jsonl` or `xlsx`. Defaults to that of the suffix, or else to CSV.
+            bom: True for CSV with a byte order mark, by which Excel reads accents. By default the
+                service adds it where the upload had one or was not in UTF-8.
+        """
+        kind = format or FORMATS.get(Path(to).suffix.lower(), "csv")
+        query: dict[str, str] = {"format": kind} if kind != "csv" else {}
+        if bom is not None:
+            query["bom"] = str(bom).lower()
+        return self._download(f"results?{urlencode(query)}" if query else "results", to)
+
+    def messages(self) -> Iterator[RowMessage]:
+        """Iterate over the rows without an answer, or with one that does not use every input.
+
+        The results are downloaded to a temporary file.
+        """
+        with TemporaryDirectory() as folder:
+            path = self.results(Path(folder) / "results.jsonl")
+            yield from read_messages(path)
 
     def errors(self, to: str | Path) -> Path:
         """Write the rejected rows with column, value and reason to a CSV file."""
@@ -214,6 +268,12 @@ def read(connection: Connection, body: JsonObject) -> Catalog:
     """Parse a catalog; unknown fields are available in `raw`."""
     known = {each.name for each in fields(Counts)}
     counts = {name: count for name, count in body.get("counts", {}).items() if name in known}
+    unmatched, unused = (
+        tuple(body.get(f"{kind}_images") or ()) for kind in ("unmatched", "unused")
+    )
+    refused = tuple(
+        RefusedImage(one["name"], one["reason"]) for one in body.get("refused_images") or ()
+    )
     return Catalog(
         id=body["id"],
         status=body["status"],
@@ -226,8 +286,15 @@ def read(connection: Connection, body: JsonObject) -> Catalog:
         counts=Counts(**counts),
         rows_per_second=body.get("rows_per_second"),
         eta_seconds=body.get("eta_seconds"),
-        unmatched_images=tuple(body.get("unmatched_images") or ()),
-        unused_images=tuple(body.get("unused_images") or ()),
+        used_columns=body.get("used_columns") or {},
+        unused_columns=tuple(body.get("unused_columns") or ()),
+        notes=tuple(body.get("notes") or ()),
+        unmatched_images=unmatched,
+        unmatched_count=body.get("unmatched_count") or len(unmatched),
+        unused_images=unused,
+        unused_count=body.get("unused_count") or len(unused),
+        refused_images=refused,
+        refused_count=body.get("refused_count") or len(refused),
         warnings=body.get("warnings") or 0,
         error=Fault.read(body.get("error")),
         raw=body,

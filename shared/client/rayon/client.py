@@ -1,9 +1,10 @@
 """Client for classifying a single product or a catalog."""
 
+import json
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -184,6 +185,7 @@ class Rayon:
         products: str | Path,
         images: str | Path | None = None,
         *,
+        columns: Mapping[str, str] | None = None,
         model: ModelName = "fusion",
         release: str = "champion",
         dry_run: bool = False,
@@ -193,8 +195,10 @@ class Rayon:
         """Send many products in one file. Sending the same files again returns the same catalog.
 
         Args:
-            products: CSV, TSV or JSON Lines file.
+            products: CSV, JSON, JSON Lines, Excel or OpenDocument file, which may be compressed
+                by gzip or ZIP.
             images: ZIP file with the images of the products.
+            columns: Column of `designation`, `description` or `image` where its name is unusual.
             model: Model to classify with.
             release: Alias or version of the release.
             dry_run: Check the rows without classifying them.
@@ -205,6 +209,9 @@ class Rayon:
         if images is not None:
             files["images"] = Path(images)
         options = {"model": model, "release": release, "dry_run": str(dry_run).lower()}
+        if columns:
+            # Only if stated, so that the key of files sent by earlier versions stays the same.
+            options["columns"] = json.dumps(dict(sorted(columns.items())), ensure_ascii=False)
         send = send_again if again else send_once
         return send(self._connection, Upload(files, options, on_progress), self._sent)
 

@@ -28,6 +28,9 @@ CONTENT_TYPES = {
     ".tsv": "text/tab-separated-values",
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
+    ".json": "application/json",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".gz": "application/gzip",
     ".zip": "application/zip",
 }
 #: Catalogs to remember. Older ones are uploaded again; the service recognizes their key.

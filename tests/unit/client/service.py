@@ -7,6 +7,7 @@ that is used twice ends its session.
 import asyncio
 import hashlib
 import itertools
+import json
 import socket
 import threading
 import time
@@ -107,8 +108,12 @@ class FakeService:
         faults: Answers that the next requests get, whatever they ask; nothing is done.
         lost: Answers that the next jobs and catalogs get instead of their own; they are kept.
         slow_jobs: New jobs stay queued.
+        result: Answer of new jobs.
         polls: How often a catalog must be looked at until it is finished.
         outcome: What becomes of the rows of a catalog.
+        results: Its results as CSV, and as a workbook.
+        rows: Its results as JSON Lines.
+        report: What its check finds.
         requests: Every request so far: method, path, headers.
         bodies: SHA-256 of each uploaded file.
     """
@@ -118,10 +123,12 @@ class FakeService:
     faults: deque[Response] = field(default_factory=deque)
     lost: deque[Response] = field(default_factory=deque)
     slow_jobs: bool = False
+    result: dict[str, Any] = field(default_factory=lambda: dict(RESULT))
     failing_jobs: bool = False
     polls: int = 2
     outcome: dict[str, int] = field(default_factory=lambda: {"done": 3})
     results: str = "designation,prdtypecode\nPiscine,2583\n"
+    rows: list[dict[str, Any]] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -133,6 +140,8 @@ class FakeService:
     looks: int = 0
     reviews: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=lambda: dict(LABELS))
+    report: dict[str, Any] = field(default_factory=dict)
+    queries: list[dict[str, str]] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def asked(self, method: str, path: str) -> list[dict[str, str]]:
@@ -179,7 +188,7 @@ class FakeService:
             "release": "3",
             "created_at": NOW,
             "finished_at": NOW,
-            "result": RESULT,
+            "result": self.result,
             "error": None,
             "label": None,
         }
@@ -261,6 +270,7 @@ class FakeService:
             return
         rows = sum(self.outcome.values())
         catalog["counts"] |= {"rows": rows, "queued": rows}
+        catalog |= self.report
         catalog |= {"status": "running", "rows_per_second": 340.0, "eta_seconds": 125.0}
         if catalog["polls"] >= self.polls:
             catalog["counts"] |= self.outcome | {"queued": 0}
@@ -463,8 +473,12 @@ def _add_catalogs(app: FastAPI, service: FakeService) -> None:
         return _shown(catalog)
 
     @app.get("/v1/catalogs/{catalog_id}/results")
-    async def results(catalog_id: str) -> Response:
+    async def results(request: Request, catalog_id: str) -> Response:
         _found(service.catalogs, catalog_id)
+        service.queries.append(dict(request.query_params))
+        if request.query_params.get("format") == "jsonl":
+            lines = (json.dumps(row) + "\n" for row in service.rows)
+            return StreamingResponse(lines, media_type="application/jsonl")
         return StreamingResponse(iter(service.results.splitlines(True)), media_type="text/csv")
 
     @app.get("/v1/catalogs/{catalog_id}/errors")

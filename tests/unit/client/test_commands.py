@@ -5,6 +5,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -472,6 +473,151 @@ def test_failed_catalog_shows_its_error(run: Run, service: FakeService) -> None:
     assert "No column `designation` (columns_missing)" in ended.stdout
 
 
+ROWS: list[dict[str, Any]] = [
+    {"status": "sold", "rayon_status": "done", "rayon_message": None},
+    {"status": "sold", "rayon_status": "done", "rayon_message": "The image 'a.jpg' is not there"},
+    {"status": "sold", "rayon_status": "failed", "rayon_message": "The image cannot be read"},
+    {"status": "sold", "rayon_status": "rejected", "rayon_message": "Expected a text"},
+]
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_columns_are_stated(run: Run, service: FakeService, products: Path) -> None:
+    ended = run(f"catalog {products} --column designation=Nom --column 'image=Photo 1'")
+    assert ended.exit_code == 0
+    assert json.loads(service.forms[0]["columns"]) == {"designation": "Nom", "image": "Photo 1"}
+    # Other columns are another request, and none are the request of earlier versions.
+    assert run(f"catalog {products} --column designation=Titre").exit_code == 0
+    assert run(f"catalog {products}").exit_code == 0
+    assert len(service.forms) == 3
+    assert "columns" not in service.forms[2]
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ("--out {}/r.csv", {}),
+        ("--out {}/r.csv --bom", {"bom": "true"}),
+        ("--out {}/r.csv --no-bom", {"bom": "false"}),
+        ("--out {}/r.XLSX", {"format": "xlsx"}),
+        ("--out {}/r.ndjson", {"format": "jsonl"}),
+        ("--out {}/r.xls --format csv", {}),
+        ("--out {}/r --format xlsx", {"format": "xlsx"}),
+    ],
+)
+def test_format_of_the_results_is_that_of_the_file(
+    run: Run,
+    service: FakeService,
+    products: Path,
+    tmp_path: Path,
+    options: str,
+    query: dict[str, str],
+) -> None:
+    service.rows = [{"status": "done", "rayon_message": None}]
+    assert run(f"catalog {products} {options.format(tmp_path)}").exit_code == 0
+    assert service.queries[0] == query
+    # The reasons are read from JSON Lines, which are downloaded once.
+    assert sum(one.get("format") == "jsonl" for one in service.queries) == 1
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_check_is_reported_before_the_answers(
+    run: Run, service: FakeService, products: Path
+) -> None:
+    images = [f"{number}.jpg" for number in range(7)]
+    service.report = {
+        "used_columns": {"designation": "Nom", "image": "Photo"},
+        "unused_columns": ["SKU", "Tags", "A", "B", "C", "D", "E"],
+        "notes": ["The table has no column of descriptions"],
+        "warnings": 1_200,
+        "unmatched_images": images,
+        "unmatched_count": 1_200,
+        "unused_images": ["logo.png"],
+        "unused_count": 1,
+        "refused_images": [{"name": "x\x1b.exe", "reason": "not an image"}],
+        "refused_count": 1,
+    }
+    service.polls = 3
+    ended = run(f"catalog {products} --json")
+    lines = ended.stderr.splitlines()
+    assert lines.count("Columns used: designation = 'Nom', image = 'Photo'") == 1
+    for line in (
+        "Columns only copied to the results: SKU, Tags, A, B, C and 2 more",
+        "Note: The table has no column of descriptions",
+        "1,200 rows name an image that is missing; only their text is used.",
+        "Missing from the ZIP: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 1,195 more",
+        "In the ZIP but not named by any row: logo.png",
+        "In the ZIP but not read: x\N{REPLACEMENT CHARACTER}.exe (not an image)",
+    ):
+        assert line in lines
+    assert json.loads(ended.stdout)["status"] == "finished"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_rows_without_a_full_answer_are_reported_with_reasons(
+    run: Run, service: FakeService, products: Path
+) -> None:
+    service.outcome = {"done": 2, "failed": 1, "rejected": 1}
+    service.rows = ROWS
+    ended = run(f"catalog {products}")
+    assert ended.exit_code == 1
+    assert "4 rows in all, 2 classified, 1 of them degraded, 1 rejected, 1 failed" in ended.stdout
+    failed, degraded = "Failed:\n  row 3: The image", "Degraded:\n  row 2: The image 'a.jpg'"
+    assert failed in ended.stdout
+    assert degraded in ended.stdout
+    assert "1 of 2 rows (50 %) are degraded, more than 10 %." in ended.stderr
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(
+    ("options", "code"), [("", 1), (" --max-degraded 0.5", 0), (" --max-degraded 0", 1)]
+)
+def test_share_of_degraded_rows_determines_the_exit_code(
+    run: Run, service: FakeService, products: Path, tmp_path: Path, options: str, code: int
+) -> None:
+    service.outcome, service.rows = {"done": 2}, ROWS[:2]
+    ended = run(f"catalog {products}{options} --out {tmp_path / 'r.jsonl'}")
+    assert ended.exit_code == code
+    assert ("are degraded, more than" in ended.stderr) is (code == 1)
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_dry_run_counts_missing_images_as_degraded(
+    run: Run, service: FakeService, products: Path
+) -> None:
+    service.outcome, service.report = {"queued": 4}, {"warnings": 1}
+    assert run(f"catalog {products} --dry-run").exit_code == 1
+    assert run(f"catalog {products} --dry-run --max-degraded 0.25").exit_code == 0
+    assert not service.queries
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_more_reasons_are_counted(run: Run, service: FakeService, products: Path) -> None:
+    service.outcome, service.rows = {"done": 1_007}, [ROWS[1]] * 1_007
+    ended = run(f"catalog {products}")
+    assert ended.stdout.count("The image 'a.jpg'") == 5
+    assert "and 1,002 more; the results name them in `rayon_message`" in ended.stdout
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_resume_command_repeats_the_options(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    ended = run(f"catalog {products} --no-wait --out {out} --format csv --bom --max-degraded 0.2")
+    assert f"--out {out} --format csv --bom --max-degraded 0.2" in ended.stdout
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_classify_explains_a_degraded_answer(run: Run, service: FakeService) -> None:
+    degraded = {"degraded": "image_unreadable", "degraded_message": "The file is empty"}
+    service.result = {**RESULT, **degraded}
+    ended = run("classify Piscine")
+    assert ended.exit_code == 0
+    assert "does not use every input: The file is empty" in ended.stderr
+
+
 # Exit codes
 
 
@@ -516,6 +662,15 @@ def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in:
         "catalog pyproject.toml --out /nowhere/results.csv",
         "catalog pyproject.toml --retry",
         "catalog --resume x --dry-run",
+        "catalog --resume x --column designation=Nom",
+        "catalog pyproject.toml --column Nom",
+        "catalog pyproject.toml --column designation=",
+        "catalog pyproject.toml --column designation=a --column designation=b",
+        "catalog pyproject.toml --out results.xls",
+        "catalog pyproject.toml --out results.json",
+        "catalog pyproject.toml --out results.xlsx --bom",
+        "catalog pyproject.toml --format ods",
+        "catalog pyproject.toml --max-degraded 2",
         "classify",
         "classify Piscine --image nowhere.jpg",
         "classify Piscine --model best",

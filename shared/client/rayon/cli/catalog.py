@@ -3,10 +3,8 @@
 A catalog runs on the service independently of the command, so waiting can be stopped and resumed.
 """
 
-import csv
 import shlex
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -16,16 +14,29 @@ from typing import Annotated
 from typer import Argument, BadParameter, Exit, Option
 
 from rayon.answers import ModelName
-from rayon.catalogs import Catalog
+from rayon.catalogs import FORMATS, Catalog, Progress, ResultFormat
 from rayon.cli.bars import progress_shown
+from rayon.cli.catalog_report import (
+    SHOWN,
+    Reasons,
+    excess,
+    first_rejected,
+    reasons_of,
+    report_check,
+    report_rows,
+    summary,
+)
 from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, Model, ReleaseName, Url, connected
-from rayon.cli.screen import Screen, duration
+from rayon.cli.screen import Screen
 from rayon.client import Rayon
 from rayon.errors import RayonError
 
-#: Number of rejected rows or image names to show; the files have all of them.
-SHOWN = 5
+#: Share of degraded answers above which the exit code is 1. One bad image among many is no failure
+#: of a catalog, but one in ten indicates a wrong archive or column.
+MAX_DEGRADED = 0.1
+#: Suffixes of formats that results are not written in.
+OTHER_FORMATS = frozenset({".json", ".xls", ".xlsm", ".xlsb", ".ods", ".gz", ".zip"})
 
 
 @dataclass(frozen=True)
@@ -34,14 +45,27 @@ class Wanted:
 
     out: Path | None
     errors: Path | None
+    format: ResultFormat | None
+    bom: bool | None
+    max_degraded: float
     as_json: bool
     url: str | None
+
+    @property
+    def kind(self) -> ResultFormat:
+        """Format of the results."""
+        suffix = self.out.suffix.lower() if self.out else ""
+        return self.format or FORMATS.get(suffix, "csv")
 
     def command(self, catalog: Catalog, *more: str) -> str:
         """Return the command that resumes a catalog."""
         words = ["rayon", "catalog", "--resume", catalog.id, *more]
         words += ["--out", str(self.out)] if self.out else []
         words += ["--errors", str(self.errors)] if self.errors else []
+        words += ["--format", self.format] if self.format else []
+        words += ["--bom" if self.bom else "--no-bom"] if self.bom is not None else []
+        is_usual = self.max_degraded == MAX_DEGRADED
+        words += [] if is_usual else ["--max-degraded", f"{self.max_degraded:g}"]
         words += ["--json"] if self.as_json else []
         words += ["--url", self.url] if self.url else []
         return shlex.join(words)
@@ -51,7 +75,10 @@ def catalog(
     products: Annotated[
         Path | None,
         Argument(
-            exists=True, dir_okay=False, readable=True, help="Products as CSV, TSV or JSON Lines."
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Products as CSV, JSON, JSON Lines or Excel, also compressed by gzip or ZIP.",
         ),
     ] = None,
     images: Annotated[
@@ -62,12 +89,47 @@ def catalog(
     ] = None,
     out: Annotated[
         Path | None,
-        Option("--out", "-o", dir_okay=False, help="Write the answers to this CSV file."),
+        Option(
+            "--out",
+            "-o",
+            dir_okay=False,
+            help="Write the answers to this file: .csv, .jsonl or .xlsx.",
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option's public name
+        ResultFormat | None,
+        Option("--format", help="Format of --out. By default that of its suffix, or else CSV."),
+    ] = None,
+    bom: Annotated[
+        bool | None,
+        Option(
+            "--bom/--no-bom",
+            help="Begin CSV with a byte order mark, by which Excel reads accents. By default as the"
+            " upload.",
+        ),
     ] = None,
     errors: Annotated[
         Path | None,
         Option("--errors", dir_okay=False, help="Write the rejected rows to this CSV file."),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        Option(
+            "--column",
+            metavar="FIELD=COLUMN",
+            help="Column of `designation`, `description` or `image` where its name is unusual, such"
+            " as designation=Nom; may be repeated.",
+        ),
+    ] = None,
+    max_degraded: Annotated[
+        float,
+        Option(
+            "--max-degraded",
+            min=0,
+            max=1,
+            help="Exit with 1 if more than this share of the answers does not use every input.",
+        ),
+    ] = MAX_DEGRADED,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Check the rows without classifying.")
     ] = False,
@@ -88,33 +150,36 @@ def catalog(
 ) -> None:
     """Classify many products: upload a file, watch the progress, download the answers.
 
-    Columns: designation, description, image; or those of the Rakuten challenge. Ctrl-C stops
-    waiting but does not cancel the catalog. Repeating the command with the same files resumes the
-    same catalog.
+    Columns: designation, description, image, or the usual names of shops for them; or those of the
+    Rakuten challenge. Ctrl-C stops waiting but does not cancel the catalog. Repeating the command
+    with the same files resumes the same catalog.
     """
     if (products is None) == (resume is None):
         raise BadParameter("Expected either a file of products or --resume ID.")
-    if resume and (images or dry_run or again):
-        raise BadParameter("--images, --dry-run and --again cannot be combined with --resume.")
+    if resume and (images or column or dry_run or again):
+        raise BadParameter(
+            "--images, --column, --dry-run and --again cannot be combined with --resume."
+        )
     if retry and not resume:
         raise BadParameter("--retry requires --resume ID.")
-    wanted, screen = Wanted(_place(out), _place(errors), as_json, url), Screen()
+    wanted = Wanted(_place(out), _place(errors), format, bom, max_degraded, as_json, url)
+    _require_format(wanted)
+    columns, screen = _columns(column or []), Screen()
     with connected(url, screen) as client:
         if resume:
             found = client.find_catalog(resume)
             found = found.retry() if retry else found
         else:
             assert products is not None  # noqa: S101 - narrows the type; checked above
-            order = _Order(products, images, model, release, dry_run, again)
+            order = _Order(products, images, columns, model, release, dry_run, again)
             found = _sent(client, order, screen)
         if no_wait:
             _left(found, wanted, screen)
             return
         with _resumable(found, wanted, screen):
             found = _waited(found, screen)
-            _collect(found, wanted)
-            _report(found, wanted, screen)
-    raise Exit(DONE if found.is_whole else INCOMPLETE)
+            is_complete = _finished(found, wanted, screen)
+    raise Exit(DONE if is_complete else INCOMPLETE)
 
 
 def catalogs(
@@ -139,6 +204,7 @@ class _Order:
 
     products: Path
     images: Path | None
+    columns: Mapping[str, str]
     model: ModelName
     release: str
     dry_run: bool
@@ -151,6 +217,7 @@ def _sent(client: Rayon, order: _Order, screen: Screen) -> Catalog:
             found = client.catalog(
                 order.products,
                 order.images,
+                columns=order.columns,
                 model=order.model,
                 release=order.release,
                 dry_run=order.dry_run,
@@ -170,8 +237,20 @@ def _sent(client: Rayon, order: _Order, screen: Screen) -> Catalog:
 
 
 def _waited(catalog: Catalog, screen: Screen) -> Catalog:
+    """Wait for a catalog; print the outcome of its check as soon as it is there."""
+    is_reported = False
+
     with progress_shown(screen) as show:
-        return catalog.wait(on_progress=show)
+
+        def report(progress: Progress) -> None:
+            nonlocal is_reported
+            show(progress)
+            checked = progress.catalog
+            if checked and checked.status != "validating" and not is_reported:
+                report_check(checked, screen)
+                is_reported = True
+
+        return catalog.wait(on_progress=report)
 
 
 @contextmanager
@@ -194,22 +273,35 @@ def _left(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
     screen.answer(f"  {wanted.command(catalog)}")
 
 
-def _collect(catalog: Catalog, wanted: Wanted) -> None:
-    if wanted.out and not catalog.dry_run and catalog.status != "failed":
-        catalog.results(wanted.out)
-    if wanted.errors and catalog.counts.rejected:
-        catalog.errors(wanted.errors)
-
-
-def _report(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
+def _finished(catalog: Catalog, wanted: Wanted, screen: Screen) -> bool:
+    """Write the files and the report of a catalog. Return True if no more is lost than allowed."""
+    results = _collect(catalog, wanted)
+    reasons = reasons_of(catalog, results if wanted.kind == "jsonl" else None, screen)
     if wanted.as_json:
         screen.json(catalog.raw)
-        return
-    screen.answer(_summary(catalog))
+    else:
+        _report(catalog, reasons, wanted, screen)
+    too_many = excess(catalog, reasons.degraded, wanted.max_degraded)
+    if too_many:
+        screen.say(f"{too_many} --max-degraded sets the limit.")
+    return catalog.is_whole and not too_many
+
+
+def _collect(catalog: Catalog, wanted: Wanted) -> Path | None:
+    """Write the files. Return that of the results if there is one."""
+    if wanted.errors and catalog.counts.rejected:
+        catalog.errors(wanted.errors)
+    if wanted.out and not catalog.dry_run and catalog.status != "failed":
+        return catalog.results(wanted.out, format=wanted.kind, bom=wanted.bom)
+    return None
+
+
+def _report(catalog: Catalog, reasons: Reasons, wanted: Wanted, screen: Screen) -> None:
+    screen.answer(summary(catalog, reasons.degraded))
     if catalog.error:
         screen.answer(f"{catalog.error.message} ({catalog.error.code})")
-    _report_images(catalog, screen)
     _report_rejected(catalog, wanted, screen)
+    report_rows(reasons, screen)
     if catalog.counts.failed:
         screen.answer(f"To retry the failed rows: {wanted.command(catalog, '--retry')}")
     if catalog.status == "failed" or catalog.dry_run:
@@ -220,49 +312,40 @@ def _report(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
         screen.answer(f"Answers: {wanted.command(catalog)} --out results.csv")
 
 
-def _summary(catalog: Catalog) -> str:
-    counts = catalog.counts
-    parts = [f"{counts.rows:,} rows {'checked' if catalog.dry_run else 'in all'}"]
-    named = {
-        "classified": 0 if catalog.dry_run else counts.done,
-        "rejected": counts.rejected,
-        "failed": counts.failed,
-        "cancelled": counts.cancelled,
-    }
-    parts += [f"{count:,} {what}" for what, count in named.items() if count]
-    if catalog.finished_at:
-        parts.append(f"in {duration((catalog.finished_at - catalog.created_at).total_seconds())}")
-    return f"{catalog.name or catalog.id} {catalog.status}: {', '.join(parts)}"
-
-
-def _report_images(catalog: Catalog, screen: Screen) -> None:
-    if catalog.unmatched_images:
-        screen.say(
-            f"Missing from the ZIP, classified by text only: {_some(catalog.unmatched_images)}"
-        )
-    if catalog.unused_images:
-        screen.say(f"In the ZIP but not named by any row: {_some(catalog.unused_images)}")
-
-
 def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
     if not catalog.counts.rejected:
         return
+    screen.answer("Rejected:")
+    for line in first_rejected(catalog):
+        screen.answer(f"  {line}")
     if wanted.errors:
-        screen.answer(f"Rejected rows: {wanted.errors}")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = catalog.errors(Path(folder) / "errors.csv")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in islice(csv.DictReader(file), SHOWN):
-                where = ", ".join(filter(None, (f"row {row.get('row')}", row.get("column"))))
-                screen.answer(f"  {where}: {row.get('reason')}")
-    if catalog.counts.rejected > SHOWN:
+        screen.answer(f"All rejected rows: {wanted.errors}")
+    elif catalog.counts.rejected > SHOWN:
         screen.answer(f"To get all rejected rows: {wanted.command(catalog)} --errors errors.csv")
 
 
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _columns(stated: list[str]) -> dict[str, str]:
+    """Return the column by field of options such as `designation=Nom`."""
+    columns = {}
+    for one in stated:
+        field, mark, column = one.partition("=")
+        if not (field.strip() and mark and column.strip()):
+            raise BadParameter(f"Expected --column FIELD=COLUMN. Received: {one!r}")
+        if field.strip() in columns:
+            raise BadParameter(f"Expected one --column for {field.strip()!r}. Received: two")
+        columns[field.strip()] = column
+    return columns
+
+
+def _require_format(wanted: Wanted) -> None:
+    """Check the format of the results before hours of classifying, not after."""
+    suffix = wanted.out.suffix.lower() if wanted.out else ""
+    if wanted.format is None and suffix in OTHER_FORMATS:
+        raise BadParameter(
+            f"Expected --out as .csv, .jsonl or .xlsx, or --format. Received: {suffix}"
+        )
+    if wanted.bom is not None and wanted.kind != "csv":
+        raise BadParameter(f"--bom and --no-bom need CSV. Received: {wanted.kind}")
 
 
 def _row(found: Catalog) -> tuple[object, ...]:

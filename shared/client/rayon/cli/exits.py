@@ -22,7 +22,8 @@ EPILOG = """
 Exit codes, for scripts:
 
 - 0 success
-- 1 some rows failed or were rejected, or there is no answer
+- 1 some rows failed or were rejected, more answers than --max-degraded do not use every input, or
+  there is no answer
 - 2 wrong usage, or a file that cannot be read or written
 - 3 not signed in
 - 4 refused by the service

@@ -125,8 +125,8 @@ def _show(answer: Answer, screen: Screen) -> None:
             )
     else:
         screen.table((), [(answer.prdtypecode, answer.category, answer.confidence)])
-    if answer.degraded:
-        screen.say(f"Note: the answer does not use every input: {answer.degraded}")
+    if reason := answer.degraded_message or answer.degraded:
+        screen.say(f"Note: the answer does not use every input: {reason}")
 
 
 def _row(job: Job) -> tuple[object, ...]:
