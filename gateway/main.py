@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -57,6 +56,7 @@ from gateway.web.draining import Draining
 from gateway.web.edge import Edge, require_storable_form
 from gateway.web.error_handlers import problems_of
 from gateway.web.middleware import LimitedBody, Observed
+from gateway.web.openapi import document_of
 from gateway.web.rates import Rates, shared_storage
 from gateway.web.schemas import Problem
 from gateway.web.server import limited_protocol
@@ -228,7 +228,7 @@ def build_app(services: Services) -> FastAPI:
         responses=problems_of(Problem),
         dependencies=[Depends(require_storable_form)],
     )
-    app.openapi = partial(_document, app)  # type: ignore[method-assign]  # as FastAPI has it
+    app.openapi = partial(document_of, app)  # type: ignore[method-assign]  # as FastAPI has it
     app.state.services = services
     for module in ROUTES:
         app.include_router(module.router)
@@ -274,13 +274,6 @@ def build_app(services: Services) -> FastAPI:
         Observed, draining=services.draining, is_production=services.settings.production
     )
     return app
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document with the schema of problem documents."""
-    document = FastAPI.openapi(app)
-    document["components"]["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
-    return document
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from gateway.api.parameters import KeyId
+from gateway.api.parameters import KeyId, located
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import api_keys, audit_log
 from gateway.identity.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyOut
@@ -17,7 +17,7 @@ def list_api_keys(services: ServicesDep, principal: SignedIn) -> ApiKeyList:
         return ApiKeyList.of(api_keys.keys_of(session, principal.id))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=located(201))
 def create_api_key(
     services: ServicesDep,
     principal: SignedIn,

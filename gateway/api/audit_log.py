@@ -11,6 +11,7 @@ from gateway.api.parameters import Cursor, Limit
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.schemas.audit_log import AuditEntryOut, AuditPage
+from gateway.web.openapi import documented_headers
 from shared.errors import InvalidInput
 
 router = APIRouter(prefix="/v1/audit-log", tags=["accounts"])
@@ -39,7 +40,11 @@ def list_entries(
         )
 
 
-@router.get("/export", response_class=StreamingResponse)
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"headers": documented_headers("Content-Disposition")}},
+)
 def export(services: ServicesDep, _admin: SignedIn) -> StreamingResponse:
     """Export the whole audit log as JSON Lines, oldest entry first."""
 

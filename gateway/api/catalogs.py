@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait
+from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
@@ -30,6 +30,7 @@ from gateway.releases.resolve import resolve
 from gateway.web.disk_space import DiskSpace
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import LABELS_UNITS, Download
+from gateway.web.openapi import documented_headers
 from shared.db.models import Catalog
 from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
 from shared.storage import PIECE_BYTES
@@ -112,13 +113,16 @@ _MEDIA = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 _CSV: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
+    200: {
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "headers": documented_headers("Content-Disposition"),
+    }
 }
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
 
-@router.post("", status_code=202, openapi_extra=_FORM)
+@router.post("", status_code=202, responses=located(202), openapi_extra=_FORM)
 async def submit(
     services: ServicesDep,
     principal: SignedIn,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from gateway.api.parameters import DatasetName
+from gateway.api.parameters import DatasetName, located
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn, announced_bytes
 from gateway.identity.principal import Principal
 from gateway.releases import datasets
@@ -33,13 +33,29 @@ REMOVE = "remove"
 #: Maximum number of IDs in `remove`.
 MAX_FIELDS = 20_000
 
+#: Descriptions of the uploaded files.
+_FILES = {
+    "products": "Table of products with the columns `designation` and optionally `description`, "
+    "`image` (a name in the archive), `id` and `prdtypecode`, or with the challenge's columns.",
+    "labels": "Table of labels with the column `prdtypecode`, matched by row number, or by order "
+    "if a file has no row numbers. Only needed if `products` has no such column.",
+    "images": "ZIP archive of the images that the rows name.",
+    "categories": "Table of the codes and names of categories. A code without a name is its own "
+    "name.",
+}
+_NAME = {
+    "type": "string",
+    "description": "Name of the new dataset: 1 to 64 lower-case letters, digits, `.`, `_` and `-`, "
+    "beginning with a letter or digit.",
+}
+
 router = APIRouter(prefix=PREFIX, tags=["models"])
 
 
 def _form(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
     """Build the OpenAPI description of a form that FastAPI does not parse itself."""
     file = {"type": "string", "format": "binary"}
-    fields = {**dict.fromkeys(FILES, file), **more}
+    fields = {**{name: {**file, "description": _FILES[name]} for name in FILES}, **more}
     schema = {"type": "object", "properties": fields, "required": list(required)}
     return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
 
@@ -56,7 +72,12 @@ def list_datasets(services: ServicesDep, _operator: SignedIn) -> DatasetList:
         )
 
 
-@router.post("", status_code=202, openapi_extra=_form("name", "products", name={"type": "string"}))
+@router.post(
+    "",
+    status_code=202,
+    responses=located(202),
+    openapi_extra=_form("name", "products", name=_NAME),
+)
 async def upload(
     services: ServicesDep,
     operator: SignedIn,
@@ -66,9 +87,8 @@ async def upload(
 ) -> DatasetReportOut:
     """Upload a dataset. Poll it until its version is `ready`, or `failed` with a report.
 
-    `products` is a CSV file with the challenge's columns or `designation,description,image`;
-    labels are its column `prdtypecode` or the file `labels`. `images` is a ZIP archive, and
-    `categories` is a CSV file of codes and names.
+    The labels of the products are the column `prdtypecode` of `products`, or the file `labels`.
+    Files larger than 8 GiB together are refused by default.
     """
     async with _form_of(services, operator, request, "name") as form:
         name = form.get("name")
@@ -96,6 +116,7 @@ def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: D
 @router.post(
     "/{name}/rows",
     status_code=202,
+    responses=located(202),
     openapi_extra=_form(
         remove={
             "type": "array",
@@ -103,7 +124,7 @@ def delete(services: ServicesDep, operator: SignedIn, origin: OriginDep, name: D
             "description": "IDs of rows to leave out, at most 20,000.",
         },
         labels={
-            "description": "CSV file of labels, or the word `corrected` to add all labelled jobs.",
+            "description": "Table of labels, or the word `corrected` to add all labelled jobs.",
             "type": "string",
         },
     ),
@@ -147,7 +168,8 @@ def _change(form: FormData) -> Change:
     labels = form.get("labels")
     if isinstance(labels, str) and labels != CORRECTED:
         raise InvalidInput(
-            f"Expected a CSV file or `{CORRECTED}`. Received: {labels[:40]!r}", field=("labels",)
+            f"Expected a file or `{CORRECTED}` as `labels`. Received: {labels[:40]!r}",
+            field=("labels",),
         )
     remove = [one for one in form.getlist(REMOVE) if isinstance(one, str)]
     return Change(files=files, remove=remove, corrected=labels == CORRECTED)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from gateway.api.parameters import Cursor, IdempotencyKey, JobId, Limit, Wait
+from gateway.api.parameters import Cursor, IdempotencyKey, JobId, Limit, Wait, located
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.jobs import service as jobs
@@ -21,7 +21,7 @@ PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
-@router.post("", status_code=202, openapi_extra=PRODUCT_BODY)
+@router.post("", status_code=202, responses=located(202), openapi_extra=PRODUCT_BODY)
 def submit(
     services: ServicesDep,
     principal: SignedIn,

@@ -1,8 +1,10 @@
-"""Parameters that several routes share."""
+"""Parameters and documented response headers that several routes share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Path, Query
+
+from gateway.web.openapi import documented_headers
 
 #: Maximum of `wait`, in seconds. Proxies and clients often give up an idle request after 60.
 MAX_WAIT_SECONDS = 30
@@ -46,3 +48,8 @@ ReviewId = Annotated[str, Path(description="ID of the review, a UUID: `job_id` o
 RunId = Annotated[str, Path(description="ID of the training run, a UUID.")]
 SessionId = Annotated[str, Path(description="ID of the session, a UUID.")]
 Username = Annotated[str, Path(description="Name of the account.")]
+
+
+def located(status: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that responds with `Location`."""
+    return {status: {"headers": documented_headers("Location")}}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
-from gateway.api.parameters import Limit
+from gateway.api.parameters import Limit, located
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.quality import reports
@@ -34,7 +34,7 @@ def list_reports(
     )
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=located(202))
 def request_report(
     services: ServicesDep,
     operator: SignedIn,

@@ -33,8 +33,14 @@ from shared.errors import Unauthenticated
 from shared.inference.releases.registry import Releases
 from shared.storage import Storage
 
-_BEARER = OAuth2PasswordBearer(tokenUrl="/v1/token", auto_error=False)
-_API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
+_BEARER = OAuth2PasswordBearer(
+    tokenUrl="/v1/token",
+    auto_error=False,
+    description="Access token of `POST /v1/token`, sent as `Authorization: Bearer …`.",
+)
+_API_KEY = APIKeyHeader(
+    name="X-API-Key", auto_error=False, description="API key of `POST /v1/api-keys`."
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from gateway.api.parameters import located
 from gateway.api.services import OriginDep, Services, ServicesDep
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.identity.single_sign_on import SingleSignOn
@@ -13,7 +14,7 @@ PREFIX = "/v1/single-sign-on"
 router = APIRouter(prefix=PREFIX, tags=["sign in"])
 
 
-@router.get("", status_code=302, response_class=Response)
+@router.get("", status_code=302, response_class=Response, responses=located(302))
 async def leave(services: ServicesDep, request: Request) -> Response:
     """Redirect to the OpenID provider. Open this path in a browser."""
     return await _provider(services).leave(request)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Cookie, Depends, Request, Response
+from fastapi import APIRouter, Cookie, Depends, Form, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from gateway.api.parameters import SessionId
@@ -27,11 +27,50 @@ DeviceCookie = Annotated[
 router = APIRouter(prefix="/v1", tags=["sign in"])
 
 
+class PasswordGrant(OAuth2PasswordRequestForm):
+    """The form of the OAuth 2.0 password grant (RFC 6749, section 4.3), with descriptions."""
+
+    def __init__(
+        self,
+        *,
+        grant_type: Annotated[
+            str | None,
+            Form(pattern="^password$", description="`password`, if it is sent at all."),
+        ] = None,
+        username: Annotated[str, Form(description="Name of the account.")],
+        password: Annotated[
+            str,
+            Form(description="Password of the account.", json_schema_extra={"format": "password"}),
+        ],
+        scope: Annotated[
+            str, Form(description="Ignored: a token has the permissions of the account's role.")
+        ] = "",
+        client_id: Annotated[
+            str | None, Form(description="Ignored: programs use API keys.")
+        ] = None,
+        client_secret: Annotated[
+            str | None,
+            Form(
+                description="Ignored: programs use API keys.",
+                json_schema_extra={"format": "password"},
+            ),
+        ] = None,
+    ) -> None:
+        super().__init__(
+            grant_type=grant_type,
+            username=username,
+            password=password,
+            scope=scope,
+            client_id=client_id,
+            client_secret=client_secret,
+        )
+
+
 @router.post("/token")
 def sign_in(
     services: ServicesDep,
     origin: OriginDep,
-    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    form: Annotated[PasswordGrant, Depends()],
     request: Request,
     response: Response,
     device: DeviceCookie = None,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from gateway.api.parameters import Limit, RunId
+from gateway.api.parameters import Limit, RunId, located
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.releases import training
@@ -23,7 +23,7 @@ def list_runs(
         return TrainingRunList(items=[_out(run) for run in training.newest(session, limit)])
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=located(202))
 def request_run(
     services: ServicesDep,
     operator: SignedIn,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from gateway.api.parameters import Cursor, KeyId, Limit, SessionId, Username
+from gateway.api.parameters import Cursor, KeyId, Limit, SessionId, Username, located
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import accounts, api_keys, audit_log, one_time_codes, sessions
 from gateway.identity.schemas.accounts import (
@@ -39,7 +39,7 @@ def list_users(
         return UserPage(items=[_out(user) for user in found], next_cursor=following)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=located(201))
 def create_user(
     services: ServicesDep,
     admin: SignedIn,
