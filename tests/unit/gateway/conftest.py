@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from gateway.api.services import Services
 from gateway.catalogs.feeder import Feeder
@@ -115,11 +116,16 @@ def unit_of_work(migrated: Path, tmp_path: Path, broker: FakeBroker) -> Iterator
     path = tmp_path / "rayon.db"
     shutil.copy(migrated, path)
     engine = open_engine(DatabaseSettings(url=SecretStr(f"sqlite:///{path}")))
+    # The file is gone after the test, so nothing waits until the disk has it.
+    event.listen(engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
     yield UnitOfWork(engine, broker)
     engine.dispose()
 
 
-@pytest.fixture
+# Settings are frozen, and reading the environment for them takes longer than most requests.
+
+
+@pytest.fixture(scope="session")
 def settings() -> GatewaySettings:
     """Return settings with small limits, which tests can exceed."""
     return GatewaySettings(
@@ -132,16 +138,30 @@ def settings() -> GatewaySettings:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rate_settings() -> RateSettings:
     """Return the default limits, which only tests of rates change."""
     return RateSettings()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sign_in_limit_settings() -> SignInLimitSettings:
     """Return small limits, which tests can exceed."""
     return SignInLimitSettings(of_address_at_account=5, of_address=8, at_account=10)
+
+
+@pytest.fixture(scope="session")
+def catalog_settings() -> CatalogSettings:
+    """Return small limits, which tests can exceed."""
+    return CatalogSettings(
+        max_bytes=300_000, max_unfinished=3, max_unfinished_rows=20, max_unfinished_bytes=500_000
+    )
+
+
+@pytest.fixture(scope="session")
+def release_settings() -> ReleaseSettings:
+    """Return the default settings of releases."""
+    return ReleaseSettings()
 
 
 @pytest.fixture
@@ -151,6 +171,8 @@ def api(
     settings: GatewaySettings,
     rate_settings: RateSettings,
     sign_in_limit_settings: SignInLimitSettings,
+    catalog_settings: CatalogSettings,
+    release_settings: ReleaseSettings,
     tmp_path: Path,
 ) -> Iterator[Api]:
     """Return a gateway with release 1 as champion."""
@@ -162,12 +184,9 @@ def api(
         asked.append(names)
         return finished(unit_of_work, names)
 
-    champion = ChampionWatch(releases, broker.workers, unit_of_work, ReleaseSettings())
+    champion = ChampionWatch(releases, broker.workers, unit_of_work, release_settings)
     champion.look()
     storage = Storage(StorageSettings(url=str(tmp_path / "files")))
-    catalog_settings = CatalogSettings(
-        max_bytes=300_000, max_unfinished=3, max_unfinished_rows=20, max_unfinished_bytes=500_000
-    )
     rates = Rates(MemoryStorage())
     services = Services(
         settings=settings,
