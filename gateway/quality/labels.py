@@ -4,7 +4,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import BinaryIO
 
 from sqlalchemy import select, update
@@ -15,6 +14,7 @@ from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.service import is_checked, table_of
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
+from gateway.quality.label_effects import Effect, effect_of, trusted_among
 from gateway.quality.label_keys import (
     CODE,
     JOB,
@@ -36,13 +36,11 @@ from shared.db.models import (
     CatalogStatus,
     Job,
     Review,
-    User,
     now,
     row_job_id,
 )
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
-from shared.lifecycle.label_trust import is_trusted_author
 from shared.storage import Storage
 from shared.tables.columns import shown
 from shared.tables.form import Form, form_of
@@ -56,14 +54,6 @@ LISTED = 1_000
 #: Largest plain table that an uploaded file may unpack to.
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 _NO_CODE = -1
-
-
-class Effect(Enum):
-    """Effect of a new label on the one that was there."""
-
-    REPLACED = "replaced"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -145,32 +135,13 @@ def forget(session: Session, job: Job, author: Principal) -> None:
         job.label = job.labelled_at = job.labelled_by = job.labelled_by_id = None
 
 
-def _trusted(session: Session, account_ids: Iterable[str | None]) -> set[str]:
-    """Return the accounts among some whose labels are trusted."""
-    query = select(User.id).where(User.id.in_(set(account_ids) - {None}), is_trusted_author())
-    return set(session.scalars(query))
-
-
 def _is_replaced(session: Session, job: Job, code: int | None, author: Principal) -> bool:
     """Return True if the new label replaces the old one. Raises `Conflict` if it may not."""
-    trusted = _trusted(session, {job.labelled_by_id, author.id})
-    effect = _effect((job.label, job.labelled_by_id), code, author.id, trusted)
+    trusted = trusted_among(session, {job.labelled_by_id, author.id})
+    effect = effect_of((job.label, job.labelled_by_id), code, author.id, trusted)
     if effect is Effect.REFUSED:
         raise Conflict(KEPT)
     return effect is Effect.REPLACED
-
-
-def _effect(
-    before: tuple[int | None, str | None], code: int | None, author_id: str, trusted: set[str]
-) -> Effect:
-    """Return the effect of a new label on the one before, given as its code and its author."""
-    outranks = author_id in trusted and before[1] not in trusted
-    if before[0] == code:
-        # An equal label keeps its time, because a training counts new labels.
-        return Effect.REPLACED if code is not None and outranks else Effect.UNCHANGED
-    # A client could otherwise take a reviewer's label out of training and out of the figures.
-    is_refused = before[1] in trusted and author_id not in trusted
-    return Effect.REFUSED if is_refused else Effect.REPLACED
 
 
 @dataclass(frozen=True)
@@ -253,9 +224,9 @@ class LabelFiles:
             )
             there = {row.id: (row.label, row.labelled_by_id) for row in work.session.execute(query)}
             authors = {labelled_by for _, labelled_by in there.values()}
-            trusted = _trusted(work.session, authors | {author.id})
+            trusted = trusted_among(work.session, authors | {author.id})
             effects = {
-                number: _effect(there[ids[number]], code, author.id, trusted)
+                number: effect_of(there[ids[number]], code, author.id, trusted)
                 for _, number, code in batch
                 if ids[number] in there
             }
