@@ -33,7 +33,7 @@ class QueueOut(QueueTotals):
     station: str = Field(description="Service that consumes the queue, such as `text`.")
     lane: Lane | None = Field(
         description="`interactive` for single jobs, `catalog` for rows of catalogs; `null` for a "
-        "queue of both."
+        "queue of neither."
     )
 
 
@@ -50,7 +50,9 @@ class JobsQueued(BaseModel):
 class WorkerOut(BaseModel):
     """A worker that announced itself within the last seconds."""
 
-    name: str = Field(description="Name of the worker: its service, host and process.")
+    name: str = Field(
+        description="Name of the worker: service, host and process ID, such as `text@host:12`."
+    )
     queues: list[str] = Field(description="Queues that it consumes.")
     releases: list[str] = Field(
         description="Versions of the releases whose models it holds in memory."

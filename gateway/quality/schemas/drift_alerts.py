@@ -115,12 +115,7 @@ class DriftAlertList(BaseModel):
 
 
 class DriftWindowOut(BaseModel):
-    """A series of consecutive answers, compared with the release's reference.
-
-    `measured` holds, by kind (`text`, `image`, `prediction`, `quality`), the effect and its
-    threshold, the p-value, a sentence, the largest changes, categories and example jobs; `moved`
-    lists the kinds whose effect exceeds the threshold with significance.
-    """
+    """A series of consecutive answers, compared with the release's reference."""
 
     id: str = Field(description="ID of the window, a UUID; IDs sort by time of creation.")
     measured_at: datetime = Field(description="Time of the measurement, in UTC.")
@@ -133,8 +128,8 @@ class DriftWindowOut(BaseModel):
         "Empty without drift."
     )
     measured: dict[str, Any] = Field(
-        description="By kind: the effect and its threshold, the p-value, a sentence, the largest "
-        "changes, categories and example jobs."
+        description="By kind (`text`, `image`, `prediction`, `quality`): the effect and its "
+        "threshold, the p-value, a sentence, the largest changes, categories and example jobs."
     )
 
 

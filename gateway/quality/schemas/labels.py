@@ -48,7 +48,7 @@ class ReviewOut(BaseModel):
     designation: str = Field(description="Title of the product, as sent.")
     description: str = Field(description="Description of the product, as sent.")
     image: str | None = Field(description="Path of the image, if there is one.")
-    result: Result | None = Field(description="The answer; `null` if it has expired.")
+    result: Result | None = Field(description="The answer; `null` without one.")
     release: str = Field(description="Version of the release that answered.")
     catalog_id: str | None = Field(description="ID of the job's catalog; `null` for a single job.")
     label: int | None = Field(description="Code of the true category; `null` until it is set.")
