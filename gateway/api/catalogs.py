@@ -24,7 +24,7 @@ from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
-from gateway.quality.labels import LabelReport
+from gateway.quality.label_report import LabelReport
 from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
 from gateway.web.disk_space import DiskSpace

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from sqlalchemy import select, update
@@ -29,6 +29,7 @@ from gateway.quality.label_keys import (
     products_of,
     require_products,
 )
+from gateway.quality.label_report import LabelReport
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,
@@ -44,53 +45,14 @@ from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import Storage
 from shared.tables.columns import shown
 from shared.tables.form import Form, form_of
-from shared.tables.rows import SHOWN_CHARACTERS, Row, rows_of
+from shared.tables.rows import Row, rows_of
 from shared.tables.unpack import unpack
 
 #: Reason why a label stays.
 KEPT = "A reviewer has set another label, which you cannot change"
-#: Problems that a report lists; further ones are only counted.
-LISTED = 1_000
 #: Largest plain table that an uploaded file may unpack to.
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 _NO_CODE = -1
-
-
-@dataclass(frozen=True)
-class LabelProblem:
-    """The reason for rejecting a row of a label file."""
-
-    row: int
-    line: int
-    column: str | None
-    value: str
-    reason: str
-
-
-@dataclass
-class LabelReport:
-    """Number of rows of a label file by outcome, and the first problems.
-
-    Attributes:
-        rows: Rows of the file.
-        taken: Rows whose label was saved or was known already.
-        skipped: Rows without a code, which nobody has labelled yet.
-        rejected: Rows with a problem.
-        problems: The first problems.
-    """
-
-    rows: int = 0
-    taken: int = 0
-    skipped: int = 0
-    rejected: int = 0
-    problems: list[LabelProblem] = field(default_factory=list)
-
-    def reject(self, row: Row, column: str | None, value: str, reason: str) -> None:
-        """Record the reason for rejecting a row."""
-        self.rejected += 1
-        if len(self.problems) < LISTED:
-            cut = value[:SHOWN_CHARACTERS]
-            self.problems.append(LabelProblem(row.number, row.line, column, cut, reason))
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
