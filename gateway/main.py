@@ -13,6 +13,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from gateway.api import (
     api_keys,
     audit_log,
+    catalog_labels,
     catalogs,
     datasets,
     drift_alerts,
@@ -81,6 +82,7 @@ ROUTES = (
     audit_log,
     jobs,
     catalogs,
+    catalog_labels,
     releases,
     datasets,
     training,
@@ -243,7 +245,8 @@ def build_app(services: Services) -> FastAPI:
             **dict.fromkeys(("/v1/token", "/v1/password"), MAX_SIGN_IN_BYTES),
             datasets.PREFIX: services.settings.max_dataset_bytes,
             # Below a catalog, only label files are uploaded.
-            f"{catalogs.PREFIX}/": catalogs.MAX_LABELS_BYTES + services.settings.max_body_bytes,
+            f"{catalogs.PREFIX}/": catalog_labels.MAX_LABELS_BYTES
+            + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,
             # Only the submission of a job has an image.
             f"{jobs.PREFIX}/": services.settings.max_plain_bytes,

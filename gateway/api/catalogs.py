@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated, Any, BinaryIO, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -24,22 +24,17 @@ from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError, ModelName
-from gateway.quality.label_report import LabelReport
-from gateway.quality.schemas.labels import LabelReportOut
 from gateway.releases.resolve import resolve
-from gateway.web.disk_space import DiskSpace
 from gateway.web.forms import read_form
-from gateway.web.heavy_work import LABELS_UNITS, Download
+from gateway.web.heavy_work import Download
 from gateway.web.openapi import documented_headers
 from shared.db.models import Catalog
-from shared.errors import Conflict, InvalidInput, NotFound, TooLarge
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
 #: Poll interval of a request with `wait`, in seconds.
 POLL_SECONDS = 0.5
-#: Largest label file, in bytes. A million labels take about 20 MB.
-MAX_LABELS_BYTES = 128 * 1024 * 1024
 _FIELDS = ("products", "columns", "images", "model", "release", "dry_run")
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
@@ -82,25 +77,6 @@ _FORM = {
                             "description": "True to check the rows without classifying them. "
                             "Default: false.",
                         },
-                    },
-                }
-            }
-        }
-    }
-}
-_LABELS_FORM = {
-    "requestBody": {
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["labels"],
-                    "properties": {
-                        "labels": {
-                            **_FILE,
-                            "description": "Table of labels: CSV with a header line, or JSON "
-                            "Lines. At most 128 MiB.",
-                        }
                     },
                 }
             }
@@ -231,7 +207,7 @@ def results(
     Rows without an answer yet have empty answer columns. Cells that a spreadsheet would run as a
     formula are escaped with an apostrophe unless `raw` is true.
     """
-    catalog = _found(services, principal, catalog_id)
+    catalog = found_catalog(services, principal, catalog_id)
     pieces = services.results.write(catalog, format, raw=raw, has_bom=bom)
     return _file(services, principal, pieces, catalog, "results", format)
 
@@ -239,7 +215,7 @@ def results(
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
 def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> StreamingResponse:
     """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns."""
-    catalog = _found(services, principal, catalog_id)
+    catalog = found_catalog(services, principal, catalog_id)
     try:
         file = services.storage.open(f"{folder_of(catalog.id)}/{ERRORS}")
     except NotFound as error:
@@ -247,26 +223,6 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) ->
         raise Conflict(f"The catalog has no list of rejected rows: {reason}") from error
     pieces = iter(partial(file.read, PIECE_BYTES), b"")
     return _file(services, principal, pieces, catalog, "errors", "csv")
-
-
-@router.post("/{catalog_id}/labels", openapi_extra=_LABELS_FORM)
-async def label(
-    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: CatalogId
-) -> LabelReportOut:
-    """Upload the true categories of rows.
-
-    The file has the column `prdtypecode`, and `row`, `productid` or `job_id` to identify the row.
-    Valid labels are stored, and the others are listed with the reason; rows without a code are
-    skipped. Uploading the same file again changes nothing.
-    """
-    catalog = await run_in_threadpool(_found, services, principal, catalog_id)
-    size = announced_bytes(request, MAX_LABELS_BYTES)
-    await run_in_threadpool(DiskSpace(services.storage).require, size)
-    with services.heavy_work.counted(principal.id, LABELS_UNITS):
-        async with read_form(request, ("labels",)) as form:
-            file = _labels_file(form)
-            report = await _label(services, principal, catalog, file)
-    return LabelReportOut.model_validate(report, from_attributes=True)
 
 
 def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
@@ -361,30 +317,8 @@ def _take(
     )
 
 
-def _labels_file(form: FormData) -> BinaryIO:
-    file = form.get("labels")
-    if not isinstance(file, UploadFile):
-        received = "none" if file is None else "text"
-        raise InvalidInput(f"Expected a file as `labels`. Received: {received}", field=("labels",))
-    if (file.size or 0) > MAX_LABELS_BYTES:
-        raise TooLarge(
-            f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}", field=("labels",)
-        )
-    return file.file
-
-
-async def _label(
-    services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
-) -> LabelReport:
-    manifest = await run_in_threadpool(services.releases.manifest, catalog.release)
-    report = LabelReport()
-    taken = services.labels.steps(catalog, file, principal, manifest.category_set)
-    async for so_far in services.heavy_work.steps(taken):
-        report = so_far
-    return report
-
-
-def _found(services: Services, principal: Principal, catalog_id: str) -> Catalog:
+def found_catalog(services: Services, principal: Principal, catalog_id: str) -> Catalog:
+    """Return a catalog of the user. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         return catalogs.find(session, principal, catalog_id)
 

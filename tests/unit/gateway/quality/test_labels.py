@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from gateway.api.catalogs import MAX_LABELS_BYTES
+from gateway.api.catalog_labels import MAX_LABELS_BYTES
 from gateway.main import build_app
 from gateway.quality.labels import LabelFiles
 from shared.db.models import AuditEntry, Catalog, Job, Review, Role, User, row_job_id

@@ -1,0 +1,87 @@
+"""Labels of a catalog: the true categories of its rows, in a file."""
+
+from typing import BinaryIO
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from gateway.api.catalogs import PREFIX, found_catalog
+from gateway.api.parameters import CatalogId
+from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
+from gateway.identity.principal import Principal
+from gateway.quality.label_report import LabelReport
+from gateway.quality.schemas.labels import LabelReportOut
+from gateway.web.disk_space import DiskSpace
+from gateway.web.forms import read_form
+from gateway.web.heavy_work import LABELS_UNITS
+from shared.db.models import Catalog
+from shared.errors import InvalidInput, TooLarge
+
+#: Largest label file, in bytes. A million labels take about 20 MB.
+MAX_LABELS_BYTES = 128 * 1024 * 1024
+_FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["labels"],
+                    "properties": {
+                        "labels": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "Table of labels: CSV with a header line, or JSON "
+                            "Lines. At most 128 MiB.",
+                        }
+                    },
+                }
+            }
+        }
+    }
+}
+
+router = APIRouter(prefix=PREFIX, tags=["catalogs"])
+
+
+@router.post("/{catalog_id}/labels", openapi_extra=_FORM)
+async def label(
+    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: CatalogId
+) -> LabelReportOut:
+    """Upload the true categories of rows.
+
+    The file has the column `prdtypecode`, and `row`, `productid` or `job_id` to identify the row.
+    Valid labels are stored, and the others are listed with the reason; rows without a code are
+    skipped. Uploading the same file again changes nothing.
+    """
+    catalog = await run_in_threadpool(found_catalog, services, principal, catalog_id)
+    size = announced_bytes(request, MAX_LABELS_BYTES)
+    await run_in_threadpool(DiskSpace(services.storage).require, size)
+    with services.heavy_work.counted(principal.id, LABELS_UNITS):
+        async with read_form(request, ("labels",)) as form:
+            file = _labels_file(form)
+            report = await _label(services, principal, catalog, file)
+    return LabelReportOut.model_validate(report, from_attributes=True)
+
+
+def _labels_file(form: FormData) -> BinaryIO:
+    file = form.get("labels")
+    if not isinstance(file, UploadFile):
+        received = "none" if file is None else "text"
+        raise InvalidInput(f"Expected a file as `labels`. Received: {received}", field=("labels",))
+    if (file.size or 0) > MAX_LABELS_BYTES:
+        raise TooLarge(
+            f"Expected at most {MAX_LABELS_BYTES} bytes. Received: {file.size}", field=("labels",)
+        )
+    return file.file
+
+
+async def _label(
+    services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
+) -> LabelReport:
+    manifest = await run_in_threadpool(services.releases.manifest, catalog.release)
+    report = LabelReport()
+    taken = services.labels.steps(catalog, file, principal, manifest.category_set)
+    async for so_far in services.heavy_work.steps(taken):
+        report = so_far
+    return report
