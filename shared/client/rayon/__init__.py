@@ -6,8 +6,18 @@ with Rayon("https://rayon.example.com", key) as rayon:
     print(rayon.classify("Piscine gonflable ronde").category)
 """
 
-from rayon.answers import Account, Answer, Category, Choice, Job, Release, Vote
-from rayon.catalogs import Catalog, Counts, LabelReport, Progress, RefusedImage, RejectedLabel
+from rayon.answers import (
+    Account,
+    Answer,
+    Category,
+    Choice,
+    Job,
+    LabelReport,
+    RejectedLabel,
+    Release,
+    Vote,
+)
+from rayon.catalogs import Catalog, Counts, Progress, RefusedImage
 from rayon.client import Rayon
 from rayon.errors import (
     Failed,

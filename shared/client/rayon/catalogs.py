@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlencode
 
-from rayon.answers import Fault, JsonObject, moment
+from rayon.answers import Fault, JsonObject, LabelReport, moment
 from rayon.connection import Connection
 from rayon.headers import once
 from rayon.row_messages import RowMessage, read_messages
@@ -67,49 +67,6 @@ class RefusedImage:
 
     name: str
     reason: str
-
-
-@dataclass(frozen=True)
-class RejectedLabel:
-    """Rejected row of a label file; `row` and `line` count within that file."""
-
-    row: int
-    line: int
-    column: str | None
-    value: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class LabelReport:
-    """Outcome of a label file.
-
-    Attributes:
-        skipped: Rows without a code.
-        problems: The first thousand rejected rows.
-    """
-
-    rows: int
-    taken: int
-    skipped: int
-    rejected: int
-    problems: tuple[RejectedLabel, ...]
-    raw: JsonObject = field(repr=False, compare=False)
-
-    @classmethod
-    def read(cls, body: JsonObject) -> "LabelReport":
-        """Parse a label report."""
-        return cls(
-            rows=body["rows"],
-            taken=body["taken"],
-            skipped=body["skipped"],
-            rejected=body["rejected"],
-            problems=tuple(
-                RejectedLabel(one["row"], one["line"], one["column"], one["value"], one["reason"])
-                for one in body["problems"]
-            ),
-            raw=body,
-        )
 
 
 @dataclass(frozen=True)

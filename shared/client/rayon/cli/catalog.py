@@ -3,7 +3,6 @@
 A catalog runs on the service independently of the command, so waiting can be stopped and resumed.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import Annotated
 from typer import Argument, BadParameter, Exit, Option
 
 from rayon.answers import ModelName
-from rayon.catalogs import FORMATS, Catalog, Progress, ResultFormat
+from rayon.catalogs import Catalog, Progress, ResultFormat
 from rayon.cli.bars import progress_shown
+from rayon.cli.catalog_options import MAX_DEGRADED, Wanted, stated_columns
 from rayon.cli.catalog_report import (
     SHOWN,
     Reasons,
@@ -31,44 +31,6 @@ from rayon.cli.options import AsJson, Model, ReleaseName, Url, connected
 from rayon.cli.screen import Screen
 from rayon.client import Rayon
 from rayon.errors import RayonError
-
-#: Share of degraded answers above which the exit code is 1. One bad image among many is no failure
-#: of a catalog, but one in ten indicates a wrong archive or column.
-MAX_DEGRADED = 0.1
-#: Suffixes of formats that results are not written in.
-OTHER_FORMATS = frozenset({".json", ".xls", ".xlsm", ".xlsb", ".ods", ".gz", ".zip"})
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Destinations of a catalog's results, and the options to repeat in a printed command."""
-
-    out: Path | None
-    errors: Path | None
-    format: ResultFormat | None
-    bom: bool | None
-    max_degraded: float
-    as_json: bool
-    url: str | None
-
-    @property
-    def kind(self) -> ResultFormat:
-        """Format of the results."""
-        suffix = self.out.suffix.lower() if self.out else ""
-        return self.format or FORMATS.get(suffix, "csv")
-
-    def command(self, catalog: Catalog, *more: str) -> str:
-        """Return the command that resumes a catalog."""
-        words = ["rayon", "catalog", "--resume", catalog.id, *more]
-        words += ["--out", str(self.out)] if self.out else []
-        words += ["--errors", str(self.errors)] if self.errors else []
-        words += ["--format", self.format] if self.format else []
-        words += ["--bom" if self.bom else "--no-bom"] if self.bom is not None else []
-        is_usual = self.max_degraded == MAX_DEGRADED
-        words += [] if is_usual else ["--max-degraded", f"{self.max_degraded:g}"]
-        words += ["--json"] if self.as_json else []
-        words += ["--url", self.url] if self.url else []
-        return shlex.join(words)
 
 
 def catalog(
@@ -162,9 +124,9 @@ def catalog(
         )
     if retry and not resume:
         raise BadParameter("--retry requires --resume ID.")
-    wanted = Wanted(_place(out), _place(errors), format, bom, max_degraded, as_json, url)
-    _require_format(wanted)
-    columns, screen = _columns(column or []), Screen()
+    wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url)
+    wanted.require_writable()
+    columns, screen = stated_columns(column or []), Screen()
     with connected(url, screen) as client:
         if resume:
             found = client.find_catalog(resume)
@@ -324,30 +286,6 @@ def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
         screen.answer(f"To get all rejected rows: {wanted.command(catalog)} --errors errors.csv")
 
 
-def _columns(stated: list[str]) -> dict[str, str]:
-    """Return the column by field of options such as `designation=Nom`."""
-    columns = {}
-    for one in stated:
-        field, mark, column = one.partition("=")
-        if not (field.strip() and mark and column.strip()):
-            raise BadParameter(f"Expected --column FIELD=COLUMN. Received: {one!r}")
-        if field.strip() in columns:
-            raise BadParameter(f"Expected one --column for {field.strip()!r}. Received: two")
-        columns[field.strip()] = column
-    return columns
-
-
-def _require_format(wanted: Wanted) -> None:
-    """Check the format of the results before hours of classifying, not after."""
-    suffix = wanted.out.suffix.lower() if wanted.out else ""
-    if wanted.format is None and suffix in OTHER_FORMATS:
-        raise BadParameter(
-            f"Expected --out as .csv, .jsonl or .xlsx, or --format. Received: {suffix}"
-        )
-    if wanted.bom is not None and wanted.kind != "csv":
-        raise BadParameter(f"--bom and --no-bom need CSV. Received: {wanted.kind}")
-
-
 def _row(found: Catalog) -> tuple[object, ...]:
     counts = found.counts
     return (
@@ -360,10 +298,3 @@ def _row(found: Catalog) -> tuple[object, ...]:
         counts.rejected,
         found.created_at,
     )
-
-
-def _place(path: Path | None) -> Path | None:
-    """Check the folder of an output file before hours of classifying, not after."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise BadParameter(f"Expected an existing folder. Received: {path.absolute().parent}")
-    return path

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Exit, Option, prompt
 
-from rayon.answers import Choice
-from rayon.catalogs import LabelReport
+from rayon.answers import Choice, LabelReport
 from rayon.cli import accounts
 from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, Url, connected

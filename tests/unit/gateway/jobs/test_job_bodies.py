@@ -10,11 +10,13 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from gateway.jobs.product_body import MAX_JSON_VALUES, product_of
 from gateway.main import build_app
 from gateway.settings import GatewaySettings
 from gateway.web.forms import MAX_TEXT_BYTES
 from shared.contracts import ScoreImage, ScoreText
 from shared.db.models import Job
+from shared.errors import TooLarge
 from tests.unit.gateway.conftest import Api
 
 IMAGE = ("a.jpg", b"not an image", "image/jpeg")
@@ -286,12 +288,25 @@ def test_image_over_the_limit_is_413_in_json(api: Api, mine: dict[str, str]) -> 
         b'{"designation": "a\\u0000b"}',
         b'{"\\ud800": "x"}',
         b"{" + b",".join(b'"%d":0' % number for number in range(3_000)) + b"}",
+        b'{"designation": "x", "image": "' + "é".encode() + b'"}',
     ],
 )
 def test_odd_json_is_422(api: Api, mine: dict[str, str], body: bytes) -> None:
     answer = api.client.post("/v1/jobs", headers={**JSON, **mine}, content=body)
     assert "Expected" in problem_of(answer)[1]
     assert len(answer.content) < 60_000
+
+
+def test_many_fields_of_json_are_counted_and_not_named(api: Api, mine: dict[str, str]) -> None:
+    body = {f"field {number}": 0 for number in range(1_000)}
+    answer = api.client.post("/v1/jobs", headers=mine, json=body)
+    assert problem_of(answer) == ([], "Expected at most 100 fields. Received: 1000")
+
+
+def test_many_values_of_json_are_refused_before_they_are_parsed(settings: GatewaySettings) -> None:
+    # Each of them would take fifty times its bytes.
+    with pytest.raises(TooLarge, match="at most 300000 values"):
+        product_of(b"[" * MAX_JSON_VALUES + b",", settings)
 
 
 def test_json_is_documented_beside_the_form(api: Api) -> None:
