@@ -4,7 +4,6 @@ Training and workers read the same file, `image/backbone.onnx`, and store featur
 of it, so both compute the same features. A sample is verified before the upload.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from shared.inference.releases.feature_cache import STORED, address
 from shared.inference.releases.image_model import Features
 from shared.storage import Storage
 from trainer.datasets.images import read_image
-from trainer.release.image_features import FeatureStore
+from trainer.release.image_features import FeatureStore, image_key
 from trainer.release.loaded import ImageModel
 
 #: Number of images whose features are verified before any are published.
@@ -85,7 +84,7 @@ def agrees(store: FeatureStore, release: Path, part: ImagePart, images: Sequence
     """Return True if a release computes the same features as the store for images in both."""
     model = ImageModel(release, part)
     for content in map(read_image, images):
-        one = hashlib.sha256(content).hexdigest()
+        one = image_key(content)
         if one not in store:
             continue
         kept = store.of([one])[0].astype(np.float32)

@@ -4,7 +4,10 @@ ONNX Runtime computes them: it is half as fast again as TensorFlow on a CPU, and
 The store is a folder of Parquet files, keyed by the SHA-256 of an image's file:
 
     features/<extractor>/part-*.parquet            `hash` and `features`
-    features/<extractor>/unreadable-*.parquet      `hash` of files that are not images
+    features/<extractor>/unreadable-2-*.parquet    `hash` of files that are not images
+
+Earlier versions read grey images of 16 bits as white, and fewer formats. So the first have
+another key now, and what was unreadable then, in `unreadable-<hex>.parquet`, is tried again.
 """
 
 import hashlib
@@ -27,6 +30,7 @@ from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.files import atomic_write
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.decoders import prepare
+from shared.inference.preparation.greys import may_be_wide
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.releases.image_model import Features, Pixels, halved
 from trainer.datasets.images import read_image
@@ -38,6 +42,7 @@ SAVE_EVERY = 400
 #: Number of images that are read and decoded ahead of the network; 270 KB each.
 READ_AHEAD = 32
 DECODERS = 2
+_UNREADABLE = "unreadable-2"
 #: Number of images in one call; Xception on a CPU is slower in larger batches.
 IMAGE_BATCH = 1
 
@@ -53,8 +58,16 @@ def extractor_id(name: str, backbone: Path) -> str:
     return f"{name}-{IMAGE_PREPARATION}-{digest[:12]}"
 
 
+def image_key(content: bytes) -> str:
+    """Return the key of an image's features: the SHA-256 of its file."""
+    digest = hashlib.sha256(content)
+    if may_be_wide(content):
+        digest.update(b"wide grey")
+    return digest.hexdigest()
+
+
 class FeatureStore:
-    """Features by the SHA-256 of the image file.
+    """Features by the `image_key` of the file.
 
     Only the hashes are in memory; features are read from disk on demand. Parts are written under a
     temporary name and renamed, so a killed process leaves no partial part; an unreadable part is
@@ -71,7 +84,7 @@ class FeatureStore:
         for path in sorted(folder.glob("part-*.parquet")):
             self._note(path, _hashes(path))
         self._unreadable = {
-            one for path in folder.glob("unreadable-*.parquet") for one in _hashes(path)
+            one for path in folder.glob(f"{_UNREADABLE}-*.parquet") for one in _hashes(path)
         }
 
     def __contains__(self, image_hash: str) -> bool:
@@ -98,7 +111,7 @@ class FeatureStore:
             OSError: The disk is full; earlier features are unchanged.
         """
         if broken := [*unreadable]:
-            self._write("unreadable", pa.table({"hash": broken}))
+            self._write(_UNREADABLE, pa.table({"hash": broken}))
             self._unreadable.update(broken)
         if features:
             self._note(self._write("part", _table(features)), [*features])
@@ -284,7 +297,7 @@ def _read(path: str, store: FeatureStore, size: int) -> _Read:
         content = read_image(path)
     except NotFound:
         return _Read()
-    one = hashlib.sha256(content).hexdigest()
+    one = image_key(content)
     if store.is_known(one):
         return _Read(one)
     try:

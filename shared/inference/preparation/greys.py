@@ -11,6 +11,9 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _LEVELS = 65_536
 #: Scale of values by the largest one that it allows; programs write numbers in either range.
 _SCALES = {"I": {255: 1.0, 65_535: 1 / 256}, "F": {1: 255.0, 255: 1.0, 65_535: 1 / 256}}
+_TIFF, _PNG = (b"II*\0", b"MM\0*"), b"\x89PNG"
+#: Place of the number of bits in a PNG; the kind of colour follows.
+_PNG_FORM = 24
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -28,6 +31,13 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in _SCALES:
         return _scaled(image)
     return image
+
+
+def may_be_wide(content: bytes) -> bool:
+    """Return True if a file may be grey of more than 8 bits: a TIFF, or a PNG of 16 bits."""
+    return content.startswith(_TIFF) or (
+        content.startswith(_PNG) and content[_PNG_FORM : _PNG_FORM + 2] == b"\x10\0"
+    )
 
 
 def _upper_bits(image: Image.Image) -> Image.Image:

@@ -1,9 +1,11 @@
 import errno
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -148,6 +150,35 @@ def test_unreadable_images_are_reported_and_not_decoded_again(
         assert (found.hashes.index.tolist(), found.unreadable.tolist()) == ([100], [101])
         assert found.missing.tolist() == [102]
         assert len(decoded) == (2 if first_time else 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_features_of_a_grey_image_that_was_read_as_white_are_not_used(
+    tmp_path: Path, backbone: Path, suffix: str
+) -> None:
+    path = tmp_path / f"grey.{suffix}"
+    Image.fromarray(np.full((20, 20), 100 * 257, np.uint16)).save(path)
+    store = FeatureStore(tmp_path / "features")
+    wrong = row(1, 1, 1, 1)
+    store.add({hashlib.sha256(path.read_bytes()).hexdigest(): wrong})
+    rows = pd.DataFrame({"image": [str(path)]})
+    found = extract_features(rows, backbone, store, size=299, log_line=lambda _line: None)
+    assert found.computed == 1
+    assert not np.array_equal(store.of(found.hashes.tolist())[0], wrong)
+
+
+def test_file_that_an_earlier_version_could_not_read_is_tried_again(
+    tmp_path: Path, backbone: Path
+) -> None:
+    path, folder = tmp_path / "photo.avif", tmp_path / "features"
+    folder.mkdir()
+    Image.new("RGB", (20, 20), "red").save(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    pq.write_table(pa.table({"hash": [digest]}), folder / f"unreadable-{'0' * 32}.parquet")
+    rows = pd.DataFrame({"image": [str(path)]})
+    store = FeatureStore(folder)
+    found = extract_features(rows, backbone, store, size=299, log_line=lambda _line: None)
+    assert (found.computed, store.unreadable) == (1, frozenset())
 
 
 def test_image_that_exceeds_the_limits_of_decoding_is_skipped_and_reported(
