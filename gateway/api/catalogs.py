@@ -1,88 +1,37 @@
 """Catalogs: many products in one file."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import PurePath
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
 
 from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
-from gateway.catalogs.products import stated_columns
 from gateway.catalogs.results import Kind
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload
+from gateway.catalogs.upload_form import FIELDS, UPLOAD_FORM, upload_of
 from gateway.identity.principal import Principal
-from gateway.jobs.schemas import JobError, ModelName
+from gateway.jobs.schemas import JobError
 from gateway.releases.resolve import resolve
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import Download
 from gateway.web.openapi import documented_headers
 from shared.db.models import Catalog
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, NotFound
 from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
 #: Poll interval of a request with `wait`, in seconds.
 POLL_SECONDS = 0.5
-_FIELDS = ("products", "columns", "images", "model", "release", "dry_run")
-_FILE = {"type": "string", "format": "binary"}
-_FORM = {
-    "requestBody": {
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["products"],
-                    "properties": {
-                        "products": {
-                            **_FILE,
-                            "description": "Table of products: CSV with a header (delimiter, "
-                            "quotes and encoding are detected), JSON Lines, an array of JSON "
-                            "objects, or an Excel workbook, whose first sheet with cells is read. "
-                            "May be compressed by gzip or ZIP.",
-                        },
-                        "columns": {
-                            "type": "string",
-                            "description": "JSON object with the column of `designation`, "
-                            "`description` or `image`, where its name is not known: "
-                            '`{"designation": "Mon libellé"}`.',
-                        },
-                        "images": {
-                            **_FILE,
-                            "description": "ZIP archive of the images that the rows name. With "
-                            "`fusion`, rows without an image are classified by text only.",
-                        },
-                        "model": {
-                            "type": "string",
-                            "enum": list(get_args(ModelName)),
-                            "description": "Model to classify with. Default: `fusion`.",
-                        },
-                        "release": {
-                            "type": "string",
-                            "description": "Alias or version of the release. Default: `champion`.",
-                        },
-                        "dry_run": {
-                            "type": "boolean",
-                            "description": "True to check the rows without classifying them. "
-                            "Default: false.",
-                        },
-                    },
-                }
-            }
-        }
-    }
-}
 _MEDIA = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/jsonl",
@@ -98,7 +47,7 @@ _CSV: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
 
-@router.post("", status_code=202, responses=located(202), openapi_extra=_FORM)
+@router.post("", status_code=202, responses=located(202), openapi_extra=UPLOAD_FORM)
 async def submit(
     services: ServicesDep,
     principal: SignedIn,
@@ -121,8 +70,8 @@ async def submit(
     await run_in_threadpool(services.require_space, principal, largest)
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
     with services.catalogs.uploads.counted(principal.id, announced):
-        async with read_form(request, _FIELDS) as form:
-            upload = _upload(form)
+        async with read_form(request, FIELDS) as form:
+            upload = upload_of(form)
             take = partial(_take, services, principal, upload, idempotency_key)
             catalog = await run_in_threadpool(take, request.state.trace_id)
             found = await run_in_threadpool(_shown, services, principal, catalog.id)
@@ -263,46 +212,6 @@ _PLAIN = (
     "finished_at",
     "rows_per_second",
 )
-
-
-def _upload(form: FormData) -> Upload:
-    products, images = form.get("products"), form.get("images")
-    if not isinstance(products, UploadFile):
-        received = "none" if products is None else "text"
-        raise InvalidInput(
-            f"Expected a file as `products`. Received: {received}", field=("products",)
-        )
-    if images is not None and not isinstance(images, UploadFile):
-        raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
-    model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
-    if model not in get_args(ModelName):
-        raise InvalidInput(
-            f"Expected one of {', '.join(get_args(ModelName))}. Received: {model!r}",
-            field=("model",),
-        )
-    if str(dry_run).lower() not in ("true", "false", "1", "0"):
-        raise InvalidInput(f"Expected `true` or `false`. Received: {dry_run!r}", field=("dry_run",))
-    return Upload(
-        name=PurePath(products.filename or "products").name,
-        products=products.file,
-        # A browser sends an empty field if no file was chosen.
-        images=images.file if isinstance(images, UploadFile) and images.filename else None,
-        model=cast(ModelName, model),
-        release=str(form.get("release") or "champion"),
-        dry_run=str(dry_run).lower() in ("true", "1"),
-        columns=_columns(form.get("columns")),
-    )
-
-
-def _columns(field: UploadFile | str | None) -> dict[str, str]:
-    if not field:
-        return {}
-    try:
-        return stated_columns(json.loads(field) if isinstance(field, str) else None)
-    except ValueError as error:
-        raise InvalidInput(
-            f"Expected a JSON object. Received: {error}", field=("columns",)
-        ) from error
 
 
 def _take(

@@ -1,0 +1,103 @@
+"""The form with which a catalog is uploaded: its fields, their description and their check."""
+
+import json
+from pathlib import PurePath
+from typing import cast, get_args
+
+from starlette.datastructures import FormData, UploadFile
+
+from gateway.catalogs.products import stated_columns
+from gateway.catalogs.upload import Upload
+from gateway.jobs.schemas import ModelName
+from shared.errors import InvalidInput
+
+FIELDS = ("products", "columns", "images", "model", "release", "dry_run")
+_FILE = {"type": "string", "format": "binary"}
+#: OpenAPI description of the form, which FastAPI does not parse itself.
+UPLOAD_FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["products"],
+                    "properties": {
+                        "products": {
+                            **_FILE,
+                            "description": "Table of products: CSV with a header (delimiter, "
+                            "quotes and encoding are detected), JSON Lines, an array of JSON "
+                            "objects, or an Excel workbook, whose first sheet with cells is read. "
+                            "May be compressed by gzip or ZIP.",
+                        },
+                        "columns": {
+                            "type": "string",
+                            "description": "JSON object with the column of `designation`, "
+                            "`description` or `image`, where its name is not known: "
+                            '`{"designation": "Mon libellé"}`.',
+                        },
+                        "images": {
+                            **_FILE,
+                            "description": "ZIP archive of the images that the rows name. With "
+                            "`fusion`, rows without an image are classified by text only.",
+                        },
+                        "model": {
+                            "type": "string",
+                            "enum": list(get_args(ModelName)),
+                            "description": "Model to classify with. Default: `fusion`.",
+                        },
+                        "release": {
+                            "type": "string",
+                            "description": "Alias or version of the release. Default: `champion`.",
+                        },
+                        "dry_run": {
+                            "type": "boolean",
+                            "description": "True to check the rows without classifying them. "
+                            "Default: false.",
+                        },
+                    },
+                }
+            }
+        }
+    }
+}
+
+
+def upload_of(form: FormData) -> Upload:
+    """Return the upload that a form contains. Raises `InvalidInput`."""
+    products, images = form.get("products"), form.get("images")
+    if not isinstance(products, UploadFile):
+        received = "none" if products is None else "text"
+        raise InvalidInput(
+            f"Expected a file as `products`. Received: {received}", field=("products",)
+        )
+    if images is not None and not isinstance(images, UploadFile):
+        raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
+    model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
+    if model not in get_args(ModelName):
+        raise InvalidInput(
+            f"Expected one of {', '.join(get_args(ModelName))}. Received: {model!r}",
+            field=("model",),
+        )
+    if str(dry_run).lower() not in ("true", "false", "1", "0"):
+        raise InvalidInput(f"Expected `true` or `false`. Received: {dry_run!r}", field=("dry_run",))
+    return Upload(
+        name=PurePath(products.filename or "products").name,
+        products=products.file,
+        # A browser sends an empty field if no file was chosen.
+        images=images.file if isinstance(images, UploadFile) and images.filename else None,
+        model=cast(ModelName, model),
+        release=str(form.get("release") or "champion"),
+        dry_run=str(dry_run).lower() in ("true", "1"),
+        columns=_columns(form.get("columns")),
+    )
+
+
+def _columns(field: UploadFile | str | None) -> dict[str, str]:
+    if not field:
+        return {}
+    try:
+        return stated_columns(json.loads(field) if isinstance(field, str) else None)
+    except ValueError as error:
+        raise InvalidInput(
+            f"Expected a JSON object. Received: {error}", field=("columns",)
+        ) from error
