@@ -21,9 +21,12 @@ router = APIRouter(prefix="/v1/audit-log", tags=["accounts"])
 def list_entries(
     services: ServicesDep,
     _admin: SignedIn,
-    actor: Annotated[str | None, Query(max_length=64, description="Username of the actor.")] = None,
+    actor: Annotated[
+        str | None, Query(max_length=64, description="Username of the actor; all by default.")
+    ] = None,
     action: Annotated[
-        str | None, Query(max_length=64, description="Action, such as `user.create`.")
+        str | None,
+        Query(max_length=64, description="Action, such as `user.create`; all by default."),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,

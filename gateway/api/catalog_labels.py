@@ -31,8 +31,8 @@ _FORM = {
                         "labels": {
                             "type": "string",
                             "format": "binary",
-                            "description": "Table of labels: CSV with a header line, or JSON "
-                            "Lines. At most 128 MiB.",
+                            "description": "Table of labels, in any form that a table of products "
+                            "may have. At most 128 MiB.",
                         }
                     },
                 }

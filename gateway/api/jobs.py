@@ -59,7 +59,7 @@ def list_jobs(
         JobStatus | None, Query(description="Status of the jobs; all by default.")
     ] = None,
     catalog: Annotated[
-        str | None, Query(description="ID of a catalog, to list only its jobs.")
+        str | None, Query(description="ID of a catalog, to list only its jobs; all by default.")
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,

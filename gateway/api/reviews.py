@@ -38,7 +38,8 @@ def list_reviews(
     services: ServicesDep,
     _operator: SignedIn,
     labelled: Annotated[
-        bool | None, Query(description="True for labelled reviews, false for open ones.")
+        bool | None,
+        Query(description="True for labelled reviews, false for open ones; all by default."),
     ] = None,
     reason: Annotated[
         Reason | None, Query(description="Reason of the selection; all by default.")

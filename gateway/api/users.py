@@ -29,7 +29,9 @@ router = APIRouter(prefix="/v1/users", tags=["accounts"])
 def list_users(
     services: ServicesDep,
     _admin: SignedIn,
-    search: Annotated[str | None, Query(max_length=64, description="Part of the username.")] = None,
+    search: Annotated[
+        str | None, Query(max_length=64, description="Part of the username; all by default.")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> UserPage:

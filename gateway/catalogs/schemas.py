@@ -55,10 +55,12 @@ class CatalogOut(BaseModel):
     )
     counts: CatalogCounts = Field(description="Number of rows by status.")
     rows_per_second: float | None = Field(
-        description="Rate over the last seconds; once finished, over the whole run."
+        description="Rate over the last seconds; once finished, over the whole run. `null` "
+        "before it is measured."
     )
     eta_seconds: float | None = Field(
-        description="Estimated seconds until the last answer, at the current rate."
+        description="Estimated seconds until the last answer, at the current rate; `null` "
+        "unless the catalog is running and its rate is known."
     )
     used_columns: dict[str, str] = Field(
         description="Column of the table that is used for each field; empty until the check ends."

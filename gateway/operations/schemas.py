@@ -63,7 +63,7 @@ class WorkerOut(BaseModel):
         description="Seconds since it last took a message; `null` before the first one."
     )
     seconds_since_asked: float | None = Field(
-        description="Seconds since it last polled its queues with success."
+        description="Seconds since it last polled its queues with success; `null` before."
     )
     state: Literal["working", "ready", "deaf"] = Field(
         description="`working`: handling messages. `ready`: idle and polling. `deaf`: connected "

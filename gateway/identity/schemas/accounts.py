@@ -47,8 +47,8 @@ class UserOut(BaseModel):
     is_active: bool = Field(description="False for a disabled account, which cannot sign in.")
     labels_trusted: bool | None = Field(
         default=None,
-        description="Admin's decision if the account's labels may train; without one, labels of "
-        "operators and admins may, and those of clients may not.",
+        description="Admin's decision if the account's labels may train; `null` without one: "
+        "labels of operators and admins may, and those of clients may not.",
     )
     created_at: datetime = Field(description="Time at which the account was created, in UTC.")
 

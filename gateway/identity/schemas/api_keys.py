@@ -36,7 +36,9 @@ class ApiKeyOut(BaseModel):
     scopes: list[Scope] = Field(description="Permissions of the key.")
     created_at: datetime = Field(description="Time at which the key was created, in UTC.")
     expires_at: datetime | None = Field(description="Time of expiry; `null` for never.")
-    last_used_at: datetime | None = Field(description="Time of the last use, accurate to a minute.")
+    last_used_at: datetime | None = Field(
+        description="Time of the last use, to the minute; `null` before."
+    )
 
 
 class ApiKeyCreated(ApiKeyOut):

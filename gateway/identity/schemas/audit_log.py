@@ -15,8 +15,8 @@ class AuditEntryOut(BaseModel):
     at: datetime = Field(description="Time of the action, in UTC.")
     actor: str = Field(description="Username, or the name of a program.")
     action: str = Field(description="Noun and verb, such as `user.create`.")
-    target: str | None = Field(description="Name or ID of the changed object.")
-    address: str | None = Field(description="Address of the client.")
+    target: str | None = Field(description="Name or ID of the changed object; `null` without one.")
+    address: str | None = Field(description="Address of the client; `null` without one.")
     trace_id: str = Field(
         description="ID of the trace of the request: 32 hexadecimal digits, sent as `X-Request-ID`."
     )

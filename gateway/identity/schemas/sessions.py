@@ -38,8 +38,10 @@ class SessionOut(BaseModel):
         description="Time of the last refresh, in UTC; `null` before the first one."
     )
     expires_at: datetime = Field(description="Time of expiry unless it is refreshed before.")
-    address: str | None = Field(description="Address of the client at sign-in.")
-    agent: str | None = Field(description="`User-Agent` of the client at sign-in.")
+    address: str | None = Field(description="Address of the client at sign-in; `null` without one.")
+    agent: str | None = Field(
+        description="`User-Agent` of the client at sign-in; `null` without one."
+    )
     is_current: bool = Field(description="True for the session of this request.")
 
 

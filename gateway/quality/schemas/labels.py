@@ -47,7 +47,7 @@ class ReviewOut(BaseModel):
     chance: float = Field(description="Probability of being chosen, for either reason.")
     designation: str = Field(description="Title of the product, as sent.")
     description: str = Field(description="Description of the product, as sent.")
-    image: str | None = Field(description="Path of the image, if there is one.")
+    image: str | None = Field(description="Path of the image; `null` without one.")
     result: Result | None = Field(description="The answer; `null` without one.")
     release: str = Field(description="Version of the release that answered.")
     catalog_id: str | None = Field(description="ID of the job's catalog; `null` for a single job.")

@@ -22,7 +22,7 @@ class PerformanceOut(BaseModel):
         description="`fusion` is the final answer; `text` and `image` are single modalities."
     )
     begins_at: datetime | None = Field(
-        description="Begin of the answers' period; none for the test set."
+        description="Begin of the answers' period, in UTC; `null` for the test set."
     )
     ends_at: datetime | None = Field(
         description="End of the answers' period, in UTC; `null` for the test set."
@@ -30,13 +30,13 @@ class PerformanceOut(BaseModel):
     rows: int = Field(description="Number of rows or answers that were measured.")
     f1: float = Field(description="Weighted F1.")
     low: float | None = Field(
-        description="Lower end of the 95 % interval; none where the release reports its own F1."
+        description="Lower end of the 95 % interval; `null` where the release reports its own F1."
     )
     high: float | None = Field(
         description="Upper end of the 95 % interval; `null` where the release reports its own F1."
     )
     past_error: float | None = Field(
-        description="RMSE of earlier estimates against labels; only for estimates."
+        description="RMSE of earlier estimates against labels; `null` unless estimated."
     )
     classes: dict[str, dict[str, Any]] = Field(
         description="By code: `f1 low high rows`, and `taken_for`: misclassified rows by answer."

@@ -20,10 +20,16 @@ class DatasetVersionOut(BaseModel):
         description="Time at which the validation ended, in UTC; `null` before."
     )
     rows: int | None = Field(description="Number of rows; `null` before the validation.")
-    classes: int | None = Field(description="Number of categories.")
-    pictures: int | None = Field(validation_alias="images", description="Number of images.")
-    fingerprint: str | None = Field(description="SHA-256 of the content.")
-    message: str | None = Field(description="Reason of a failed or delayed validation.")
+    classes: int | None = Field(description="Number of categories; `null` before the validation.")
+    pictures: int | None = Field(
+        validation_alias="images", description="Number of images; `null` before the validation."
+    )
+    fingerprint: str | None = Field(
+        description="SHA-256 of the content; `null` before the validation."
+    )
+    message: str | None = Field(
+        description="Reason of a failed or delayed validation; `null` without one."
+    )
 
 
 class DatasetVersionReport(DatasetVersionOut):
@@ -34,7 +40,8 @@ class DatasetVersionReport(DatasetVersionOut):
         "`corrected` if labelled jobs were added."
     )
     report: dict[str, Any] | None = Field(
-        description="Findings of the validation, and rows by the user who labelled them (`labels`)."
+        description="Findings of the validation, and rows by the user who labelled them "
+        "(`labels`). `null` before the validation."
     )
 
 

@@ -52,22 +52,25 @@ class TrainingRunOut(BaseModel):
         "request."
     )
     attempts: int = Field(description="Number of times that a trainer has started the run.")
-    step: str | None = Field(description="Name of the current or last step.")
-    progress: dict[str, Any] | None = Field(
-        description="Progress within a step: `step`, units `done` `of` total, and time `at`."
+    step: str | None = Field(
+        description="Name of the current or last step; `null` before the first one."
     )
-    version: str | None = Field(description="Version of the resulting release.")
+    progress: dict[str, Any] | None = Field(
+        description="Progress within a step: `step`, units `done` `of` total, and time `at`. "
+        "`null` before the first step."
+    )
+    version: str | None = Field(description="Version of the resulting release; `null` without one.")
     verdict: dict[str, Any] | None = Field(
-        description="Outcome of the comparison with the champion."
+        description="Outcome of the comparison with the champion; `null` without one."
     )
     labels: list[LabelShareOut] | None = Field(
         description="Rows that the release learnt from, by the user who labelled them, most first. "
-        "Rows of uploaded files are not listed."
+        "Rows of uploaded files are not listed. `null` without a release."
     )
     message: str | None = Field(
         description="Sentence about the outcome or the last failed attempt; `null` without one."
     )
-    log_tail: str | None = Field(description="Last lines of the log of the run.")
+    log_tail: str | None = Field(description="Last lines of the log of the run; `null` before.")
 
 
 class TrainingRunList(BaseModel):

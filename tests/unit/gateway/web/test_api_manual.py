@@ -86,6 +86,10 @@ def undescribed(document: dict[str, Any]) -> list[str]:
     return sorted(set(found))
 
 
+def is_nullable(schema: dict[str, Any]) -> bool:
+    return {"type": "null"} in schema.get("anyOf", [])
+
+
 @pytest.fixture
 def document(api: Api) -> dict[str, Any]:
     found: dict[str, Any] = api.client.get("/openapi.json").json()
@@ -111,6 +115,32 @@ def test_times_durations_and_rates_state_their_kind(document: dict[str, Any]) ->
     schemas = document["components"]["schemas"]
 
     found = [one for name, schema in schemas.items() for one in without_unit(schema, name)]
+
+    assert found == []
+
+
+def test_fields_of_responses_state_the_meaning_of_null(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    found = [
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, value in schema.get("properties", {}).items()
+        # Fields of requests may be left out, fields of responses are always there.
+        if is_nullable(value) and field in schema.get("required", ())
+        if "`null`" not in value["description"]
+    ]
+
+    assert found == []
+
+
+def test_optional_parameters_state_their_default(document: dict[str, Any]) -> None:
+    found = [
+        f"{where} {parameter['name']}"
+        for where, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query" and "default" not in parameter["schema"]
+        if not any(word in parameter["description"] for word in ("by default", "Omit it"))
+    ]
 
     assert found == []
 
