@@ -35,8 +35,9 @@ MAX_FIELDS = 20_000
 
 #: Descriptions of the uploaded files.
 _FILES = {
-    "products": "Table of products with the columns `designation` and optionally `description`, "
-    "`image` (a name in the archive), `id` and `prdtypecode`, or with the challenge's columns.",
+    "products": "Table of products with some of the columns `designation`, `description` and "
+    "`image` (a name in the archive), and optionally `id` and `prdtypecode`, or with the "
+    "challenge's columns. Forms and names of columns are those of catalogs.",
     "labels": "Table of labels with the column `prdtypecode`, matched by row number, or by order "
     "if a file has no row numbers. Only needed if `products` has no such column.",
     "images": "ZIP archive of the images that the rows name.",

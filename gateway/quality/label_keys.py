@@ -8,19 +8,19 @@ from typing import Self
 
 from shared.db.models import ROW_DIGITS, Catalog, row_job_id, row_of_job
 from shared.errors import InvalidInput, Unavailable
+from shared.tables.dataset_tables import CODE, CODE_NAMES
 from shared.tables.form import Form
 from shared.tables.rows import Row
 
 #: Columns that identify a label's row; the first one that the file has is used.
 JOB, ROW, PRODUCT = "job_id", "row", "productid"
 KEYS = (JOB, ROW, PRODUCT)
-CODE = "prdtypecode"
 #: Names of the columns of a file of labels.
 LABEL_NAMES = {
     JOB: ("job id", "job"),
     ROW: ("row", "ligne", "numero de ligne", "row number"),
     PRODUCT: ("productid", "product id"),
-    CODE: ("prdtypecode", "code", "category code", "code categorie", "code de categorie"),
+    CODE: CODE_NAMES,
 }
 #: Longest `productid`.
 PRODUCT_CHARACTERS = 255

@@ -16,7 +16,6 @@ from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.quality.label_effects import Effect, effect_of, trusted_among
 from gateway.quality.label_keys import (
-    CODE,
     JOB,
     KEYS,
     LABEL_NAMES,
@@ -44,6 +43,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import Storage
 from shared.tables.columns import shown
+from shared.tables.dataset_tables import CODE
 from shared.tables.form import Form, form_of
 from shared.tables.rows import Row, rows_of
 from shared.tables.unpack import unpack

@@ -1,7 +1,9 @@
 """Datasets: uploaded here, validated and stored by the trainer."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import SEEK_END
 from itertools import groupby
 from typing import BinaryIO
 
@@ -18,6 +20,8 @@ from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun, Trainin
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, RayonError
 from shared.storage import Storage
+from shared.tables.dataset_tables import CATEGORIES, LABELS, PRODUCTS, dataset_form
+from shared.tables.unpack import kind_of
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +32,11 @@ FILES = {
     "images": "images.zip",
     "categories": "categories.csv",
 }
+#: Files that are tables.
+_TABLES = (PRODUCTS, LABELS, CATEGORIES)
+#: Packed tables up to this size are read while the sender waits, larger ones only by the trainer,
+#: and the size that they may unpack to.
+_EAGER_BYTES, _EAGER_UNPACKED_BYTES = 2 * 1024**2, 128 * 1024**2
 _UNFINISHED = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
 
 
@@ -59,13 +68,14 @@ class Datasets:
         """Accept the first version of a dataset; the trainer validates it later.
 
         Raises:
-            InvalidInput: The name is invalid, or `products` is missing.
+            InvalidInput: The name is invalid, `products` is missing, or a file is not a table or
+                lacks a column.
             Conflict: The dataset exists. One whose versions all failed may be uploaded again.
             Unavailable: The storage or the database does not answer; nothing was stored.
         """
         _require_name(name)
         if "products" not in change.files:
-            raise InvalidInput("Expected a CSV file. Received: none", field=("products",))
+            raise InvalidInput("Expected a table. Received: none", field=("products",))
         return self._store_upload(principal, name, change, origin, is_first=True)
 
     def add(
@@ -74,7 +84,8 @@ class Datasets:
         """Create a version from the latest ready one, which stays unchanged.
 
         Raises:
-            InvalidInput: The request contains no change.
+            InvalidInput: The request contains no change, or a file is not a table or lacks a
+                column.
             NotFound: The dataset does not exist.
             Conflict: No version is ready, or another version is being validated.
             Unavailable: The storage or the database does not answer; nothing was stored.
@@ -123,6 +134,9 @@ class Datasets:
         with self.unit_of_work.reading() as session:
             # Checked here too, before gigabytes are stored in vain.
             _next(_of(session, name), name, is_first)
+        for kind in _TABLES:
+            if kind in change.files:
+                _require_table(change.files[kind], kind)
         id_ = new_id()
         try:
             size = sum(
@@ -179,6 +193,18 @@ class Datasets:
             self.storage.remove_folder(upload_folder(id_))
         except RayonError as error:
             log.warning("upload_left_behind", id=id_, error=error.detail)
+
+
+def _require_table(stream: BinaryIO, kind: str) -> None:
+    """Check the columns of an uploaded table, and return to its beginning.
+
+    Raises:
+        InvalidInput: The file is not a table, or lacks a column.
+    """
+    if kind_of(stream, kind) == "plain" or stream.seek(0, SEEK_END) <= _EAGER_BYTES:
+        with ExitStack() as files:
+            dataset_form(stream, kind, files, max_bytes=_EAGER_UNPACKED_BYTES)
+    stream.seek(0)
 
 
 def find(session: Session, name: str) -> Sequence[DatasetVersion]:

@@ -134,7 +134,17 @@ def _score(lines: Sequence[str], dialect: Dialect, names: Mapping[str, Sequence[
     width = len(_trimmed(header))
     fits = [_fit(row, width) for row in rows[1:]]
     regular = sum(fits) / len(fits) if fits else 1.0
-    return _known(header, names), round(regular, 2), len(header)
+    known = 0 if _has_outer_delimiter(header) else _known(header, names)
+    return known, round(regular, 2), len(header)
+
+
+def _has_outer_delimiter(header: list[str]) -> bool:
+    """Return True if a header of one column begins or ends with a delimiter.
+
+    Its other column has no name, such as the row numbers that pandas writes.
+    """
+    name = header[0].strip("\ufeff \r\n")
+    return len(header) == 1 and name != name.strip(DELIMITERS)
 
 
 def _known(header: list[str], names: Mapping[str, Sequence[str]]) -> int:

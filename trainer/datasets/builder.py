@@ -25,7 +25,7 @@ from shared.db.datasets import (
 )
 from shared.errors import InvalidInput, NotFound
 from shared.storage import Storage, digest_in
-from trainer.datasets.findings import DatasetReport, Finding, error, warning
+from trainer.datasets.findings import DatasetReport, Finding, error, errors_in, warning
 from trainer.datasets.folder import tables, with_images
 from trainer.datasets.images import images_in, is_readable, read_image
 from trainer.datasets.label_authors import (
@@ -166,7 +166,7 @@ class _Builder:
         return BuiltVersion(self._report(rows), fingerprint)
 
     def _has_errors(self) -> bool:
-        return any(finding.severity == "error" for finding in self.findings)
+        return bool(errors_in(self.findings))
 
     def _uploaded_rows(self) -> tuple[pd.DataFrame, dict[int, str]]:
         """Return rows and category names of the uploaded files, and store their images."""
@@ -181,7 +181,7 @@ class _Builder:
         rows, faults = labelled(*tables(self.scratch))
         rows = with_images(rows, images_in(self.scratch))
         self.findings += [*faults, *row_findings(rows, names)]
-        if faults:
+        if errors_in(faults):
             return pd.DataFrame(columns=COLUMNS), names
         hashes, broken = self._store_images(rows)
         self.findings += image_findings(rows, broken)

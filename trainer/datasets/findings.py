@@ -1,6 +1,6 @@
 """Findings of a dataset check, worded so that the dataset's owner can fix them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -69,7 +69,7 @@ class DatasetReport(BaseModel):
     @property
     def errors(self) -> list[Finding]:
         """Findings that prevent training."""
-        return [finding for finding in self.findings if finding.severity == "error"]
+        return errors_in(self.findings)
 
     def lines(self) -> list[str]:
         """Return the report as lines of text, errors first."""
@@ -81,6 +81,11 @@ class DatasetReport(BaseModel):
                 named = ", ".join(str(row) for row in finding.rows)
                 lines.append(f"    {finding.count} rows: {named}{more}")
         return lines
+
+
+def errors_in(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that prevent training."""
+    return [finding for finding in findings if finding.severity == "error"]
 
 
 def error(code: str, message: str, rows: Sequence[Any] | pd.Index = ()) -> Finding:

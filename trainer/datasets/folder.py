@@ -11,6 +11,7 @@ images in `images/image_train/`, `images/*.zip` or `images.zip`. Optional files:
 
 The simple layout is `products.csv` with `designation`, `description`, `image` (a file name) and
 `prdtypecode`; labels may be in a separate `labels.csv`, images are in `images/` or `images.zip`.
+Every file may be any table that catalogs may be, whatever its suffix.
 
 Texts are held in memory (84,916 rows take 0.2 GB); images are read on demand.
 """
@@ -28,14 +29,14 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
-from trainer.datasets.findings import Finding, LabelShare
+from shared.tables.dataset_tables import LABELS
+from trainer.datasets.findings import Finding, LabelShare, errors_in
 from trainer.datasets.images import Images, file_name, images_in, read_image
 from trainer.datasets.label_authors import label_shares
 from trainer.datasets.tables import Table, labelled, read_table, too_few_categories
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
 SIMPLE = ("products.csv", "labels.csv")
-TEXT_COLUMNS = ("designation", "description", "productid", "imageid")
 #: Columns that the fingerprint covers, beside the row numbers.
 _CONTENT = ("designation", "description", "code", "part", "image", "image_bytes")
 
@@ -122,13 +123,13 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
     rows, findings = labelled(products, labels)
     only = folder / "image_only.csv"
     if only.exists():
-        more, faults = labelled(read_table(only, ("productid", "imageid", "prdtypecode")), None)
+        more, faults = labelled(read_table(only), None)
         rows, findings = pd.concat([rows, more]), findings + faults
         if rows.index.has_duplicates:
             # Rows are looked up by number, and the two files may use the same numbers.
             rows = rows.reset_index(drop=True)
-    if not findings:
-        findings = too_few_categories(rows["code"], rows.index)
+    if not errors_in(findings):
+        findings += too_few_categories(rows["code"], rows.index)
     return with_images(rows, images_in(folder, "image_train")), findings
 
 
@@ -141,10 +142,8 @@ def weak_rows(folder: Path) -> pd.DataFrame | None:
     products, labels = folder / "X_test_update.csv", folder / "Y_test_consensus.csv"
     if not (products.exists() and labels.exists()):
         return None
-    rows, findings = labelled(
-        read_table(products, TEXT_COLUMNS), read_table(labels, ("prdtypecode",))
-    )
-    for finding in findings:
+    rows, findings = labelled(read_table(products), read_table(labels, LABELS))
+    for finding in errors_in(findings):
         raise InvalidInput(finding.message)
     return with_images(rows, images_in(folder, "image_test"))
 
@@ -157,12 +156,9 @@ def tables(folder: Path) -> tuple[Table, Table | None]:
     """
     products, labels = (folder / name for name in SIMPLE)
     if products.exists():
-        return (
-            read_table(products, ("designation",)),
-            read_table(labels, ("prdtypecode",)) if labels.exists() else None,
-        )
+        return read_table(products), read_table(labels, LABELS) if labels.exists() else None
     products, labels = (folder / name for name in CHALLENGE)
-    return read_table(products, TEXT_COLUMNS), read_table(labels, ("prdtypecode",))
+    return read_table(products), read_table(labels, LABELS)
 
 
 def with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:

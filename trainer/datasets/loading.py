@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import structlog
 
 from shared.categories import CategorySet
 from shared.errors import InvalidInput
+from shared.tables.dataset_tables import SPLITS
+from trainer.datasets.findings import errors_in
 from trainer.datasets.folder import Dataset, labelled_rows, weak_rows
 from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
 from trainer.datasets.tables import category_names, read_table, require_unique_numbers
 from trainer.datasets.versions import load_stored
+
+log = structlog.get_logger(__name__)
 
 #: Share of the weak rows held out from the models to fit the fusion.
 HELD_WEAK_SHARE = 0.15
@@ -30,8 +35,10 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     if "@" in folder.name and not folder.exists():
         return load_stored(str(folder))
     official, findings = labelled_rows(folder)
-    for finding in findings:
+    for finding in errors_in(findings):
         raise InvalidInput(finding.message)
+    for finding in findings:
+        log.warning("dataset_finding", code=finding.code, count=finding.count, text=finding.message)
     official["part"] = _parts(official, folder / "splits.csv", seed)
     names, share = category_names(folder / "categories.csv")
     codes = sorted(int(code) for code in official["code"].unique())
@@ -54,7 +61,7 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
 def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
     if not splits.exists():
         return hashed_parts(rows, seed=seed)
-    assigned = require_unique_numbers(read_table(splits, ("split",)))["split"].reindex(rows.index)
+    assigned = require_unique_numbers(read_table(splits, SPLITS))["split"].reindex(rows.index)
     if assigned.isna().any():
         raise InvalidInput(
             f"Expected a split for each row in {splits.name}. "

@@ -1,17 +1,28 @@
-"""Reads a dataset's CSV files: commas or semicolons, with or without row numbers and BOM."""
+"""Reads a dataset's tables, whose rows that cannot be read become findings."""
 
-import csv
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from trainer.datasets.findings import Finding, error
+from shared.readable import readable
+from shared.tables.dataset_tables import (
+    CATEGORIES,
+    CODE,
+    NAMES,
+    PRODUCTS,
+    dataset_form,
+    has_row_numbers,
+)
+from shared.tables.form import Form
+from shared.tables.rows import rows_of
+from trainer.datasets.findings import ROWS_NAMED, Finding, error, warning
 
-#: Headings of a first column that contains row numbers.
-INDEX_NAMES = ("", "index")
 #: Integers that fit the database, also in the spreadsheet form `10.0`.
 _WHOLE = r"\s*[+-]?\d{1,9}(?:\.0*)?\s*"
 #: Limit of categories. A network has an output for each, and more than this usually means that
@@ -20,52 +31,110 @@ MAX_CODES = 5_000
 
 
 @dataclass(frozen=True)
+class Malformed:
+    """A row that cannot be read: its number, `None` if unknown, the line, and the reason."""
+
+    number: int | str | None
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """Content of a CSV file: every cell is a string, an empty cell is `""`.
+    """Content of a file: every cell is a string, an empty cell is `""`.
 
     Attributes:
         name: File name.
-        frame: Rows, indexed by the file's row numbers; from 0 if it has none.
+        frame: Rows, indexed by the file's row numbers; by position if it has none.
         has_index: True if the file has row numbers.
+        columns: Columns as in the file.
+        positions: Position of each row of `frame` in the file, from 0.
+        malformed: Rows of the file that are not in `frame`.
     """
 
     name: str
     frame: pd.DataFrame
     has_index: bool
+    columns: tuple[str, ...]
+    positions: NDArray[np.int64]
+    malformed: tuple[Malformed, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in the file."""
+        return len(self.frame) + len(self.malformed)
 
     @property
     def duplicate_numbers(self) -> pd.Index:
         """Repeated row numbers, each occurrence after the first."""
         return self.frame.index[self.frame.index.duplicated()]
 
+    @property
+    def findings(self) -> list[Finding]:
+        """A warning about the rows that cannot be read, if there are any."""
+        if not self.malformed:
+            return []
+        named = self.malformed[:ROWS_NAMED]
+        reasons = "; ".join(f"line {one.line}: {one.reason}" for one in named)
+        text = f"Rows of {self.name} cannot be read and are left out: {reasons}"
+        numbers = [f"line {m.line}" if m.number is None else m.number for m in self.malformed]
+        return [warning("malformed_rows", text, numbers)]
 
-def read_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
-    """Read a CSV file in UTF-8, separated by commas or semicolons.
+
+def read_table(path: Path, table: str = PRODUCTS) -> Table:
+    """Read a table in any form that catalogs may have.
+
+    Args:
+        path: The file.
+        table: Key of `shared.tables.dataset_tables.NAMES`.
 
     Raises:
-        InvalidInput: The file is missing, is not a CSV file or lacks one of the columns.
+        InvalidInput: The file is missing, is not a table or lacks a column.
     """
-    header, separator = _header(path)
-    has_index = bool(header) and header[0].strip() in INDEX_NAMES
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise InvalidInput(f"Expected the columns {missing} in {path.name}. Received: {header}")
     try:
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"Expected {path.name} to be CSV in UTF-8. Received: {fault}") from fault
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas silently turns surplus leading columns into the index.
-        raise InvalidInput(
-            f"Expected {len(header)} columns in each row of {path.name}. Received: more"
-        )
-    frame.columns = pd.Index(header)
+        with path.open("rb") as stream, ExitStack() as files:
+            plain, form = dataset_form(stream, table, files)
+            return _table(path.name, plain, form, table)
+    except FileNotFoundError as fault:
+        raise InvalidInput(f"Expected {path.name} in {path.parent.name}. Received: none") from fault
+    except InvalidInput as fault:
+        raise InvalidInput(f"{path.name}: {fault.detail}") from fault
+
+
+def _table(name: str, stream: BinaryIO, form: Form, table: str) -> Table:
+    fields = _fields(form, table)
+    has_index = has_row_numbers(form)
+    malformed: list[Malformed] = []
+    cells: list[list[str]] = []
+    positions: list[int] = []
+    numbers: list[str] = []
+    for row in rows_of(stream, form, NAMES[table]):
+        number = next(iter(row.values_of(form)), "") if has_index else ""
+        if row.problem is not None:
+            known = _number(number) if has_index else row.number - 1
+            malformed.append(Malformed(known, row.line, row.problem.reason))
+            continue
+        cells.append([row.get(field) for field in fields])
+        positions.append(row.number - 1)
+        numbers.append(number)
+    if malformed and not cells:
+        one = malformed[0]
+        raise InvalidInput(f"Expected rows that can be read. Line {one.line}: {one.reason}")
+    frame = pd.DataFrame(cells, columns=fields, dtype=str)
     if has_index:
-        frame = frame.set_index(header[0])
-        frame.index = _numbers(frame.index)
-    return Table(path.name, frame.rename_axis(None), has_index)
+        frame.index = _numbers(pd.Index(numbers))
+    elif malformed:
+        frame.index = pd.Index(positions, dtype="int64")
+    places = np.array(positions, np.int64)
+    return Table(name, frame, has_index, form.columns, places, tuple(malformed))
+
+
+def _fields(form: Form, table: str) -> list[str]:
+    """Return the fields of a table in the order of its columns."""
+    if form.dialect is None:
+        # A key may occur for the first time in any row.
+        return [*NAMES[table]]
+    return sorted(form.fields, key=lambda field: form.fields[field])
 
 
 def require_unique_numbers(table: Table) -> pd.DataFrame:
@@ -79,8 +148,8 @@ def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[
     """Join products and labels, and report mismatches.
 
     Args:
-        products: Table with `designation` and optionally `description`, `image` or `productid`
-            and `imageid`, `id` and `prdtypecode`.
+        products: Table with some of `designation`, `description`, `image` or `productid` and
+            `imageid`, `id` and `prdtypecode`.
         labels: Table with `prdtypecode`, matched by row number, or by order if a file has no row
             numbers; `None` if the products contain the labels.
 
@@ -88,14 +157,15 @@ def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[
         The labelled rows, with `designation`, `description`, `id` and `image_name` (empty if
         absent), `code` and `has_text`; and the findings.
     """
-    findings: list[Finding] = []
-    findings += [
+    sources = [products] if labels is None else [products, labels]
+    findings = [
         error("duplicate_ids", _duplicate_message(table), table.duplicate_numbers)
-        for table in (products, labels)
-        if table is not None and len(table.duplicate_numbers)
+        for table in sources
+        if len(table.duplicate_numbers)
     ]
     if findings:
         return _normalized(products.frame.iloc[:0]).assign(code=np.int64(0)), findings
+    findings += [finding for table in sources for finding in table.findings]
     codes = _codes_of(products, labels, findings)
     rows = _normalized(products.frame.loc[codes.index])
     whole = codes.str.fullmatch(_WHOLE).astype(bool)
@@ -141,16 +211,15 @@ def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
     """
     if not path.exists():
         return {}, {}
-    frame = read_table(path).frame
-    code = next((name for name in ("prdtypecode", "code") if name in frame), None)
-    if code is None:
-        raise InvalidInput(
-            f"Expected a column `prdtypecode` or `code` in {path.name}. Received: {[*frame]}"
-        )
-    label = next((name for name in ("category", "name") if name in frame), code)
+    table = read_table(path, CATEGORIES)
+    frame = table.frame
+    for one in table.malformed:
+        raise InvalidInput(f"{path.name}, line {one.line}: {one.reason}")
+    label = "category" if "category" in frame else CODE
     try:
-        codes = frame[code].astype("int64")
-        shares = frame["official_share"].astype(float) if "official_share" in frame else None
+        codes = frame[CODE].astype("int64")
+        has_shares = "official_share" in frame and frame["official_share"].any()
+        shares = frame["official_share"].astype(float) if has_shares else None
     except ValueError as fault:
         raise InvalidInput(f"Expected numbers in {path.name}. Received: {fault}") from fault
     names = dict(zip((int(value) for value in codes), frame[label], strict=True))
@@ -162,28 +231,26 @@ def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
 def _codes_of(products: Table, labels: Table | None, findings: list[Finding]) -> pd.Series:
     """Return the labels as written, indexed by the products' row numbers."""
     source = products if labels is None else labels
-    if "prdtypecode" not in source.frame:
-        findings.append(
-            error(
-                "no_labels",
-                f"Expected a column `prdtypecode` in {source.name}. "
-                f"Received: {[*source.frame.columns]}",
-            )
-        )
+    if CODE not in source.frame:
+        text = f"Expected a column `{CODE}` in {source.name}. Received: {[*source.columns]}"
+        findings.append(error("no_labels", text))
         return pd.Series([], dtype=str, index=products.frame.index[:0])
-    codes = source.frame["prdtypecode"]
+    codes = source.frame[CODE]
     if labels is None:
         return codes
+    if products.rows == labels.rows and not (products.has_index and labels.has_index):
+        in_order = codes.set_axis(labels.positions).reindex(products.positions)
+        return in_order.set_axis(products.frame.index).dropna()
     product_rows, label_rows = products.frame.index, codes.index
-    if len(product_rows) == len(label_rows) and not (products.has_index and labels.has_index):
-        return codes.set_axis(product_rows)
     unmatched = product_rows.symmetric_difference(label_rows)
-    if len(unmatched):
+    malformed = [*products.malformed, *labels.malformed]
+    unmatched = unmatched.difference([one.number for one in malformed if one.number is not None])
+    if len(unmatched) > sum(one.number is None for one in malformed):
         findings.append(
             error(
                 "lengths_differ",
                 f"Expected the same rows in {products.name} and {labels.name}. "
-                f"Received: {len(product_rows)} and {len(label_rows)} rows, not in both: "
+                f"Received: {products.rows} and {labels.rows} rows, not in both: "
                 f"{unmatched[:5].tolist()}",
                 unmatched,
             )
@@ -202,10 +269,16 @@ def _normalized(frame: pd.DataFrame) -> pd.DataFrame:
             "description": description,
             "id": ids.str.strip(),
             "image_name": _image_names(frame, empty),
-            "has_text": (designation.str.strip() != "") | (description.str.strip() != ""),
+            "has_text": has_text(designation, description),
         },
         index=frame.index,
     )
+
+
+def has_text(designations: pd.Series, descriptions: pd.Series) -> NDArray[np.bool_]:
+    """Return a mask of the products with a title or description that a person can read."""
+    pairs = zip(designations, descriptions, strict=True)
+    return np.array([bool(readable(title) or readable(body)) for title, body in pairs], bool)
 
 
 def _image_names(frame: pd.DataFrame, empty: pd.Series) -> pd.Series:
@@ -217,17 +290,8 @@ def _image_names(frame: pd.DataFrame, empty: pd.Series) -> pd.Series:
     return ("image_" + image + "_product_" + product + ".jpg").where(image != "", "")
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-    except FileNotFoundError as fault:
-        raise InvalidInput(f"Expected {path.name} in {path.parent.name}. Received: none") from fault
-    except UnicodeDecodeError as fault:
-        raise InvalidInput(f"Expected {path.name} to be CSV in UTF-8. Received: {fault}") from fault
-    separator = ";" if line.count(";") > line.count(",") else ","
-    names = next(csv.reader([line], delimiter=separator), [])
-    return [name.strip() for name in names], separator
+def _number(cell: str) -> int | str | None:
+    return (int(cell) if cell.isdecimal() else cell) if cell else None
 
 
 def _numbers(index: pd.Index) -> pd.Index:

@@ -23,6 +23,7 @@ from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets.folder import Dataset
 from trainer.datasets.label_authors import UNKNOWN
+from trainer.datasets.tables import has_text
 from trainer.settings import TrainerSettings
 
 #: Image column of stored versions; the name is part of their format.
@@ -101,9 +102,7 @@ def load_version(storage: Storage, name: str, version: int, cache_folder: Path) 
     rows = stored.rows.rename(columns={"prdtypecode": "code", "split": "part"})
     cache = _ImageCache(storage, images_folder(name), cache_folder)
     rows["image"] = [cache.path(digest) if digest else "" for digest in rows["image"]]
-    rows["has_text"] = (rows["designation"].str.strip() != "") | (
-        rows["description"].str.strip() != ""
-    )
+    rows["has_text"] = has_text(rows["designation"], rows["description"])
     categories = CategorySet.of(stored.names.items())
     return Dataset(
         rows,

@@ -60,7 +60,7 @@ def test_images_catalogs_and_datasets_count(api: Api, ada: User, hers: dict[str,
     rows = table(["A", "", ""])
     send(api, hers, rows)
     assert stored(api, ada) == 1_000 + len(rows)
-    files = {"products": ("p.csv", b"x" * 500)}
+    files = {"products": ("p.csv", b"designation\n" + b"x" * 488)}
     answer = api.client.post("/v1/datasets", headers=hers, files=files, data={"name": "shop"})
     assert answer.status_code == 202, answer.text
     assert stored(api, ada) == 1_500 + len(rows)

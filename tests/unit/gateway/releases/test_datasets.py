@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import gzip
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,10 @@ def operator(api: Api) -> dict[str, str]:
 def send(api: Api, headers: dict[str, str], name: str = "shop", **files: bytes):  # type: ignore[no-untyped-def]
     sent = {kind: (f"{kind}.bin", content) for kind, content in files.items()}
     return api.client.post("/v1/datasets", headers=headers, data={"name": name}, files=sent)
+
+
+def table(size: int) -> bytes:
+    return PRODUCTS + b"\n" * (size - len(PRODUCTS))
 
 
 def versions(api: Api) -> list[DatasetVersion]:
@@ -118,8 +123,8 @@ def test_missing_products_are_422(api: Api, operator: dict[str, str]) -> None:
 def test_datasets_have_a_larger_size_limit_than_other_bodies(
     api: Api, operator: dict[str, str]
 ) -> None:
-    assert send(api, operator, products=b"x" * 60_000).status_code == 202
-    assert send(api, operator, "other", products=b"x" * 90_000).status_code == 413
+    assert send(api, operator, products=table(60_000)).status_code == 202
+    assert send(api, operator, "other", products=table(90_000)).status_code == 413
     job = api.client.post("/v1/jobs", headers=operator, files={"image": b"x" * 60_000})
     assert job.status_code == 413
 
@@ -135,7 +140,7 @@ def test_taken_name_is_409(api: Api, operator: dict[str, str], tmp_path: Path) -
 
 
 def test_failed_dataset_can_be_uploaded_again(api: Api, operator: dict[str, str]) -> None:
-    send(api, operator, products=b"nonsense")
+    send(api, operator, products=PRODUCTS)
     finish(api, DatasetStatus.FAILED)
     answer = send(api, operator, products=PRODUCTS)
     assert (answer.status_code, answer.json()["versions"][0]["version"]) == (202, 2)
@@ -322,3 +327,34 @@ def test_training_run_shows_the_labels_of_each_user(api: Api) -> None:
     olga = api.sign(api.user(Role.OPERATOR, username="olga"))
     shown = api.client.get(f"/v1/training-runs/{run.id}", headers=olga).json()
     assert shown["labels"] == [{"user": "olga", "rows": 12, "share": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "received"),
+    [
+        ("products", b"titles;code\na;1\n", "titles, code. Did you mean 'titles' as `title`?"),
+        ("products", b"", "an empty file"),
+        ("products", b"%PDF-1.7", "a PDF document"),
+        ("labels", b"categorie,prdtypcode\na,1\n", "Did you mean 'prdtypcode' as `prdtypecode`?"),
+        ("categories", b"name\nLivres\n", "Expected a column `prdtypecode`"),
+    ],
+)
+def test_file_in_which_nothing_fits_is_refused_before_it_is_stored(
+    api: Api, operator: dict[str, str], tmp_path: Path, kind: str, content: bytes, received: str
+) -> None:
+    files: dict[str, Any] = {"products": PRODUCTS, kind: content}
+    answer = send(api, operator, **files)
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert fault["field"] == kind
+    assert received in answer.json()["detail"]
+    assert stored(tmp_path) == {}
+    assert versions(api) == []
+
+
+@pytest.mark.parametrize("content", [gzip.compress(PRODUCTS), PRODUCTS.decode().encode("utf-16")])
+def test_packed_table_is_stored_as_it_was_sent(
+    api: Api, operator: dict[str, str], tmp_path: Path, content: bytes
+) -> None:
+    assert send(api, operator, products=content).status_code == 202
+    assert [*stored(tmp_path).values()] == [content]

@@ -121,3 +121,8 @@ def test_file_without_a_table_is_refused(content: bytes, received: str) -> None:
 def test_header_of_more_than_a_mebibyte_is_refused() -> None:
     with pytest.raises(InvalidInput, match="a line of more than 1 MiB"):
         form(b"x" * (1024 * 1024 + 10))
+
+
+def test_header_that_begins_with_a_delimiter_has_more_than_one_column() -> None:
+    found = form(b",titre\n7,a\n8,b,surplus\n9,c\n")
+    assert found.columns == ("", "titre")

@@ -211,11 +211,11 @@ def test_single_category_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("designation,prdtypecode\ncaf\xe9,1\n".encode("latin-1"), "UTF-8"),
-        (b'designation,prdtypecode\n"never closed,1\n', r"Expected products\.csv to be CSV"),
-        (b"designation,prdtypecode\na,1,surplus\nb,2,surplus\n", "Expected 2 columns"),
-        (b"", r"Expected the columns \['designation'\]"),
-        (b"title,prdtypecode\na,1\n", r"Expected the columns \['designation'\]"),
+        (b'designation,prdtypecode\n"never closed,1\n', "Line 2: Expected a closing quote"),
+        (b"designation,prdtypecode\na,1,surplus\nb,2,surplus\n", "Line 2: Expected 2 cells"),
+        (b"", r"products\.csv: Expected a header and rows. Received: an empty file"),
+        (b"titles,prdtypecode\na,1\n", "Received the columns: titles, prdtypecode. Did you mean"),
+        (b"%PDF-1.7", "Received: a PDF document"),
     ],
 )
 def test_files_that_are_not_tables_are_refused(
