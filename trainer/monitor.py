@@ -6,6 +6,7 @@ from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
+from shared.lifecycle.promotion import reconcile
 from shared.schedule import every
 from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
@@ -28,6 +29,8 @@ from trainer.settings import TrainerSettings
 QUEUES = (MONITORING_QUEUE,)
 #: Interval between updates of the model, data and training metrics from the database.
 GAUGES_SECONDS = 30.0
+#: Interval between comparisons of the promotion ledger with the registry.
+PROMOTION_SECONDS = 30.0
 #: Interval between checks for a finished month that has no report yet.
 REPORT_SECONDS = 600.0
 
@@ -63,6 +66,7 @@ def main() -> int:
     every(clock, settings.measure_seconds, "score_champion", performances.score_champion)
     every(clock, settings.interval_seconds, "alerts", response.look)
     every(clock, REPORT_SECONDS, "report", reports.make_due, executor=REPORTS)
+    every(clock, PROMOTION_SECONDS, "promotions", lambda: reconcile(unit_of_work, registry))
     every(clock, GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
     every(clock, drift_settings.interval_seconds, "drift", drift.look)
     every(clock, settings.measure_seconds, "reviews", Reviews(unit_of_work, settings).choose)

@@ -19,7 +19,8 @@ from gateway.releases.schemas.releases import (
     ReleaseOut,
 )
 from shared.db.models import Promotion
-from shared.inference.releases.registry import CHAMPION
+from shared.inference.releases.access import Release
+from shared.inference.releases.registry import CHALLENGER, CHAMPION
 from shared.lifecycle.promotion import promote
 from shared.lifecycle.promotion import roll_back as roll_back_release
 
@@ -57,7 +58,7 @@ def show_release(
     services: ServicesDep, _principal: SignedIn, version: ReleaseVersion
 ) -> ReleaseOut:
     """Return a release by version or alias."""
-    return _out(services, version)
+    return ReleaseOut.model_validate(vars(services.releases.show(version)))
 
 
 @router.post("/releases/rollback")
@@ -65,11 +66,11 @@ def roll_back(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, request: PromoteRequest
 ) -> ReleaseOut:
     """Promote the previous champion again. Workers switch without a restart."""
-    version = roll_back_release(
+    release = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
     )
-    _record(services, origin, "release.roll_back", admin, version, request.reason)
-    return _out(services, version)
+    _record(services, origin, "release.roll_back", admin, release.version, request.reason)
+    return _promoted(release)
 
 
 @router.post("/releases/{version}/promote")
@@ -81,12 +82,11 @@ def promote_release(
     request: PromoteRequest,
 ) -> ReleaseOut:
     """Promote a release to champion. Workers switch without a restart."""
-    found = services.releases.show(version).version
-    promote(
-        services.unit_of_work, services.releases, found, by=admin.username, reason=request.reason
+    release = promote(
+        services.unit_of_work, services.releases, version, by=admin.username, reason=request.reason
     )
-    _record(services, origin, "release.promote", admin, found, request.reason)
-    return _out(services, found)
+    _record(services, origin, "release.promote", admin, release.version, request.reason)
+    return _promoted(release)
 
 
 def _record(
@@ -99,5 +99,11 @@ def _record(
         )
 
 
-def _out(services: Services, version: str) -> ReleaseOut:
-    return ReleaseOut.model_validate(vars(services.releases.show(version)))
+def _promoted(release: Release) -> ReleaseOut:
+    """Describe a release that became champion.
+
+    The registry is not asked again: if it stopped answering now, a promotion that succeeded would
+    look like one that failed.
+    """
+    aliases = sorted({*release.aliases, CHAMPION} - {CHALLENGER})
+    return ReleaseOut.model_validate({**vars(release), "aliases": aliases})

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy import select
 
 from shared import metrics
 from shared.broker import Worker
-from shared.db.models import Promotion
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.access import ChampionReader
+from shared.lifecycle.ledger import last_done
 from shared.settings import ReleaseSettings
 
 log = structlog.get_logger(__name__)
@@ -94,5 +93,5 @@ class ChampionWatch:
 
     def _last_promoted(self) -> str | None:
         with self._unit_of_work.reading() as session:
-            newest = select(Promotion.version).order_by(Promotion.id.desc()).limit(1)
-            return session.scalar(newest)
+            last = last_done(session)
+        return None if last is None else last.version

@@ -13,13 +13,13 @@ from shared.db.models import (
     DriftWindow,
     Job,
     Performance,
-    Promotion,
     TrainingRun,
     TrainingStatus,
     now,
 )
 from shared.db.session import UnitOfWork
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.lifecycle.ledger import last_done
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.performance.figures import ESTIMATED
 
@@ -51,7 +51,8 @@ class Gauges:
 
 def _serving(session: Session) -> str | None:
     """Return the champion according to the promotion ledger."""
-    return session.scalar(select(Promotion.version).order_by(Promotion.id.desc()).limit(1))
+    last = last_done(session)
+    return None if last is None else last.version
 
 
 def _newest_performance(session: Session, serving: str | None) -> Sequence[Performance]:
@@ -192,7 +193,7 @@ def _show_labels(session: Session) -> None:
 
 
 def _show_promotion(session: Session) -> None:
-    last = session.scalar(select(Promotion).order_by(Promotion.id.desc()).limit(1))
+    last = last_done(session)
     metrics.show(
         metrics.promotion_timestamp,
         {(last.version,): last.promoted_at.timestamp()} if last is not None else {},

@@ -31,7 +31,8 @@ class ReleaseOut(BaseModel):
     description: str = Field(description="Description of the release; may be empty.")
     figures: dict[str, float] = Field(description="Metrics of the training, such as F1.")
     rejected: str | None = Field(
-        description="Reason for its rejection; a rejected release cannot be promoted."
+        description="Reason for its rejection; a rejected release cannot be promoted. `null` "
+        "unless it was rejected."
     )
 
 
@@ -48,6 +49,11 @@ class PromotionOut(BaseModel):
     )
     reason: str = Field(description="Reason of the promotion.")
     figures: dict[str, Any] = Field(description="Evidence for the decision.")
+    pending: bool = Field(
+        default=False,
+        validation_alias="is_pending",
+        description="`true` if the registry has not confirmed it; it is repeated until then.",
+    )
 
 
 class ReleaseList(BaseModel):

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, String, Text, text
+from sqlalchemy import Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.models.base import ID, Base, new_id, now
@@ -67,7 +67,10 @@ class TrainingRun(Base):
 
 
 class Promotion(Base):
-    """Promotion of a release to champion: time, person, reason and figures."""
+    """Promotion of a release to champion: time, person, reason and figures.
+
+    A pending one was decided, but the registry has not confirmed that its alias has moved.
+    """
 
     __tablename__ = "promotions"
 
@@ -78,3 +81,4 @@ class Promotion(Base):
     promoted_by: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     figures: Mapped[dict[str, Any]]
+    is_pending: Mapped[bool] = mapped_column(default=False, server_default=false())

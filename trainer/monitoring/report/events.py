@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, DriftWindow, Job, Promotion, Review, TrainingRun
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.lifecycle.ledger import IS_DONE
 from trainer.monitoring.performance.periods import Period
 
 Json = dict[str, Any]
@@ -73,7 +74,7 @@ def releases(session: Session, period: Period, jobs: dict[str, int]) -> list[Jso
     """
     ledger = session.scalars(
         select(Promotion)
-        .where(Promotion.promoted_at < period.ends_at)
+        .where(Promotion.promoted_at < period.ends_at, IS_DONE)
         .order_by(Promotion.promoted_at, Promotion.id)
     ).all()
     ends = [*(line.promoted_at for line in ledger[1:]), None][: len(ledger)]
