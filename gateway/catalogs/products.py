@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
+from gateway.web.fields import unknown_field
+from gateway.web.validation_messages import kind_of as json_kind_of
 from shared.errors import InvalidInput
-from shared.tables.columns import PRODUCT_NAMES, matched, nearest
+from shared.tables.columns import PRODUCT_NAMES, matched
 from shared.tables.dialect import Dialect
 from shared.tables.form import Form, form_kept, form_of, require_columns
 from shared.tables.rows import Row, rows_of
@@ -104,16 +106,17 @@ def stated_columns(given: Any) -> dict[str, str]:
     Raises:
         InvalidInput: The value is not an object of known fields and column names.
     """
-    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
+    if not isinstance(given, dict):
         raise InvalidInput(
-            'Expected an object such as {"designation": "Nom"}. Received: other JSON',
+            f'Expected an object such as {{"designation": "Nom"}}. Received: {json_kind_of(given)}',
             field=("columns",),
         )
-    unknown = [name for name in given if name not in STATED]
-    if unknown:
-        raise InvalidInput(
-            f"Expected columns for {', '.join(f'`{name}`' for name in STATED)}. "
-            f"Received: {unknown[0]!r}{nearest(STATED, [unknown[0]])}",
-            field=("columns", unknown[0]),
-        )
+    for name, column in given.items():
+        if name not in STATED:
+            raise InvalidInput(unknown_field(name, STATED), field=("columns", name))
+        if not isinstance(column, str):
+            raise InvalidInput(
+                f"Expected the name of a column for `{name}`. Received: {json_kind_of(column)}",
+                field=("columns", name),
+            )
     return dict(given)

@@ -90,6 +90,8 @@ _NOT_WORD = re.compile(r"[\W_]+")
 _MARKS = ("Mn", "Cf", "Cc")
 #: Columns that an error lists, and their characters.
 _SHOWN_CHARACTERS = 300
+#: Smallest similarity of names that counts as a misspelling, from 0 to 1.
+_SIMILARITY = 0.75
 
 
 @lru_cache(maxsize=10_000)
@@ -145,9 +147,11 @@ def _stated(
         return columns.index(column)
     position = positions.get(normalized(column))
     if position is None:
+        close = _closest(column, columns)
+        hint = f". Did you mean {close!r}?" if close else ""
         raise InvalidInput(
             f"Expected the column {column!r} for `{name}`. Received the columns: "
-            f"{shown(columns)}{nearest([column], columns)}",
+            f"{shown(columns)}{hint}",
             field=(field,),
         )
     return position
@@ -168,12 +172,17 @@ def shown(columns: Sequence[str]) -> str:
 
 def nearest(wanted: Iterable[str], columns: Sequence[str]) -> str:
     """Return a hint with the column whose name is nearest to a wanted one; empty without any."""
-    plain = {normalized(column): column for column in columns}
     for name in wanted:
-        close = difflib.get_close_matches(normalized(name), [*plain], 1, 0.75)
+        close = _closest(name, columns)
         if close:
-            return f". Did you mean {plain[close[0]]!r} as `{name}`?"
+            return f". Did you mean {close!r} as `{name}`?"
     return ""
+
+
+def _closest(name: str, columns: Sequence[str]) -> str | None:
+    plain = {normalized(column): column for column in columns}
+    close = difflib.get_close_matches(normalized(name), [*plain], 1, _SIMILARITY)
+    return plain[close[0]] if close else None
 
 
 def unique(columns: Sequence[str], taken: Iterable[str] = ()) -> list[str]:

@@ -528,7 +528,7 @@ def test_check_is_reported_before_the_answers(
     images = [f"{number}.jpg" for number in range(7)]
     service.report = {
         "used_columns": {"designation": "Nom", "image": "Photo"},
-        "unused_columns": ["SKU", "Tags", "A", "B", "C", "D", "E"],
+        "unused_columns": ["SKU", "", "A", "B", "C", "D", "E"],
         "notes": ["The table has no column of descriptions"],
         "warnings": 1_200,
         "unmatched_images": images,
@@ -543,9 +543,9 @@ def test_check_is_reported_before_the_answers(
     lines = ended.stderr.splitlines()
     assert lines.count("Columns used: designation = 'Nom', image = 'Photo'") == 1
     for line in (
-        "Columns only copied to the results: SKU, Tags, A, B, C and 2 more",
+        "Columns only copied to the results: SKU, (no name), A, B, C and 2 more",
         "Note: The table has no column of descriptions",
-        "1,200 rows name an image that is missing; only their text is used.",
+        "Rows whose image is missing, classified by text only: 1,200",
         "Missing from the ZIP: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 1,195 more",
         "In the ZIP but not named by any row: logo.png",
         "In the ZIP but not read: x\N{REPLACEMENT CHARACTER}.exe (not an image)",

@@ -72,9 +72,7 @@ def report_check(catalog: Catalog, screen: Screen) -> None:
         screen.say(f"Note: {note}")
     if catalog.warnings and (catalog.unmatched_images or not catalog.notes):
         # Without a ZIP, a note has the same number.
-        screen.say(
-            f"{catalog.warnings:,} rows name an image that is missing; only their text is used."
-        )
+        screen.say(f"Rows whose image is missing, classified by text only: {catalog.warnings:,}")
     for count, what, names in (
         (catalog.unmatched_count, "Missing from the ZIP", catalog.unmatched_images),
         (catalog.unused_count, "In the ZIP but not named by any row", catalog.unused_images),
@@ -142,4 +140,6 @@ def excess(catalog: Catalog, degraded: int, most: float) -> str | None:
 def some(names: Sequence[str], count: int | None = None) -> str:
     """Return the first names, and how many more there are."""
     more = (count or len(names)) - min(SHOWN, len(names))
-    return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(name or "(no name)" for name in names[:SHOWN]) + (
+        f" and {more:,} more" if more > 0 else ""
+    )

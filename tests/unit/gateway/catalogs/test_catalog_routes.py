@@ -295,3 +295,31 @@ def test_archive_is_removed_when_the_catalog_is_finished(
         file.uri.rpartition("/")[2] for file in api.services.storage.files(folder_of(catalog["id"]))
     }
     assert kept == {"products", "errors.csv"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "detail"),
+    [
+        ('{"titel": "x"}', "Received: `titel`. Did you mean `designation`?"),
+        ('{"designation": "Titel"}', "Did you mean 'Titre'?"),
+        ("{'designation': 'Titre'}", "Expected a JSON object. Received: other text"),
+        ('["Titre"]', "Received: a list"),
+        ('{"designation": 5}', "Received: a number"),
+    ],
+)
+def test_wrong_columns_are_refused_with_the_nearest(
+    api: Api, mine: dict[str, str], columns: str, detail: str
+) -> None:
+    table = {"products": ("shop.csv", b"Titre,Prix\nPiscine,10\n", "text/csv")}
+    answer = api.client.post("/v1/catalogs", headers=mine, files=table, data={"columns": columns})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("Expected")
+    assert answer.json()["detail"].endswith(detail)
+
+
+@pytest.mark.parametrize("field", ["columns", "model", "release", "dry_run"])
+def test_file_as_a_text_of_the_form_is_refused(api: Api, mine: dict[str, str], field: str) -> None:
+    table = ("shop.csv", b"Titre\nPiscine\n", "text/csv")
+    answer = api.client.post("/v1/catalogs", headers=mine, files={"products": table, field: table})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"Expected text as `{field}`. Received: a file"

@@ -91,7 +91,7 @@ def test_stated_column_wins_over_known_names() -> None:
 
 
 def test_stated_column_that_is_missing_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InvalidInput, match="Did you mean 'Libelle_2'"):
+    with pytest.raises(InvalidInput, match=r"Did you mean 'Libelle_2'\?"):
         matched(("sku", "Libelle_2"), PRODUCT_NAMES, {"designation": "Libelé 2"})
 
 
