@@ -36,7 +36,7 @@ def main() -> int:
     broker, heart = Broker(queue), Heartbeat(queue.beat_file)
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()
-    sweeper = Sweeper(unit_of_work, broker.depth, settings)
+    sweeper = Sweeper(unit_of_work, broker.depth, settings, broker.workers)
     storage = Storage(StorageSettings())
     retention = Retention(unit_of_work, storage, RetentionSettings())
     row_counts = RowCounts(unit_of_work, broker, storage)

@@ -10,6 +10,7 @@ RayonError                 500  internal
 ├── TooLarge               413  too_large
 ├── Limited                429  limited
 └── Unavailable            503  unavailable (retried)
+    └── ReleaseUnloadable  503  release_unloadable (retried)
 """
 
 from typing import ClassVar
@@ -54,6 +55,13 @@ class ModalityNotInRelease(InvalidInput):
 
     code = "modality_not_in_release"
     title = "The release has no such model"
+
+
+class ReleaseIncompatible(InvalidInput):
+    """The release was made for another preparation than this version of Rayon has."""
+
+    code = "release_incompatible"
+    title = "The release does not fit"
 
 
 class Unauthenticated(RayonError):
@@ -129,3 +137,9 @@ class Unavailable(RayonError):
     def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ReleaseUnloadable(Unavailable):
+    """The files of a release are broken here or in the registry, or cannot be loaded."""
+
+    code = "release_unloadable"

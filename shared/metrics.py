@@ -106,6 +106,16 @@ release_in_service = Gauge(
     "1 for each release that a worker has loaded.",
     ("modality", "release"),
 )
+release_unloadable = Gauge(
+    "rayon_release_unloadable",
+    "1 for each release that a worker cannot load.",
+    ("modality", "release"),
+)
+release_copies_broken_total = Counter(
+    "rayon_release_copies_broken_total",
+    "Copies of releases that differ from their checksums, on the local disk or in the registry.",
+    ("place",),
+)
 champion = Gauge(
     "rayon_champion", "1 for the release that a gateway assigns to jobs.", ("release",)
 )

@@ -19,6 +19,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import NotFound
 from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.serving.loading import Loads
 from worker_fusion.combine import Answer, Evidence, answers
 
 log = structlog.get_logger(__name__)
@@ -32,22 +33,28 @@ class Fusions:
     def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
         self._loaded: dict[str, tuple[CategorySet, FusionModel | None]] = {}
+        #: Failed loads of fusion models.
+        self.loads = Loads("fusion")
 
     def load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
         """Return the categories and the fusion model of a release; `None` for a single modality.
 
         Raises:
             NotFound: The registry has no such version.
-            Unavailable: The version is not cached and the registry does not answer.
+            ReleaseUnloadable: The version cannot be loaded here for now.
         """
         if version not in self._loaded:
-            manifest = self._registry.manifest(version)
-            fusion = None
-            if len(manifest.modalities) > 1:
-                fusion = FusionModel.load(self._registry.folder(version) / "fusion")
-            self._loaded[version] = (manifest.category_set, fusion)
+            with self.loads.loading(version):
+                self._loaded[version] = self._load(version)
             metrics.release_in_service.labels("fusion", version).set(1)
         return self._loaded[version]
+
+    def _load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
+        manifest = self._registry.manifest(version)
+        fusion = None
+        if len(manifest.modalities) > 1:
+            fusion = FusionModel.load(self._registry.folder(version) / "fusion")
+        return manifest.category_set, fusion
 
 
 @dataclass(frozen=True)

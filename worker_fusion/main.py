@@ -23,10 +23,11 @@ def main() -> int:
     start_service("worker_fusion")
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
-    join = Join(unit_of_work, Fusions(Releases(ReleaseSettings())))
+    fusions = Fusions(Releases(ReleaseSettings()))
+    join = Join(unit_of_work, fusions)
     broker.subscribe(ModalityScored, join.on_modality_scored)
     broker.subscribe(MessageParked, DeadLetters(unit_of_work, join).on_message_parked)
-    return run_worker(broker, "fusion", WorkerSettings(), tuple)
+    return run_worker(broker, "fusion", WorkerSettings(), tuple, [fusions.loads])
 
 
 if __name__ == "__main__":

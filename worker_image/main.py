@@ -49,10 +49,11 @@ def main() -> int:
         OnlineFeatures(storage, feature_settings) if feature_settings.enabled else NoFeatures()
     )
     decoders = Decoders(ordinary_limits(settings.decoders), permits=permits_for(settings.threads))
-    handler = ImageHandler(pool, Heads(releases), features, broker, storage, decoders)
+    heads = Heads(releases)
+    handler = ImageHandler(pool, heads, features, broker, storage, decoders)
     broker.subscribe(ScoreImage, handler.score_image)
     try:
-        return run_worker(broker, "image", settings, pool.ready)
+        return run_worker(broker, "image", settings, pool.ready, [pool.loads, heads.loads])
     finally:
         decoders.close()
 

@@ -11,6 +11,7 @@ import numpy as np
 from shared.inference.manifest import ImagePart, ReleaseManifest
 from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.image_model import Backbone, Floats, Head, Pixels
+from shared.inference.serving.loading import Loads
 
 #: Heads kept in memory, a few megabytes each; no more releases than this are in use at once.
 KEPT_HEADS = 8
@@ -64,6 +65,8 @@ class Heads:
     def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
         self._opened = lru_cache(KEPT_HEADS)(self._open)
+        #: Failed loads of heads.
+        self.loads = Loads("head")
 
     def of(self, version: str) -> Head:
         """Return the head of a release.
@@ -71,10 +74,11 @@ class Heads:
         Raises:
             NotFound: The registry has no such version.
             ModalityNotInRelease: The version has no image model.
-            Unavailable: The version is not cached and the registry does not answer.
+            ReleaseUnloadable: The version cannot be loaded here for now.
         """
         return self._opened(version)
 
     def _open(self, version: str) -> Head:
-        part = self._registry.manifest(version).image_part
-        return Head(self._registry.folder(version), part)
+        with self.loads.loading(version):
+            part = self._registry.manifest(version).image_part
+            return Head(self._registry.folder(version), part)

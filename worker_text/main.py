@@ -32,7 +32,7 @@ def main() -> int:
     )
     pool.watch(release_settings.poll_seconds)
     broker.subscribe(ScoreText, TextHandler(pool, broker).score_text)
-    return run_worker(broker, "text", settings, pool.ready)
+    return run_worker(broker, "text", settings, pool.ready, [pool.loads])
 
 
 if __name__ == "__main__":

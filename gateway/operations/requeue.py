@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from gateway.jobs.service import messages_of, wanted
 from gateway.settings import SweepSettings
 from shared import metrics
-from shared.broker import QueueDepth
-from shared.contracts import Lane, Modality, queue_name
+from shared.broker import QueueDepth, Worker, unloadable_everywhere
+from shared.contracts import Lane, Message, Modality, WorkMessage, queue_name
 from shared.db.models import IdempotencyKey, Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork, Work
 
@@ -40,11 +40,14 @@ class Sweeper:
     Attributes:
         depth: Returns the depth of a queue. Raises `Unavailable` if Redis does not answer; then
             nothing is requeued.
+        workers: Returns the announced workers. Messages of a release that none of them can load
+            are given back, not lost: their jobs wait, however long, and no loss is counted.
     """
 
     unit_of_work: UnitOfWork
     depth: Callable[[str], QueueDepth]
     settings: SweepSettings
+    workers: Callable[[], Iterable[Worker]] = tuple
 
     def sweep(self) -> int:
         """Requeue lost jobs, fail those lost too often, and return the number requeued.
@@ -53,21 +56,32 @@ class Sweeper:
             Unavailable: The database or Redis does not answer; nothing was changed.
         """
         heads = {lane: self._heads(lane) for lane in Lane}
+        held = unloadable_everywhere(self.workers())
         with self.unit_of_work() as work:
             overdue = _overdue(work.session)
             missing = _missing(work.session, overdue)
-            lost = [job for job in overdue if _is_lost(job, missing[job.id], heads)]
+            lost = [
+                job
+                for job in overdue
+                if job.release not in held and _is_lost(job, missing[job.id], heads)
+            ]
             hopeless = [job for job in lost if job.attempts >= self.settings.max_attempts]
             again = [job for job in lost if job.attempts < self.settings.max_attempts]
             self._fail(work.session, hopeless)
             self._extend(work.session, overdue)
             self._send(work, again, missing)
+        sent = self._count(again, work.unsent)
         if lost:
-            metrics.jobs_swept_total.inc(len(again))
+            metrics.jobs_swept_total.inc(len(sent))
             metrics.jobs_given_up_total.inc(len(hopeless))
             metrics.jobs_finished_total.labels(JobStatus.FAILED.value).inc(len(hopeless))
-            log.warning("jobs_swept", sent_again=len(again), given_up=len(hopeless))
-        return len(again)
+            log.warning(
+                "jobs_swept",
+                sent_again=len(sent),
+                not_sent=len(again) - len(sent),
+                given_up=len(hopeless),
+            )
+        return len(sent)
 
     def _heads(self, lane: Lane) -> dict[str, float | None]:
         return {
@@ -90,10 +104,22 @@ class Sweeper:
         )
 
     def _send(self, work: Work, jobs: Sequence[Job], missing: dict[str, set[Modality]]) -> None:
-        _update_queued(work.session, jobs, published_at=now(), attempts=Job.attempts + 1)
         for slice_ in _slices(jobs):
             for message in messages_of(slice_, missing):
                 work.publish(message)
+
+    def _count(self, jobs: Sequence[Job], unsent: Iterable[Message]) -> Sequence[Job]:
+        """Count an attempt of each job whose messages were all sent, and return these jobs.
+
+        A message that Redis refused was never on its way, so it was not lost.
+        """
+        refused = [message for message in unsent if isinstance(message, WorkMessage)]
+        waiting = {item.job_id for message in refused for item in message.items}
+        sent = [job for job in jobs if job.id not in waiting]
+        if sent:
+            with self.unit_of_work() as work:
+                _update_queued(work.session, sent, published_at=now(), attempts=Job.attempts + 1)
+        return sent
 
 
 def delete_old_keys(session: Session) -> None:

@@ -4,7 +4,16 @@ Only this package uses Celery and Redis directly.
 """
 
 from shared.broker.celery_broker import Broker, Publisher
-from shared.broker.depth import QueueDepth, Worker, WorkerState
+from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
 from shared.broker.presence import Presence, process_name
 
-__all__ = ["Broker", "Presence", "Publisher", "QueueDepth", "Worker", "WorkerState", "process_name"]
+__all__ = [
+    "Broker",
+    "Presence",
+    "Publisher",
+    "QueueDepth",
+    "Worker",
+    "WorkerState",
+    "process_name",
+    "unloadable_everywhere",
+]

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, cast
 
@@ -96,6 +97,7 @@ class Worker:
     Attributes:
         seconds_since_consumed: Age of its last handled message, or `None` if there was none.
         seconds_since_asked: Age of the last answer to its poll, or `None` if there was none.
+        unloadable: Why releases cannot be loaded, by version.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Worker:
     handled: int
     seconds_since_consumed: float | None
     seconds_since_asked: float | None = None
+    unloadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> WorkerState:
@@ -152,6 +155,19 @@ def workers_present(client: redis.Redis) -> list[Worker]:
     return [_worker(json.loads(value)) for value in values if value is not None]
 
 
+def unloadable_everywhere(workers: Iterable[Worker]) -> frozenset[str]:
+    """Return the releases that no worker of some queue can load, so that their messages wait."""
+    by_queue: dict[str, list[Worker]] = defaultdict(list)
+    for worker in workers:
+        for queue in worker.queues:
+            by_queue[queue].append(worker)
+    return frozenset(
+        version
+        for consumers in by_queue.values()
+        for version in set.intersection(*(set(one.unloadable) for one in consumers))
+    )
+
+
 def memory_ratio(client: redis.Redis) -> float:
     """Return the used share of the memory limit of Redis, or 0 without a limit.
 
@@ -175,4 +191,5 @@ def _worker(fields: dict[str, Any]) -> Worker:
         handled=fields["handled"],
         seconds_since_consumed=fields["seconds_since_consumed"],
         seconds_since_asked=fields.get("seconds_since_asked"),
+        unloadable=fields.get("unloadable", {}),
     )

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,6 +90,8 @@ class Presence(threading.Thread):
         self._quiet_since = time.monotonic()
         #: Returns the releases that the worker has loaded.
         self.releases = releases
+        #: Returns why releases cannot be loaded, by version.
+        self.unloadable: Callable[[], Mapping[str, str]] = dict
 
     def run(self) -> None:
         """Announce the worker at an interval until the process ends."""
@@ -120,6 +122,7 @@ class Presence(threading.Thread):
                 "name": self._worker_name,
                 "queues": self._queues,
                 "releases": self.releases(),
+                "unloadable": dict(self.unloadable()),
                 "running": self._activity.running,
                 "handled": self._activity.handled,
                 "seconds_since_consumed": _seconds_since(consumed),

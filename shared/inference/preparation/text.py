@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from shared.contracts import MAX_TEXT_CHARACTERS
-from shared.errors import InvalidInput
+from shared.errors import ReleaseIncompatible
 from shared.inference.manifest import Ngrams, TextPart
 from shared.inference.preparation.ngrams import character_ids, counted, word_ids
 from shared.readable import readable
@@ -68,10 +68,10 @@ class TextInputs:
         """Load the encoder from the `text/` folder of a release.
 
         Raises:
-            InvalidInput: The release was made for another preparation of text.
+            ReleaseIncompatible: The release was made for another preparation of text.
         """
         if part.preparation not in READ_PREPARATIONS:
-            raise InvalidInput(
+            raise ReleaseIncompatible(
                 f"Expected a release for the preparation {' or '.join(READ_PREPARATIONS)}. "
                 f"Received: {part.preparation!r}"
             )

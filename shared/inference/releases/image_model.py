@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import InvalidInput
+from shared.errors import ReleaseIncompatible
 from shared.inference.manifest import IMAGE_INPUT, ImagePart
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION
@@ -32,12 +32,12 @@ class Backbone:
         threads: Threads of one model call.
 
     Raises:
-        InvalidInput: The release was made for another preparation of images.
+        ReleaseIncompatible: The release was made for another preparation of images.
     """
 
     def __init__(self, folder: Path, part: ImagePart, *, threads: int) -> None:
         if part.preparation != IMAGE_PREPARATION:
-            raise InvalidInput(
+            raise ReleaseIncompatible(
                 f"Expected a release for the preparation {IMAGE_PREPARATION!r}. "
                 f"Received: {part.preparation!r}"
             )

@@ -5,9 +5,6 @@ The alias `champion` marks the one that serves. Nothing else in the serving code
 """
 
 import os
-import shutil
-import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,9 +18,11 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from shared import metrics
-from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.inference.releases.access import Release
+from shared.inference.releases.checksums import CHECKSUMS, Checksums
+from shared.inference.releases.copies import Copies
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
@@ -61,7 +60,7 @@ class Releases:
         self._client = MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
         )
-        self._download_lock = threading.Lock()
+        self._copies = Copies(settings.cache, self._download)
         self._manifests: dict[str, ReleaseManifest] = {}
 
     def champion(self) -> str | None:
@@ -94,24 +93,24 @@ class Releases:
         raise NotFound(f"No release {version_or_alias!r}")
 
     def manifest(self, version: str) -> ReleaseManifest:
-        """Return the manifest of a version. Raises `NotFound`."""
+        """Return the manifest of a version. Raises `NotFound`, `ReleaseUnloadable`."""
         if version not in self._manifests:
-            self._manifests[version] = ReleaseManifest.read(self.folder(version))
+            self._manifests[version] = ReleaseManifest.read(self._copy(version, MANIFEST))
         return self._manifests[version]
 
     def folder(self, version: str) -> Path:
-        """Return the local folder of a version, downloaded at the first call.
+        """Return the local folder of a version, its files checked, and fetched if necessary.
 
         Raises:
             NotFound: The registry has no such version.
+            ReleaseUnloadable: Neither the local copy nor the registry's is good.
         """
+        return self._copy(version)
+
+    def _copy(self, version: str, *names: str) -> Path:
         if not version.isdecimal():
             raise NotFound(f"Expected a version number. Received: {version!r}")
-        folder = self._settings.cache / version
-        with self._download_lock:
-            if not folder.exists():
-                self._download(version, folder)
-        return folder
+        return self._copies.folder(version, *names)
 
     def register(
         self,
@@ -133,11 +132,15 @@ class Releases:
             InvalidInput: The folder is not a release.
         """
         manifest = ReleaseManifest.read(folder)
+        # Of the folder itself: what breaks on the way to the registry is found at the first load.
+        checksums = Checksums.of(folder)
         with _unavailable_if_down():
             if self._model() is None:
                 self._client.create_registered_model(self._settings.model_name)
             run = self._run(run_id, manifest.name)
             self._client.log_artifacts(run.info.run_id, str(folder), "release")
+            # After the files, since a copy of a registered release has the checksums of that one.
+            self._client.log_text(run.info.run_id, checksums.content, f"release/{CHECKSUMS}")
             for name, figure in manifest.figures.items():
                 self._client.log_metric(run.info.run_id, name, figure)
             self._client.set_terminated(run.info.run_id)
@@ -186,38 +189,23 @@ class Releases:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
-    def _download(self, version: str, folder: Path) -> None:
-        # Downloaded to a temporary folder and renamed: workers share the cache and must not see a
-        # partial release.
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder.parent))
-        try:
-            with _unavailable_if_down():
-                try:
-                    source = self._client.get_model_version_download_uri(
-                        self._settings.model_name, version
-                    )
-                except MlflowException as error:
-                    if _is_missing(error):
-                        raise NotFound(f"No release {version!r}") from error
-                    raise
-                got = Path(
-                    download_artifacts(
-                        artifact_uri=source,
-                        dst_path=str(aside),
-                        tracking_uri=self._settings.mlflow_url,
-                    )
-                )
-            if not (got / MANIFEST).exists():
-                raise InvalidInput(f"Expected {MANIFEST} in release {version}. Received: none")
+    def _download(self, version: str, aside: Path) -> Path:
+        with _unavailable_if_down():
             try:
-                got.rename(folder)
-            except OSError:
-                # Another process was faster; its copy is identical.
-                if not folder.exists():
-                    raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+                source = self._client.get_model_version_download_uri(
+                    self._settings.model_name, version
+                )
+            except MlflowException as error:
+                if _is_missing(error):
+                    raise NotFound(f"No release {version!r}") from error
+                raise
+            return Path(
+                download_artifacts(
+                    artifact_uri=source,
+                    dst_path=str(aside),
+                    tracking_uri=self._settings.mlflow_url,
+                )
+            )
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from shared import metrics
 from shared.contracts import Modality
-from shared.errors import ModalityNotInRelease, RayonError, Unavailable
+from shared.errors import ModalityNotInRelease, RayonError, ReleaseUnloadable, Unavailable
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.access import ServedReleases
 from shared.inference.serving.batcher import Batcher
+from shared.inference.serving.loading import Loads
 from shared.inference.serving.scorer import Scorer
 from shared.tracing import span
 
@@ -69,6 +70,8 @@ class ModelPool(Generic[Item]):
         self._lock = threading.Lock()
         self._load_lock = threading.Lock()
         self._champion: str | None = None
+        #: Failed loads of this pool.
+        self.loads = Loads(modality.value)
 
     def score(self, version: str, items: Sequence[Item]) -> NDArray[np.float32]:
         """Score items with one release, loaded first if necessary.
@@ -79,7 +82,7 @@ class ModelPool(Generic[Item]):
         Raises:
             NotFound: The registry has no such version.
             ModalityNotInRelease: The version has no model of this modality.
-            Unavailable: The version is not here and the registry does not answer.
+            ReleaseUnloadable: The version cannot be loaded here for now.
         """
         with self._using(version) as batcher:
             if batcher is None:
@@ -116,6 +119,9 @@ class ModelPool(Generic[Item]):
         while True:
             try:
                 self.follow_champion()
+            except ReleaseUnloadable:
+                # Logged at each try to load it; here it may only rest.
+                pass
             except RayonError as error:
                 log.error("champion_not_loaded", error=str(error))
             except Exception:
@@ -136,10 +142,12 @@ class ModelPool(Generic[Item]):
         with self._lock:
             if version in self._loaded:
                 return _used(self._loaded[version])
+        self.loads.require_rested(version)
         # Loading takes seconds; loaded versions are served meanwhile.
         with self._load_lock:
             if version not in self._loaded:
-                batcher = self._open(version)
+                with self.loads.loading(version):
+                    batcher = self._open(version)
                 with self._lock:
                     self._loaded[version] = _Loaded(batcher)
                 metrics.release_in_service.labels(self._modality.value, version).set(1)

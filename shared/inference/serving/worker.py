@@ -1,10 +1,12 @@
 """Last steps of every worker's start: presence, then consumption."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from shared import metrics
 from shared.broker import Broker, process_name
 from shared.contracts import Lane, queue_name
+from shared.inference.serving.loading import Loads
 from shared.settings import WorkerSettings
 
 
@@ -13,6 +15,7 @@ def run_worker(
     station: str,
     settings: WorkerSettings,
     ready: Callable[[], tuple[str, ...]],
+    loads: Sequence[Loads],
 ) -> int:
     """Consume the queues of a station until SIGTERM; return the exit code.
 
@@ -21,13 +24,22 @@ def run_worker(
         station: `text`, `image` or `fusion`.
         settings: The lanes and the number of threads.
         ready: Names the releases that the worker has loaded.
+        loads: Its loads, of which failed ones are announced.
     """
     os.nice(settings.niceness)
     queues = lane_queues(station, settings.lanes)
     presence = broker.presence(process_name(station), queues)
     presence.releases = ready
+    presence.unloadable = lambda: unloadable(station, loads)
     presence.start()
     return broker.run(queues, threads=settings.threads)
+
+
+def unloadable(station: str, loads: Sequence[Loads]) -> Mapping[str, str]:
+    """Return why a worker cannot load releases, by version, and show them as metrics."""
+    found = {version: reason for one in loads for version, reason in one.reasons().items()}
+    metrics.show(metrics.release_unloadable, {(station, version): 1 for version in found})
+    return found
 
 
 def lane_queues(station: str, lanes: Sequence[Lane]) -> tuple[str, ...]:

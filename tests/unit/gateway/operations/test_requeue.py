@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.settings import SweepSettings
+from shared.broker import Worker
 from shared.contracts import ScoreImage, ScoreText
 from shared.db.models import IdempotencyKey, Job, Score, User, new_id, now
 from shared.db.session import UnitOfWork
@@ -22,7 +23,7 @@ EARLIER, LATER = -10.0, +10.0
 @pytest.fixture
 def sweeper(unit_of_work: UnitOfWork, broker: FakeBroker) -> Sweeper:
     """Return a sweeper on the queue in memory."""
-    return Sweeper(unit_of_work, broker.depth, SETTINGS)
+    return Sweeper(unit_of_work, broker.depth, SETTINGS, broker.workers)
 
 
 @pytest.fixture
@@ -218,11 +219,36 @@ def test_job_that_becomes_final_during_the_sweep_stays_final(
         return broker.depth(queue)
 
     # When it sweeps
-    swept = Sweeper(unit_of_work, finish_then_measure, SETTINGS).sweep()
+    swept = Sweeper(unit_of_work, finish_then_measure, SETTINGS, broker.workers).sweep()
 
     # I expect no message, and the answer unchanged
     assert (swept, broker.messages) == (0, [])
     assert _read(unit_of_work, job).status == "done"
+
+
+@pytest.mark.parametrize(("attempts", "able"), [(0, False), (3, False), (0, True)])
+def test_job_of_a_release_that_no_worker_can_load_waits(
+    unit_of_work: UnitOfWork,
+    broker: FakeBroker,
+    owner: User,
+    sweeper: Sweeper,
+    attempts: int,
+    *,
+    able: bool,
+) -> None:
+    # Given an overdue job whose message a worker has taken, to give it back later
+    job = make_job(owner, attempts=attempts)
+    _add(unit_of_work, job)
+    queues = ("text.interactive", "text.catalog")
+    broker.present = [
+        Worker("text@a", queues, (), 4, 0, 0.5, unloadable={job.release: "broken"}),
+        Worker("text@b", queues, (), 4, 0, 0.5, unloadable={} if able else {job.release: "broken"}),
+    ]
+
+    # When it sweeps, I expect that no loss is counted, unless another worker can load the release
+    assert sweeper.sweep() == int(able)
+    found = _read(unit_of_work, job)
+    assert (found.status, found.attempts) == ("queued", attempts + int(able))
 
 
 def test_idempotency_keys_are_deleted_after_a_day(unit_of_work: UnitOfWork, owner: User) -> None:
