@@ -18,3 +18,21 @@ SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for suff
 NAMES = ", ".join({"WEBP": "WebP", "HEIF": "HEIC"}.get(name, name) for name in SUFFIXES_BY_FORMAT)
 #: Message for a file without content.
 EMPTY = f"Expected an image ({NAMES}). Received: an empty file"
+#: Media types of the formats that browsers show, by the place and the first bytes of their mark.
+_MARKS = {
+    (0, b"\xff\xd8\xff"): "image/jpeg",
+    (0, b"\x89PNG\r\n"): "image/png",
+    (0, b"GIF8"): "image/gif",
+    (8, b"WEBP"): "image/webp",
+    (4, b"ftypavif"): "image/avif",
+    (0, b"BM"): "image/bmp",
+    (0, b"\0\0\1\0"): "image/x-icon",
+}
+OTHER_TYPE = "application/octet-stream"
+MEDIA_TYPES = (*_MARKS.values(), OTHER_TYPE)
+
+
+def media_type(content: bytes) -> str:
+    """Return the media type of an image that browsers show, or `OTHER_TYPE`."""
+    found = (kind for (at, mark), kind in _MARKS.items() if content.startswith(mark, at))
+    return next(found, OTHER_TYPE)

@@ -11,21 +11,13 @@ from gateway.quality import reviews
 from gateway.quality.reviews import Reason
 from gateway.quality.schemas.labels import ReviewOut, ReviewPage
 from shared.db.models import Job, Review
+from shared.image_formats import MEDIA_TYPES, media_type
 
 PREFIX = "/v1/reviews"
-#: Magic bytes of image types that browsers may display; other files are served as bytes.
-_KINDS = {
-    b"\xff\xd8\xff": "image/jpeg",
-    b"\x89PNG\r\n": "image/png",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-}
-_OTHER_KIND = "application/octet-stream"
 _IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in (*_KINDS.values(), _OTHER_KIND)
+            kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES
         }
     }
 }
@@ -71,8 +63,7 @@ def image(services: ServicesDep, _operator: SignedIn, review_id: ReviewId) -> Re
     with services.unit_of_work.reading() as session:
         uri = reviews.image_uri(session, review_id)
     content = services.storage.get(uri)
-    kinds = (kind for begin, kind in _KINDS.items() if content.startswith(begin))
-    return Response(content, media_type=next(kinds, _OTHER_KIND))
+    return Response(content, media_type=media_type(content))
 
 
 def review_out(review: Review, job: Job) -> ReviewOut:
