@@ -3,9 +3,12 @@
 A reference identifies an image: a path, or `archive.zip!member` for a member of an archive.
 """
 
+import filecmp
+import io
 import stat
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +16,17 @@ from typing import IO, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
-from shared.archives import open_archive
+from shared.archives import (
+    BROKEN,
+    DEFLATE64,
+    ZSTANDARD,
+    ZSTANDARD_OLD,
+    is_litter,
+    open_archive,
+    read_member,
+)
 from shared.errors import InvalidInput, NotFound
+from shared.image_names import NameIndex, names_of
 from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.image import FORMATS, MAX_PIXELS
 
@@ -31,19 +43,37 @@ CHECKED_SIZE = 299
 _ENCRYPTED = 0x1
 
 
+#: Compression methods that `zipfile` does not read.
+_OTHERS = (DEFLATE64, ZSTANDARD, ZSTANDARD_OLD)
+#: Held while a member of these is read: `read_member` moves the position of the file.
+_READING = threading.Lock()
+
+
 @dataclass(frozen=True)
 class FoundImage:
-    """Reference and size in bytes of an existing image."""
+    """Reference and size in bytes of an existing image; the checksum of a member of an archive."""
 
     reference: str
     size: int
+    checksum: int | None = None
+
+    def is_same(self, other: "FoundImage") -> bool:
+        """Return True if another image has the same content."""
+        if self.size != other.size or self.checksum != other.checksum:
+            return False
+        return self.checksum is not None or filecmp.cmp(
+            self.reference, other.reference, shallow=False
+        )
 
 
 class Images(Protocol):
     """Source of a dataset's images."""
 
     def find(self, name: str) -> FoundImage | None:
-        """Look an image up by its path below the root, or by its file name."""
+        """Look an image up by what a row calls it: a path, a file name, an address or a number.
+
+        Of different images that share a name, none is found by it.
+        """
 
     def read(self, name: str) -> bytes:
         """Read one image. Raises `NotFound`."""
@@ -55,15 +85,23 @@ class Images(Protocol):
 
 
 class _IndexedImages:
-    """Images indexed by path and by file name; of equal file names the first counts."""
+    """Images by the names that rows may give them.
 
-    def __init__(self, by_path: dict[str, FoundImage]) -> None:
-        self._by_path = by_path
-        self._by_name = {path.rpartition("/")[2]: path for path in reversed(by_path)}
+    Args:
+        images: Each image with the names that it may have, the first one its own.
+    """
+
+    def __init__(self, images: Iterable[tuple[tuple[str, ...], FoundImage]]) -> None:
+        self._names: list[str] = []
+        self._index: NameIndex[FoundImage] = NameIndex(FoundImage.is_same)
+        for names, image in images:
+            self._names.append(names[0])
+            for name in names:
+                self._index.add(name, image)
 
     def find(self, name: str) -> FoundImage | None:
-        path = name if name in self._by_path else self._by_name.get(name.rpartition("/")[2], "")
-        return self._by_path.get(path)
+        found = self._index.find(name)
+        return found[0] if len(found) == 1 else None
 
     def read(self, name: str) -> bytes:
         found = self.find(name)
@@ -72,10 +110,10 @@ class _IndexedImages:
         return read_image(found.reference)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_path)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._by_path)
+        return len(self._names)
 
 
 class FolderImages(_IndexedImages):
@@ -83,11 +121,9 @@ class FolderImages(_IndexedImages):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            {
-                path.relative_to(folder).as_posix(): FoundImage(str(path), path.stat().st_size)
-                for path in sorted(folder.rglob("*"))
-                if path.suffix != ".zip" and path.is_file() and not path.is_symlink()
-            }
+            ((path.relative_to(folder).as_posix(),), FoundImage(str(path), path.stat().st_size))
+            for path in sorted(folder.rglob("*"))
+            if path.suffix != ".zip" and path.is_file() and not path.is_symlink()
         )
 
 
@@ -102,13 +138,14 @@ class ZipImages(_IndexedImages):
         members = [member for member in _members(path) if not member.is_dir()]
         _require_safe(path, members)
         super().__init__(
-            {
-                member.filename: FoundImage(
-                    f"{path}{MEMBER_SEPARATOR}{member.filename}", member.file_size
-                )
-                for member in members
-                if not member.filename.startswith("__MACOSX/")
-            }
+            (
+                names_of(member),
+                FoundImage(
+                    f"{path}{MEMBER_SEPARATOR}{member.filename}", member.file_size, member.CRC
+                ),
+            )
+            for member in members
+            if not is_litter(member)
         )
 
 
@@ -168,14 +205,21 @@ def read_image(reference: str) -> bytes:
             return file.read()
     except (OSError, KeyError) as error:
         raise NotFound(f"No image {reference!r}") from error
-    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise InvalidInput(f"The image {reference!r} cannot be unpacked: {error}") from error
 
 
 def open_image(reference: str) -> IO[bytes]:
-    """Open an image by its reference. Raises `OSError`, `KeyError` or `BadZipFile`."""
-    archive, separator, member = reference.partition(f".zip{MEMBER_SEPARATOR}")
-    return _archive(f"{archive}.zip").open(member) if separator else Path(reference).open("rb")
+    """Open an image by its reference. Raises `OSError`, `KeyError` or an error of `BROKEN`."""
+    path, separator, name = reference.partition(f".zip{MEMBER_SEPARATOR}")
+    if not separator:
+        return Path(reference).open("rb")
+    archive = _archive(f"{path}.zip")
+    member = archive.getinfo(name)
+    if member.compress_type not in _OTHERS:
+        return archive.open(member)
+    with _READING:
+        return io.BytesIO(read_member(_other_archive(f"{path}.zip"), member, MAX_IMAGE))
 
 
 def is_readable(reference: str, *, deep: bool = False) -> bool:
@@ -191,9 +235,9 @@ def _has_header(reference: str) -> bool:
         with open_image(reference) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             return width * height <= MAX_PIXELS
-    except (OSError, KeyError, ValueError, SyntaxError, EOFError, RuntimeError):
+    except (OSError, KeyError, SyntaxError, *BROKEN):
         return False
-    except (UnidentifiedImageError, Image.DecompressionBombError, zipfile.BadZipFile):
+    except (UnidentifiedImageError, Image.DecompressionBombError):
         return False
 
 
@@ -208,6 +252,12 @@ def _decodes(reference: str) -> bool:
 @lru_cache(maxsize=8)
 def _archive(path: str) -> zipfile.ZipFile:
     # Kept open because listing 85,000 members takes a second. Threads may share the object.
+    return zipfile.ZipFile(path)
+
+
+@lru_cache(maxsize=8)
+def _other_archive(path: str) -> zipfile.ZipFile:
+    # With a position of its own, which no thread moves that reads by `zipfile`.
     return zipfile.ZipFile(path)
 
 
