@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,7 @@ SOURCES = {
 
 def render(document: Json) -> str:
     """Render the page; all text from products and people is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
-    return environment.get_template("page.html").render(
+    return _template().render(
         report=document,
         title=month_name(document["month"]),
         charts=_charts(document),
@@ -41,6 +34,19 @@ def render(document: Json) -> str:
         classes=_worst_first(document),
         rules=verdict,
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    return environment.get_template("page.html")
 
 
 def month_name(month: str) -> str:
