@@ -42,15 +42,19 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 # forbids Python to store bytecode, each of them would compile the project again.
 unit integration test: export PYTHONDONTWRITEBYTECODE :=
 
+# As many processes as cores, so each computes on one. With more threads the linear algebra of small
+# matrices takes twice the processor time, most of it waiting for the other process.
+PARALLEL = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
-	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit
+	@$(PARALLEL) tests/unit
 
 integration: .venv/dev.stamp ## Run the integration tests: real Redis, PostgreSQL, SQLite and Celery workers
-	@$(BIN)/python -m pytest -n auto --dist loadfile tests/integration
+	@$(PARALLEL) tests/integration
 
 test: .venv/dev.stamp ## Run every test: unit, integration and model in parallel, then end to end
 	@echo "== unit, integration, model"
-	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/integration $(wildcard tests/model)
+	@$(PARALLEL) tests/unit tests/integration $(wildcard tests/model)
 	@echo "== end to end"
 	@$(BIN)/python -m pytest tests/e2e
 
