@@ -30,7 +30,7 @@ TURNED = 6
 
 @dataclass
 class Outcome:
-    """What the decoders did with the files of one format."""
+    """Results of the files of one format."""
 
     used: int = 0
     refused: int = 0
