@@ -72,32 +72,41 @@ def upload_of(form: FormData) -> Upload:
         )
     if images is not None and not isinstance(images, UploadFile):
         raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
-    model, dry_run = form.get("model") or "fusion", form.get("dry_run") or "false"
+    model, dry_run = _text(form, "model") or "fusion", _text(form, "dry_run") or "false"
     if model not in get_args(ModelName):
         raise InvalidInput(
-            f"Expected one of {', '.join(get_args(ModelName))}. Received: {model!r}",
+            f"Expected one of {', '.join(get_args(ModelName))}. Received: {model[:40]!r}",
             field=("model",),
         )
-    if str(dry_run).lower() not in ("true", "false", "1", "0"):
-        raise InvalidInput(f"Expected `true` or `false`. Received: {dry_run!r}", field=("dry_run",))
+    if dry_run.lower() not in ("true", "false", "1", "0"):
+        raise InvalidInput(
+            f"Expected `true` or `false`. Received: {dry_run[:40]!r}", field=("dry_run",)
+        )
     return Upload(
         name=PurePath(products.filename or "products").name,
         products=products.file,
         # A browser sends an empty field if no file was chosen.
         images=images.file if isinstance(images, UploadFile) and images.filename else None,
         model=cast(ModelName, model),
-        release=str(form.get("release") or "champion"),
-        dry_run=str(dry_run).lower() in ("true", "1"),
-        columns=_columns(form.get("columns")),
+        release=_text(form, "release") or "champion",
+        dry_run=dry_run.lower() in ("true", "1"),
+        columns=_columns(_text(form, "columns")),
     )
 
 
-def _columns(field: UploadFile | str | None) -> dict[str, str]:
-    if not field:
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name) or ""
+    if not isinstance(value, str):
+        raise InvalidInput(f"Expected text as `{name}`. Received: a file", field=(name,))
+    return value
+
+
+def _columns(text: str) -> dict[str, str]:
+    if not text:
         return {}
     try:
-        return stated_columns(json.loads(field) if isinstance(field, str) else None)
-    except ValueError as error:
+        return stated_columns(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"Expected a JSON object. Received: {error}", field=("columns",)
+            "Expected a JSON object. Received: other text", field=("columns",)
         ) from error
