@@ -7,11 +7,11 @@ from collections.abc import Callable
 import structlog
 
 from shared import metrics
-from shared.broker import Worker
+from shared.broker import Worker, unloadable_everywhere
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.access import ChampionReader
-from shared.lifecycle.ledger import last_done
+from shared.lifecycle.ledger import last_done, served_before
 from shared.settings import ReleaseSettings
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ class ChampionWatch:
 
     New jobs get a new champion only once every worker has announced that it is loaded, so that no
     job waits for a model to load. After a grace time they get it anyway, because a worker may never
-    load it.
+    load it; but never while no worker of a queue can load it.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class ChampionWatch:
         self._settings = settings
         self._current: str | None = None
         self._seen: tuple[str, float] | None = None
+        #: The last champion that no worker could load, which is logged once.
+        self._refused: str | None = None
 
     def current(self) -> str:
         """Return the version of the release for new jobs.
@@ -66,10 +68,27 @@ class ChampionWatch:
             champion = self._current or self._last_promoted()
         if champion is None or champion == self._current:
             return
-        if self._current is None or self._is_everywhere(champion):
-            log.info("champion_switched", release=champion, previous=self._current)
-            self._current = champion
-            metrics.show(metrics.champion, {(champion,): 1})
+        if self._current is None:
+            self._switch(self._first(champion))
+        elif self._is_everywhere(champion):
+            self._switch(champion)
+
+    def _switch(self, release: str) -> None:
+        log.info("champion_switched", release=release, previous=self._current)
+        self._current = release
+        metrics.show(metrics.champion, {(release,): 1})
+
+    def _first(self, champion: str) -> str:
+        """Return the champion, or the release that served before it if no worker can load it."""
+        try:
+            unloadable = unloadable_everywhere(self._workers())
+        except Unavailable:
+            return champion
+        if champion not in unloadable:
+            return champion
+        with self._unit_of_work.reading() as session:
+            before = served_before(session, champion)
+        return champion if before is None or before in unloadable else before
 
     def _follow(self) -> None:
         while True:
@@ -82,14 +101,27 @@ class ChampionWatch:
     def _is_everywhere(self, champion: str) -> bool:
         if self._seen is None or self._seen[0] != champion:
             self._seen = (champion, time.monotonic())
-        if time.monotonic() - self._seen[1] > self._settings.switch_grace_seconds:
-            return True
+        is_late = time.monotonic() - self._seen[1] > self._settings.switch_grace_seconds
+        workers = self._workers_if_known(is_late=is_late)
+        if champion in unloadable_everywhere(workers):
+            if self._refused != champion:
+                self._refused = champion
+                log.error("champion_not_loadable", release=champion, current=self._current)
+            return False
         with_models = [
             worker
-            for worker in self._workers()
+            for worker in workers
             if any(queue.startswith(STATIONS) for queue in worker.queues)
         ]
-        return all(champion in worker.releases for worker in with_models)
+        return is_late or all(champion in worker.releases for worker in with_models)
+
+    def _workers_if_known(self, *, is_late: bool) -> list[Worker]:
+        try:
+            return self._workers()
+        except Unavailable:
+            if is_late:
+                return []
+            raise
 
     def _last_promoted(self) -> str | None:
         with self._unit_of_work.reading() as session:

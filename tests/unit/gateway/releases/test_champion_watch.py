@@ -11,6 +11,11 @@ from shared.settings import ReleaseSettings
 from tests.support.fakes import FakeBroker, FakeReleases
 
 
+def _unable(version: str, *releases: str) -> Worker:
+    queues = ("text.interactive",)
+    return Worker("text@a", queues, releases, 0, 0, None, unloadable={version: "broken"})
+
+
 @pytest.fixture
 def releases() -> FakeReleases:
     """Return a registry whose champion is release 1."""
@@ -79,6 +84,62 @@ def test_new_champion_is_used_after_the_grace_time(
     watch.look()
     watch.look()
     assert watch.current() == "2"
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"), [((False, False), "1"), ((False, True), "2"), ((True, True), "2")]
+)
+def test_new_champion_is_not_used_while_no_worker_of_a_queue_can_load_it(
+    releases: FakeReleases,
+    broker: FakeBroker,
+    unit_of_work: UnitOfWork,
+    able: tuple[bool, bool],
+    expected: str,
+) -> None:
+    watch = _watch(releases, broker, unit_of_work, grace_seconds=0)
+    watch.look()
+    releases.marked = "2"
+    broker.present = [
+        _worker("image.interactive", "1", "2"),
+        *(_worker("text.interactive", "1") if one else _unable("2", "1") for one in able),
+    ]
+    watch.look()
+    watch.look()
+    assert watch.current() == expected
+
+
+def test_champion_that_can_be_loaded_at_last_is_used(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    releases.marked = "2"
+    broker.present = [_unable("2", "1")]
+    watch.look()
+    assert watch.current() == "1"
+    broker.present = [_worker("text.interactive", "1", "2")]
+    watch.look()
+    assert watch.current() == "2"
+
+
+@pytest.mark.parametrize(("unloadable", "expected"), [(("2",), "1"), (("1", "2"), "2"), ((), "2")])
+def test_gateway_that_starts_with_an_unloadable_champion_uses_the_one_before(
+    releases: FakeReleases,
+    broker: FakeBroker,
+    unit_of_work: UnitOfWork,
+    unloadable: tuple[str, ...],
+    expected: str,
+) -> None:
+    for version in ("1", "2"):
+        line = Promotion(version=version, promoted_by="ada", reason="better", figures={})
+        with unit_of_work() as work:
+            work.session.add(line)
+    releases.marked = "2"
+    reasons = dict.fromkeys(unloadable, "broken")
+    broker.present = [Worker("text@a", ("text.interactive",), (), 0, 0, None, unloadable=reasons)]
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    assert watch.current() == expected
 
 
 def test_champion_is_kept_while_registry_or_queue_are_down(
