@@ -1,10 +1,13 @@
 """Readiness checks of the gateway."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from alembic.runtime.migration import MigrationContext
 
 from gateway.operations.schemas import Health
 from gateway.releases.champion_watch import STATIONS, ChampionWatch
-from shared.broker import Broker
+from shared.broker import Broker, Worker
 from shared.contracts import STATIONS as ALL_STATIONS
 from shared.contracts import Lane, queue_name
 from shared.db.migrations.upgrade import revisions
@@ -59,4 +62,17 @@ def _workers(broker: Broker, champion: ChampionWatch) -> str:
         if not queue.startswith(STATIONS) or release in worker.releases
     }
     awaited = {queue_name(station, Lane.INTERACTIVE) for station in ALL_STATIONS} - queues
-    return f"waiting for {', '.join(sorted(awaited))}" if awaited else "ok"
+    found = [f"waiting for {', '.join(sorted(awaited))}"] if awaited else []
+    return "; ".join([*found, *_unloadable(workers)]) or "ok"
+
+
+def _unloadable(workers: Sequence[Worker]) -> Sequence[str]:
+    """Name the releases that workers cannot load; operators find the reasons in `/v1/queues`."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for worker in workers:
+        for version in worker.unloadable:
+            found[version].add(worker.name.partition("@")[0])
+    return [
+        f"release {version} cannot be loaded by {', '.join(sorted(stations))}"
+        for version, stations in sorted(found.items())
+    ]

@@ -57,6 +57,10 @@ class WorkerOut(BaseModel):
     releases: list[str] = Field(
         description="Versions of the releases whose models it holds in memory."
     )
+    unloadable: dict[str, str] = Field(
+        description="Releases that it cannot load, by version, with the reason. It gives their "
+        "messages back and tries again."
+    )
     running: int = Field(description="Messages that it is handling.")
     handled: int = Field(description="Messages that it has handled since it started.")
     seconds_since_consumed: float | None = Field(

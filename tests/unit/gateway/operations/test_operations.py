@@ -66,6 +66,21 @@ def test_queues_workers_and_queued_jobs_are_shown(api: Api, operator: dict[str, 
     assert shown["workers"][0]["seconds_since_consumed"] == 0.5
 
 
+def test_release_that_a_worker_cannot_load_is_shown(api: Api, operator: dict[str, str]) -> None:
+    reason = "The registry's copy of release 2 is broken"
+    api.broker.present = [
+        Worker("text@a", ("text.interactive",), ("1",), 0, 0, 0.5, unloadable={"2": reason})
+    ]
+    (worker,) = api.client.get("/v1/queues", headers=operator).json()["workers"]
+    assert (worker["releases"], worker["unloadable"]) == (["1"], {"2": reason})
+    checked = api.client.get("/readyz")
+    assert checked.status_code == 200
+    assert "release 2 cannot be loaded by text" in checked.json()["checks"]["workers"]
+    # Anybody may read this, so the host and the reason are left out
+    assert "@a" not in checked.text
+    assert reason not in checked.text
+
+
 def test_queue_has_its_station_lane_and_workers(api: Api, operator: dict[str, str]) -> None:
     api.broker.running = {"text.catalog": 3, "training": 1}
     api.broker.heads = {"text.catalog": now().timestamp() - 60}
