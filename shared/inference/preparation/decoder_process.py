@@ -31,7 +31,7 @@ class Limits:
     Attributes:
         processes: Decoders that run at once.
         pixels: Most pixels of an image; larger ones are for another kind.
-        memory_bytes: Address space of a process, of which 28 MB are used without an image.
+        memory_bytes: Address space of a process, of which 41 MB are used without an image.
         wall_seconds: Time of one image.
     """
 
