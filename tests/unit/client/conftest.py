@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rayon import Rayon
+from rayon import Rayon, catalogs
 from rayon.sessions import sign_in
 from rayon.sign_in import SavedSignIns
 from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, Running
@@ -20,6 +20,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for the state of a catalog many times a second."""
+    monkeypatch.setattr(catalogs, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture

@@ -70,8 +70,9 @@ def jobs() -> AnsweredJobs:
 def add(unit_of_work: UnitOfWork, jobs: AnsweredJobs) -> Callable[..., None]:
     def add(*rows: Base) -> None:
         with unit_of_work() as work:
-            for row in rows:
-                work.session.add(row)
+            # In the order of the foreign keys, which these rows have no relationships for.
+            for table in Base.metadata.sorted_tables:
+                work.session.add_all(row for row in rows if row.__tablename__ == table.name)
                 work.session.flush()
 
     add(jobs.user)
