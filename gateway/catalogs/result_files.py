@@ -10,12 +10,12 @@ from typing import Any
 
 import xlsxwriter
 
-from gateway.catalogs.safe_cells import safe_cell
 from shared.errors import InvalidInput
 from shared.storage import PIECE_BYTES
 from shared.tables.columns import unique
 from shared.tables.form import Form
 from shared.tables.rows import Row
+from shared.tables.safe_cells import safe_cell
 
 #: Characters that are sent at once: a short row of a wide table gets many empty cells as CSV, and
 #: all column names as JSON Lines.

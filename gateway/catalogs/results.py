@@ -12,13 +12,13 @@ from sqlalchemy import RowMapping, select
 from gateway.catalogs.answer_columns import Reasons, answer_names, answer_of
 from gateway.catalogs.products import form_in, product_rows
 from gateway.catalogs.result_files import Page, csv_pieces, json_pieces, workbook_pieces
-from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.service import ERRORS, folder_of, is_checked, table_of
 from shared.db.models import Catalog, CatalogStatus, Job, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
 from shared.storage import Storage
 from shared.tables.form import Form
+from shared.tables.pages import next_page
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from zipfile import ZipInfo
 
 from gateway.catalogs.image_archive import Archive, Refused
 from gateway.catalogs.products import CHALLENGE_IMAGE, image_name, names_images, product_rows
-from gateway.catalogs.safe_cells import safe_cell
 from shared.errors import InvalidInput
 from shared.image_names import SCIENTIFIC
 from shared.readable import readable
 from shared.tables.form import MAX_COLUMNS, Form
 from shared.tables.rows import SHOWN_CHARACTERS, Problem, Row
+from shared.tables.safe_cells import safe_cell
 
 #: Names that a list of the report holds, and their total length; further ones are only counted.
 LISTED = 1_000

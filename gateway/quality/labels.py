@@ -10,7 +10,6 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.products import form_in, product_rows
-from gateway.catalogs.row_pages import next_page
 from gateway.catalogs.service import is_checked, table_of
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
@@ -45,6 +44,7 @@ from shared.storage import Storage
 from shared.tables.columns import shown
 from shared.tables.dataset_tables import CODE
 from shared.tables.form import Form, form_of
+from shared.tables.pages import next_page
 from shared.tables.rows import Row, rows_of
 from shared.tables.unpack import unpack
 

@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from gateway.catalogs.answer_columns import ANSWER_COLUMNS
 from gateway.catalogs.result_files import csv_pieces, json_pieces
-from gateway.catalogs.row_pages import next_page
 from shared.db.models import Catalog, Job, row_job_id
 from shared.tables.dialect import Dialect
 from shared.tables.form import MAX_COLUMNS, Form
+from shared.tables.pages import next_page
 from shared.tables.rows import Row
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,

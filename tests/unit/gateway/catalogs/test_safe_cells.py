@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from gateway.catalogs.safe_cells import safe_cell
 from shared.db.models import Job
+from shared.tables.safe_cells import safe_cell
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
