@@ -27,7 +27,7 @@ UPLOAD_FORM = {
                             "description": "Table of products: CSV with a header (delimiter, "
                             "quotes and encoding are detected), JSON Lines, an array of JSON "
                             "objects, or an Excel workbook, whose first sheet with cells is read. "
-                            "May be compressed by gzip or ZIP.",
+                            "May be compressed by gzip or ZIP. At most 1,000,000 rows by default.",
                         },
                         "columns": {
                             "type": "string",
@@ -37,8 +37,10 @@ UPLOAD_FORM = {
                         },
                         "images": {
                             **_FILE,
-                            "description": "ZIP archive of the images that the rows name. With "
-                            "`fusion`, rows without an image are classified by text only.",
+                            "description": "ZIP archive of the images that the rows name, each of "
+                            "at most 10 MiB by default. With `fusion`, rows without an image are "
+                            "classified by text only. All files together: at most 8 GiB by "
+                            "default.",
                         },
                         "model": {
                             "type": "string",

@@ -76,7 +76,7 @@ class UserCreate(Body):
 
 
 class PasswordReset(Body):
-    """What a reset of a password ends at once."""
+    """Options of a password reset."""
 
     end_api_keys: EndApiKeys = False
 
