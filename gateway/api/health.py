@@ -19,13 +19,13 @@ def live() -> Health:
 def ready(services: ServicesDep, response: Response) -> Health:
     """Report readiness: 200 while jobs are accepted, 503 otherwise.
 
-    Queue and workers are reported too, but do not affect the status: without them jobs are
-    accepted and answered later.
+    Queue and workers are reported too, and do not make it 503: without them jobs are accepted and
+    answered later. The status is `degraded` while the queue takes no messages.
     """
     health = readiness(services.unit_of_work, services.broker, services.champion)
     if services.draining.has_begun:
         health = Health(status="unavailable", checks={**health.checks, "gateway": "is stopping"})
-    if health.status != "ok":
+    if health.status == "unavailable":
         response.status_code = 503
         response.headers["Retry-After"] = "1"
     return health

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 from alembic.runtime.migration import MigrationContext
 
@@ -18,14 +19,17 @@ from shared.errors import Unavailable
 def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
     """Check the requirements for accepting jobs: migrated tables and a champion.
 
-    Queue and workers are reported too, but do not affect the status: without them jobs are still
-    accepted, and answered later.
+    Queue and workers are reported too: without them jobs are still accepted, and answered later. A
+    queue that takes no messages makes the gateway `degraded`, not `unavailable`, because a proxy
+    that sent it no requests would lose the jobs that it keeps.
     """
     checks = {"database": _database(unit_of_work), "release": _release(champion)}
     is_ready = all(check == "ok" for check in checks.values())
-    checks["queue"] = "ok" if broker.is_alive() else "does not answer; jobs are kept"
+    trouble = broker.trouble()
+    checks["queue"] = "ok" if trouble is None else f"{trouble}; jobs are kept and wait"
     checks["workers"] = _workers(broker, champion)
-    return Health(status="ok" if is_ready else "unavailable", checks=checks)
+    accepting: Literal["ok", "degraded"] = "ok" if trouble is None else "degraded"
+    return Health(status=accepting if is_ready else "unavailable", checks=checks)
 
 
 def _database(unit_of_work: UnitOfWork) -> str:

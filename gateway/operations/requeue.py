@@ -7,7 +7,7 @@ never sent twice.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from shared.broker import QueueDepth, Worker, unloadable_everywhere
 from shared.contracts import Lane, Message, Modality, WorkMessage, queue_name
 from shared.db.models import IdempotencyKey, Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork, Work
+from shared.skipping import skipping
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +61,7 @@ class Sweeper:
         with self.unit_of_work() as work:
             overdue = _overdue(work.session)
             missing = _missing(work.session, overdue)
-            lost = [
-                job
-                for job in overdue
-                if job.release not in held and _is_lost(job, missing[job.id], heads)
-            ]
+            lost = _lost(overdue, missing, heads, held)
             hopeless = [job for job in lost if job.attempts >= self.settings.max_attempts]
             again = [job for job in lost if job.attempts < self.settings.max_attempts]
             self._fail(work.session, hopeless)
@@ -105,8 +102,9 @@ class Sweeper:
 
     def _send(self, work: Work, jobs: Sequence[Job], missing: dict[str, set[Modality]]) -> None:
         for slice_ in _slices(jobs):
-            for message in messages_of(slice_, missing):
-                work.publish(message)
+            with skipping("sweep", ", ".join(job.id for job in slice_)):
+                for message in messages_of(slice_, missing):
+                    work.publish(message)
 
     def _count(self, jobs: Sequence[Job], unsent: Iterable[Message]) -> Sequence[Job]:
         """Count an attempt of each job whose messages were all sent, and return these jobs.
@@ -139,11 +137,31 @@ def _overdue(session: Session) -> Sequence[Job]:
 
 def _missing(session: Session, jobs: Sequence[Job]) -> dict[str, set[Modality]]:
     """Return the modalities that jobs need and that have no score yet, by job ID."""
-    missing = {job.id: wanted(job) for job in jobs}
+    missing = {}
+    for job in jobs:
+        with skipping("sweep", job.id):
+            missing[job.id] = wanted(job)
     scored = select(Score.job_id, Score.modality).where(Score.job_id.in_(missing))
     for job_id, modality in session.execute(scored):
-        missing[job_id].discard(Modality(modality))
+        with skipping("sweep", job_id):
+            missing[job_id].discard(Modality(modality))
     return missing
+
+
+def _lost(
+    jobs: Iterable[Job],
+    missing: Mapping[str, set[Modality]],
+    heads: dict[Lane, dict[str, float | None]],
+    held: Collection[str],
+) -> list[Job]:
+    """Return the jobs that are lost; one that cannot be judged waits for another lease."""
+    lost = []
+    for job in jobs:
+        if job.id in missing and job.release not in held:
+            with skipping("sweep", job.id):
+                if _is_lost(job, missing[job.id], heads):
+                    lost.append(job)
+    return lost
 
 
 def _is_lost(job: Job, missing: set[Modality], heads: dict[Lane, dict[str, float | None]]) -> bool:

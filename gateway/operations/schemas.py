@@ -128,7 +128,8 @@ class DeadLetterList(BaseModel):
 class Health(BaseModel):
     """The health of the gateway, check by check."""
 
-    status: Literal["ok", "unavailable"] = Field(
-        description="`ok`, or `unavailable` while no jobs are accepted."
+    status: Literal["ok", "degraded", "unavailable"] = Field(
+        description="`ok`; `degraded` while jobs are accepted and the queue takes no messages, so "
+        "that they wait; `unavailable` while no jobs are accepted."
     )
     checks: dict[str, str] = Field(description="`ok` or the reason for each failed check.")

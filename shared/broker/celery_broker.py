@@ -40,6 +40,8 @@ M = TypeVar("M", bound=Message)
 
 #: Lifetime of a redelivery count in seconds; a later redelivery starts at 1 again.
 COUNT_SECONDS = 24 * 3600
+#: Key that is written to see whether Redis takes messages, and its lifetime in seconds.
+PROBE_KEY, PROBE_SECONDS = "rayon:probe", 10
 #: Trace id of the dead letter of a message that carries none.
 NO_TRACE = "0" * 32
 
@@ -130,12 +132,16 @@ class Broker:
             beat_file=self._settings.beat_file,
         )
 
-    def is_alive(self) -> bool:
-        """Return True if Redis responds."""
+    def trouble(self) -> str | None:
+        """Return why Redis takes no messages, or `None` if it does."""
         try:
-            return bool(self._redis.ping())
-        except redis.RedisError:
-            return False
+            # A Redis that is full, read-only or unable to save answers PING all the same.
+            self._redis.set(PROBE_KEY, "", ex=PROBE_SECONDS)
+        except redis.ResponseError as error:
+            return f"refuses to write: {error}".split(". ")[0]
+        except (redis.RedisError, OSError):
+            return "does not answer"
+        return None
 
     def depth(self, queue: str) -> QueueDepth:
         """Return the waiting and unacknowledged messages of a queue. Raises `Unavailable`."""

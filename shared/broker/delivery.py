@@ -89,7 +89,7 @@ class Delivery:
             is_exhausted = earlier >= self._settings.max_deliveries
             if not is_exhausted:
                 error = _attempt(message, handler)
-                if error is None:
+                if error is None or _is_transient(error):
                     redeliveries.forget()
         if is_exhausted:
             self._park(message, earlier)
@@ -108,7 +108,7 @@ class Delivery:
             exc_info=None if isinstance(error, RayonError) else error,
         )
         self._pause(min(self._settings.retry_delay_seconds * 2**earlier, LONGEST_PAUSE_SECONDS))
-        if not (isinstance(error, RayonError) and error.is_transient):
+        if not _is_transient(error):
             raise Requeue(str(error)) from error
         # A dependency that is down is not the message's fault: the message is sent again as a new
         # one, so it is never parked.
@@ -146,3 +146,8 @@ def _attempt(message: M, handler: Callable[[M], None]) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def _is_transient(error: Exception) -> bool:
+    """Return True for the error of a dependency that is down, which no message causes."""
+    return isinstance(error, RayonError) and error.is_transient

@@ -19,9 +19,13 @@ from queue import Empty
 from time import monotonic, time
 from typing import Any
 
+import structlog
 from kombu.transport import redis
 from kombu.transport.virtual import QoS as InMemoryQoS
 from kombu.utils.json import dumps, loads
+from redis.exceptions import ResponseError
+
+log = structlog.get_logger(__name__)
 
 #: Redis hashes that count handled messages by queue, one hash for each interval of this length.
 HANDLED_PREFIX = "rayon:handled:"
@@ -123,14 +127,30 @@ class QoS(redis.QoS):
         # After a broken connection the message was already restored to its queue, so it is not in
         # `_delivered`, but Celery acknowledges it all the same.
         message = self._delivered.get(delivery_tag)
-        counted = handled_key(time())
+        try:
+            self._remove(delivery_tag, message)
+        except ResponseError:
+            # A full Redis refuses to count, but still removes.
+            self._remove(delivery_tag, None)
+        InMemoryQoS.ack(self, delivery_tag)
+
+    def restore_visible(self, *arguments: Any, **options: Any) -> None:
+        """Return messages to their queues that were not acknowledged for too long."""
+        try:
+            super().restore_visible(*arguments, **options)
+        except ResponseError as error:
+            # The messages stay in `unacked` until the next search.
+            log.warning("restore_refused", error=str(error))
+
+    def _remove(self, delivery_tag: str, counted: Any) -> None:
+        """Remove a message from `unacked`, and count it unless `counted` is `None`."""
         with self.pipe_or_acquire() as pipe:
             self._remove_from_indices(delivery_tag, pipe)
-            if message is not None:
-                pipe.hincrby(counted, message.delivery_info["routing_key"], 1)
-                pipe.expire(counted, HANDLED_EXPIRY_SECONDS)
+            if counted is not None:
+                key = handled_key(time())
+                pipe.hincrby(key, counted.delivery_info["routing_key"], 1)
+                pipe.expire(key, HANDLED_EXPIRY_SECONDS)
             pipe.execute()
-        InMemoryQoS.ack(self, delivery_tag)
 
 
 class Channel(redis.Channel):
@@ -196,9 +216,14 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Redis transport that uses the atomic channel."""
+    """Redis transport that uses the atomic channel.
+
+    A Redis that answers and refuses (full, read-only, unable to save, loading, without replicas)
+    is treated as one that is away: the consumer reconnects, instead of ending the process.
+    """
 
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
 
 def _wake(pipe: Any, queue: str) -> None:

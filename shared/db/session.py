@@ -25,10 +25,15 @@ BUSY_SECONDS = 20
 
 @dataclass
 class Work:
-    """One transaction, and the messages to send after its commit."""
+    """One transaction, and the messages to send after its commit.
+
+    Attributes:
+        unsent: After the commit, the messages that could not be sent.
+    """
 
     session: Session
     messages: list[Message] = field(default_factory=list)
+    unsent: list[Message] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
         """Send a message after the commit."""
@@ -57,7 +62,7 @@ class UnitOfWork:
             work = Work(session)
             yield work
             session.commit()
-        self._send(work.messages)
+        work.unsent = self._send(work.messages)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -67,7 +72,8 @@ class UnitOfWork:
             with Session(reader, expire_on_commit=False) as session:
                 yield session
 
-    def _send(self, messages: list[Message]) -> None:
+    def _send(self, messages: list[Message]) -> list[Message]:
+        """Send messages until the first that cannot be sent, and return those that remain."""
         for position, message in enumerate(messages):
             try:
                 self.publisher.publish(message)
@@ -76,7 +82,8 @@ class UnitOfWork:
                 log.warning("publish_deferred", messages=len(unsent), error=str(error))
                 for deferred in unsent:
                     metrics.messages_deferred_total.labels(deferred.topic).inc()
-                return
+                return unsent
+        return []
 
 
 def take_turns(session: Session, name: str) -> None:

@@ -25,15 +25,19 @@ class FakeBroker:
         self.running: dict[str, int] = {}
         self.present: list[Worker] = []
         self.is_down = False
+        #: Messages that it still takes, as a Redis that becomes full does; `None` takes all.
+        self.room: int | None = None
 
     def publish(self, message: Message) -> None:
         """Keep a message."""
         self._require_up()
+        if self.room is not None and len(self.messages) >= self.room:
+            raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
 
-    def is_alive(self) -> bool:
-        """Return True unless the queue is down."""
-        return not self.is_down
+    def trouble(self) -> str | None:
+        """Return a reason while the queue is down."""
+        return "does not answer" if self.is_down else None
 
     def depth(self, queue: str) -> QueueDepth:
         """Return the depth of a queue: one waiting message if it has a head, else none."""

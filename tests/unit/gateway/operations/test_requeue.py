@@ -180,6 +180,24 @@ def test_jobs_are_unchanged_while_the_queue_is_down(
     assert sweeper.sweep() == 1
 
 
+def test_only_messages_that_were_sent_count_as_lost_later(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    # Given a queue that takes one message more
+    jobs = [make_job(owner, release=release) for release in ("1", "2", "3")]
+    _add(unit_of_work, *jobs)
+    broker.room = 1
+    # When the jobs are swept
+    assert sweeper.sweep() == 1
+    # I expect one attempt of the job that was sent, and new leases for all
+    kept = [_read(unit_of_work, job) for job in jobs]
+    assert sorted(job.attempts for job in kept) == [0, 0, 1]
+    assert all(job.leased_until > now() for job in kept)
+    assert [job.published_at > now() - timedelta(seconds=30) for job in kept] == [
+        job.attempts == 1 for job in kept
+    ]
+
+
 def test_jobs_are_requeued_in_slices_of_one_release_lane_and_trace(
     unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
 ) -> None:

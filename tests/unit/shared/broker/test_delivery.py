@@ -195,3 +195,11 @@ def test_redelivery_count_is_reset_after_success(scene: Scene) -> None:
         scene.delivery.deliver(make_message("1"), failing(ZeroDivisionError()), failed)
     assert handled.is_forgotten
     assert not failed.is_forgotten
+
+
+def test_redelivery_count_is_reset_after_a_transient_failure(scene: Scene) -> None:
+    redeliveries = FakeRedeliveries(LIMIT - 1)
+    scene.broker.is_down = True
+    with pytest.raises(Requeue):
+        scene.delivery.deliver(make_message("1"), failing(Unavailable("down")), redeliveries)
+    assert redeliveries.is_forgotten

@@ -1,0 +1,170 @@
+"""Redis answers and refuses to write: jobs wait in the database, and workers wait with them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import select, update
+
+from gateway.identity.principal import Principal
+from gateway.jobs.service import Jobs, Product
+from gateway.operations.requeue import Sweeper
+from gateway.settings import SweepSettings
+from gateway.web.rates import Rate, Rates, shared_storage
+from shared.broker import Broker
+from shared.contracts import Lane, ScoreText, TextItem
+from shared.db.models import Job, Role, User, now
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
+from shared.settings import BrokerSettings, StorageSettings
+from shared.storage import Storage
+from tests.integration.conftest import VISIBILITY_SECONDS, WorkerProcess, Workers
+from tests.integration.probe_worker import DONE, PARKED
+from tests.support.redis_faults import FAULTS, Fault
+from tests.support.servers import until
+
+QUEUE = "text.interactive"
+START_SECONDS = 30
+RECOVERY_SECONDS = 4 * VISIBILITY_SECONDS + START_SECONDS
+#: Long enough for a worker to poll, to fail and to poll again.
+REFUSED_SECONDS = 4.0
+MAX_ATTEMPTS = 3
+#: Words of Redis, of which the client removes some codes.
+REASONS = {
+    "OOM": "maxmemory",
+    "READONLY": "read only replica",
+    "MISCONF": "MISCONF",
+    "NOREPLICAS": "NOREPLICAS",
+}
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Return the address of an empty SQLite database: the fault is that of Redis."""
+    return sqlite_url
+
+
+@pytest.fixture(params=list(FAULTS.values()), ids=list(FAULTS))
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """Return each way in which Redis refuses to write."""
+    found: Fault = request.param
+    return found
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def probe(workers: Workers, broker: Broker) -> WorkerProcess:
+    worker = workers.start("tests.integration.probe_worker")
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
+    return worker
+
+
+@pytest.fixture
+def there(unit_of_work: UnitOfWork, broker: Broker) -> UnitOfWork:
+    """Provide a unit of work that sends its messages to Redis."""
+    return UnitOfWork(unit_of_work.engine, broker)
+
+
+def slice_of(job_id: str, title: str = "fine") -> ScoreText:
+    items = (TextItem(job_id=job_id, designation=title, description=""),)
+    return ScoreText(trace_id="a" * 32, lane=Lane.INTERACTIVE, release="1", items=items)
+
+
+def overdue(unit_of_work: UnitOfWork) -> None:
+    """Let the leases of all jobs end."""
+    with unit_of_work() as work:
+        work.session.execute(update(Job).values(leased_until=now(), published_at=now()))
+
+
+def rows(unit_of_work: UnitOfWork) -> list[Job]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(Job).order_by(Job.id)))
+
+
+def submit(there: UnitOfWork, user: User, folder: Path, count: int) -> None:
+    """Submit products as the gateway does."""
+    storage = Storage(StorageSettings(url=str(folder)))
+    jobs = Jobs(there, storage, lease_seconds=30)
+    for number in range(count):
+        jobs.submit(
+            Principal(user.id, user.username, Role(user.role), session_id=""),
+            Product(f"Piscine {number}", "", b"", "fusion", "champion"),
+            version="1",
+        )
+
+
+def test_jobs_are_kept_and_sent_after_any_number_of_refusals(
+    there: UnitOfWork, user: User, broker: Broker, client: redis.Redis, fault: Fault, tmp_path: Path
+) -> None:
+    sweeper = Sweeper(there, broker.depth, SweepSettings(max_attempts=MAX_ATTEMPTS), broker.workers)
+    with fault(client):
+        submit(there, user, tmp_path, 3)
+        for _ in range(2 * MAX_ATTEMPTS):
+            overdue(there)
+            assert sweeper.sweep() == 0
+        assert [(job.status, job.attempts) for job in rows(there)] == [("queued", 0)] * 3
+    overdue(there)
+    assert sweeper.sweep() == 3
+    assert [(job.status, job.attempts) for job in rows(there)] == [("queued", 1)] * 3
+    assert broker.depth(QUEUE).waiting == 3
+
+
+def test_worker_waits_and_then_handles_everything(
+    probe: WorkerProcess, broker: Broker, client: redis.Redis, fault: Fault
+) -> None:
+    # Given a worker in the middle of a message, and others that wait
+    expected = {f"job-{number}" for number in range(8)}
+    for id_ in sorted(expected):
+        broker.publish(slice_of(id_, "slow"))
+    until(lambda: broker.depth(QUEUE).running > 0, START_SECONDS, "a message is running")
+    # When Redis refuses to write for a while
+    with fault(client):
+        with pytest.raises(Unavailable):
+            broker.publish(slice_of("refused"))
+        time.sleep(REFUSED_SECONDS)
+        assert probe.exit_code is None
+    # I expect that the same worker handles them and new ones
+    broker.publish(slice_of("new"))
+    expected.add("new")
+    until(lambda: expected <= set(client.hgetall(DONE)), RECOVERY_SECONDS, "all are handled")
+    assert client.hgetall(PARKED) == {}
+    assert (probe.exit_code, probe.starts) == (None, 1)
+
+
+def test_worker_starts_while_redis_refuses(
+    workers: Workers, broker: Broker, client: redis.Redis, fault: Fault
+) -> None:
+    broker.publish(slice_of("early"))
+    with fault(client):
+        probe = workers.start("tests.integration.probe_worker")
+        time.sleep(2 * REFUSED_SECONDS)
+        assert probe.exit_code is None
+    until(lambda: set(client.hgetall(DONE)) == {"early"}, RECOVERY_SECONDS, "it is handled")
+    assert probe.starts == 1
+
+
+def test_rates_are_counted_in_memory_meanwhile(
+    broker_settings: BrokerSettings, client: redis.Redis, fault: Fault
+) -> None:
+    rates = Rates(shared_storage(broker_settings))
+    with fault(client):
+        rates.count(Rate("requests", 2, 60), "ada")
+        rates.take(Rate("failed sign-ins", 2, 60), "ada")
+
+
+def test_broker_says_what_redis_refuses(
+    request: pytest.FixtureRequest, broker: Broker, client: redis.Redis, fault: Fault
+) -> None:
+    assert broker.trouble() is None
+    with fault(client):
+        reason = broker.trouble()
+    assert reason is not None
+    assert REASONS[request.node.callspec.id] in reason
+    assert broker.trouble() is None
