@@ -3,6 +3,8 @@
 import ast
 import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -20,6 +22,12 @@ def locked(service: str) -> set[str]:
     return {found[1].lower() for line in lines if (found := re.match(r"([\w.-]+)==", line))}
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Packages that bring each top-level name."""
+    return packages_distributions()
+
+
 def imported(service: str) -> set[str]:
     """Top-level names that a service's modules import, anywhere in them."""
     found: set[str] = set()
@@ -34,7 +42,7 @@ def imported(service: str) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_imports_of_a_service_are_among_its_requirements(service: str) -> None:
-    there, providers = locked(service), packages_distributions()
+    there, providers = locked(service), installed()
     for name in imported(service):
         # The same package may have several builds, such as TensorFlow with and without a GPU.
         names = {one.lower().replace("_", "-") for one in providers[name]}
