@@ -113,7 +113,7 @@ def sampling_level(sizes: Floats, wanted: int) -> float:
 
 def random_number(part: str, day: datetime, job_id: str) -> float:
     """Return a pseudo-random number in [0, 1) that is always the same for an answer."""
-    digest = hashlib.sha256(f"{day:%Y-%m-%d} {part} {job_id}".encode()).digest()
+    digest = hashlib.sha256(f"{day.date()} {part} {job_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
