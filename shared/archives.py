@@ -96,7 +96,10 @@ def is_litter(member: zipfile.ZipInfo) -> bool:
     """Return True for folders and for files that an operating system adds by itself."""
     parts = member.filename.replace("\\", "/").split("/")
     is_hidden = parts[-1].startswith("._") or any(part in _LITTER_FOLDERS for part in parts[:-1])
-    return member.is_dir() or is_hidden or parts[-1].strip("\r").casefold() in _LITTER
+    # A broken archive may have a member without a name.
+    if not member.filename or member.is_dir():
+        return True
+    return is_hidden or parts[-1].strip("\r").casefold() in _LITTER
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:

@@ -173,7 +173,7 @@ def _trimmed(cells: list[str]) -> list[str]:
 
 def sample_rows(lines: Sequence[str], dialect: Dialect) -> Iterator[list[str] | None]:
     """Read the rows of a sample; a row that does not obey the dialect is `None`."""
-    source = RowLines(_Encoded(lines), has_backslashes=dialect.has_backslashes)
+    source = RowLines(Encoded(lines), has_backslashes=dialect.has_backslashes)
     for _ in range(SAMPLE_ROWS):
         source.begin_row()
         try:
@@ -196,7 +196,7 @@ def sample_rows(lines: Sequence[str], dialect: Dialect) -> Iterator[list[str] | 
             yield row
 
 
-class _Encoded:
+class Encoded:
     """Lines of text as a binary file."""
 
     def __init__(self, lines: Sequence[str]) -> None:

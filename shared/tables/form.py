@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -13,13 +13,14 @@ from shared.tables.columns import matched, nearest, shown
 from shared.tables.dialect import (
     NO_DELIMITER,
     Dialect,
+    Encoded,
     dialect_of,
     is_blank,
     separator_in,
 )
-from shared.tables.encoding import BOM, decoded, legacy_encoding
+from shared.tables.encoding import BOM, legacy_encoding
 from shared.tables.json_lines import object_in
-from shared.tables.lines import MAX_ROW_BYTES, LineSource, MacLines, RowLines
+from shared.tables.lines import MAX_ROW_BYTES, LineSource, MacLines, RowLines, TooLong
 
 #: Every row of the results and of the rejected rows has a cell for each column.
 MAX_COLUMNS = 1_000
@@ -126,12 +127,12 @@ def form_of(
     content = head[len(BOM) :] if has_bom else head
     has_mac_lines = b"\r" in content and b"\n" not in content
     raw = io.BytesIO(content.replace(b"\r", b"\n") if has_mac_lines else content)
-    lines = raw.readlines()
-    if len(head) == SAMPLE_BYTES and len(lines) > 1:
+    encoding = legacy_encoding(raw.readlines())
+    raw.seek(0)
+    text = _lines_of(raw, encoding)
+    if len(head) == SAMPLE_BYTES and len(text) > 1:
         # The last line is cut.
-        lines.pop()
-    encoding = legacy_encoding(lines)
-    text = [decoded(line, encoding) for line in lines]
+        text.pop()
     form = Form((), None, encoding, has_bom, has_mac_lines, given=given or {})
     start = next((number for number, line in enumerate(text) if not is_blank(line)), None)
     if start is None:
@@ -143,6 +144,17 @@ def form_of(
     if text[start].lstrip(" \ufeff").startswith("{"):
         return _json_form(text[start:], form, names, table)
     return _csv_form(text, start, form, names, table)
+
+
+def _lines_of(raw: BinaryIO, encoding: str | None) -> list[str]:
+    """Return the lines of a sample, divided as the rows will be."""
+    lines, found = RowLines(raw, encoding), []
+    with suppress(StopIteration):
+        while True:
+            lines.begin_row()
+            with suppress(TooLong):
+                found.append(next(lines))
+    return found
 
 
 def _json_form(lines: Sequence[str], form: Form, names: Names, table: str) -> Form:
@@ -182,32 +194,16 @@ def _csv_form(lines: Sequence[str], start: int, form: Form, names: Names, table:
     )
 
 
-def _header_in(lines: Iterable[str], dialect: Dialect, table: str) -> tuple[tuple[str, ...], int]:
+def _header_in(lines: Sequence[str], dialect: Dialect, table: str) -> tuple[tuple[str, ...], int]:
     """Return the columns of the header, and the number of its lines."""
-    source = _Counted(lines)
+    source = RowLines(Encoded(lines), has_backslashes=dialect.has_backslashes)
     try:
         cells = dialect.unwrapped(next(dialect.reader(source)))
     except (csv.Error, StopIteration) as error:
         raise InvalidInput(
             f"Expected a header in the first line. Received: {error}", field=(table,)
         ) from error
-    return tuple(cell.strip("\ufeff") for cell in cells), source.taken
-
-
-class _Counted:
-    """Count the lines that are taken from an iterable."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.taken = 0
-
-    def __iter__(self) -> "_Counted":
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.taken += 1
-        return line
+    return tuple(cell.strip("\ufeff") for cell in cells), len(source.taken)
 
 
 def form_kept(stream: BinaryIO, kept: Mapping[str, Any], table: str = "products") -> Form:
@@ -221,8 +217,13 @@ def form_kept(stream: BinaryIO, kept: Mapping[str, Any], table: str = "products"
     form = Form(**{**values, "dialect": dialect, "columns": tuple(values["columns"] or ())})
     if dialect is None:
         return form
-    lines = form.open(stream)
-    text = list(islice(lines, form.skipped))
+    # The header is read as it was detected: from lines whose quotes are as in the file.
+    plain = replace(form, dialect=replace(dialect, has_backslashes=False))
+    text = []
+    lines = plain.open(stream)
+    for _ in range(form.skipped):
+        lines.begin_row()
+        text.append(next(lines, ""))
     start = next((place for place, line in enumerate(text) if not is_blank(line)), 0)
     if separator_in(text[start]):
         start += 1

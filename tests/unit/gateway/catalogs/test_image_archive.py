@@ -1,5 +1,6 @@
 """Untrusted image archives."""
 
+import contextlib
 import errno
 import io
 import stat
@@ -321,3 +322,13 @@ def test_litter_of_a_mac_is_no_unused_image() -> None:
     assert found(archive, "a.jpg") == b"x"
     assert list(archive.unused()) == []
     assert archive.refused() == []
+
+
+def test_member_without_a_name_is_ignored() -> None:
+    content = zipped(("x", b"x"), ("a.jpg", b"image"))
+    entry = content.index(b"PK\x01\x02")
+    archive = bytearray(content)
+    # The name is counted as a part of the extra field.
+    archive[entry + 28 : entry + 32] = struct.pack("<HH", 0, 1)
+    with contextlib.suppress(InvalidInput):
+        assert found(opened(bytes(archive)), "a.jpg") == b"image"

@@ -90,6 +90,19 @@ def test_dialect_is_read(content: str, expected: list[list[str]]) -> None:
     assert cells(content.encode()) == expected
 
 
+def test_header_with_escaped_quotes_is_read_as_its_rows_are() -> None:
+    content = b'titre,"12\\" note, x"\nA,"b\\"c"\n'
+    found = form(content)
+    assert found.columns == ("titre", '12" note, x')
+    assert cells(content) == [["A", 'b"c']]
+
+
+def test_header_whose_line_has_another_end_is_read_as_its_rows_are() -> None:
+    content = b"titre;texte\rA;a\nB;b\r\n"
+    assert form(content).skipped == 1
+    assert cells(content) == [["A", "a"], ["B", "b"]]
+
+
 def test_row_of_two_lines_that_swallowed_another_is_rejected_alone() -> None:
     content = b'titre,texte\n1,"Table\n2,"Chaise, bois\n3,c\n'
     stream = io.BytesIO(content)
