@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.row_check import Checked
 from gateway.catalogs.service import failed_rows
-from gateway.jobs.service import IMAGES, messages_of
+from gateway.jobs.messages import messages_of
+from gateway.jobs.service import IMAGES
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id
 from shared.db.session import Work

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session, defer
 
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
+from gateway.jobs.messages import messages_of
 from gateway.jobs.schemas import ModelName
 from gateway.web.idempotency import require_same_content, run_once
 from gateway.web.paging import paginate
 from shared import metrics
-from shared.contracts import ImageItem, Lane, Modality, ScoreImage, ScoreText, TextItem, WorkMessage
+from shared.contracts import Lane
 from shared.db.models import (
     NOT_DONE,
     ROW_DIGITS,
@@ -186,50 +187,6 @@ class Jobs:
                 return None
             require_same_content(key, kept=found.fingerprint, sent=product.fingerprint())
             return session.get(Job, found.job_id)
-
-
-def wanted(job: Job) -> set[Modality]:
-    """Return the modalities that a job needs."""
-    wants = {Modality.TEXT: job.wants_text, Modality.IMAGE: job.wants_image}
-    return {modality for modality, is_wanted in wants.items() if is_wanted}
-
-
-def messages_of(
-    jobs: Sequence[Job], modalities: Mapping[str, set[Modality]] | None = None
-) -> list[WorkMessage]:
-    """Build the score requests of jobs of one user, release and lane.
-
-    Args:
-        jobs: At least one job. The message continues the trace of the first one and links to the
-            traces of the others.
-        modalities: Modalities to request, by job ID. By default all that the jobs need.
-    """
-    asked = modalities or {job.id: wanted(job) for job in jobs}
-    first = jobs[0]
-    traces = dict.fromkeys(job.trace_id for job in jobs)
-    envelope = {
-        "trace_id": first.trace_id,
-        "links": tuple(traces)[1:],
-        "lane": Lane(first.lane),
-        "release": first.release,
-        "user_id": first.user_id,
-    }
-    texts = tuple(
-        TextItem.of(job.id, job.designation, job.description)
-        for job in jobs
-        if Modality.TEXT in asked[job.id]
-    )
-    images = tuple(
-        ImageItem(job_id=job.id, uri=job.image_uri)
-        for job in jobs
-        if Modality.IMAGE in asked[job.id] and job.image_uri
-    )
-    found: list[WorkMessage] = []
-    if texts:
-        found.append(ScoreText.model_validate({**envelope, "items": texts}))
-    if images:
-        found.append(ScoreImage.model_validate({**envelope, "items": images}))
-    return found
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:

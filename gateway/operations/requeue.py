@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from gateway.jobs.service import messages_of, wanted
+from gateway.jobs.messages import messages_of, wanted
 from gateway.settings import SweepSettings
 from shared import metrics
 from shared.broker import QueueDepth, Worker, unloadable_everywhere
