@@ -1,4 +1,4 @@
-"""What a person reads of a text field: no markup, no invisible characters, no placeholders."""
+"""Text of a field as a person reads it: no markup, no invisible characters, no placeholders."""
 
 import html
 import re

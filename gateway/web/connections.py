@@ -18,7 +18,7 @@ IPV6_PREFIX = 64
 
 
 class Connection(Protocol):
-    """What the registry needs of a connection."""
+    """A connection as its registry uses it."""
 
     def check(self, now: float) -> None:
         """End the connection if its client is too slow."""

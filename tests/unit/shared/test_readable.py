@@ -1,4 +1,4 @@
-"""What counts as text: what a person reads of a field."""
+"""Tests of what counts as text: that which a person reads of a field."""
 
 import pytest
 from hypothesis import given
