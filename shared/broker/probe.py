@@ -19,13 +19,17 @@ def main() -> int:
         print(f"Expected one name, such as `text`. Received: {sys.argv[1:]}", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        names = [worker.name for worker in Broker(BrokerSettings()).workers() if _is_mine(worker)]
+        mine = [worker for worker in Broker(BrokerSettings()).workers() if _is_mine(worker)]
     except Unavailable as error:
         print(error.detail, file=sys.stderr)  # noqa: T201
         return 1
-    if not names:
+    if not mine:
         print(f"No {sys.argv[1]} worker on this host has announced itself", file=sys.stderr)  # noqa: T201
-    return 0 if names else 1
+    for worker in mine:
+        # Said, but no failure: a restart does not help, and the worker serves its other releases.
+        for version, reason in worker.unloadable.items():
+            print(f"{worker.name} cannot load release {version}: {reason}")  # noqa: T201
+    return 0 if mine else 1
 
 
 def _is_mine(worker: Worker) -> bool:

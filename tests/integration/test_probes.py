@@ -36,6 +36,15 @@ def test_worker_probe_succeeds_while_the_worker_announces_itself(
     assert run_probe("shared.broker.probe", "fusion", RAYON_BROKER_URL=redis_url).returncode == 1
 
 
+def test_worker_probe_names_a_release_that_cannot_be_loaded(broker: Broker, redis_url: str) -> None:
+    presence = broker.presence(process_name("text"), ["text.interactive"])
+    presence.unloadable = lambda: {"2": "broken in the registry"}
+    presence.beat()
+    ended = run_probe("shared.broker.probe", "text", RAYON_BROKER_URL=redis_url)
+    assert ended.returncode == 0
+    assert "cannot load release 2: broken in the registry" in ended.stdout
+
+
 def test_worker_probe_fails_without_a_queue() -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     ended = run_probe("shared.broker.probe", "text", RAYON_BROKER_URL=url)

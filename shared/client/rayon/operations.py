@@ -45,6 +45,7 @@ class Worker:
 
     Attributes:
         state: `working`, `ready`, or `deaf` (connected but not consuming).
+        unloadable: Why it cannot load releases, by version.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Worker:
     handled: int
     seconds_since_consumed: float | None
     state: str
+    unloadable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Queues:
                     handled=one["handled"],
                     seconds_since_consumed=one.get("seconds_since_consumed"),
                     state=one.get("state", "ready"),
+                    unloadable=one.get("unloadable", {}),
                 )
                 for one in body.get("workers", ())
             ),

@@ -86,6 +86,7 @@ QUEUES = {
             "seconds_since_consumed": 90.0,
             "seconds_since_asked": 80.0,
             "state": "deaf",
+            "unloadable": {"4": "its model is broken"},
         }
     ],
 }

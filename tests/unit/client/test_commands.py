@@ -196,6 +196,7 @@ def test_queues_mark_workers_that_need_attention(run: Run, monkeypatch: pytest.M
     assert "2, 1 not consuming" in shown
     assert "missing" in shown
     assert "text@a:1 is connected but not consuming" in shown
+    assert "text@a:1 cannot load release 4: its model is broken" in shown
     assert "3 jobs unfinished, 40 rows to feed, 1 workers" in shown
 
 

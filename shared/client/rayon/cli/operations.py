@@ -156,7 +156,16 @@ def drawn(found: Queues) -> Group:
         for one in found.workers
         if one.state == "deaf"
     ]
-    return Group(table, Text(_sentence(found), style="dim"), *deaf)
+    unloadable = [Text(printable(line), style="red") for line in _unloadable(found)]
+    return Group(table, Text(_sentence(found), style="dim"), *deaf, *unloadable)
+
+
+def _unloadable(found: Queues) -> list[str]:
+    return [
+        f"{worker.name} cannot load release {version}: {reason}"
+        for worker in found.workers
+        for version, reason in worker.unloadable.items()
+    ]
 
 
 def _list_without_command(context: Context, url: Url = None) -> None:
@@ -183,6 +192,8 @@ def _show(found: Queues, screen: Screen, *, as_json: bool) -> None:
         return
     screen.table(COLUMNS, map(_queue_row, found.items))
     screen.say(_sentence(found))
+    for line in _unloadable(found):
+        screen.say(line)
 
 
 def _sentence(found: Queues) -> str:
