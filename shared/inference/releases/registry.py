@@ -8,14 +8,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import requests
-from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
-from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-from mlflow.exceptions import MlflowException
 
 from shared import metrics
 from shared.errors import NotFound, Unavailable
@@ -24,6 +21,12 @@ from shared.inference.releases.access import Release
 from shared.inference.releases.checksums import CHECKSUMS, Checksums
 from shared.inference.releases.copies import Copies
 from shared.settings import ReleaseSettings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.exceptions import MlflowException
 
 CHAMPION = "champion"
 #: Alias of the version that waits for a decision.
@@ -57,7 +60,7 @@ class Releases:
             # inherit it.
             os.environ["MLFLOW_TRACKING_TOKEN"] = settings.token.get_secret_value()
         self._settings = settings
-        self._client = MlflowClient(
+        self._client: MlflowClient = _mlflow().MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
         )
         self._copies = Copies(settings.cache, self._download)
@@ -68,7 +71,7 @@ class Releases:
         with _unavailable_if_down():
             try:
                 found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
-            except MlflowException as error:
+            except _mlflow().exceptions.MlflowException as error:
                 if _is_missing(error):
                     return None
                 raise
@@ -167,19 +170,19 @@ class Releases:
         with _unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
-    def _model(self) -> RegisteredModel | None:
+    def _model(self) -> "RegisteredModel | None":
         try:
             return self._client.get_registered_model(self._settings.model_name)
-        except MlflowException as error:
+        except _mlflow().exceptions.MlflowException as error:
             if _is_missing(error):
                 return None
             raise
 
-    def _run(self, run_id: str | None, name: str) -> Run:
+    def _run(self, run_id: str | None, name: str) -> "Run":
         if run_id is not None:
             try:
                 return self._client.get_run(run_id)
-            except MlflowException as error:
+            except _mlflow().exceptions.MlflowException as error:
                 if not _is_missing(error):
                     raise
                 # Deleted meanwhile, or in another MLflow; registering the release matters more.
@@ -195,12 +198,12 @@ class Releases:
                 source = self._client.get_model_version_download_uri(
                     self._settings.model_name, version
                 )
-            except MlflowException as error:
+            except _mlflow().exceptions.MlflowException as error:
                 if _is_missing(error):
                     raise NotFound(f"No release {version!r}") from error
                 raise
             return Path(
-                download_artifacts(
+                _mlflow().artifacts.download_artifacts(
                     artifact_uri=source,
                     dst_path=str(aside),
                     tracking_uri=self._settings.mlflow_url,
@@ -208,16 +211,26 @@ class Releases:
             )
 
 
+@cache
+def _mlflow() -> Any:
+    # Imported with the first client, since it takes longer than everything else that a command of
+    # the gateway imports, and most commands ask no registry.
+    import mlflow.artifacts
+    import mlflow.exceptions
+
+    return mlflow
+
+
 @contextmanager
 def _unavailable_if_down() -> Iterator[None]:
     try:
         yield
-    except (MlflowException, requests.RequestException) as error:
+    except (_mlflow().exceptions.MlflowException, requests.RequestException) as error:
         metrics.dependency_failures_total.labels("registry").inc()
         raise Unavailable(f"The model registry does not answer: {error}") from error
 
 
-def _is_missing(error: MlflowException) -> bool:
+def _is_missing(error: "MlflowException") -> bool:
     # A missing alias is reported as a bad parameter, a missing model or version as not existing.
     if error.error_code == "RESOURCE_DOES_NOT_EXIST":
         return True
@@ -231,7 +244,7 @@ def _status(rejected: str | None) -> dict[str, str]:
     return {STATUS_TAG: "rejected", REASON_TAG: rejected[:MAX_TAG]}
 
 
-def _release(version: ModelVersion, aliases: dict[str, str]) -> Release:
+def _release(version: "ModelVersion", aliases: dict[str, str]) -> Release:
     number = str(version.version)
     return Release(
         version=number,

@@ -1,6 +1,8 @@
-"""The client of the registry has its token."""
+"""The client of the registry has its token, and imports MLflow when it is made."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from pydantic import SecretStr
@@ -30,3 +32,8 @@ def test_token_of_the_operator_stays_without_one_of_rayon(monkeypatch: pytest.Mo
 
 def test_token_is_no_part_of_the_representation() -> None:
     assert "secret-of-it" not in repr(ReleaseSettings(token=SecretStr("secret-of-it")))
+
+
+def test_module_imports_no_mlflow() -> None:
+    code = "import sys, shared.inference.releases.registry; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
