@@ -2,8 +2,6 @@
 
 import sys
 
-from apscheduler.schedulers.blocking import BlockingScheduler
-
 from gateway.identity import one_time_codes
 from gateway.identity.sessions import delete_expired
 from gateway.operations.heartbeat import Heartbeat
@@ -14,7 +12,7 @@ from gateway.operations.row_counts import RowCounts
 from gateway.settings import RetentionSettings, SweepSettings
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
-from shared.schedule import every
+from shared.schedule import Schedule
 from shared.service import start_service, stop_on_signals
 from shared.settings import (
     BrokerSettings,
@@ -51,24 +49,22 @@ def main() -> int:
             one_time_codes.delete_expired(work.session)
             delete_old_keys(work.session)
 
-    scheduler = BlockingScheduler(
-        timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True}
-    )
-    every(scheduler, settings.interval_seconds, "sweep", sweep)
-    every(scheduler, CLEAN_SECONDS, "clean", clean)
-    every(scheduler, DEPTH_SECONDS, "depths", lambda: record_depths(broker))
-    every(scheduler, DEPTH_SECONDS, "unfinished", row_counts.count_unfinished)
-    every(scheduler, DEPTH_SECONDS, "workers", row_counts.count_workers)
-    every(scheduler, DEPTH_SECONDS, "probe", row_counts.probe)
-    every(scheduler, ALL_SECONDS, "all", row_counts.count_all)
-    every(scheduler, retention.settings.interval_seconds, "retention", retention.clean)
+    schedule = Schedule()
+    schedule.every(settings.interval_seconds, "sweep", sweep)
+    schedule.every(CLEAN_SECONDS, "clean", clean)
+    schedule.every(DEPTH_SECONDS, "depths", lambda: record_depths(broker))
+    schedule.every(DEPTH_SECONDS, "unfinished", row_counts.count_unfinished)
+    schedule.every(DEPTH_SECONDS, "workers", row_counts.count_workers)
+    schedule.every(DEPTH_SECONDS, "probe", row_counts.probe)
+    schedule.every(ALL_SECONDS, "all", row_counts.count_all)
+    schedule.every(retention.settings.interval_seconds, "retention", retention.clean)
 
     def stop() -> None:
         retention.stopping.set()
-        scheduler.shutdown(wait=False)
+        schedule.stop()
 
     stop_on_signals(stop)
-    scheduler.start()
+    schedule.run()
     return 0
 
 

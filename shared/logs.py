@@ -36,7 +36,7 @@ def configure_logs(settings: LogSettings, *, service: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=settings.level, force=True)
     # These libraries log every request or task at INFO, which Rayon's own events cover already.
-    for library in ("alembic", "apscheduler", "celery", "httpx", "kombu", "urllib3"):
+    for library in ("alembic", "celery", "httpx", "kombu", "urllib3"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[*_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

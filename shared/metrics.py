@@ -7,6 +7,7 @@ sets each gauge, so sums over processes count nothing twice. Every gauge has a l
 unlabelled gauge is exported as 0 by every process that never sets it.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -205,6 +206,12 @@ task_success_timestamp = Gauge(
     "Time of the last success of a periodic task; before that, when it was scheduled.",
     ("task",),
 )
+task_age = Gauge(
+    "rayon_task_age_seconds",
+    "Time since the last success of a periodic task, or since it was scheduled. Unlike the age of "
+    "its timestamp, it stays right when the clock is set.",
+    ("task",),
+)
 task_interval = Gauge("rayon_task_interval_seconds", "Interval of a periodic task.", ("task",))
 task_failures_total = Counter(
     "rayon_task_failures_total", "Failed runs of a periodic task.", ("task",)
@@ -224,7 +231,7 @@ def expect(task: str, interval_seconds: float) -> None:
     failure counter at 0: Prometheus sees no increase in a counter that first appears as 1.
     """
     task_interval.labels(task).set(interval_seconds)
-    task_success_timestamp.labels(task).set_to_current_time()
+    _record_success(task)
     task_failures_total.labels(task)
 
 
@@ -236,7 +243,13 @@ def watched(task: str) -> Iterator[None]:
     except Exception:
         task_failures_total.labels(task).inc()
         raise
+    _record_success(task)
+
+
+def _record_success(task: str) -> None:
+    moment = time.monotonic()
     task_success_timestamp.labels(task).set_to_current_time()
+    task_age.labels(task).set_function(lambda: time.monotonic() - moment)
 
 
 def show(gauge: Gauge, values: Mapping[LabelValues, float]) -> None:

@@ -7,7 +7,7 @@ from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
 from shared.lifecycle.promotion import reconcile
-from shared.schedule import every
+from shared.schedule import Schedule
 from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
     BrokerSettings,
@@ -22,7 +22,7 @@ from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.report.reports import Reports
-from trainer.monitoring.schedule import REPORTS, Requests, build_clock
+from trainer.monitoring.schedule import Requests
 from trainer.monitoring.settings import DriftSettings, MonitorSettings
 from trainer.settings import TrainerSettings
 
@@ -48,8 +48,8 @@ def main() -> int:
     drift = DriftWatch(unit_of_work, registry, storage, drift_settings)
 
     reports = Reports(unit_of_work, registry, performances)
-    clock = build_clock()
-    months = Requests(clock, reports.make, "report", performances.stopping)
+    schedule = Schedule()
+    months = Requests(reports.make, "report", performances.stopping)
 
     def on_drift_detected(alert: DriftDetected) -> None:
         response.decide(alert.alert_id)
@@ -62,21 +62,22 @@ def main() -> int:
     broker.subscribe(DriftDetected, on_drift_detected)
     broker.subscribe(ReportRequested, on_report_requested)
     broker.presence(process_name("monitor"), QUEUES).start()
-    every(clock, settings.measure_seconds, "measure", performances.measure)
-    every(clock, settings.measure_seconds, "score_champion", performances.score_champion)
-    every(clock, settings.interval_seconds, "alerts", response.look)
-    every(clock, REPORT_SECONDS, "report", reports.make_due, executor=REPORTS)
-    every(clock, PROMOTION_SECONDS, "promotions", lambda: reconcile(unit_of_work, registry))
-    every(clock, GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
-    every(clock, drift_settings.interval_seconds, "drift", drift.look)
-    every(clock, settings.measure_seconds, "reviews", Reviews(unit_of_work, settings).choose)
+    schedule.every(settings.measure_seconds, "measure", performances.measure)
+    schedule.every(settings.measure_seconds, "score_champion", performances.score_champion)
+    schedule.every(settings.interval_seconds, "alerts", response.look)
+    schedule.every(REPORT_SECONDS, "report", reports.make_due)
+    schedule.every(PROMOTION_SECONDS, "promotions", lambda: reconcile(unit_of_work, registry))
+    schedule.every(GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
+    schedule.every(drift_settings.interval_seconds, "drift", drift.look)
+    schedule.every(settings.measure_seconds, "reviews", Reviews(unit_of_work, settings).choose)
     exit_on_sigterm()
-    clock.start()
+    schedule.start()
     try:
         return broker.run(QUEUES, threads=1)
     finally:
         performances.stopping.set()
-        clock.shutdown(wait=False)
+        schedule.stop()
+        schedule.join()
 
 
 if __name__ == "__main__":

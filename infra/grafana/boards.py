@@ -135,14 +135,20 @@ QUEUES = Board(
             ),
             Panel(
                 "Time since the last success of each task",
-                {"{{task}}": "time() - max by (task) (rayon_task_success_timestamp_seconds)"},
+                {"{{task}}": "min by (task) (rayon_task_age_seconds)"},
                 unit="s",
                 description="Periodic tasks of the scheduler and the monitor.",
             ),
             Panel(
+                "Last success of each task",
+                {"{{task}}": "max by (task) (rayon_task_success_timestamp_seconds) * 1000"},
+                unit="dateTimeAsIso",
+                description="By the clock of the scheduler or the monitor.",
+            ),
+            Panel(
                 "Intervals since the last success",
                 {
-                    "{{task}}": "(time() - max by (task) (rayon_task_success_timestamp_seconds))"
+                    "{{task}}": "min by (task) (rayon_task_age_seconds)"
                     " / max by (task) (rayon_task_interval_seconds)"
                 },
                 description="An hourly task is at 2 after two hours.",

@@ -1,30 +1,10 @@
-"""Scheduled tasks of the monitor, and a queue for tasks on request."""
+"""A queue for tasks on request."""
 
 import threading
 from collections.abc import Callable
-
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from concurrent.futures import ThreadPoolExecutor
 
 from shared.schedule import attempt
-
-#: Names of the thread pools.
-DEFAULT, REPORTS = "default", "reports"
-#: Larger than the number of tasks, so that no task waits for another one.
-THREADS = 10
-
-
-def build_clock() -> BackgroundScheduler:
-    """Build a scheduler that runs reports one at a time and everything else in parallel.
-
-    A report of a million jobs takes minutes, and any number of months may be requested at once.
-    """
-    return BackgroundScheduler(
-        timezone="UTC",
-        executors={DEFAULT: ThreadPoolExecutor(THREADS), REPORTS: ThreadPoolExecutor(1)},
-        # Late tasks still run. By default, APScheduler skips a task that is a second late.
-        job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
-    )
 
 
 class Requests:
@@ -34,20 +14,13 @@ class Requests:
     runs once more, because the data may have changed since that run began.
 
     Args:
-        clock: Scheduler whose report thread runs the requests.
         act: Handles a request.
         task: Name in the metrics.
         stopping: Once set, waiting requests are dropped.
     """
 
-    def __init__(
-        self,
-        clock: BackgroundScheduler,
-        act: Callable[[str], object],
-        task: str,
-        stopping: threading.Event,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, act: Callable[[str], object], task: str, stopping: threading.Event) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="requests")
         self._act = act
         self._task = task
         self._stopping = stopping
@@ -60,8 +33,11 @@ class Requests:
             if name in self._waiting:
                 return
             self._waiting.add(name)
-        # Without a trigger, APScheduler runs the job as soon as the thread is free.
-        self._clock.add_job(attempt(self._task, lambda: self._run(name)), executor=REPORTS)
+        self._thread.submit(attempt(self._task, lambda: self._run(name)))
+
+    def join(self) -> None:
+        """Accept no further request, and wait for the others."""
+        self._thread.shutdown()
 
     def _run(self, name: str) -> None:
         with self._lock:
