@@ -17,8 +17,10 @@ from gateway.main import ROUTES
 from tests.fuzz.test_openapi import Visitor, responses
 from tests.fuzz.test_openapi import api as api
 from tests.fuzz.test_openapi import broker as broker
+from tests.fuzz.test_openapi import catalog_settings as catalog_settings
 from tests.fuzz.test_openapi import migrated as migrated
 from tests.fuzz.test_openapi import rate_settings as rate_settings
+from tests.fuzz.test_openapi import release_settings as release_settings
 from tests.fuzz.test_openapi import response_counts as response_counts
 from tests.fuzz.test_openapi import settings as settings
 from tests.fuzz.test_openapi import sign_in_limit_settings as sign_in_limit_settings
