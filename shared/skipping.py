@@ -1,10 +1,10 @@
 """Skip a row of others' data that raises an error, so that it does not stop the rows after it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
 from shared.errors import Unavailable
@@ -12,8 +12,7 @@ from shared.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 
-@contextmanager
-def skipping(loop: str, row: object) -> Iterator[None]:
+def skipping(loop: str, row: object) -> "_Skipping":
     """Count and log an error of one row instead of raising it.
 
     Failures that would meet every row still propagate: a dependency that does not answer, an error
@@ -24,15 +23,25 @@ def skipping(loop: str, row: object) -> Iterator[None]:
         loop: Name of the loop in the metrics and the logs.
         row: ID of the row in the logs.
     """
-    try:
-        yield
-    except Exception as error:
-        if is_systemic(error):
-            raise
-        metrics.rows_skipped_total.labels(loop).inc()
-        log.warning(
-            "row_skipped", loop=loop, row=str(row), error=f"{type(error).__name__}: {error}"
-        )
+    return _Skipping(loop, row)
+
+
+@dataclass(frozen=True)
+class _Skipping:
+    # A generator would not tell type checkers that the statements after it can be reached.
+    loop: str
+    row: object
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        if not isinstance(error, Exception) or is_systemic(error):
+            return False
+        metrics.rows_skipped_total.labels(self.loop).inc()
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("row_skipped", loop=self.loop, row=str(self.row), error=reason)
+        return True
 
 
 def is_systemic(error: Exception) -> bool:
@@ -40,4 +49,4 @@ def is_systemic(error: Exception) -> bool:
     if isinstance(error, OSError):
         # Libraries raise it without a number for content that they cannot read.
         return error.errno is not None and not isinstance(error, FileNotFoundError)
-    return isinstance(error, Unavailable | SQLAlchemyError)
+    return isinstance(error, Unavailable | DBAPIError | PendingRollbackError | PoolTimeout)

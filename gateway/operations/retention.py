@@ -36,6 +36,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.skipping import skipping
 from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)
@@ -146,8 +147,9 @@ class Retention:
             )
         gone = [id_ for id_ in old if id_ not in unfinished and not self.stopping.is_set()]
         for id_ in gone:
-            self.storage.remove_folder(folders[id_])
-            self._record_deleted_files(id_)
+            with skipping("retention", id_):
+                self.storage.remove_folder(folders[id_])
+                self._record_deleted_files(id_)
         if not self.settings.keep_results:
             self._delete_empty_catalogs(first)
         return len(gone)
@@ -182,8 +184,9 @@ class Retention:
             for file in self.storage.files(folder):
                 if self.stopping.is_set():
                     return count
-                if file.modified < before.timestamp() and file.uri not in kept:
-                    count += self.storage.remove_older(file.uri, before)
+                with skipping("retention", file.uri):
+                    if file.modified < before.timestamp() and file.uri not in kept:
+                        count += self.storage.remove_older(file.uri, before)
         return count
 
 
@@ -208,7 +211,11 @@ def _labels_imported_until(session: Session) -> datetime:
             DatasetVersion.status == DatasetStatus.READY.value
         )
     )
-    return max((at for at, asked in versions if asked.get("corrected")), default=NEVER)
+    imported = [NEVER]
+    for at, asked in versions:
+        with skipping("retention", f"dataset version of {at}"):
+            imported += [at] if asked.get("corrected") else []
+    return max(imported)
 
 
 def _images_needed(session: Session) -> set[str]:

@@ -96,6 +96,9 @@ class ChampionWatch:
                 self.look()
             except RayonError as error:
                 log.warning("champion_check_failed", error=str(error))
+            except Exception:
+                # The thread must not end: new jobs would keep an old champion for good.
+                log.exception("champion_check_failed")
             time.sleep(self._settings.poll_seconds)
 
     def _is_everywhere(self, champion: str) -> bool:

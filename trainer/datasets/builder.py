@@ -7,6 +7,7 @@ dataset, by content, and no version's files are changed for another version.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shared.db.datasets import (
     version_folder,
 )
 from shared.errors import InvalidInput, NotFound
+from shared.skipping import skipping
 from shared.storage import Storage, digest_in
 from trainer.datasets.findings import DatasetReport, Finding, error, errors_in, warning
 from trainer.datasets.folder import tables, with_images
@@ -201,10 +203,9 @@ class _Builder:
 
     def _store_readable(self, reference: str) -> str:
         """Store an uploaded image and return its hash; empty if it cannot be read."""
-        try:
+        content = None
+        with skipping("dataset", reference), suppress(NotFound, InvalidInput):
             content = read_image(reference) if is_readable(reference) else None
-        except (NotFound, InvalidInput):
-            content = None
         return "" if content is None else self._store_image(content)
 
     def _store_image(self, content: bytes) -> str:
@@ -258,10 +259,9 @@ class _Builder:
 
     def _copy_image(self, uri: str) -> str:
         """Copy a job's image to the dataset and return its hash; empty if it was deleted."""
-        try:
+        with skipping("dataset", uri), suppress(NotFound):
             return self._store_image(self.storage.get(uri))
-        except NotFound:
-            return ""
+        return ""
 
     def _kept_rows(self, base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         """Return the base's rows that are neither removed nor replaced."""

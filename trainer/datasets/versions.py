@@ -20,6 +20,7 @@ from shared.db.datasets import ROWS_FILE, VERSION_FILE, images_folder, parse, ve
 from shared.errors import InvalidInput, NotFound
 from shared.files import atomic_write
 from shared.settings import StorageSettings
+from shared.skipping import skipping
 from shared.storage import Storage
 from trainer.datasets.folder import Dataset
 from trainer.datasets.label_authors import UNKNOWN
@@ -130,7 +131,8 @@ def load_stored(reference: str) -> Dataset:
     # Much of the training opens images as local files, without `Dataset.read_image`.
     for path in data.rows["image"]:
         if path and not Path(path).exists():
-            data.read_image(path)
+            with skipping("dataset", path):
+                data.read_image(path)
     return data
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from shared.errors import RayonError
 from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.image import FORMATS
+from shared.skipping import skipping
 
 #: Images read ahead, which bounds the number in memory.
 CHUNK = 64
@@ -179,6 +180,12 @@ def _facts_in_order(
 
 
 def _facts(reference: str, read: Callable[[str], bytes], has_thumbnail: bool) -> ImageFacts:
+    with skipping("explore", reference):
+        return _facts_of(reference, read, has_thumbnail)
+    return ImageFacts(reference, fault="Reading the image raises an unexpected error")
+
+
+def _facts_of(reference: str, read: Callable[[str], bytes], has_thumbnail: bool) -> ImageFacts:
     try:
         content = read(reference)
         preview = prepare(content, PREVIEW_PIXELS)

@@ -29,6 +29,7 @@ from shared.db.session import UnitOfWork, Work, take_turns
 from shared.lifecycle.alerts import write_step
 from shared.lifecycle.label_trust import removal_of, untrusted_authors
 from shared.logs import new_trace_id
+from shared.skipping import skipping
 from trainer.monitoring.alert_state import (
     AlertState,
     await_version,
@@ -66,9 +67,11 @@ class AlertResponse:
         """Decide about open alerts, and follow the trainings of the others."""
         raise_calendar_alert(self._unit_of_work, self._settings)
         for alert_id in self._with_status(AlertStatus.OPEN):
-            self.decide(alert_id)
+            with skipping("alerts", alert_id):
+                self.decide(alert_id)
         for alert_id in self._with_status(AlertStatus.TRAINING):
-            self._follow(alert_id)
+            with skipping("alerts", alert_id):
+                self._follow(alert_id)
 
     def decide(self, alert_id: str) -> None:
         """Start a training, ask a person, or end the alert; do nothing if it is not open."""

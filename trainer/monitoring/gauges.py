@@ -20,6 +20,7 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.lifecycle.ledger import last_done
+from shared.skipping import skipping
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.performance.figures import ESTIMATED
 
@@ -40,13 +41,13 @@ class Gauges:
         """Set all metrics to the current state and remove outdated series. Raises `Unavailable`."""
         with self._unit_of_work.reading() as session:
             serving = _serving(session)
-            _show_performance(_newest_performance(session, serving))
-            _show_drift(_newest_window(session, serving))
-            _show_alerts(session)
-            _show_trainings(session)
-            _show_last_training(session)
-            _show_labels(session)
-            _show_promotion(session)
+            with skipping("gauges", "performance"):
+                _show_performance(_newest_performance(session, serving))
+            with skipping("gauges", "drift"):
+                _show_drift(_newest_window(session, serving))
+            for show in _OTHERS:
+                with skipping("gauges", show.__name__):
+                    show(session)
 
 
 def _serving(session: Session) -> str | None:
@@ -198,3 +199,6 @@ def _show_promotion(session: Session) -> None:
         metrics.promotion_timestamp,
         {(last.version,): last.promoted_at.timestamp()} if last is not None else {},
     )
+
+
+_OTHERS = (_show_alerts, _show_trainings, _show_last_training, _show_labels, _show_promotion)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.image_model import Features
+from shared.skipping import skipping
 from trainer.datasets.images import read_image
 from trainer.release.image_features import FeatureStore, extract_features, extractor_id
 
@@ -117,11 +119,10 @@ def readable(rows: pd.DataFrame, size: int) -> NDArray[np.bool_]:
     """Return a mask of the rows whose image decodes completely, shape `(rows,)`."""
 
     def is_readable(path: str) -> bool:
-        try:
+        with skipping("training", path), suppress(ImageUnreadable, NotFound):
             _read(path, size)
-        except (ImageUnreadable, NotFound):
-            return False
-        return True
+            return True
+        return False
 
     with ThreadPoolExecutor(DECODERS) as pool:
         return np.array(list(pool.map(is_readable, rows["image"])), dtype=bool)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shared.contracts import Modality
 from shared.inference.releases.fusion_model import FusionModel
+from shared.skipping import skipping
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import file_name
 from trainer.reference.descriptors import describe_image, describe_texts
@@ -36,11 +37,12 @@ def measure_reference(release: LoadedRelease, data: Dataset) -> Sample:
 def scored(release: LoadedRelease, data: Dataset, rows: pd.DataFrame) -> Products:
     """Describe and score products of a dataset as the monitor does with answered products."""
     texts = list(zip(rows["designation"], rows["description"], strict=True))
-    images = {
-        place: describe_image(data.read_image(reference))
-        for place, reference in enumerate(rows["image"])
-        if reference
-    }
+    images: dict[int, Floats | None] = {}
+    for place, reference in enumerate(rows["image"]):
+        if reference:
+            images[place] = None
+            with skipping("reference", reference):
+                images[place] = describe_image(data.read_image(reference))
     scores = _scores(release, rows, [place for place, one in images.items() if one is not None])
     answers = answers_of(scores, release.fusion)
     return Products(texts, describe_texts(texts), images, scores, answers)

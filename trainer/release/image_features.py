@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.greys import may_be_wide
 from shared.inference.preparation.image import IMAGE_PREPARATION
 from shared.inference.releases.image_model import Features, Pixels, halved
+from shared.skipping import skipping
 from trainer.datasets.images import read_image
 
 log = structlog.get_logger(__name__)
@@ -293,17 +295,13 @@ def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read
 
 
 def _read(path: str, store: FeatureStore, size: int) -> _Read:
-    try:
+    found = _Read()
+    with skipping("features", path), suppress(ImageUnreadable, NotFound):
         content = read_image(path)
-    except NotFound:
-        return _Read()
-    one = image_key(content)
-    if store.is_known(one):
-        return _Read(one)
-    try:
-        return _Read(one, prepare(content, size))
-    except ImageUnreadable:
-        return _Read(one)
+        found = _Read(image_key(content))
+        if not store.is_known(image_key(content)):
+            found = _Read(found.hash, prepare(content, size))
+    return found
 
 
 def _extraction(

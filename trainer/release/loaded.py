@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.text import TextInputs, product_text
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Backbone, Features, Head, halved
+from shared.skipping import skipping
 from trainer.datasets.images import read_image
 
 Floats = NDArray[np.float32]
@@ -139,10 +141,8 @@ def read_images(rows: pd.DataFrame, size: int) -> Iterator[tuple[list[int], NDAr
     """
     waiting: list[tuple[int, NDArray[np.uint8]]] = []
     for position, path in enumerate(rows["image"]):
-        try:
+        with skipping("scoring", path), suppress(ImageUnreadable, NotFound):
             waiting.append((position, prepare(read_image(path), size)))
-        except (ImageUnreadable, NotFound):
-            continue
         if len(waiting) == IMAGE_BATCH:
             yield _stacked(waiting)
             waiting = []

@@ -15,6 +15,7 @@ from shared.db.models import Job, JobStatus, Review, Score
 from shared.inference.releases.access import ServedReleases
 from shared.inference.releases.fusion_model import FusionModel
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.skipping import skipping
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
@@ -209,14 +210,15 @@ def _drawn(session: Session, period: Period, release: str | None) -> Counter[str
 def _columns(rows: Sequence[Row[Any]], weights: Sequence[float]) -> Labelled:
     labelled = Labelled()
     for row, weight in zip(rows, weights, strict=True):
-        by_modality = (row.result or {}).get("modalities") or {}
+        answers: dict[str, int | None] = {}
+        with skipping("performance", row.id):
+            by_modality = (row.result or {}).get("modalities") or {}
+            answers = {name: one.get("prdtypecode") for name, one in by_modality.items()}
         labelled.job_ids.append(row.id)
         labelled.truth.append(row.label)
         labelled.confidences.append(row.confidence or 0.0)
         labelled.weights.append(weight)
         labelled.answers[FUSION].append(row.prdtypecode if row.model == FUSION else None)
         for modality in Modality:
-            labelled.answers[modality.value].append(
-                by_modality.get(modality.value, {}).get("prdtypecode")
-            )
+            labelled.answers[modality.value].append(answers.get(modality.value))
     return labelled

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import Performance
 from shared.errors import NotFound
 from shared.inference.releases.access import ServedReleases
+from shared.skipping import skipping
 from trainer.monitoring.performance import answers
 from trainer.monitoring.performance.answers import Fusing
 from trainer.monitoring.performance.figures import ESTIMATED, Figure, covers
@@ -68,8 +69,9 @@ def _is_due(period: Period, last: datetime | None, moment: datetime) -> bool:
 
 
 def _fusing(registry: ServedReleases, release: str) -> Fusing | None:
-    try:
-        return Fusing.of(registry, release)
-    except NotFound:
-        log.warning("estimate_skipped", release=release, reason="unknown release")
-        return None
+    with skipping("performance", release):
+        try:
+            return Fusing.of(registry, release)
+        except NotFound:
+            log.warning("estimate_skipped", release=release, reason="unknown release")
+    return None

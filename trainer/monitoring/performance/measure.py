@@ -19,6 +19,7 @@ from datetime import datetime
 from shared.db.models import now
 from shared.db.session import UnitOfWork
 from shared.inference.releases.access import ServedReleases
+from shared.skipping import skipping
 from trainer.monitoring.performance.champion_scoring import COMMAND, ChampionScoring
 from trainer.monitoring.performance.estimated import candidate_periods, estimated_figures
 from trainer.monitoring.performance.figures import store
@@ -57,11 +58,13 @@ class Performances:
     def measure(self, moment: datetime | None = None) -> None:
         """Bring the figures from labels and the estimates up to date."""
         moment = moment or now()
-        self.measure_labels(moment)
+        with skipping("performance", "labels"):
+            self.measure_labels(moment)
         for period in candidate_periods(moment):
             if self.stopping.is_set():
                 return
-            self.estimate(period, moment)
+            with skipping("performance", period.name):
+                self.estimate(period, moment)
 
     def measure_labels(self, moment: datetime) -> None:
         """Measure the days and months that received labels since the last measurement."""

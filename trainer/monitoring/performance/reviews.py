@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
+from shared.skipping import skipping
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.settings import MonitorSettings
 
@@ -151,7 +152,9 @@ class Reviews:
         """Draw a sample of each recent finished day that has none."""
         last = Period.day((moment or now()) - SETTLE_TIME - DAY)
         for days in range(DAYS_BACK):
-            self.choose_day(Period.day(last.begins_at - days * DAY))
+            day = Period.day(last.begins_at - days * DAY)
+            with skipping("reviews", f"{day.begins_at:%Y-%m-%d}"):
+                self.choose_day(day)
 
     def choose_day(self, day: Period) -> int:
         """Draw the sample of a day, unless it has one; return its size."""
@@ -193,7 +196,8 @@ def _confidences(session: Session, day: Period) -> Floats:
 
 
 def _floats(confidences: Iterable[float | None]) -> Floats:
-    return np.fromiter((value or 0.0 for value in confidences), np.float64)
+    # One confidence that is not a number would make the chances of the whole day so.
+    return np.nan_to_num(np.fromiter((value or 0.0 for value in confidences), np.float64))
 
 
 def _has_reviews(session: Session, day: Period) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.skipping import skipping
 from trainer.monitoring.performance.answers import FUSION, within
 from trainer.monitoring.performance.figures import ESTIMATED, TEST
 from trainer.monitoring.performance.periods import Period
@@ -102,11 +103,11 @@ def _likely_examples(session: Session, period: Period, pair: Json) -> list[Json]
         )
         .limit(SEARCHED)
     )
-    examples = [
-        _example(id_, designation, confidence)
-        for id_, designation, confidence, result in rows
-        if _second_code(result) == pair["truth"]
-    ]
+    examples = []
+    for id_, designation, confidence, result in rows:
+        with skipping("report", id_):
+            if _second_code(result) == pair["truth"]:
+                examples.append(_example(id_, designation, confidence))
     return _distinct(examples)
 
 

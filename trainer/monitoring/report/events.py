@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import DriftAlert, DriftWindow, Job, Promotion, Review, TrainingRun
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.lifecycle.ledger import IS_DONE
+from shared.skipping import skipping
 from trainer.monitoring.performance.periods import Period
 
 Json = dict[str, Any]
@@ -36,7 +37,8 @@ def drift(session: Session, period: Period) -> Json:
         windows += 1
         moved += bool(row.moved)
         for kind, measured in row.measured.items():
-            _add(kinds.setdefault(kind, _empty(kind)), row, measured)
+            with skipping("report", f"drift window {row.id}"):
+                _add(kinds.setdefault(kind, _empty(kind)), row, measured)
     known = [kinds.pop(kind) for kind in KINDS if kind in kinds]
     ordered = [*known, *kinds.values()]
     for kind_drift in ordered:

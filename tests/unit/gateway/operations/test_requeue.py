@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
+from gateway.jobs.service import wanted
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.settings import SweepSettings
 from shared.broker import Worker
@@ -281,3 +283,28 @@ def test_idempotency_keys_are_deleted_after_a_day(unit_of_work: UnitOfWork, owne
         delete_old_keys(work.session)
     with unit_of_work.reading() as session:
         assert session.query(IdempotencyKey).count() == 1
+
+
+def test_job_that_cannot_be_judged_does_not_stop_the_others(
+    sweeper: Sweeper,
+    unit_of_work: UnitOfWork,
+    broker: FakeBroker,
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overdue = {"leased_until": now() - timedelta(seconds=1)}
+    good, bad = make_job(owner, **overdue), make_job(owner, **overdue)
+    _add(unit_of_work, bad, good)
+
+    def raising(job: Job) -> set[Any]:
+        if job.id == bad.id:
+            raise ValueError("a modality that nobody knows")
+        return wanted(job)
+
+    monkeypatch.setattr("gateway.operations.requeue.wanted", raising)
+    with capture_logs() as events:
+        assert sweeper.sweep() == 1
+    assert [one["row"] for one in events if one["event"] == "row_skipped"] == [bad.id]
+    with unit_of_work.reading() as session:
+        # It waits for another lease, so that it does not fill every batch.
+        assert session.get_one(Job, bad.id).leased_until > now()
