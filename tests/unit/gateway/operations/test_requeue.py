@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from gateway.jobs.service import wanted
+from gateway.jobs.messages import wanted
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.settings import SweepSettings
 from shared.broker import Worker
