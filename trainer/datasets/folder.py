@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import structlog
 from numpy.typing import NDArray
 
 from shared.categories import CategorySet
@@ -34,6 +35,8 @@ from trainer.datasets.findings import Finding, LabelShare, errors_in
 from trainer.datasets.images import Images, file_name, images_in, read_image
 from trainer.datasets.label_authors import label_shares
 from trainer.datasets.tables import Table, labelled, read_table, too_few_categories
+
+log = structlog.get_logger(__name__)
 
 CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
 SIMPLE = ("products.csv", "labels.csv")
@@ -145,6 +148,8 @@ def weak_rows(folder: Path) -> pd.DataFrame | None:
     rows, findings = labelled(read_table(products), read_table(labels, LABELS))
     for finding in errors_in(findings):
         raise InvalidInput(finding.message)
+    for finding in findings:
+        log.warning("dataset_finding", code=finding.code, count=finding.count, text=finding.message)
     return with_images(rows, images_in(folder, "image_test"))
 
 
