@@ -1,12 +1,13 @@
 """Generated products of two categories, with scores, for drift tests."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from shared.contracts import Modality
 from trainer.reference.descriptors import IMAGE_NAMES, describe_texts
-from trainer.reference.sample import Products
+from trainer.reference.sample import Products, Sample
 
 FRENCH = ["piscine", "livre", "ronde", "bleue", "pour", "les", "enfants", "avec", "une", "pompe"]
 ENGLISH = ["pool", "book", "round", "blue", "for", "the", "children", "with", "this", "pump"]
@@ -54,6 +55,12 @@ def make_products(
         for place in np.flatnonzero(has_image).tolist()
     }
     return Products(texts, describe_texts(texts), images, scores, answers)
+
+
+@cache
+def reference() -> Sample:
+    """Return the sample of 900 products with which the windows of tests are compared."""
+    return make_products(900).sample()
 
 
 def _scores(answers: np.ndarray, generator: np.random.Generator) -> np.ndarray:

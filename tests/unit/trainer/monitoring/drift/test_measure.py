@@ -10,18 +10,17 @@ import pytest
 from shared.contracts import Modality
 from shared.errors import InvalidInput
 from tests.support.factories import make_manifest
-from tests.unit.trainer.monitoring.products import ENGLISH, make_products
+from tests.unit.trainer.monitoring.products import ENGLISH, make_products, reference
 from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.reference import sample
 from trainer.reference.sample import Sample
 
 CATEGORIES = make_manifest().category_set
-REFERENCE = make_products(900).sample()
 
 
 def moved(**changes: Any) -> dict[str, Measured]:
     window = make_products(600, seed=1, **changes).sample()
-    found = measure(REFERENCE, window, CATEGORIES, Limits())
+    found = measure(reference(), window, CATEGORIES, Limits())
     return {kind: drift for kind, drift in found.items() if drift.has_moved(Limits())}
 
 
@@ -77,7 +76,7 @@ def test_unreadable_images_move_quality() -> None:
     window = make_products(600, seed=1)
     broken = dict.fromkeys(list(window.images)[:60])
     window = replace(window, images={**window.images, **broken})
-    found = measure(REFERENCE, window.sample(), CATEGORIES, Limits())["quality"]
+    found = measure(reference(), window.sample(), CATEGORIES, Limits())["quality"]
     assert found.has_moved(Limits())
     assert "cannot be read" in found.sentence
 
@@ -90,7 +89,7 @@ def test_better_input_does_not_move_quality() -> None:
 
 def test_modality_with_few_products_is_not_measured() -> None:
     window = make_products(600, seed=1, brightness=10.0, share_with_image=lambda place: place < 20)
-    assert "image" not in measure(REFERENCE, window.sample(), CATEGORIES, Limits())
+    assert "image" not in measure(reference(), window.sample(), CATEGORIES, Limits())
 
 
 def test_subset_gives_the_sample_of_its_products_alone() -> None:
@@ -106,13 +105,13 @@ def test_subset_gives_the_sample_of_its_products_alone() -> None:
 
 
 def test_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
-    REFERENCE.save(tmp_path)
+    reference().save(tmp_path)
     found = Sample.load(tmp_path)
     assert found is not None
-    assert found.answers.tolist() == REFERENCE.answers.tolist()
-    assert found.agreement == REFERENCE.agreement
-    assert found.quality == REFERENCE.quality
-    for modality, view in REFERENCE.views.items():
+    assert found.answers.tolist() == reference().answers.tolist()
+    assert found.agreement == reference().agreement
+    assert found.quality == reference().quality
+    for modality, view in reference().views.items():
         np.testing.assert_array_equal(found.views[modality].features, view.features)
     # And it contains no text of any product
     content = (tmp_path / sample.REFERENCE).read_bytes()
@@ -121,7 +120,7 @@ def test_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_rounding_of_the_reference_moves_nothing(tmp_path: Path) -> None:
     # Given texts of eight words each: the logarithm of 8 is rounded when stored
-    REFERENCE.save(tmp_path)
+    reference().save(tmp_path)
     kept = Sample.load(tmp_path)
     assert kept is not None
     found = measure(kept, make_products(600, seed=1).sample(), CATEGORIES, Limits())
@@ -135,7 +134,7 @@ def test_release_without_a_reference_loads_none(tmp_path: Path) -> None:
 def test_reference_with_other_descriptors_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    REFERENCE.save(tmp_path)
+    reference().save(tmp_path)
     monkeypatch.setitem(sample.NAMES, Modality.TEXT, ("weight",))
     with pytest.raises(InvalidInput, match="Expected a reference of"):
         Sample.load(tmp_path)

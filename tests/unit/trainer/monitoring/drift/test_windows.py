@@ -25,7 +25,7 @@ from tests.support.fakes import FakeBroker
 from tests.support.folder_registry import FolderRegistry
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
-from tests.unit.trainer.monitoring.products import make_products
+from tests.unit.trainer.monitoring.products import make_products, reference
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.settings import DriftSettings, MonitorSettings
@@ -42,7 +42,7 @@ BEGIN = now() - timedelta(days=3)
 def registry(tmp_path: Path) -> FolderRegistry:
     """Return a registry whose champion has a reference."""
     folder = write_tiny_release(tmp_path / "release")
-    make_products(900).sample().save(folder)
+    reference().save(folder)
     registry = FolderRegistry(tmp_path / "registry")
     registry.mark_champion(registry.register(folder, description="with a reference"))
     return registry
