@@ -15,6 +15,7 @@ from infra.embedded.log_tail import LogTail
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import confined, programs
 from infra.embedded.redis_server import redis_binary, write_configuration
+from infra.embedded.redis_start import notes
 from infra.embedded.settings import PROJECT, EmbeddedSettings, environment
 from infra.embedded.strays import end_strays
 from infra.embedded.supervision import Supervisor
@@ -22,6 +23,9 @@ from infra.embedded.welcome import welcome
 
 #: Interval between two readiness checks.
 POLL_SECONDS = 0.2
+#: Interval between two searches for programs that supervisord has given up, after 30 tries in eight
+#: minutes.
+FATAL_SECONDS = 10.0
 #: Secret of the model registry, for its server and its clients.
 REGISTRY_TOKEN = "registry_token"  # noqa: S105  # nosec B105  # the name of its file
 #: Stored beside the registry, so that a deleted registry gets the starter release again.
@@ -50,6 +54,8 @@ class Instance:
             self._home, [confined(program, self._environment) for program in listed]
         )
         self._tail: LogTail | None = None
+        self._redis_log = self._home / "logs" / "redis.log"
+        self._redis_log_start = self._redis_log.stat().st_size if self._redis_log.exists() else 0
         url = self._environment["RAYON_DATABASE_URL"]
         self._is_new_database = (
             url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists()
@@ -88,8 +94,15 @@ class Instance:
         # Not earlier: during the start the services warn that others are missing.
         self._tail = LogTail(self._home / "logs")
         self._tail.start()
+        for note in notes(self._redis_log, self._redis_log_start):
+            print(f"[redis] {note}", flush=True)
+        checked = time.monotonic()
         while self._supervisor.is_running():
             time.sleep(POLL_SECONDS)
+            if time.monotonic() - checked > FATAL_SECONDS:
+                for name in self._supervisor.start_fatal():
+                    print(f"[{name}] did not start for minutes; it is tried again", flush=True)
+                checked = time.monotonic()
         raise NotReady(f"supervisord exited; see {self._home / 'logs' / 'supervisord.log'}")
 
     def stop(self) -> None:

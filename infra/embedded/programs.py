@@ -33,7 +33,7 @@ def programs(
     """List all processes, in the order in which they start."""
     return [
         _mlflow(settings, registry_token),
-        Program("redis", [str(redis), str(redis_conf)], stage="servers"),
+        _redis(settings, redis, redis_conf),
         *(_numbered(settings, _services())),
     ]
 
@@ -107,6 +107,12 @@ def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Progr
         )
         for number, service in enumerate(services)
     ]
+
+
+def _redis(settings: EmbeddedSettings, server: Path, configuration: Path) -> Program:
+    start = [sys.executable, "-m", "infra.embedded.redis_start"]
+    log = settings.home / "logs" / "redis.log"
+    return Program("redis", [*start, str(server), str(configuration), str(log)], stage="servers")
 
 
 def _mlflow(settings: EmbeddedSettings, token: Path) -> Program:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client  # nosec B411  # supervisord answers, over a socket of ours
+from contextlib import suppress
 from pathlib import Path
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
@@ -79,6 +80,16 @@ class Supervisor:
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return {}
         return {str(row["name"]): str(row["statename"]) for row in listed}  # type: ignore[index,call-overload,union-attr]
+
+    def start_fatal(self) -> list[str]:
+        """Start the programs that supervisord has given up, and return their names."""
+        states = self.states()
+        fatal = [program for program in self._programs if states.get(program.name) == "FATAL"]
+        for program in fatal:
+            # One that cannot be started now is still fatal at the next call.
+            with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+                self._calls().supervisor.startProcess(_full_name(program), False)
+        return [program.name for program in fatal]
 
     def is_running(self) -> bool:
         """Return True while supervisord runs."""

@@ -3,6 +3,8 @@
 import configparser
 from pathlib import Path
 
+import pytest
+
 from infra.embedded.programs import ports, programs
 from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.supervision import Supervisor
@@ -64,3 +66,35 @@ def test_all_ports_are_checked_before_the_start(tmp_path: Path) -> None:
 def test_no_metrics_port_is_opened_when_they_are_off(tmp_path: Path) -> None:
     settings = EmbeddedSettings(home=tmp_path, metrics_port=0)
     assert "RAYON_METRICS_PORT" not in {variable for variable, _ in ports(settings)}
+
+
+class FakeCalls:
+    """supervisord with one program that it has given up."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.supervisor = self
+
+    def getAllProcessInfo(self) -> list[dict[str, str]]:  # noqa: N802  # a name of supervisord
+        given_up = "RUNNING" if self.started else "FATAL"
+        return [
+            {"name": "redis", "statename": given_up},
+            {"name": "gateway", "statename": "RUNNING"},
+            {"name": "trainer", "statename": "BACKOFF"},
+        ]
+
+    def startProcess(self, name: str, _wait: bool) -> None:  # noqa: N802  # a name of supervisord
+        self.started.append(name)
+
+
+def test_only_programs_that_supervisord_has_given_up_are_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = EmbeddedSettings(home=tmp_path)
+    listed = programs(settings, Path("redis-server"), tmp_path / "redis.conf", tmp_path / "token")
+    calls = FakeCalls()
+    supervisor = Supervisor(tmp_path, listed)
+    monkeypatch.setattr(supervisor, "_calls", lambda: calls)
+    assert supervisor.start_fatal() == ["redis"]
+    assert calls.started == ["servers:redis"]
+    assert supervisor.start_fatal() == []
