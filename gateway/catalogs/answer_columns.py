@@ -95,6 +95,9 @@ def _degraded(row: Row, result: Mapping[str, Any], catalog: Catalog) -> str | No
     name = image_name(row)
     if result["degraded"] == "image_missing" and name:
         return f"The image {name!r} is not in the archive, or its name is not unique"
+    if result["degraded"] == "image_unreadable" and catalog.has_images:
+        reason = result.get("degraded_message") or "it is damaged"
+        return f"The image {name!r} of the archive cannot be read: {reason}"
     if result["degraded"]:
         return str(result.get("degraded_message") or result["degraded"])
     if name and not catalog.has_images and catalog.model != "text":

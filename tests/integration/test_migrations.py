@@ -86,7 +86,12 @@ def test_labels_get_the_account_that_existed_when_they_were_set(
     old.reflect(engine, only=("users", "jobs"))
     with engine.begin() as connection:
         for name, age in (("olga", 3), ("eve", 1)):
-            user: dict[str, Any] = {"id": name, "username": name, "password_hash": "", "role": "operator"}
+            user: dict[str, Any] = {
+                "id": name,
+                "username": name,
+                "password_hash": "",
+                "role": "operator",
+            }
             user |= {"is_active": True, "created_at": now() - timedelta(days=age)}
             connection.execute(old.tables["users"].insert(), user)
         for author in ("olga", "eve", "gone"):

@@ -21,7 +21,7 @@ class BoundExceeded(Exception):
 
 @dataclass
 class Budget:
-    """What an attack may still send and open."""
+    """Bytes and connections that an attack may still use."""
 
     sendable: int = ATTACK_BYTES
     connections: int = ATTACK_CONNECTIONS

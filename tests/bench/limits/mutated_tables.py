@@ -34,7 +34,7 @@ WORDS = ["Cafetière", "émaillée;", "très", "élégante,", '12"', "à", "côt
 
 @dataclass
 class Outcome:
-    """What the readers did with the files of one kind."""
+    """Counts of the files of one kind, by what the readers did."""
 
     read: int = 0
     refused: int = 0

@@ -139,7 +139,7 @@ def test_concurrent_requests_with_one_key_create_one_job(api: Api, mine: dict[st
     [
         ({}, {}, "designation"),
         ({"designation": "  ", "description": "\t"}, {}, "designation"),
-        ({}, {"image": ("a.jpg", b"", "image/jpeg")}, "designation"),
+        ({}, {"image": ("a.jpg", b"", "image/jpeg")}, "image"),
         ({"model": "text"}, IMAGE, "designation"),
         ({"model": "image", "designation": "x"}, {}, "image"),
         ({"model": "image"}, {"image": ("a.jpg", b"", "image/jpeg")}, "image"),

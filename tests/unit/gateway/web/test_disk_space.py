@@ -82,7 +82,7 @@ def test_upload_counts_twice_on_a_disk_that_holds_both_folders(
     disks: Disks, storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    storage.put("pictures", b"an image")
+    storage.put("images", b"an image")
     disks.storage = disks.temporary = GIB + 199
     with pytest.raises(Unavailable):
         DiskSpace(storage).require(100)
@@ -103,7 +103,7 @@ def test_storage_keeps_the_space_free_whoever_writes(
 ) -> None:
     content = b"x" * (3 * 1024 * 1024)
     writes: dict[str, Callable[[], object]] = {
-        "put": lambda: storage.put("pictures", content),
+        "put": lambda: storage.put("images", content),
         "put_at": lambda: storage.put_at("a/b", content),
         "put_stream": lambda: storage.put_stream("a/b", io.BytesIO(content)),
     }
