@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED
-from shared.db.leases import LeaseLost, Owner, RowLeases
-from shared.db.models import Catalog, CatalogStatus, now
+from shared.db.leases import LeaseLost, Owner, RowLeases, has_ended
+from shared.db.models import Catalog, CatalogStatus
 from shared.db.session import UnitOfWork
 
 
@@ -31,8 +31,8 @@ class CatalogLeases:
 
     def may_take(self, catalog: Catalog) -> bool:
         """Return True unless another feeder holds an unexpired lease."""
-        is_expired = catalog.leased_until is None or catalog.leased_until < now()
-        return is_expired or catalog.leased_by == self.owner
+        duration = timedelta(seconds=self.seconds)
+        return has_ended(catalog.leased_until, duration) or catalog.leased_by == self.owner
 
     def take(self, catalog_id: str) -> bool:
         """Acquire or renew a lease; return True on success."""

@@ -20,6 +20,7 @@ from gateway.settings import SweepSettings
 from shared import metrics
 from shared.broker import QueueDepth, Worker, unloadable_everywhere
 from shared.contracts import Lane, Message, Modality, WorkMessage, queue_name
+from shared.db.leases import is_over
 from shared.db.models import IdempotencyKey, Job, JobStatus, Score, now
 from shared.db.session import UnitOfWork, Work
 from shared.skipping import skipping
@@ -59,7 +60,7 @@ class Sweeper:
         heads = {lane: self._heads(lane) for lane in Lane}
         held = unloadable_everywhere(self.workers())
         with self.unit_of_work() as work:
-            overdue = _overdue(work.session)
+            overdue = _overdue(work.session, self._lease)
             missing = _missing(work.session, overdue)
             lost = _lost(overdue, missing, heads, held)
             hopeless = [job for job in lost if job.attempts >= self.settings.max_attempts]
@@ -81,14 +82,27 @@ class Sweeper:
         return len(sent)
 
     def _heads(self, lane: Lane) -> dict[str, float | None]:
-        return {
-            station: self.depth(queue_name(station, lane)).oldest_published_at
-            for station in (*Modality, "fusion")
-        }
+        return {station: self._head(queue_name(station, lane)) for station in (*Modality, "fusion")}
+
+    def _head(self, queue: str) -> float | None:
+        """Return when the oldest message of a queue was published.
+
+        One from the future was published before the clock was set back, so it may be older than any
+        job, and a job behind it is not lost.
+        """
+        head = self.depth(queue).oldest_published_at
+        return 0.0 if head is not None and head > (now() + self._lease).timestamp() else head
+
+    @property
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self.settings.lease_seconds)
 
     def _extend(self, session: Session, jobs: Sequence[Job]) -> None:
-        until = now() + timedelta(seconds=self.settings.lease_seconds)
-        _update_queued(session, jobs, leased_until=until)
+        moment = now()
+        _update_queued(session, jobs, leased_until=moment + self._lease)
+        # Compared with such a time, no message would be lost until the clock has caught up.
+        early = [job for job in jobs if job.published_at > moment + self._lease]
+        _update_queued(session, early, published_at=moment)
 
     def _fail(self, session: Session, jobs: Sequence[Job]) -> None:
         _update_queued(
@@ -125,10 +139,10 @@ def delete_old_keys(session: Session) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEY_LIFETIME))
 
 
-def _overdue(session: Session) -> Sequence[Job]:
+def _overdue(session: Session, lease: timedelta) -> Sequence[Job]:
     return session.scalars(
         select(Job)
-        .where(Job.status == JobStatus.QUEUED.value, Job.leased_until < now())
+        .where(Job.status == JobStatus.QUEUED.value, is_over(Job.leased_until, lease))
         .order_by(Job.leased_until)
         .limit(BATCH)
         .with_for_update(skip_locked=True)

@@ -5,13 +5,31 @@ process; SQLite and PostgreSQL behave the same.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.db.models import now
+
+
+def is_over(until: InstrumentedAttribute[Any], duration: timedelta) -> ColumnElement[bool]:
+    """Return the condition of leases that have expired.
+
+    A lease that would end later than twice its duration from now was granted before the clock was
+    set back, and nobody would take the row for as long as the clock was set back by.
+
+    Args:
+        until: The `leased_until` column.
+        duration: Lifetime of a lease. Clocks of different machines may differ by it.
+    """
+    return or_(until < now(), until > now() + 2 * duration)
+
+
+def has_ended(until: datetime | None, duration: timedelta) -> bool:
+    """Return True for no lease and for one that has expired, like `is_over`."""
+    return until is None or not now() <= until <= now() + 2 * duration
 
 
 class LeaseLost(Exception):
@@ -51,7 +69,7 @@ class RowLeases:
 
     def is_free(self) -> ColumnElement[bool]:
         """Return the condition of rows that have no lease or an expired one."""
-        return or_(self.until.is_(None), self.until < now())
+        return or_(self.until.is_(None), is_over(self.until, self.duration))
 
     def claim(self, session: Session, *rows: ColumnElement[bool], **values: Any) -> bool:
         """Lease free rows, or renew leases that this process holds, and set values."""

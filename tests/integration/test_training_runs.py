@@ -595,7 +595,7 @@ def test_trainer_that_lost_its_lease_leaves_the_run_to_the_new_holder(runs: Runs
     thread = run_in_thread(runs)
     until(lambda: is_at(runs.unit_of_work, id_, "fit"), SECONDS, "the step has started")
     child = int((runs.settings.work_folder / "lock").read_text())
-    other = {"leased_by": "another", "leased_until": now() + timedelta(minutes=5), "attempts": 2}
+    other = {"leased_by": "another", "leased_until": now() + timedelta(minutes=1), "attempts": 2}
     change(runs.unit_of_work, id_, **other)
     thread.join(SECONDS)
     run = show(runs.unit_of_work, id_)

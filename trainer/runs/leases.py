@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.db.leases import LeaseLost, Owner, RowLeases
+from shared.db.leases import LeaseLost, Owner, RowLeases, has_ended
 from shared.db.models import TrainingRun, TrainingStatus, now
 from shared.db.session import UnitOfWork
 
@@ -129,7 +129,7 @@ class Leases:
     def _claim_next(self, session: Session) -> Claim | None:
         running = select(TrainingRun).where(TrainingRun.status == RUNNING).with_for_update()
         run = session.scalar(running)
-        if run is not None and (run.leased_until is not None and run.leased_until >= now()):
+        if run is not None and not has_ended(run.leased_until, self.duration):
             return None
         if run is None:
             queued = select(TrainingRun).where(TrainingRun.status == QUEUED)

@@ -115,13 +115,12 @@ def test_queue_of_the_other_lane_does_not_matter(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"leased_until": now() + timedelta(days=1)},
         {"status": "done"},
         {"status": "failed"},
         {"status": "cancelled"},
     ],
 )
-def test_final_and_leased_jobs_are_unchanged(
+def test_final_jobs_are_unchanged(
     unit_of_work: UnitOfWork,
     broker: FakeBroker,
     sweeper: Sweeper,
@@ -129,6 +128,16 @@ def test_final_and_leased_jobs_are_unchanged(
     changes: dict[str, Any],
 ) -> None:
     job = make_job(owner, **changes)
+    _add(unit_of_work, job)
+    assert sweeper.sweep() == 0
+    assert broker.messages == []
+    assert _read(unit_of_work, job).leased_until == job.leased_until
+
+
+def test_leased_jobs_are_unchanged(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    job = make_job(owner, leased_until=now() + timedelta(seconds=30))
     _add(unit_of_work, job)
     assert sweeper.sweep() == 0
     assert broker.messages == []
@@ -308,3 +317,41 @@ def test_job_that_cannot_be_judged_does_not_stop_the_others(
     with unit_of_work.reading() as session:
         # It waits for another lease, so that it does not fill every batch.
         assert session.get_one(Job, bad.id).leased_until > now()
+
+
+# A clock that was set back
+
+AHEAD = timedelta(hours=2)
+
+
+def test_job_sent_before_the_clock_was_set_back_is_sent_again_within_a_lease(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    moment = now() + AHEAD
+    job = make_job(owner, published_at=moment, leased_until=moment + timedelta(seconds=30))
+    _add(unit_of_work, job)
+    # Others are waiting, so the first sweep cannot tell, and gives it a lease of the present
+    broker.heads = {"text.interactive": now().timestamp() - 1}
+    assert sweeper.sweep() == 0
+    kept = _read(unit_of_work, job)
+    assert kept.published_at <= now()
+    assert kept.leased_until <= now() + timedelta(seconds=30)
+    # The queue goes on; after that lease the job is lost
+    broker.heads = {"text.interactive": now().timestamp() + 5}
+    with unit_of_work() as work:
+        work.session.execute(update(Job).values(leased_until=now() - timedelta(seconds=1)))
+    assert sweeper.sweep() == 1
+
+
+def test_job_behind_messages_from_before_the_clock_was_set_back_is_not_lost(
+    unit_of_work: UnitOfWork, broker: FakeBroker, sweeper: Sweeper, owner: User
+) -> None:
+    job = make_job(owner)
+    _add(unit_of_work, job)
+    broker.heads = {"text.interactive": (now() + AHEAD).timestamp()}
+    for _ in range(SETTINGS.max_attempts + 1):
+        assert sweeper.sweep() == 0
+        with unit_of_work() as work:
+            work.session.execute(update(Job).values(leased_until=now() - timedelta(seconds=1)))
+    kept = _read(unit_of_work, job)
+    assert (kept.status, kept.attempts) == ("queued", 0)

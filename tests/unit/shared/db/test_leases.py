@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, event, select
 from sqlalchemy.orm import Session
 
-from shared.db.leases import Owner, RowLeases
+from shared.db.leases import Owner, RowLeases, has_ended
 from shared.db.models import Base, DatasetVersion, TrainingRun, now
 
 HOUR = timedelta(hours=1)
@@ -124,3 +124,17 @@ def test_table_without_owner_column_is_leased_by_expiry_time_alone(session: Sess
     assert not versions.claim(session, here)
     assert versions.release(session, here)
     assert versions.claim(session, here)
+
+
+def test_lease_of_a_clock_that_was_set_back_has_expired(session: Session) -> None:
+    # A lease of an hour that was granted when the clock was two hours ahead
+    assert leases("former", 3 * HOUR).claim(session, ID == "run")
+    assert has_ended(row(session).leased_until, HOUR)
+    assert leases("new").claim(session, ID == "run")
+    assert row(session).leased_by == "new"
+
+
+def test_lease_of_a_machine_whose_clock_is_ahead_is_respected(session: Session) -> None:
+    assert leases("ahead", 1.5 * HOUR).claim(session, ID == "run")
+    assert not has_ended(row(session).leased_until, HOUR)
+    assert not leases("b").claim(session, ID == "run")
