@@ -1,6 +1,7 @@
-"""Redis of the embedded run starts again after its append-only file was broken."""
+"""Redis starts again after its append-only file was broken: in the embedded run and in Compose."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import redis
 from infra.embedded.programs import programs
 from infra.embedded.redis_server import redis_binary, write_configuration
 from infra.embedded.redis_start import ASIDE, KEPT, notes, set_aside
-from infra.embedded.settings import EmbeddedSettings
+from infra.embedded.settings import PROJECT, EmbeddedSettings
 from infra.embedded.supervision import Supervisor
 from tests.support.servers import free_port, until
 
@@ -136,3 +137,71 @@ def test_only_the_last_files_are_kept(tmp_path: Path) -> None:
         made.append(set_aside(tmp_path))
     assert sorted((tmp_path / ASIDE).iterdir()) == made[-KEPT:]
     assert (made[-1] / "appendonly.aof").read_text() == str(KEPT + 1)
+
+
+class ComposeRedis:
+    """Redis as its container starts it, restarted by the test in place of Docker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        port = free_port()
+        options = ["--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
+        script = PROJECT / "infra" / "compose" / "redis.sh"
+        self._command = ["sh", str(script), str(folder), str(redis_binary()), *options]
+        self.client = redis.Redis(port=port)
+        self.ends: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+
+    def is_alive(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.ends.append(self._process.wait())
+            self.start()
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(20)
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Iterator[ComposeRedis]:
+    found = ComposeRedis(tmp_path)
+    found.start()
+    until(found.is_alive, SECONDS, "Redis answers")
+    yield found
+    found.stop()
+    found.client.close()
+
+
+def test_compose_starts_an_empty_redis_after_one_restart(
+    composed: ComposeRedis, tmp_path: Path
+) -> None:
+    composed.client.set("key", "value")
+    assert composed.stop() == 0
+    file = next(one for one in tmp_path.rglob("appendonly*.aof") if one.stat().st_size)
+    file.write_bytes(_flipped_command(file.read_bytes()))
+    composed.start()
+    until(composed.is_alive, SECONDS, "Redis answers")
+    assert len(composed.ends) == 1
+    assert composed.client.dbsize() == 0
+    assert composed.client.set("new", "value")
+    assert len(list((tmp_path / ASIDE).iterdir())) == 1
+
+
+def test_compose_keeps_a_readable_file(composed: ComposeRedis, tmp_path: Path) -> None:
+    composed.client.set("key", "value")
+    killed = int(composed.client.info("server")["process_id"])
+    os.kill(killed, 9)
+    until(lambda: composed.is_alive() and composed.ends == [128 + 9], SECONDS, "it runs again")
+    assert composed.client.get("key") == b"value"
+    assert composed.stop() == 0
+    assert not (tmp_path / ASIDE).exists()
+    composed.start()
