@@ -96,7 +96,9 @@ QUEUES = Board(
                 "Loaded releases",
                 {
                     "{{modality}}, release {{release}}": "count by (modality, release) "
-                    "(rayon_release_in_service == 1)"
+                    "(rayon_release_in_service == 1)",
+                    "{{modality}}, release {{release}} cannot be loaded": "count by "
+                    "(modality, release) (rayon_release_unloadable == 1)",
                 },
             ),
         ],
@@ -120,6 +122,16 @@ QUEUES = Board(
                     "given up": "sum(rate(rayon_jobs_given_up_total[5m])) * 60",
                     "left to the sweeper": "sum(rate(rayon_messages_deferred_total[5m])) * 60",
                 },
+            ),
+            Panel(
+                "Broken copies of releases per hour",
+                {"{{place}}": "sum by (place) (increase(rayon_release_copies_broken_total[1h]))"},
+                description="They differ from their checksums. A local one is fetched again.",
+            ),
+            Panel(
+                "Skipped rows per hour",
+                {"{{loop}}": "sum by (loop) (increase(rayon_rows_skipped_total[1h]))"},
+                description="Rows that raised an error, and that their task left out.",
             ),
             Panel(
                 "Dependencies",
