@@ -279,7 +279,7 @@ class FakeService:
 
 
 class _Server(uvicorn.Server):
-    """Server that stops within milliseconds; uvicorn itself polls ten times a second."""
+    """Server that stops within milliseconds; uvicorn itself polls and waits a tenth of a second."""
 
     async def main_loop(self) -> None:
         """Run until the server is asked to stop."""
@@ -287,6 +287,15 @@ class _Server(uvicorn.Server):
         while not await self.on_tick(counter):
             counter += 1
             await asyncio.sleep(0.005)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all connections."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        # Closed transports end in the next turn of the loop.
+        await asyncio.sleep(0.005)
 
 
 class Running:
