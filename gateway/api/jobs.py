@@ -9,12 +9,14 @@ from starlette.datastructures import FormData
 from gateway.api.parameters import Cursor, IdempotencyKey, JobId, Limit, Wait, located
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
+from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.product_body import PRODUCT_BODY, product_of, read_body
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
+from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
 
 PREFIX = "/v1/jobs"
@@ -100,12 +102,13 @@ def label(
 
     Users label their own jobs; operators also label jobs selected for review.
     """
+    # Read before the transaction, because the registry may have to be asked.
+    known = None if true.prdtypecode is None else _categories(services, principal, job_id)
     with services.unit_of_work() as work:
         job = labels.find(work.session, principal, job_id)
-        if true.prdtypecode is None:
+        if true.prdtypecode is None or known is None:
             labels.forget(work.session, job, principal)
         else:
-            known = services.releases.manifest(job.release).category_set
             labels.write(work.session, job, true.prdtypecode, principal, known)
         if job.user_id != principal.id:
             audit_log.record(
@@ -117,6 +120,13 @@ def label(
                 prdtypecode=true.prdtypecode,
             )
     return job_out(job)
+
+
+def _categories(services: Services, principal: Principal, job_id: str) -> CategorySet:
+    """Return the categories of the release of a job. Raises `NotFound`."""
+    with services.unit_of_work.reading() as session:
+        release = labels.find(session, principal, job_id).release
+    return services.releases.manifest(release).category_set
 
 
 def job_out(job: Job) -> JobOut:

@@ -11,6 +11,7 @@ from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.access import Release
 from shared.inference.releases.registry import CHALLENGER, CHAMPION
 from tests.support.factories import make_manifest
+from tests.support.transactions import require_no_write_transaction
 
 
 class FakeBroker:
@@ -63,6 +64,7 @@ class FakeBroker:
         return self.present
 
     def _require_up(self) -> None:
+        require_no_write_transaction("message queue")
         if self.is_down:
             raise Unavailable("The message queue does not answer: it is down in this test")
 
@@ -132,6 +134,7 @@ class FakeReleases:
         return tuple(alias for alias, holder in held if holder == version)
 
     def _require_up(self) -> None:
+        require_no_write_transaction("model registry")
         if self.is_down:
             raise Unavailable("The model registry does not answer: it is down in this test")
 
