@@ -138,7 +138,7 @@ class Broker:
             # A Redis that is full, read-only or unable to save answers PING all the same.
             self._redis.set(PROBE_KEY, "", ex=PROBE_SECONDS)
         except redis.ResponseError as error:
-            return f"refuses to write: {error}".split(". ")[0]
+            return f"refuses to write: {error}".split(". ")[0].rstrip(".")
         except (redis.RedisError, OSError):
             return "does not answer"
         return None
