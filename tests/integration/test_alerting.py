@@ -35,6 +35,7 @@ from tests.unit.gateway.conftest import Api
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 settings, rate_settings = gateway.settings, gateway.rate_settings
 sign_in_limit_settings, api = gateway.sign_in_limit_settings, gateway.api
+catalog_settings, release_settings = gateway.catalog_settings, gateway.release_settings
 
 PROMETHEUS = PROJECT / "infra" / "prometheus"
 RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
