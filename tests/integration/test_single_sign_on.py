@@ -30,6 +30,7 @@ CALLBACK = f"http://testserver{PREFIX}/callback"
 api, broker, migrated = gateway.api, gateway.broker, gateway.migrated
 unit_of_work, sign_in_limit_settings = gateway.unit_of_work, gateway.sign_in_limit_settings
 rate_settings, settings = gateway.rate_settings, gateway.settings
+catalog_settings, release_settings = gateway.catalog_settings, gateway.release_settings
 
 
 @pytest.fixture(scope="module")
