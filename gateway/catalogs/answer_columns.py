@@ -25,6 +25,8 @@ ANSWER_COLUMNS = (
     "rayon_message",
 )
 PREFIX = "rayon_"
+#: End of the message about an image without content.
+EMPTY_FILE = "an empty file"
 
 
 def answer_names(columns: Iterable[str]) -> dict[str, str]:
@@ -96,7 +98,10 @@ def _degraded(row: Row, result: Mapping[str, Any], catalog: Catalog) -> str | No
     if result["degraded"] == "image_missing" and name:
         return f"The image {name!r} is not in the archive, or its name is not unique"
     if result["degraded"] == "image_unreadable" and catalog.has_images:
-        reason = result.get("degraded_message") or "it is damaged"
+        reason = str(result.get("degraded_message") or "it is damaged")
+        if reason.endswith(EMPTY_FILE):
+            # The feeder stores nothing for an entry that it cannot unpack.
+            reason = "its entry is empty or corrupt"
         return f"The image {name!r} of the archive cannot be read: {reason}"
     if result["degraded"]:
         return str(result.get("degraded_message") or result["degraded"])

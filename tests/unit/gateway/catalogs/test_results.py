@@ -5,12 +5,13 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from python_calamine import CalamineWorkbook
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
-from gateway.catalogs.answer_columns import ANSWER_COLUMNS
+from gateway.catalogs.answer_columns import ANSWER_COLUMNS, answer_of
 from gateway.catalogs.result_files import csv_pieces, json_pieces
 from shared.db.models import Catalog, Job, row_job_id
 from shared.tables.dialect import Dialect
@@ -324,3 +325,26 @@ def test_results_as_a_workbook_keep_texts_and_run_no_formula(
     assert row[:2] == ["007", "=1+1"]
     assert len(str(row[2])) == 32_767
     assert row[3] == 10
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Expected an image (JPEG). Received: an empty file", "its entry is empty or corrupt"),
+        ("The image is broken: cut", "The image is broken: cut"),
+    ],
+)
+def test_image_of_the_archive_that_cannot_be_read_is_named(message: str, shown: str) -> None:
+    row = Row(1, 2, ("A", "a.jpg"), {"designation": 0, "image": 1})
+    result: dict[str, Any] = {"degraded": "image_unreadable", "degraded_message": message}
+    answer: dict[str, Any] = {
+        "status": "done",
+        "error_code": None,
+        "error_message": None,
+        "result": result,
+    }
+    answer |= {"prdtypecode": 10, "confidence": 0.9}
+    result |= {"category": "Livres", "top": [], "modalities": {}}
+    catalog = Catalog(model="fusion", has_images=True, fed_until=1, status="finished")
+    found = answer_of(row, cast(RowMapping, answer), catalog, None)
+    assert found["rayon_message"] == f"The image 'a.jpg' of the archive cannot be read: {shown}"
