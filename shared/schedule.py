@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 #: Longest time until the first run of a task. A service that is restarted more often than the
 #: interval of a task must run it nevertheless.
 FIRST_SECONDS = 60.0
-#: How often a schedule that blocks looks whether it was stopped.
+#: Interval at which a blocking schedule checks whether it was stopped, in seconds.
 LOOK_SECONDS = 0.2
 #: Time for running tasks to end once the schedule was stopped.
 GRACE_SECONDS = 5.0

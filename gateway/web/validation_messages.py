@@ -16,7 +16,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bytes, "a body that is not JSON"),
     (list, "a list"),
 )
-#: What was expected, by the type of an error or its beginning. Braces are filled from its context.
+#: Expected values by error type, or by its beginning. Braces are filled from the error's context.
 _EXPECTED = {
     "missing": "a value",
     "string_type": "text",

@@ -18,7 +18,8 @@ from pathlib import Path
 NAMES = ("appendonly.aof", "appendonlydir")
 #: Folder of the files set aside, and how many are kept.
 ASIDE, KEPT = "set-aside", 3
-#: What Redis says of a file that it cannot read. A crash while it reads has the same cause.
+#: Log lines of Redis about an append-only file that it cannot read. A crash while it reads the
+#: file has the same cause.
 UNREADABLE = re.compile(
     r"reading the append only file|append log file|AOF loading (aborted|error)|manifest file"
     r"|Internal error in RDB|rdb file reading failure|Wrong RDB checksum|Unknown RDB"

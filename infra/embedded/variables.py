@@ -12,7 +12,7 @@ MACHINE = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "*_proxy", "*_PROXY", "OMP_*", "OPENBLAS_*", "MKL_*", "MALLOC_*", "SUPERVISOR_*", MARK,
 )  # fmt: skip
-#: What every service of Rayon reads.
+#: Variables that every service of Rayon reads.
 SERVICE = (*MACHINE, "RAYON_LOG_*", "RAYON_METRICS_*", "RAYON_TRACING_*", "OTEL_*")
 BROKER = ("RAYON_BROKER_*",)
 TABLES = (*BROKER, "RAYON_DATABASE_*", "PG*")

@@ -257,7 +257,7 @@ def test_slow_image_of_one_user_does_not_delay_another(decoders: Decoders) -> No
 
 
 def test_large_images_of_one_user_leave_threads_to_others() -> None:
-    """Of four messages with large images two wait for the decoder; the others return."""
+    """Send four messages with large images: two wait for the decoder, the others return."""
     decoders = Decoders(ORDINARY, permits=Permits(2, seconds=0.1))
     large = encoded(noise(3_000, 3_000), "BMP")
     photo = encoded(noise(50, 50), "JPEG")

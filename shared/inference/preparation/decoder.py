@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
             reply, content = _answer(connection.recv_bytes(), size, most_pixels)
             connection.send_bytes(reply.value + content)
             if reply is Reply.MEMORY:
-                # What is left of the heap may be too small for the next image.
+                # The rest of the heap may be too small for the next image.
                 return 0
     return 0
 

@@ -36,8 +36,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# As Pillow's own formats are registered when they are imported. What else is in such a file is not
-# read, and a thread more would take memory of its own.
+# Registered at import, as Pillow registers its own formats. Thumbnails and depth maps are not read,
+# and further threads would need memory of their own.
 register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
 

@@ -40,7 +40,7 @@ def is_cut_off(content: bytes) -> bool:
         return False
     position = found[-1][1]
     end = position + _length(content, position)
-    # Of the coefficients, up to which one, and down to which bit.
+    # The last two bytes: the last coefficient, and the lowest bit, that the scan refines.
     *_, last, bits = content[position:end] or b"\0\0"
     return last == _LAST and bits & 0x0F == 0
 

@@ -116,7 +116,7 @@ class Copies:
 
     def _replace(self, folder: Path) -> None:
         for leftover in self._root.glob(f".{folder.name}-*"):
-            # Of a process that was killed: the holder of the lock is the only one that downloads.
+            # Left by a killed process, because only the holder of the lock downloads.
             shutil.rmtree(leftover, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=self._root))
         try:

@@ -135,7 +135,7 @@ class Releases:
             InvalidInput: The folder is not a release.
         """
         manifest = ReleaseManifest.read(folder)
-        # Of the folder itself: what breaks on the way to the registry is found at the first load.
+        # Computed from the local folder, so that the first load detects a broken upload.
         checksums = Checksums.of(folder)
         with _unavailable_if_down():
             if self._model() is None:

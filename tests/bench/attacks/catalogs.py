@@ -89,7 +89,7 @@ def _label_files(target: Target, attacker: httpx.Client, other: httpx.Client) ->
     rows = [[f"Coussin {row}", f"p{row}"] for row in range(target.rows)]
     catalog = _upload(attacker, _csv(["designation", "productid"], rows))
     _checked(attacker, catalog)
-    # What is looked up is the file, so the jobs need not be done.
+    # The look-up reads the file, so the jobs need not be done.
     attacker.delete(catalog)
     labels = _csv(["productid", "prdtypecode"], [["p1", "2583"]])
 

@@ -159,7 +159,7 @@ class System:
 
 def _row(row: Mapping[str, Any]) -> str:
     """Return the answer of a row of results: its code, its modalities and its message."""
-    # Of columns that share a name, the answer's is the last.
+    # The answer columns come last, so the last of several equal names is the answer's.
     answer = {re.sub(r"^rayon_|_\d+$", "", name): value for name, value in row.items()}
     used = Counter(part.partition("=")[0] for part in str(answer.get("modalities") or "").split())
     message = answer.get("message") or answer.get("degraded") or ""
