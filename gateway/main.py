@@ -30,7 +30,7 @@ from gateway.api import (
     users,
 )
 from gateway.api.services import Services, authenticate_first
-from gateway.catalogs.results import Results
+from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
 from gateway.identity.audit_log import has_signed_in
 from gateway.identity.secret_strength import complaints

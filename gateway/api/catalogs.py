@@ -14,7 +14,7 @@ from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wai
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
-from gateway.catalogs.results import Kind
+from gateway.catalogs.output.results import Kind
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload

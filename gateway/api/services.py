@@ -10,7 +10,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
-from gateway.catalogs.results import Results
+from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
 from gateway.identity import api_keys, permissions
 from gateway.identity.principal import Origin, Principal

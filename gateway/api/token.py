@@ -8,10 +8,10 @@ from fastapi.security import OAuth2PasswordRequestForm
 from gateway.api.parameters import SessionId
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
+from gateway.identity.forwarded import warn_if_ignored
 from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
 from gateway.identity.schemas.sessions import RefreshRequest, SessionList, TokenPair
 from gateway.identity.sessions import sessions_of
-from gateway.web.forwarded import warn_if_ignored
 
 #: Cookie of a device on which a user has signed in before.
 DEVICE = "rayon_device"

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from gateway.api.services import Services
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
-from gateway.catalogs.results import Results
+from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
 from gateway.identity import accounts
 from gateway.identity.principal import AccessTokens, Claims

@@ -11,8 +11,8 @@ import pytest
 from python_calamine import CalamineWorkbook
 from sqlalchemy import RowMapping, select
 
-from gateway.catalogs.answer_columns import ANSWER_COLUMNS, answer_of
-from gateway.catalogs.result_files import csv_pieces, json_pieces
+from gateway.catalogs.output.answer_columns import ANSWER_COLUMNS, answer_of
+from gateway.catalogs.output.result_files import csv_pieces, json_pieces
 from shared.db.models import Catalog, Job, row_job_id
 from shared.tables.dialect import Dialect
 from shared.tables.form import MAX_COLUMNS, Form

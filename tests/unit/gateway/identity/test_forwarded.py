@@ -7,7 +7,7 @@ import structlog
 from fastapi.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway.web import forwarded
+from gateway.identity import forwarded
 from tests.unit.gateway.conftest import Api
 
 

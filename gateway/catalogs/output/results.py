@@ -9,9 +9,9 @@ from typing import BinaryIO, Literal
 import structlog
 from sqlalchemy import RowMapping, select
 
-from gateway.catalogs.answer_columns import Reasons, answer_names, answer_of
+from gateway.catalogs.output.answer_columns import Reasons, answer_names, answer_of
+from gateway.catalogs.output.result_files import Page, csv_pieces, json_pieces, workbook_pieces
 from gateway.catalogs.products import form_in, product_rows
-from gateway.catalogs.result_files import Page, csv_pieces, json_pieces, workbook_pieces
 from gateway.catalogs.service import ERRORS, folder_of, is_checked, table_of
 from shared.db.models import Catalog, CatalogStatus, Job, row_job_id, row_of_job
 from shared.db.session import UnitOfWork

@@ -1,0 +1,1 @@
+"""Results of catalogs: rows with their answers, as CSV, JSON Lines and workbooks."""
