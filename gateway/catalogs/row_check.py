@@ -213,13 +213,13 @@ class _Seen:
         elif "designation" not in self._form.fields:
             yield "No column of titles was found"
         if self._without_archive:
-            yield f"{self._without_archive} rows name an image, but no ZIP archive was sent"
+            yield f"Rows that name an image: {self._without_archive}, but no ZIP archive was sent"
         if self._archive is not None and not names_images(self._form):
             yield "A ZIP archive was sent, but no column names images"
         if self._rounded:
             yield (
-                f"{self._rounded} rows have numbers such as 3.80E+09: the spreadsheet has dropped "
-                "their last digits. Format these columns as text and export the table again"
+                f"Rows with numbers such as 3.80E+09: {self._rounded}. The spreadsheet has dropped "
+                "their last digits; format these columns as text and export the table again"
             )
         if self._form.encoding is not None:
             yield f"The table is not in UTF-8; it was read as {ENCODINGS[self._form.encoding]}"

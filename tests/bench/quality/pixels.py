@@ -8,10 +8,7 @@ stored features kept, as long as no image differs.
 """
 
 import argparse
-import importlib.util
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +16,7 @@ from pathlib import Path
 
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
+from tests.bench.quality.earlier import module_of
 
 MODULE = "shared/inference/preparation/image.py"
 SUFFIXES = {".jpg", ".png", ".webp", ".gif", ".bmp", ".tif"}
@@ -67,17 +65,7 @@ def _decoded(decode: Decode, content: bytes, name: str, seconds: dict[str, float
 
 def _earlier(commit: str) -> Decode:
     """Return the preparation of a commit, by the name that it had then."""
-    source = subprocess.run(
-        ["git", "show", f"{commit}:{MODULE}"], check=True, capture_output=True
-    ).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image_before.py"
-        path.write_bytes(source)
-        spec = importlib.util.spec_from_file_location("image_before", path)
-        if spec is None or spec.loader is None:
-            raise SystemExit(f"Expected a Python module. Received: {path}")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    module = module_of(commit, MODULE)
     if hasattr(module, "decode"):
         return lambda content: bytes(module.decode(content, SIZE))
     return lambda content: bytes(module.prepare(content, SIZE).tobytes())

@@ -8,10 +8,7 @@ differ.
 """
 
 import argparse
-import importlib.util
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from shared.inference.preparation import text
+from tests.bench.quality.earlier import module_of
 
 MODULE = "shared/inference/preparation/text.py"
 #: Characters of a difference that are shown.
@@ -68,17 +66,7 @@ def _prepared(rows: list[tuple[str, str]], prepare: Prepare) -> tuple[list[str],
 
 def _earlier(commit: str) -> Prepare:
     """Return `product_text` of a commit."""
-    source = subprocess.run(
-        ["git", "show", f"{commit}:{MODULE}"], check=True, capture_output=True
-    ).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "text_before.py"
-        path.write_bytes(source)
-        spec = importlib.util.spec_from_file_location("text_before", path)
-        if spec is None or spec.loader is None:
-            raise SystemExit(f"Expected a Python module. Received: {path}")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    module = module_of(commit, MODULE)
     prepare: Prepare = module.product_text
     return prepare
 

@@ -262,7 +262,7 @@ def test_image_that_was_not_sent_is_named_in_the_results(
     [catalog] = api.client.get("/v1/catalogs", headers=mine).json()["items"]
     assert catalog["used_columns"] == {"designation": "Titre", "image": "Photo"}
     assert catalog["unused_columns"] == ["Prix"]
-    assert catalog["notes"] == ["1 rows name an image, but no ZIP archive was sent"]
+    assert catalog["notes"] == ["Rows that name an image: 1, but no ZIP archive was sent"]
     assert catalog["warnings"] == 1
 
 
