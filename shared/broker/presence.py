@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 BEAT_SECONDS = 2.0
 #: Lifetime of an announcement, long enough to survive a few missed beats.
 EXPIRY_SECONDS = 10
+#: Most that the time between two announcements counts as quiet. A longer time is one in which this
+#: process was paused, as by SIGSTOP or a suspended machine, and could not consume.
+COUNTED_SECONDS = 2 * BEAT_SECONDS
 #: Exit code of a worker that found itself deaf (`EX_SOFTWARE` of sysexits.h).
 DEAF_EXIT_CODE = 70
 
@@ -87,7 +90,8 @@ class Presence(threading.Thread):
         self._deaf_after_seconds = deaf_after_seconds
         self._beat_file = beat_file
         self._on_deaf = on_deaf
-        self._quiet_since = time.monotonic()
+        self._looked_at = time.monotonic()
+        self._quiet_seconds = 0.0
         #: Returns the releases that the worker has loaded.
         self.releases = releases
         #: Returns why releases cannot be loaded, by version.
@@ -99,7 +103,7 @@ class Presence(threading.Thread):
             try:
                 self.beat()
             except (redis.RedisError, OSError) as error:
-                self._quiet_since = time.monotonic()
+                self._quiet_seconds = 0.0
                 metrics.dependency_failures_total.labels("queue").inc()
                 log.warning("presence_not_announced", error=str(error))
             time.sleep(BEAT_SECONDS)
@@ -131,13 +135,15 @@ class Presence(threading.Thread):
         )
 
     def _is_deaf(self) -> bool:
-        now = time.monotonic()
+        looked_at, self._looked_at = self._looked_at, time.monotonic()
         lists = (key for queue in self._queues for key in (queue, shares_key(queue)))
         waiting = sum(int(self._redis.llen(key)) for key in lists)
-        if not waiting or self._activity.running:
-            self._quiet_since = now
-        heard = max(self._quiet_since, self._activity.last_consumed or 0.0)
-        return now - heard > self._deaf_after_seconds
+        has_consumed = (self._activity.last_consumed or 0.0) >= looked_at
+        if not waiting or self._activity.running or has_consumed:
+            self._quiet_seconds = 0.0
+        else:
+            self._quiet_seconds += min(self._looked_at - looked_at, COUNTED_SECONDS)
+        return self._quiet_seconds > self._deaf_after_seconds
 
 
 def _seconds_since(moment: float | None) -> float | None:

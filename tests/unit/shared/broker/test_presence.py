@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from shared.broker import Worker
-from shared.broker.presence import Activity, Presence
+from shared.broker.presence import BEAT_SECONDS, Activity, Presence
 
 
 class FakeRedis:
@@ -45,6 +45,14 @@ class Scene:
         self.ends.append(self.seconds)
 
     def later(self, seconds: float) -> None:
+        """Let time pass in which the process runs and announces itself."""
+        until = self.seconds + seconds
+        while self.seconds < until - BEAT_SECONDS:
+            self.after_a_pause(BEAT_SECONDS)
+        self.after_a_pause(until - self.seconds)
+
+    def after_a_pause(self, seconds: float) -> None:
+        """Let time pass in which the process does not run, then announce it."""
         self.seconds += seconds
         self.presence.beat()
 
@@ -71,6 +79,23 @@ def test_worker_that_ignores_waiting_messages_is_deaf(scene: Scene) -> None:
     assert not scene.ends
     scene.later(11)
     assert scene.ends == [1061.0]
+
+
+def test_worker_that_was_paused_has_time_to_consume(scene: Scene) -> None:
+    scene.later(0)
+    scene.redis.waiting = 3
+    scene.after_a_pause(3600)
+    scene.later(10)
+    assert not scene.ends
+
+
+def test_worker_that_stays_deaf_after_a_pause_ends(scene: Scene) -> None:
+    scene.later(0)
+    scene.redis.waiting = 3
+    scene.later(30)
+    scene.after_a_pause(3600)
+    scene.later(61)
+    assert scene.ends
 
 
 def test_idle_worker_is_not_deaf(scene: Scene) -> None:
