@@ -9,7 +9,7 @@ from gateway.api.parameters import SessionId
 from gateway.api.services import OriginDep, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.forwarded import warn_if_ignored
-from gateway.identity.schemas.accounts import PasswordChange, PasswordChoice, UserOut
+from gateway.identity.schemas.accounts import MePatch, PasswordChange, PasswordChoice, UserOut
 from gateway.identity.schemas.sessions import RefreshRequest, SessionList, TokenPair
 from gateway.identity.sessions import sessions_of
 
@@ -116,6 +116,17 @@ def me(services: ServicesDep, principal: SignedIn) -> UserOut:
     """Return the account of the caller."""
     with services.unit_of_work.reading() as session:
         user = accounts.find(session, principal.username)
+        return UserOut.model_validate(user, from_attributes=True)
+
+
+@router.patch("/me")
+def change_me(services: ServicesDep, principal: SignedIn, patch: MePatch) -> UserOut:
+    """Change your account: the language of the console."""
+    with services.unit_of_work() as work:
+        user = accounts.find(work.session, principal.username)
+        if "language" in patch.model_fields_set:
+            user.language = patch.language
+        work.session.flush()
         return UserOut.model_validate(user, from_attributes=True)
 
 

@@ -51,6 +51,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/v1/single-sign-on/callback"): _PUBLIC,
     ("DELETE", "/v1/token"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/v1/me"): Rule(_EVERYONE, Keys.ANY),
+    ("PATCH", "/v1/me"): Rule(_EVERYONE, Keys.NONE),
     ("PUT", "/v1/me/password"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/v1/sessions"): Rule(_EVERYONE, Keys.NONE),
     ("DELETE", "/v1/sessions"): Rule(_EVERYONE, Keys.NONE),

@@ -37,6 +37,8 @@ class Principal:
     #: The scopes of the API key; `None` for a signed-in person.
     scopes: frozenset[str] | None = None
     key_id: str | None = None
+    #: The language of the account; `None` if the browser decides. Known in the console only.
+    language: str | None = None
 
     @property
     def is_admin(self) -> bool:

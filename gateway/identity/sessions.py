@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from gateway.identity import accounts, audit_log
+from gateway.identity.browser_sessions import BrowserSessions
 from gateway.identity.principal import AccessTokens, Claims, Origin, Principal, digest
 from gateway.identity.schemas.sessions import TokenPair
 from gateway.identity.sealed import KnownDevices, NameHashes, RefreshSecrets
@@ -34,6 +35,7 @@ class Sessions:
         self, settings: GatewaySettings, unit_of_work: UnitOfWork, limits: SignInLimits
     ) -> None:
         self.devices = KnownDevices(settings, limits.known_days)
+        self.browsers = BrowserSessions(settings, unit_of_work)
         self._limits = limits
         self._names = NameHashes(settings)
         self._secrets = RefreshSecrets(settings)
@@ -54,10 +56,18 @@ class Sessions:
                 error does not reveal which.
             Limited: Too many attempts have failed.
         """
-        with self._limits.counted(self._attempt(username, origin, device)):
-            user = self._verified(username, password, origin)
+        user = self.verify(username, password, origin, device)
         with self._unit_of_work() as work:
             return self.start(work.session, user, origin)
+
+    def verify(self, username: str, password: str, origin: Origin, device: str | None) -> User:
+        """Return the user of a username and a password, and count failed attempts.
+
+        Raises:
+            Unauthenticated, Limited: As `sign_in`.
+        """
+        with self._limits.counted(self._attempt(username, origin, device)):
+            return self._verified(username, password, origin)
 
     def _attempt(self, username: str, origin: Origin, device: str | None) -> Attempt:
         known = self.devices.find(device, username)

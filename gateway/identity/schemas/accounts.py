@@ -1,7 +1,7 @@
 """Request and response bodies of accounts and passwords."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
@@ -21,6 +21,11 @@ Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 NewPassword = Annotated[
     Password,
     Field(description="The new password, 8 to 128 characters and not a common one."),
+]
+#: Languages of the console.
+LanguageOf = Annotated[
+    Literal["fr", "en"] | None,
+    Field(description="Language of the console; `null` for that of the browser."),
 ]
 RoleOf = Annotated[
     Role,
@@ -51,6 +56,13 @@ class UserOut(BaseModel):
         "labels of operators and admins may, and those of clients may not.",
     )
     created_at: datetime = Field(description="Time at which the account was created, in UTC.")
+    language: LanguageOf = None
+
+
+class MePatch(Body):
+    """Changes to the caller's own account. Absent fields stay unchanged."""
+
+    language: LanguageOf = None
 
 
 class UserPage(BaseModel):

@@ -32,6 +32,8 @@ class User(Base):
     #: An admin's decision if the account's labels may train. Without one, the role decides; see
     #: `shared.lifecycle.label_trust`.
     labels_trusted: Mapped[bool | None]
+    #: Language of the console, such as `fr`; without one, the browser decides.
+    language: Mapped[str | None] = mapped_column(String(8))
     #: SHA-256 of issuer and subject of the OpenID identity that signs in to this account.
     identity_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     #: Set if the account was deleted but its jobs were kept; such an account has no name and cannot
