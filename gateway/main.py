@@ -95,6 +95,8 @@ ROUTES = (
 )
 #: Largest body of a request to sign in or to choose a password, in bytes.
 MAX_SIGN_IN_BYTES = 16 * 1024
+#: Longest wait for unsent messages before the process ends; the sweeper sends the others.
+OUTBOX_SECONDS = 2.0
 DESCRIPTION = """
 Classifies products by text and image.
 
@@ -127,6 +129,7 @@ def main() -> int:
         return 1
     services = build_services(settings)
     services.champion.start()
+    services.jobs.outbox.start()
     limits = ConnectionSettings()
     config = uvicorn.Config(
         build_app(services),
@@ -143,6 +146,7 @@ def main() -> int:
         timeout_graceful_shutdown=10,
     )
     Server(config, services.draining, on_exit=services.long_polls.close).run()
+    services.jobs.outbox.stop(OUTBOX_SECONDS)
     return 0
 
 

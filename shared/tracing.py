@@ -7,6 +7,7 @@ tracing is off, OpenTelemetry is not imported and no span is recorded.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span, SpanContext
 
 PARENT, LINKS = "traceparent", "tracelinks"
+#: Requests whose spans are remembered for the messages that follow them.
+LATEST_REQUESTS = 4096
 
 #: Trace id of the next root span.
 _trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
@@ -52,8 +55,9 @@ class Tracing:
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("rayon")
-        #: Spans of open requests by trace id; one request may send a message on behalf of others.
-        self._requests: dict[str, SpanContext] = {}
+        #: Spans of the latest requests by trace id. One request may send a message on behalf of
+        #: others, and messages are sent after the response.
+        self._requests: OrderedDict[str, SpanContext] = OrderedDict()
 
     def flush(self) -> None:
         """Export all ended spans."""
@@ -70,10 +74,9 @@ class Tracing:
 
         with self._started("request", trace_id, headers, SpanKind.SERVER) as span:
             self._requests[trace_id] = span.get_span_context()
-            try:
-                yield span
-            finally:
-                self._requests.pop(trace_id, None)
+            if len(self._requests) > LATEST_REQUESTS:
+                self._requests.popitem(last=False)
+            yield span
 
     @contextmanager
     def message(self, topic: str, trace_id: str, headers: Mapping[str, Any]) -> Iterator[Span]:

@@ -1,8 +1,7 @@
 """Jobs: submit, read, list and cancel."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session, defer
 
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
-from gateway.jobs.messages import messages_of
+from gateway.jobs.outbox import LARGEST_GROUP, Outbox
 from gateway.jobs.schemas import ModelName
 from gateway.web.idempotency import require_same_content, run_once
 from gateway.web.paging import paginate
@@ -36,9 +35,6 @@ from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
-#: Maximum number of jobs per transaction and per text message. A worker answers the jobs of a
-#: message together, so a larger group would delay the first one.
-LARGEST_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -92,13 +88,18 @@ class _Submission:
 
 
 class Jobs:
-    """Accepts jobs; concurrent submissions share a transaction and messages."""
+    """Accepts jobs; concurrent submissions share a transaction and messages.
+
+    Attributes:
+        outbox: Sends the messages of stored jobs.
+    """
 
     def __init__(self, unit_of_work: UnitOfWork, storage: Storage, lease_seconds: float) -> None:
         self._unit_of_work = unit_of_work
         self._storage = storage
         self.lease_seconds = lease_seconds
         self._group: GroupCommit[_Submission, Job] = GroupCommit(self._keep, most=LARGEST_GROUP)
+        self.outbox = Outbox(unit_of_work.send)
 
     def submit(
         self,
@@ -147,9 +148,7 @@ class Jobs:
             keys = [_key_values(one) for one in kept if one.key is not None]
             if keys:
                 work.session.execute(insert(IdempotencyKey), keys)
-            for group in _groups([one.job for one in kept]):
-                for message in messages_of(group):
-                    work.publish(message)
+        self.outbox.put([one.job for one in kept])
         return [
             one.job if one.principal.id in there else Unauthenticated("The account was deleted")
             for one in submissions
@@ -267,14 +266,3 @@ def _key_values(submission: _Submission) -> dict[str, object]:
         "fingerprint": submission.product.fingerprint(),
         "job_id": submission.job.id,
     }
-
-
-def _groups(jobs: Sequence[Job]) -> Iterable[list[Job]]:
-    """Group jobs into messages: by user and release; a job with an image gets its own message."""
-    groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
-    for job in jobs:
-        if job.wants_image:
-            yield [job]
-        else:
-            groups[(job.user_id, job.release)].append(job)
-    yield from groups.values()

@@ -62,7 +62,7 @@ class UnitOfWork:
             work = Work(session)
             yield work
             session.commit()
-        work.unsent = self._send(work.messages)
+        work.unsent = self.send(work.messages)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -72,7 +72,7 @@ class UnitOfWork:
             with Session(reader, expire_on_commit=False) as session:
                 yield session
 
-    def _send(self, messages: list[Message]) -> list[Message]:
+    def send(self, messages: list[Message]) -> list[Message]:
         """Send messages until the first that cannot be sent, and return those that remain."""
         for position, message in enumerate(messages):
             try:

@@ -7,6 +7,7 @@ the test is skipped on a laptop and fails in CI.
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -75,6 +76,19 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """Stop the process with SIGSTOP: it accepts connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume_or_restart(self) -> None:
+        """Continue a paused server, or start one that was killed."""
+        if self._process is None:
+            self.start()
+        else:
+            self._process.send_signal(signal.SIGCONT)
+            until(self.is_alive, START_SECONDS, "Redis responds")
+
     def restart(self) -> None:
         """Kill the server and start it again."""
         self.kill()
@@ -83,7 +97,7 @@ class RedisServer:
     def is_alive(self) -> bool:
         """Return True if the server responds."""
         try:
-            with redis.Redis(port=self.port) as client:
+            with redis.Redis(port=self.port, socket_timeout=5) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.jobs.service import LARGEST_GROUP
+from gateway.jobs.outbox import LARGEST_GROUP
 from infra.acceptance.client import save
 from shared.logs import configure_logs
 from shared.settings import LogSettings

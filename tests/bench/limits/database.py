@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select, text, update
 
 from gateway.catalogs import slices as catalog_slices
 from gateway.jobs.messages import messages_of
-from gateway.jobs.service import LARGEST_GROUP
+from gateway.jobs.outbox import LARGEST_GROUP
 from shared.contracts import Lane, ModalityScore, ModalityScored
 from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Catalog, CatalogStatus, Job, JobStatus, User, new_id, now

@@ -1,0 +1,1 @@
+"""Stores that stall: stopped, locked or silent, while the gateway serves."""
