@@ -48,7 +48,7 @@ def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
     with services.unit_of_work.reading() as session:
         ledger = session.scalars(select(Promotion).order_by(Promotion.id.desc())).all()
     return ReleaseList(
-        items=[ReleaseOut.model_validate(vars(found)) for found in services.releases.versions()],
+        items=[_out(services, found) for found in services.releases.versions()],
         ledger=[PromotionOut.model_validate(line, from_attributes=True) for line in ledger],
     )
 
@@ -58,19 +58,22 @@ def show_release(
     services: ServicesDep, _principal: SignedIn, version: ReleaseVersion
 ) -> ReleaseOut:
     """Return a release by version or alias."""
-    return ReleaseOut.model_validate(vars(services.releases.show(version)))
+    return _out(services, services.releases.show(version))
 
 
 @router.post("/releases/rollback")
 def roll_back(
     services: ServicesDep, admin: SignedIn, origin: OriginDep, request: PromoteRequest
 ) -> ReleaseOut:
-    """Promote the previous champion again. Workers switch without a restart."""
+    """Promote the previous champion again.
+
+    Workers switch without a restart. The response follows like that of a promotion.
+    """
     release = roll_back_release(
         services.unit_of_work, services.releases, by=admin.username, reason=request.reason
     )
     _record(services, origin, "release.roll_back", admin, release.version, request.reason)
-    return _promoted(release)
+    return _promoted(services, release)
 
 
 @router.post("/releases/{version}/promote")
@@ -81,12 +84,16 @@ def promote_release(
     version: ReleaseVersion,
     request: PromoteRequest,
 ) -> ReleaseOut:
-    """Promote a release to champion. Workers switch without a restart."""
+    """Promote a release to champion.
+
+    Workers switch without a restart. The response follows once they have loaded the release, after
+    30 seconds at most: jobs that are submitted after it get the release if `serving` is true.
+    """
     release = promote(
         services.unit_of_work, services.releases, version, by=admin.username, reason=request.reason
     )
     _record(services, origin, "release.promote", admin, release.version, request.reason)
-    return _promoted(release)
+    return _promoted(services, release)
 
 
 def _record(
@@ -99,11 +106,17 @@ def _record(
         )
 
 
-def _promoted(release: Release) -> ReleaseOut:
-    """Describe a release that became champion.
+def _out(services: Services, release: Release) -> ReleaseOut:
+    serving = services.champion.is_current(release.version)
+    return ReleaseOut.model_validate({**vars(release), "serving": serving})
+
+
+def _promoted(services: Services, release: Release) -> ReleaseOut:
+    """Describe a release that became champion, once new jobs get it.
 
     The registry is not asked again: if it stopped answering now, a promotion that succeeded would
     look like one that failed.
     """
     aliases = sorted({*release.aliases, CHAMPION} - {CHALLENGER})
-    return ReleaseOut.model_validate({**vars(release), "aliases": aliases})
+    serving = services.champion.adopt(release.version)
+    return ReleaseOut.model_validate({**vars(release), "aliases": aliases, "serving": serving})

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 #: Stations whose workers load models.
 STATIONS = ("text.", "image.")
+#: Longest wait of a promotion for the workers, and the interval between looks at them.
+ADOPT_SECONDS, LOOK_SECONDS = 30.0, 0.1
 
 
 class ChampionWatch:
@@ -26,6 +29,9 @@ class ChampionWatch:
     New jobs get a new champion only once every worker has announced that it is loaded, so that no
     job waits for a model to load. After a grace time they get it anyway, because a worker may never
     load it; but never while no worker of a queue can load it.
+
+    A promotion through this gateway waits for the switch (`adopt`). Other gateways switch at their
+    next look, at most `poll_seconds` and one call of the registry later.
     """
 
     def __init__(
@@ -43,6 +49,10 @@ class ChampionWatch:
         self._seen: tuple[str, float] | None = None
         #: The last champion that no worker could load, which is logged once.
         self._refused: str | None = None
+        self._lock = threading.Lock()
+        #: Number of promotions through this gateway; an answer of the registry to a question from
+        #: before the last one is out of date.
+        self._promotions = 0
 
     def current(self) -> str:
         """Return the version of the release for new jobs.
@@ -54,23 +64,58 @@ class ChampionWatch:
             raise Unavailable("No release has been promoted yet")
         return self._current
 
+    def is_current(self, version: str) -> bool:
+        """Return True if new jobs get this release."""
+        return version == self._current
+
     def start(self) -> None:
         """Start a thread that follows the champion until the process ends."""
         threading.Thread(target=self._follow, name="champion", daemon=True).start()
 
     def look(self) -> None:
         """Check once for a new champion. Raises `Unavailable`."""
+        promotions = self._promotions
         try:
             champion = self._registry.champion()
         except Unavailable:
             # The promotion ledger names the champion too, so that the gateway starts without a
             # registry.
             champion = self._current or self._last_promoted()
-        if champion is None or champion == self._current:
+        with self._lock:
+            if promotions == self._promotions and champion is not None:
+                self._follow_to(champion)
+
+    def adopt(self, champion: str) -> bool:
+        """Wait until new jobs get a release that was just promoted; return True if they do.
+
+        The wait is as long as the grace time, but at most 30 seconds; then jobs get the release
+        although it is not loaded everywhere. It ends early, and without a switch, once no worker of
+        a queue can load it.
+        """
+        deadline = time.monotonic() + min(ADOPT_SECONDS, self._settings.switch_grace_seconds)
+        with self._lock:
+            self._promotions += 1
+            promotion = self._promotions
+        while True:
+            is_late = time.monotonic() >= deadline
+            with self._lock:
+                if promotion != self._promotions or self._is_adopted(champion, is_late=is_late):
+                    return self._current == champion
+            if is_late or self._refused == champion:
+                return False
+            time.sleep(LOOK_SECONDS)
+
+    def _is_adopted(self, champion: str, *, is_late: bool) -> bool:
+        with suppress(Unavailable):
+            self._follow_to(champion, is_late=is_late)
+        return self._current == champion
+
+    def _follow_to(self, champion: str, *, is_late: bool = False) -> None:
+        if champion == self._current:
             return
         if self._current is None:
             self._switch(self._first(champion))
-        elif self._is_everywhere(champion):
+        elif self._is_everywhere(champion, is_late=is_late):
             self._switch(champion)
 
     def _switch(self, release: str) -> None:
@@ -101,16 +146,17 @@ class ChampionWatch:
                 log.exception("champion_check_failed")
             time.sleep(self._settings.poll_seconds)
 
-    def _is_everywhere(self, champion: str) -> bool:
+    def _is_everywhere(self, champion: str, *, is_late: bool) -> bool:
         if self._seen is None or self._seen[0] != champion:
             self._seen = (champion, time.monotonic())
-        is_late = time.monotonic() - self._seen[1] > self._settings.switch_grace_seconds
+        is_late |= time.monotonic() - self._seen[1] > self._settings.switch_grace_seconds
         workers = self._workers_if_known(is_late=is_late)
         if champion in unloadable_everywhere(workers):
             if self._refused != champion:
                 self._refused = champion
                 log.error("champion_not_loadable", release=champion, current=self._current)
             return False
+        self._refused = None
         with_models = [
             worker
             for worker in workers

@@ -34,6 +34,11 @@ class ReleaseOut(BaseModel):
         description="Reason for its rejection; a rejected release cannot be promoted. `null` "
         "unless it was rejected."
     )
+    serving: bool = Field(
+        default=False,
+        description="`true` if new jobs get this release. A champion may not serve yet: workers "
+        "load it first.",
+    )
 
 
 class PromotionOut(BaseModel):

@@ -1,5 +1,7 @@
 """Tests of the selection of the release for new jobs."""
 
+import threading
+
 import pytest
 
 from gateway.releases.champion_watch import ChampionWatch
@@ -165,4 +167,66 @@ def test_start_without_registry_uses_the_promotion_ledger(
             work.session.add(line)
     watch = _watch(releases, broker, unit_of_work)
     watch.look()
+    assert watch.current() == "2"
+
+
+def test_adopted_champion_is_used_as_soon_as_the_workers_have_loaded_it(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work)
+    broker.present = [_worker("text.interactive", "1")]
+    watch.look()
+    # Given a promotion, and workers that load its release a moment later
+    releases.marked = "2"
+    loaded = threading.Timer(
+        0.3, broker.present.__setitem__, (0, _worker("text.interactive", "1", "2"))
+    )
+    loaded.start()
+    # When the promotion waits, I expect no job to get the old release afterwards
+    assert watch.adopt("2")
+    loaded.join()
+    assert watch.current() == "2"
+    assert watch.current() in broker.present[0].releases
+
+
+def test_adopted_champion_is_used_after_the_grace_time_at_the_latest(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work, grace_seconds=0)
+    broker.present = [_worker("text.interactive", "1")]
+    watch.look()
+    releases.marked = "2"
+    assert watch.adopt("2")
+    assert watch.current() == "2"
+
+
+def test_champion_that_no_worker_can_load_is_not_adopted(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work, grace_seconds=0)
+    watch.look()
+    releases.marked, broker.present = "2", [_unable("2", "1")]
+    assert not watch.adopt("2")
+    assert watch.current() == "1"
+
+
+def test_a_look_that_began_before_a_promotion_does_not_undo_it(
+    releases: FakeReleases, broker: FakeBroker, unit_of_work: UnitOfWork
+) -> None:
+    watch = _watch(releases, broker, unit_of_work)
+    watch.look()
+    asked, promoted = threading.Event(), threading.Event()
+
+    def slow_champion() -> str:
+        asked.set()
+        assert promoted.wait(5)
+        return "1"
+
+    releases.champion = slow_champion  # type: ignore[method-assign]
+    look = threading.Thread(target=watch.look)
+    look.start()
+    assert asked.wait(5)
+    assert watch.adopt("2")
+    promoted.set()
+    look.join()
     assert watch.current() == "2"

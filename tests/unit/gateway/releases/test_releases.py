@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.broker import Worker
 from shared.db.models import TrainingRun
 from tests.support.factories import make_manifest
 from tests.unit.gateway.conftest import Api
@@ -142,3 +143,22 @@ def test_repeated_promotion_completes_the_ledger(api: Api, admin: dict[str, str]
     assert api.client.post("/v1/releases/2/promote", headers=admin, json=WHY).status_code == 200
     newest = api.client.get("/v1/releases", headers=admin).json()["ledger"][0]
     assert (newest["previous_version"], newest["version"]) == ("1", "2")
+
+
+def test_job_after_a_promotion_gets_the_promoted_release(api: Api, admin: dict[str, str]) -> None:
+    for path, version in (("2/promote", "2"), ("rollback", "1")):
+        answer = api.client.post(f"/v1/releases/{path}", headers=admin, json=WHY)
+        assert (answer.json()["version"], answer.json()["serving"]) == (version, True)
+        job = api.client.post("/v1/jobs", headers=admin, data={"designation": "Piscine"}).json()
+        assert job["release"] == version
+
+
+def test_promotion_reports_a_release_that_no_worker_can_load(
+    api: Api, admin: dict[str, str]
+) -> None:
+    queues = ("text.interactive",)
+    api.broker.present = [Worker("text@a", queues, ("1",), 0, 0, None, unloadable={"2": "broken"})]
+    answer = api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    assert answer.json()["serving"] is False
+    listed = api.client.get("/v1/releases", headers=admin).json()["items"]
+    assert {one["version"]: one["serving"] for one in listed} == {"1": True, "2": False}
