@@ -5,38 +5,42 @@ The alias `champion` marks the one that serves. Nothing else in the serving code
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import requests
-
-from shared import metrics
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound
 from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.inference.releases.access import Release
 from shared.inference.releases.checksums import CHECKSUMS, Checksums
 from shared.inference.releases.copies import Copies
+from shared.inference.releases.mlflow_answers import (
+    foreign_cursor,
+    is_missing,
+    is_version,
+    mlflow,
+    next_cursor,
+    not_found,
+    read_cursor,
+    release_of,
+    status_tags,
+    unavailable_if_down,
+)
 from shared.settings import ReleaseSettings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-    from mlflow.exceptions import MlflowException
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 #: Alias of the version that waits for a decision.
 CHALLENGER = "challenger"
+#: Name of the newest version; MLflow reserves it, so no version has it as an alias.
+LATEST = "latest"
+#: Versions that are read at once, of which MLflow reads each with queries of its own.
+PAGE = 200
 #: MLflow experiment of imported releases.
 EXPERIMENT = "rayon-releases"
-#: Prefix of tags that are not figures.
-TAG_PREFIX = "rayon."
-STATUS_TAG, REASON_TAG = "rayon.status", "rayon.reason"
-MAX_TAG = 4_000
 #: Limits of MLflow's client, which retries for minutes by default.
 CLIENT_LIMITS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -60,7 +64,7 @@ class Releases:
             # inherit it.
             os.environ["MLFLOW_TRACKING_TOKEN"] = settings.token.get_secret_value()
         self._settings = settings
-        self._client: MlflowClient = _mlflow().MlflowClient(
+        self._client: MlflowClient = mlflow().MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
         )
         self._copies = Copies(settings.cache, self._download)
@@ -68,32 +72,50 @@ class Releases:
 
     def champion(self) -> str | None:
         """Return the version that serves, or `None` before the first promotion."""
-        with _unavailable_if_down():
+        with unavailable_if_down():
             try:
                 found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
-            except _mlflow().exceptions.MlflowException as error:
-                if _is_missing(error):
+            except mlflow().exceptions.MlflowException as error:
+                if is_missing(error):
                     return None
                 raise
         return str(found.version)
 
     def versions(self) -> list[Release]:
-        """Return all versions, newest first."""
-        with _unavailable_if_down():
-            model = self._model()
-            if model is None:
-                return []
-            found = self._client.search_model_versions(f"name='{self._settings.model_name}'")
-        aliases = {alias: str(version) for alias, version in model.aliases.items()}
-        releases = [_release(version, aliases) for version in found]
-        return sorted(releases, key=lambda release: -int(release.version))
+        """Return all versions, newest first. The time grows with their number."""
+        found, cursor = self.page(PAGE, None)
+        while cursor is not None:
+            further, cursor = self.page(PAGE, cursor)
+            found += further
+        return found
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Release], str | None]:
+        """Return a page of versions, newest first, and the cursor of the next page.
+
+        Raises:
+            InvalidInput: The cursor was not issued by this method.
+        """
+        before, token = read_cursor(cursor)
+        with unavailable_if_down(), foreign_cursor(cursor):
+            found = self._client.search_model_versions(
+                f"name='{self._settings.model_name}'",
+                max_results=limit,
+                order_by=["version_number DESC"],
+                page_token=token,
+            )
+        # The token counts from the newest version, which may have been registered since.
+        page = [release_of(one) for one in found if int(one.version) < before]
+        return page, next_cursor(found)
 
     def show(self, version_or_alias: str) -> Release:
-        """Return one version. Raises `NotFound`."""
-        for release in self.versions():
-            if version_or_alias in (release.version, *release.aliases):
-                return release
-        raise NotFound(f"No release {version_or_alias!r}")
+        """Return one version; `latest` is the newest one. Raises `NotFound`."""
+        if version_or_alias.lower() == LATEST:
+            found, _ = self.page(1, None)
+            if not found:
+                raise NotFound(f"No release {version_or_alias!r}")
+            return found[0]
+        with unavailable_if_down(), not_found(version_or_alias):
+            return release_of(self._version(version_or_alias))
 
     def manifest(self, version: str) -> ReleaseManifest:
         """Return the manifest of a version. Raises `NotFound`, `ReleaseUnloadable`."""
@@ -111,7 +133,7 @@ class Releases:
         return self._copy(version)
 
     def _copy(self, version: str, *names: str) -> Path:
-        if not version.isdecimal():
+        if not is_version(version):
             raise NotFound(f"Expected a version number. Received: {version!r}")
         return self._copies.folder(version, *names)
 
@@ -137,9 +159,8 @@ class Releases:
         manifest = ReleaseManifest.read(folder)
         # Computed from the local folder, so that the first load detects a broken upload.
         checksums = Checksums.of(folder)
-        with _unavailable_if_down():
-            if self._model() is None:
-                self._client.create_registered_model(self._settings.model_name)
+        with unavailable_if_down():
+            self._create_model()
             run = self._run(run_id, manifest.name)
             self._client.log_artifacts(run.info.run_id, str(folder), "release")
             # After the files, since a copy of a registered release has the checksums of that one.
@@ -153,37 +174,46 @@ class Releases:
                 run_id=run.info.run_id,
                 description=description,
                 tags={name: str(figure) for name, figure in manifest.figures.items()}
-                | _status(rejected),
+                | status_tags(rejected),
             )
         return str(version.version)
 
     def mark_champion(self, version: str) -> None:
-        """Move the alias. Callers use `shared.lifecycle.promotion`, which writes the ledger too."""
-        with _unavailable_if_down():
+        """Move the alias. Callers use `shared.lifecycle.promotion`, which writes the ledger too.
+
+        Raises:
+            NotFound: The registry has no such version.
+        """
+        with unavailable_if_down(), not_found(version):
             self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
-            model = self._model()
-            if model is not None and str(model.aliases.get(CHALLENGER)) == version:
+            if CHALLENGER in self._version(version).aliases:
                 self._client.delete_registered_model_alias(self._settings.model_name, CHALLENGER)
 
     def mark_challenger(self, version: str) -> None:
         """Move the alias `challenger` to a version that waits for a decision."""
-        with _unavailable_if_down():
+        with unavailable_if_down():
             self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
-    def _model(self) -> "RegisteredModel | None":
+    def _version(self, version_or_alias: str) -> "ModelVersion":
+        # Of a registered model MLflow returns every version, so it is asked for the one.
+        name = self._settings.model_name
+        if is_version(version_or_alias):
+            return self._client.get_model_version(name, version_or_alias)
+        return self._client.get_model_version_by_alias(name, version_or_alias)
+
+    def _create_model(self) -> None:
         try:
-            return self._client.get_registered_model(self._settings.model_name)
-        except _mlflow().exceptions.MlflowException as error:
-            if _is_missing(error):
-                return None
-            raise
+            self._client.create_registered_model(self._settings.model_name)
+        except mlflow().exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _run(self, run_id: str | None, name: str) -> "Run":
         if run_id is not None:
             try:
                 return self._client.get_run(run_id)
-            except _mlflow().exceptions.MlflowException as error:
-                if not _is_missing(error):
+            except mlflow().exceptions.MlflowException as error:
+                if not is_missing(error):
                     raise
                 # Deleted meanwhile, or in another MLflow; registering the release matters more.
         return self._client.create_run(self._experiment(), run_name=name)
@@ -193,70 +223,15 @@ class Releases:
         return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
     def _download(self, version: str, aside: Path) -> Path:
-        with _unavailable_if_down():
-            try:
+        with unavailable_if_down():
+            with not_found(version):
                 source = self._client.get_model_version_download_uri(
                     self._settings.model_name, version
                 )
-            except _mlflow().exceptions.MlflowException as error:
-                if _is_missing(error):
-                    raise NotFound(f"No release {version!r}") from error
-                raise
             return Path(
-                _mlflow().artifacts.download_artifacts(
+                mlflow().artifacts.download_artifacts(
                     artifact_uri=source,
                     dst_path=str(aside),
                     tracking_uri=self._settings.mlflow_url,
                 )
             )
-
-
-@cache
-def _mlflow() -> Any:
-    # Imported with the first client, since it takes longer than everything else that a command of
-    # the gateway imports, and most commands ask no registry.
-    import mlflow.artifacts
-    import mlflow.exceptions
-
-    return mlflow
-
-
-@contextmanager
-def _unavailable_if_down() -> Iterator[None]:
-    try:
-        yield
-    except (_mlflow().exceptions.MlflowException, requests.RequestException) as error:
-        metrics.dependency_failures_total.labels("registry").inc()
-        raise Unavailable(f"The model registry does not answer: {error}") from error
-
-
-def _is_missing(error: "MlflowException") -> bool:
-    # A missing alias is reported as a bad parameter, a missing model or version as not existing.
-    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return True
-    return error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error)
-
-
-def _status(rejected: str | None) -> dict[str, str]:
-    if rejected is None:
-        return {}
-    # MLflow rejects longer tags.
-    return {STATUS_TAG: "rejected", REASON_TAG: rejected[:MAX_TAG]}
-
-
-def _release(version: "ModelVersion", aliases: dict[str, str]) -> Release:
-    number = str(version.version)
-    return Release(
-        version=number,
-        aliases=tuple(sorted(alias for alias, held in aliases.items() if held == number)),
-        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        description=version.description or "",
-        figures={
-            name: float(value)
-            for name, value in version.tags.items()
-            if not name.startswith(TAG_PREFIX)
-        },
-        rejected=version.tags.get(REASON_TAG, "for no stated reason")
-        if version.tags.get(STATUS_TAG) == "rejected"
-        else None,
-    )
