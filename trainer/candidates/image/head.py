@@ -3,6 +3,7 @@
 Image features are computed once per backbone and stored; see `trainer.release.image_features`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from trainer.candidates.protocols import FitContext, Floats, Images, Labels
 BACKBONE, HEAD = "backbone.onnx", "head.keras"
 #: Number of images whose features are converted to full precision at once.
 PIECE = 1024
+#: Features that deviate less than this share of the median deviation are constant. Most often they
+#: differ by the rounding of half precision only, and plain studio images have many: amplified to
+#: the deviation of the others, one of them would decide the answer of an image that is not plain.
+CONSTANT_SHARE = 0.01
+#: Smallest deviation, as a share of the mean, that half precision can represent.
+ROUNDING = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -139,16 +146,12 @@ class Batches(keras.utils.PyDataset):
 
 
 def build_head(features: Features | Floats, classes: int, settings: HeadSettings) -> keras.Model:
-    """Build a head whose first layer normalises features to mean 0 and variance 1."""
-    normalize = layers.Normalization(name="normalize")
-    normalize.adapt(
-        features[start : start + PIECE].astype(np.float32)
-        for start in range(0, len(features), PIECE)
-    )
+    """Build a head whose first layer standardises features: see `standardisation`."""
+    scale, offset = standardisation(features)
     return keras.Sequential(
         [
             keras.Input((features.shape[1],)),
-            normalize,
+            layers.Rescaling(scale.tolist(), offset.tolist(), name="standardise"),
             layers.Dropout(settings.dropout),
             layers.Dense(settings.hidden, activation="relu"),
             layers.Dropout(settings.dropout),
@@ -156,6 +159,26 @@ def build_head(features: Features | Floats, classes: int, settings: HeadSettings
         ],
         name="head",
     )
+
+
+def standardisation(features: Features | Floats) -> tuple[Floats, Floats]:
+    """Return the scale and offset of each feature for mean 0 and variance 1, shape `(features,)`.
+
+    Both are 0 for a feature that is constant, or as good as constant: it becomes 0.
+    """
+    total, squares = np.zeros((2, features.shape[1]))
+    for start in range(0, len(features), PIECE):
+        piece = features[start : start + PIECE].astype(np.float64)
+        total += piece.sum(axis=0)
+        squares += (piece**2).sum(axis=0)
+    mean = total / len(features)
+    deviation = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
+    varying = deviation[deviation > ROUNDING * np.abs(mean)]
+    least = np.maximum(
+        ROUNDING * np.abs(mean), CONSTANT_SHARE * np.median(varying) if len(varying) else np.inf
+    )
+    scale = np.where(deviation > least, 1 / np.maximum(deviation, 1e-12), 0.0)
+    return scale.astype(np.float32), (-mean * scale).astype(np.float32)
 
 
 def fit_head(
@@ -198,16 +221,20 @@ def predict_logits(folder: Path, features: Features) -> Floats:
 
 
 def export_head(graph: Graph, folder: Path) -> str:
-    """Add the head, with its normalisation folded into the first dense layer."""
+    """Add the head.
+
+    Features are standardised before the first dense layer: folded into its weights, those of
+    features of small deviation would take the range of all others in 8 bits.
+    """
     head = keras.models.load_model(folder / HEAD)
-    normalize, first, last = (
+    standardise, first, last = (
         layer for layer in head.layers if not isinstance(layer, layers.Dropout)
     )
-    mean = np.asarray(normalize.mean, np.float32).reshape(-1)
-    spread = np.sqrt(np.asarray(normalize.variance, np.float32)).reshape(-1)
-    spread = np.maximum(spread, keras.config.epsilon())
-    kernel, bias = first.get_weights()
-    hidden = graph.dense(
-        "features", kernel / spread[:, None], (bias - (mean / spread) @ kernel).astype(np.float32)
-    )
+    scaled = graph.add("Mul", "features", _constant(graph, standardise.scale))
+    standard = graph.add("Add", scaled, _constant(graph, standardise.offset))
+    hidden = graph.dense(standard, *first.get_weights())
     return graph.dense(graph.add("Relu", hidden), *last.get_weights())
+
+
+def _constant(graph: Graph, values: Sequence[float]) -> str:
+    return graph.constant(np.asarray(values, np.float32))
