@@ -1,7 +1,9 @@
 """Readiness checks of the gateway."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from alembic.runtime.migration import MigrationContext
@@ -14,6 +16,30 @@ from shared.contracts import Lane, queue_name
 from shared.db.migrations.upgrade import revisions
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
+
+#: Longest time for the checks of `/readyz`, in seconds; shorter than the time limit of a probe.
+MOST_SECONDS = 3.0
+
+
+class ReadinessProbe:
+    """Runs the checks in a thread of its own, for a bounded time. For the event loop only.
+
+    Probes that arrive meanwhile share the result, so that they take no threads while a store hangs.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="readiness")
+        self._running: asyncio.Future[Health] | None = None
+
+    async def check(self, checks: Callable[[], Health]) -> Health:
+        """Return the result of the checks, or `unavailable` if they take too long."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.get_running_loop().run_in_executor(self._executor, checks)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._running), MOST_SECONDS)
+        except TimeoutError:
+            slow = f"Expected the checks within {MOST_SECONDS:g} s. Received: not yet"
+            return Health(status="unavailable", checks={"gateway": slow})
 
 
 def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
