@@ -210,7 +210,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost attacks guesses queues decoding limits alarms drill quarter
+.PHONY: admission metricscost attacks guesses queues decoding limits releases alarms drill quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
@@ -232,6 +232,9 @@ decoding: .venv/dev.stamp ## Measure the cost of decoding images in processes wi
 
 limits: .venv/dev.stamp ## Measure the cost of each part and compute what 10, 100 and 1,000 times the load needs
 	@$(BIN)/python -m tests.bench.limits $(if $(wildcard $(DATA)),--data "$(DATA)")
+
+releases: .venv/dev.stamp ## Measure promotions, lists and jobs with a registry of 502 releases; beside a checkout: make releases BEFORE=folder
+	@$(BIN)/python -m tests.bench.load.releases $(if $(BEFORE),--before "$(BEFORE)") $(if $(VERSIONS),--versions $(VERSIONS))
 
 alarms: .venv/dev.stamp ## Count false and missed drift alerts; compare estimated with true F1
 	@$(BIN)/python -W ignore -m tests.bench.quality.alarms --data "$(DATA)"

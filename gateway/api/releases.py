@@ -1,11 +1,12 @@
 """Releases, their categories, and their promotion."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
 
-from gateway.api.parameters import ReleaseVersion
+from gateway.api.parameters import Cursor, ReleaseVersion
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
@@ -23,6 +24,9 @@ from shared.inference.releases.access import Release
 from shared.inference.releases.registry import CHALLENGER, CHAMPION
 from shared.lifecycle.promotion import promote
 from shared.lifecycle.promotion import roll_back as roll_back_release
+
+#: Releases of the longest page.
+LONGEST_PAGE = 200
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -43,13 +47,30 @@ def list_categories(
 
 
 @router.get("/releases")
-def list_releases(services: ServicesDep, _principal: SignedIn) -> ReleaseList:
-    """List all releases, newest first, and the promotion ledger."""
-    with services.unit_of_work.reading() as session:
-        ledger = session.scalars(select(Promotion).order_by(Promotion.id.desc())).all()
+def list_releases(
+    services: ServicesDep,
+    _principal: SignedIn,
+    cursor: Cursor = None,
+    limit: Annotated[
+        int | None,
+        Query(
+            ge=1, le=LONGEST_PAGE, description="Maximum number of items to return; by default all."
+        ),
+    ] = None,
+) -> ReleaseList:
+    """List the releases, newest first, and the promotion ledger.
+
+    Of hundreds of releases, read a page with `limit`: the registry needs a second for all of them.
+    """
+    if limit is None and cursor is None:
+        found, following = services.releases.versions(), None
+    else:
+        found, following = services.releases.page(limit or LONGEST_PAGE, cursor)
+    ledger = [] if cursor is not None else _ledger(services, limit)
     return ReleaseList(
-        items=[_out(services, found) for found in services.releases.versions()],
+        items=[_out(services, one) for one in found],
         ledger=[PromotionOut.model_validate(line, from_attributes=True) for line in ledger],
+        next_cursor=following,
     )
 
 
@@ -94,6 +115,12 @@ def promote_release(
     )
     _record(services, origin, "release.promote", admin, release.version, request.reason)
     return _promoted(services, release)
+
+
+def _ledger(services: Services, limit: int | None) -> Sequence[Promotion]:
+    query = select(Promotion).order_by(Promotion.id.desc()).limit(limit)
+    with services.unit_of_work.reading() as session:
+        return session.scalars(query).all()
 
 
 def _record(

@@ -2,11 +2,11 @@
 
 from gateway.releases.champion_watch import ChampionWatch
 from shared.errors import InvalidInput, NotFound
-from shared.inference.releases.access import ReleaseFinder
+from shared.inference.releases.access import ReleaseNames
 from shared.inference.releases.registry import CHAMPION
 
 
-def resolve(champion: ChampionWatch, releases: ReleaseFinder, name: str) -> str:
+def resolve(champion: ChampionWatch, releases: ReleaseNames, name: str) -> str:
     """Return the version that a `release` parameter refers to.
 
     Raises:
@@ -16,7 +16,7 @@ def resolve(champion: ChampionWatch, releases: ReleaseFinder, name: str) -> str:
     if name == CHAMPION:
         return champion.current()
     try:
-        return releases.show(name).version
+        return releases.version_of(name)
     except NotFound as error:
         raise InvalidInput(
             f"Expected an alias or a version of a release. Received: {name!r}", field=("release",)

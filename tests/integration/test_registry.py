@@ -4,10 +4,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 
@@ -124,3 +125,22 @@ def test_registry_without_a_release_is_empty(tmp_path: Path) -> None:
     assert releases.champion() is None
     with pytest.raises(NotFound):
         releases.show("1")
+
+
+def test_version_that_was_found_needs_no_registry(
+    releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert releases.version_of("4") == "4"
+    assert releases.version_of("champion") == "3"
+
+    def down(*_args: object) -> ModelVersion:
+        raise requests.ConnectionError("down in this test")
+
+    for reads_one in ("get_model_version", "get_model_version_by_alias"):
+        monkeypatch.setattr(mlflow.MlflowClient, reads_one, down)
+    assert releases.version_of("4") == "4"
+    assert releases.version_of("3") == "3"
+    # An alias may name another version by now, and other versions may not exist.
+    for name in ("champion", "5"):
+        with pytest.raises(Unavailable):
+            releases.version_of(name)

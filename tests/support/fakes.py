@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.broker import QueueDepth, Worker
+from shared.broker import Heartbeat, QueueDepth, Worker
 from shared.contracts import Message
-from shared.errors import NotFound, Unavailable
+from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.access import Release
 from shared.inference.releases.registry import CHALLENGER, CHAMPION
@@ -25,6 +25,7 @@ class FakeBroker:
         self.heads: dict[str, float] = {}
         self.running: dict[str, int] = {}
         self.present: list[Worker] = []
+        self.beats: list[Heartbeat] = []
         self.is_down = False
         #: Messages that it still takes, as a Redis that becomes full does; `None` takes all.
         self.room: int | None = None
@@ -62,6 +63,11 @@ class FakeBroker:
         """Return the workers that the test set."""
         self._require_up()
         return self.present
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """Return the heartbeats that the test set."""
+        self._require_up()
+        return self.beats
 
     def _require_up(self) -> None:
         require_no_write_transaction("message queue")
@@ -105,6 +111,19 @@ class FakeReleases:
             if version_or_alias in (release.version, *release.aliases):
                 return release
         raise NotFound(f"No release {version_or_alias!r}")
+
+    def page(self, limit: int, cursor: str | None) -> tuple[list[Release], str | None]:
+        """Return a page of versions, newest first, and the cursor of the next page."""
+        if cursor is not None and not cursor.isdecimal():
+            raise InvalidInput(f"Expected a cursor. Received: {cursor!r}", field=("cursor",))
+        first = int(cursor or 0)
+        found = self.versions()
+        until = first + limit
+        return found[first:until], str(until) if until < len(found) else None
+
+    def version_of(self, version_or_alias: str) -> str:
+        """Return the version of a name. Raises `NotFound`."""
+        return self.show(version_or_alias).version
 
     def manifest(self, version: str) -> ReleaseManifest:
         """Return the manifest of a version. Raises `NotFound`."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from gateway.web.schemas import Body, Reason
+from gateway.web.schemas import Body, NextCursor, Reason
 
 
 class CategoryOut(BaseModel):
@@ -62,10 +62,14 @@ class PromotionOut(BaseModel):
 
 
 class ReleaseList(BaseModel):
-    """All releases and the promotion ledger, newest first."""
+    """The releases and the promotion ledger, newest first."""
 
-    items: list[ReleaseOut] = Field(description="The releases.")
-    ledger: list[PromotionOut] = Field(description="All promotions.")
+    items: list[ReleaseOut] = Field(description="The releases: all, or those of the page.")
+    ledger: list[PromotionOut] = Field(
+        description="All promotions. With `limit`, the newest ones on the first page, and none on "
+        "the others."
+    )
+    next_cursor: NextCursor = None
 
 
 class PromoteRequest(Body):

@@ -38,6 +38,13 @@ class ReleaseFinder(Protocol):
         """Return one version. Raises `NotFound`."""
 
 
+class ReleaseNames(Protocol):
+    """Look-up of the version that a name refers to."""
+
+    def version_of(self, version_or_alias: str) -> str:
+        """Return the version. Raises `NotFound`."""
+
+
 class ReleaseFolders(Protocol):
     """Access to the files of a release."""
 

@@ -5,6 +5,8 @@ The alias `champion` marks the one that serves. Nothing else in the serving code
 """
 
 import os
+import time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,8 @@ CHALLENGER = "challenger"
 LATEST = "latest"
 #: Versions that are read at once, of which MLflow reads each with queries of its own.
 PAGE = 200
+#: Time after which a version may have been deleted, so that MLflow is asked again.
+KNOWN_SECONDS = 300.0
 #: MLflow experiment of imported releases.
 EXPERIMENT = "rayon-releases"
 #: Limits of MLflow's client, which retries for minutes by default.
@@ -69,6 +73,8 @@ class Releases:
         )
         self._copies = Copies(settings.cache, self._download)
         self._manifests: dict[str, ReleaseManifest] = {}
+        #: Monotonic time until which a version is known to exist.
+        self._known_until: dict[str, float] = {}
 
     def champion(self) -> str | None:
         """Return the version that serves, or `None` before the first promotion."""
@@ -116,6 +122,19 @@ class Releases:
             return found[0]
         with unavailable_if_down(), not_found(version_or_alias):
             return release_of(self._version(version_or_alias))
+
+    def version_of(self, version_or_alias: str) -> str:
+        """Return the version of a name; a version that was found of late needs no MLflow.
+
+        Raises:
+            NotFound: The registry has no such version or alias.
+        """
+        if time.monotonic() < self._known_until.get(version_or_alias, -inf):
+            return version_or_alias
+        version = self.show(version_or_alias).version
+        # Only numbers: an alias may name another version in the next moment.
+        self._known_until[version] = time.monotonic() + KNOWN_SECONDS
+        return version
 
     def manifest(self, version: str) -> ReleaseManifest:
         """Return the manifest of a version. Raises `NotFound`, `ReleaseUnloadable`."""

@@ -162,3 +162,30 @@ def test_promotion_reports_a_release_that_no_worker_can_load(
     assert answer.json()["serving"] is False
     listed = api.client.get("/v1/releases", headers=admin).json()["items"]
     assert {one["version"]: one["serving"] for one in listed} == {"1": True, "2": False}
+
+
+def test_releases_are_listed_page_by_page(api: Api, mine: dict[str, str]) -> None:
+    api.releases.manifests["3"] = make_manifest("release-3")
+    everything = api.client.get("/v1/releases", headers=mine).json()
+    assert [one["version"] for one in everything["items"]] == ["3", "2", "1"]
+    assert everything["next_cursor"] is None
+    first = api.client.get("/v1/releases?limit=2", headers=mine).json()
+    second = api.client.get(
+        "/v1/releases", params={"limit": 2, "cursor": first["next_cursor"]}, headers=mine
+    ).json()
+    assert first["items"] + second["items"] == everything["items"]
+    assert second["next_cursor"] is None
+
+
+def test_first_page_of_releases_has_the_newest_promotions(api: Api, admin: dict[str, str]) -> None:
+    for version in ("1", "2", "1"):
+        api.client.post(f"/v1/releases/{version}/promote", headers=admin, json=WHY)
+    first = api.client.get("/v1/releases?limit=1", headers=admin).json()
+    assert [line["version"] for line in first["ledger"]] == ["1"]
+    query = {"limit": 1, "cursor": first["next_cursor"]}
+    assert api.client.get("/v1/releases", params=query, headers=admin).json()["ledger"] == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "cursor=x"])
+def test_bad_pages_of_releases_are_422(api: Api, mine: dict[str, str], query: str) -> None:
+    assert api.client.get(f"/v1/releases?{query}", headers=mine).status_code == 422
