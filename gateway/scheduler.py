@@ -49,10 +49,14 @@ def main() -> int:
             one_time_codes.delete_expired(work.session)
             delete_old_keys(work.session)
 
+    def depths() -> None:
+        with unit_of_work.reading() as session:
+            record_depths(broker, session)
+
     schedule = Schedule()
     schedule.every(settings.interval_seconds, "sweep", sweep)
     schedule.every(CLEAN_SECONDS, "clean", clean)
-    schedule.every(DEPTH_SECONDS, "depths", lambda: record_depths(broker))
+    schedule.every(DEPTH_SECONDS, "depths", depths)
     schedule.every(DEPTH_SECONDS, "unfinished", row_counts.count_unfinished)
     schedule.every(DEPTH_SECONDS, "workers", row_counts.count_workers)
     schedule.every(DEPTH_SECONDS, "probe", row_counts.probe)

@@ -1,28 +1,41 @@
 """Overview of queues, workers and unfinished jobs."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gateway.catalogs.admission import UNFINISHED
+from gateway.operations.processes import missing, process_list
 from gateway.operations.schemas import JobsQueued, QueueList, QueueOut, QueueTotals, WorkerOut
 from shared import metrics
 from shared.broker import Broker, QueueDepth, Worker, WorkerState
-from shared.contracts import Lane, all_queues
-from shared.db.models import Catalog, Job, JobStatus, now
+from shared.contracts import DATASETS_QUEUE, TRAINING_QUEUE, Lane, all_queues
+from shared.db.models import (
+    Catalog,
+    DatasetStatus,
+    DatasetVersion,
+    Job,
+    JobStatus,
+    TrainingRun,
+    TrainingStatus,
+    now,
+)
 
 
-def overview(broker: Broker, session: Session) -> QueueList:
-    """Return queues, workers and unfinished jobs. All messages are counted at one moment.
+def overview(broker: Broker, session: Session, expected_processes: Sequence[str] = ()) -> QueueList:
+    """Return queues, workers, processes and unfinished jobs. All messages are of one moment.
 
     Raises:
         Unavailable: Redis does not answer.
     """
-    depths = broker.depths(all_queues())
+    depths = _depths(broker, session)
     workers = broker.workers()
     jobs = _jobs_queued(session)
+    heartbeats = broker.heartbeats()
     return QueueList(
         items=[_queue(depth, workers) for depth in depths.values()],
         totals=_totals(depths.values(), workers),
@@ -30,15 +43,54 @@ def overview(broker: Broker, session: Session) -> QueueList:
         jobs=jobs,
         rows_to_feed=_rows_to_feed(session),
         workers=[_worker(worker) for worker in workers],
+        processes=process_list(heartbeats),
+        missing_processes=missing(heartbeats, expected_processes),
     )
 
 
-def record_depths(broker: Broker) -> None:
+def record_depths(broker: Broker, session: Session) -> None:
     """Export the depths of all queues as metrics. Raises `Unavailable`."""
-    for queue, depth in broker.depths(all_queues()).items():
+    for queue, depth in _depths(broker, session).items():
         metrics.queue_messages.labels(queue, "waiting").set(depth.waiting)
         metrics.queue_messages.labels(queue, "running").set(depth.running)
         metrics.queue_oldest_seconds.labels(queue).set(_age(depth) or 0.0)
+
+
+def _depths(broker: Broker, session: Session) -> Mapping[str, QueueDepth]:
+    """Return the depth of each queue: messages, or rows where messages only wake the trainer up.
+
+    The trainer acknowledges a message at once, because its work takes longer than Redis waits.
+    """
+    depths = broker.depths(all_queues())
+    unfinished = (TrainingStatus.QUEUED.value, TrainingStatus.RUNNING.value)
+    runs = TrainingRun.status.in_(unfinished)
+    checks = DatasetVersion.status == DatasetStatus.CHECKING.value
+    found = {
+        TRAINING_QUEUE: (TrainingRun.leased_until, TrainingRun.requested_at, runs),
+        DATASETS_QUEUE: (DatasetVersion.leased_until, DatasetVersion.created_at, checks),
+    }
+    rows = {queue: _counted(session, depths[queue], *columns) for queue, columns in found.items()}
+    return {**depths, **rows}
+
+
+def _counted(
+    session: Session,
+    depth: QueueDepth,
+    leased_until: InstrumentedAttribute[datetime | None],
+    created_at: InstrumentedAttribute[datetime],
+    unfinished: ColumnElement[bool],
+) -> QueueDepth:
+    """Replace the counts of a queue: a row is running while a trainer holds its lease."""
+    is_held = func.coalesce(leased_until > now(), False)
+    waiting, running, oldest = session.execute(
+        select(
+            func.count(case((~is_held, 1))),
+            func.count(case((is_held, 1))),
+            func.min(case((~is_held, created_at))),
+        ).where(unfinished)
+    ).one()
+    published_at = oldest.timestamp() if oldest else None
+    return replace(depth, waiting=waiting, running=running, oldest_published_at=published_at)
 
 
 def _queue(depth: QueueDepth, workers: Sequence[Worker]) -> QueueOut:

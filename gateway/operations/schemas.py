@@ -3,14 +3,18 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.web.schemas import NextCursor
 from shared.contracts import Lane
 
 
 class QueueTotals(BaseModel):
-    """Messages of all queues; each message is either waiting or running."""
+    """Messages of all queues; each message is either waiting or running.
+
+    In `training` and `datasets`, training runs and versions of datasets are counted instead: the
+    trainer acknowledges their messages before it begins.
+    """
 
     waiting: int = Field(description="Messages that no worker has taken.")
     running: int = Field(description="Messages taken by a worker and not yet acknowledged.")
@@ -75,6 +79,52 @@ class WorkerOut(BaseModel):
     )
 
 
+class LoopOut(BaseModel):
+    """The progress of a loop of a process, as of its last heartbeat."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    loop: str = Field(description="Name of the task, thread or topic, such as `sweep`.")
+    state: Literal["ok", "failing", "late"] = Field(
+        description="`failing` after three failures in a row; `late` if it should have succeeded "
+        "since."
+    )
+    seconds_since_success: float = Field(
+        description="Seconds between its last success, or its start, and the heartbeat."
+    )
+    last_success_at: datetime | None = Field(
+        description="Time of its last success, in UTC; `null` before the first one."
+    )
+    failures: int = Field(description="Failures in a row, since its last success.")
+    last_failure_at: datetime | None = Field(
+        description="Time of its last failure, in UTC; `null` without one."
+    )
+    failure: str = Field(description="Reason of the last failure; empty without one.")
+    row: str = Field(description="Row that stopped it, such as a job; empty if no row did.")
+    rows_skipped: int = Field(
+        description="Rows that it left out since the process started, because they raised an error."
+    )
+    skipped: str = Field(description="Row that it left out last, with the reason; empty if none.")
+
+
+class ProcessOut(BaseModel):
+    """A process with the progress of its loops."""
+
+    name: str = Field(
+        description="Name of the process: what it runs as, host and process ID, such as "
+        "`scheduler@host:12`."
+    )
+    process: str = Field(description="What it runs as, such as `scheduler` or `text-catalog`.")
+    state: Literal["ok", "failing", "late", "silent"] = Field(
+        description="`failing` or `late` if a loop is; `silent` if no heartbeat came for 30 "
+        "seconds: the process hangs, was killed or does not reach the queue."
+    )
+    seconds_since_heartbeat: float = Field(
+        description="Age of its last heartbeat, in seconds. After 15 minutes it is forgotten."
+    )
+    loops: list[LoopOut] = Field(description="Its loops.")
+
+
 class QueueList(BaseModel):
     """Queues, workers and unfinished jobs. All messages are counted at one moment."""
 
@@ -84,6 +134,11 @@ class QueueList(BaseModel):
     jobs: list[JobsQueued] = Field(description="Unfinished jobs by lane.")
     rows_to_feed: int = Field(description="Catalog rows that have not become jobs yet.")
     workers: list[WorkerOut] = Field(description="The workers.")
+    processes: list[ProcessOut] = Field(description="All processes, with their progress.")
+    missing_processes: list[str] = Field(
+        description="Processes that should run and have no heartbeat "
+        "(`RAYON_GATEWAY_EXPECTED_PROCESSES`)."
+    )
 
 
 class DeadLetterOut(BaseModel):
@@ -133,3 +188,8 @@ class Health(BaseModel):
         "that they wait; `unavailable` while no jobs are accepted."
     )
     checks: dict[str, str] = Field(description="`ok` or the reason for each failed check.")
+    processes: dict[str, str] | None = Field(
+        default=None,
+        description="With `verbose`: the state of each process, with the age of its heartbeat; "
+        "`missing` if it should run and has none, `unknown` while the queue does not answer.",
+    )

@@ -10,6 +10,7 @@ from gateway.web.draining import Draining
 from shared.broker import Worker
 from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
 from shared.db.models import (
+    DatasetVersion,
     DeadLetter,
     Job,
     Role,
@@ -82,7 +83,7 @@ def test_release_that_a_worker_cannot_load_is_shown(api: Api, operator: dict[str
 
 
 def test_queue_has_its_station_lane_and_workers(api: Api, operator: dict[str, str]) -> None:
-    api.broker.running = {"text.catalog": 3, "training": 1}
+    api.broker.running = {"text.catalog": 3, "monitoring": 1}
     api.broker.heads = {"text.catalog": now().timestamp() - 60}
     api.broker.present = [
         Worker("text@a", ("text.interactive", "text.catalog"), (), 3, 7, 0.5, 0.5),
@@ -114,6 +115,39 @@ def test_queued_jobs_are_counted_by_lane_in_the_database(
     assert interactive["oldest_seconds"] == pytest.approx(600, abs=60)
     assert (catalog["lane"], catalog["queued"], catalog["oldest_seconds"]) == ("catalog", 0, None)
     assert (shown["jobs_queued"], shown["rows_to_feed"]) == (2, 60)
+
+
+def test_training_runs_and_datasets_are_counted_by_their_rows(
+    api: Api, operator: dict[str, str]
+) -> None:
+    # Given messages that the trainer acknowledged when it woke up, and rows that it works through
+    early = now() - timedelta(minutes=10)
+    wanted = {"requested_by": "ada", "reason": "new categories"}
+    held = {"leased_until": now() + timedelta(minutes=1)}
+    api.add(TrainingRun(status="running", **held, **wanted))
+    api.add(TrainingRun(status="finished", **wanted), TrainingRun(**wanted))
+    api.add(TrainingRun(requested_at=early, **wanted))
+    versions: list[dict[str, Any]] = [{"status": "ready"}, held, {"created_at": early}]
+    for number, more in enumerate(versions, start=1):
+        sent = {"name": f"shop{number}", "version": 1, "created_by": "ada", "asked": {}}
+        api.add(DatasetVersion(**sent, **more))
+    shown = api.client.get("/v1/queues", headers=operator).json()
+    by_name = {queue["queue"]: queue for queue in shown["items"]}
+    training, datasets = by_name["training"], by_name["datasets"]
+    assert (training["waiting"], training["running"]) == (2, 1)
+    assert (datasets["waiting"], datasets["running"]) == (1, 1)
+    for queue in (training, datasets, shown["totals"]):
+        assert queue["oldest_seconds"] == pytest.approx(600, abs=60)
+    assert (shown["totals"]["waiting"], shown["totals"]["running"]) == (3, 2)
+
+
+def test_training_run_of_a_dead_trainer_waits(api: Api, operator: dict[str, str]) -> None:
+    early = now() - timedelta(minutes=10)
+    run = {"requested_by": "ada", "reason": "drift", "status": "running", "leased_until": early}
+    api.add(TrainingRun(**run))
+    shown = api.client.get("/v1/queues", headers=operator).json()
+    by_name = {queue["queue"]: queue for queue in shown["items"]}
+    assert (by_name["training"]["waiting"], by_name["training"]["running"]) == (1, 0)
 
 
 def test_queues_are_503_while_redis_is_down(api: Api, operator: dict[str, str]) -> None:
