@@ -5,11 +5,12 @@ import threading
 
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
-from gateway.operations.heartbeat import Heartbeat
+from gateway.operations.beat_file import BeatFile
 from gateway.settings import CatalogSettings, ProductSettings, SweepSettings
 from shared.broker import Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
+from shared.progress import PROGRESS, late_after
 from shared.service import start_service, stop_on_signals
 from shared.settings import (
     BrokerSettings,
@@ -34,21 +35,23 @@ def main() -> int:
     )
     stop = threading.Event()
     stop_on_signals(stop.set)
-    feeder.heart = Heartbeat(queue.beat_file)
-    # The first step may copy a large archive, so the heartbeat begins before it.
-    feeder.heart.beat()
+    feeder.beat_file = BeatFile(queue.beat_file)
+    # The first step may copy a large archive, so it is touched before that.
+    feeder.beat_file.beat()
+    PROGRESS.expect("feed", late_after(settings.interval_seconds))
+    broker.heartbeat("feeder").start()
     feeder.run(stop)
     return 0
 
 
 class BeatingFeeder(Feeder):
-    """A feeder that updates its heartbeat after each step."""
+    """A feeder that records its progress after each step."""
 
-    heart = Heartbeat(None)
+    beat_file = BeatFile(None)
 
     def step(self) -> bool:
-        """Process every catalog once, then update the heartbeat. Raises `Unavailable`."""
-        with self.heart.after():
+        """Process every catalog once, then record the progress. Raises `Unavailable`."""
+        with self.beat_file.after(), PROGRESS.watched("feed"):
             return super().step()
 
 

@@ -4,12 +4,13 @@ import sys
 
 from gateway.identity import one_time_codes
 from gateway.identity.sessions import delete_expired
-from gateway.operations.heartbeat import Heartbeat
+from gateway.operations.beat_file import BeatFile
+from gateway.operations.processes import record_processes
 from gateway.operations.queues import record_depths
 from gateway.operations.requeue import Sweeper, delete_old_keys
 from gateway.operations.retention import Retention
 from gateway.operations.row_counts import RowCounts
-from gateway.settings import RetentionSettings, SweepSettings
+from gateway.settings import ProcessSettings, RetentionSettings, SweepSettings
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.schedule import Schedule
@@ -21,9 +22,10 @@ from shared.settings import (
 )
 from shared.storage import Storage
 
-#: Intervals in seconds: deletion of expired keys and sessions, fast counts, counts of all rows.
+#: Intervals in seconds: deletion of expired keys and sessions, fast counts, processes, all rows.
 CLEAN_SECONDS = 3600
 DEPTH_SECONDS = 5
+PROCESS_SECONDS = 10
 ALL_SECONDS = 60
 
 
@@ -31,7 +33,7 @@ def main() -> int:
     """Run periodic tasks until SIGTERM or SIGINT. Return the exit code."""
     start_service("scheduler")
     queue = BrokerSettings()
-    broker, heart = Broker(queue), Heartbeat(queue.beat_file)
+    broker, beat_file = Broker(queue), BeatFile(queue.beat_file)
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     settings = SweepSettings()
     sweeper = Sweeper(unit_of_work, broker.depth, settings, broker.workers)
@@ -40,7 +42,7 @@ def main() -> int:
     row_counts = RowCounts(unit_of_work, broker, storage)
 
     def sweep() -> None:
-        with heart.after():
+        with beat_file.after():
             sweeper.sweep()
 
     def clean() -> None:
@@ -60,6 +62,8 @@ def main() -> int:
     schedule.every(DEPTH_SECONDS, "unfinished", row_counts.count_unfinished)
     schedule.every(DEPTH_SECONDS, "workers", row_counts.count_workers)
     schedule.every(DEPTH_SECONDS, "probe", row_counts.probe)
+    expected = ProcessSettings().expected_processes
+    schedule.every(PROCESS_SECONDS, "processes", lambda: record_processes(broker, expected))
     schedule.every(ALL_SECONDS, "all", row_counts.count_all)
     schedule.every(retention.settings.interval_seconds, "retention", retention.clean)
 
@@ -67,6 +71,7 @@ def main() -> int:
         retention.stopping.set()
         schedule.stop()
 
+    broker.heartbeat("scheduler").start()
     stop_on_signals(stop)
     schedule.run()
     return 0

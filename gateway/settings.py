@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.contracts import STATIONS, Lane
 from shared.settings import Settings
 
 
@@ -28,7 +29,24 @@ class GatewayPort(Settings):
     port: int = Field(default=8000, ge=1, le=65535)
 
 
-class GatewaySettings(ProductSettings, GatewayPort):
+class ProcessSettings(Settings):
+    """Processes that should run."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
+
+    #: Processes that are reported as missing while they have no heartbeat: in `/v1/queues`,
+    #: `rayon queues`, `/readyz?verbose` and the metric `rayon_processes`.
+    expected_processes: tuple[str, ...] = (
+        "gateway",
+        "feeder",
+        "scheduler",
+        *(f"{station}-{lane.value}" for lane in Lane for station in STATIONS),
+        "trainer",
+        "monitor",
+    )
+
+
+class GatewaySettings(ProductSettings, GatewayPort, ProcessSettings):
     """Address, secrets, token lifetimes and request limits of the HTTP API."""
 
     #: Key that signs access tokens, at least 32 characters. Required; the launcher generates one.

@@ -216,6 +216,16 @@ task_interval = Gauge("rayon_task_interval_seconds", "Interval of a periodic tas
 task_failures_total = Counter(
     "rayon_task_failures_total", "Failed runs of a periodic task.", ("task",)
 )
+loop_failures_in_a_row = Gauge(
+    "rayon_loop_failures_in_a_row",
+    "Failures of a loop since its last success, and the row that stopped it, if there is one.",
+    ("loop", "row"),
+)
+processes = Gauge(
+    "rayon_processes",
+    "Processes by the state of their heartbeat: `ok`, `failing`, `late`, `silent` or `missing`.",
+    ("process", "state"),
+)
 
 
 def serve_metrics(settings: MetricsSettings) -> None:

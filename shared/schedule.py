@@ -9,6 +9,7 @@ import structlog
 
 from shared import metrics
 from shared.errors import Unavailable
+from shared.progress import PROGRESS, late_after
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Schedule:
             act: The task.
         """
         metrics.expect(task, seconds)
+        PROGRESS.expect(task, late_after(seconds))
         run = attempt(task, act)
         self._threads.append(
             threading.Thread(target=self._repeat, args=(seconds, run), name=task, daemon=True)
@@ -86,7 +88,7 @@ def attempt(task: str, act: Callable[[], object]) -> Callable[[], None]:
 
     def run() -> None:
         try:
-            with metrics.watched(task):
+            with metrics.watched(task), PROGRESS.watched(task):
                 act()
         except Unavailable as error:
             log.warning("task_deferred", task=task, error=str(error))

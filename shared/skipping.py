@@ -8,6 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
 from shared.errors import Unavailable
+from shared.progress import PROGRESS, reason_of, stopped_at
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +37,14 @@ class _Skipping:
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
-        if not isinstance(error, Exception) or is_systemic(error):
+        if not isinstance(error, Exception):
+            return False
+        if is_systemic(error):
+            stopped_at(error, self.row)
             return False
         metrics.rows_skipped_total.labels(self.loop).inc()
-        reason = f"{type(error).__name__}: {error}"
-        log.warning("row_skipped", loop=self.loop, row=str(self.row), error=reason)
+        PROGRESS.skipped(self.loop, self.row, error)
+        log.warning("row_skipped", loop=self.loop, row=str(self.row), error=reason_of(error))
         return True
 
 

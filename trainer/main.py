@@ -15,6 +15,7 @@ from shared.contracts import (
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
+from shared.progress import PROGRESS, late_after
 from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
     BrokerSettings,
@@ -23,9 +24,10 @@ from shared.settings import (
     StorageSettings,
 )
 from shared.storage import Storage
-from trainer.datasets.check_queue import DatasetChecks
+from trainer.datasets.check_queue import CHECKS_LOOP, DatasetChecks
 from trainer.datasets.label_authors import LabelLimits
 from trainer.runs.attempt import Commands
+from trainer.runs.lease_keeper import RUNS_LOOP
 from trainer.runs.queue import Runs
 from trainer.settings import TrainerSettings
 
@@ -66,6 +68,9 @@ def main() -> int:
     broker.subscribe(TrainingRequested, on_training_requested)
     broker.subscribe(DatasetUploaded, on_dataset_uploaded)
     broker.presence(process_name("trainer"), QUEUES).start()
+    for loop in (RUNS_LOOP, CHECKS_LOOP):
+        PROGRESS.expect(loop, late_after(POLL_SECONDS))
+    broker.heartbeat("trainer").start()
     run_thread = threading.Thread(
         target=_poll_runs, args=(runs, run_requested), name="runs", daemon=True
     )
@@ -92,7 +97,8 @@ def _poll_runs(runs: Runs, wake: threading.Event) -> None:
     while not runs.stopping.is_set():
         wake.clear()
         try:
-            runs.run_pending()
+            with PROGRESS.watched(RUNS_LOOP):
+                runs.run_pending()
         except Unavailable as error:
             log.warning("run_poll_failed", error=str(error))
         except Exception:
@@ -104,8 +110,9 @@ def _poll_datasets(checks: DatasetChecks, sent: threading.Event) -> None:
     while not checks.stopping.is_set():
         sent.clear()
         try:
-            checks.run_pending()
-            checks.remove_orphans()
+            with PROGRESS.watched(CHECKS_LOOP):
+                checks.run_pending()
+                checks.remove_orphans()
         except Unavailable as error:
             log.warning("dataset_poll_failed", error=str(error))
         except Exception:

@@ -62,6 +62,7 @@ def main() -> int:
     broker.subscribe(DriftDetected, on_drift_detected)
     broker.subscribe(ReportRequested, on_report_requested)
     broker.presence(process_name("monitor"), QUEUES).start()
+    broker.heartbeat("monitor").start()
     schedule.every(settings.measure_seconds, "measure", performances.measure)
     schedule.every(settings.measure_seconds, "score_champion", performances.score_champion)
     schedule.every(settings.interval_seconds, "alerts", response.look)

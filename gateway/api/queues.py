@@ -15,9 +15,9 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 @router.get("/queues")
 def list_queues(services: ServicesDep, _operator: SignedIn) -> QueueList:
-    """Return the waiting and running messages of each queue, and the workers."""
+    """Return the waiting and running messages of each queue, the workers and all processes."""
     with services.unit_of_work.reading() as session:
-        return queues.overview(services.broker, session)
+        return queues.overview(services.broker, session, services.settings.expected_processes)
 
 
 @router.get("/dead-letters")

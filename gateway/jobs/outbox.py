@@ -16,6 +16,7 @@ from gateway.jobs.messages import messages_of
 from shared import metrics
 from shared.contracts import Message
 from shared.db.models import Job
+from shared.progress import PROGRESS
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,8 @@ class Outbox:
             is_running = None not in waiting
             jobs = [job for group in waiting if group is not None for job in group]
             try:
-                self._publish(jobs)
+                with PROGRESS.watched("outbox"):
+                    self._publish(jobs)
             except Exception:
                 # The thread must not end. The jobs are stored, so the sweeper sends them.
                 log.exception("publish_failed")

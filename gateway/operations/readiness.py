@@ -8,6 +8,7 @@ from typing import Literal
 
 from alembic.runtime.migration import MigrationContext
 
+from gateway.operations.processes import summary
 from gateway.operations.schemas import Health
 from gateway.releases.champion_watch import STATIONS, ChampionWatch
 from shared.broker import Broker, Worker
@@ -42,7 +43,12 @@ class ReadinessProbe:
             return Health(status="unavailable", checks={"gateway": slow})
 
 
-def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch) -> Health:
+def readiness(
+    unit_of_work: UnitOfWork,
+    broker: Broker,
+    champion: ChampionWatch,
+    expected_processes: Sequence[str] = (),
+) -> Health:
     """Check the requirements for accepting jobs: migrated tables and a champion.
 
     Queue and workers are reported too: without them jobs are still accepted, and answered later. A
@@ -55,7 +61,11 @@ def readiness(unit_of_work: UnitOfWork, broker: Broker, champion: ChampionWatch)
     checks["queue"] = "ok" if trouble is None else f"{trouble}; jobs are kept and wait"
     checks["workers"] = _workers(broker, champion)
     accepting: Literal["ok", "degraded"] = "ok" if trouble is None else "degraded"
-    return Health(status=accepting if is_ready else "unavailable", checks=checks)
+    return Health(
+        status=accepting if is_ready else "unavailable",
+        checks=checks,
+        processes=dict(summary(broker, expected_processes)),
+    )
 
 
 def _database(unit_of_work: UnitOfWork) -> str:

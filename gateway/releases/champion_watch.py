@@ -13,10 +13,13 @@ from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.access import ChampionReader
 from shared.lifecycle.ledger import last_done, served_before
+from shared.progress import PROGRESS, late_after
 from shared.settings import ReleaseSettings
 
 log = structlog.get_logger(__name__)
 
+#: Name of the loop in the heartbeat.
+LOOP = "champion"
 #: Stations whose workers load models.
 STATIONS = ("text.", "image.")
 #: Longest wait of a promotion for the workers, and the interval between looks at them.
@@ -70,6 +73,7 @@ class ChampionWatch:
 
     def start(self) -> None:
         """Start a thread that follows the champion until the process ends."""
+        PROGRESS.expect(LOOP, late_after(self._settings.poll_seconds))
         threading.Thread(target=self._follow, name="champion", daemon=True).start()
 
     def look(self) -> None:
@@ -138,7 +142,8 @@ class ChampionWatch:
     def _follow(self) -> None:
         while True:
             try:
-                self.look()
+                with PROGRESS.watched(LOOP):
+                    self.look()
             except RayonError as error:
                 log.warning("champion_check_failed", error=str(error))
             except Exception:

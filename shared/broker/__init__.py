@@ -5,10 +5,12 @@ Only this package uses Celery and Redis directly.
 
 from shared.broker.celery_broker import Broker, Publisher
 from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
+from shared.broker.heartbeat import Heartbeat
 from shared.broker.presence import Presence, process_name
 
 __all__ = [
     "Broker",
+    "Heartbeat",
     "Presence",
     "Publisher",
     "QueueDepth",

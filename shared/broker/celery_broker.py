@@ -26,11 +26,13 @@ from shared.broker.depth import (
     queue_depths,
     workers_present,
 )
-from shared.broker.presence import Activity, Presence
+from shared.broker.heartbeat import Heartbeat, HeartbeatThread, heartbeats
+from shared.broker.presence import CONSUMING, Activity, Presence
 from shared.broker.transport import SHARE_HEADER, Transport
 from shared.contracts import Lane, Message, MessageParked, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
+from shared.progress import PROGRESS
 from shared.settings import BrokerSettings
 from shared.tracing import message_headers, message_span
 
@@ -109,6 +111,8 @@ class Broker:
 
     def run(self, queues: Iterable[str], *, threads: int) -> int:
         """Consume queues until the process receives a stop signal; return the exit code."""
+        # Every handler ends within this time.
+        PROGRESS.expect(CONSUMING, self._settings.visibility_timeout_seconds)
         worker = self._app.Worker(
             pool="threads",
             concurrency=threads,
@@ -131,6 +135,14 @@ class Broker:
             deaf_after_seconds=self._settings.deaf_after_seconds,
             beat_file=self._settings.beat_file,
         )
+
+    def heartbeat(self, process: str) -> HeartbeatThread:
+        """Create the thread that writes the heartbeat of this process."""
+        return HeartbeatThread(self._redis, process)
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """Return the last heartbeats of all processes. Raises `Unavailable`."""
+        return heartbeats(self._redis)
 
     def trouble(self) -> str | None:
         """Return why Redis takes no messages, or `None` if it does."""

@@ -11,6 +11,7 @@ from shared import metrics
 from shared.broker.isolation import Isolation
 from shared.contracts import Lane, LaneMessage, Message, MessageParked, WorkMessage
 from shared.errors import RayonError, Unavailable
+from shared.progress import PROGRESS
 from shared.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,9 @@ class Delivery:
 
     def _conclude(self, message: Message, error: Exception | None, earlier: int) -> None:
         if error is None:
+            PROGRESS.succeeded(message.topic)
             return
+        PROGRESS.failed(message.topic, error, _row_of(message))
         metrics.messages_failed_total.labels(message.topic).inc()
         log.warning(
             "message_failed",
@@ -146,6 +149,12 @@ def _attempt(message: M, handler: Callable[[M], None]) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def _row_of(message: Message) -> str:
+    """Return the job of a message that has one only."""
+    items = message.items if isinstance(message, WorkMessage) else ()
+    return f"job {items[0].job_id}" if len(items) == 1 else ""
 
 
 def _is_transient(error: Exception) -> bool:

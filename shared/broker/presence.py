@@ -20,6 +20,7 @@ import structlog
 from shared import metrics
 from shared.broker.depth import PRESENCE_PREFIX
 from shared.broker.transport import shares_key
+from shared.progress import PROGRESS
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,8 @@ EXPIRY_SECONDS = 10
 #: Most that the time between two announcements counts as quiet. A longer time is one in which this
 #: process was paused, as by SIGSTOP or a suspended machine, and could not consume.
 COUNTED_SECONDS = 2 * BEAT_SECONDS
+#: Loop that polls for messages and handles them, in the heartbeat.
+CONSUMING = "consume"
 #: Exit code of a worker that found itself deaf (`EX_SOFTWARE` of sysexits.h).
 DEAF_EXIT_CODE = 70
 
@@ -52,6 +55,7 @@ class Activity:
     def ask(self) -> None:
         """Record that Redis has just answered a poll for messages."""
         self.last_asked = time.monotonic()
+        PROGRESS.succeeded(CONSUMING)
 
     @contextmanager
     def handling(self) -> Iterator[None]:
@@ -66,6 +70,7 @@ class Activity:
                 self.running -= 1
                 self.handled += 1
                 self.last_consumed = time.monotonic()
+            PROGRESS.succeeded(CONSUMING)
 
 
 class Presence(threading.Thread):

@@ -19,12 +19,16 @@ from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, no
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.lifecycle.label_trust import is_trusted_label
+from shared.progress import PROGRESS
+from shared.skipping import skipping
 from shared.storage import Storage
 from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
 from trainer.datasets.label_authors import LabelLimits, authors_of_jobs, trusted_authors
 
 log = structlog.get_logger(__name__)
 
+#: Loop that checks datasets, in the heartbeat.
+CHECKS_LOOP = "dataset_checks"
 #: A dead check loses its version after this time; a live one renews the lease earlier.
 LEASE = timedelta(seconds=60)
 #: The table has no owner column. A check that ends after its lease has expired cannot change a
@@ -74,14 +78,18 @@ class DatasetChecks:
     def remove_orphans(self) -> None:
         """Remove uploads that no version waits for. Raises `Unavailable`."""
         for folder in self.storage.folders(UPLOADS):
-            files = self.storage.files(folder)
-            newest = max((file.modified for file in files), default=0.0)
-            if time.time() - newest < ORPHAN_SECONDS:
-                continue
-            with self.unit_of_work.reading() as session:
-                version = session.get(DatasetVersion, folder.rpartition("/")[2])
-            if version is None or version.status != DatasetStatus.CHECKING.value:
-                self.storage.remove_folder(folder)
+            with skipping(CHECKS_LOOP, folder):
+                self._remove_if_orphan(folder)
+
+    def _remove_if_orphan(self, folder: str) -> None:
+        files = self.storage.files(folder)
+        newest = max((file.modified for file in files), default=0.0)
+        if time.time() - newest < ORPHAN_SECONDS:
+            return
+        with self.unit_of_work.reading() as session:
+            version = session.get(DatasetVersion, folder.rpartition("/")[2])
+        if version is None or version.status != DatasetStatus.CHECKING.value:
+            self.storage.remove_folder(folder)
 
     def _claim(self) -> VersionRequest | None:
         with self.unit_of_work() as work:
@@ -242,6 +250,7 @@ class _Lease:
             return
         self.renewed = time.monotonic()
         self.checks.renew(self.id)
+        PROGRESS.succeeded(CHECKS_LOOP)
 
 
 def _checking(id_: str) -> tuple[ColumnElement[bool], ...]:

@@ -10,9 +10,13 @@ import structlog
 
 from shared.db.leases import LeaseLost
 from shared.errors import Unavailable
+from shared.progress import PROGRESS
 from trainer.runs.leases import Claim, Leases
 
 log = structlog.get_logger(__name__)
+
+#: Loop that executes training runs, in the heartbeat.
+RUNS_LOOP = "training_runs"
 
 
 class Cancelled(Exception):
@@ -90,6 +94,8 @@ class LeaseKeeper:
         try:
             if self._leases.renew(self._claim, *self._report()):
                 self._interruption = Cancelled
+            # A run takes hours, in which the loop does nothing else.
+            PROGRESS.succeeded(RUNS_LOOP)
         except LeaseLost:
             log.warning("lease_lost", run=self._claim.run_id)
             self._interruption = LeaseLost

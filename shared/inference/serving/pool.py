@@ -20,12 +20,15 @@ from shared.inference.releases.access import ServedReleases
 from shared.inference.serving.batcher import Batcher
 from shared.inference.serving.loading import Loads
 from shared.inference.serving.scorer import Scorer
+from shared.progress import PROGRESS, late_after
 from shared.tracing import span
 
 log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 
+#: Loop that follows the champion, in the heartbeat.
+LOOP = "champion"
 #: Idle seconds after which a release other than the champion is unloaded.
 UNUSED_SECONDS = 300.0
 
@@ -97,6 +100,7 @@ class ModelPool(Generic[Item]):
 
     def watch(self, poll_seconds: float) -> None:
         """Follow the champion in a thread until the process ends."""
+        PROGRESS.expect(LOOP, late_after(poll_seconds))
         threading.Thread(
             target=self._follow, args=(poll_seconds,), name="releases", daemon=True
         ).start()
@@ -118,7 +122,8 @@ class ModelPool(Generic[Item]):
     def _follow(self, poll_seconds: float) -> None:
         while True:
             try:
-                self.follow_champion()
+                with PROGRESS.watched(LOOP):
+                    self.follow_champion()
             except ReleaseUnloadable:
                 # Logged at each try to load it; here it may only rest.
                 pass

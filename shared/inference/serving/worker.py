@@ -32,6 +32,7 @@ def run_worker(
     presence.releases = ready
     presence.unloadable = lambda: unloadable(station, loads)
     presence.start()
+    broker.heartbeat(process_of(station, settings.lanes)).start()
     return broker.run(queues, threads=settings.threads)
 
 
@@ -40,6 +41,11 @@ def unloadable(station: str, loads: Sequence[Loads]) -> Mapping[str, str]:
     found = {version: reason for one in loads for version, reason in one.reasons().items()}
     metrics.show(metrics.release_unloadable, {(station, version): 1 for version in found})
     return found
+
+
+def process_of(station: str, lanes: Sequence[Lane]) -> str:
+    """Return what a worker runs as: `text-catalog`, or `text` with both lanes."""
+    return f"{station}-{lanes[0]}" if len(lanes) == 1 else station
 
 
 def lane_queues(station: str, lanes: Sequence[Lane]) -> tuple[str, ...]:

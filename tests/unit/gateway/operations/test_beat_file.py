@@ -1,4 +1,4 @@
-"""Tests of the heartbeat file of a process."""
+"""Tests of the beat file of a process."""
 
 import os
 import subprocess
@@ -8,37 +8,37 @@ from pathlib import Path
 import pytest
 
 from gateway.feeder import BeatingFeeder
-from gateway.operations.heartbeat import Heartbeat
+from gateway.operations.beat_file import BeatFile
 from shared.errors import Unavailable
 
 
 def test_file_is_touched_after_the_block(tmp_path: Path) -> None:
-    heart = Heartbeat(tmp_path / "beat")
-    with heart.after():
+    beat_file = BeatFile(tmp_path / "beat")
+    with beat_file.after():
         assert not (tmp_path / "beat").exists()
     assert (tmp_path / "beat").exists()
 
 
 def test_file_is_touched_while_a_dependency_is_down(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable), Heartbeat(tmp_path / "beat").after():
+    with pytest.raises(Unavailable), BeatFile(tmp_path / "beat").after():
         raise Unavailable("The database does not answer")
     assert (tmp_path / "beat").exists()
 
 
 def test_file_is_not_touched_after_an_unexpected_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), Heartbeat(tmp_path / "beat").after():
+    with pytest.raises(ZeroDivisionError), BeatFile(tmp_path / "beat").after():
         raise ZeroDivisionError
     assert not (tmp_path / "beat").exists()
 
 
-def test_heartbeat_without_a_file_does_nothing() -> None:
-    Heartbeat(None).beat()
+def test_beat_file_without_a_path_does_nothing() -> None:
+    BeatFile(None).beat()
 
 
 def test_feeder_beats_after_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.catalogs.feeder.Feeder.step", lambda _: True)
     feeder = BeatingFeeder.__new__(BeatingFeeder)
-    feeder.heart = Heartbeat(tmp_path / "beat")
+    feeder.beat_file = BeatFile(tmp_path / "beat")
     assert feeder.step()
     assert (tmp_path / "beat").exists()
 

@@ -1,4 +1,4 @@
-"""Heartbeat of a process: a file whose age a health check reads.
+"""Beat file of a process: a file whose age the health check of a container reads.
 
 Metrics do not show a hanging process, because a thread of their own serves them.
 """
@@ -12,15 +12,15 @@ from shared.errors import Unavailable
 
 
 @dataclass(frozen=True)
-class Heartbeat:
+class BeatFile:
     """Touches the file of `RAYON_BROKER_BEAT_FILE`; does nothing if it is not set."""
 
-    file: Path | None
+    path: Path | None
 
     def beat(self) -> None:
         """Touch the file."""
-        if self.file is not None:
-            self.file.touch()
+        if self.path is not None:
+            self.path.touch()
 
     @contextmanager
     def after(self) -> Iterator[None]:
