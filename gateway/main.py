@@ -64,9 +64,9 @@ from gateway.web.server import limited_protocol
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
+from shared.progress import PROGRESS
 from shared.service import start_service
 from shared.settings import (
-from shared.progress import PROGRESS
     BrokerSettings,
     DatabaseSettings,
     ReleaseSettings,
@@ -94,10 +94,10 @@ ROUTES = (
     queues,
     health,
 )
-#: Largest body of a request to sign in or to choose a password, in bytes.
-MAX_SIGN_IN_BYTES = 16 * 1024
 #: Event loop of the server in the heartbeat, and the time after which it is late, in seconds.
 HTTP_LOOP, HTTP_LATE_SECONDS = "http", 10.0
+#: Largest body of a request to sign in or to choose a password, in bytes.
+MAX_SIGN_IN_BYTES = 16 * 1024
 #: Longest wait for unsent messages before the process ends; the sweeper sends the others.
 OUTBOX_SECONDS = 2.0
 DESCRIPTION = """
@@ -133,9 +133,9 @@ def main() -> int:
     services = build_services(settings)
     services.champion.start()
     services.jobs.outbox.start()
+    services.broker.heartbeat("gateway").start()
     limits = ConnectionSettings()
     config = uvicorn.Config(
-    services.broker.heartbeat("gateway").start()
         build_app(services),
         host=settings.host,
         port=settings.port,
@@ -165,17 +165,17 @@ class Server(uvicorn.Server):
         self, config: uvicorn.Config, draining: Draining, on_exit: Callable[[], None]
     ) -> None:
         super().__init__(config)
+        PROGRESS.expect(HTTP_LOOP, HTTP_LATE_SECONDS)
         self._draining = draining
         self._on_exit = on_exit
-        PROGRESS.expect(HTTP_LOOP, HTTP_LATE_SECONDS)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin draining. The server stops after the drain time, or at the second signal."""
     async def on_tick(self, counter: int) -> bool:
         """Record that the event loop runs, ten times a second."""
         PROGRESS.succeeded(HTTP_LOOP)
         return await super().on_tick(counter)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin draining. The server stops after the drain time, or at the second signal."""
 
         def stop() -> None:
             self._on_exit()
