@@ -1,9 +1,18 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and disks that are full."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: `Retry-After` while a disk is full or almost full.
+FULL_WAIT_SECONDS = 60
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return True for an error of a disk without room, or of a used-up quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

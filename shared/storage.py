@@ -1,6 +1,5 @@
 """File storage on fsspec: a folder by default, S3-compatible storage in production."""
 
-import errno
 import hashlib
 import re
 import shutil
@@ -19,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.files import FULL_WAIT_SECONDS, is_disk_full
 from shared.settings import StorageSettings
 
 #: Chunk size for copying large files.
@@ -28,8 +28,6 @@ INCOMING = "incoming"
 #: Storing the same bytes again after this time rewrites the file, so its age is the time since it
 #: was last stored, accurate to an hour.
 FRESH_SECONDS = 3600.0
-#: `Retry-After` while the disk is almost full.
-FULL_WAIT_SECONDS = 60
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -283,8 +281,11 @@ def _unavailable_if_broken() -> Iterator[None]:
         yield
     except OSError as error:
         metrics.dependency_failures_total.labels("storage").inc()
-        reason = "is full" if error.errno == errno.ENOSPC else f"does not answer: {error}"
-        raise Unavailable(f"The storage {reason}") from error
+        if is_disk_full(error):
+            raise Unavailable(
+                "The disk of the storage is full", retry_after_seconds=FULL_WAIT_SECONDS
+            ) from error
+        raise Unavailable(f"The storage does not answer: {error}") from error
 
 
 def _join(folder: str, entry: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """API keys of programs, each limited to some of the permissions of its owner."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, func, select, update
@@ -11,7 +12,7 @@ from gateway.identity.principal import Principal, digest, new_secret
 from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, User, now
 from shared.db.session import UnitOfWork, take_turns
-from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
 
 #: Prefix of every key, by which secret scanners recognize a leaked one.
 PREFIX = "rayon_"
@@ -120,7 +121,8 @@ def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
     if row.expires_at is not None and row.expires_at <= now():
         raise Unauthenticated("The API key has expired")
     if row.last_used_at is None or row.last_used_at < now() - LAST_USED_EVERY:
-        with unit_of_work() as work:
+        # Reading goes on while the database cannot be written.
+        with suppress(Unavailable), unit_of_work() as work:
             work.session.execute(
                 update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now())
             )

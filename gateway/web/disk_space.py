@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import Unavailable
-from shared.storage import FULL_WAIT_SECONDS, Storage
+from shared.files import FULL_WAIT_SECONDS
+from shared.storage import Storage
 
 #: Share of the temporary folder's disk that stays free at least, if the disk is small: 10 %.
 SMALL_DISK_DIVISOR = 10

@@ -24,6 +24,7 @@ from shared.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shared.files import FULL_WAIT_SECONDS, is_disk_full
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(DataError, _on_unstorable)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -184,6 +186,18 @@ async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
     log.info("value_refused", error=str(getattr(error, "orig", error)))
     return of_error(
         InvalidInput("Expected values that the database can store. Received: one that it cannot")
+    )
+
+
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    if not is_disk_full(error):
+        return await _on_unexpected(request, error)
+    log.error("disk_full", error=str(error))
+    return of_error(
+        Unavailable(
+            "A disk is full. Expected room. Received: no space left",
+            retry_after_seconds=FULL_WAIT_SECONDS,
+        )
     )
 
 

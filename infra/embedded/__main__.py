@@ -12,6 +12,7 @@ from infra.embedded.instance import Instance
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import ports
 from infra.embedded.settings import EmbeddedSettings, read_dotenv
+from infra.embedded.terminal import say
 
 
 def main() -> int:
@@ -29,6 +30,9 @@ def main() -> int:
     except NotReady as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"error: {preflight.not_permitted(error)}", file=sys.stderr)
+        return 1
     except ValidationError as error:
         print(f"error: invalid setting: {error}", file=sys.stderr)
         return 1
@@ -41,7 +45,7 @@ def _run(instance: Instance) -> int:
         started = time.monotonic()
         instance.start()
         instance.wait_until_ready()
-        print(instance.welcome(time.monotonic() - started), flush=True)
+        say(instance.welcome(time.monotonic() - started))
         instance.watch()
     except KeyboardInterrupt:
         return 0
@@ -49,9 +53,9 @@ def _run(instance: Instance) -> int:
         # A second Ctrl-C must not interrupt the shutdown.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("Stopping …", flush=True)
+        say("Stopping …")
         instance.stop()
-        print("Stopped.", flush=True)
+        say("Stopped.")
     return 0
 
 

@@ -5,27 +5,34 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from infra.embedded import variables
 from infra.embedded.credentials import kept_digest, kept_secret
+from infra.embedded.disk import DiskWatch
+from infra.embedded.keeper import Keeper
 from infra.embedded.log_tail import LogTail
-from infra.embedded.preflight import NotReady
+from infra.embedded.preflight import FOLDERS, NotReady
 from infra.embedded.programs import confined, programs
+from infra.embedded.progress import Progress, Usage
 from infra.embedded.redis_server import redis_binary, write_configuration
 from infra.embedded.redis_start import notes
 from infra.embedded.settings import PROJECT, EmbeddedSettings, environment
-from infra.embedded.strays import end_strays
+from infra.embedded.strays import end_strays, instance_processes
 from infra.embedded.supervision import Supervisor
+from infra.embedded.terminal import say
 from infra.embedded.welcome import welcome
 
 #: Interval between two readiness checks.
 POLL_SECONDS = 0.2
-#: Interval between two searches for programs that supervisord has given up, after 30 tries in eight
-#: minutes.
-FATAL_SECONDS = 10.0
+#: Interval between two measurements of the disk.
+DISK_SECONDS = 2.0
 #: Secret of the model registry, for its server and its clients.
 REGISTRY_TOKEN = "registry_token"  # noqa: S105  # nosec B105  # the name of its file
 #: Stored beside the registry, so that a deleted registry gets the starter release again.
@@ -46,7 +53,7 @@ class Instance:
             redis_password,
             kept_secret(secrets_folder, REGISTRY_TOKEN),
         )
-        for folder in ("storage", "releases", "training", "mlflow", "logs"):
+        for folder in FOLDERS:
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         redis_conf = write_configuration(self._home / "redis", settings.redis_port, redis_password)
         listed = programs(settings, redis_binary(), redis_conf, secrets_folder / REGISTRY_TOKEN)
@@ -65,7 +72,7 @@ class Instance:
 
     def start(self) -> None:
         """Start the services that answers depend on, in order. Raises `NotReady`."""
-        print("Starting …", flush=True)
+        say("Starting …")
         self._supervisor.start(self._environment)
         self._once(
             "shared.db.migrations", "The database could not be migrated", variables.SCHEDULER
@@ -75,35 +82,38 @@ class Instance:
         self._bootstrap_admin()
 
     def wait_until_ready(self) -> None:
-        """Wait until jobs can be answered, then start the rest. Raises `NotReady`."""
-        deadline = time.monotonic() + self._settings.start_seconds
-        while not is_ready(self._settings.address):
+        """Wait until jobs can be answered, then start the rest.
+
+        Raises:
+            NotReady: A program ends again and again, or nothing moves for `start_seconds`.
+        """
+        progress = Progress(self._settings.start_seconds, self._usage)
+        while awaited := unready(self._settings.address):
             self._raise_if_failed()
-            if time.monotonic() > deadline:
-                raise NotReady(
-                    f"Not ready within {self._settings.start_seconds:.0f} s. "
-                    f"Processes: {self._supervisor.states()}. Logs: {self._home / 'logs'}"
-                )
+            try:
+                progress.look(awaited, self._supervisor.states())
+            except NotReady as error:
+                raise NotReady(f"{error} Logs: {self._home / 'logs'}") from error
             time.sleep(POLL_SECONDS)
         if self._starter is not None:
             (self._home / "mlflow" / STARTER_IMPORTED).touch()
         self._supervisor.start_stage("rest")
 
     def watch(self) -> None:
-        """Print warnings while supervisord runs. Raises `NotReady` if it exits by itself."""
+        """Keep all programs running and print warnings, until interrupted."""
         # Not earlier: during the start the services warn that others are missing.
         self._tail = LogTail(self._home / "logs")
         self._tail.start()
         for note in notes(self._redis_log, self._redis_log_start):
-            print(f"[redis] {note}", flush=True)
-        checked = time.monotonic()
-        while self._supervisor.is_running():
+            say(f"[redis] {note}")
+        keeper, disk = Keeper(self._supervisor, self._start_again), DiskWatch(self._home)
+        measured = 0.0
+        while True:
+            if time.monotonic() - measured > DISK_SECONDS:
+                measured = time.monotonic()
+                disk.look()
+            keeper.look()
             time.sleep(POLL_SECONDS)
-            if time.monotonic() - checked > FATAL_SECONDS:
-                for name in self._supervisor.start_fatal():
-                    print(f"[{name}] did not start for minutes; it is tried again", flush=True)
-                checked = time.monotonic()
-        raise NotReady(f"supervisord exited; see {self._home / 'logs' / 'supervisord.log'}")
 
     def stop(self) -> None:
         """Stop all processes and kill those that do not stop."""
@@ -117,6 +127,27 @@ class Instance:
     def welcome(self, seconds: float) -> str:
         """Return the text that explains how to use the system."""
         return welcome(self._settings, *self._admin, seconds)
+
+    def _start_again(self) -> None:
+        """Start everything after supervisord has exited. Raises `NotReady`, `OSError`."""
+        # Programs whose supervisord was killed still hold their ports.
+        end_strays(self._home)
+        self._supervisor.start(self._environment)
+        try:
+            for stage in ("core", "rest"):
+                self._supervisor.start_stage(stage)
+        except NotReady:
+            # It is started again as a whole, because no one else would start the other programs.
+            self._supervisor.stop()
+            raise
+
+    def _usage(self) -> dict[str, Usage]:
+        usage = {}
+        for name, process in instance_processes(self._home).items():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                usage[name] = Usage(process.pid, times.user + times.system)
+        return usage
 
     def _import_starter(self) -> None:
         """Import the bundled release into a new registry; the import waits for MLflow."""
@@ -173,8 +204,7 @@ class Instance:
 
     def _raise_if_failed(self) -> None:
         if not self._supervisor.is_running():
-            log = self._home / "logs" / "supervisord.log"
-            raise NotReady(f"supervisord exited: {_end_of(log)}")
+            raise NotReady(f"supervisord exited: {self._supervisor.last_words()}")
         fatal = [name for name, state in self._supervisor.states().items() if state == "FATAL"]
         if fatal:
             log = self._home / "logs" / f"{fatal[0]}.log"
@@ -184,13 +214,25 @@ class Instance:
             raise NotReady(f"The starter release was not imported:\n{_end_of(log)}")
 
 
-def is_ready(address: str) -> bool:
-    """Return True if the gateway accepts jobs and every interactive queue has a worker."""
+def unready(address: str) -> str:
+    """Return what is missing until jobs are accepted and every interactive queue has a worker.
+
+    The text is empty if nothing is missing.
+    """
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310  # nosec B310  # our own address
-            return bool(json.load(answer)["checks"].get("workers") == "ok")
-    except (OSError, ValueError):
-        return False
+            checks = json.load(answer)["checks"]
+        return "" if checks.get("workers") == "ok" else _missing(checks)
+    except urllib.error.HTTPError as error:
+        with suppress(OSError, ValueError, LookupError):
+            return _missing(json.load(error)["checks"])
+        return f"the gateway: status {error.code}"
+    except (OSError, ValueError, LookupError):
+        return "the gateway"
+
+
+def _missing(checks: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {check}" for name, check in checks.items() if check != "ok")
 
 
 def _end_of(path: Path, characters: int = 1500) -> str:

@@ -4,8 +4,11 @@ import json
 import os
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from infra.embedded.terminal import say
 
 #: Interval between two reads of the files.
 POLL_SECONDS = 0.3
@@ -32,7 +35,9 @@ class LogTail(threading.Thread):
         """Poll the files until stopped."""
         while not self._stopping.wait(POLL_SECONDS):
             for path in self._folder.glob("*.log"):
-                self._read(path)
+                # A file that was rotated meanwhile is there again at the next poll.
+                with suppress(OSError):
+                    self._read(path)
         for file in self._open.values():
             file.close()
 
@@ -45,7 +50,7 @@ class LogTail(threading.Thread):
         for line in file:
             shown = worrying(line)
             if shown:
-                print(f"[{path.stem}] {shown}", flush=True)
+                say(f"[{path.stem}] {shown}")
         if _is_rotated(path, file):
             file.close()
             del self._open[path]

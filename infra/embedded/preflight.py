@@ -14,6 +14,11 @@ import psutil
 from infra.embedded.settings import EmbeddedSettings
 from infra.embedded.strays import end_strays
 
+#: Folders of an instance in its home that the launcher creates.
+FOLDERS = ("storage", "releases", "training", "mlflow", "logs")
+#: Folders whose files are opened by name; the launcher cannot look into all files of the others.
+SMALL_FOLDERS = ("secrets", "logs", "redis", "mlflow")
+
 
 class NotReady(Exception):
     """Obstacle to the start; the message has the reason and the remedy."""
@@ -51,7 +56,7 @@ def locked_home(home: Path) -> Iterator[None]:
 
 
 def check(settings: EmbeddedSettings, ports: list[tuple[str, int]]) -> None:
-    """End stray processes of an earlier run, then check disk and ports.
+    """End stray processes of an earlier run, then check folders, disk and ports.
 
     Raises:
         NotReady: A check failed.
@@ -59,6 +64,7 @@ def check(settings: EmbeddedSettings, ports: list[tuple[str, int]]) -> None:
     ended = end_strays(settings.home)
     if ended:
         print(f"Ended processes left by an earlier run: {', '.join(sorted(ended))}")
+    check_access(settings.home)
     _check_disk(settings)
     for variable, port in ports:
         _check_port(settings, variable, port)
@@ -74,6 +80,51 @@ def _close_to_others(home: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         home.chmod(0o700)
+
+
+def check_access(home: Path) -> None:
+    """Check that the files and folders of an instance can be read and written.
+
+    A command that was once run as root leaves some that cannot.
+
+    Raises:
+        NotReady: One cannot.
+    """
+    for path in _opened(home):
+        if not _is_accessible(path):
+            raise NotReady(_inaccessible(path, home))
+
+
+def not_permitted(error: PermissionError) -> str:
+    """Return the reason and the remedy of an error at the start."""
+    path = Path(error.filename or ".").absolute()
+    return _inaccessible(path, path)
+
+
+def _opened(home: Path) -> Iterator[Path]:
+    for path in sorted(home.iterdir()):
+        yield path
+        if path.name in SMALL_FOLDERS and path.is_dir() and os.access(path, os.R_OK | os.X_OK):
+            yield from sorted(path.iterdir())
+
+
+def _is_accessible(path: Path) -> bool:
+    if path.is_symlink() or path.is_socket():
+        return True
+    needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _inaccessible(path: Path, home: Path) -> str:
+    user = os.geteuid()
+    expected = f"Expected {path} to be readable and writable for uid {user}, who starts Rayon."
+    try:
+        found = path.stat()
+    except OSError as error:
+        return f"{expected} Received: {error.strerror}. Mend it with: sudo chown -R {user} {home}"
+    mend = f"chmod -R u+rwX {home}" if found.st_uid == user else f"sudo chown -R {user} {home}"
+    mode = stat.S_IMODE(found.st_mode)
+    return f"{expected} Received: owner uid {found.st_uid}, mode {mode:04o}. Mend it with: {mend}"
 
 
 def _check_disk(settings: EmbeddedSettings) -> None:

@@ -28,6 +28,7 @@ class EmbeddedSettings(BaseSettings):
     metrics_port: int = Field(default=9400, ge=0, le=65500)
     #: The start is refused with less free space than this.
     min_free_megabytes: int = Field(default=500, ge=0)
+    #: A start in which nothing moves for this long is given up.
     start_seconds: float = Field(default=180.0, gt=0)
 
     @property

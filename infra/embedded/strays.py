@@ -10,6 +10,8 @@ from infra.embedded.settings import MARK
 
 #: Time for a process to stop before it is killed.
 STOP_SECONDS = 15.0
+#: Module that runs supervisord (`infra.embedded.supervision`).
+SUPERVISOR = "infra.embedded.supervisord"
 
 
 def instance_processes(home: Path) -> dict[str, psutil.Process]:
@@ -50,7 +52,7 @@ def _name(process: psutil.Process, home: Path) -> str | None:
     carried = process.environ()
     if carried.get(MARK) != str(home):
         return None
-    if "supervisor.supervisord" in process.cmdline():
+    if SUPERVISOR in process.cmdline():
         return "starting" if _is_copy(process) else "supervisord"
     # Without a name it is a step of the start, such as the migrations.
     return carried.get("SUPERVISOR_PROCESS_NAME", "starting")

@@ -1,17 +1,18 @@
 """Supervision of the programs by supervisord, which restarts those that die."""
 
-import ctypes
 import hashlib
 import http.client
 import os
 import secrets
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xmlrpc.client  # nosec B411  # supervisord answers, over a socket of ours
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,14 +22,16 @@ from infra.embedded.credentials import write_private
 from infra.embedded.preflight import NotReady
 from infra.embedded.programs import Program, Stage
 from infra.embedded.settings import PROJECT
+from infra.embedded.strays import SUPERVISOR
+from infra.embedded.terminal import say
 
 USERNAME = "rayon"
 #: A Unix socket's path has at most 107 bytes.
 LONGEST_SOCKET_PATH = 100
-#: supervisord listens within a second, on a busy machine within a few.
-LISTEN_SECONDS = 30.0
-#: prctl(2): the signal that a process gets when its parent dies.
-PR_SET_PDEATHSIG = 1
+#: supervisord listens within a second, on a busy machine within many.
+LISTEN_SECONDS = 180.0
+#: Lines of what supervisord prints that are shown as the reason of its exit.
+SHOWN_LINES = 3
 
 
 class Supervisor:
@@ -41,6 +44,8 @@ class Supervisor:
         self._password = secrets.token_urlsafe(24)
         self._configuration = home / "supervisord.conf"
         self._process: subprocess.Popen[bytes] | None = None
+        self._printed: deque[str] = deque()
+        self._reader: threading.Thread | None = None
         (home / "logs").mkdir(parents=True, exist_ok=True)
         write_private(
             self._configuration, _configuration(home, self._socket, self._password, programs)
@@ -49,18 +54,22 @@ class Supervisor:
     def start(self, environment: dict[str, str]) -> None:
         """Start supervisord and, with it, the servers."""
         arguments = ["--nodaemon", "--silent", "--configuration", str(self._configuration)]
-        with (self._home / "logs" / "supervisord.out").open("wb") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", *arguments],
-                cwd=PROJECT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C reaches the launcher alone, which then stops the others in order.
-                start_new_session=True,
-                preexec_fn=_end_with_parent,  # no thread runs yet
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", SUPERVISOR, str(os.getpid()), *arguments],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            # A pipe and not a file, since writing to a file on a full disk would end supervisord.
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C reaches the launcher alone, which then stops the others in order.
+            start_new_session=True,
+        )
+        self._printed = deque(maxlen=SHOWN_LINES)
+        self._reader = threading.Thread(
+            target=_read, args=(self._process.stdout, self._printed), daemon=True
+        )
+        self._reader.start()
 
     def start_stage(self, stage: Stage) -> None:
         """Start the programs of a later stage. Raises `NotReady` if supervisord has exited."""
@@ -71,7 +80,7 @@ class Supervisor:
             for program in (program for program in self._programs if program.stage == stage):
                 self._calls().supervisor.startProcess(_full_name(program), False)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            raise NotReady(f"supervisord exited: {self._last_words() or error}") from error
+            raise NotReady(f"supervisord exited: {self.last_words() or error}") from error
 
     def states(self) -> dict[str, str]:
         """State of each program by name, such as `RUNNING` or `FATAL`; empty if not reachable."""
@@ -95,6 +104,15 @@ class Supervisor:
         """Return True while supervisord runs."""
         return self._process is not None and self._process.poll() is None
 
+    def last_words(self) -> str:
+        """Return why supervisord has exited: its exit code and the last that it printed."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        if self._reader is not None:
+            self._reader.join(1.0)
+        printed = " ".join(line.strip() for line in self._printed)
+        return f"exit code {self._process.returncode}" + (f", {printed}" if printed else "")
+
     def stop(self, timeout_seconds: float = 60.0) -> None:
         """Stop all programs, then supervisord."""
         if self._process is None:
@@ -108,17 +126,16 @@ class Supervisor:
             self._process.wait()
         self._socket.unlink(missing_ok=True)
 
-    def _last_words(self) -> str:
-        return (self._home / "logs" / "supervisord.out").read_text(errors="replace").strip()[-600:]
-
     def _calls(self) -> xmlrpc.client.ServerProxy:
         transport = SupervisorTransport(USERNAME, self._password, f"unix://{self._socket}")
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
 
 
-def _end_with_parent() -> None:
-    # If the launcher is killed, the kernel signals supervisord to stop everything.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _read(lines: Iterable[bytes], printed: deque[str]) -> None:
+    """Print and keep what supervisord prints, which is seldom more than its end."""
+    for line in lines:
+        printed.append(line.decode(errors="replace"))
+        say(f"[supervisord] {printed[-1].rstrip()}")
 
 
 def _socket_path(home: Path) -> Path:

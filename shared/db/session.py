@@ -15,12 +15,15 @@ from shared import metrics
 from shared.broker import Publisher
 from shared.contracts import Message
 from shared.errors import Unavailable
+from shared.files import FULL_WAIT_SECONDS
 from shared.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
 
 #: Longest wait for another writer; SQLite allows one writer at a time.
 BUSY_SECONDS = 20
+#: SQLSTATE `disk_full`.
+POSTGRESQL_DISK_FULL = "53100"
 
 
 @dataclass
@@ -103,6 +106,10 @@ def unavailable_if_down() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         metrics.dependency_failures_total.labels("database").inc()
+        if _is_full(error):
+            raise Unavailable(
+                "The disk of the database is full", retry_after_seconds=FULL_WAIT_SECONDS
+            ) from error
         raise Unavailable(f"The database does not answer: {_reason(error)}") from error
     except DBAPIError as error:
         if not error.connection_invalidated:
@@ -147,6 +154,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # also makes the join of two modalities safe, since SQLite has no row locks.
     is_reader = connection.get_execution_options().get("rayon_read_only", False)
     connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+
+
+def _is_full(error: Exception) -> bool:
+    cause = getattr(error, "orig", None)
+    is_sqlite_full = getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL"
+    return is_sqlite_full or getattr(cause, "sqlstate", "") == POSTGRESQL_DISK_FULL
 
 
 def _reason(error: Exception) -> str:

@@ -1,5 +1,7 @@
 """Tests of problem documents, body limits, trace ids and request metrics."""
 
+import errno
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -65,6 +67,31 @@ def test_database_down_is_503_with_retry_after(
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
     assert api.client.get("/livez").status_code == 200
+
+
+def test_full_disk_is_503_wherever_it_is_met(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> Job:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/lib/rayon/tmp/upload")
+
+    monkeypatch.setattr(Jobs, "submit", refuse)
+    answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "A disk is full. Expected room. Received: no space left"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_other_errors_of_the_operating_system_stay_500(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> Job:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Jobs, "submit", refuse)
+    answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"]
 
 
 def test_jobs_are_503_before_the_first_champion(api: Api, mine: dict[str, str]) -> None:

@@ -4,12 +4,16 @@ import multiprocessing
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.embedded.preflight import NotReady, check, locked_home
+from infra.embedded.preflight import NotReady, check, check_access, locked_home, not_permitted
 from infra.embedded.settings import EmbeddedSettings
+
+#: User without rights.
+NOBODY = 65534
 
 
 def settings(home: Path, **changes: object) -> EmbeddedSettings:
@@ -84,3 +88,69 @@ def _try_to_lock(home: Path) -> str:
             return "locked"
     except NotReady as error:
         return str(error)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Path]:
+    """Become another user than root, and return a folder of that user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can leave files of root behind")
+    home = tmp_path / "var"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    # pytest closes the folders above to others.
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    os.seteuid(NOBODY)
+    try:
+        yield home
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["secrets", "logs", "storage", "redis", "releases"])
+def test_folder_of_root_is_named_with_the_command_that_mends_it(stranger: Path, name: str) -> None:
+    make_as_root(stranger / name)
+    with pytest.raises(NotReady) as caught:
+        check_access(stranger)
+    assert str(caught.value) == (
+        f"Expected {stranger / name} to be readable and writable for uid {NOBODY}, who starts "
+        f"Rayon. Received: owner uid 0, mode 0700. Mend it with: sudo chown -R {NOBODY} {stranger}"
+    )
+
+
+def test_file_of_root_in_a_folder_is_named(stranger: Path) -> None:
+    (stranger / "secrets").mkdir()
+    os.seteuid(0)
+    (stranger / "secrets" / "redis_password").touch(0o600)
+    os.seteuid(NOBODY)
+    with pytest.raises(NotReady, match=r"Expected .*redis_password to be readable"):
+        check_access(stranger)
+
+
+def test_own_folder_that_is_write_protected_is_mended_without_root(stranger: Path) -> None:
+    (stranger / "logs").mkdir(mode=0o500)
+    with pytest.raises(NotReady, match=rf"mode 0500. Mend it with: chmod -R u\+rwX {stranger}"):
+        check_access(stranger)
+
+
+def test_own_folders_are_accepted(stranger: Path) -> None:
+    for name in ("secrets", "logs"):
+        (stranger / name).mkdir()
+        (stranger / name / "file").touch(0o600)
+    (stranger / "link").symlink_to("/nowhere")
+    check_access(stranger)
+
+
+def test_error_of_permission_names_the_file_and_the_command(stranger: Path) -> None:
+    make_as_root(stranger / "secrets")
+    with pytest.raises(PermissionError) as caught:
+        (stranger / "secrets" / "key").read_text()
+    assert not_permitted(caught.value).startswith(f"Expected {stranger / 'secrets' / 'key'} to be")
+    assert "sudo chown -R" in not_permitted(caught.value)
+
+
+def make_as_root(folder: Path) -> None:
+    os.seteuid(0)
+    folder.mkdir(mode=0o700)
+    os.seteuid(NOBODY)

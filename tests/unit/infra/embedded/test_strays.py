@@ -17,7 +17,7 @@ FORKS = "import os, time; os.fork(); time.sleep(60)"
 
 def test_supervisor_is_distinguished_from_a_program_that_it_forks(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", FORKS, "supervisor.supervisord"],
+        [sys.executable, "-c", FORKS, "infra.embedded.supervisord"],
         env={**os.environ, MARK: str(tmp_path)},
     )
     process = psutil.Process(supervisor.pid)

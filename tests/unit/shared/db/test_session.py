@@ -1,14 +1,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from shared.contracts import TrainingRequested
 from shared.db.models import Base, User
-from shared.db.session import UnitOfWork, open_engine
+from shared.db.session import UnitOfWork, open_engine, unavailable_if_down
 from shared.errors import Unavailable
+from shared.files import FULL_WAIT_SECONDS
 from shared.settings import DatabaseSettings
 from tests.support.factories import make_user
 from tests.support.fakes import FakeBroker
@@ -91,3 +94,27 @@ def test_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     ):
         work.session.scalars(select(User)).all()
     engine.dispose()
+
+
+def test_full_disk_of_the_database_is_named(unit_of_work: UnitOfWork) -> None:
+    with unit_of_work() as work:
+        pages = work.session.execute(text("PRAGMA page_count")).scalar_one()
+        # A limit on the pages has the effect of a disk without room, with the same error.
+        work.session.execute(text(f"PRAGMA max_page_count={pages}"))
+    with pytest.raises(Unavailable, match="disk of the database is full") as caught:
+        fill(unit_of_work)
+    assert caught.value.retry_after_seconds == FULL_WAIT_SECONDS
+    assert count_users(unit_of_work) == 0
+
+
+def test_full_disk_of_postgresql_is_named() -> None:
+    with (
+        pytest.raises(Unavailable, match="disk of the database is full"),
+        unavailable_if_down(),
+    ):
+        raise OperationalError("INSERT", {}, psycopg.errors.DiskFull("could not extend file"))
+
+
+def fill(unit_of_work: UnitOfWork) -> None:
+    with unit_of_work() as work:
+        work.session.add_all(make_user(username=f"user-{number}") for number in range(1_000))
