@@ -58,8 +58,70 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """Task, thread or handler of a process that repeats.
+
+    Attributes:
+        state: `ok`, `failing` (several failures in a row) or `late` (no success for too long).
+        seconds_since_success: Time from its last success to the heartbeat of the process.
+        row: Row that stopped it; empty if no row did.
+        skipped: Row that it left out last, with the reason.
+    """
+
+    loop: str
+    state: str
+    seconds_since_success: float
+    failures: int = 0
+    failure: str = ""
+    row: str = ""
+    rows_skipped: int = 0
+    skipped: str = ""
+
+    @classmethod
+    def read(cls, body: JsonObject) -> "Loop":
+        """Parse a loop."""
+        return cls(**{name: body[name] for name in cls.__dataclass_fields__ if name in body})
+
+
+@dataclass(frozen=True)
+class Process:
+    """Process of the service, with the progress of its loops.
+
+    Attributes:
+        state: `ok`, `failing`, `late`, or `silent` (no heartbeat for half a minute).
+    """
+
+    name: str
+    process: str
+    state: str
+    seconds_since_heartbeat: float
+    loops: tuple[Loop, ...]
+
+    @classmethod
+    def read(cls, body: JsonObject) -> "Process":
+        """Parse a process."""
+        return cls(
+            name=body["name"],
+            process=body["process"],
+            state=body["state"],
+            seconds_since_heartbeat=body["seconds_since_heartbeat"],
+            loops=tuple(Loop.read(one) for one in body["loops"]),
+        )
+
+    @property
+    def seconds_since_success(self) -> float | None:
+        """Time since the latest success of any loop, or `None` without loops."""
+        ages = [one.seconds_since_success for one in self.loops]
+        return min(ages) + self.seconds_since_heartbeat if ages else None
+
+
+@dataclass(frozen=True)
 class Queues:
-    """All queues with their totals, workers and the number of unfinished jobs."""
+    """All queues with their totals, workers, processes and the number of unfinished jobs.
+
+    Attributes:
+        missing_processes: Processes that should run and have no heartbeat.
+    """
 
     items: tuple[Queue, ...]
     totals: Queue
@@ -67,6 +129,8 @@ class Queues:
     rows_to_feed: int
     workers: tuple[Worker, ...]
     raw: JsonObject = field(repr=False, compare=False)
+    processes: tuple[Process, ...] = ()
+    missing_processes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, body: JsonObject) -> "Queues":
@@ -90,6 +154,8 @@ class Queues:
                 for one in body.get("workers", ())
             ),
             raw=body,
+            processes=tuple(Process.read(one) for one in body.get("processes", ())),
+            missing_processes=tuple(body.get("missing_processes", ())),
         )
 
 

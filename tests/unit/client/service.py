@@ -89,6 +89,48 @@ QUEUES = {
             "unloadable": {"4": "its model is broken"},
         }
     ],
+    "processes": [
+        {
+            "name": "scheduler@a:2",
+            "process": "scheduler",
+            "state": "failing",
+            "seconds_since_heartbeat": 4.0,
+            "loops": [
+                {
+                    "loop": "retention",
+                    "state": "failing",
+                    "seconds_since_success": 7200.0,
+                    "last_success_at": None,
+                    "failures": 3,
+                    "last_failure_at": "2026-10-01T00:00:00Z",
+                    "failure": "OSError: full",
+                    "row": "job 7",
+                    "rows_skipped": 2,
+                    "skipped": "job 5: KeyError: 'x'",
+                },
+                {
+                    "loop": "sweep",
+                    "state": "late",
+                    "seconds_since_success": 400.0,
+                    "last_success_at": "2026-10-01T00:00:00Z",
+                    "failures": 0,
+                    "last_failure_at": None,
+                    "failure": "",
+                    "row": "",
+                    "rows_skipped": 0,
+                    "skipped": "",
+                },
+            ],
+        },
+        {
+            "name": "feeder@a:3",
+            "process": "feeder",
+            "state": "silent",
+            "seconds_since_heartbeat": 65.0,
+            "loops": [],
+        },
+    ],
+    "missing_processes": ["monitor"],
 }
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,28 @@ def test_queues_mark_workers_that_need_attention(run: Run, monkeypatch: pytest.M
     assert "text@a:1 is connected but not consuming" in shown
     assert "text@a:1 cannot load release 4: its model is broken" in shown
     assert "3 jobs unfinished, 40 rows to feed, 1 workers" in shown
+
+
+#: What is said of processes and loops that need attention.
+ALARMS = (
+    "feeder@a:3 is silent for 1 min 5 s",
+    "scheduler@a:2: retention failed 3 times in a row at job 7: OSError: full",
+    "scheduler@a:2: retention skipped 2 rows, the last was job 5: KeyError: 'x'",
+    "scheduler@a:2: sweep without success for 6 min 40 s",
+    "monitor is missing",
+)
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_queues_show_the_progress_of_processes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(alarm in run("queues").stderr for alarm in ALARMS)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = run("queues").stdout
+    assert all(alarm in shown for alarm in ALARMS)
+    assert re.search(r"scheduler +failing +4 s +6 min 44 s", shown)
+    assert re.search(r"feeder +silent +1 min 5 s", shown)
+    assert re.search(r"monitor +missing", shown)
 
 
 @pytest.mark.usefixtures("signed_in")

@@ -16,10 +16,11 @@ from rayon.cli import interrupts
 from rayon.cli.exits import EPILOG
 from rayon.cli.options import AsJson, Url, connected
 from rayon.cli.screen import Screen, duration, printable
-from rayon.operations import DeadLetter, Queue, Queues
+from rayon.operations import DeadLetter, Loop, Queue, Queues
 
 WATCH_SECONDS = 2.0
 COLUMNS = ("queue", "waiting", "running", "oldest", "per second", "workers")
+PROCESS_COLUMNS = ("process", "state", "heartbeat", "last success")
 
 
 def queues(
@@ -33,10 +34,11 @@ def queues(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show the queues with their waiting and running messages and their workers.
+    """Show the queues with their messages and workers, and all processes with their progress.
 
-    All messages are counted at the same moment. Workers that are connected but not consuming and
-    queues without a worker are marked. Requires the operator role.
+    All messages are counted at the same moment. Workers that are connected but not consuming,
+    queues without a worker, processes that are silent or missing, and loops that fail are marked.
+    Requires the operator role.
     """
     if seconds is not None and not watch:
         raise BadParameter("SECONDS requires --watch.")
@@ -143,29 +145,69 @@ def discard_dead_letters(letter_ids: LetterIds, url: Url = None) -> None:
 
 
 def drawn(found: Queues) -> Group:
-    """Render queues and workers for a terminal; rows that need attention are red."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True, justify="left" if column == "queue" else "right")
+    """Render queues, workers and processes for a terminal; what needs attention is red."""
+    table = _table(COLUMNS)
     for one in (*found.items, found.totals):
-        *cells, workers = _queue_row(one)
         style = "bold" if one is found.totals else "red" if _needs_attention(one) else ""
-        table.add_row(*(Text(printable(str(cell))) for cell in (*cells, workers)), style=style)
+        _add_row(table, _queue_row(one), style)
+    alarms = [Text(printable(line), style="red") for line in _alarms(found)]
+    return Group(table, Text(_sentence(found), style="dim"), *_processes(found), *alarms)
+
+
+def _processes(found: Queues) -> list[Table]:
+    """Render the processes with their state and the latest success of their loops."""
+    table = _table(PROCESS_COLUMNS)
+    for one in found.processes:
+        success = one.seconds_since_success
+        age = duration(success) if success is not None else ""
+        cells = (one.process, one.state, duration(one.seconds_since_heartbeat), age)
+        _add_row(table, cells, "" if one.state == "ok" else "red")
+    for process in found.missing_processes:
+        _add_row(table, (process, "missing", "", ""), "red")
+    return [table] if table.rows else []
+
+
+def _table(columns: tuple[str, ...]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=True, justify="right" if place else "left")
+    return table
+
+
+def _add_row(table: Table, cells: tuple[object, ...], style: str) -> None:
+    table.add_row(*(Text(printable(str(cell))) for cell in cells), style=style)
+
+
+def _alarms(found: Queues) -> list[str]:
+    """Describe what needs attention: deaf workers, unloadable releases, processes and loops."""
     deaf = [
-        Text(f"{printable(one.name)} is connected but not consuming", style="red")
-        for one in found.workers
-        if one.state == "deaf"
+        f"{one.name} is connected but not consuming" for one in found.workers if one.state == "deaf"
     ]
-    unloadable = [Text(printable(line), style="red") for line in _unloadable(found)]
-    return Group(table, Text(_sentence(found), style="dim"), *deaf, *unloadable)
-
-
-def _unloadable(found: Queues) -> list[str]:
-    return [
+    unloadable = [
         f"{worker.name} cannot load release {version}: {reason}"
         for worker in found.workers
         for version, reason in worker.unloadable.items()
     ]
+    silent = [
+        f"{one.name} is silent for {duration(one.seconds_since_heartbeat)}"
+        for one in found.processes
+        if one.state == "silent"
+    ]
+    loops = [
+        f"{one.name}: {line}" for one in found.processes for loop in one.loops for line in _of(loop)
+    ]
+    absent = [f"{process} is missing" for process in found.missing_processes]
+    return [*deaf, *unloadable, *silent, *loops, *absent]
+
+
+def _of(loop: Loop) -> Iterator[str]:
+    if loop.state == "failing":
+        row = f" at {loop.row}" if loop.row else ""
+        yield f"{loop.loop} failed {loop.failures} times in a row{row}: {loop.failure}"
+    if loop.state == "late":
+        yield f"{loop.loop} without success for {duration(loop.seconds_since_success)}"
+    if loop.rows_skipped:
+        yield f"{loop.loop} skipped {loop.rows_skipped} rows, the last was {loop.skipped}"
 
 
 def _list_without_command(context: Context, url: Url = None) -> None:
@@ -192,7 +234,7 @@ def _show(found: Queues, screen: Screen, *, as_json: bool) -> None:
         return
     screen.table(COLUMNS, map(_queue_row, found.items))
     screen.say(_sentence(found))
-    for line in _unloadable(found):
+    for line in _alarms(found):
         screen.say(line)
 
 
