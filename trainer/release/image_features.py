@@ -12,6 +12,7 @@ another key now, and what was unreadable then, in `unreadable-<hex>.parquet`, is
 
 import hashlib
 import os
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 
 #: Number of images after which features are written to disk; limits the loss at an interruption.
 SAVE_EVERY = 400
+#: Interval of the lines that report how many images are done; `trainer/runs/step_progress.py` and
+#: people read them.
+LOG_SECONDS = 5.0
 #: Number of images that are read and decoded ahead of the network; 270 KB each.
 READ_AHEAD = 32
 DECODERS = 2
@@ -207,11 +211,13 @@ def extract_features(
     def read(path: str) -> _Read:
         return _read(path, store, size)
 
+    logged_at = time.monotonic()
     for number, found in enumerate(_ahead(read, rows["image"]), start=1):
         hashes.append(found.hash)
         if found.hash is not None and not network.is_known(found.hash):
             network.take(found.hash, found.pixels)
-        if number % (5 * SAVE_EVERY) == 0:
+        if time.monotonic() >= logged_at + LOG_SECONDS:
+            logged_at = time.monotonic()
             log_line(f"{number} of {len(rows)} images, {network.computed} computed")
     network.finish()
     extraction = _extraction(rows, hashes, store, network.computed)

@@ -21,6 +21,7 @@ from trainer.runs.child_process import CommandRunner
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.runs.lease_keeper import LeaseKeeper
 from trainer.runs.leases import Claim, Leases
+from trainer.runs.step_progress import StepProgress
 from trainer.settings import TrainerSettings
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,7 @@ class Attempt:
         self._folder = self._settings.work_folder / "runs" / claim.run_id
         self._out = self._folder / "release"
         self._runner = CommandRunner(self._settings.work_folder, self._settings.stop_grace_seconds)
+        self._step_progress = StepProgress()
         self._lease_keeper = LeaseKeeper(leases, claim, stopping, self._report, beat_seconds)
 
     def run(self) -> str:
@@ -215,7 +217,9 @@ class Attempt:
             progress.write(line + "\n")
 
     def _report(self) -> tuple[dict[str, Any] | None, str]:
-        return _last_progress(self._progress_path), "\n".join([*self._runner.tail])
+        lines = [*self._runner.tail]
+        progress = self._step_progress.of(_last_progress(self._progress_path), lines)
+        return progress, "\n".join(lines)
 
 
 def _last_progress(path: Path) -> dict[str, Any] | None:

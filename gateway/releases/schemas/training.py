@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, computed_field
 
 from gateway.web.schemas import Body, Reason
+from shared.lifecycle.training_stages import stage_name
 
 
 class TrainingRequest(Body):
@@ -56,8 +57,9 @@ class TrainingRunOut(BaseModel):
         description="Name of the current or last step; `null` before the first one."
     )
     progress: dict[str, Any] | None = Field(
-        description="Progress within a step: `step`, units `done` `of` total, and time `at`. "
-        "`null` before the first step."
+        description="Progress of the run: `step`, steps `done` `of` about so many, and time `at`; "
+        "and within the step, where it is known, `part` of `parts` in `unit` (`images` or "
+        "`epochs`) and `seconds_left`. `null` before the first step."
     )
     version: str | None = Field(description="Version of the resulting release; `null` without one.")
     verdict: dict[str, Any] | None = Field(
@@ -70,7 +72,17 @@ class TrainingRunOut(BaseModel):
     message: str | None = Field(
         description="Sentence about the outcome or the last failed attempt; `null` without one."
     )
-    log_tail: str | None = Field(description="Last lines of the log of the run; `null` before.")
+    log_tail: str | None = Field(
+        description="Last lines of the log of the run, at most 30; `null` before."
+    )
+
+    @computed_field(
+        description="Name of the current or last step for people, such as `Train the image model: "
+        "Xception`; `null` before the first one."
+    )
+    def stage(self) -> str | None:
+        """Return the name of the step."""
+        return stage_name(self.step) if self.step else None
 
 
 class TrainingRunList(BaseModel):

@@ -1,0 +1,1 @@
+"""Tests of training runs that need no database."""
