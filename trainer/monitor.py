@@ -33,6 +33,8 @@ GAUGES_SECONDS = 30.0
 PROMOTION_SECONDS = 30.0
 #: Interval between checks for a finished month that has no report yet.
 REPORT_SECONDS = 600.0
+#: Interval between checks for requested reports whose messages were lost.
+REQUESTS_SECONDS = 60.0
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def main() -> int:
 
     def on_report_requested(request: ReportRequested) -> None:
         # The message is acknowledged at once: a report of a million jobs takes minutes, and alerts
-        # wait behind it in the queue. A report lost in a crash has to be requested again.
+        # wait behind it in the queue. The row of a report that a crash ends is found again.
         months.submit(request.month)
 
     broker.subscribe(DriftDetected, on_drift_detected)
@@ -67,6 +69,7 @@ def main() -> int:
     schedule.every(settings.measure_seconds, "score_champion", performances.score_champion)
     schedule.every(settings.interval_seconds, "alerts", response.look)
     schedule.every(REPORT_SECONDS, "report", reports.make_due)
+    schedule.every(REQUESTS_SECONDS, "requested_reports", reports.make_requested)
     schedule.every(PROMOTION_SECONDS, "promotions", lambda: reconcile(unit_of_work, registry))
     schedule.every(GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
     schedule.every(drift_settings.interval_seconds, "drift", drift.look)

@@ -8,8 +8,8 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from shared.contracts import ReportRequested
-from shared.db.models import Report, now
-from shared.db.session import Work
+from shared.db.models import Report, ReportRequest, now
+from shared.db.session import Work, take_turns
 from shared.errors import InvalidInput, NotFound
 
 MONTH = r"^20\d\d-(0[1-9]|1[0-2])$"
@@ -17,6 +17,8 @@ MONTH = r"^20\d\d-(0[1-9]|1[0-2])$"
 
 def request(work: Work, month: str, trace_id: str) -> None:
     """Request a month's report from the monitor, after the commit.
+
+    The row outlives a message that is lost: the monitor looks for it too.
 
     Raises:
         InvalidInput: The month is malformed or has not begun.
@@ -28,6 +30,8 @@ def request(work: Work, month: str, trace_id: str) -> None:
             f"Expected the current month, {present}, or an earlier one. Received: {month!r}",
             field=("month",),
         )
+    take_turns(work.session, "report_requests")
+    work.session.merge(ReportRequest(month=month, requested_at=now()))
     work.publish(ReportRequested(trace_id=trace_id, month=month))
 
 

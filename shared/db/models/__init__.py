@@ -51,6 +51,7 @@ from shared.db.models.monitoring import (
     DriftWindow,
     Performance,
     Report,
+    ReportRequest,
 )
 from shared.db.models.training import (
     Promotion,
@@ -82,6 +83,7 @@ __all__ = [
     "Performance",
     "Promotion",
     "Report",
+    "ReportRequest",
     "Review",
     "Role",
     "Score",

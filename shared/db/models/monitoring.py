@@ -115,3 +115,13 @@ class Report(Base):
     verdict: Mapped[str] = mapped_column(String(16))
     document: Mapped[dict[str, Any]]
     page: Mapped[str] = mapped_column(Text)
+
+
+class ReportRequest(Base):
+    """Month whose report was requested, until it is stored; the message may be lost."""
+
+    __tablename__ = "report_requests"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    #: Time of the latest request.
+    requested_at: Mapped[datetime] = mapped_column(default=now)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.contracts import ReportRequested
-from shared.db.models import AuditEntry, Report, Role, now
+from shared.db.models import AuditEntry, Report, ReportRequest, Role, now
 from tests.unit.gateway.conftest import Api
 
 Headers = dict[str, str]
@@ -76,6 +76,14 @@ def test_request_for_a_report_is_published_to_the_monitor(api: Api, operator: He
     entry = api.get(AuditEntry, 1)
     assert entry is not None
     assert (entry.action, entry.actor, entry.target) == ("report.request", "olga", month)
+
+
+def test_request_is_kept_even_if_its_message_is_lost(api: Api, operator: Headers) -> None:
+    api.broker.is_down = True
+    month = f"{now():%Y-%m}"
+    for _ in range(2):
+        assert api.client.post(PATH, json={"month": month}, headers=operator).status_code == 202
+    assert api.get(ReportRequest, month) is not None
 
 
 @pytest.mark.parametrize(

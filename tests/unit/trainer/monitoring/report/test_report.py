@@ -21,16 +21,18 @@ from shared.db.models import (
     Performance,
     Promotion,
     Report,
+    ReportRequest,
     TrainingRun,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
 from shared.lifecycle.alerts import raise_alert
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.performance.measure import Performances
+from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.settings import MonitorSettings
 from trainer.settings import TrainerSettings
@@ -306,6 +308,67 @@ def test_figures_of_two_releases_are_combined_by_rows(
     one, two = (2 * p / (1 + p) * p for p in (0.95, 0.8))
     assert found["f1"] == pytest.approx((10 * one + 20 * two) / 30, abs=1e-6)
     assert (found["rows"], found["low"] < found["f1"] < found["high"]) == (30, True)
+
+
+def test_request_whose_message_was_lost_is_fulfilled(
+    jobs: AnsweredJobs, add: Add, reports: Reports, unit_of_work: UnitOfWork
+) -> None:
+    add(*jobs.make(MIDDLE, text=[0.8, 0.2]), ReportRequest(month="2026-10", requested_at=MIDDLE))
+    reports.make_requested(MIDDLE + timedelta(seconds=5))
+    assert stored(unit_of_work, Report) == [], "its message may still arrive"
+    reports.make_requested(AFTER)
+    assert stored(unit_of_work, Report) == ["2026-10"]
+    assert stored(unit_of_work, ReportRequest) == []
+
+
+def test_report_on_a_message_fulfils_the_request(
+    jobs: AnsweredJobs, add: Add, reports: Reports, unit_of_work: UnitOfWork
+) -> None:
+    add(*jobs.make(MIDDLE, text=[0.8, 0.2]), ReportRequest(month="2026-10", requested_at=MIDDLE))
+    reports.make("2026-10", AFTER)
+    assert stored(unit_of_work, ReportRequest) == []
+
+
+def test_request_that_cannot_be_fulfilled_yet_is_kept(
+    add: Add, reports: Reports, unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise Unavailable("The disk of the database is full")
+
+    add(ReportRequest(month="2026-10", requested_at=MIDDLE))
+    monkeypatch.setattr(Reports, "_store", fail)
+    with pytest.raises(Unavailable):
+        reports.make_requested(AFTER)
+    assert stored(unit_of_work, ReportRequest) == ["2026-10"]
+
+
+def test_request_from_before_the_clock_was_set_back_is_fulfilled_once(
+    add: Add, reports: Reports, unit_of_work: UnitOfWork
+) -> None:
+    add(ReportRequest(month="2026-10", requested_at=AFTER + timedelta(hours=2)))
+    reports.make_requested(AFTER)
+    assert stored(unit_of_work, ReportRequest) == []
+
+
+def test_request_during_the_run_is_fulfilled_by_another(
+    add: Add, reports: Reports, unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Reports._measure
+
+    def measure_and_request(self: Reports, period: Period, moment: datetime) -> None:
+        measure(self, period, moment)
+        with unit_of_work() as work:
+            work.session.merge(ReportRequest(month="2026-10", requested_at=AFTER))
+
+    add(ReportRequest(month="2026-10", requested_at=MIDDLE))
+    monkeypatch.setattr(Reports, "_measure", measure_and_request)
+    reports.make_requested(AFTER)
+    assert stored(unit_of_work, ReportRequest) == ["2026-10"]
+
+
+def stored(unit_of_work: UnitOfWork, kind: type[Report] | type[ReportRequest]) -> list[str]:
+    with unit_of_work.reading() as session:
+        return list(session.scalars(select(kind.month)))
 
 
 def test_retrain_verdict_requests_one_training(
