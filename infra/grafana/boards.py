@@ -85,6 +85,15 @@ QUEUES = Board(
                 {"{{job}} {{instance}}": "up == 0"},
             ),
             Panel(
+                "Processes that make no progress",
+                {
+                    "{{process}}, {{state}}": "max by (process, state) "
+                    '(rayon_processes{state!="ok"})'
+                },
+                description="By their heartbeats: a loop fails or is late, the process is silent "
+                "or missing.",
+            ),
+            Panel(
                 "Image feature cache",
                 {
                     "{{outcome}}": "sum by (outcome) (rate(rayon_image_features_total[5m])) "
@@ -132,6 +141,15 @@ QUEUES = Board(
                 "Skipped rows per hour",
                 {"{{loop}}": "sum by (loop) (increase(rayon_rows_skipped_total[1h]))"},
                 description="Rows that raised an error, and that their task left out.",
+            ),
+            Panel(
+                "Failures in a row of each loop",
+                {
+                    "{{job}}: {{loop}} {{row}}": "max by (job, loop, row) "
+                    "(rayon_loop_failures_in_a_row) > 0"
+                },
+                description="Since the last success of a task, thread or topic, with the row that "
+                "stops it.",
             ),
             Panel(
                 "Dependencies",
