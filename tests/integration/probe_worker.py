@@ -64,6 +64,7 @@ def main() -> int:
     broker.subscribe(MessageParked, probe.on_message_parked)
     queues = [queue_name(station, Lane.INTERACTIVE) for station in ("text", "fusion")]
     broker.presence("probe", queues).start()
+    broker.heartbeat("probe").start()
     return broker.run(queues, threads=WorkerSettings().threads)
 
 
