@@ -10,6 +10,7 @@ from gateway.api.parameters import Cursor, ReleaseVersion
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Origin, Principal
+from gateway.releases import training
 from gateway.releases.resolve import resolve
 from gateway.releases.schemas.releases import (
     CategoryList,
@@ -68,7 +69,7 @@ def list_releases(
         found, following = services.releases.page(limit or LONGEST_PAGE, cursor)
     ledger = [] if cursor is not None else _ledger(services, limit)
     return ReleaseList(
-        items=[_out(services, one) for one in found],
+        items=_out(services, found),
         ledger=[PromotionOut.model_validate(line, from_attributes=True) for line in ledger],
         next_cursor=following,
     )
@@ -79,7 +80,7 @@ def show_release(
     services: ServicesDep, _principal: SignedIn, version: ReleaseVersion
 ) -> ReleaseOut:
     """Return a release by version or alias."""
-    return _out(services, services.releases.show(version))
+    return _out(services, [services.releases.show(version)])[0]
 
 
 @router.post("/releases/rollback")
@@ -133,9 +134,19 @@ def _record(
         )
 
 
-def _out(services: Services, release: Release) -> ReleaseOut:
-    serving = services.champion.is_current(release.version)
-    return ReleaseOut.model_validate({**vars(release), "serving": serving})
+def _out(services: Services, releases: Sequence[Release]) -> list[ReleaseOut]:
+    with services.unit_of_work.reading() as session:
+        verdicts = training.verdicts(session, (one.version for one in releases))
+    return [
+        ReleaseOut.model_validate(
+            {
+                **vars(one),
+                "serving": services.champion.is_current(one.version),
+                "verdict": verdicts.get(one.version),
+            }
+        )
+        for one in releases
+    ]
 
 
 def _promoted(services: Services, release: Release) -> ReleaseOut:

@@ -1,6 +1,7 @@
 """Training runs: requested here, executed by the trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -77,6 +78,15 @@ def find(session: Session, run_id: str) -> TrainingRun:
     if run is None:
         raise NotFound(f"No training run {run_id!r}")
     return run
+
+
+def verdicts(session: Session, versions: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the comparisons of releases with their champions, by version."""
+    query = select(TrainingRun.version, TrainingRun.verdict).where(
+        TrainingRun.version.in_([*versions]), TrainingRun.verdict.is_not(None)
+    )
+    found = session.execute(query.order_by(TrainingRun.id))
+    return {version: verdict for version, verdict in found if version and verdict}
 
 
 def newest(session: Session, limit: int) -> Sequence[TrainingRun]:

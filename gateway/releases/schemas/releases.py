@@ -22,6 +22,15 @@ class CategoryList(BaseModel):
     items: list[CategoryOut] = Field(description="The categories, in the order of the release.")
 
 
+class VerdictOut(BaseModel):
+    """Comparison of a release with the champion of that time, on the same held-out products."""
+
+    outcome: str = Field(
+        description="`better`, `not better` or `undecided`; later versions may add others."
+    )
+    sentence: str = Field(default="", description="The outcome and its figures in words.")
+
+
 class ReleaseOut(BaseModel):
     """A release: the models of one training run."""
 
@@ -38,6 +47,9 @@ class ReleaseOut(BaseModel):
         default=False,
         description="`true` if new jobs get this release. A champion may not serve yet: workers "
         "load it first.",
+    )
+    verdict: VerdictOut | None = Field(
+        default=None, description="Its comparison with the champion; `null` without one."
     )
 
 

@@ -189,3 +189,12 @@ def test_first_page_of_releases_has_the_newest_promotions(api: Api, admin: dict[
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "cursor=x"])
 def test_bad_pages_of_releases_are_422(api: Api, mine: dict[str, str], query: str) -> None:
     assert api.client.get(f"/v1/releases?{query}", headers=mine).status_code == 422
+
+
+def test_release_shows_its_comparison_with_the_champion(api: Api, mine: dict[str, str]) -> None:
+    verdict = {"outcome": "undecided", "sentence": "As good as release 1", "difference": 0.001}
+    api.add(TrainingRun(requested_by="ada", reason="drift", version="2", verdict=verdict))
+    listed = api.client.get("/v1/releases", headers=mine).json()["items"]
+    shown = {"outcome": "undecided", "sentence": "As good as release 1"}
+    assert [one["verdict"] for one in listed] == [shown, None]
+    assert api.client.get("/v1/releases/2", headers=mine).json()["verdict"] == shown
