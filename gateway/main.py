@@ -32,7 +32,9 @@ from gateway.api import (
 from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
+from gateway.console import app as console
 from gateway.identity.audit_log import has_signed_in
+from gateway.identity.browser_cookie import CONSOLE
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
 from gateway.identity.sign_in_limits import SignInLimits
@@ -248,6 +250,7 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     for module in ROUTES:
         app.include_router(module.router)
+    console.include_pages(app)
     error_handlers.install(app)
     reference.install(app)
     # The last middleware added is the outermost, so rejected bodies are logged and counted too.
@@ -265,6 +268,9 @@ def build_app(services: Services) -> FastAPI:
             # Only the submission of a job has an image.
             f"{jobs.PREFIX}/": services.settings.max_plain_bytes,
             jobs.PREFIX: services.settings.max_body_bytes,
+            f"{CONSOLE}/sign-in": MAX_SIGN_IN_BYTES,
+            f"{CONSOLE}/password": MAX_SIGN_IN_BYTES,
+            f"{CONSOLE}/try": services.settings.max_body_bytes,
         },
     )
     if services.single_sign_on is not None:
@@ -279,6 +285,7 @@ def build_app(services: Services) -> FastAPI:
         )
     # Outside of the sessions, which parse cookies.
     app.add_middleware(Edge, authenticate=authenticate_first)
+    console.add_middleware(app, services)
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

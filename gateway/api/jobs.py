@@ -6,7 +6,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from gateway.api.parameters import Cursor, IdempotencyKey, JobId, Limit, Wait, located
+from gateway.api.parameters import (
+    IMAGE,
+    Cursor,
+    IdempotencyKey,
+    JobId,
+    Limit,
+    Wait,
+    image_response,
+    located,
+)
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Principal
@@ -18,6 +27,7 @@ from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
+from shared.errors import NotFound
 
 PREFIX = "/v1/jobs"
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -85,6 +95,16 @@ async def show(
         await services.long_polls.until_final(job_id, wait)
         found = await run_in_threadpool(_find, services, principal, job_id)
     return found
+
+
+@router.get("/{job_id}/image", response_class=Response, responses=IMAGE)
+def image(services: ServicesDep, principal: SignedIn, job_id: JobId) -> Response:
+    """Return the image of a job as it was uploaded."""
+    with services.unit_of_work.reading() as session:
+        uri = jobs.find(session, principal, job_id).image_uri
+    if uri is None:
+        raise NotFound(f"No image of job {job_id!r}")
+    return image_response(services.storage.get(uri))
 
 
 @router.delete("/{job_id}")

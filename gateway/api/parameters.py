@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Query
+from fastapi import Header, Path, Query, Response
 
 from gateway.web.openapi import documented_headers
+from shared.image_formats import MEDIA_TYPES, media_type
 
 #: Maximum of `wait`, in seconds. Proxies and clients often give up an idle request after 60.
 MAX_WAIT_SECONDS = 30
@@ -48,6 +49,21 @@ ReviewId = Annotated[str, Path(description="ID of the review, a UUID: `job_id` o
 RunId = Annotated[str, Path(description="ID of the training run, a UUID.")]
 SessionId = Annotated[str, Path(description="ID of the session, a UUID.")]
 Username = Annotated[str, Path(description="Name of the account.")]
+
+
+#: OpenAPI responses of a route that returns an image.
+IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES
+        }
+    }
+}
+
+
+def image_response(content: bytes) -> Response:
+    """Respond with an image as it was uploaded."""
+    return Response(content, media_type=media_type(content))
 
 
 def located(status: int) -> dict[int | str, dict[str, Any]]:

@@ -1,26 +1,18 @@
 """Answers selected for review, for operators."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from gateway.api.jobs import job_out
-from gateway.api.parameters import Cursor, Limit, ReviewId
+from gateway.api.parameters import IMAGE, Cursor, Limit, ReviewId, image_response
 from gateway.api.services import ServicesDep, SignedIn
 from gateway.quality import reviews
 from gateway.quality.reviews import Reason
 from gateway.quality.schemas.labels import ReviewOut, ReviewPage
 from shared.db.models import Job, Review
-from shared.image_formats import MEDIA_TYPES, media_type
 
 PREFIX = "/v1/reviews"
-_IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES
-        }
-    }
-}
 
 router = APIRouter(prefix=PREFIX, tags=["operations"])
 
@@ -54,7 +46,7 @@ def list_reviews(
 @router.get(
     "/{review_id}/image",
     response_class=Response,
-    responses=_IMAGE,
+    responses=IMAGE,
     # Generated clients use this name.
     operation_id="picture_v1_reviews__review_id__image_get",
 )
@@ -62,8 +54,7 @@ def image(services: ServicesDep, _operator: SignedIn, review_id: ReviewId) -> Re
     """Return the image of the product as it was uploaded."""
     with services.unit_of_work.reading() as session:
         uri = reviews.image_uri(session, review_id)
-    content = services.storage.get(uri)
-    return Response(content, media_type=media_type(content))
+    return image_response(services.storage.get(uri))
 
 
 def review_out(review: Review, job: Job) -> ReviewOut:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
 from gateway.identity import api_keys, permissions
+from gateway.identity.browser_cookie import CONSOLE, read_cookie
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
 from gateway.identity.single_sign_on import SingleSignOn
@@ -130,6 +131,9 @@ async def _authenticated(request: Request) -> Principal:
 
 def _look_up(request: Request, token: str | None, api_key: str | None) -> Principal:
     services: Services = request.app.state.services
+    if request.scope["route"].path.startswith(CONSOLE):
+        principal = services.sessions.browsers.principal(read_cookie(request) or "")
+        return _admitted(request, services, principal)
     # Alertmanager can send no other header than a bearer token, so an API key is accepted as one.
     if token is not None and token.startswith(api_keys.PREFIX):
         api_key, token = token, None
@@ -141,6 +145,10 @@ def _look_up(request: Request, token: str | None, api_key: str | None) -> Princi
         raise Unauthenticated(
             "Expected an access token, `Authorization: Bearer …`, or an API key, `X-API-Key: …`"
         )
+    return _admitted(request, services, principal)
+
+
+def _admitted(request: Request, services: Services, principal: Principal) -> Principal:
     permissions.require(principal, request.method, request.scope["route"].path)
     request.state.headers = _count(services, principal)
     return principal

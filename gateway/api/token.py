@@ -6,7 +6,7 @@ from fastapi import APIRouter, Cookie, Depends, Form, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from gateway.api.parameters import SessionId
-from gateway.api.services import OriginDep, ServicesDep, SignedIn
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import accounts, audit_log, one_time_codes
 from gateway.identity.forwarded import warn_if_ignored
 from gateway.identity.schemas.accounts import MePatch, PasswordChange, PasswordChoice, UserOut
@@ -82,16 +82,24 @@ def sign_in(
     """
     warn_if_ignored(request)
     tokens = services.sessions.sign_in(form.username, form.password, origin, device)
+    remember_device(response, request, services, form.username, router.prefix)
+    return tokens
+
+
+def remember_device(
+    response: Response, request: Request, services: Services, username: str, path: str
+) -> None:
+    """Set the cookie of a device on which a user has signed in, for paths below `path`."""
+    devices = services.sessions.devices
     response.set_cookie(
         DEVICE,
-        services.sessions.devices.cookie(form.username),
-        max_age=services.sessions.devices.seconds,
-        path=router.prefix,
+        devices.cookie(username),
+        max_age=devices.seconds,
+        path=path,
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
-    return tokens
 
 
 @router.post("/token/refresh")

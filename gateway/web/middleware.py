@@ -76,10 +76,13 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                sent = {name.lower() for name, _ in message["headers"]}
+                added = _secured(scope, self._is_production)
                 message["headers"] = [
                     *message["headers"],
                     (TRACE_HEADER, trace_id.encode()),
-                    *_secured(scope, self._is_production),
+                    # A page may have a policy of its own.
+                    *((name, value) for name, value in added if name not in sent),
                     *([(b"connection", b"close")] if self._draining.has_begun else ()),
                 ]
             await send(message)

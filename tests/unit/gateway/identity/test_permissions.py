@@ -8,6 +8,8 @@ import jwt
 import pytest
 from fastapi.routing import APIRoute
 
+from gateway.console.app import PAGES
+from gateway.identity.browser_cookie import CONSOLE
 from gateway.identity.permissions import RULES, Keys, Rule
 from gateway.identity.principal import ALGORITHM, AccessTokens, digest, new_secret
 from gateway.identity.scopes import Scope
@@ -16,7 +18,12 @@ from shared.db.models import ApiKey, LoginSession, Role, User, new_id, now
 from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
-PROTECTED = {route: rule for route, rule in RULES.items() if not rule.is_public}
+#: Routes of the API; `tests/unit/gateway/console/test_access.py` calls those of the console.
+PROTECTED = {
+    (method, path): rule
+    for (method, path), rule in RULES.items()
+    if not rule.is_public and not path.startswith(CONSOLE)
+}
 #: An id that no object has.
 UNKNOWN_ID = "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"
 REFUSED = (401, 403)
@@ -28,7 +35,7 @@ def routes() -> set[tuple[str, str]]:
     """Return the method and path of every route of the application."""
     return {
         (method, route.path)
-        for module in ROUTES
+        for module in (*ROUTES, *PAGES)
         for route in module.router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
@@ -181,7 +188,7 @@ def test_objects_of_another_user_are_404(api: Api, role: Role) -> None:
             if status != 404:
                 wrong[(method, path)] = status
     assert wrong == {}
-    assert count == 11
+    assert count == 12
 
 
 def test_route_that_is_not_in_the_table_is_refused(

@@ -1,0 +1,22 @@
+"""Adds the console to an application."""
+
+from fastapi import FastAPI
+
+from gateway.api.services import Services
+from gateway.console.error_pages import ErrorPages
+from gateway.console.pages import account, home, product, sign_in, static, style
+from gateway.console.same_origin import SameOrigin
+
+PAGES = (sign_in, home, product, account, style, static)
+
+
+def include_pages(app: FastAPI) -> None:
+    """Add the routes of the console."""
+    for page in PAGES:
+        app.include_router(page.router)
+
+
+def add_middleware(app: FastAPI, services: Services) -> None:
+    """Add what protects the console, and what shows its errors as pages."""
+    app.add_middleware(SameOrigin)
+    app.add_middleware(ErrorPages, services=services)

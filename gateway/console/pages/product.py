@@ -1,0 +1,143 @@
+"""Try one product, and read its answer."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+
+from gateway.api import jobs as api
+from gateway.console.form import Mistakes, fields
+from gateway.console.visit import HEADERS, SignedVisit, Visit
+from gateway.identity.browser_cookie import CONSOLE
+from gateway.jobs import service as jobs
+from gateway.jobs.product_body import FIELDS, read_body
+from gateway.jobs.schemas import JobOut
+from gateway.quality.schemas.labels import LabelIn
+from shared.db.models import Job
+from shared.errors import RayonError, Unauthenticated
+
+#: Longest time that a request waits for an answer, in seconds.
+MAX_WAIT_SECONDS = 10
+
+router = APIRouter(prefix=CONSOLE, include_in_schema=False)
+
+
+@router.get("/try")
+def ask(visit: SignedVisit) -> Response:
+    """Show the form."""
+    return _form(visit)
+
+
+@router.post("/try")
+def submit(
+    visit: SignedVisit,
+    form: Annotated[FormData, Depends(read_body)],
+    request: Request,
+) -> Response:
+    """Submit the product and go to its answer."""
+    try:
+        job = api.submit(visit.services, visit.user, form, request, Response())
+    except Unauthenticated:
+        raise
+    except RayonError as error:
+        return _form(visit, error.status, form, Mistakes.of(error))
+    return visit.go(f"/jobs/{job.id}")
+
+
+@router.get("/jobs/{job_id}")
+async def show(
+    visit: SignedVisit,
+    job_id: str,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0,
+    labelled: str = "",
+) -> Response:
+    """Show a product and its answer; with `wait`, once it is there."""
+    job = await api.show(visit.services, visit.user, job_id, wait)
+    return await run_in_threadpool(_answer, visit, job, done="label" if labelled else "")
+
+
+@router.get("/jobs/{job_id}/image")
+def image(visit: SignedVisit, job_id: str) -> Response:
+    """Return the image of a product."""
+    response = api.image(visit.services, visit.user, job_id)
+    response.headers.update({**HEADERS, "Cache-Control": "private, max-age=3600"})
+    return response
+
+
+@router.post("/jobs/{job_id}/label")
+def label(
+    visit: SignedVisit,
+    job_id: str,
+    form: Annotated[FormData, Depends(fields("prdtypecode"))],
+) -> Response:
+    """Set or remove the true category."""
+    code = str(form.get("prdtypecode", ""))
+    true = LabelIn(prdtypecode=int(code) if code.lstrip("-").isdecimal() else None)
+    api.label(visit.services, visit.user, visit.origin, job_id, true)
+    return visit.go(f"/jobs/{job_id}", labelled="1")
+
+
+def _form(
+    visit: Visit,
+    status: int = 200,
+    sent: FormData | None = None,
+    mistakes: Mistakes | None = None,
+) -> Response:
+    form = sent or FormData()
+    values = {name: str(form.get(name, "")) for name in FIELDS if name != "image"}
+    return visit.page(
+        "try.html",
+        status,
+        values=values,
+        mistakes=mistakes or Mistakes(),
+        max_image_bytes=visit.services.settings.max_image_bytes,
+    )
+
+
+def _answer(visit: Visit, shown: JobOut, done: str) -> Response:
+    services = visit.services
+    with services.unit_of_work.reading() as session:
+        job = jobs.find(session, visit.user, shown.id)
+    categories = services.releases.manifest(job.release).category_set
+    names = {one.code: one.name for one in categories.categories}
+    return visit.page(
+        "job.html",
+        job=shown,
+        product=job,
+        names=names,
+        done=done,
+        wait=MAX_WAIT_SECONDS,
+        examples=_examples(visit, job),
+    )
+
+
+def _examples(visit: Visit, job: Job) -> dict[str, str]:
+    """Return the same request as a shell command and as Python."""
+    address = str(visit.request.base_url).rstrip("/")
+    texts = {
+        name: value
+        for name in ("designation", "description")
+        if (value := getattr(job, name)) is not None and value
+    }
+    form = " \\\n  ".join(
+        [f"-F {_quoted(f'{name}={value}')}" for name, value in texts.items()]
+        + (["-F image=@image.jpg"] if job.image_uri else [])
+    )
+    values: dict[str, Any] = {**texts, **({"image": "image.jpg"} if job.image_uri else {})}
+    arguments = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
+    )
+    return {
+        "curl": f'curl {address}/v1/jobs \\\n  -H "X-API-Key: $RAYON_API_KEY" \\\n  {form}',
+        "python": (
+            "from rayon import Rayon\n\n"
+            f'with Rayon("{address}", api_key="…") as rayon:\n'
+            f"    print(rayon.classify({arguments}).category)"
+        ),
+    }
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

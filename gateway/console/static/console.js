@@ -1,0 +1,14 @@
+// What all pages share. Pages work without it; it only makes them quicker to use.
+import { watchCopying } from "./copying.js";
+import { watchKeys } from "./keys.js";
+import { watchLive } from "./live.js";
+import { watchSubmits } from "./submitting.js";
+import { showTimes } from "./times.js";
+import { watchDrops } from "./dropping.js";
+
+showTimes(document);
+watchCopying(document);
+watchDrops(document);
+watchKeys(document);
+watchLive(document);
+watchSubmits(document);
