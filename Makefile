@@ -36,7 +36,7 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 
 ##@ Develop
 
-.PHONY: unit integration test lint format structure fuzz audit lock licences clean
+.PHONY: unit integration test lint format structure translations fuzz audit lock licences clean
 
 # The tests import the whole project in several processes and start many more. Where the environment
 # forbids Python to store bytecode, each of them would compile the project again.
@@ -68,6 +68,9 @@ lint: .venv/dev.stamp ## Check format, style, types, layers and structure
 format: .venv/dev.stamp ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+translations: .venv/dev.stamp ## Collect the texts of the console for translation
+	@$(BIN)/python -m infra.ci.translations
 
 structure: .venv/dev.stamp ## Print the figures of the code structure; beside a commit's: make structure BEFORE=e3fb9ee LIST=1
 	@$(if $(BEFORE),before=$$(mktemp -d) && git worktree add --quiet --detach "$$before" "$(BEFORE)" && \
@@ -210,7 +213,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost attacks guesses queues decoding limits releases alarms drill quarter
+.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases alarms drill quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
@@ -220,6 +223,14 @@ metricscost: .venv/dev.stamp ## Measure requests per second with and without met
 
 attacks: .venv/dev.stamp ## Attack a throw-away system, one figure per control; beside a commit's: make attacks BEFORE=e3179e9
 	@$(BIN)/python -m tests.bench.attacks $(if $(BEFORE),--before "$(BEFORE)") $(if $(ROWS),--rows $(ROWS))
+
+nights: .venv/dev.stamp ## Stop, fill, break and kill parts of a throw-away system and count the jobs: make nights ONLY=disk-full
+	@$(BIN)/python -m tests.bench.nights $(if $(ONLY),--only "$(ONLY)") $(if $(DATABASE),--database "$(DATABASE)") \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(BEFORE),--before "$(BEFORE)")
+
+soak: .venv/dev.stamp ## Load a throw-away system for an hour and report what grows: make soak MINUTES=60 RATE=30
+	@$(BIN)/python -m tests.bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(IMAGES),--images $(IMAGES))
 
 guesses: .venv/dev.stamp ## Attack the sign-in of a throw-away system and report how far password guessing gets
 	@$(BIN)/python -m tests.bench.faults.guesses

@@ -1,0 +1,1 @@
+"""Soak: a steady load for an hour, and what grows meanwhile."""
