@@ -9,9 +9,34 @@ from shared.tables.columns import PRODUCT_NAMES, nearest, normalized, shown
 from shared.tables.form import Form, Names, form_of, require_columns
 from shared.tables.unpack import unpack
 
-CODE, ID = "prdtypecode", "id"
+CODE, ID, CATEGORY = "prdtypecode", "id", "category"
 #: Names of the column of category codes.
 CODE_NAMES = (CODE, "code", "category code", "code categorie", "code de categorie")
+#: Names of the column of categories as a shop has them: texts, paths in a tree, or codes.
+CATEGORY_NAMES = (
+    CATEGORY,
+    "categorie",
+    "label",
+    "rayon",
+    "categories",
+    "category name",
+    "nom de la categorie",
+    "nom categorie",
+    "libelle categorie",
+    "categorie produit",
+    "categorie du produit",
+    "product category",
+    "category path",
+    "chemin",
+    "product type",
+    "type de produit",
+    "famille",
+    "univers",
+    "etiquette",
+    "classe",
+    "class",
+    "google product category",
+)
 PRODUCTS, LABELS, CATEGORIES, SPLITS = "products", "labels", "categories", "splits"
 #: Names of the columns of each table, the preferred ones first.
 NAMES: Mapping[str, Names] = {
@@ -19,11 +44,12 @@ NAMES: Mapping[str, Names] = {
         **PRODUCT_NAMES,
         ID: (ID, "identifiant", "product id", "sku", "ugs", "reference"),
         CODE: CODE_NAMES,
+        CATEGORY: CATEGORY_NAMES,
     },
-    LABELS: {CODE: CODE_NAMES},
+    LABELS: {CODE: CODE_NAMES, CATEGORY: CATEGORY_NAMES},
     CATEGORIES: {
         CODE: CODE_NAMES,
-        "category": ("category", "categorie", "name", "nom", "libelle", "label"),
+        CATEGORY: (*CATEGORY_NAMES[:3], "name", "nom", "libelle", *CATEGORY_NAMES[3:]),
         "official_share": ("official share",),
     },
     SPLITS: {"split": ("split",)},
@@ -55,6 +81,8 @@ def dataset_form(
     if table == PRODUCTS:
         if not form.fields.keys() >= _CHALLENGE_IMAGE:
             require_columns(form, _PRODUCT_FIELDS, NAMES[table], table)
+    elif table == LABELS:
+        require_columns(form, (CODE, CATEGORY), NAMES[table], table)
     else:
         _require_first(form, NAMES[table], table)
     return plain, form

@@ -27,7 +27,14 @@ from shared.db.datasets import (
 from shared.errors import InvalidInput, NotFound
 from shared.skipping import skipping
 from shared.storage import Storage, digest_in
-from trainer.datasets.findings import DatasetReport, Finding, error, errors_in, warning
+from trainer.datasets.findings import (
+    Counted,
+    DatasetReport,
+    Finding,
+    error,
+    errors_in,
+    warning,
+)
 from trainer.datasets.folder import tables, with_images
 from trainer.datasets.images import images_in, is_readable, read_image
 from trainer.datasets.label_authors import (
@@ -39,14 +46,22 @@ from trainer.datasets.label_authors import (
     is_of_untrusted,
     label_shares,
 )
+from trainer.datasets.labels import separator_of
 from trainer.datasets.split import hashed_parts
 from trainer.datasets.tables import (
     category_names,
+    has_text,
     labelled,
+    names_in,
     too_few_categories,
     too_many_categories,
 )
-from trainer.datasets.validation import image_findings, row_findings
+from trainer.datasets.validation import (
+    image_findings,
+    named_categories,
+    report,
+    row_findings,
+)
 from trainer.datasets.versions import (
     COLUMNS,
     JOB_PREFIX,
@@ -141,6 +156,8 @@ class _Builder:
     scratch: Path
     on_progress: Callable[[], None]
     findings: list[Finding] = field(default_factory=list)
+    #: Rows of the uploaded file, with all findings about them.
+    of_file: Counted | None = None
     #: Addresses of the images of labelled jobs, by the id of the row.
     job_images: dict[str, str] = field(default_factory=dict)
 
@@ -148,7 +165,7 @@ class _Builder:
         base = StoredVersion(pd.DataFrame(columns=COLUMNS), {})
         if self.request.base is not None:
             base = read_version(self.storage, self.request.name, self.request.base)
-        uploaded, names = self._uploaded_rows()
+        uploaded, names = self._uploaded_rows(base.known)
         new = pd.concat([uploaded, self._job_rows()], ignore_index=True)
         new = new.drop_duplicates("id", keep="last")
         rows = pd.concat([self._kept_rows(base.rows, new), new], ignore_index=True)
@@ -162,31 +179,46 @@ class _Builder:
             rows["split"] = _splits(rows)
             rows = self._limited(rows)
             self.findings += too_few_categories(rows["prdtypecode"])
+        known = base.known | names
         if not self._has_errors():
             self._copy_job_images(rows)
-            fingerprint = self._store_version(rows, base.names | names)
-        return BuiltVersion(self._report(rows), fingerprint)
+            fingerprint = self._store_version(rows, known)
+        return BuiltVersion(self._report(rows, base, known), fingerprint)
 
     def _has_errors(self) -> bool:
         return bool(errors_in(self.findings))
 
-    def _uploaded_rows(self) -> tuple[pd.DataFrame, dict[int, str]]:
-        """Return rows and category names of the uploaded files, and store their images."""
+    def _uploaded_rows(self, known: Mapping[int, str]) -> tuple[pd.DataFrame, dict[int, str]]:
+        """Return rows and new category names of the uploaded files, and store their images.
+
+        Args:
+            known: Names by code of earlier versions, which labels may be.
+        """
         for kind in self.request.files:
             name = f"{kind}.zip" if kind == "images" else f"{kind}.csv"
             uri = f"{upload_folder(self.request.id)}/{name}"
             self.storage.copy_to(uri, self.scratch / name)
             self.on_progress()
-        names, _ = category_names(self.scratch / "categories.csv")
+        named, _ = category_names(self.scratch / "categories.csv")
         if "products" not in self.request.files:
-            return pd.DataFrame(columns=COLUMNS), names
-        rows, faults = labelled(*tables(self.scratch))
-        rows = with_images(rows, images_in(self.scratch))
-        self.findings += [*faults, *row_findings(rows, names)]
+            return pd.DataFrame(columns=COLUMNS), named
+        rows, faults = labelled(*tables(self.scratch), {**known, **named})
+        images = images_in(self.scratch)
+        rows = with_images(rows, images)
+        names = names_in(rows) | named
+        self.findings += errors_in(faults)
         if errors_in(faults):
+            self.of_file = Counted(findings=(*faults, *row_findings(rows, named)))
             return pd.DataFrame(columns=COLUMNS), names
         hashes, broken = self._store_images(rows)
-        self.findings += image_findings(rows, broken)
+        unmatched = () if (rows["image"] != "").any() else [*images]
+        found = [*row_findings(rows, named), *image_findings(rows, broken, unmatched)]
+        self.of_file = Counted(
+            rows=len(rows),
+            classes=rows["code"].nunique(),
+            images=sum(map(bool, hashes)),
+            findings=(*faults, *found),
+        )
         return _columns(self._ids(rows), rows, hashes), names
 
     def _store_images(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
@@ -287,14 +319,17 @@ class _Builder:
             self.findings.append(warning("untrusted_labels", text, list(base["id"][is_untrusted])))
         return is_untrusted
 
-    def _store_version(self, rows: pd.DataFrame, names: dict[int, str]) -> str:
+    def _store_version(self, rows: pd.DataFrame, known: Mapping[int, str]) -> str:
         codes = sorted(int(code) for code in rows["prdtypecode"].unique())
-        categories = [[code, names.get(code, str(code))] for code in codes]
-        fingerprint = _fingerprint(rows, categories)
+        categories = [[code, known.get(code, str(code))] for code in codes]
+        separator = separator_of(str(name) for _, name in categories)
+        fingerprint = _fingerprint(rows, categories, separator)
         authors = {id_: one.name for id_, one in self.request.authors.items()}
         about = {
             "fingerprint": fingerprint,
             "categories": categories,
+            "retired": [[code, known[code]] for code in sorted({*known} - {*codes})],
+            "separator": separator,
             "authors": {id_: authors[id_] for id_ in rows["labelled_by"].unique() if id_},
         }
         path = self.scratch / ROWS_FILE
@@ -308,15 +343,49 @@ class _Builder:
         self.storage.put_at(f"{folder}/{VERSION_FILE}", json.dumps(about).encode())
         return fingerprint
 
-    def _report(self, rows: pd.DataFrame) -> DatasetReport:
+    def _report(
+        self, rows: pd.DataFrame, base: StoredVersion, known: Mapping[int, str]
+    ) -> DatasetReport:
+        """Describe the version: the rows of a first one are those of its file."""
+        checked = _checked(rows, known)
+        found = self.findings
+        if self.request.base is None:
+            of_file = self.of_file.findings if self.of_file else ()
+            found = [*of_file, *(one for one in found if one not in of_file)]
+        else:
+            of_images = image_findings(checked, pd.Index([]))
+            found = [*found, *row_findings(checked), *of_images, *_new_categories(checked, base)]
         names = {id_: author.name for id_, author in self.request.authors.items()}
-        return DatasetReport(
-            rows=len(rows),
-            classes=rows["prdtypecode"].nunique(),
-            images=int((rows["image"] != "").sum()),
-            findings=tuple(self.findings),
-            labels=label_shares(rows["labelled_by"], names),
+        return report(checked, found).model_copy(
+            update={
+                "labels": label_shares(rows["labelled_by"], names),
+                "added": None if self.request.base is None else self.of_file,
+            }
         )
+
+
+def _checked(rows: pd.DataFrame, known: Mapping[int, str]) -> pd.DataFrame:
+    """Return the rows of a version by their ids, as the checks of files expect them."""
+    names = [known.get(code, str(code)) for code in rows["prdtypecode"].tolist()]
+    return (
+        rows.rename(columns={"prdtypecode": "code"})
+        .assign(
+            category=pd.Series(names, rows.index, dtype=str),
+            image_name=rows["image"],
+            has_text=has_text(rows["designation"], rows["description"]),
+        )
+        .set_index("id")
+        .assign(id="")
+    )
+
+
+def _new_categories(checked: pd.DataFrame, base: StoredVersion) -> list[Finding]:
+    """Return a warning about categories that no earlier version had; it may be a misspelling."""
+    new = checked[~checked["code"].isin([*base.known])]
+    if new.empty:
+        return []
+    text = f"Categories are new in this version{named_categories(new)}"
+    return [warning("new_categories", text, new.index)]
 
 
 def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFrame:
@@ -338,12 +407,14 @@ def _splits(rows: pd.DataFrame) -> pd.Series:
     return hashed_parts(texts, kept=rows["split"][rows["split"] != ""])
 
 
-def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]]) -> str:
+def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]], separator: str) -> str:
     """Return the SHA-256 over categories and rows, which are sorted by id.
 
     Authors are not part of it: the same rows train the same release.
     """
     digest = hashlib.sha256(json.dumps(categories).encode())
+    # Equal names are one release as a tree and another one without.
+    digest.update(separator.encode())
     for row in zip(*(rows[name] for name in COLUMNS if name != "labelled_by"), strict=True):
         digest.update(json.dumps([str(value) for value in row]).encode())
     return digest.hexdigest()

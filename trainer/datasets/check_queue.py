@@ -1,6 +1,5 @@
 """Works through the queue of dataset versions to be checked."""
 
-import errno
 import shutil
 import threading
 import time
@@ -18,6 +17,7 @@ from shared.db.leases import RowLeases
 from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
+from shared.files import is_disk_full
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.progress import PROGRESS
 from shared.skipping import skipping
@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=60)
 #: version that another check has finished.
 LEASES = RowLeases(DatasetVersion.leased_until, LEASE)
 RENEW_SECONDS = 10.0
-#: Limit for checks that kill their process or find the storage down.
+#: Limit for checks that kill their process. One that finds the storage down or the disk full waits.
 MAX_ATTEMPTS = 5
 #: Uploads that no version waits for are removed after this time.
 ORPHAN_SECONDS = 24 * 3600.0
@@ -135,10 +135,8 @@ class DatasetChecks:
             started = time.monotonic()
             built, message = self._outcome(request)
         except Unavailable as error:
-            # Retried once the lease has expired.
+            # Retried once the lease has expired, however long that takes.
             self._defer(request, error.detail)
-            if request.attempt == MAX_ATTEMPTS:
-                self._end(request, None, error.detail)
             return
         self._end(request, built, message)
         log.info(
@@ -157,7 +155,9 @@ class DatasetChecks:
         except RayonError as error:
             return None, error.detail
         except OSError as error:
-            return None, _os_error_message(error, self.work_folder)
+            if is_disk_full(error):
+                raise Unavailable(f"The disk is full, make room in {self.work_folder}") from error
+            return None, f"{type(error).__name__}: {error}"
         except Exception as error:
             log.exception("dataset_check_crashed", dataset=request.name, version=request.version)
             return None, f"{type(error).__name__}: {error}"
@@ -187,7 +187,9 @@ class DatasetChecks:
     def _defer(self, request: VersionRequest, message: str) -> None:
         log.warning("dataset_check_deferred", dataset=request.name, error=message)
         with self.unit_of_work() as work:
-            LEASES.change(work.session, *_checking(request.id), message=message)
+            LEASES.change(
+                work.session, *_checking(request.id), message=message, attempts=request.attempt - 1
+            )
 
     def _end(
         self, request: VersionRequest, built: BuiltVersion | None, message: str | None
@@ -277,12 +279,6 @@ def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
         for id_, title, text, uri, label, author in session.execute(query)
         if label is not None and author is not None
     ]
-
-
-def _os_error_message(error: OSError, folder: Path) -> str:
-    if error.errno == errno.ENOSPC:
-        return f"The disk is full, make room in {folder}"
-    return f"{type(error).__name__}: {error}"
 
 
 def _error_messages(built: BuiltVersion) -> str | None:

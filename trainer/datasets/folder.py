@@ -34,7 +34,14 @@ from shared.tables.dataset_tables import LABELS
 from trainer.datasets.findings import Finding, LabelShare, errors_in
 from trainer.datasets.images import Images, file_name, images_in, read_image
 from trainer.datasets.label_authors import label_shares
-from trainer.datasets.tables import Table, labelled, read_table, too_few_categories
+from trainer.datasets.tables import (
+    Table,
+    category_names,
+    labelled,
+    names_in,
+    read_table,
+    too_few_categories,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -123,10 +130,11 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
         InvalidInput: A file is missing or cannot be read.
     """
     products, labels = tables(folder)
-    rows, findings = labelled(products, labels)
+    names, _ = category_names(folder / "categories.csv")
+    rows, findings = labelled(products, labels, names)
     only = folder / "image_only.csv"
     if only.exists():
-        more, faults = labelled(read_table(only), None)
+        more, faults = labelled(read_table(only), None, names_in(rows) | names)
         rows, findings = pd.concat([rows, more]), findings + faults
         if rows.index.has_duplicates:
             # Rows are looked up by number, and the two files may use the same numbers.
@@ -136,8 +144,12 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
     return with_images(rows, images_in(folder, "image_train")), findings
 
 
-def weak_rows(folder: Path) -> pd.DataFrame | None:
+def weak_rows(folder: Path, names: Mapping[int, str] | None = None) -> pd.DataFrame | None:
     """Read the rows labelled by other systems; `None` if there are none.
+
+    Args:
+        folder: The folder.
+        names: Names of the categories by code, which labels may be.
 
     Raises:
         InvalidInput: A file cannot be read, or products and labels do not match.
@@ -145,7 +157,7 @@ def weak_rows(folder: Path) -> pd.DataFrame | None:
     products, labels = folder / "X_test_update.csv", folder / "Y_test_consensus.csv"
     if not (products.exists() and labels.exists()):
         return None
-    rows, findings = labelled(read_table(products), read_table(labels, LABELS))
+    rows, findings = labelled(read_table(products), read_table(labels, LABELS), names)
     for finding in errors_in(findings):
         raise InvalidInput(finding.message)
     for finding in findings:

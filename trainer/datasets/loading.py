@@ -6,13 +6,18 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from shared.categories import CategorySet
 from shared.errors import InvalidInput
 from shared.tables.dataset_tables import SPLITS
 from trainer.datasets.findings import errors_in
 from trainer.datasets.folder import Dataset, labelled_rows, weak_rows
+from trainer.datasets.labels import categories_of
 from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
-from trainer.datasets.tables import category_names, read_table, require_unique_numbers
+from trainer.datasets.tables import (
+    category_names,
+    names_in,
+    read_table,
+    require_unique_numbers,
+)
 from trainer.datasets.versions import load_stored
 
 log = structlog.get_logger(__name__)
@@ -42,7 +47,8 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     official["part"] = _parts(official, folder / "splits.csv", seed)
     names, share = category_names(folder / "categories.csv")
     codes = sorted(int(code) for code in official["code"].unique())
-    weak = weak_rows(folder)
+    names = names_in(official) | names
+    weak = weak_rows(folder, names)
     if weak is not None:
         # Categories without labelled rows could never be evaluated.
         weak = weak[weak["code"].isin(codes)]
@@ -52,8 +58,8 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     if rows.index.has_duplicates:
         rows = rows.reset_index(drop=True)
     return Dataset(
-        rows.drop(columns="image_name"),
-        CategorySet.of((code, names.get(code, str(code))) for code in codes),
+        rows.drop(columns=["image_name", "category", "line"]),
+        categories_of(codes, names),
         share,
     )
 

@@ -1,7 +1,8 @@
 """Reads a dataset's tables, whose rows that cannot be read become findings."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from shared.errors import InvalidInput
 from shared.readable import readable
 from shared.tables.dataset_tables import (
     CATEGORIES,
+    CATEGORY,
     CODE,
     NAMES,
     PRODUCTS,
@@ -22,9 +24,8 @@ from shared.tables.dataset_tables import (
 from shared.tables.form import Form
 from shared.tables.rows import rows_of
 from trainer.datasets.findings import ROWS_NAMED, Finding, error, warning
+from trainer.datasets.labels import Labels, names_beside, read_labels
 
-#: Integers that fit the database, also in the spreadsheet form `10.0`.
-_WHOLE = r"\s*[+-]?\d{1,9}(?:\.0*)?\s*"
 #: Limit of categories. A network has an output for each, and more than this usually means that
 #: the labels are product ids.
 MAX_CODES = 5_000
@@ -49,7 +50,9 @@ class Table:
         has_index: True if the file has row numbers.
         columns: Columns as in the file.
         positions: Position of each row of `frame` in the file, from 0.
+        lines: Line of the file, from 1, on which each row of `frame` begins.
         malformed: Rows of the file that are not in `frame`.
+        used: Column of each field.
     """
 
     name: str
@@ -57,7 +60,9 @@ class Table:
     has_index: bool
     columns: tuple[str, ...]
     positions: NDArray[np.int64]
+    lines: pd.Series
     malformed: tuple[Malformed, ...] = ()
+    used: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -70,6 +75,13 @@ class Table:
         return self.frame.index[self.frame.index.duplicated()]
 
     @property
+    def duplicates(self) -> Finding:
+        """An error about repeated row numbers."""
+        repeated = self.duplicate_numbers
+        last = self.lines[~self.lines.index.duplicated(keep="last")]
+        return error("duplicate_ids", _duplicate_message(self), repeated, last)
+
+    @property
     def findings(self) -> list[Finding]:
         """A warning about the rows that cannot be read, if there are any."""
         if not self.malformed:
@@ -78,7 +90,8 @@ class Table:
         reasons = "; ".join(f"line {one.line}: {one.reason}" for one in named)
         text = f"Rows of {self.name} cannot be read and are left out: {reasons}"
         numbers = [f"line {m.line}" if m.number is None else m.number for m in self.malformed]
-        return [warning("malformed_rows", text, numbers)]
+        lines = dict(zip(numbers, (one.line for one in self.malformed), strict=True))
+        return [warning("malformed_rows", text, numbers, lines)]
 
 
 def read_table(path: Path, table: str = PRODUCTS) -> Table:
@@ -107,6 +120,7 @@ def _table(name: str, stream: BinaryIO, form: Form, table: str) -> Table:
     malformed: list[Malformed] = []
     cells: list[list[str]] = []
     positions: list[int] = []
+    lines: list[int] = []
     numbers: list[str] = []
     for row in rows_of(stream, form, NAMES[table]):
         number = next(iter(row.values_of(form)), "") if has_index else ""
@@ -116,6 +130,7 @@ def _table(name: str, stream: BinaryIO, form: Form, table: str) -> Table:
             continue
         cells.append([row.get(field) for field in fields])
         positions.append(row.number - 1)
+        lines.append(row.line)
         numbers.append(number)
     if malformed and not cells:
         one = malformed[0]
@@ -126,7 +141,8 @@ def _table(name: str, stream: BinaryIO, form: Form, table: str) -> Table:
     elif malformed:
         frame.index = pd.Index(positions, dtype="int64")
     places = np.array(positions, np.int64)
-    return Table(name, frame, has_index, form.columns, places, tuple(malformed))
+    begins = pd.Series(lines, frame.index, dtype="int64")
+    return Table(name, frame, has_index, form.columns, places, begins, tuple(malformed), form.used)
 
 
 def _fields(form: Form, table: str) -> list[str]:
@@ -144,44 +160,43 @@ def require_unique_numbers(table: Table) -> pd.DataFrame:
     return table.frame
 
 
-def labelled(products: Table, labels: Table | None) -> tuple[pd.DataFrame, list[Finding]]:
+def labelled(
+    products: Table, labels: Table | None, known: Mapping[int, str] | None = None
+) -> tuple[pd.DataFrame, list[Finding]]:
     """Join products and labels, and report mismatches.
 
     Args:
         products: Table with some of `designation`, `description`, `image` or `productid` and
-            `imageid`, `id` and `prdtypecode`.
-        labels: Table with `prdtypecode`, matched by row number, or by order if a file has no row
-            numbers; `None` if the products contain the labels.
+            `imageid`, `id`, and `prdtypecode` or `category`.
+        labels: Table with `prdtypecode` or `category`, matched by row number, or by order if a
+            file has no row numbers; `None` if the products contain the labels.
+        known: Names of categories by code, which labels may be.
 
     Returns:
         The labelled rows, with `designation`, `description`, `id` and `image_name` (empty if
-        absent), `code` and `has_text`; and the findings.
+        absent), `code`, `category` (its name, empty if the files have none), `has_text` and
+        `line`; and the findings.
     """
     sources = [products] if labels is None else [products, labels]
-    findings = [
-        error("duplicate_ids", _duplicate_message(table), table.duplicate_numbers)
-        for table in sources
-        if len(table.duplicate_numbers)
-    ]
+    findings = [table.duplicates for table in sources if len(table.duplicate_numbers)]
     if findings:
-        return _normalized(products.frame.iloc[:0]).assign(code=np.int64(0)), findings
+        nothing = _normalized(products.frame.iloc[:0], products.lines)
+        return nothing.assign(code=np.int64(0), category=""), findings
     findings += [finding for table in sources for finding in table.findings]
-    codes = _codes_of(products, labels, findings)
-    rows = _normalized(products.frame.loc[codes.index])
-    whole = codes.str.fullmatch(_WHOLE).astype(bool)
-    if not whole.all():
-        invalid = codes[~whole]
-        findings.append(
-            error(
-                "labels_not_integers",
-                f"Expected whole numbers as `prdtypecode` in {(labels or products).name}. "
-                f"Received: {invalid.iloc[0]!r} in row {invalid.index[0]}, {len(invalid)} in total",
-                invalid.index,
-            )
-        )
-    rows = rows[whole.to_numpy()].copy()
-    rows["code"] = codes[whole].str.strip().str.replace(r"\.0*$", "", regex=True).astype("int64")
+    found = _labels_of(products, labels, known or {}, findings)
+    rows = _normalized(products.frame.loc[found.codes.index], products.lines)
+    rows["code"] = found.codes
+    of_code = found.names | dict(known or {})
+    names = [of_code.get(code, "") for code in found.codes.tolist()]
+    rows["category"] = pd.Series(names, rows.index, dtype=str)
+    findings += found.findings
     return rows, findings + too_many_categories(rows["code"])
+
+
+def names_in(rows: pd.DataFrame) -> dict[int, str]:
+    """Return the names of categories that labelled rows have, by code."""
+    named = rows.loc[rows["category"] != "", ["code", "category"]].drop_duplicates("code")
+    return {int(code): str(name) for code, name in named.itertuples(index=False)}
 
 
 def too_few_categories(codes: pd.Series, rows: pd.Index | None = None) -> list[Finding]:
@@ -215,7 +230,7 @@ def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
     frame = table.frame
     for one in table.malformed:
         raise InvalidInput(f"{path.name}, line {one.line}: {one.reason}")
-    label = "category" if "category" in frame else CODE
+    label = CATEGORY if CATEGORY in frame else CODE
     try:
         codes = frame[CODE].astype("int64")
         has_shares = "official_share" in frame and frame["official_share"].any()
@@ -228,24 +243,49 @@ def category_names(path: Path) -> tuple[dict[int, str], dict[int, float]]:
     return names, dict(zip(names, shares.tolist(), strict=True))
 
 
-def _codes_of(products: Table, labels: Table | None, findings: list[Finding]) -> pd.Series:
-    """Return the labels as written, indexed by the products' row numbers."""
+def _labels_of(
+    products: Table, labels: Table | None, known: Mapping[int, str], findings: list[Finding]
+) -> Labels:
+    """Return the labels by the products' row numbers."""
     source = products if labels is None else labels
-    if CODE not in source.frame:
-        text = f"Expected a column `{CODE}` in {source.name}. Received: {[*source.columns]}"
-        findings.append(error("no_labels", text))
-        return pd.Series([], dtype=str, index=products.frame.index[:0])
-    codes = source.frame[CODE]
-    if labels is None:
-        return codes
+    field = _label_field(source.frame)
+    if field is None:
+        text = f"Expected a column `{CODE}` or `{CATEGORY}` in {source.name}. Received: "
+        findings.append(error("no_labels", f"{text}{[*source.columns]}"))
+        return Labels(pd.Series([], dtype="int64", index=products.frame.index[:0]), {})
+    cells, lines = source.frame[field], source.lines
+    if labels is not None:
+        matching = _matching(products, labels, findings)
+        cells = cells.iloc[matching].set_axis(matching.index)
+        lines = lines.iloc[matching].set_axis(matching.index)
+    found = read_labels(cells, known, source.name, source.used.get(field, field), lines)
+    if field == CODE and CATEGORY in source.frame:
+        names = source.frame[CATEGORY].loc[found.codes.index] if labels is None else None
+        beside = {} if names is None else names_beside(found.codes, names)
+        return Labels(found.codes, found.names | beside, found.findings)
+    return found
+
+
+def _label_field(frame: pd.DataFrame) -> str | None:
+    """Return the field of the labels: the first one that has any, or that is there."""
+    there = [field for field in (CODE, CATEGORY) if field in frame]
+    return next(
+        (one for one in there if (frame[one].str.strip() != "").any()), next(iter(there), None)
+    )
+
+
+def _matching(products: Table, labels: Table, findings: list[Finding]) -> pd.Series:
+    """Return the position in the labels of each labelled product, by its row number."""
+    positions = pd.Series(np.arange(len(labels.frame)), labels.frame.index)
     if products.rows == labels.rows and not (products.has_index and labels.has_index):
-        in_order = codes.set_axis(labels.positions).reindex(products.positions)
-        return in_order.set_axis(products.frame.index).dropna()
-    product_rows, label_rows = products.frame.index, codes.index
+        in_order = positions.set_axis(labels.positions).reindex(products.positions)
+        return in_order.set_axis(products.frame.index).dropna().astype(np.int64)
+    product_rows, label_rows = products.frame.index, positions.index
     unmatched = product_rows.symmetric_difference(label_rows)
     malformed = [*products.malformed, *labels.malformed]
     unmatched = unmatched.difference([one.number for one in malformed if one.number is not None])
     if len(unmatched) > sum(one.number is None for one in malformed):
+        lines = {**labels.lines.to_dict(), **products.lines.to_dict()}
         findings.append(
             error(
                 "lengths_differ",
@@ -253,12 +293,13 @@ def _codes_of(products: Table, labels: Table | None, findings: list[Finding]) ->
                 f"Received: {products.rows} and {labels.rows} rows, not in both: "
                 f"{unmatched[:5].tolist()}",
                 unmatched,
+                lines,
             )
         )
-    return codes.loc[product_rows.intersection(label_rows, sort=False)]
+    return positions.loc[product_rows.intersection(label_rows, sort=False)]
 
 
-def _normalized(frame: pd.DataFrame) -> pd.DataFrame:
+def _normalized(frame: pd.DataFrame, lines: pd.Series) -> pd.DataFrame:
     empty = pd.Series("", index=frame.index, dtype=str)
     ids = next((frame[name] for name in ("id", "productid") if name in frame), empty)
     designation = frame.get("designation", empty)
@@ -270,6 +311,7 @@ def _normalized(frame: pd.DataFrame) -> pd.DataFrame:
             "id": ids.str.strip(),
             "image_name": _image_names(frame, empty),
             "has_text": has_text(designation, description),
+            "line": lines.loc[frame.index],
         },
         index=frame.index,
     )
@@ -303,4 +345,8 @@ def _numbers(index: pd.Index) -> pd.Index:
 
 def _duplicate_message(table: Table) -> str:
     number = table.duplicate_numbers[0]
-    return f"Expected unique row numbers in {table.name}. Received: {number!r} more than once"
+    lines = table.lines[table.lines.index == number]
+    return (
+        f"Expected unique row numbers in {table.name}. Received: {number!r} more than once, in the "
+        f"lines {lines.iloc[0]} and {lines.iloc[1]}"
+    )

@@ -55,6 +55,8 @@ class StoredVersion:
     Attributes:
         rows: Table with the columns `COLUMNS` and a positional index.
         names: Category names by code.
+        retired: Names by code of categories that earlier versions had; their codes stay theirs.
+        separator: Separator of paths in the names; empty without a tree.
         fingerprint: SHA-256 over categories and rows; empty for a version that does not exist.
         authors: Usernames by the account ids in `labelled_by`.
     """
@@ -63,6 +65,13 @@ class StoredVersion:
     names: dict[int, str]
     fingerprint: str = ""
     authors: dict[str, str] = field(default_factory=dict)
+    retired: dict[int, str] = field(default_factory=dict)
+    separator: str = ""
+
+    @property
+    def known(self) -> dict[int, str]:
+        """Names by code of this version and of earlier ones."""
+        return self.retired | self.names
 
 
 def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
@@ -82,8 +91,19 @@ def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
     rows = rows.rename(columns={STORED_IMAGE: "image"})
     if "labelled_by" not in rows:
         rows["labelled_by"] = np.where(rows["id"].str.startswith(JOB_PREFIX), UNKNOWN, "")
-    names = {int(code): str(label) for code, label in about["categories"]}
-    return StoredVersion(rows, names, about["fingerprint"], about.get("authors", {}))
+    return StoredVersion(
+        rows,
+        _names(about["categories"]),
+        about["fingerprint"],
+        about.get("authors", {}),
+        # Versions of older trainers have neither.
+        _names(about.get("retired", [])),
+        about.get("separator", ""),
+    )
+
+
+def _names(pairs: list[tuple[int, str]]) -> dict[int, str]:
+    return {int(code): str(name) for code, name in pairs}
 
 
 def load_version(storage: Storage, name: str, version: int, cache_folder: Path) -> Dataset:
@@ -104,7 +124,7 @@ def load_version(storage: Storage, name: str, version: int, cache_folder: Path) 
     cache = _ImageCache(storage, images_folder(name), cache_folder)
     rows["image"] = [cache.path(digest) if digest else "" for digest in rows["image"]]
     rows["has_text"] = has_text(rows["designation"], rows["description"])
-    categories = CategorySet.of(stored.names.items())
+    categories = CategorySet.of(stored.names.items(), stored.separator)
     return Dataset(
         rows,
         categories,

@@ -1,19 +1,26 @@
 """Reads the dataset to explore, with category names and the findings of its check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from shared.categories import FIRST_MADE_CODE
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import product_text
 from trainer.datasets.findings import DatasetReport, Finding, error
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_image
 from trainer.datasets.loading import load
-from trainer.datasets.tables import category_names
-from trainer.datasets.validation import check_rows, image_findings, report, row_findings
+from trainer.datasets.tables import category_names, names_in
+from trainer.datasets.validation import (
+    check_rows,
+    image_findings,
+    report,
+    row_findings,
+    unmatched_images,
+)
 
 #: Parts whose labels come from other systems.
 WEAK = ("weak", "weak_held")
@@ -32,8 +39,10 @@ class Material:
         names: Name of each category that occurs, by code.
         official_share: Share of each category in official data, if known.
         read: Reads an image by its reference.
-        checked: Rows covered by the check, with `code`, `image_name` and `image`.
+        checked: Rows covered by the check, with `code`, `category`, `image_name`, `image` and, for
+            a folder, `line`.
         findings: Findings about these rows, except those about images.
+        unmatched: Names of the images of a folder if no row has one of them.
     """
 
     name: str
@@ -43,6 +52,7 @@ class Material:
     read: Callable[[str], bytes]
     checked: pd.DataFrame
     findings: tuple[Finding, ...]
+    unmatched: Collection[str] = ()
 
     @property
     def labelled(self) -> pd.DataFrame:
@@ -50,9 +60,9 @@ class Material:
         return self.rows[~self.rows["part"].isin(WEAK)]
 
     def label(self, code: int) -> str:
-        """Return a category's code and name for a person."""
+        """Return a category's name for a person, with its code unless that was made for it."""
         name = self.names.get(code, str(code))
-        return name if name == str(code) else f"{code} · {name}"
+        return name if name == str(code) or code >= FIRST_MADE_CODE else f"{code} · {name}"
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the table with category labels instead of codes as its index."""
@@ -65,7 +75,8 @@ class Material:
             unreadable: References of images that cannot be read.
         """
         broken = self.checked.index[self.checked["image"].isin(unreadable)]
-        return report(self.checked, [*self.findings, *image_findings(self.checked, broken)])
+        of_images = image_findings(self.checked, broken, self.unmatched)
+        return report(self.checked, [*self.findings, *of_images])
 
 
 def read_material(folder: Path, *, seed: int = 0) -> Material:
@@ -83,6 +94,7 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
         return _stored_material(str(folder), load(folder, seed=seed))
     checked, findings = check_rows(folder)
     names, share = category_names(folder / "categories.csv")
+    names = names_in(checked) | names
     rows = checked.assign(part=UNSPLIT)
     try:
         rows = load(folder, seed=seed).rows
@@ -95,22 +107,24 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
         names={code: names.get(code, str(code)) for code in _codes(rows)},
         official_share=share,
         read=read_image,
-        checked=checked[["code", "image_name", "image"]],
+        checked=checked[["code", "category", "image_name", "image", "line"]],
         findings=tuple(findings),
+        unmatched=unmatched_images(folder, checked),
     )
 
 
 def _stored_material(name: str, data: Dataset) -> Material:
-    checked = data.rows.assign(image_name=data.rows["image"])
-    if "id" not in checked:
-        checked["id"] = ""
+    names = {category.code: category.name for category in data.categories.categories}
+    checked = data.rows.assign(image_name=data.rows["image"], category=data.rows["code"].map(names))
+    # Rows of a version go by their ids, which are unique.
+    checked = checked.set_index("id").assign(id="")
     return Material(
         name=name,
         rows=_with_text(data.rows),
-        names={category.code: category.name for category in data.categories.categories},
+        names=names,
         official_share=data.official_share,
         read=data.read_image,
-        checked=checked[["code", "image_name", "image"]],
+        checked=checked[["code", "category", "image_name", "image"]],
         findings=tuple(row_findings(checked, data.categories.codes)),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from trainer.datasets import languages
+from trainer.datasets.findings import Level
 from trainer.datasets.images import file_name
 from trainer.explore import charts, duplicates, images, measure, words
 from trainer.explore.blocks import Figure, Section, Sheet, Table
@@ -34,10 +35,17 @@ def findings(material: Material, survey: ImageSurvey) -> Section:
     found = sorted(report.findings, key=lambda item: item.severity)
     table = pd.DataFrame(
         [
-            (item.severity, item.message, item.count, _few(item.rows, item.count), item.code)
+            (
+                item.severity,
+                item.message,
+                item.count,
+                _few(item.lines, item.count),
+                _few(item.rows, item.count),
+                item.code,
+            )
             for item in found
         ],
-        columns=["severity", "finding", "products", "rows", "code"],
+        columns=["severity", "finding", "products", "lines", "rows", "code"],
     ).set_index("severity")
     lead = "An error prevents training; a warning does not, but should be reviewed."
     if not found:
@@ -46,7 +54,7 @@ def findings(material: Material, survey: ImageSurvey) -> Section:
         "findings",
         "Findings",
         (lead, "`python -m trainer check` prints the same report; stored versions keep theirs."),
-        (Figure("Findings, with row numbers of the file", Table.of(table, "Severity")),),
+        (Figure("Findings, with lines and row numbers of the file", Table.of(table, "Severity")),),
     )
 
 
@@ -68,8 +76,23 @@ def categories(material: Material) -> Section:
     if marks is not None:
         lead.append("Ticks mark the share of each category in the official data.")
     chart = charts.bars(named["share"], name="share", marks=marks)
-    shown = Figure(_by_category(len(table), "Share of the products"), _by(named), chart)
-    return Section("categories", "Categories", tuple(lead), (shown,))
+    shown = [Figure(_by_category(len(table), "Share of the products"), _by(named), chart)]
+    if levels := material.report().levels:
+        lead.append("The names are paths in a tree; a level counts the products below it too.")
+        shown.append(Figure("By level of the tree", _of_levels(levels)))
+    return Section("categories", "Categories", tuple(lead), tuple(shown))
+
+
+def _of_levels(levels: Sequence[Level]) -> Table:
+    frame = pd.DataFrame(
+        [
+            (one.categories, one.smallest, one.smallest_rows, one.largest, one.largest_rows)
+            for one in levels
+        ],
+        index=[str(one.level) for one in levels],
+        columns=["categories", "smallest", "smallest_products", "largest", "largest_products"],
+    )
+    return Table.of(frame, "Level")
 
 
 def parts(material: Material) -> Section:

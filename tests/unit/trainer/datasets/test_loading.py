@@ -134,8 +134,8 @@ def test_fingerprint_covers_images_and_labels(tmp_path: Path) -> None:
     assert len({before, larger, moved, load(folder).fingerprint}) == 4
 
 
-def test_error_for_a_non_numeric_code_names_its_row(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"'dix' in row 7"):
+def test_error_for_a_non_numeric_code_names_its_line_and_row(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"'dix' in line 9 \(row 7\)"):
         load(write_data(tmp_path, row7="dix"))
 
 

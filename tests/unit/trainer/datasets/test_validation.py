@@ -11,6 +11,7 @@ from shared.errors import InvalidInput
 from tests.unit.trainer.datasets.test_loading import write_data, write_simple, write_weak
 from trainer.datasets.findings import DatasetReport
 from trainer.datasets.images import ZipImages
+from trainer.datasets.loading import load
 from trainer.datasets.validation import check, run_check
 
 
@@ -107,7 +108,9 @@ def test_codes_outside_the_allowed_ones_are_reported(tmp_path: Path) -> None:
 
 def test_labels_that_are_not_integers_are_an_error(tmp_path: Path) -> None:
     report = check(write_data(tmp_path, row3="1.5", row7="dix", row9=None))
-    assert found(report)["labels_not_integers"] == (3, (3, 7, 9))
+    assert found(report)["labels_not_integers"] == (2, (3, 7))
+    assert found(report)["unlabelled_rows"] == (1, (9,))
+    assert {finding.code: finding.lines for finding in report.findings}["unlabelled_rows"] == (11,)
     assert not report.is_trainable
 
 
@@ -173,7 +176,7 @@ def test_check_command_prints_the_report_and_returns_an_exit_code(
     printed = capsys.readouterr().out
     assert "20 rows, 2 classes, 20 images" in printed
     assert "error: Expected whole numbers" in printed
-    assert "    1 rows: 7" in printed
+    assert "    1 rows: lines 9 (rows 7)" in printed
 
 
 def unsafe(folder: Path, *members: zipfile.ZipInfo) -> DatasetReport:
@@ -237,3 +240,83 @@ def test_member_limit_of_an_archive_applies_before_listing(
     monkeypatch.delattr(zipfile, "ZipInfo")
     with pytest.raises(InvalidInput, match=r"at most 3 files in images\.zip"):
         ZipImages(tmp_path / "images.zip")
+
+
+TREE = """\
+Titre,Rayon,Photo
+couette chaude,Maison > Literie > Couettes,1.png
+couette fine,maison > literie > couettes,2.png
+drap blanc,Maison > Literie > Draps,3.png
+"drap
+rose",Maison > Literie > Draps,4.png
+chaise,Jardin > Chaises,5.png
+nappe,Maison,6.png
+table,Jardin > Tables,7.png
+table,Jardin > Chaises,8.png
+"""
+
+
+def test_tree_of_text_labels_is_checked_by_level(tmp_path: Path) -> None:
+    report = check(write_simple(tmp_path, TREE))
+    assert report.is_trainable
+    assert (report.rows, report.classes, report.separator) == (8, 5, ">")
+    assert [(one.level, one.categories) for one in report.levels] == [(1, 2), (2, 3), (3, 2)]
+    first, second, _ = report.levels
+    assert (first.largest, first.largest_rows) == ("Maison", 5)
+    assert (second.largest, second.largest_rows) == ("Maison > Literie", 4)
+    assert (second.smallest, second.smallest_rows) == ("Jardin > Tables", 1)
+    by_code = {finding.code: finding for finding in report.findings}
+    assert by_code["label_spellings"].lines == (3,)
+    assert by_code["single_row_classes"].lines == (8, 9)
+    assert "'Maison', 'Jardin > Tables'" in by_code["single_row_classes"].message
+    assert by_code["contradicting_labels"].lines == (9, 10)
+    assert "'Jardin > Tables'" in by_code["contradicting_labels"].message
+    assert by_code["inner_labels"].lines == (8,)
+
+
+def test_labels_in_a_file_of_their_own_may_be_texts(tmp_path: Path) -> None:
+    folder = write_data(tmp_path)
+    labels = pd.read_csv(folder / "Y_train_CVw08PX.csv", index_col=0)
+    names = labels["prdtypecode"].map({10: "Livres", 2583: "Piscines"})
+    pd.DataFrame({"Catégorie": names}).to_csv(folder / "Y_train_CVw08PX.csv")
+    data = load(folder)
+    assert {one.name for one in data.categories.categories} == {"Livres", "Piscines"}
+
+
+def test_labels_may_be_the_names_of_the_table_of_categories(tmp_path: Path) -> None:
+    folder = write_simple(tmp_path, "titre,label\na,livres\nb,Jeux\nc,Divers\n")
+    (folder / "categories.csv").write_text("code,name\n10,Livres\n20,Jeux\n")
+    data = load(folder)
+    assert data.rows["code"].tolist()[:2] == [10, 20]
+    assert found(check(folder))["unknown_codes"] == (1, (2,))
+
+
+def test_names_beside_the_codes_are_theirs(tmp_path: Path) -> None:
+    text = "titre,code,categorie\na,10,Livres\nb,20,Jeux\nc,10,Livres\n"
+    data = load(write_simple(tmp_path, text))
+    assert [(one.code, one.name) for one in data.categories.categories] == [
+        (10, "Livres"),
+        (20, "Jeux"),
+    ]
+
+
+def test_another_column_beside_the_codes_names_nothing(tmp_path: Path) -> None:
+    text = "titre,code,rayon\na,10,Nord\nb,20,Nord\nc,10,Sud\n"
+    data = load(write_simple(tmp_path, text))
+    assert [one.name for one in data.categories.categories] == ["10", "20"]
+
+
+@pytest.mark.parametrize(
+    ("header", "named", "message"),
+    [
+        ("image", "a.png", "'a.png' is none of the 20 images"),
+        ("visuel du produit", "0.png", "no row names one of the 20 images"),
+    ],
+)
+def test_images_that_no_row_names_are_not_denied(
+    tmp_path: Path, header: str, named: str, message: str
+) -> None:
+    folder = write_good(tmp_path)
+    write_simple(folder, f"titre,{header},code\nx,{named},10\ny,{named},20\n")
+    found_by_code = {finding.code: finding.message for finding in check(folder).findings}
+    assert message in found_by_code["no_pictures"]

@@ -1,4 +1,5 @@
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -391,3 +392,93 @@ def test_loaded_version_shows_the_share_of_each_user(make: Make, storage: Storag
     for name, author in (("Shop", "shop"), ("Olga", "olga")):
         rows = int((learnt["labelled_by"] == author).sum())
         assert found[name] == (rows, round(rows / len(learnt), 6))
+
+
+def texts(*rows: tuple[str, str, str]) -> bytes:
+    lines = ["sku;titre;rayon", *(";".join(row) for row in rows)]
+    return "\r\n".join(lines).encode("cp1252")
+
+
+FIRST = texts(
+    ("a", "bottes", "Mode > Chaussures"),
+    ("b", "bottines", "Mode > Chaussures"),
+    ("c", "ballon", "Sport"),
+    ("d", "raquette", "Sport"),
+    ("e", "vase", "Déco"),
+    ("f", "lampe", "Déco"),
+)
+
+
+def codes_by_name(storage: Storage, version: int) -> dict[str, int]:
+    categories = load_version(storage, "shop", version, Path("unused")).categories.categories
+    return {one.name: one.code for one in categories}
+
+
+def test_text_labels_keep_their_codes_in_all_versions(make: Make, storage: Storage) -> None:
+    make(1, {"products": FIRST})
+    first = codes_by_name(storage, 1)
+    assert {*first} == {"Mode > Chaussures", "Sport", "Déco"}
+    make(2, {"products": texts(("g", "sac", "Mode > Sacs"))}, base=1, remove=["e", "f"])
+    second = codes_by_name(storage, 2)
+    assert {*second} == {"Mode > Chaussures", "Mode > Sacs", "Sport"}
+    assert second["Sport"] == first["Sport"]
+    make(3, {"products": texts(("h", "pot", "deco"), ("i", "sandales", "MODE>CHAUSSURES"))}, base=2)
+    third = codes_by_name(storage, 3)
+    assert third == {**second, "Déco": first["Déco"]}
+    data = load_version(storage, "shop", 3, Path("unused"))
+    assert data.categories.path(first["Mode > Chaussures"]) == ("Mode", "Chaussures")
+
+
+def test_known_code_and_name_of_a_version_mean_the_same_label(make: Make, storage: Storage) -> None:
+    make(1, {"products": FIRST})
+    code = codes_by_name(storage, 1)["Sport"]
+    change = texts(("g", "filet", str(code)), ("h", "but", str(code)), ("i", "maillot", "sport"))
+    make(2, {"products": change}, base=1)
+    assert (rows_of(storage, 2)["code"] == code).sum() == 5
+    assert codes_by_name(storage, 2) == codes_by_name(storage, 1)
+
+
+def test_findings_describe_the_version_and_those_of_the_file_are_apart(
+    make: Make, storage: Storage
+) -> None:
+    photos = packed(**{str(i): image("red") for i in range(6)})
+    base = table(range(6)) + b"\np6,produit 0,,,10"
+    make(1, {"products": base, "images": photos})
+    change = b"id,designation,prdtypecode\np7,seul,20\np8,unique,10\np9,a,20,surplus\n"
+    built = make(2, {"products": change}, base=1)
+    version = {finding.code: finding for finding in built.report.findings}
+    assert {*version} == {"duplicate_products"}
+    assert version["duplicate_products"].rows == ("p6",)
+    assert version["duplicate_products"].lines == ()
+    assert (built.report.rows, built.report.images) == (9, 6)
+    added = built.report.added
+    assert added is not None
+    assert (added.rows, added.classes, added.images) == (2, 2, 0)
+    of_file = {finding.code: finding.lines for finding in added.findings}
+    assert of_file == {"malformed_rows": (4,), "single_row_classes": (2, 3), "no_pictures": ()}
+
+
+def test_first_version_has_the_lines_of_its_file(make: Make) -> None:
+    built = make(1, {"products": b"titre,code\na,10\n\nb,20\nb,20\nd,10\n"})
+    [finding] = built.report.findings[:1]
+    assert (finding.code, finding.rows, finding.lines) == ("duplicate_products", (2,), (5,))
+    assert built.report.added is None
+
+
+def test_categories_that_are_new_in_a_version_are_named(make: Make) -> None:
+    make(1, {"products": FIRST})
+    built = make(2, {"products": texts(("g", "sac", "Sprot"), ("h", "but", "SPORT"))}, base=1)
+    by_code = {finding.code: finding for finding in built.report.findings}
+    assert by_code["new_categories"].rows == ("g",)
+    assert "'Sprot'" in by_code["new_categories"].message
+
+
+def test_version_of_an_older_trainer_has_no_tree(make: Make, storage: Storage) -> None:
+    make(1, {"products": FIRST + b"\r\nx;sac;Mode > Sacs"})
+    address = "datasets/shop/1/version.json"
+    about = json.loads(storage.get(address))
+    assert about.pop("separator") == ">"
+    del about["retired"]
+    storage.put_at(address, json.dumps(about).encode())
+    data = load_version(storage, "shop", 1, Path("unused"))
+    assert all(one.path == () for one in data.categories.categories)
