@@ -28,8 +28,11 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
+from shared.skipping import Removals
 from shared.storage import FRESH_SECONDS, Storage, StoredFile
 
+#: Loop of which the deletion is a part, in logs and metrics.
+LOOP = "retention"
 #: Age from which an image without a job is deleted. A younger one may belong to a job that is being
 #: submitted: its file is not written again within `FRESH_SECONDS`, and a feeder uses the address of
 #: an image for another hour.
@@ -59,15 +62,15 @@ class Orphans:
         Raises:
             Unavailable: The database or the storage does not answer. The next run deletes the rest.
         """
-        moment = now()
-        self._clean_archives(moment - ABANDONED)
+        moment, removals = now(), Removals(LOOP)
+        self._clean_archives(moment - ABANDONED, removals)
         return {
-            "unused_images": self._clean_images(moment - UNUSED),
-            "unused_catalogs": self._clean_folders(CATALOGS, moment - ABANDONED),
-            "unused_uploads": self._clean_folders(UPLOADS, moment - ABANDONED),
+            "unused_images": self._clean_images(moment - UNUSED, removals),
+            "unused_catalogs": self._clean_folders(CATALOGS, moment - ABANDONED, removals),
+            "unused_uploads": self._clean_folders(UPLOADS, moment - ABANDONED, removals),
         }
 
-    def _clean_images(self, before: datetime) -> int:
+    def _clean_images(self, before: datetime, removals: Removals) -> int:
         with self.unit_of_work.reading() as session:
             begin = session.scalar(select(func.min(User.created_at)))
         if begin is None:
@@ -76,8 +79,9 @@ class Orphans:
         for files in self._old_images(begin, before):
             with self.unit_of_work.reading() as session:
                 needed = _needed(session, [file.uri for file in files])
-            unused = [file.uri for file in files if file.uri not in needed]
-            count += sum(self.storage.remove_older(uri, before) for uri in unused)
+            for uri in (file.uri for file in files if file.uri not in needed):
+                with removals.skipping(uri):
+                    count += self.storage.remove_older(uri, before)
             self.stopping.wait(PAUSE_SECONDS)
         return count
 
@@ -98,7 +102,7 @@ class Orphans:
                     return
                 yield old[first : first + BATCH]
 
-    def _clean_folders(self, parent: str, before: datetime) -> int:
+    def _clean_folders(self, parent: str, before: datetime, removals: Removals) -> int:
         """Delete the folders of catalogs, or of uploads of datasets, without a row."""
         with self.unit_of_work.reading() as session:
             first = session.scalar(select(func.min(User.id)))
@@ -110,12 +114,14 @@ class Orphans:
             with self.unit_of_work.reading() as session:
                 there = _folders_needed(session, parent, batch)
             for id_ in batch:
-                if id_ not in there and not self.stopping.is_set():
+                if id_ in there or self.stopping.is_set():
+                    continue
+                with removals.skipping(ids[id_]):
                     self.storage.remove_folder(ids[id_])
                     count += 1
         return count
 
-    def _clean_archives(self, since: datetime) -> None:
+    def _clean_archives(self, since: datetime, removals: Removals) -> None:
         """Delete archives of catalogs that ended lately, which were to be deleted at their end."""
         query = select(Catalog.id).where(
             Catalog.status.not_in(UNFINISHED), Catalog.has_images, Catalog.finished_at > since
@@ -123,7 +129,8 @@ class Orphans:
         with self.unit_of_work.reading() as session:
             ids = session.scalars(query).all()
         for id_ in ids:
-            self.storage.remove(f"{folder_of(id_)}/{ARCHIVE}")
+            with removals.skipping(f"archive of catalog {id_}"):
+                self.storage.remove(f"{folder_of(id_)}/{ARCHIVE}")
 
 
 def _needed(session: Session, uris: Sequence[str]) -> set[str]:

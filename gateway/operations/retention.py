@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.service import CATALOGS
 from gateway.jobs.service import IMAGES
-from gateway.operations.orphans import Orphans
+from gateway.operations.orphans import LOOP, Orphans
 from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
@@ -36,7 +36,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.lifecycle.label_trust import is_trusted_label
-from shared.skipping import skipping
+from shared.skipping import Removals, skipping
 from shared.storage import FRESH_SECONDS, Storage
 
 log = structlog.get_logger(__name__)
@@ -145,14 +145,17 @@ class Retention:
             unfinished = set(
                 session.scalars(select(Catalog.id).where(Catalog.status.in_(UNFINISHED)))
             )
-        gone = [id_ for id_ in old if id_ not in unfinished and not self.stopping.is_set()]
-        for id_ in gone:
-            with skipping("retention", id_):
+        removals, count = Removals(LOOP), 0
+        for id_ in old:
+            if id_ in unfinished or self.stopping.is_set():
+                continue
+            with removals.skipping(id_):
                 self.storage.remove_folder(folders[id_])
                 self._record_deleted_files(id_)
+                count += 1
         if not self.settings.keep_results:
             self._delete_empty_catalogs(first)
-        return len(gone)
+        return count
 
     def _record_deleted_files(self, catalog_id: str) -> None:
         with self.unit_of_work() as work:
@@ -179,12 +182,12 @@ class Retention:
     def _clean_images(self, before: datetime) -> int:
         with self.unit_of_work.reading() as session:
             kept = _images_needed(session)
-        count = 0
+        removals, count = Removals(LOOP), 0
         for folder in self.storage.folders(IMAGES):
             for file in self.storage.files(folder):
                 if self.stopping.is_set():
                     return count
-                with skipping("retention", file.uri):
+                with removals.skipping(file.uri):
                     if file.modified < before.timestamp() and file.uri not in kept:
                         count += self.storage.remove_older(file.uri, before)
         return count
@@ -213,7 +216,7 @@ def _labels_imported_until(session: Session) -> datetime:
     )
     imported = [NEVER]
     for at, asked in versions:
-        with skipping("retention", f"dataset version of {at}"):
+        with skipping(LOOP, f"dataset version of {at}"):
             imported += [at] if asked.get("corrected") else []
     return max(imported)
 

@@ -1,5 +1,6 @@
 """Retention deletes old data and keeps the rest, on both databases."""
 
+import errno
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.catalogs.service import CATALOGS, retry
 from gateway.catalogs.slices import failed_after
@@ -31,7 +33,7 @@ from shared.db.models import (
     row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import INCOMING, Storage
 from tests.support.factories import make_job, make_user
@@ -278,6 +280,38 @@ def test_files_of_old_catalogs_are_deleted(store: Store) -> None:
     assert left == {young.id, running.id}
     with store.unit_of_work.reading() as session:
         assert session.get(Catalog, old.id) is not None
+
+
+def test_data_that_cannot_be_deleted_stops_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogs = [add_catalog(store, JOB_DAYS + 3 - number).id for number in range(3)]
+    images = sorted(store.image(IMAGE_DAYS + 2, content) for content in (b"a", b"b", b"c"))
+    bad = (f"{CATALOGS}/{catalogs[1]}", images[1])
+    store.add(dataset_version(now(), asked=["no object"]))
+
+    def refuse(uri: str) -> None:
+        if uri in bad:
+            raise Unavailable("The storage does not answer") from PermissionError(
+                errno.EACCES, "Permission denied", uri
+            )
+
+    for name in ("remove_folder", "remove_older"):
+        real = getattr(Storage, name)
+
+        def guarded(self: Storage, uri: str, *args: Any, real: Any = real) -> Any:
+            refuse(uri)
+            return real(self, uri, *args)
+
+        monkeypatch.setattr(Storage, name, guarded)
+    with capture_logs() as events:
+        store.clean()
+    left = [uri.rpartition("/")[2] for uri in store.storage.folders(CATALOGS)]
+    assert left == [catalogs[1]]
+    assert [store.has_image(uri) for uri in images] == [False, True, False]
+    named = {event["row"] for event in events if event["event"] == "row_skipped"}
+    assert {catalogs[1], images[1]} <= named
+    assert any(row.startswith("dataset version of") for row in named)
 
 
 def test_old_catalogs_are_deleted_if_results_are_not_kept(store: Store) -> None:

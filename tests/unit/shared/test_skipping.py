@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from shared.errors import NotFound, Unavailable
-from shared.skipping import skipping
+from shared.skipping import MOST_FILES_LEFT, Removals, skipping
 
 
 def skipped() -> float:
@@ -53,3 +53,32 @@ def test_row_that_raises_is_counted_and_named(error: Exception) -> None:
 def test_failure_of_everything_propagates(error: BaseException) -> None:
     with pytest.raises(type(error)), skipping("tested", 1):
         raise error
+
+
+def refused(number: int = errno.EACCES) -> Unavailable:
+    """Return the error of the storage for a file that cannot be removed."""
+    error = Unavailable("The storage does not answer: [Errno 13] Permission denied")
+    error.__cause__ = OSError(number, "Permission denied")
+    return error
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EISDIR, errno.ENOTEMPTY])
+def test_file_that_cannot_be_removed_is_skipped(number: int) -> None:
+    before = skipped()
+    with Removals("tested").skipping("pictures/ab/1"):
+        raise refused(number)
+    assert skipped() == before + 1
+
+
+def test_storage_that_is_away_stops_removals() -> None:
+    with pytest.raises(Unavailable), Removals("tested").skipping("pictures/ab/1"):
+        raise refused(errno.ECONNREFUSED)
+
+
+def test_storage_that_lets_nothing_be_removed_stops_removals() -> None:
+    removals = Removals("tested")
+    for _ in range(MOST_FILES_LEFT):
+        with removals.skipping("pictures/ab/1"):
+            raise refused()
+    with pytest.raises(Unavailable), removals.skipping("pictures/ab/1"):
+        raise refused()

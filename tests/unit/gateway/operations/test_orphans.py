@@ -1,16 +1,22 @@
 """Files that nothing refers to are deleted; those that anybody needs are kept."""
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from gateway.catalogs.service import CATALOGS, folder_of
+from gateway.catalogs.service import IMAGES as ARCHIVE
 from gateway.jobs.service import IMAGES
 from gateway.operations.orphans import ABANDONED, UNUSED, Orphans
+from shared.db.datasets import UPLOADS
 from shared.db.models import (
     Catalog,
     DatasetVersion,
@@ -22,9 +28,10 @@ from shared.db.models import (
     new_id,
     now,
 )
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
+from shared.settings import StorageSettings
 from shared.storage import Storage
-from tests.support.factories import make_job
+from tests.support.factories import make_catalog, make_job
 from tests.unit.gateway.catalogs.catalog_system import archive, send, table
 from tests.unit.gateway.conftest import Api
 
@@ -221,3 +228,79 @@ def test_stopping_service_ends_the_clean_up(api: Api, storage: Storage, ada: Use
     assert Orphans(api.unit_of_work, storage, stopping).clean()["unused_images"] == 0
     assert has(storage, uri)
     assert api.get(Job, "none") is None
+
+
+class Refusing(Storage):
+    """Storage in which one file or folder cannot be removed."""
+
+    bad = ""
+
+    def remove(self, uri: str) -> None:
+        """Remove a file."""
+        self._refuse(uri)
+        super().remove(uri)
+
+    def remove_older(self, uri: str, moment: datetime) -> bool:
+        """Remove an old file."""
+        self._refuse(uri)
+        return super().remove_older(uri, moment)
+
+    def remove_folder(self, uri: str) -> None:
+        """Remove a folder."""
+        self._refuse(uri)
+        super().remove_folder(uri)
+
+    def _refuse(self, uri: str) -> None:
+        if uri == self.bad:
+            raise Unavailable("The storage does not answer") from PermissionError(
+                errno.EACCES, "Permission denied", uri
+            )
+
+
+@pytest.fixture
+def refusing(api: Api, tmp_path: Path) -> Refusing:
+    return Refusing(StorageSettings(url=str(tmp_path / "files")))
+
+
+def cleaned(api: Api, refusing: Refusing, bad: str) -> dict[str, int]:
+    """Clean with a file that cannot be removed, and check that its skipping is recorded."""
+    refusing.bad = bad
+    loop = {"loop": "retention"}
+    before = REGISTRY.get_sample_value("rayon_rows_skipped_total", loop) or 0.0
+    with capture_logs() as events:
+        counts = Orphans(api.unit_of_work, refusing, Event()).clean()
+    (named,) = [event["row"] for event in events if event["event"] == "row_skipped"]
+    assert bad.partition("/images")[0].rpartition("/")[2] in named
+    assert REGISTRY.get_sample_value("rayon_rows_skipped_total", loop) == before + 1
+    return counts
+
+
+@pytest.mark.usefixtures("ada")
+def test_image_that_cannot_be_removed_stops_no_other(api: Api, refusing: Refusing) -> None:
+    uris = sorted(image(refusing, content) for content in (b"first", b"second", b"third"))
+    assert cleaned(api, refusing, uris[1])["unused_images"] == 2
+    assert [has(refusing, uri) for uri in uris] == [False, True, False]
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize("parent", [CATALOGS, UPLOADS])
+def test_folder_that_cannot_be_removed_stops_no_other(
+    api: Api, refusing: Refusing, parent: str
+) -> None:
+    ids = sorted(first_id_of(now() - ABANDONED * 2)[:13] + new_id()[13:] for _ in range(3))
+    for id_ in ids:
+        refusing.put_at(f"{parent}/{id_}/products", b"designation")
+    cleaned(api, refusing, f"{parent}/{ids[0]}")
+    assert refusing.folders(parent) == [f"{parent}/{ids[0]}"]
+
+
+def test_archive_that_cannot_be_removed_stops_no_other(
+    api: Api, refusing: Refusing, ada: User
+) -> None:
+    ids = [new_catalog_id() for _ in range(3)]
+    for id_ in ids:
+        ended = {"status": "finished", "has_images": True, "finished_at": now()}
+        api.add(make_catalog(ada, id=id_, **ended))
+        refusing.put_at(f"{folder_of(id_)}/{ARCHIVE}", b"zip")
+    cleaned(api, refusing, f"{folder_of(ids[1])}/{ARCHIVE}")
+    assert [has(refusing, f"{folder_of(id_)}/{ARCHIVE}") for id_ in ids] == [False, True, False]
