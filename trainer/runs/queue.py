@@ -1,17 +1,21 @@
 """Works through the queue of training runs, one at a time, each to a recorded end."""
 
 import os
+import shutil
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import structlog
 
 from shared.db.leases import LeaseLost
 from shared.db.models import TrainingStatus
 from shared.db.session import UnitOfWork
-from shared.errors import RayonError
+from shared.errors import RayonError, Unavailable
+from shared.files import is_disk_full
 from shared.inference.releases.access import Registry
 from trainer.runs.attempt import STEPS_KEPT, Attempt, Commands, Killed, with_disk_hint
 from trainer.runs.delivery import Delivery
@@ -22,6 +26,19 @@ from trainer.settings import TrainerSettings
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 2.0
+#: No run begins with less free space in the work folder; it would only fail.
+ROOM_BYTES = 64 * 1024**2
+
+
+def free_bytes_of(folder: Path) -> int:
+    """Return the free space on the disk of a folder, which is created."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            return 0
+        raise
+    return shutil.disk_usage(folder).free
 
 
 @dataclass(frozen=True)
@@ -38,19 +55,32 @@ class Runs:
     beat_seconds: float = BEAT_SECONDS
     #: Set it to stop the current run and put it back into the queue.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: Returns the free space on the disk of a folder.
+    free_bytes: Callable[[Path], int] = free_bytes_of
 
     def run_pending(self) -> None:
         """Execute abandoned and queued runs, oldest first, until none is left.
 
         Raises:
-            Unavailable: The database does not answer.
+            Unavailable: The database does not answer, or the disk is full.
         """
-        while not self.stopping.is_set() and (claim := self._leases.claim()) is not None:
+        while self._may_begin() and (claim := self._leases.claim()) is not None:
             log.info("training_started", run=claim.run_id, attempt=claim.attempt)
             try:
                 self._work(claim)
             except LeaseLost:
                 log.warning("training_lease_lost", run=claim.run_id)
+
+    def _may_begin(self) -> bool:
+        if self.stopping.is_set():
+            return False
+        folder = self.settings.work_folder
+        if (free := self.free_bytes(folder)) < ROOM_BYTES:
+            raise Unavailable(
+                f"The disk is full, make room in {folder}. Expected {ROOM_BYTES} free bytes before "
+                f"a training begins. Received: {free}"
+            )
+        return True
 
     def _work(self, claim: Claim) -> None:
         try:
