@@ -1,13 +1,15 @@
 """Tests of creating, using and revoking API keys."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from gateway.identity.api_keys import MOST_KEYS
 from gateway.identity.scopes import Scope
 from shared.db.models import ApiKey, Role, now
+from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
 from tests.unit.gateway.conftest import Api
 
 Headers = dict[str, str]
@@ -50,6 +52,17 @@ def test_last_use_is_listed(api: Api, mine: Headers) -> None:
     api.client.get("/v1/me", headers={"X-API-Key": made["key"]})
     [shown] = api.client.get("/v1/api-keys", headers=mine).json()["items"]
     assert shown["last_used_at"] is not None
+
+
+def test_key_is_accepted_while_its_last_use_cannot_be_stored(
+    api: Api, mine: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> NoReturn:
+        raise Unavailable("The disk of the database is full")
+
+    key = {"X-API-Key": make(api, mine).json()["key"]}
+    monkeypatch.setattr(UnitOfWork, "__call__", refuse)
+    assert api.client.get("/v1/me", headers=key).status_code == 200
 
 
 def test_revoked_key_is_refused_at_once(api: Api, mine: Headers) -> None:
