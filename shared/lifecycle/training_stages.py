@@ -13,10 +13,10 @@ _STEPS: Mapping[str, str] = {
     "compare": "Compare the release with the serving one",
 }
 _ACTIONS: Mapping[str, str] = {
-    "prepare": "Prepare texts for",
+    "prepare": "Prepare",
     "fit": "Train",
-    "predict": "Score held-out products with",
-    "measure": "Measure the speed of",
+    "predict": "Test",
+    "measure": "Time",
 }
 _KINDS: Mapping[str, str] = {"text": "text model", "image": "image model", "fusion": "fusion model"}
 _MODELS: Mapping[str, str] = {
@@ -26,9 +26,9 @@ _MODELS: Mapping[str, str] = {
     "xception": "Xception",
     "xception tuned": "Xception, fine-tuned",
     "efficientnet lite0": "EfficientNet-Lite0",
-    "pair": "Xception and EfficientNet-Lite0",
+    "pair": "Xception + EfficientNet-Lite0",
     "resnet50": "ResNet50",
-    "champion": "network of the serving release",
+    "champion": "serving network",
     "mean": "weighted mean",
     "network": "network on features",
 }
@@ -38,7 +38,7 @@ def stage_name(step: str) -> str:
     """Return the name of a step for people.
 
     Example:
-        `stage_name("image_xception fit")` is `Train the image model: Xception`.
+        `stage_name("image_xception fit")` is `Train image model: Xception`.
     """
     if step in _STEPS:
         return _STEPS[step]
@@ -49,4 +49,4 @@ def stage_name(step: str) -> str:
     if kind not in _KINDS or action not in _ACTIONS:
         return step.replace("_", " ").capitalize()
     model = model.replace("_", " ")
-    return f"{_ACTIONS[action]} the {_KINDS[kind]}: {_MODELS.get(model, model)}"
+    return f"{_ACTIONS[action]} {_KINDS[kind]}: {_MODELS.get(model, model)}"

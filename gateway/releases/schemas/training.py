@@ -16,7 +16,7 @@ class TrainingRequest(Body):
     dataset: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         default=None,
         description="Stored dataset as `name` or `name@version`. By default the trainer's own "
-        "data folder.",
+        "data folder (`RAYON_TRAINER_DATA`); required if it has none.",
     )
 
 
@@ -77,7 +77,7 @@ class TrainingRunOut(BaseModel):
     )
 
     @computed_field(
-        description="Name of the current or last step for people, such as `Train the image model: "
+        description="Name of the current or last step for people, such as `Train image model: "
         "Xception`; `null` before the first one."
     )
     def stage(self) -> str | None:

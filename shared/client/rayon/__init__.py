@@ -19,6 +19,7 @@ from rayon.answers import (
 )
 from rayon.catalogs import Catalog, Counts, Progress, RefusedImage
 from rayon.client import Rayon
+from rayon.datasets import Dataset, DatasetVersion, Finding
 from rayon.errors import (
     Failed,
     FieldError,
@@ -31,6 +32,7 @@ from rayon.errors import (
 )
 from rayon.operations import DeadLetter, Queue, Queues, Review, Worker
 from rayon.row_messages import RowMessage
+from rayon.training import TrainingRun
 
 __all__ = [
     "Account",
@@ -39,9 +41,12 @@ __all__ = [
     "Category",
     "Choice",
     "Counts",
+    "Dataset",
+    "DatasetVersion",
     "DeadLetter",
     "Failed",
     "FieldError",
+    "Finding",
     "Job",
     "LabelReport",
     "Limited",
@@ -57,6 +62,7 @@ __all__ = [
     "Review",
     "RowMessage",
     "SignedOut",
+    "TrainingRun",
     "Unfinished",
     "Unreachable",
     "Vote",

@@ -145,7 +145,14 @@ class Category:
 
 @dataclass(frozen=True)
 class Release:
-    """One release of the models."""
+    """One release of the models.
+
+    Attributes:
+        rejected: Reason why it may never serve, if it was rejected.
+        is_serving: True if new jobs get it.
+        outcome: Outcome of its comparison with the champion: `better`, `not better`, `undecided`
+            or another one; None without a comparison.
+    """
 
     version: str
     aliases: tuple[str, ...]
@@ -154,6 +161,8 @@ class Release:
     figures: Mapping[str, float]
     rejected: str | None
     raw: JsonObject = field(repr=False, compare=False)
+    is_serving: bool = False
+    outcome: str | None = None
 
     @classmethod
     def read(cls, body: JsonObject) -> "Release":
@@ -166,6 +175,8 @@ class Release:
             figures=body.get("figures", {}),
             rejected=body.get("rejected"),
             raw=body,
+            is_serving=body.get("serving", "champion" in body["aliases"]),
+            outcome=(body.get("verdict") or {}).get("outcome"),
         )
 
 

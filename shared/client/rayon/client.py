@@ -26,10 +26,12 @@ from rayon.answers import (
 )
 from rayon.catalogs import Catalog, OnProgress
 from rayon.connection import Connection, OnPause
+from rayon.datasets import Datasets
 from rayon.errors import Failed, RayonError, SignedOut, Unfinished
 from rayon.headers import once
 from rayon.operations import DeadLetter, Queues, Review
 from rayon.sign_in import SIGN_IN_AGAIN, ApiKey, Bearer, Saved, SavedSignIns
+from rayon.training import Training
 from rayon.uploads import SentCatalogs, Upload, send_again, send_once
 
 #: Address at which `make run` starts the service.
@@ -81,6 +83,10 @@ class Rayon:
             patience_seconds,
             on_pause or (lambda _seconds, _error: None),
         )
+        #: Labelled products for training.
+        self.datasets = Datasets(self._connection)
+        #: Training runs.
+        self.training = Training(self._connection)
 
     def __enter__(self) -> "Rayon":
         return self
@@ -233,6 +239,25 @@ class Rayon:
         """Return the releases of the models, newest first."""
         return [Release.read(one) for one in self._connection.json("GET", "/v1/releases")["items"]]
 
+    def release(self, version: str) -> Release:
+        """Return a release by version or alias."""
+        path = f"/v1/releases/{quote(version, safe='')}"
+        return Release.read(self._connection.json("GET", path))
+
+    def promote(self, version: str, reason: str) -> Release:
+        """Make a release, by version or alias, the champion; for admins.
+
+        The answer comes once new jobs get the release, which takes some seconds; `is_serving` is
+        False if they do not.
+        """
+        path = f"/v1/releases/{quote(version, safe='')}/promote"
+        return Release.read(self._connection.json("POST", path, json={"reason": reason}))
+
+    def roll_back(self, reason: str) -> Release:
+        """Promote the previous champion again and return it; for admins."""
+        body = self._connection.json("POST", "/v1/releases/rollback", json={"reason": reason})
+        return Release.read(body)
+
     def queues(self) -> Queues:
         """Return the queues and workers. Requires the operator role."""
         return Queues.read(self._connection.json("GET", "/v1/queues"))
@@ -302,6 +327,11 @@ class Rayon:
         path = f"/v1/users/{quote(username, safe='')}"
         body = self._connection.json("PATCH", path, json={"labels_trusted": trusted})
         return Account(body["username"], body["role"], body)
+
+    def change_password(self, current: str, new: str) -> None:
+        """Change your password and end all your sessions, this one included."""
+        change = {"current_password": current, "new_password": new}
+        self._connection.send("PUT", "/v1/me/password", json=change)
 
     def sign_out(self) -> None:
         """End the session immediately."""

@@ -45,6 +45,16 @@ def sign_in_with_key(url: str, key: str, saved: SavedSignIns) -> SignIn:
     return new
 
 
+def choose_password(url: str, code: str, new: str) -> None:
+    """Choose a password with a one-time code, and end all sessions of the account.
+
+    Raises:
+        Refused: The code is unknown, used or expired, or the password is refused.
+    """
+    with _connection(url, None) as connection:
+        connection.send("POST", "/v1/password", json={"code": code, "new_password": new})
+
+
 @contextmanager
 def _connection(url: str, auth: httpx.Auth | None) -> Iterator[Connection]:
     connection = Connection(url, auth, 0, lambda _seconds, _error: None)

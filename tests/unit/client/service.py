@@ -32,6 +32,7 @@ from gateway.quality.schemas.labels import LabelIn, LabelReportOut, ReviewPage
 from gateway.quality.schemas.reports import ReportList, ReportOut, ReportRequest
 from gateway.releases.schemas.releases import CategoryList, ReleaseList
 from gateway.web.error_handlers import problem
+from tests.unit.client.training_service import TrainingState, add_training
 
 USERNAME, PASSWORD, KEY = "amelie", "correct horse battery", "rayon_key"
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -52,6 +53,8 @@ RESULT = {
 
 
 LABELS = {"rows": 3, "taken": 3, "skipped": 0, "rejected": 0, "problems": []}
+#: Beginnings of paths that need no sign-in.
+OPEN = ("/v1/token", "/v1/password")
 _COUNTS = {"waiting": 2, "running": 1, "oldest_seconds": 65.0, "messages_per_second": 3.25}
 QUEUES = {
     "items": [
@@ -185,6 +188,7 @@ class FakeService:
     labels: dict[str, Any] = field(default_factory=lambda: dict(LABELS))
     report: dict[str, Any] = field(default_factory=dict)
     queries: list[dict[str, str]] = field(default_factory=list)
+    training: TrainingState = field(default_factory=TrainingState)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def asked(self, method: str, path: str) -> list[dict[str, str]]:
@@ -395,11 +399,12 @@ def build_app(service: FakeService) -> FastAPI:
     _add_labels(app, service)
     _add_users(app)
     _add_reports(app)
+    add_training(app, service.training)
 
     @app.middleware("http")
     async def meet(request: Request, answer: Any) -> Any:
         service.requests.append((request.method, request.url.path, dict(request.headers)))
-        is_open = request.method == "POST" and request.url.path.startswith("/v1/token")
+        is_open = request.method == "POST" and request.url.path.startswith(OPEN)
         if service.faults and not is_open:
             return service.faults.popleft()
         if not is_open and not service.is_signed_in(request):
@@ -553,8 +558,10 @@ def _add_lists(app: FastAPI, service: FakeService) -> None:
             "aliases": ["champion"],
             "created_at": NOW,
             "description": "Better on shoes",
-            "figures": {"fusion_f1": 0.821},
+            "figures": {"fusion_f1_plain": 0.821, "text_f1_plain": 0.8097},
             "rejected": None,
+            "serving": True,
+            "verdict": {"outcome": "better", "sentence": "Better"},
         }
         return ReleaseList.model_validate({"items": [one], "ledger": []})
 

@@ -181,7 +181,7 @@ def test_releases_show_the_champion(run: Run) -> None:
     assert (version, alias, figures, description) == (
         "3",
         "champion",
-        "fusion_f1 0.821",
+        "fusion_f1_plain 0.821, text_f1_plain 0.81",
         "Better on shoes",
     )
 

@@ -105,6 +105,8 @@ class Pace:
         if progress.stage != self._stage:
             self._stage, self._began_at = progress.stage, time.monotonic()
         if progress.catalog is None:
+            if not progress.total:
+                return ""
             seconds = time.monotonic() - self._began_at
             return f"{size(progress.done / seconds)}/s" if seconds > MEASURED_SECONDS else ""
         rate, left = progress.catalog.rows_per_second, progress.catalog.eta_seconds
@@ -116,10 +118,10 @@ class Pace:
 
 def amount(progress: Progress) -> str:
     """Describe the amount, such as `1,200 of 50,000 rows` or `3.1 MB of 20.0 MB`."""
-    if progress.catalog is None:
-        return f"{size(progress.done)} of {size(progress.total)}"
     if not progress.total:
         return ""
+    if progress.catalog is None:
+        return f"{size(progress.done)} of {size(progress.total)}"
     return f"{progress.done:,} of {progress.total:,} rows"
 
 

@@ -22,8 +22,9 @@ EPILOG = """
 Exit codes, for scripts:
 
 - 0 success
-- 1 some rows failed or were rejected, more answers than --max-degraded do not use every input, or
-  there is no answer
+- 1 some rows failed or were rejected, more answers than --max-degraded do not use every input,
+  there is no answer, a dataset cannot be trained on, a training did not succeed, or a release does
+  not serve yet
 - 2 wrong usage, or a file that cannot be read or written
 - 3 not signed in
 - 4 refused by the service

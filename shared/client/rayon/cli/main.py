@@ -12,10 +12,12 @@ from rayon.cli import (
     labels,
     models,
     operations,
+    passwords,
     products,
     reports,
 )
 from rayon.cli.exits import EPILOG, Commands
+from rayon.cli.training import datasets, runs
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def build_app() -> typer.Typer:
         accounts.login,
         accounts.logout,
         accounts.whoami,
+        passwords.password,
         products.classify,
         catalog.catalog,
         catalog.catalogs,
@@ -49,11 +52,16 @@ def build_app() -> typer.Typer:
         labels.trust,
         labels.reviews,
         models.categories,
+        runs.train,
+        runs.runs,
         models.releases,
+        models.promote,
+        models.rollback,
         operations.queues,
         reports.report,
     ):
         app.command(epilog=EPILOG)(command)
+    app.add_typer(datasets.datasets_app())
     app.add_typer(operations.dead_letters_app())
     return app
 

@@ -1,8 +1,17 @@
-"""Commands `rayon categories` and `rayon releases`."""
+"""Commands `rayon categories`, `rayon releases`, `rayon promote` and `rayon rollback`."""
+
+from typing import Annotated
+
+from typer import Argument, Exit, Option
 
 from rayon.answers import Release
+from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, ReleaseName, Url, connected
 from rayon.cli.screen import Screen
+
+#: Columns of figures: heading, and name of the figure.
+F1 = (("text", "text_f1_plain"), ("image", "image_f1_plain"), ("fusion", "fusion_f1_plain"))
+Reason = Annotated[str, Option("--reason", "-r", help="Reason, for the ledger of promotions.")]
 
 
 def categories(release: ReleaseName = "champion", as_json: AsJson = False, url: Url = None) -> None:
@@ -17,17 +26,88 @@ def categories(release: ReleaseName = "champion", as_json: AsJson = False, url: 
 
 
 def releases(as_json: AsJson = False, url: Url = None) -> None:
-    """List the releases of the models, newest first."""
+    """List the releases of the models, newest first.
+
+    The figures are weighted F1 on held-out products, by modality. The verdict is the comparison
+    with the release that served then.
+    """
     screen = Screen()
     with connected(url, screen) as client:
         found = client.releases()
     if as_json:
         screen.json([one.raw for one in found])
-        return
-    screen.table(("version", "serves as", "created", "figures", "description"), map(_row, found))
+    elif screen.out.is_terminal:
+        columns = ("version", "made", *(f"F1 {name}" for name, _ in F1), "verdict", "status")
+        screen.table(columns, map(_row, found))
+    else:
+        screen.table((), map(_line, found))
+
+
+def promote(
+    version: Annotated[str, Argument(help="Version or alias, such as 4 or challenger.")],
+    reason: Reason,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Let a release serve. Requires the admin role.
+
+    Returns once new jobs get the release, which takes some seconds.
+    """
+    screen = Screen()
+    with connected(url, screen) as client:
+        _report(client.promote(version, reason), screen, as_json=as_json)
+
+
+def rollback(reason: Reason, as_json: AsJson = False, url: Url = None) -> None:
+    """Let the release before serve again. Requires the admin role.
+
+    A second rollback undoes the first.
+    """
+    screen = Screen()
+    with connected(url, screen) as client:
+        _report(client.roll_back(reason), screen, as_json=as_json)
+
+
+def _report(release: Release, screen: Screen, *, as_json: bool) -> None:
+    if as_json:
+        screen.json(release.raw)
+    elif release.is_serving:
+        screen.answer(f"Release {release.version} serves: new jobs get it from now on.")
+    else:
+        screen.answer(
+            f"Release {release.version} is promoted, but does not serve yet: not every worker has "
+            "loaded it. The reasons: rayon queues"
+        )
+    raise Exit(DONE if release.is_serving else INCOMPLETE)
 
 
 def _row(release: Release) -> tuple[object, ...]:
+    return (
+        release.version,
+        f"{release.created_at.astimezone():%Y-%m-%d %H:%M}",
+        *(_f1(release, name) for _, name in F1),
+        release.outcome or "–",
+        _status(release),
+    )
+
+
+def _f1(release: Release, name: str) -> str:
+    value = release.figures.get(name)
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _status(release: Release) -> str:
+    if release.rejected:
+        return "rejected"
+    if release.is_serving:
+        return "serving"
+    if "champion" in release.aliases:
+        return "loading"
+    return "waiting" if "challenger" in release.aliases else ""
+
+
+def _line(release: Release) -> tuple[object, ...]:
+    """Return the columns of a pipe: version, aliases, time, all figures, description."""
     figures = ", ".join(f"{name} {value:.3g}" for name, value in sorted(release.figures.items()))
     return (
         release.version,

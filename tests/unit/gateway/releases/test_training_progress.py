@@ -13,7 +13,7 @@ def test_run_shows_its_stage_and_the_progress_within_it(api: Api) -> None:
     )
     api.add(queued, running)
     shown = api.client.get(f"/v1/training-runs/{running.id}", headers=operator).json()
-    assert shown["stage"] == "Train the image model: Xception"
+    assert shown["stage"] == "Train image model: Xception"
     assert (shown["progress"], shown["log_tail"]) == (progress, "200 of")
     assert (
         api.client.get(f"/v1/training-runs/{queued.id}", headers=operator).json()["stage"] is None

@@ -1,0 +1,1 @@
+"""Commands about training: datasets and training runs."""
