@@ -12,6 +12,7 @@ import redis
 
 from shared.broker.transport import HANDLED_PREFIX, HANDLED_SECONDS, SHARE_FUNCTIONS
 from shared.errors import Unavailable
+from shared.skipping import skipping
 
 #: Prefix of the keys under which workers announce themselves.
 PRESENCE_PREFIX = "rayon:worker:"
@@ -152,7 +153,13 @@ def workers_present(client: redis.Redis) -> list[Worker]:
         values = cast(list[bytes | None], client.mget(keys)) if keys else []
     except redis.RedisError as error:
         raise Unavailable(f"The message queue does not answer: {error}") from error
-    return [_worker(json.loads(value)) for value in values if value is not None]
+    found = []
+    for key, value in zip(keys, values, strict=True):
+        # An announcement of another version must not hide those of all other workers.
+        with skipping("workers", key.decode().removeprefix(PRESENCE_PREFIX)):
+            if value is not None:
+                found.append(_worker(json.loads(value)))
+    return found
 
 
 def unloadable_everywhere(workers: Iterable[Worker]) -> frozenset[str]:

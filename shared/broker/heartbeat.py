@@ -20,6 +20,7 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.progress import PROGRESS, LoopProgress
+from shared.skipping import skipping
 
 log = structlog.get_logger(__name__)
 
@@ -132,11 +133,14 @@ def heartbeats(client: redis.Redis) -> list[Heartbeat]:
             found = pipe.execute()
     except redis.RedisError as error:
         raise Unavailable(f"The message queue does not answer: {error}") from error
-    return [
-        _heartbeat(key.decode().removeprefix(HEARTBEAT_PREFIX), json.loads(body), left)
-        for key, body, left in zip(keys, found[::2], found[1::2], strict=True)
-        if body is not None
-    ]
+    read = []
+    for key, body, left in zip(keys, found[::2], found[1::2], strict=True):
+        name = key.decode().removeprefix(HEARTBEAT_PREFIX)
+        # A heartbeat of another version must not hide those of all other processes.
+        with skipping("processes", name):
+            if body is not None:
+                read.append(_heartbeat(name, json.loads(body), left))
+    return read
 
 
 def _heartbeat(name: str, fields: dict[str, Any], left_milliseconds: int) -> Heartbeat:

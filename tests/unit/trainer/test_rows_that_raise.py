@@ -14,7 +14,12 @@ from structlog.testing import capture_logs
 from shared.db.models import DriftWindow, Promotion
 from shared.db.session import UnitOfWork
 from shared.inference.preparation.decoders import prepare
+from shared.settings import StorageSettings
+from shared.storage import Storage, StoredFile
 from tests.unit.gateway import conftest as gateway
+from trainer.datasets.builder import VersionRequest, _Builder
+from trainer.datasets.check_queue import DatasetChecks
+from trainer.datasets.versions import load_stored
 from trainer.explore.images import survey_images
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.gauges import Gauges
@@ -23,6 +28,7 @@ from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.reviews import _floats
 from trainer.monitoring.settings import MonitorSettings
 from trainer.pipeline.row_images import readable
+from trainer.reference.build import scored
 from trainer.release.image_features import FeatureStore, _read
 from trainer.release.loaded import read_images
 from trainer.settings import TrainerSettings
@@ -88,6 +94,112 @@ def test_images_of_an_exploration(images: list[str], skipped: list[str]) -> None
     assert survey.unreadable == {images[1]}
     assert len(survey.thumbnails) == 2
     skipped.append(images[1])
+
+
+def test_products_of_a_reference(skipped: list[str]) -> None:
+    def read_image(reference: str) -> bytes:
+        if reference == "bad":
+            raise ZeroDivisionError("an odd EXIF block")
+        return b""
+
+    rows = pd.DataFrame(
+        {
+            "designation": ["a", "b", "c"],
+            "description": [""] * 3,
+            "image": ["first", "bad", "last"],
+            "has_text": [True] * 3,
+        }
+    )
+    model: Any = SimpleNamespace(
+        text=object(),
+        image=None,
+        fusion=None,
+        manifest=SimpleNamespace(categories=(10, 20)),
+        score_texts=lambda rows: np.full((len(rows), 2), 0.5),
+    )
+    data: Any = SimpleNamespace(read_image=read_image)
+    found = scored(model, data, rows)
+    assert sorted(found.images) == [0, 1, 2]
+    assert found.answers.tolist() == [0, 0, 0]
+    skipped.append("bad")
+
+
+def test_images_of_an_uploaded_dataset(
+    monkeypatch: pytest.MonkeyPatch, skipped: list[str], tmp_path: Path
+) -> None:
+    def is_readable(reference: str) -> bool:
+        if reference == "bad":
+            raise ZeroDivisionError("an odd EXIF block")
+        return True
+
+    monkeypatch.setattr("trainer.datasets.builder.is_readable", is_readable)
+    monkeypatch.setattr("trainer.datasets.builder.read_image", str.encode)
+    builder = new_builder(tmp_path)
+    rows = pd.DataFrame({"image": ["first", "bad", "last"]})
+    hashes, broken = builder._store_images(rows)
+    assert [bool(one) for one in hashes] == [True, False, True]
+    assert list(broken) == [1]
+    skipped.append("bad")
+
+
+def test_images_of_labelled_jobs(
+    monkeypatch: pytest.MonkeyPatch, skipped: list[str], tmp_path: Path
+) -> None:
+    builder = new_builder(tmp_path)
+    uris = [builder.storage.put("pictures", content) for content in (b"a", b"b", b"c")]
+    get = Storage.get
+
+    def raising(self: Storage, uri: str) -> bytes:
+        if uri == uris[1]:
+            raise ZeroDivisionError("an odd file")
+        return get(self, uri)
+
+    monkeypatch.setattr(Storage, "get", raising)
+    builder.job_images = {str(number): uri for number, uri in enumerate(uris)}
+    rows = pd.DataFrame({"id": ["0", "1", "2"], "image": [""] * 3})
+    builder._copy_job_images(rows)
+    assert [bool(one) for one in rows["image"]] == [True, False, True]
+    skipped.append(uris[1])
+
+
+def new_builder(folder: Path) -> _Builder:
+    storage = Storage(StorageSettings(url=str(folder / "storage")))
+    request = VersionRequest(id="1", name="shop", version=1)
+    return _Builder(storage, request, folder, lambda: None)
+
+
+def test_images_of_a_stored_dataset(monkeypatch: pytest.MonkeyPatch, skipped: list[str]) -> None:
+    read: list[str] = []
+
+    def read_image(path: str) -> None:
+        read.append(path)
+        if path == "bad":
+            raise ZeroDivisionError("an odd file")
+
+    data = SimpleNamespace(
+        rows=pd.DataFrame({"image": ["first", "", "bad", "last"]}), read_image=read_image
+    )
+    monkeypatch.setattr("trainer.datasets.versions.load_version", lambda *_: data)
+    load_stored("shop@1")
+    assert read == ["first", "bad", "last"]
+    skipped.append("bad")
+
+
+def test_uploads_that_no_version_waits_for(
+    unit_of_work: UnitOfWork, skipped: list[str], tmp_path: Path
+) -> None:
+    class Refusing(Storage):
+        def files(self, folder: str) -> list[StoredFile]:
+            if folder.endswith("bad"):
+                raise ValueError("an odd name")
+            return []
+
+    storage = Refusing(StorageSettings(url=str(tmp_path)))
+    for name in ("a", "bad", "c"):
+        storage.put_at(f"uploads/{name}/products.csv", b"designation")
+    DatasetChecks(unit_of_work, storage, tmp_path).remove_orphans()
+    assert storage.folders("uploads") == ["uploads/bad"]
+    skipped.append("uploads/bad")
 
 
 def test_alerts(

@@ -42,6 +42,21 @@ def estimated_figures(
     )
     if not _is_due(period, last, moment):
         return []
+    figures: list[Figure] = []
+    for release in answers.releases_of(session, period):
+        with skipping("performance", release):
+            figures += _figures_of(session, registry, period, release)
+    return figures
+
+
+def _figures_of(
+    session: Session, registry: ServedReleases, period: Period, release: str
+) -> list[Figure]:
+    try:
+        fusing = Fusing.of(registry, release)
+    except NotFound:
+        log.warning("estimate_skipped", release=release, reason="unknown release")
+        return []
     return [
         Figure(
             ESTIMATED,
@@ -51,8 +66,6 @@ def estimated_figures(
             period,
             expectation.by_truth(fusing.codes),
         )
-        for release in answers.releases_of(session, period)
-        if (fusing := _fusing(registry, release)) is not None
         for modality, expectation in answers.expectations(session, period, release, fusing).items()
     ]
 
@@ -66,12 +79,3 @@ def _is_due(period: Period, last: datetime | None, moment: datetime) -> bool:
         return False
     interval = DAY_INTERVAL if period.is_day else MONTH_INTERVAL
     return moment >= period.ends_at or moment - last >= interval
-
-
-def _fusing(registry: ServedReleases, release: str) -> Fusing | None:
-    with skipping("performance", release):
-        try:
-            return Fusing.of(registry, release)
-        except NotFound:
-            log.warning("estimate_skipped", release=release, reason="unknown release")
-    return None

@@ -36,8 +36,8 @@ def drift(session: Session, period: Period) -> Json:
     for row in rows:
         windows += 1
         moved += bool(row.moved)
-        for kind, measured in row.measured.items():
-            with skipping("report", f"drift window {row.id}"):
+        with skipping("report", f"drift window {row.id}"):
+            for kind, measured in row.measured.items():
                 _add(kinds.setdefault(kind, _empty(kind)), row, measured)
     known = [kinds.pop(kind) for kind in KINDS if kind in kinds]
     ordered = [*known, *kinds.values()]

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
+from shared.broker.depth import PRESENCE_PREFIX, workers_present
 from shared.broker.heartbeat import (
     FORGOTTEN_SECONDS,
     HEARTBEAT_PREFIX,
@@ -56,6 +58,9 @@ class FakeRedis:
 
     def pttl(self, name: bytes) -> None:
         self.commands.append(int(self.left.get(name.decode(), -2) * 1000))
+
+    def mget(self, names: list[bytes]) -> list[bytes | None]:
+        return [self.values.get(name.decode()) for name in names]
 
     def execute(self) -> list[Any]:
         return self.commands
@@ -143,6 +148,27 @@ def test_heartbeat_of_another_version_is_read() -> None:
     loop = {"loop": "sweep", "state": "ok", "seconds_since_success": 1.0, "of_tomorrow": 1}
     fake.set(f"{HEARTBEAT_PREFIX}a@b:1", json.dumps({"process": "a", "loops": [loop]}), 900)
     assert read(fake)[0].loops == (LoopProgress("sweep", "ok", 1.0),)
+
+
+def test_heartbeat_that_cannot_be_read_hides_no_other() -> None:
+    fake = FakeRedis()
+    for name, body in (("a", "{}"), ("b", "no JSON")):
+        fake.set(f"{HEARTBEAT_PREFIX}{name}@x:1", body, 900)
+    thread(fake, Progress()).beat()
+    with capture_logs() as events:
+        assert [one.process for one in read(fake)] == ["scheduler"]
+    assert [event["row"] for event in events] == ["a@x:1", "b@x:1"]
+
+
+def test_announcement_that_cannot_be_read_hides_no_other() -> None:
+    fake = FakeRedis()
+    good = {"queues": ["text.catalog"], "releases": [], "running": 0, "handled": 1}
+    whole = json.dumps({**good, "name": "c@x:1", "seconds_since_consumed": None})
+    for name, body in (("a", "{}"), ("b", "no JSON"), ("c", whole)):
+        fake.set(f"{PRESENCE_PREFIX}{name}@x:1", body, 10)
+    with capture_logs() as events:
+        assert [one.name for one in workers_present(cast("redis.Redis", fake))] == ["c@x:1"]
+    assert [event["row"] for event in events] == ["a@x:1", "b@x:1"]
 
 
 def test_redis_that_is_away_is_unavailable() -> None:
