@@ -1,5 +1,6 @@
 """Settings of the gateway, its feeder and its scheduler, read from `RAYON_…` variables."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
@@ -49,6 +50,8 @@ class ProcessSettings(Settings):
 class GatewaySettings(ProductSettings, GatewayPort, ProcessSettings):
     """Address, secrets, token lifetimes and request limits of the HTTP API."""
 
+    model_config = SettingsConfigDict(populate_by_name=True)
+
     #: Key that signs access tokens, at least 32 characters. Required; the launcher generates one.
     secret_key: SecretStr = Field(min_length=32)
     #: True if the launcher generated `secret_key` on this machine. The launcher sets it.
@@ -86,6 +89,9 @@ class GatewaySettings(ProductSettings, GatewayPort, ProcessSettings):
     #: Largest upload to `/v1/datasets`, images included, in bytes. The files of the Rakuten
     #: challenge are 2.2 GB.
     max_dataset_bytes: int = Field(default=8 * 1024**3, ge=1024)
+    #: The trainer's own data folder, which a training run without a dataset uses. The gateway does
+    #: not read it; without one, a training run must name a dataset.
+    trainer_data: Path | None = Field(default=None, validation_alias="RAYON_TRAINER_DATA")
 
 
 class ConnectionSettings(Settings):

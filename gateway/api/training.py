@@ -39,6 +39,7 @@ def request_run(
             reason=wanted.reason,
             dataset=wanted.dataset,
             trace_id=origin.trace_id,
+            has_default=services.settings.trainer_data is not None,
         )
         audit_log.record(
             work.session,

@@ -9,21 +9,47 @@ from sqlalchemy.orm import Session
 from gateway.identity.principal import Principal
 from shared.contracts import TrainingRequested
 from shared.db.datasets import resolve
-from shared.db.models import TrainingRun, TrainingStatus, new_id, now
+from shared.db.models import (
+    DatasetStatus,
+    DatasetVersion,
+    TrainingRun,
+    TrainingStatus,
+    new_id,
+    now,
+)
 from shared.db.session import Work
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.lifecycle.label_trust import removal_of, untrusted_authors
+
+#: Most names of datasets in an error.
+NAMES_SHOWN = 5
 
 
 def request(
-    work: Work, principal: Principal, *, reason: str, dataset: str | None, trace_id: str
+    work: Work,
+    principal: Principal,
+    *,
+    reason: str,
+    dataset: str | None,
+    trace_id: str,
+    has_default: bool,
 ) -> TrainingRun:
     """Store a training run. The trainer is notified after the commit.
 
+    Args:
+        work: Transaction.
+        principal: Who requests it.
+        reason: Reason of the request.
+        dataset: `name` or `name@version`; `None` for the trainer's own data folder.
+        trace_id: Trace of the request.
+        has_default: True if the trainer has a data folder of its own.
+
     Raises:
-        InvalidInput: The dataset does not exist.
+        InvalidInput: The dataset does not exist, or none is named and the trainer has no folder.
         Conflict: It contains labels of users who are not trusted.
     """
+    if dataset is None and not has_default:
+        raise _no_dataset(work.session)
     if dataset is not None:
         version = resolve(work.session, dataset)
         if users := untrusted_authors(work.session, version):
@@ -39,6 +65,21 @@ def request(
         )
     )
     return run
+
+
+def _no_dataset(session: Session) -> InvalidInput:
+    ready = select(DatasetVersion.name).where(DatasetVersion.status == DatasetStatus.READY.value)
+    names = session.scalars(ready.distinct().order_by(DatasetVersion.name).limit(NAMES_SHOWN)).all()
+    listed = (
+        f"such as {', '.join(map(repr, names))}"
+        if names
+        else "but none is stored: send one to POST /v1/datasets first"
+    )
+    return InvalidInput(
+        f"Expected `dataset`, the name of a stored dataset, {listed}. Received: none, and the "
+        "trainer has no data folder of its own",
+        field=("dataset",),
+    )
 
 
 def cancel(session: Session, run_id: str) -> TrainingRun:

@@ -135,6 +135,7 @@ def settings() -> GatewaySettings:
         max_image_bytes=20_000,
         max_dataset_bytes=80_000,
         max_text_characters=2_000,
+        trainer_data=Path("data"),
     )
 
 
