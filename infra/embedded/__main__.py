@@ -13,6 +13,7 @@ from infra.embedded.preflight import NotReady
 from infra.embedded.programs import ports
 from infra.embedded.settings import EmbeddedSettings, read_dotenv
 from infra.embedded.terminal import say
+from shared.files import is_disk_full
 
 
 def main() -> int:
@@ -32,6 +33,11 @@ def main() -> int:
         return 1
     except PermissionError as error:
         print(f"error: {preflight.not_permitted(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f"error: the disk is full: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return 1
     except ValidationError as error:
         print(f"error: invalid setting: {error}", file=sys.stderr)

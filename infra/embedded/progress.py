@@ -1,5 +1,6 @@
 """Progress of a start, which may take as long as something moves."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +11,8 @@ from infra.embedded.terminal import say
 
 #: Interval between two measurements of the processes.
 LOOK_SECONDS = 5.0
-#: A process that uses this share of a core is loading; one that waits for another uses less.
+#: A process that uses this share of a core is loading; one that waits for another uses less. On a
+#: machine with many processes per core, it is this share of what a process gets.
 BUSY_SHARE = 0.05
 #: A program that has been started this often does not start.
 MOST_STARTS = 20
@@ -36,11 +38,13 @@ class Progress:
     Attributes:
         most_seconds: Longest time without progress.
         usage: Returns the running processes by program.
+        load: Returns the number of processes per core that want to run.
         clock: Seconds of a monotonic clock.
     """
 
     most_seconds: float
     usage: Callable[[], Mapping[str, Usage]]
+    load: Callable[[], float] = lambda: os.getloadavg()[0] / (os.cpu_count() or 1)
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
     _moved: float = field(init=False)
@@ -78,12 +82,13 @@ class Progress:
 
     def _is_busy(self, seconds: float) -> bool:
         before, self._before = self._before, self.usage()
+        busy_seconds = BUSY_SHARE * seconds / max(1.0, self.load())
         is_busy = False
         for name, usage in self._before.items():
             earlier = before.get(name)
             if earlier is None or earlier.pid != usage.pid:
                 self._count(name)
-            elif usage.cpu_seconds - earlier.cpu_seconds >= BUSY_SHARE * seconds:
+            elif usage.cpu_seconds - earlier.cpu_seconds >= busy_seconds:
                 is_busy = True
         return is_busy
 

@@ -19,6 +19,7 @@ def welcome(settings: EmbeddedSettings, username: str, password: str, seconds: f
     return f"""
 Rayon is ready after {seconds:.0f} s.
 
+  console    {settings.address}/console
   address    {settings.address}
   manual     {settings.address}/docs
   username   {username}{note}

@@ -14,7 +14,10 @@ class Machine:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.programs = {"gateway": Usage(pid=1, cpu_seconds=0.0)}
-        self.progress = Progress(180, lambda: dict(self.programs), lambda: self.seconds)
+        self.load = 0.5
+        self.progress = Progress(
+            180, lambda: dict(self.programs), lambda: self.load, lambda: self.seconds
+        )
 
     def wait(self, seconds: float, share: float, awaited: str = "the gateway") -> None:
         """Wait while the gateway uses a share of a core."""
@@ -38,6 +41,11 @@ def machine() -> Machine:
 
 def test_slow_start_that_moves_is_waited_for(machine: Machine) -> None:
     machine.wait(1_000, share=0.1)
+
+
+def test_program_that_gets_little_of_a_busy_machine_is_waited_for(machine: Machine) -> None:
+    machine.load = 20
+    machine.wait(1_000, share=0.01)
 
 
 def test_start_in_which_nothing_moves_ends_with_what_it_waited_for(machine: Machine) -> None:
