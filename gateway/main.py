@@ -52,6 +52,7 @@ from gateway.settings import (
     RateSettings,
     SignInLimitSettings,
     SingleSignOnSettings,
+    StoreSettings,
     SweepSettings,
 )
 from gateway.web import error_handlers, reference
@@ -188,9 +189,11 @@ class Server(uvicorn.Server):
 
 def build_services(settings: GatewaySettings) -> Services:
     """Build all services, connected to database, queue, storage and registry."""
-    broker = Broker(BrokerSettings())
+    stores = StoreSettings()
+    queue = BrokerSettings().model_copy(update={"answer_seconds": stores.queue_seconds})
+    broker = Broker(queue, has_breaker=True)
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
-    rates = Rates(shared_storage(BrokerSettings()))
+    rates = Rates(shared_storage(queue), broker.breaker)
     rate_settings = RateSettings()
     release_settings = ReleaseSettings()
     registry = Releases(release_settings)

@@ -121,6 +121,15 @@ class ConnectionSettings(Settings):
     keep_alive_seconds: int = Field(default=75, ge=1)
 
 
+class StoreSettings(Settings):
+    """Longest waits of a request for a store that hangs; background processes have longer ones."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_GATEWAY_", frozen=True)
+
+    #: Seconds for an answer of Redis.
+    queue_seconds: float = Field(default=1.0, gt=0)
+
+
 class SingleSignOnSettings(Settings):
     """Single sign-on with an OpenID provider. Disabled unless `issuer` is set."""
 

@@ -86,6 +86,8 @@ class BrokerSettings(Settings):
     url: SecretStr = SecretStr("redis://127.0.0.1:6380/0")
     #: An unacknowledged message is delivered again after this long; longer than any handler runs.
     visibility_timeout_seconds: int = Field(default=120, ge=5)
+    #: Longest wait for an answer of Redis, in seconds. The gateway has a shorter one of its own.
+    answer_seconds: float = Field(default=5.0, gt=0)
     #: After this many redeliveries or retries a message is parked as a dead letter.
     max_deliveries: int = Field(default=4, ge=1)
     #: Back-off before the first retry of a failed message; doubles each time.

@@ -7,15 +7,18 @@ what waits here when the process is killed.
 
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import structlog
 
 from gateway.jobs.messages import messages_of
-from shared import metrics
 from shared.contracts import Message
 from shared.db.models import Job
+from shared.db.session import defer
+from shared.errors import Unavailable
 from shared.progress import PROGRESS
 
 log = structlog.get_logger(__name__)
@@ -23,24 +26,28 @@ log = structlog.get_logger(__name__)
 #: Maximum number of jobs per message. A worker answers the jobs of a message together, so a larger
 #: group would delay the first one.
 LARGEST_GROUP = 16
-#: Transactions whose jobs wait to be sent. Beyond it the next transaction waits, so that jobs are
-#: not accepted faster than they are sent.
-MOST_WAITING = 64
-#: Longest such wait, in seconds; after it the jobs are left to the sweeper.
-FULL_SECONDS = 0.25
+#: Transactions whose jobs wait to be sent. Beyond it the next transaction waits for this time, in
+#: seconds, so that jobs are not accepted faster than they are sent; then its jobs are deferred.
+MOST_WAITING, FULL_SECONDS = 256, 0.25
+#: Time for which sending is tried again after it has failed, and the pause between two tries, in
+#: seconds. The sweeper sends deferred jobs only once their lease is over.
+PATIENCE_SECONDS, RETRY_SECONDS = 5.0, 0.1
 
 
 class Outbox:
     """Sends the messages of stored jobs, in a thread of its own once it is started.
 
     Args:
-        send: Sends messages, and returns those that could not be sent.
+        publish: Sends one message, or raises `Unavailable`.
     """
 
-    def __init__(self, send: Callable[[list[Message]], list[Message]]) -> None:
-        self._send = send
+    def __init__(self, publish: Callable[[Message], None]) -> None:
+        self._publish = publish
         self._waiting: queue.Queue[Sequence[Job] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
+        #: False while Redis does not answer.
+        self._is_sending = True
+        self._is_ended = False
 
     def start(self) -> None:
         """Send in a thread from now on."""
@@ -50,46 +57,65 @@ class Outbox:
     def stop(self, seconds: float) -> None:
         """Send what waits, for at most this many seconds, and end the thread."""
         if self._thread is not None:
-            self._waiting.put(None, timeout=seconds)
+            with suppress(queue.Full):
+                self._waiting.put(None, timeout=seconds)
             self._thread.join(seconds)
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Send the messages of committed jobs soon, or at once if no thread was started."""
         if self._thread is None or not jobs:
-            self._publish(jobs)
+            self._send(_messages(jobs), patience_seconds=0.0)
             return
         try:
-            self._waiting.put(jobs, timeout=FULL_SECONDS)
+            self._waiting.put(jobs, timeout=FULL_SECONDS if self._is_sending else 0.001)
         except queue.Full:
-            self._defer(jobs)
+            defer(_messages(jobs), "The outbox is full")
 
     def _run(self) -> None:
-        is_running = True
-        while is_running:
-            waiting = [self._waiting.get()]
-            # Jobs of several transactions share messages while sending takes longer than they do.
-            while sum(len(jobs or ()) for jobs in waiting) < LARGEST_GROUP:
-                try:
-                    waiting.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-            is_running = None not in waiting
-            jobs = [job for group in waiting if group is not None for job in group]
+        while not self._is_ended:
+            jobs = self._next()
+            # After a long failure each job has one try, until one succeeds.
+            patience_seconds = PATIENCE_SECONDS if self._is_sending else 0.0
             try:
                 with PROGRESS.watched("outbox"):
-                    self._publish(jobs)
+                    self._send(_messages(jobs), patience_seconds)
             except Exception:
                 # The thread must not end. The jobs are stored, so the sweeper sends them.
                 log.exception("publish_failed")
 
-    def _publish(self, jobs: Sequence[Job]) -> None:
-        self._send([message for group in _groups(jobs) for message in messages_of(group)])
+    def _next(self) -> list[Job]:
+        """Return jobs of one or more transactions, which share messages."""
+        jobs: list[Job] = []
+        while len(jobs) < LARGEST_GROUP and not (jobs and self._waiting.empty()):
+            group = self._waiting.get()
+            if group is None:
+                self._is_ended = True
+                break
+            jobs.extend(group)
+        return jobs
 
-    def _defer(self, jobs: Sequence[Job]) -> None:
-        deferred = [message for group in _groups(jobs) for message in messages_of(group)]
-        log.warning("publish_deferred", messages=len(deferred), error="the outbox is full")
-        for message in deferred:
-            metrics.messages_deferred_total.labels(message.topic).inc()
+    def _send(self, messages: Sequence[Message], patience_seconds: float) -> None:
+        until = time.monotonic() + patience_seconds
+        for position, message in enumerate(messages):
+            while (reason := self._failure(message)) is not None:
+                if time.monotonic() >= until:
+                    defer(messages[position:], reason)
+                    return
+                time.sleep(RETRY_SECONDS)
+
+    def _failure(self, message: Message) -> str | None:
+        """Send one message; return why it could not be sent."""
+        try:
+            self._publish(message)
+        except Unavailable as error:
+            self._is_sending = False
+            return error.detail
+        self._is_sending = True
+        return None
+
+
+def _messages(jobs: Sequence[Job]) -> list[Message]:
+    return [message for group in _groups(jobs) for message in messages_of(group)]
 
 
 def _groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:

@@ -99,7 +99,7 @@ class Jobs:
         self._storage = storage
         self.lease_seconds = lease_seconds
         self._group: GroupCommit[_Submission, Job] = GroupCommit(self._keep, most=LARGEST_GROUP)
-        self.outbox = Outbox(unit_of_work.send)
+        self.outbox = Outbox(unit_of_work.publisher.publish)
 
     def submit(
         self,

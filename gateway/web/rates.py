@@ -1,7 +1,8 @@
 """Rate limits and quotas, counted in Redis so that all gateways share them.
 
-While Redis does not answer, each gateway counts on its own. The limits are then less exact, but
-jobs are still accepted and password guessing is still slowed down.
+While Redis does not answer, each gateway counts on its own: neither open, because password guessing
+must stay slow, nor closed, because jobs are accepted without Redis. With n gateways a user may then
+send up to n times the limit.
 """
 
 import math
@@ -9,24 +10,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-import structlog
 from cachetools import TTLCache
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from shared.breaker import Breaker
+from shared.broker import client_limits
 from shared.errors import Limited
 from shared.settings import BrokerSettings
 
-log = structlog.get_logger(__name__)
-
 Result = TypeVar("Result")
 
-#: Time without further requests to Redis after it did not answer.
-PAUSE_SECONDS = 5.0
+#: Longest wait for Redis, in seconds. Every request waits for it, and has an alternative.
+SHARED_SECONDS = 0.5
 PREFIX = "rayon:rates"
 #: A batch of counts reserved at once is `1 / BATCH_DIVISOR` of the rate, at most `MAX_BATCH`, and
 #: expires after `BATCH_SECONDS`.
@@ -89,8 +90,7 @@ def shared_storage(settings: BrokerSettings) -> RedisStorage:
         settings.url.get_secret_value(),
         key_prefix=PREFIX,
         wrap_exceptions=True,
-        socket_timeout=1,
-        socket_connect_timeout=1,
+        **client_limits(min(SHARED_SECONDS, settings.answer_seconds)),
     )
 
 
@@ -99,12 +99,15 @@ class Rates:
 
     Args:
         storage: Shared storage of the counts, used while it answers.
+        breaker: Breaker of the storage; one of its own by default.
     """
 
-    def __init__(self, storage: RedisStorage | MemoryStorage) -> None:
+    def __init__(
+        self, storage: RedisStorage | MemoryStorage, breaker: Breaker | None = None
+    ) -> None:
         self._shared = SlidingWindowCounterRateLimiter(storage)
         self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._down_until = 0.0
+        self._breaker = breaker or Breaker("storage of the rates", partial(_require_up, storage))
         self._lock = threading.Lock()
         self._batches: TTLCache[tuple[Rate, str], _Batch] = TTLCache(MAX_BATCHES, BATCH_SECONDS)
 
@@ -150,13 +153,17 @@ class Rates:
         return Quota(rate, int(stats.remaining), wait)
 
     def _run(self, operation: Callable[[SlidingWindowCounterRateLimiter], Result]) -> Result:
-        if time.monotonic() >= self._down_until:
+        if not self._breaker.is_open:
             try:
                 return operation(self._shared)
             except StorageError as error:
-                self._down_until = time.monotonic() + PAUSE_SECONDS
-                log.warning("rate_storage_failed", error=str(error))
+                self._breaker.open(str(error))
         return operation(self._local)
+
+
+def _require_up(storage: RedisStorage | MemoryStorage) -> None:
+    if not storage.check():
+        raise ConnectionError("it does not answer")
 
 
 def rate_exceeded(quota: Quota) -> Limited:

@@ -4,6 +4,7 @@ Only this package uses Celery and Redis directly.
 """
 
 from shared.broker.celery_broker import Broker, Publisher
+from shared.broker.clients import client_limits
 from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
 from shared.broker.heartbeat import Heartbeat
 from shared.broker.presence import Presence, process_name
@@ -16,6 +17,7 @@ __all__ = [
     "QueueDepth",
     "Worker",
     "WorkerState",
+    "client_limits",
     "process_name",
     "unloadable_everywhere",
 ]

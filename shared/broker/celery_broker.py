@@ -6,18 +6,19 @@ message returns to its queue until it reaches `max_deliveries` and is parked as 
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import redis
 import structlog
-from celery import Celery
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from shared import metrics
+from shared.breaker import Breaker
+from shared.broker.clients import celery_app, client_limits
 from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
     QueueDepth,
@@ -28,7 +29,7 @@ from shared.broker.depth import (
 )
 from shared.broker.heartbeat import Heartbeat, HeartbeatThread, heartbeats
 from shared.broker.presence import CONSUMING, Activity, Presence
-from shared.broker.transport import SHARE_HEADER, Transport
+from shared.broker.transport import SHARE_HEADER
 from shared.contracts import Lane, Message, MessageParked, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
@@ -44,6 +45,8 @@ M = TypeVar("M", bound=Message)
 COUNT_SECONDS = 24 * 3600
 #: Key that is written to see whether Redis takes messages, and its lifetime in seconds.
 PROBE_KEY, PROBE_SECONDS = "rayon:probe", 10
+#: Longest wait of a consumer for Redis, in seconds; it blocks there for about a second.
+CONSUMER_SECONDS = 10.0
 #: Trace id of the dead letter of a message that carries none.
 NO_TRACE = "0" * 32
 
@@ -56,16 +59,25 @@ class Publisher(Protocol):
 
 
 class Broker:
-    """Connection of one process to the message queue."""
+    """Connection of one process to the message queue.
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    Args:
+        settings: Address, and limits of time, deliveries and retries.
+        has_breaker: True to leave Redis alone after a failure until it answers a probe, so that the
+            requests of a gateway do not wait for it one by one.
+    """
+
+    def __init__(self, settings: BrokerSettings, *, has_breaker: bool = False) -> None:
         self._settings = settings
         self.activity = Activity()
-        self._app = _celery_app(settings, self.activity)
+        self._app = celery_app(settings, self.activity, CONSUMER_SECONDS)
         self._app.on_unknown_message = self._requeue_later
+        # A consumer blocks in Redis for longer than a sender waits.
+        self._sender = celery_app(settings, self.activity, settings.answer_seconds)
         self._redis = redis.Redis.from_url(
-            settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=2
+            settings.url.get_secret_value(), **client_limits(settings.answer_seconds)
         )
+        self.breaker = Breaker("message queue", self._write_probe) if has_breaker else None
         self._delivery = Delivery(settings, self.publish)
 
     def publish(self, message: Message) -> None:
@@ -76,21 +88,22 @@ class Broker:
         """
         links = message.links if isinstance(message, WorkMessage) else ()
         share = message.user_id if isinstance(message, WorkMessage) else ""
-        try:
-            self._app.send_task(
-                message.topic,
-                args=(message.model_dump(mode="json"),),
-                queue=message.queue,
-                headers={
-                    "published_at": time.time(),
-                    SHARE_HEADER: share,
-                    **message_headers(message.trace_id, links),
-                },
-                retry=False,
-            )
-        except (OperationalError, redis.RedisError, OSError) as error:
-            metrics.dependency_failures_total.labels("queue").inc()
-            raise Unavailable(f"The message queue does not answer: {error}") from error
+        with self._guarded():
+            try:
+                self._sender.send_task(
+                    message.topic,
+                    args=(message.model_dump(mode="json"),),
+                    queue=message.queue,
+                    headers={
+                        "published_at": time.time(),
+                        SHARE_HEADER: share,
+                        **message_headers(message.trace_id, links),
+                    },
+                    retry=False,
+                )
+            except (OperationalError, redis.RedisError, OSError) as error:
+                metrics.dependency_failures_total.labels("queue").inc()
+                raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
     def subscribe(self, kind: type[M], handler: Callable[[M], None]) -> None:
@@ -147,8 +160,7 @@ class Broker:
     def trouble(self) -> str | None:
         """Return why Redis takes no messages, or `None` if it does."""
         try:
-            # A Redis that is full, read-only or unable to save answers PING all the same.
-            self._redis.set(PROBE_KEY, "", ex=PROBE_SECONDS)
+            self._write_probe()
         except redis.ResponseError as error:
             return f"refuses to write: {error}".split(". ")[0].rstrip(".")
         except (redis.RedisError, OSError):
@@ -161,11 +173,13 @@ class Broker:
 
     def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
         """Return the depth of several queues in one snapshot. Raises `Unavailable`."""
-        return queue_depths(self._redis, tuple(queues))
+        with self._guarded():
+            return queue_depths(self._redis, tuple(queues))
 
     def workers(self) -> list[Worker]:
         """Return the workers that announced themselves recently. Raises `Unavailable`."""
-        return workers_present(self._redis)
+        with self._guarded():
+            return workers_present(self._redis)
 
     def memory_ratio(self) -> float:
         """Return the used share of the memory limit of Redis, or 0 without a limit.
@@ -173,7 +187,25 @@ class Broker:
         Raises:
             Unavailable: Redis does not answer.
         """
-        return memory_ratio(self._redis)
+        with self._guarded():
+            return memory_ratio(self._redis)
+
+    def _write_probe(self) -> None:
+        # A Redis that is full, read-only or unable to save answers PING all the same.
+        self._redis.set(PROBE_KEY, "", ex=PROBE_SECONDS)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Refuse the block while the breaker is open, and open it if the block finds Redis away."""
+        if self.breaker is None:
+            yield
+            return
+        self.breaker.require_closed()
+        try:
+            yield
+        except Unavailable as error:
+            self.breaker.open(error.detail.removeprefix("The message queue does not answer: "))
+            raise
 
     def _requeue_later(self, message: Any) -> None:
         """Requeue a message of unknown type after a pause, for a newer worker to handle."""
@@ -256,44 +288,3 @@ class _RedisRedeliveries:
         """Reset the count."""
         with suppress(redis.RedisError):
             self._redis.delete(self._key)
-
-
-def _celery_app(settings: BrokerSettings, activity: Activity) -> Celery:
-    app = Celery("rayon", broker=settings.url.get_secret_value(), set_as_current=False)
-    app.conf.update(
-        broker_transport=Transport,
-        task_ignore_result=True,
-        worker_consumer="shared.broker.consumer:RequeueingConsumer",
-        task_serializer="json",
-        accept_content=["json"],
-        task_acks_late=True,
-        # A worker that prefetches would hold messages that idle workers could handle.
-        worker_disable_prefetch=True,
-        worker_prefetch_multiplier=1,
-        worker_enable_remote_control=False,
-        worker_send_task_events=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_soft_shutdown_timeout=5.0,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_pool_limit=16,
-        broker_transport_options={
-            "visibility_timeout": settings.visibility_timeout_seconds,
-            # Interval of the search for lost messages, in seconds; the transport's default is 100.
-            "unacked_restore_interval": min(10, settings.visibility_timeout_seconds / 2),
-            "unacked_restore_throttle": 1,
-            # A publisher that cannot connect fails at once; by default it would wait for 6 s.
-            "max_retries": 1,
-            "interval_start": 0.1,
-            "interval_step": 0.1,
-            "queue_order_strategy": "priority",
-            "socket_connect_timeout": 2,
-            "socket_timeout": 30,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "global_keyprefix": "",
-            "on_asked": activity.ask,
-        },
-    )
-    return app

@@ -1,6 +1,6 @@
 """Transactions: one unit of work per request or message; messages are sent after the commit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +65,7 @@ class UnitOfWork:
             work = Work(session)
             yield work
             session.commit()
-        work.unsent = self.send(work.messages)
+        work.unsent = self._send(work.messages)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -75,18 +75,23 @@ class UnitOfWork:
             with Session(reader, expire_on_commit=False) as session:
                 yield session
 
-    def send(self, messages: list[Message]) -> list[Message]:
+    def _send(self, messages: list[Message]) -> list[Message]:
         """Send messages until the first that cannot be sent, and return those that remain."""
         for position, message in enumerate(messages):
             try:
                 self.publisher.publish(message)
             except Unavailable as error:
                 unsent = messages[position:]
-                log.warning("publish_deferred", messages=len(unsent), error=str(error))
-                for deferred in unsent:
-                    metrics.messages_deferred_total.labels(deferred.topic).inc()
+                defer(unsent, error.detail)
                 return unsent
         return []
+
+
+def defer(messages: Sequence[Message], reason: str) -> None:
+    """Log and count messages that could not be sent and are left to the sweeper."""
+    log.warning("publish_deferred", messages=len(messages), error=reason)
+    for message in messages:
+        metrics.messages_deferred_total.labels(message.topic).inc()
 
 
 def take_turns(session: Session, name: str) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.jobs import outbox as outbox_module
 from gateway.jobs.outbox import LARGEST_GROUP, MOST_WAITING, Outbox
 from shared.contracts import Message, WorkMessage
 from shared.db.models import Job
+from shared.errors import Unavailable
 from tests.support.factories import make_job, make_user
 from tests.support.servers import until
 
@@ -22,18 +24,19 @@ class Wire:
         self.sent: list[list[str]] = []
         self.is_sending = threading.Event()
         self.may_send = threading.Event()
-        self.failures = 0
+        self.failures: list[Exception] = []
 
-    def send(self, messages: list[Message]) -> list[Message]:
+    @property
+    def ids(self) -> list[str]:
+        return [id_ for ids in self.sent for id_ in ids]
+
+    def publish(self, message: Message) -> None:
         self.is_sending.set()
         assert self.may_send.wait(10)
         if self.failures:
-            self.failures -= 1
-            raise ValueError("a message that cannot be encoded")
-        for message in messages:
-            assert isinstance(message, WorkMessage)
-            self.sent.append([item.job_id for item in message.items])
-        return []
+            raise self.failures.pop()
+        assert isinstance(message, WorkMessage)
+        self.sent.append([item.job_id for item in message.items])
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 def outbox(wire: Wire) -> Iterator[Outbox]:
-    outbox = Outbox(wire.send)
+    outbox = Outbox(wire.publish)
     outbox.start()
     yield outbox
     wire.may_send.set()
@@ -80,8 +83,7 @@ def test_full_outbox_leaves_jobs_to_the_sweeper(wire: Wire, outbox: Outbox) -> N
         outbox.put([job(number)])
     wire.may_send.set()
     outbox.stop(10)
-    sent = [id_ for ids in wire.sent for id_ in ids]
-    assert sent == [str(number) for number in range(MOST_WAITING + 1)]
+    assert wire.ids == [str(number) for number in range(MOST_WAITING + 1)]
 
 
 def test_jobs_that_wait_are_sent_before_it_stops(wire: Wire, outbox: Outbox) -> None:
@@ -89,14 +91,42 @@ def test_jobs_that_wait_are_sent_before_it_stops(wire: Wire, outbox: Outbox) -> 
         outbox.put([job(number)])
     wire.may_send.set()
     outbox.stop(10)
-    assert sorted(id_ for ids in wire.sent for id_ in ids) == ["0", "1", "2"]
+    assert sorted(wire.ids) == ["0", "1", "2"]
 
 
 def test_unexpected_error_ends_nothing(wire: Wire, outbox: Outbox) -> None:
-    wire.failures = 1
+    wire.failures = [ValueError("a message that cannot be encoded")]
     outbox.put([job(1)])
     assert wire.is_sending.wait(10)
     wire.may_send.set()
-    until(lambda: wire.failures == 0, 10, "the first one failed")
+    until(lambda: not wire.failures, 10, "the first one failed")
     outbox.put([job(2)])
     until(lambda: wire.sent == [["2"]], 10, "the next one is sent")
+
+
+def test_short_failure_is_tried_again(
+    wire: Wire, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "RETRY_SECONDS", 0.001)
+    wire.failures = [Unavailable("it hangs")] * 3
+    wire.may_send.set()
+    outbox.put([job(1)])
+    until(lambda: wire.sent == [["1"]], 10, "it is sent")
+
+
+def test_long_failure_leaves_jobs_to_the_sweeper_until_one_is_sent(
+    wire: Wire, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "PATIENCE_SECONDS", 0.0)
+    wire.failures = [Unavailable("it hangs"), Unavailable("it hangs")]
+    wire.may_send.set()
+    for number in range(4):
+        outbox.put([job(number)])
+        until(lambda n=number: len(wire.failures) == max(0, 1 - n), 10, "it is tried")  # type: ignore[misc]
+    until(lambda: wire.ids == ["2", "3"], 10, "the later ones are sent")
+
+
+def test_jobs_are_sent_at_once_without_a_thread(wire: Wire) -> None:
+    wire.may_send.set()
+    Outbox(wire.publish).put([job(1), job(2)])
+    assert wire.sent == [["1", "2"]]
