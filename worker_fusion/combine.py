@@ -63,7 +63,7 @@ def _answers(
     likeliest = _rounded(np.take_along_axis(fused, order, axis=1))
     for one, columns, probabilities in zip(evidence, order.tolist(), likeliest, strict=True):
         top = [
-            {"prdtypecode": code, "category": categories.name(code), "probability": probability}
+            {"prdtypecode": code, **_named(code, categories), "probability": probability}
             for code, probability in (
                 (categories.codes[column], probability)
                 for column, probability in zip(columns, probabilities, strict=True)
@@ -73,7 +73,7 @@ def _answers(
             prdtypecode=categories.codes[columns[0]],
             confidence=probabilities[0],
             result={
-                "category": top[0]["category"],
+                **_named(categories.codes[columns[0]], categories),
                 "top": top,
                 "modalities": {
                     modality.value: _leading(found, categories)
@@ -83,6 +83,13 @@ def _answers(
                 **_reason(one.failures),
             },
         )
+
+
+def _named(code: int, categories: CategorySet) -> dict[str, Any]:
+    """Return the name of a category and, in a tree, the parts of its path."""
+    path = categories.path(code)
+    found: dict[str, Any] = {"category": categories.name(code)}
+    return found | {"category_path": [*path]} if path else found
 
 
 def _fused(evidence: Sequence[Evidence], fusion: FusionModel | None) -> Floats:

@@ -50,9 +50,10 @@ async def label(
 ) -> LabelReportOut:
     """Upload the true categories of rows.
 
-    The file has the column `prdtypecode`, and `row`, `productid` or `job_id` to identify the row.
-    Valid labels are stored, and the others are listed with the reason; rows without a code are
-    skipped. Uploading the same file again changes nothing.
+    The file has the column `prdtypecode` with codes, or `category` with names of categories, and
+    `row`, `productid` or `job_id` to identify the row; of a row with both, the code counts. Valid
+    labels are stored, and the others are listed with the reason; rows without a label are skipped.
+    Uploading the same file again changes nothing.
     """
     catalog = await run_in_threadpool(found_catalog, services, principal, catalog_id)
     size = announced_bytes(request, MAX_LABELS_BYTES)

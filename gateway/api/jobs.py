@@ -118,18 +118,20 @@ def cancel(services: ServicesDep, principal: SignedIn, job_id: JobId) -> JobOut:
 def label(
     services: ServicesDep, principal: SignedIn, origin: OriginDep, job_id: JobId, true: LabelIn
 ) -> JobOut:
-    """Set the true category of a job, or remove it with `null`.
+    """Set the true category of a job by its code or name, or remove it with `null`.
 
     Users label their own jobs; operators also label jobs selected for review.
     """
+    true.require_stated()
     # Read before the transaction, because the registry may have to be asked.
-    known = None if true.prdtypecode is None else _categories(services, principal, job_id)
+    known = None if true.is_removed else _categories(services, principal, job_id)
+    code = None if known is None else labels.code_of(true, known)
     with services.unit_of_work() as work:
         job = labels.find(work.session, principal, job_id)
-        if true.prdtypecode is None or known is None:
+        if code is None or known is None:
             labels.forget(work.session, job, principal)
         else:
-            labels.write(work.session, job, true.prdtypecode, principal, known)
+            labels.write(work.session, job, code, principal, known)
         if job.user_id != principal.id:
             audit_log.record(
                 work.session,
@@ -137,7 +139,7 @@ def label(
                 "job.label",
                 actor=principal.username,
                 target=job_id,
-                prdtypecode=true.prdtypecode,
+                prdtypecode=code,
             )
     return job_out(job)
 

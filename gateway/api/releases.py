@@ -43,7 +43,10 @@ def list_categories(
     found = services.releases.manifest(version).categories
     return CategoryList(
         release=version,
-        items=[CategoryOut(prdtypecode=one.code, category=one.name) for one in found],
+        items=[
+            CategoryOut(prdtypecode=one.code, category=one.name, category_path=[*one.path])
+            for one in found
+        ],
     )
 
 

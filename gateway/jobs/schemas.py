@@ -14,7 +14,11 @@ class CategoryProbability(BaseModel):
     """A category and its probability."""
 
     prdtypecode: int = Field(description="Code of the category.")
-    category: str = Field(description="Name of the category.")
+    category: str = Field(description="Name of the category, as the shop writes it.")
+    category_path: list[str] = Field(
+        default=[],
+        description="Parts of the name from the root of the shop's tree; empty without a tree.",
+    )
     probability: float = Field(description="Probability, 0 to 1.")
 
 
@@ -29,7 +33,11 @@ class Result(BaseModel):
     """The answer to a job."""
 
     prdtypecode: int = Field(description="Code of the most probable category.")
-    category: str = Field(description="Name of the category.")
+    category: str = Field(description="Name of the category, as the shop writes it.")
+    category_path: list[str] = Field(
+        default=[],
+        description="Parts of the name from the root of the shop's tree; empty without a tree.",
+    )
     confidence: float = Field(description="Probability of the category, 0 to 1.")
     top: list[CategoryProbability] = Field(
         description="The five most probable categories, most probable first."

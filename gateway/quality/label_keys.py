@@ -8,7 +8,7 @@ from typing import Self
 
 from shared.db.models import ROW_DIGITS, Catalog, row_job_id, row_of_job
 from shared.errors import InvalidInput, Unavailable
-from shared.tables.dataset_tables import CODE, CODE_NAMES
+from shared.tables.dataset_tables import CATEGORY, CATEGORY_NAMES, CODE, CODE_NAMES
 from shared.tables.form import Form
 from shared.tables.rows import Row
 
@@ -21,6 +21,7 @@ LABEL_NAMES = {
     ROW: ("row", "ligne", "numero de ligne", "row number"),
     PRODUCT: ("productid", "product id"),
     CODE: CODE_NAMES,
+    CATEGORY: CATEGORY_NAMES,
 }
 #: Longest `productid`.
 PRODUCT_CHARACTERS = 255

@@ -28,6 +28,7 @@ from gateway.quality.label_keys import (
     require_products,
 )
 from gateway.quality.label_report import LabelReport
+from gateway.quality.schemas.labels import LabelIn
 from shared.categories import CategorySet
 from shared.db.models import (
     ROW_DIGITS,
@@ -42,10 +43,10 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import Storage
 from shared.tables.columns import shown
-from shared.tables.dataset_tables import CODE
+from shared.tables.dataset_tables import CATEGORY, CODE
 from shared.tables.form import Form, form_of
 from shared.tables.pages import next_page
-from shared.tables.rows import Row, rows_of
+from shared.tables.rows import SHOWN_CHARACTERS, Row, rows_of
 from shared.tables.unpack import unpack
 
 #: Reason why a label stays.
@@ -91,6 +92,38 @@ def write(session: Session, job: Job, code: int, author: Principal, known: Categ
         job.labelled_by, job.labelled_by_id = author.username, author.id
 
 
+def code_of(true: LabelIn, known: CategorySet) -> int:
+    """Return the code of the category that a person states by its code or its name.
+
+    Args:
+        true: The label, which is not `is_removed`.
+        known: The categories of the job's release.
+
+    Raises:
+        InvalidInput: The release has no such category, or code and name are of different ones.
+    """
+    if true.category is None:
+        # `write` checks the code.
+        return true.prdtypecode or 0
+    code = named_code(true.category, known)
+    if code is None or true.prdtypecode not in (None, code):
+        wanted = "a category of the release" if code is None else f"the category {code}"
+        other = "" if code is None else f" as {true.prdtypecode}"
+        raise InvalidInput(
+            f"Expected {wanted}. Received: {true.category[:SHOWN_CHARACTERS]!r}{other}",
+            field=(CATEGORY,),
+        )
+    return code
+
+
+def named_code(text: str, known: CategorySet) -> int | None:
+    """Return the code that a text states, or that of the category that it names."""
+    written = text.strip()
+    if written.isdecimal() and len(written) < ROW_DIGITS * 2 and int(written) in known:
+        return int(written)
+    return known.find(written)
+
+
 def forget(session: Session, job: Job, author: Principal) -> None:
     """Remove a wrong label. Raises `Conflict` for one that the author may not replace."""
     if _is_replaced(session, job, None, author):
@@ -120,7 +153,7 @@ class LabelFiles:
 
         Args:
             catalog: The labelled catalog.
-            file: A table with `prdtypecode`, and `row`, `productid` or `job_id`.
+            file: A table with `prdtypecode` or `category`, and `row`, `productid` or `job_id`.
             author: The author of the labels.
             known: The categories of the catalog's release.
 
@@ -211,7 +244,7 @@ class LabelFiles:
             if number not in effects:
                 report.reject(row, key, row.get(key).strip(), NO_JOB.format(number))
             elif effects[number] is Effect.REFUSED:
-                report.reject(row, CODE, row.get(CODE).strip(), KEPT)
+                report.reject(row, *_written(row), KEPT)
             else:
                 report.taken += 1
 
@@ -219,13 +252,21 @@ class LabelFiles:
 def _key(form: Form) -> str:
     """Return the column that identifies the rows of a file of labels."""
     key = next((column for column in KEYS if column in form.fields), None)
-    if key is None or CODE not in form.fields:
+    if key is None or not {CODE, CATEGORY} & {*form.fields}:
         raise InvalidInput(
-            f"Expected the column `{CODE}`, and one of {', '.join(f'`{key}`' for key in KEYS)}"
-            f". Received the columns: {shown(form.columns)}",
+            f"Expected the column `{CODE}` or `{CATEGORY}`, and one of "
+            f"{', '.join(f'`{key}`' for key in KEYS)}. Received the columns: {shown(form.columns)}",
             field=("labels",),
         )
     return key
+
+
+def _written(row: Row) -> tuple[str, str]:
+    """Return the column of a row's label, and the label as written: a code before a name."""
+    return next(
+        ((column, cell) for column in (CODE, CATEGORY) if (cell := row.get(column).strip())),
+        (CODE, ""),
+    )
 
 
 class _Reader:
@@ -251,12 +292,12 @@ class _Reader:
             if row.problem is not None:
                 problem = row.problem
                 self._report.reject(row, problem.column, problem.value, problem.reason)
-            elif not (cell := row.get(CODE).strip()):
+            elif not _written(row)[1]:
                 self._report.skipped += 1
-            elif (found := self._label(row, cell)) is not None:
+            elif (found := self._label(row, *_written(row))) is not None:
                 yield row, *found
 
-    def _label(self, row: Row, written: str) -> tuple[int, int] | None:
+    def _label(self, row: Row, column: str, written: str) -> tuple[int, int] | None:
         """Return catalog row and code of a label; `None` if it was rejected."""
         cell = row.get(self._key).strip()
         try:
@@ -264,15 +305,15 @@ class _Reader:
         except InvalidInput as error:
             self._report.reject(row, self._key, cell, error.detail)
             return None
-        code = int(written) if written.isdecimal() and len(written) < ROW_DIGITS * 2 else None
-        if code is None or code not in self._known:
-            reason = f"Expected a code of the catalog's release. Received: {written[:40]!r}"
-            self._report.reject(row, CODE, written, reason)
+        code = named_code(written, self._known)
+        if code is None:
+            reason = f"Expected a category of the catalog's release. Received: {written[:40]!r}"
+            self._report.reject(row, column, written, reason)
             return None
         before = self._codes[number]
         if before not in (_NO_CODE, code):
             reason = f"Expected one label for row {number}. Received: {before} before"
-            self._report.reject(row, CODE, written, reason)
+            self._report.reject(row, column, written, reason)
             return None
         self._codes[number] = code
         return number, code

@@ -23,7 +23,10 @@ ANSWER_COLUMNS = (
     "status",
     "error_code",
     "rayon_message",
+    "top_3_names",
 )
+#: Code of a row without a job, because its check failed.
+ROW_REJECTED = "row_rejected"
 PREFIX = "rayon_"
 #: End of the message about an image without content.
 EMPTY_FILE = "an empty file"
@@ -61,7 +64,9 @@ def answer_of(
     """
     if job is None:
         status = _without_job(row, catalog)
-        return {"status": status, "rayon_message": reason if status == "rejected" else None}
+        if status != "rejected":
+            return {"status": status}
+        return {"status": status, "error_code": ROW_REJECTED, "rayon_message": reason}
     answer = {
         "status": job["status"],
         "error_code": job["error_code"],
@@ -83,6 +88,9 @@ def answer_of(
         ),
         "degraded": result["degraded"],
         "rayon_message": _degraded(row, result, catalog),
+        "top_3_names": " | ".join(
+            f"{guess['category']}: {guess['probability']}" for guess in result["top"][:3]
+        ),
     }
 
 

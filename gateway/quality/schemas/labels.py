@@ -6,12 +6,33 @@ from pydantic import BaseModel, Field
 
 from gateway.jobs.schemas import Result
 from gateway.web.schemas import Body, NextCursor
+from shared.errors import InvalidInput
 
 
 class LabelIn(Body):
     """The true category of a job."""
 
-    prdtypecode: int | None = Field(description="`null` removes a wrong label.")
+    prdtypecode: int | None = Field(
+        default=None, description="Code of the category; `null` removes a wrong label."
+    )
+    category: str | None = Field(
+        default=None,
+        max_length=1_000,
+        description="Name of the category instead of its code, or the last part of its path if no "
+        "other category has it. Case, accents and spaces do not matter.",
+    )
+
+    @property
+    def is_removed(self) -> bool:
+        """True if the label is to be removed."""
+        return self.prdtypecode is None and self.category is None
+
+    def require_stated(self) -> None:
+        """Check that there is a code, a name or a `null` as code. Raises `InvalidInput`."""
+        if self.is_removed and "prdtypecode" not in self.model_fields_set:
+            raise InvalidInput(
+                "Expected `prdtypecode` or `category`. Received: neither", field=("prdtypecode",)
+            )
 
 
 class LabelProblemOut(BaseModel):

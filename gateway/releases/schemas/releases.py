@@ -12,7 +12,11 @@ class CategoryOut(BaseModel):
     """A category that a release can predict."""
 
     prdtypecode: int = Field(description="Code of the category.")
-    category: str = Field(description="Name of the category.")
+    category: str = Field(description="Name of the category, as the shop writes it.")
+    category_path: list[str] = Field(
+        default=[],
+        description="Parts of the name from the root of the shop's tree; empty without a tree.",
+    )
 
 
 class CategoryList(BaseModel):

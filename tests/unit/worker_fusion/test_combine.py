@@ -87,3 +87,24 @@ def test_job_without_scores_fails_with_the_reason() -> None:
 def test_job_with_two_failures_fails_with_one_of_the_reasons() -> None:
     failures = {Modality.TEXT: MISSING, Modality.IMAGE: UNREADABLE}
     assert answer(Evidence({}, failures), CATEGORIES, FUSION).failure in (MISSING, UNREADABLE)
+
+
+def test_answer_names_categories_of_a_tree_with_their_paths() -> None:
+    names = ["Maison > Literie", "Maison > Draps", "Jardin"]
+    tree = CategorySet.of(enumerate(names, start=1), separator=">")
+    probabilities = np.array([0.1, 0.7, 0.2], np.float32)
+    [found] = answers([Evidence({Modality.TEXT: probabilities})], tree, None)
+    assert found.result is not None
+    assert found.result["category"] == "Maison > Draps"
+    assert found.result["category_path"] == ["Maison", "Draps"]
+    assert [row["category_path"] for row in found.result["top"]] == [
+        ["Maison", "Draps"],
+        ["Jardin"],
+        ["Maison", "Literie"],
+    ]
+
+
+def test_answer_without_a_tree_has_no_path() -> None:
+    [found] = answers([Evidence({Modality.TEXT: leaning(0, 0.5)})], CATEGORIES, None)
+    assert found.result is not None
+    assert "category_path" not in found.result

@@ -29,7 +29,8 @@ def unlike_categories(
         share = float(is_unlike[answers == column].mean())
         if (answers == column).sum() >= MOST_LISTED and share > 2 * UNLIKE:
             code = categories.codes[column]
-            lines.append({"code": code, "reference": UNLIKE, "window": round(share, 4)})
+            line = {"code": code, "category": categories.name(code)}
+            lines.append(line | {"reference": UNLIKE, "window": round(share, 4)})
     return sorted(lines, key=lambda line: -float(line["window"]))[:MOST_LISTED]
 
 
@@ -38,6 +39,7 @@ def category_shares(of_reference: Counts, of_window: Counts, categories: Categor
     return [
         {
             "code": categories.codes[column],
+            "category": categories.categories[column].name,
             "reference": round(of_reference[column] / max(of_reference.sum(), 1), 4),
             "window": round(of_window[column] / max(of_window.sum(), 1), 4),
         }
@@ -66,8 +68,10 @@ def disagreeing_examples(window: Sample) -> list[Line]:
 
 
 def format_shares(classes: Sequence[Line]) -> str:
-    """Format the shares of categories, such as `10 5.0% → 9.1%`."""
-    lines = [f"{line['code']} {line['reference']:.1%} → {line['window']:.1%}" for line in classes]
+    """Format the shares of categories, such as `Livres 5.0% → 9.1%`."""
+    lines = [
+        f"{line['category']} {line['reference']:.1%} → {line['window']:.1%}" for line in classes
+    ]
     return ", ".join(lines) or "no single category stands out"
 
 

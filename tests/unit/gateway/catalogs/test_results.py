@@ -70,8 +70,36 @@ def test_answer_columns_follow_the_uploaded_ones(
     [row] = csv.DictReader(io.StringIO(text, newline=""))
     assert list(row.values()) == [
         "7", "A", "deux\nlignes", "é",
-        "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "", "",
+        "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "", "", "Livres: 0.9",
     ]  # fmt: skip
+
+
+def test_rejected_row_has_an_error_code(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    products = table(["A", "x"], ["", "z"], ["B", "y", "surplus"], header="designation,note")
+    rows = [*csv.DictReader(io.StringIO(results(api, mine, feeder, products)))]
+    assert [(row["status"], row["error_code"]) for row in rows] == [
+        ("done", ""),
+        ("rejected", "row_rejected"),
+        ("rejected", "row_rejected"),
+    ]
+    lines = results(api, mine, feeder, products, query="?format=jsonl").splitlines()
+    assert json.loads(lines[1])["error_code"] == "row_rejected"
+
+
+def test_most_likely_categories_are_named(api: Api) -> None:
+    result: dict[str, Any] = {"category": "Mode > Sacs", "modalities": {}, "degraded": None}
+    names = ("Mode > Sacs", "Mode > Bijoux", "Sport", "Déco")
+    result["top"] = [
+        {"prdtypecode": code, "category": name, "probability": 0.25}
+        for code, name in enumerate(names)
+    ]
+    answer = {"status": "done", "error_code": None, "error_message": None, "result": result}
+    answer |= {"prdtypecode": 0, "confidence": 0.25}
+    catalog = Catalog(model="text", has_images=False, fed_until=1, status="finished")
+    row = Row(1, 2, ("A",), {"designation": 0})
+    found = answer_of(row, cast(RowMapping, answer), catalog, None)
+    assert found["category"] == "Mode > Sacs"
+    assert found["top_3_names"] == "Mode > Sacs: 0.25 | Mode > Bijoux: 0.25 | Sport: 0.25"
 
 
 def test_delimiter_and_byte_order_mark_are_kept(

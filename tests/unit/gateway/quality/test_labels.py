@@ -76,6 +76,41 @@ def test_wrong_label_is_removed(api: Api, ada: User, hers: dict[str, str]) -> No
     assert (kept.labelled_by, kept.labelled_by_id) == (None, None)
 
 
+def test_label_may_be_the_name_of_a_category(api: Api, ada: User, hers: dict[str, str]) -> None:
+    job = make_job(ada)
+    api.add(job)
+    path = f"/v1/jobs/{job.id}/label"
+    for body, code in (
+        ({"category": "piscine et  ACCESSOIRES"}, 2583),
+        ({"category": "Livres", "prdtypecode": 10}, 10),
+        ({"category": "10"}, 10),
+    ):
+        answer = api.client.put(path, headers=hers, json=body)
+        assert (answer.status_code, answer.json().get("label")) == (200, code), answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"category": "Chaussures"}, "category"),
+        ({"category": "Livres", "prdtypecode": 2583}, "category"),
+        ({"category": None}, ""),
+        ({}, ""),
+    ],
+)
+def test_label_that_names_no_category_is_422(
+    api: Api, ada: User, hers: dict[str, str], body: dict[str, Any], field: str
+) -> None:
+    job = make_job(ada)
+    api.add(job)
+    answer = api.client.put(f"/v1/jobs/{job.id}/label", headers=hers, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].endswith(field)
+    kept = api.get(Job, job.id)
+    assert kept is not None
+    assert kept.label is None
+
+
 @pytest.mark.parametrize(
     ("role", "is_chosen", "status"),
     [
@@ -258,6 +293,17 @@ def test_valid_labels_are_saved_and_the_others_reported(
     assert reasons[7] == "Expected one label for row 1. Received: 2583 before"
     assert reasons[5] == "Expected a row of the catalog with a job. Received: row 9"
     assert reasons[9] == "Expected 2 cells. Received: 3"
+
+
+def test_label_file_may_name_the_categories(api: Api, hers: dict[str, str], catalog: str) -> None:
+    content = "ligne;catégorie\n1;livres\n2;Piscine et accessoires\n3;Jeux\n4;10\n"
+    report = label(api, hers, catalog, content)
+    assert labels(api, catalog) == [10, 2583, None, 10]
+    [problem] = report["problems"]
+    assert (problem["row"], problem["column"], problem["value"]) == (3, "category", "Jeux")
+    content = "row,prdtypecode,category\n1,2583,Livres\n3,,Livres\n"
+    assert label(api, hers, catalog, content)["taken"] == 2
+    assert labels(api, catalog) == [2583, 2583, 10, 10]
 
 
 def test_products_are_found_despite_repeated_columns(

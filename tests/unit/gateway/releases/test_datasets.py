@@ -335,7 +335,7 @@ def test_training_run_shows_the_labels_of_each_user(api: Api) -> None:
         ("products", b"titles;code\na;1\n", "titles, code. Did you mean 'titles' as `title`?"),
         ("products", b"", "an empty file"),
         ("products", b"%PDF-1.7", "a PDF document"),
-        ("labels", b"categorie,prdtypcode\na,1\n", "Did you mean 'prdtypcode' as `prdtypecode`?"),
+        ("labels", b"place,prdtypcode\na,1\n", "Did you mean 'prdtypcode' as `prdtypecode`?"),
         ("categories", b"name\nLivres\n", "Expected a column `prdtypecode`"),
     ],
 )

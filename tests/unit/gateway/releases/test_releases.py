@@ -13,7 +13,8 @@ WHY = {"reason": "better on images"}
 def test_categories_of_the_champion_are_listed_by_default(api: Api, mine: dict[str, str]) -> None:
     shown = api.client.get("/v1/categories", headers=mine).json()
     assert shown["release"] == "1"
-    assert shown["items"][1] == {"prdtypecode": 2583, "category": "Piscine et accessoires"}
+    named = {"prdtypecode": 2583, "category": "Piscine et accessoires", "category_path": []}
+    assert shown["items"][1] == named
     assert api.client.get("/v1/categories?release=2", headers=mine).json()["release"] == "2"
 
 

@@ -55,7 +55,7 @@ def test_darker_images_move_image_only() -> None:
 def test_changed_categories_move_prediction_and_are_named() -> None:
     found = moved(share=0.85)
     assert "prediction" in found
-    assert "2583 " in found["prediction"].sentence
+    assert "Piscine et accessoires " in found["prediction"].sentence
     assert {line["code"] for line in found["prediction"].classes} == {10, 2583}
     # The example is from a category that is answered more often
     assert found["prediction"].examples[0]["product"] is not None
