@@ -31,13 +31,15 @@ async def ready(
     """Report readiness: 200 while jobs are accepted, 503 otherwise.
 
     Queue and workers are reported too, and do not make it 503: without them jobs are accepted and
-    answered later. The status is `degraded` while the queue takes no messages.
+    answered later. The status is `degraded` while the queue takes no messages, or the disk of the
+    storage is full.
     """
     health = await services.readiness.check(
         lambda: readiness(
             services.unit_of_work,
             services.broker,
             services.champion,
+            services.storage,
             services.settings.expected_processes,
         )
     )

@@ -17,6 +17,7 @@ from shared.contracts import Lane, queue_name
 from shared.db.migrations.upgrade import revisions
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
+from shared.storage import Storage
 
 #: Longest time for the checks of `/readyz`, in seconds; shorter than the time limit of a probe.
 MOST_SECONDS = 3.0
@@ -47,20 +48,24 @@ def readiness(
     unit_of_work: UnitOfWork,
     broker: Broker,
     champion: ChampionWatch,
+    storage: Storage,
     expected_processes: Sequence[str] = (),
 ) -> Health:
     """Check the requirements for accepting jobs: migrated tables and a champion.
 
     Queue and workers are reported too: without them jobs are still accepted, and answered later. A
     queue that takes no messages makes the gateway `degraded`, not `unavailable`, because a proxy
-    that sent it no requests would lose the jobs that it keeps.
+    that sent it no requests would lose the jobs that it keeps. So does a full disk of the storage,
+    because reads go on.
     """
     checks = {"database": _database(unit_of_work), "release": _release(champion)}
     is_ready = all(check == "ok" for check in checks.values())
     trouble = broker.trouble()
     checks["queue"] = "ok" if trouble is None else f"{trouble}; jobs are kept and wait"
     checks["workers"] = _workers(broker, champion)
-    accepting: Literal["ok", "degraded"] = "ok" if trouble is None else "degraded"
+    checks["storage"] = _storage(storage)
+    is_complete = trouble is None and checks["storage"] == "ok"
+    accepting: Literal["ok", "degraded"] = "ok" if is_complete else "degraded"
     return Health(
         status=accepting if is_ready else "unavailable",
         checks=checks,
@@ -78,6 +83,14 @@ def _database(unit_of_work: UnitOfWork) -> str:
     newest, *earlier = revisions()
     if found is None or found in earlier:
         return f"expected migration {newest}, found {found}"
+    return "ok"
+
+
+def _storage(storage: Storage) -> str:
+    try:
+        storage.require_room(0)
+    except Unavailable as error:
+        return error.detail
     return "ok"
 
 

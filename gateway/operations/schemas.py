@@ -184,8 +184,8 @@ class Health(BaseModel):
     """The health of the gateway, check by check."""
 
     status: Literal["ok", "degraded", "unavailable"] = Field(
-        description="`ok`; `degraded` while jobs are accepted and the queue takes no messages, so "
-        "that they wait; `unavailable` while no jobs are accepted."
+        description="`ok`; `degraded` while the queue takes no messages, so that accepted jobs "
+        "wait, or the disk of the storage is full; `unavailable` while no jobs are accepted."
     )
     checks: dict[str, str] = Field(description="`ok` or the reason for each failed check.")
     processes: dict[str, str] | None = Field(

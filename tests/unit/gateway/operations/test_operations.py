@@ -21,6 +21,7 @@ from shared.db.models import (
     now,
     row_job_id,
 )
+from shared.storage import Storage
 from tests.support.factories import make_catalog, make_job
 from tests.unit.gateway.conftest import LEASE_SECONDS, Api
 
@@ -379,6 +380,17 @@ def test_gateway_is_ready_while_redis_is_down_and_reports_it(api: Api) -> None:
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
     assert answer.json()["checks"]["queue"] == "does not answer; jobs are kept and wait"
+
+
+def test_gateway_is_ready_while_the_disk_of_the_storage_is_full_and_reports_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Storage, "free_bytes", lambda _storage: 0)
+    monkeypatch.setattr(api.services.storage, "min_free_bytes", 1024)
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["checks"]["storage"].startswith("The storage is almost full")
 
 
 def migrate_to(api: Api, revision: str) -> None:
