@@ -7,6 +7,7 @@ folder in ROLES, a volume of its own, with copies of what it needs, so that no s
 is for another; a secret that was changed is copied again.
 """
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -136,10 +137,13 @@ def _complaint(folder: Path, error: OSError) -> str:
         for name in (*PASSWORDS, *(names.keys() - {*PASSWORDS, *OPTIONAL}))
         if not (folder / name).exists()
     ]
+    mend = ""
+    if isinstance(error, PermissionError):
+        mend = f" Mend it with: sudo chown -R {os.geteuid()} FOLDER, where FOLDER is RAYON_SECRETS."
     return (
         f"{error.filename}: {error.strerror}. A folder of your own (RAYON_SECRETS) holds files that"
         f" user 10001 can read, and all of them unless that user can write there. It lacks"
-        f" {', '.join(sorted(lacks)) or 'none'}."
+        f" {', '.join(sorted(lacks)) or 'none'}.{mend}"
     )
 
 

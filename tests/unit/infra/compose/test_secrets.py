@@ -1,5 +1,6 @@
 """The secrets of a new installation."""
 
+import os
 import re
 from pathlib import Path
 
@@ -129,7 +130,8 @@ def test_incomplete_read_only_folder_is_refused_with_the_missing_secrets(
     assert main() == 1
     told = capsys.readouterr().err
     assert "secret_key: Permission denied" in told
-    assert told.endswith("It lacks secret_key.\n")
+    assert f"It lacks secret_key. Mend it with: sudo chown -R {os.geteuid()} FOLDER" in told
+    assert len(told.splitlines()) == 1
 
 
 def test_each_role_has_a_folder_that_its_writer_owns() -> None:
