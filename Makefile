@@ -213,7 +213,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases alarms drill quarter
+.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases beside alarms drill quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
@@ -246,6 +246,9 @@ limits: .venv/dev.stamp ## Measure the cost of each part and compute what 10, 10
 
 releases: .venv/dev.stamp ## Measure promotions, lists and jobs with a registry of 502 releases; beside a checkout: make releases BEFORE=folder
 	@$(BIN)/python -m tests.bench.load.releases $(if $(BEFORE),--before "$(BEFORE)") $(if $(VERSIONS),--versions $(VERSIONS))
+
+beside: .venv/dev.stamp ## Measure jobs and catalogs beside a training, and without; beside a checkout: make beside BEFORE=folder
+	@$(BIN)/python -m tests.bench.load.beside $(if $(BEFORE),--before "$(BEFORE)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
 alarms: .venv/dev.stamp ## Count false and missed drift alerts; compare estimated with true F1
 	@$(BIN)/python -W ignore -m tests.bench.quality.alarms --data "$(DATA)"

@@ -1,12 +1,23 @@
 """Settings of the trainer service, from `RAYON_TRAINER_…` variables."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import psutil
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import Settings
+
+#: Share of the machine's memory that a training may use, and of its container's limit.
+MACHINE_SHARE, CONTAINER_SHARE = 0.6, 0.9
+#: Files with the memory limit of a container, in bytes: control groups of version 2 and 1.
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 class TrainerSettings(Settings):
@@ -21,6 +32,16 @@ class TrainerSettings(Settings):
     time_limit_seconds: float = Field(default=6 * 3600.0, gt=0)
     #: Time between SIGTERM and SIGKILL of a training; the launcher allows the service 20 s.
     stop_grace_seconds: float = Field(default=10.0, gt=0)
+    #: Added to the nice value of a training's processes, and `True` to run them on Linux only while
+    #: no other program wants to compute or read (SCHED_IDLE, idle I/O class; where memory runs out,
+    #: the kernel ends them first). Both yield to the catalog workers, whose nice value is 19.
+    niceness: int = Field(default=19, ge=0, le=19)
+    is_background: bool = True
+    #: Threads of each numerical library of a training, by default one core less than there are.
+    threads: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) - 1), ge=1)
+    #: Most memory of a training's processes together; above it the run fails. By default 60 % of
+    #: the machine's memory, or 90 % of the container's limit, if that is less.
+    memory_megabytes: int = Field(default_factory=lambda: memory_share() // 2**20, ge=1)
     #: A run whose trainer or training was killed this often is given up.
     max_attempts: int = Field(default=3, ge=1)
     #: Retry period for a registry that does not answer, before the run fails.
@@ -40,3 +61,18 @@ class TrainerSettings(Settings):
     #: release. Reviewers who label 100 answers a day reach the share of 100,000 rows in 100 days.
     labels_per_user: int = Field(default=10_000, ge=0)
     labels_per_user_share: float = Field(default=0.1, ge=0, le=1)
+
+
+def memory_share() -> int:
+    """Return the bytes of memory that a training may use by default."""
+    machine = MACHINE_SHARE * psutil.virtual_memory().total
+    return int(min([machine, *(CONTAINER_SHARE * limit for limit in _container_limits())]))
+
+
+def _container_limits() -> list[int]:
+    found = []
+    for path in CONTAINER_LIMITS:
+        # Only Linux has one of them, and `max` means no limit.
+        with suppress(OSError, ValueError):
+            found.append(int(path.read_text()))
+    return found

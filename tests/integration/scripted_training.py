@@ -65,6 +65,10 @@ def inject_fault(step: str, data: str, work: Path) -> None:
         time.sleep(HANG_SECONDS)
     if fault == "full":
         Path("/dev/full").write_text("the result of a step")
+    if fault == "swell":
+        held = b"x" * (200 * 2**20)
+        time.sleep(HANG_SECONDS)
+        del held
     if fault == "break":
         raise ValueError("no such luck")
 

@@ -65,6 +65,9 @@ def settings(tmp_path: Path) -> TrainerSettings:
         registry_patience_seconds=0.5,
         stop_grace_seconds=0.5,
         promotion="automatic",
+        # A training in the background would wait for the other tests.
+        niceness=0,
+        is_background=False,
     )
 
 
@@ -290,6 +293,16 @@ def test_training_that_takes_too_long_is_stopped(runs: Runs) -> None:
     assert "exceeded its time limit of 1 seconds" in (run.message or "")
 
 
+def test_training_above_its_memory_limit_fails_and_is_not_retried(runs: Runs) -> None:
+    runs = changed(runs, memory_megabytes=150)
+    id_ = add(runs.unit_of_work, "swell:fit")
+    runs.run_pending()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.attempts) == ("failed", 1)
+    assert "at most 150 MiB (RAYON_TRAINER_MEMORY_MEGABYTES)" in (run.message or "")
+    assert steps_done(runs.settings) == ["check", "features"]
+
+
 def test_progress_is_shown_while_it_runs(runs: Runs) -> None:
     id_ = add(runs.unit_of_work, "hang:export")
     thread = run_in_thread(runs)
@@ -385,6 +398,7 @@ def service(
         RAYON_TRAINER_WORK_FOLDER=str(runs.settings.work_folder),
         RAYON_TRAINER_PROMOTION="automatic",
         RAYON_TRAINER_STOP_GRACE_SECONDS="0.5",
+        RAYON_TRAINER_IS_BACKGROUND="false",
     )
 
 
@@ -398,6 +412,7 @@ def test_service_after_a_killed_one_ends_its_training_and_resumes_the_run(
 ) -> None:
     id_ = add(runs.unit_of_work, f"hang-once:{step}")
     until(lambda: is_at(runs.unit_of_work, id_, step), SECONDS, "the step has started")
+    until(lambda: (settings.work_folder / f"met-{step}").exists(), SECONDS, "the step hangs")
     service.kill()
     left_behind = int((settings.work_folder / "lock").read_text())
     assert is_alive(str(left_behind))
@@ -439,6 +454,7 @@ def test_stopped_trainer_process_requeues_its_run(
         RAYON_TRAINER_DATA=str(data),
         RAYON_TRAINER_WORK_FOLDER=str(tmp_path / "training"),
         RAYON_TRAINER_STOP_GRACE_SECONDS="2",
+        RAYON_TRAINER_IS_BACKGROUND="false",
         RAYON_TRAINER_REGISTRY_PATIENCE_SECONDS="1",
         RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
     )

@@ -278,7 +278,7 @@ class _Network:
 
 
 def _open(backbone: Path) -> Callable[[NDArray[np.uint8]], Features]:
-    session = open_session(backbone, threads=os.cpu_count() or 1)
+    session = open_session(backbone, threads=_threads())
     model_input = session.get_inputs()[0]
     kind = np.uint8 if model_input.type == "tensor(uint8)" else np.float32
 
@@ -286,6 +286,12 @@ def _open(backbone: Path) -> Callable[[NDArray[np.uint8]], Features]:
         return halved(session.run(None, {model_input.name: pixels.astype(kind, copy=False)})[0])
 
     return run
+
+
+def _threads() -> int:
+    """Return the threads that OpenMP is limited to, which the trainer sets, or all cores."""
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(limit) if limit.isdecimal() and int(limit) else os.cpu_count() or 1
 
 
 def _ahead(read: Callable[[str], _Read], paths: Iterable[str]) -> Iterator[_Read]:

@@ -21,6 +21,7 @@ from trainer.runs.child_process import CommandRunner
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.runs.lease_keeper import LeaseKeeper
 from trainer.runs.leases import Claim, Leases
+from trainer.runs.limits import Limits, MemoryExceeded
 from trainer.runs.step_progress import StepProgress
 from trainer.settings import TrainerSettings
 
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 STEPS_KEPT = "Finished steps are kept, so a new run on the same data repeats none of them"
+MEGABYTE = 2**20
 #: Texts that report a full disk: the operating system's, and SQLite's.
 FULL_DISK_TEXTS = (os.strerror(errno.ENOSPC), "disk is full")
 
@@ -73,7 +75,11 @@ class Attempt:
         self._settings = delivery.settings
         self._folder = self._settings.work_folder / "runs" / claim.run_id
         self._out = self._folder / "release"
-        self._runner = CommandRunner(self._settings.work_folder, self._settings.stop_grace_seconds)
+        self._runner = CommandRunner(
+            self._settings.work_folder,
+            self._settings.stop_grace_seconds,
+            _limits(self._settings),
+        )
         self._step_progress = StepProgress()
         self._lease_keeper = LeaseKeeper(leases, claim, stopping, self._report, beat_seconds)
 
@@ -182,7 +188,10 @@ class Attempt:
                     f"{self._settings.time_limit_seconds:.0f} seconds. {STEPS_KEPT}"
                 )
 
-        code = self._runner.run(command, self._folder / "training.log", check)
+        try:
+            code = self._runner.run(command, self._folder / "training.log", check)
+        except MemoryExceeded as error:
+            raise TrainingFailed(_memory_message(what, error)) from error
         if code < 0:
             raise Killed(
                 f"The {what} was killed by signal {-code} in attempt {self._claim.attempt} of "
@@ -220,6 +229,23 @@ class Attempt:
         lines = [*self._runner.tail]
         progress = self._step_progress.of(_last_progress(self._progress_path), lines)
         return progress, "\n".join(lines)
+
+
+def _limits(settings: TrainerSettings) -> Limits:
+    return Limits(
+        settings.niceness,
+        settings.is_background,
+        settings.threads,
+        settings.memory_megabytes * MEGABYTE,
+    )
+
+
+def _memory_message(what: str, error: MemoryExceeded) -> str:
+    return (
+        f"The {what} was ended, because it used {error.used // MEGABYTE} MiB of memory. Expected "
+        f"at most {error.limit // MEGABYTE} MiB (RAYON_TRAINER_MEMORY_MEGABYTES): raise it if the "
+        f"machine has more to spare, or train on fewer rows. {STEPS_KEPT}"
+    )
 
 
 def _last_progress(path: Path) -> dict[str, Any] | None:

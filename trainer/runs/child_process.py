@@ -16,6 +16,7 @@ from typing import IO
 import structlog
 
 from shared.errors import Unavailable
+from trainer.runs.limits import Limits, MemoryWatch
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +40,13 @@ class CommandRunner:
     Attributes:
         folder: Folder of the lock file.
         grace_seconds: Time between SIGTERM and SIGKILL.
+        limits: What a command may take from other programs.
         tail: Last lines of the commands' output.
     """
 
     folder: Path
     grace_seconds: float
+    limits: Limits = field(default_factory=Limits)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     def run(self, command: Sequence[str], log_path: Path, check: Callable[[], None]) -> int:
@@ -55,27 +58,32 @@ class CommandRunner:
             check: Called often; if it raises, the command is ended and the error propagates.
 
         Raises:
+            MemoryExceeded: The command used more memory than its limit, and was ended.
             Unavailable: An orphan of an earlier service cannot be ended.
         """
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as lock:
             child = subprocess.Popen(
-                command,
+                self.limits.command(command),
                 stdin=subprocess.DEVNULL,
                 # Through a pipe: reporting a full disk must not require the disk.
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.limits.environment()},
+                # Not a session of its own: Linux shares the processor evenly among sessions
+                # (`sched_autogroup`), whatever the priorities of their processes.
+                process_group=0,
                 pass_fds=(lock,),
             )
             os.pwrite(lock, str(child.pid).encode(), 0)
             output = (child.stdout, log_path)
             listener = threading.Thread(target=self._listen, args=output, daemon=True)
             listener.start()
+            memory = MemoryWatch(child.pid, self.limits.memory_bytes)
             try:
                 while child.poll() is None:
                     check()
+                    memory.check()
                     with suppress(subprocess.TimeoutExpired):
                         child.wait(POLL_SECONDS)
             finally:

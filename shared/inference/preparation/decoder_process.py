@@ -140,8 +140,10 @@ def _start(limits: Limits, theirs: socket.socket) -> subprocess.Popen[bytes]:
             **inherited,
         },
         # Signals to the group of the worker do not reach it: a worker that stops finishes its
-        # messages first. The process ends when its socket closes.
-        start_new_session=True,
+        # messages first. The process ends when its socket closes. It stays in the session, because
+        # Linux shares the processor evenly among sessions (`sched_autogroup`): in one of its own it
+        # would not yield as the nice value of its worker demands.
+        process_group=0,
     )
 
 
