@@ -288,7 +288,7 @@ def build_app(services: Services) -> FastAPI:
         )
     # Outside of the sessions, which parse cookies.
     app.add_middleware(Edge, authenticate=authenticate_first)
-    console.add_middleware(app, services)
+    console.add_middleware(app)
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

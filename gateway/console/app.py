@@ -2,7 +2,6 @@
 
 from fastapi import FastAPI
 
-from gateway.api.services import Services
 from gateway.console.error_pages import ErrorPages
 from gateway.console.pages import account, home, product, sign_in, static, style
 from gateway.console.same_origin import SameOrigin
@@ -16,7 +15,7 @@ def include_pages(app: FastAPI) -> None:
         app.include_router(page.router)
 
 
-def add_middleware(app: FastAPI, services: Services) -> None:
+def add_middleware(app: FastAPI) -> None:
     """Add what protects the console, and what shows its errors as pages."""
     app.add_middleware(SameOrigin)
-    app.add_middleware(ErrorPages, services=services)
+    app.add_middleware(ErrorPages)

@@ -13,7 +13,6 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.services import Services
 from gateway.console.visit import Visit
 from gateway.identity.browser_cookie import CONSOLE, delete_cookie
 from gateway.identity.principal import Origin
@@ -25,9 +24,8 @@ log = structlog.get_logger(__name__)
 class ErrorPages:
     """Replaces problem documents in responses of the console to browsers."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -44,29 +42,7 @@ class ErrorPages:
             caught.status, caught.headers = 500, {}
             caught.body = bytes(problem(500, "Internal error", "").body)
         if caught.status:
-            await self._page(scope, caught)(scope, receive, send)
-
-    def _page(self, scope: Scope, caught: "_Caught") -> Response:
-        request = Request(scope)
-        visit = Visit(
-            request,
-            self._services,
-            Origin(None, None, request.state.trace_id),
-            getattr(request.state, "principal", None),
-        )
-        if caught.status == 401 and scope["method"] in ("GET", "HEAD"):
-            address = scope["path"] + (f"?{request.url.query}" if request.url.query else "")
-            away: Response = RedirectResponse(visit.url("/sign-in", next=address), 303)
-            delete_cookie(away, request)
-            return away
-        found = json.loads(caught.body)
-        page = visit.page(
-            "error.html", caught.status, status=caught.status, detail=found.get("detail", "")
-        )
-        for name in ("retry-after", "allow"):
-            if name in caught.headers:
-                page.headers[name] = caught.headers[name]
-        return page
+            await _page(scope, caught)(scope, receive, send)
 
 
 class _Caught:
@@ -91,6 +67,29 @@ class _Caught:
             self.body += message.get("body", b"")
             return
         await self._send(message)
+
+
+def _page(scope: Scope, caught: _Caught) -> Response:
+    request = Request(scope)
+    visit = Visit(
+        request,
+        scope["app"].state.services,
+        Origin(None, None, request.state.trace_id),
+        getattr(request.state, "principal", None),
+    )
+    if caught.status == 401 and scope["method"] in ("GET", "HEAD"):
+        address = scope["path"] + (f"?{request.url.query}" if request.url.query else "")
+        away: Response = RedirectResponse(visit.url("/sign-in", next=address), 303)
+        delete_cookie(away, request)
+        return away
+    found = json.loads(caught.body)
+    page = visit.page(
+        "error.html", caught.status, status=caught.status, detail=found.get("detail", "")
+    )
+    for name in ("retry-after", "allow"):
+        if name in caught.headers:
+            page.headers[name] = caught.headers[name]
+    return page
 
 
 def _decoded(message: Message) -> dict[str, str]:

@@ -11,6 +11,7 @@ from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gateway.console.explanations import explain
 from gateway.console.languages import translations_of
 
 FOLDER = Path(__file__).with_name("templates")
@@ -34,6 +35,9 @@ def _environment(language: str) -> Environment:
     )
     environment.install_gettext_translations(  # type: ignore[attr-defined]  # of the extension
         translations_of(language), newstyle=True
+    )
+    environment.filters["explain"] = partial(
+        explain, language=language, translations=translations_of(language)
     )
     environment.filters["number"] = partial(format_decimal, locale=language)
     environment.filters["percent"] = partial(_percent, language)

@@ -114,10 +114,3 @@ async def _known(request: Request, services: Services) -> Principal | None:
 #: A visit of anybody, and of somebody whose role may see the page (`gateway.identity.permissions`).
 PublicVisit = Annotated[Visit, Depends(_visit)]
 SignedVisit = Annotated[Visit, Depends(_signed_visit)]
-
-
-def local_path(address: str | None, fallback: str) -> str:
-    """Return the path to continue at after signing in; never one of another host."""
-    sent = (address or "").replace("\\", "/")
-    is_local = sent.startswith(f"{CONSOLE}/") or sent == CONSOLE
-    return sent if is_local and "//" not in sent and "\n" not in sent else fallback

@@ -40,6 +40,13 @@ def delete_cookie(response: Response, request: HTTPConnection) -> None:
     )
 
 
+def local_path(address: str | None, fallback: str) -> str:
+    """Return the path to continue at after signing in; never one of another host."""
+    sent = (address or "").replace("\\", "/")
+    is_local = sent.startswith(f"{CONSOLE}/") or sent == CONSOLE
+    return sent if is_local and "//" not in sent and "\n" not in sent else fallback
+
+
 def _name(request: HTTPConnection) -> str:
     return f"__Host-{_NAME}" if _is_secure(request) else _NAME
 

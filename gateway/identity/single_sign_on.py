@@ -33,6 +33,8 @@ from shared.errors import Conflict, Forbidden, InvalidInput, Unauthenticated, Un
 TIMEOUT_SECONDS = 10.0
 #: Tolerated difference between the clocks of Rayon and the provider.
 LEEWAY_SECONDS = 30
+#: How a user signed in, for the audit log.
+_BY = "single sign-on"
 _USERNAME: TypeAdapter[str] = TypeAdapter(Username)
 #: The first of these that a user has is their role.
 _STRONGEST_FIRST = (Role.ADMIN, Role.OPERATOR, Role.CLIENT)
@@ -102,10 +104,20 @@ class SingleSignOn:
             Conflict: The username belongs to another account.
         """
         with self._unit_of_work() as work:
-            user = self._user(work.session, claims, origin)
-            if not user.is_active:
-                raise Unauthenticated("The account is disabled")
-            return self._sessions.start(work.session, user, origin, by="single sign-on")
+            user = self._active_user(work.session, claims, origin)
+            return self._sessions.start(work.session, user, origin, by=_BY)
+
+    def sign_in_browser(self, claims: Claims, origin: Origin) -> str:
+        """Start a session of the console as `sign_in` does, and return the value of its cookie."""
+        with self._unit_of_work() as work:
+            user = self._active_user(work.session, claims, origin)
+            return self._sessions.browsers.start(work.session, user, origin, by=_BY)
+
+    def _active_user(self, session: Session, claims: Claims, origin: Origin) -> User:
+        user = self._user(session, claims, origin)
+        if not user.is_active:
+            raise Unauthenticated("The account is disabled")
+        return user
 
     def _user(self, session: Session, claims: Claims, origin: Origin) -> User:
         identity = digest(f"{claims['iss']} {claims['sub']}")
@@ -119,7 +131,7 @@ class SingleSignOn:
                 session,
                 origin,
                 "user.change",
-                actor="single sign-on",
+                actor=_BY,
                 target=user.username,
                 role=role.value,
             )
@@ -144,7 +156,7 @@ class SingleSignOn:
             session,
             origin,
             "user.create",
-            actor="single sign-on",
+            actor=_BY,
             target=username,
             role=role.value,
         )

@@ -250,3 +250,25 @@ def test_single_sign_on_without_a_provider_returns_404(api: Api) -> None:
 def test_incomplete_settings_are_rejected() -> None:
     with pytest.raises(ValidationError, match="RAYON_SSO_CLIENT_ID, RAYON_SSO_CLIENT_SECRET"):
         SingleSignOnSettings(issuer="https://login.example.org")
+
+
+def test_sign_in_of_the_console_continues_there_with_a_cookie(
+    api: Api, provider: IdentityProvider
+) -> None:
+    browser = browser_of(api, provider.address)
+    leaving = browser.get(PREFIX, params={"next": "/console/try"})
+    back = browser.get(callback_url(leaving.headers["location"]))
+    assert (back.status_code, back.headers["location"]) == (303, "/console/try")
+    assert browser.get("/console/try").status_code == 200
+    # A later sign-in of a program gets tokens again.
+    assert "access_token" in sign_in(browser).json()
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/v1/me", "x"])
+def test_sign_in_of_the_console_never_continues_elsewhere(
+    api: Api, provider: IdentityProvider, elsewhere: str
+) -> None:
+    browser = browser_of(api, provider.address)
+    leaving = browser.get(PREFIX, params={"next": elsewhere})
+    back = browser.get(callback_url(leaving.headers["location"]))
+    assert back.headers["location"] == "/console"

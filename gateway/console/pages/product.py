@@ -1,7 +1,7 @@
 """Try one product, and read its answer."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -92,7 +92,7 @@ def _form(
         status,
         values=values,
         mistakes=mistakes or Mistakes(),
-        max_image_bytes=visit.services.settings.max_image_bytes,
+        max_megabytes=round(visit.services.settings.max_image_bytes / 1024**2, 1),
     )
 
 
@@ -122,10 +122,12 @@ def _examples(visit: Visit, job: Job) -> dict[str, str]:
         if (value := getattr(job, name)) is not None and value
     }
     form = " \\\n  ".join(
-        [f"-F {_quoted(f'{name}={value}')}" for name, value in texts.items()]
-        + (["-F image=@image.jpg"] if job.image_uri else [])
+        [f"--form-string {_quoted(f'{name}={value}')}" for name, value in texts.items()]
+        + (["--form image=@image.jpg"] if job.image_uri else [])
     )
-    values: dict[str, Any] = {**texts, **({"image": "image.jpg"} if job.image_uri else {})}
+    names = {"designation": "title"}
+    values = {names.get(name, name): value for name, value in texts.items()}
+    values |= {"image": "image.jpg"} if job.image_uri else {}
     arguments = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
     )
@@ -133,7 +135,7 @@ def _examples(visit: Visit, job: Job) -> dict[str, str]:
         "curl": f'curl {address}/v1/jobs \\\n  -H "X-API-Key: $RAYON_API_KEY" \\\n  {form}',
         "python": (
             "from rayon import Rayon\n\n"
-            f'with Rayon("{address}", api_key="…") as rayon:\n'
+            f'with Rayon("{address}", key="…") as rayon:\n'
             f"    print(rayon.classify({arguments}).category)"
         ),
     }

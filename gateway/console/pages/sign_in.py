@@ -7,8 +7,8 @@ from starlette.datastructures import FormData
 
 from gateway.api import token
 from gateway.console.form import Mistakes, fields, validated
-from gateway.console.visit import PublicVisit, SignedVisit, Visit, local_path
-from gateway.identity.browser_cookie import CONSOLE, delete_cookie, set_cookie
+from gateway.console.visit import PublicVisit, SignedVisit, Visit
+from gateway.identity.browser_cookie import CONSOLE, delete_cookie, local_path, set_cookie
 from gateway.identity.schemas.accounts import PasswordChoice
 from shared.errors import Limited, RayonError, Unauthenticated
 

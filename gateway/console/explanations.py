@@ -1,0 +1,89 @@
+"""Sentences for people in place of messages of the API, which address programmers.
+
+A message that is not in the table is shown as it is, in English.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from babel.numbers import format_decimal
+from babel.support import NullTranslations
+from markupsafe import Markup
+
+from gateway.console.menu import N_
+
+#: Values of a message in the form in which people read them.
+Shown = Callable[[str, str], str]
+
+
+def _number(value: str, language: str) -> str:
+    return str(format_decimal(int(value), locale=language))
+
+
+def _megabytes(value: str, language: str) -> str:
+    return str(format_decimal(round(int(value) / 1024**2, 1), locale=language))
+
+
+@dataclass(frozen=True)
+class _Explanation:
+    pattern: re.Pattern[str]
+    text: str
+    values: Mapping[str, Shown]
+
+
+def _when(pattern: str, text: str, **values: Shown) -> _Explanation:
+    return _Explanation(re.compile(pattern), text, values)
+
+
+#: The first whose pattern matches the whole message explains it.
+_TABLE = (
+    _when(
+        r"Expected a `designation`, a `description` or an `image`\. .*",
+        N_("Type a title or a description, or choose an image."),
+    ),
+    _when(
+        r"Expected at most (?P<most>\d+) readable characters in `\w+`\. Received: (?P<count>\d+)",
+        N_("This text has %(count)s characters; at most %(most)s are read."),
+        most=_number,
+        count=_number,
+    ),
+    _when(
+        r"Expected an image of at most (?P<size>\d+) bytes\. .*",
+        N_("The image is larger than %(size)s MB."),
+        size=_megabytes,
+    ),
+    _when(r"Expected a body of at most .*", N_("The image and the texts are too large together.")),
+    _when(r"Expected an image \(.*\)\. Received: an empty file", N_("The file is empty.")),
+    _when(r"Expected a value\. .*", N_("This field is needed.")),
+    _when(r"Expected at least 1 entries\. .*", N_("Tick at least one.")),
+    _when(r"Expected at least 1 characters\. .*", N_("This field is needed.")),
+    _when(
+        r"Expected (a password of 8 to 128|at least 8|at most 128) characters.*",
+        N_("A password has 8 to 128 characters."),
+    ),
+    _when(
+        r"Expected a password that is hard to guess\. .*",
+        N_("This password is too common or too close to the username."),
+    ),
+    _when(r"The current password is wrong", N_("The current password is wrong.")),
+    _when(
+        r"The code is invalid or has expired\. .*",
+        N_("The code is wrong or has expired. Ask an admin for a new one."),
+    ),
+    _when(
+        r"Expected at most (?P<most>\d+) API keys\. .*",
+        N_("An account has at most %(most)s API keys. Revoke one first."),
+        most=_number,
+    ),
+)
+
+
+def explain(message: str, language: str, translations: NullTranslations) -> str | Markup:
+    """Return a message for people, in their language if it is known."""
+    for one in _TABLE:
+        if found := one.pattern.fullmatch(message):
+            values = {name: show(found[name], language) for name, show in one.values.items()}
+            text = translations.ugettext(one.text)
+            return text % values if values else text
+    return Markup('<span lang="en">{}</span>').format(message)
