@@ -66,6 +66,7 @@ from gateway.web.schemas import Problem
 from gateway.web.server import limited_protocol
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
+from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
 from shared.progress import PROGRESS
 from shared.service import start_service
@@ -192,11 +193,14 @@ def build_services(settings: GatewaySettings) -> Services:
     stores = StoreSettings()
     queue = BrokerSettings().model_copy(update={"answer_seconds": stores.queue_seconds})
     broker = Broker(queue, has_breaker=True)
-    unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
+    database = DatabaseSettings().model_copy(update={"answer_seconds": stores.database_seconds})
+    breakers = breakers_of(database)
+    unit_of_work = UnitOfWork(open_engine(database, breakers), broker, breakers)
     rates = Rates(shared_storage(queue), broker.breaker)
     rate_settings = RateSettings()
     release_settings = ReleaseSettings()
-    registry = Releases(release_settings)
+    limited = release_settings.model_copy(update={"answer_seconds": stores.registry_seconds})
+    registry = Releases(limited, has_breaker=True)
     storage = Storage(StorageSettings())
     sessions = Sessions(
         settings, unit_of_work, sign_in_limits_of(rates, SignInLimitSettings(), unit_of_work)

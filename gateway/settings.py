@@ -128,6 +128,11 @@ class StoreSettings(Settings):
 
     #: Seconds for an answer of Redis.
     queue_seconds: float = Field(default=1.0, gt=0)
+    #: Seconds for a lock or a connection of the database, and silence after which a PostgreSQL is
+    #: probed.
+    database_seconds: float = Field(default=3.0, gt=0)
+    #: Seconds for an answer of MLflow.
+    registry_seconds: float = Field(default=3.0, ge=1)
 
 
 class SingleSignOnSettings(Settings):

@@ -76,6 +76,9 @@ class DatabaseSettings(Settings):
 
     url: SecretStr = SecretStr("sqlite:///var/rayon.db")
     pool_size: int = Field(default=20, ge=1)
+    #: Longest wait for another writer of SQLite, and silence after which a PostgreSQL is probed, in
+    #: seconds. The gateway has a shorter one of its own.
+    answer_seconds: float = Field(default=20.0, gt=0)
 
 
 class BrokerSettings(Settings):
@@ -143,6 +146,9 @@ class ReleaseSettings(Settings):
     token: SecretStr | None = None
     model_name: str = "rayon"
     cache: Path = Path("var/releases")
+    #: Longest wait for an answer of MLflow, in whole seconds. The gateway has a shorter one of its
+    #: own.
+    answer_seconds: float = Field(default=20.0, ge=1)
     #: Interval between checks of the registry for a new champion.
     poll_seconds: float = Field(default=3.0, gt=0)
     #: Jobs use a new champion once all live workers have loaded it, or after this long.

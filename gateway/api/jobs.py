@@ -34,7 +34,7 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
 @router.post("", status_code=202, responses=located(202), openapi_extra=PRODUCT_BODY)
-def submit(
+async def submit(
     services: ServicesDep,
     principal: SignedIn,
     body: Annotated[FormData | bytes, Depends(read_body)],
@@ -47,20 +47,9 @@ def submit(
     The response comes before the classification. Read the category with
     `GET /v1/jobs/{job_id}?wait=10`.
     """
-    product = product_of(body, services.settings)
-    jobs.require_input(product)
-    if product.image:
-        services.require_space(principal, len(product.image))
-    services.quotas.take_job(principal)
-    job = services.jobs.submit(
-        principal,
-        product,
-        version=resolve(services.champion, services.releases, product.release),
-        idempotency_key=idempotency_key,
-        trace_id=request.state.trace_id,
+    return await services.submitting.run(
+        lambda: accept(services, principal, body, request, response, idempotency_key)
     )
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job_out(job)
 
 
 @router.get("")
@@ -149,6 +138,31 @@ def _categories(services: Services, principal: Principal, job_id: str) -> Catego
     with services.unit_of_work.reading() as session:
         release = labels.find(session, principal, job_id).release
     return services.releases.manifest(release).category_set
+
+
+def accept(
+    services: Services,
+    principal: Principal,
+    body: FormData | bytes,
+    request: Request,
+    response: Response,
+    idempotency_key: str | None = None,
+) -> JobOut:
+    """Store a product and its job, and block until they are committed."""
+    product = product_of(body, services.settings)
+    jobs.require_input(product)
+    if product.image:
+        services.require_space(principal, len(product.image))
+    services.quotas.take_job(principal)
+    job = services.jobs.submit(
+        principal,
+        product,
+        version=resolve(services.champion, services.releases, product.release),
+        idempotency_key=idempotency_key,
+        trace_id=request.state.trace_id,
+    )
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job_out(job)
 
 
 def job_out(job: Job) -> JobOut:

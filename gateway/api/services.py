@@ -20,6 +20,7 @@ from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
+from gateway.jobs.submitting import Submitting
 from gateway.operations.readiness import ReadinessProbe
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
@@ -70,6 +71,7 @@ class Services:
     draining: Draining = field(default_factory=Draining)
     heavy_work: HeavyWork = field(default_factory=HeavyWork)
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
+    submitting: Submitting = field(default_factory=Submitting)
 
     def require_space(self, principal: Principal, size: int) -> None:
         """Check that an upload of some bytes fits on the disks and in the user's quota.

@@ -12,16 +12,24 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared import metrics
+from shared.breaker import Breaker
 from shared.broker import Publisher
 from shared.contracts import Message
+from shared.db.stalls import (
+    Breakers,
+    breakers_of,
+    is_stall,
+    limit_waits,
+    postgresql_arguments,
+)
 from shared.errors import Unavailable
 from shared.files import FULL_WAIT_SECONDS
 from shared.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
 
-#: Longest wait for another writer; SQLite allows one writer at a time.
-BUSY_SECONDS = 20
+#: Longest wait for a connection of the pool, in seconds.
+POOL_SECONDS = 10.0
 #: SQLSTATE `disk_full`.
 POSTGRESQL_DISK_FULL = "53100"
 
@@ -53,6 +61,8 @@ class UnitOfWork:
 
     engine: Engine
     publisher: Publisher
+    #: Breakers of the database; background processes have none, and wait for their time limits.
+    breakers: Breakers | None = None
 
     @contextmanager
     def __call__(self) -> Iterator[Work]:
@@ -61,7 +71,8 @@ class UnitOfWork:
         Raises:
             Unavailable: The database does not answer; no row was changed, no message was sent.
         """
-        with unavailable_if_down(), Session(self.engine, expire_on_commit=False) as session:
+        breaker = None if self.breakers is None else self.breakers.writes
+        with _guarded(breaker), Session(self.engine, expire_on_commit=False) as session:
             work = Work(session)
             yield work
             session.commit()
@@ -70,7 +81,8 @@ class UnitOfWork:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a read-only transaction, which never waits for a writer."""
-        with unavailable_if_down(), self.engine.connect() as connection:
+        breaker = None if self.breakers is None else self.breakers.reads
+        with _guarded(breaker), self.engine.connect() as connection:
             reader = connection.execution_options(rayon_read_only=True)
             with Session(reader, expire_on_commit=False) as session:
                 yield session
@@ -105,6 +117,20 @@ def take_turns(session: Session, name: str) -> None:
 
 
 @contextmanager
+def _guarded(breaker: Breaker | None) -> Iterator[None]:
+    """Refuse the block while the breaker is open, and open it if the database hangs."""
+    if breaker is not None:
+        breaker.require_closed()
+    try:
+        with unavailable_if_down():
+            yield
+    except Unavailable as error:
+        if breaker is not None and is_stall(error):
+            breaker.open(error.detail.removeprefix("The database does not answer: "))
+        raise
+
+
+@contextmanager
 def unavailable_if_down() -> Iterator[None]:
     """Raise `Unavailable` for errors of a database that does not answer."""
     try:
@@ -123,27 +149,30 @@ def unavailable_if_down() -> Iterator[None]:
         raise Unavailable(f"The database connection broke: {_reason(error)}") from error
 
 
-def open_engine(settings: DatabaseSettings) -> Engine:
-    """Create the engine for SQLite (with a write-ahead log) or PostgreSQL."""
+def open_engine(settings: DatabaseSettings, breakers: Breakers | None = None) -> Engine:
+    """Create the engine for SQLite (with a write-ahead log) or PostgreSQL.
+
+    Args:
+        settings: Address, size of the pool, and limit of waits.
+        breakers: Those of a gateway, whose requests wait for no lock beyond the limit.
+    """
     url = settings.url.get_secret_value()
+    pool = {
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.pool_size,
+        "pool_timeout": min(POOL_SECONDS, settings.answer_seconds),
+    }
     if url.startswith("sqlite"):
-        engine = create_engine(
-            url,
-            pool_size=settings.pool_size,
-            max_overflow=settings.pool_size,
-            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        )
+        waits = {"timeout": settings.answer_seconds, "check_same_thread": False}
+        engine = create_engine(url, **pool, connect_args=waits)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
-        url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.pool_size,
-        pool_pre_ping=True,
-        pool_timeout=10,
-        connect_args={"connect_timeout": 3},
-    )
+    lock_seconds = settings.answer_seconds if breakers else None
+    arguments = postgresql_arguments(lock_seconds)
+    engine = create_engine(url, **pool, pool_pre_ping=True, connect_args=arguments)
+    limit_waits(engine, settings.answer_seconds, (breakers or breakers_of(settings)).writes)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

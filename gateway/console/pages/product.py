@@ -38,7 +38,7 @@ def submit(
 ) -> Response:
     """Submit the product and go to its answer."""
     try:
-        job = api.submit(visit.services, visit.user, form, request, Response())
+        job = api.accept(visit.services, visit.user, form, request, Response())
     except Unauthenticated:
         raise
     except RayonError as error:

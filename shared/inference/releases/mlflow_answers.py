@@ -45,6 +45,11 @@ def unavailable_if_down() -> Iterator[None]:
         raise Unavailable(f"The model registry does not answer: {error}") from error
 
 
+def is_answer(error: BaseException | None) -> bool:
+    """Return True for an error that MLflow itself has answered with."""
+    return isinstance(error, mlflow().exceptions.RestException)
+
+
 @contextmanager
 def not_found(version_or_alias: str) -> Iterator[None]:
     """Raise `NotFound` if MLflow has no such version or alias."""

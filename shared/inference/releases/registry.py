@@ -6,6 +6,8 @@ The alias `champion` marks the one that serves. Nothing else in the serving code
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.inference.releases.access import Release
 from shared.inference.releases.checksums import CHECKSUMS, Checksums
 from shared.inference.releases.copies import Copies
+from shared.inference.releases.guard import Guard
 from shared.inference.releases.mlflow_answers import (
     foreign_cursor,
     is_missing,
@@ -45,10 +48,8 @@ PAGE = 200
 KNOWN_SECONDS = 300.0
 #: MLflow experiment of imported releases.
 EXPERIMENT = "rayon-releases"
-#: Limits of MLflow's client, which retries for minutes by default.
+#: Settings of MLflow's client.
 CLIENT_LIMITS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -58,10 +59,20 @@ class Releases:
     """Client of the registry with a folder of downloaded releases.
 
     Every method raises `Unavailable` if MLflow does not answer.
+
+    Args:
+        settings: Address, name of the model, local folder and limit of waits.
+        has_breaker: True to leave MLflow alone after a failure until it answers a probe, and to
+            bound the calls at once, so that the requests of a gateway do not wait for it.
     """
 
-    def __init__(self, settings: ReleaseSettings) -> None:
-        for name, value in CLIENT_LIMITS.items():
+    def __init__(self, settings: ReleaseSettings, *, has_breaker: bool = False) -> None:
+        # By default it retries for minutes. A request has no time to try again.
+        limits = {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0" if has_breaker else "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(settings.answer_seconds))),
+        }
+        for name, value in (CLIENT_LIMITS | limits).items():
             os.environ.setdefault(name, value)
         if settings.token is not None:
             # MLflow's client has no parameter for it. Trainings, which are processes of their own,
@@ -71,6 +82,7 @@ class Releases:
         self._client: MlflowClient = mlflow().MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
         )
+        self._guard = Guard(self._ask) if has_breaker else None
         self._copies = Copies(settings.cache, self._download)
         self._manifests: dict[str, ReleaseManifest] = {}
         #: Monotonic time until which a version is known to exist.
@@ -78,14 +90,22 @@ class Releases:
 
     def champion(self) -> str | None:
         """Return the version that serves, or `None` before the first promotion."""
-        with unavailable_if_down():
-            try:
-                found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
-            except mlflow().exceptions.MlflowException as error:
-                if is_missing(error):
-                    return None
-                raise
+        with self._guarded():
+            return self._ask()
+
+    def _ask(self) -> str | None:
+        try:
+            found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
+        except mlflow().exceptions.MlflowException as error:
+            if is_missing(error):
+                return None
+            raise
         return str(found.version)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._guard or nullcontext(), unavailable_if_down():
+            yield
 
     def versions(self) -> list[Release]:
         """Return all versions, newest first. The time grows with their number."""
@@ -102,7 +122,7 @@ class Releases:
             InvalidInput: The cursor was not issued by this method.
         """
         before, token = read_cursor(cursor)
-        with unavailable_if_down(), foreign_cursor(cursor):
+        with self._guarded(), foreign_cursor(cursor):
             found = self._client.search_model_versions(
                 f"name='{self._settings.model_name}'",
                 max_results=limit,
@@ -120,7 +140,7 @@ class Releases:
             if not found:
                 raise NotFound(f"No release {version_or_alias!r}")
             return found[0]
-        with unavailable_if_down(), not_found(version_or_alias):
+        with self._guarded(), not_found(version_or_alias):
             return release_of(self._version(version_or_alias))
 
     def version_of(self, version_or_alias: str) -> str:
@@ -178,7 +198,7 @@ class Releases:
         manifest = ReleaseManifest.read(folder)
         # Computed from the local folder, so that the first load detects a broken upload.
         checksums = Checksums.of(folder)
-        with unavailable_if_down():
+        with self._guarded():
             self._create_model()
             run = self._run(run_id, manifest.name)
             self._client.log_artifacts(run.info.run_id, str(folder), "release")
@@ -203,14 +223,14 @@ class Releases:
         Raises:
             NotFound: The registry has no such version.
         """
-        with unavailable_if_down(), not_found(version):
+        with self._guarded(), not_found(version):
             self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
             if CHALLENGER in self._version(version).aliases:
                 self._client.delete_registered_model_alias(self._settings.model_name, CHALLENGER)
 
     def mark_challenger(self, version: str) -> None:
         """Move the alias `challenger` to a version that waits for a decision."""
-        with unavailable_if_down():
+        with self._guarded():
             self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
     def _version(self, version_or_alias: str) -> "ModelVersion":
@@ -242,7 +262,7 @@ class Releases:
         return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
     def _download(self, version: str, aside: Path) -> Path:
-        with unavailable_if_down():
+        with self._guarded():
             with not_found(version):
                 source = self._client.get_model_version_download_uri(
                     self._settings.model_name, version

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,6 +53,12 @@ def key(unit_of_work: UnitOfWork) -> str:
         principal = Principal(user.id, user.username, Role.OPERATOR, session_id="")
         scopes = [Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.MODELS_READ, Scope.OPERATIONS_READ]
         return api_keys.create(work.session, principal, name="k", scopes=scopes, expires_at=None)[1]
+
+
+@pytest.fixture
+def postmaster(_postgres: Any) -> int:
+    """Return the ID of the first process of PostgreSQL."""
+    return int(_postgres.get_postmaster_info().pid)
 
 
 @pytest.fixture
