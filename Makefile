@@ -105,13 +105,19 @@ clean: ## Remove build products; data in var/ stays
 
 ##@ Train
 
-.PHONY: explore train evaluate
+.PHONY: explore weights train deliver evaluate
 
 explore: .venv/run.stamp ## Describe a dataset as one HTML page: make explore DATA=folder OUT=explore.html
 	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
 
+weights: .venv/run.stamp ## Fetch pretrained weights: make weights TO=folder; LIST=1 shows what there is
+	@$(BIN)/python -m trainer weights --to "$(or $(TO),weights)" $(if $(LIST),--list) $(NAMES)
+
 train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder with ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)")
+
+deliver: .venv/run.stamp ## Register a trained release and compare it with the champion: make deliver FOLDER=var/training/release; PROMOTE=1
+	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(DATA),--data "$(DATA)") $(if $(PROMOTE),--promote)
 
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
 	@$(BIN)/python -m infra.acceptance.evaluate --url "$(URL)" --data "$(DATA)"

@@ -1,0 +1,1 @@
+"""Pretrained weights of the candidates: what they need, what is there, and where it is fetched."""
