@@ -1,7 +1,9 @@
-"""Check and explore data, train a release, and evaluate or benchmark it."""
+"""Check and explore data, train a release, deliver it, and evaluate or benchmark it."""
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,8 +12,11 @@ from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from trainer.datasets.loading import load
 from trainer.datasets.validation import run_check
+from trainer.deliver import deliver
 from trainer.release.evaluation import evaluate_release
 from trainer.release.feature_upload import UploadTarget
+from trainer.weights.fetch import fetch
+from trainer.weights.files import cost, table
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -40,18 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "check":
         return run_check(args.data, deep=args.deep)
     try:
-        commands = {
+        commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
             "explore": _explore,
             "train": _train,
+            "deliver": _deliver,
+            "weights": _weights,
             "evaluate": _evaluate,
             "reference": _write_reference,
             "bench": _bench,
         }
-        commands[args.command](args)
+        return commands[args.command](args) or 0
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     explore.add_argument("--data", type=Path, required=True, help="folder, or name@version")
     explore.add_argument("--out", type=Path, default=Path("explore.html"), help="HTML file")
     _add_train(commands)
+    _add_deliver(commands)
+    _add_weights(commands)
     evaluate = _command(commands, "evaluate", "measure a release on labelled rows")
     evaluate.add_argument("release", type=Path, help="release folder")
     evaluate.add_argument("data", type=Path, help="dataset folder")
@@ -116,6 +124,34 @@ def _add_train(commands: Commands) -> None:
     )
 
 
+def _add_deliver(commands: Commands) -> None:
+    deliver = _command(
+        commands,
+        "deliver",
+        "register a release that was trained by hand, and compare it with the one that serves",
+    )
+    deliver.epilog = (
+        "Exits with 0 if the release waits for an admin or was promoted, with 3 if the champion "
+        "stays, and with 1 if it was not delivered."
+    )
+    deliver.add_argument("folder", type=Path, help="release folder")
+    deliver.add_argument("--data", type=Path, help="dataset of the training; else the recorded one")
+    deliver.add_argument(
+        "--promote", action="store_true", help="let it serve if it is better, without an admin"
+    )
+
+
+def _add_weights(commands: Commands) -> None:
+    weights = _command(commands, "weights", "fetch pretrained weights that candidates can use")
+    weights.add_argument(
+        "names", nargs="*", help="files or candidates; by default all that are published"
+    )
+    weights.add_argument("--to", type=Path, default=Path("weights"), help="folder of weights")
+    weights.add_argument(
+        "--list", action="store_true", help="show the files, who needs them, and which are there"
+    )
+
+
 def _explore(args: argparse.Namespace) -> None:
     # scikit-learn takes a second to load, and not every command needs it.
     from trainer.explore.page import explore
@@ -127,7 +163,7 @@ def _train(args: argparse.Namespace) -> None:
     # TensorFlow takes seconds to load, and not every command needs it.
     from trainer.pipeline.context import TrainingSettings
     from trainer.pipeline.tracking import Tracking
-    from trainer.pipeline.training import train
+    from trainer.pipeline.training import RESULT, train
 
     settings = TrainingSettings(
         work=args.work,
@@ -140,6 +176,8 @@ def _train(args: argparse.Namespace) -> None:
         progress=args.progress,
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    if (line := cost(args.weights)) is not None:
+        print(line, flush=True)
     data = load(args.data, seed=args.seed)
     tracking = Tracking(args.out.parent / "tracking", args.mlflow)
     try:
@@ -150,9 +188,32 @@ def _train(args: argparse.Namespace) -> None:
     for name, value in manifest.figures.items():
         tracking.log_line(f"  {name} {value:.4f}")
     tracking.log_line(f"release in {args.out}")
+    _record_data(args.out.parent / RESULT, args.data)
     problem = tracking.finish()
     if problem:
         print(problem, file=sys.stderr)
+
+
+def _record_data(path: Path, data: Path) -> None:
+    """Record the dataset beside the release, for its delivery."""
+    result = json.loads(path.read_text("utf-8"))
+    result["dataset"]["folder"] = str(data.resolve() if data.exists() else data)
+    path.write_text(json.dumps(result, indent=1), "utf-8")
+
+
+def _deliver(args: argparse.Namespace) -> int:
+    return deliver(args.folder, args.data, promotes=args.promote, say=_say)
+
+
+def _weights(args: argparse.Namespace) -> int:
+    if args.list:
+        print("\n".join(table(args.to)))
+        return 0
+    return fetch(args.to, args.names, _say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _upload_target() -> UploadTarget | None:
