@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from sqlalchemy import select
 
 from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
+from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
 from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.scripted_training import STEPS
@@ -27,7 +29,7 @@ from tests.support.tiny_release import write_tiny_release
 from trainer.release.paired_bootstrap import Outcome
 from trainer.runs import leases
 from trainer.runs.attempt import Commands
-from trainer.runs.queue import Runs
+from trainer.runs.queue import ROOM_BYTES, Runs
 from trainer.settings import TrainerSettings
 from trainer.starter import import_starter
 
@@ -271,6 +273,19 @@ def test_full_disk_is_reported(runs: Runs, step: str) -> None:
     assert run.status == "failed"
     assert (run.message or "").startswith("The disk is full, make room in")
     assert "Finished steps are kept" in (run.message or "")
+
+
+def test_run_waits_while_the_disk_has_no_room_to_begin(runs: Runs) -> None:
+    id_ = add(runs.unit_of_work)
+    full = replace(runs, free_bytes=lambda _folder: ROOM_BYTES - 1)
+    with pytest.raises(Unavailable, match="The disk is full"):
+        full.run_pending()
+    assert (show(runs.unit_of_work, id_).status, show(runs.unit_of_work, id_).attempts) == (
+        "queued",
+        0,
+    )
+    runs.run_pending()
+    assert show(runs.unit_of_work, id_).status == "finished"
 
 
 def test_full_disk_is_reported_even_without_a_training_log(runs: Runs) -> None:
