@@ -11,7 +11,7 @@
 set -eu
 
 version=${1:?Expected a version, such as 1.2.3}
-patience=${ROLL_SECONDS:-240}
+patience=${ROLL_SECONDS:-600}
 cd "$(dirname "$0")/../.."
 export RAYON_VERSION="$version"
 
