@@ -36,13 +36,15 @@ MAX_FIELDS = 20_000
 #: Descriptions of the uploaded files.
 _FILES = {
     "products": "Table of products with some of the columns `designation`, `description` and "
-    "`image` (a name in the archive), and optionally `id` and `prdtypecode`, or with the "
-    "challenge's columns. Forms and names of columns are those of catalogs.",
-    "labels": "Table of labels with the column `prdtypecode`, matched by row number, or by order "
-    "if a file has no row numbers. Only needed if `products` has no such column.",
+    "`image` (a name in the archive), optionally `id`, and the labels as `prdtypecode` or "
+    "`category`: codes, texts, or paths such as `Maison > Literie`; or with the challenge's "
+    "columns. Forms and names of columns are those of catalogs. May be a ZIP archive with the "
+    "table and its images.",
+    "labels": "Table of labels with the column `prdtypecode` or `category`, matched by row number, "
+    "or by order if a file has no row numbers. Only needed if `products` has no such column.",
     "images": "ZIP archive of the images that the rows name.",
     "categories": "Table of the codes and names of categories. A code without a name is its own "
-    "name.",
+    "name. Labels may be these names.",
 }
 _NAME = {
     "type": "string",
@@ -88,7 +90,8 @@ async def upload(
 ) -> DatasetReportOut:
     """Upload a dataset. Poll it until its version is `ready`, or `failed` with a report.
 
-    The labels of the products are the column `prdtypecode` of `products`, or the file `labels`.
+    The labels of the products are the column `prdtypecode` or `category` of `products`, or the file
+    `labels`. A category that is named by a text gets a code that stays in all versions.
     Files larger than 8 GiB together are refused by default.
     """
     async with _form_of(services, operator, request, "name") as form:

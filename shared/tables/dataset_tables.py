@@ -68,7 +68,7 @@ def dataset_form(
     """Unpack a table of a dataset and detect its form.
 
     Args:
-        stream: The file: CSV, JSON or a workbook, also packed.
+        stream: The file: CSV, JSON or a workbook, also packed; products with their images.
         table: Key of `NAMES`, and the request field that an error names.
         files: Holds temporary files, which last until it is closed.
         max_bytes: Largest plain table.
@@ -76,7 +76,8 @@ def dataset_form(
     Raises:
         InvalidInput: The file is not a table, or lacks a column that the table needs.
     """
-    plain = unpack(stream, files, max_bytes=max_bytes, table=table)
+    has_images = table == PRODUCTS
+    plain = unpack(stream, files, max_bytes=max_bytes, table=table, with_images=has_images)
     form = form_of(plain, NAMES[table], table=table)
     if table == PRODUCTS:
         if not form.fields.keys() >= _CHALLENGE_IMAGE:

@@ -5,15 +5,24 @@ import gzip
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
 from shared.archives import BROKEN, is_litter, open_archive
 from shared.errors import InvalidInput
+from shared.image_formats import SUFFIXES
 from shared.tables.json_text import json_lines
 from shared.tables.workbooks import csv_lines
 
+#: Suffixes of the files that are read as tables.
+TABLE_SUFFIXES = frozenset(
+    (
+        *(".csv", ".tsv", ".txt", ".gz", ".json", ".jsonl", ".ndjson"),
+        *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+    )
+)
 Kind = Literal["plain", "gzip", "zip", "workbook", "utf-16", "json"]
 
 #: Bytes of the beginning of a file that tell its kind.
@@ -23,6 +32,8 @@ PIECE_BYTES = 1024 * 1024
 MAX_DEPTH = 3
 #: Most files of a ZIP archive that packs a table.
 MAX_MEMBERS = 1_000
+#: Most files of one that packs images too.
+MAX_MEMBERS_WITH_IMAGES = 500_000
 ADVICE = "save it as `CSV UTF-8` or `.xlsx`"
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -84,6 +95,7 @@ def unpack(
     *,
     max_bytes: int,
     table: str,
+    with_images: bool = False,
 ) -> BinaryIO:
     """Return a file as plain text; the file itself if it is already.
 
@@ -92,6 +104,7 @@ def unpack(
         files: Holds temporary files, which last until it is closed.
         max_bytes: Largest plain text.
         table: The request field of the file, which an error names.
+        with_images: True if a ZIP archive may contain images beside the table.
 
     Raises:
         InvalidInput: The file is of a kind that is not read, is broken, or unpacks to more than
@@ -103,7 +116,7 @@ def unpack(
             return stream
         plain = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         size = 0
-        for piece in _pieces(stream, kind, table):
+        for piece in _pieces(stream, kind, table, with_images=with_images):
             size += len(piece)
             if size > max_bytes:
                 raise InvalidInput(
@@ -118,12 +131,12 @@ def unpack(
     )
 
 
-def _pieces(stream: BinaryIO, kind: Kind, table: str) -> Iterator[bytes]:
+def _pieces(stream: BinaryIO, kind: Kind, table: str, *, with_images: bool) -> Iterator[bytes]:
     stream.seek(0)
     if kind == "gzip":
         return _decompressed(stream, table)
     if kind == "zip":
-        return _only_member(stream, table)
+        return _only_member(stream, table, with_images=with_images)
     if kind == "workbook":
         return csv_lines(stream, table)
     if kind == "utf-16":
@@ -142,9 +155,12 @@ def _decompressed(stream: BinaryIO, table: str) -> Iterator[bytes]:
         ) from error
 
 
-def _only_member(stream: BinaryIO, table: str) -> Iterator[bytes]:
-    archive = open_archive(stream, MAX_MEMBERS, f"`{table}`", field=(table,))
+def _only_member(stream: BinaryIO, table: str, *, with_images: bool) -> Iterator[bytes]:
+    most = MAX_MEMBERS_WITH_IMAGES if with_images else MAX_MEMBERS
+    archive = open_archive(stream, most, f"`{table}`", field=(table,))
     members = [one for one in archive.infolist() if not is_litter(one)]
+    if with_images:
+        members = [one for one in members if not (one.is_dir() or _is_image(one.filename))]
     if len(members) != 1:
         names = ", ".join(one.filename for one in members)[:300] or "none"
         raise InvalidInput(
@@ -159,6 +175,10 @@ def _only_member(stream: BinaryIO, table: str) -> Iterator[bytes]:
         raise InvalidInput(
             f"Expected a ZIP archive that can be read. Received: {error}", field=(table,)
         ) from error
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def _transcoded(stream: BinaryIO) -> Iterator[bytes]:
@@ -205,4 +225,9 @@ def _is_workbook(stream: BinaryIO, table: str) -> bool:
             f"{ADVICE}",
             field=(table,),
         ) from error
-    return bool(names & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"})
+    return is_workbook(names)
+
+
+def is_workbook(names: Iterable[str]) -> bool:
+    """Return True if the members of a ZIP archive are those of a workbook."""
+    return bool({*names} & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"})

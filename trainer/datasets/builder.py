@@ -47,6 +47,7 @@ from trainer.datasets.label_authors import (
     label_shares,
 )
 from trainer.datasets.labels import separator_of
+from trainer.datasets.layout import packs_images
 from trainer.datasets.split import hashed_parts
 from trainer.datasets.tables import (
     category_names,
@@ -199,6 +200,10 @@ class _Builder:
             uri = f"{upload_folder(self.request.id)}/{name}"
             self.storage.copy_to(uri, self.scratch / name)
             self.on_progress()
+        products = self.scratch / "products.csv"
+        if "products" in self.request.files and packs_images(products):
+            # Images are looked up in archives by this suffix.
+            products.with_suffix(".zip").symlink_to(products)
         named, _ = category_names(self.scratch / "categories.csv")
         if "products" not in self.request.files:
             return pd.DataFrame(columns=COLUMNS), named

@@ -10,8 +10,11 @@ images in `images/image_train/`, `images/*.zip` or `images.zip`. Optional files:
 * `categories.csv`: readable names and the official shares.
 
 The simple layout is `products.csv` with `designation`, `description`, `image` (a file name) and
-`prdtypecode`; labels may be in a separate `labels.csv`, images are in `images/` or `images.zip`.
-Every file may be any table that catalogs may be, whatever its suffix.
+`prdtypecode` or `category`; labels may be in a separate `labels.csv`, images are in `images/` or
+`images.zip`. Every file may be any table that catalogs may be, whatever its suffix.
+
+A folder may also have one table of any name, with images in folders or archives beside it, or one
+archive with a table and its images. The path of such a table is a dataset, too.
 
 Texts are held in memory (84,916 rows take 0.2 GB); images are read on demand.
 """
@@ -34,6 +37,8 @@ from shared.tables.dataset_tables import LABELS
 from trainer.datasets.findings import Finding, LabelShare, errors_in
 from trainer.datasets.images import Images, file_name, images_in, read_image
 from trainer.datasets.label_authors import label_shares
+from trainer.datasets.layout import CHALLENGE as CHALLENGE
+from trainer.datasets.layout import product_tables, root_of, table_file
 from trainer.datasets.tables import (
     Table,
     category_names,
@@ -45,8 +50,6 @@ from trainer.datasets.tables import (
 
 log = structlog.get_logger(__name__)
 
-CHALLENGE = ("X_train_update.csv", "Y_train_CVw08PX.csv")
-SIMPLE = ("products.csv", "labels.csv")
 #: Columns that the fingerprint covers, beside the row numbers.
 _CONTENT = ("designation", "description", "code", "part", "image", "image_bytes")
 
@@ -130,9 +133,9 @@ def labelled_rows(folder: Path) -> tuple[pd.DataFrame, list[Finding]]:
         InvalidInput: A file is missing or cannot be read.
     """
     products, labels = tables(folder)
-    names, _ = category_names(folder / "categories.csv")
+    names, _ = category_names(table_file(folder, "categories.csv"))
     rows, findings = labelled(products, labels, names)
-    only = folder / "image_only.csv"
+    only = root_of(folder) / "image_only.csv"
     if only.exists():
         more, faults = labelled(read_table(only), None, names_in(rows) | names)
         rows, findings = pd.concat([rows, more]), findings + faults
@@ -154,7 +157,8 @@ def weak_rows(folder: Path, names: Mapping[int, str] | None = None) -> pd.DataFr
     Raises:
         InvalidInput: A file cannot be read, or products and labels do not match.
     """
-    products, labels = folder / "X_test_update.csv", folder / "Y_test_consensus.csv"
+    root = root_of(folder)
+    products, labels = root / "X_test_update.csv", root / "Y_test_consensus.csv"
     if not (products.exists() and labels.exists()):
         return None
     rows, findings = labelled(read_table(products), read_table(labels, LABELS), names)
@@ -166,16 +170,13 @@ def weak_rows(folder: Path, names: Mapping[int, str] | None = None) -> pd.DataFr
 
 
 def tables(folder: Path) -> tuple[Table, Table | None]:
-    """Read products and labels of a folder in either layout.
+    """Read products and labels of a dataset in any layout.
 
     Raises:
         InvalidInput: A file is missing or cannot be read.
     """
-    products, labels = (folder / name for name in SIMPLE)
-    if products.exists():
-        return read_table(products), read_table(labels, LABELS) if labels.exists() else None
-    products, labels = (folder / name for name in CHALLENGE)
-    return read_table(products), read_table(labels, LABELS)
+    products, labels = product_tables(folder)
+    return read_table(products), read_table(labels, LABELS) if labels else None
 
 
 def with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:

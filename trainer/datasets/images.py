@@ -5,6 +5,7 @@ A reference identifies an image: a path, or `archive.zip!member` for a member of
 
 import filecmp
 import io
+import re
 import stat
 import threading
 import zipfile
@@ -29,6 +30,8 @@ from shared.errors import InvalidInput, NotFound
 from shared.image_names import NameIndex, names_of
 from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.image import FORMATS, MAX_PIXELS
+from shared.tables.unpack import TABLE_SUFFIXES
+from trainer.datasets.layout import image_archives, image_folders
 
 #: Separates archive and member in a reference.
 MEMBER_SEPARATOR = "!"
@@ -41,6 +44,10 @@ MAX_IMAGE = 64 * 1024**2
 #: Width and height at which a deep check decodes an image, as most networks read it.
 CHECKED_SIZE = 299
 _ENCRYPTED = 0x1
+_PACKED = re.compile(
+    rf"(?P<archive>.*?\.zip){MEMBER_SEPARATOR}(?P<member>.*)", re.DOTALL | re.IGNORECASE
+)
+_NO_IMAGES = (*TABLE_SUFFIXES, ".zip")
 
 
 #: Compression methods that `zipfile` does not read.
@@ -123,7 +130,7 @@ class FolderImages(_IndexedImages):
         super().__init__(
             ((path.relative_to(folder).as_posix(),), FoundImage(str(path), path.stat().st_size))
             for path in sorted(folder.rglob("*"))
-            if path.suffix != ".zip" and path.is_file() and not path.is_symlink()
+            if path.suffix.lower() not in _NO_IMAGES and path.is_file() and not path.is_symlink()
         )
 
 
@@ -145,7 +152,7 @@ class ZipImages(_IndexedImages):
                 ),
             )
             for member in members
-            if not is_litter(member)
+            if not is_litter(member) and Path(member.filename).suffix.lower() not in _NO_IMAGES
         )
 
 
@@ -174,18 +181,23 @@ class CombinedImages:
 
 
 def images_in(folder: Path, part: str = "") -> Images:
-    """Index a folder's images: `images/<part>/` or `images/`, `images/*.zip`, `images.zip`.
+    """Index the images of a dataset.
+
+    They are in `images/<part>/` or `images/`, `images/*.zip`, `images.zip`; beside a table of
+    another name, anywhere in its folder or in its archives; or in the archive of the table.
+
+    Args:
+        folder: Dataset: a folder, or its table.
+        part: Folder of one part of the images.
 
     Raises:
         InvalidInput: An archive cannot be read, or is not safe to read.
     """
-    loose = folder / "images" / part
-    if not loose.is_dir():
-        loose = folder / "images"
-    archives = [*sorted((folder / "images").glob("*.zip")), folder / "images.zip"]
-    sources: list[Images] = [FolderImages(loose)] if loose.is_dir() else []
-    sources += [ZipImages(path) for path in archives if path.is_file()]
-    return CombinedImages(sources)
+    sources: list[Images] = []
+    for loose in image_folders(folder):
+        inner = loose / part
+        sources.append(FolderImages(inner if inner.is_dir() else loose))
+    return CombinedImages([*sources, *map(ZipImages, image_archives(folder))])
 
 
 def file_name(reference: str) -> str:
@@ -211,15 +223,15 @@ def read_image(reference: str) -> bytes:
 
 def open_image(reference: str) -> IO[bytes]:
     """Open an image by its reference. Raises `OSError`, `KeyError` or an error of `BROKEN`."""
-    path, separator, name = reference.partition(f".zip{MEMBER_SEPARATOR}")
-    if not separator:
+    packed = _PACKED.fullmatch(reference)
+    if packed is None:
         return Path(reference).open("rb")
-    archive = _archive(f"{path}.zip")
-    member = archive.getinfo(name)
+    archive = _archive(packed["archive"])
+    member = archive.getinfo(packed["member"])
     if member.compress_type not in _OTHERS:
         return archive.open(member)
     with _READING:
-        return io.BytesIO(read_member(_other_archive(f"{path}.zip"), member, MAX_IMAGE))
+        return io.BytesIO(read_member(_other_archive(packed["archive"]), member, MAX_IMAGE))
 
 
 def is_readable(reference: str, *, deep: bool = False) -> bool:

@@ -11,6 +11,7 @@ from shared.tables.dataset_tables import SPLITS
 from trainer.datasets.findings import errors_in
 from trainer.datasets.folder import Dataset, labelled_rows, weak_rows
 from trainer.datasets.labels import categories_of
+from trainer.datasets.layout import table_file
 from trainer.datasets.split import VALIDATION_SHARE, hashed_parts
 from trainer.datasets.tables import (
     category_names,
@@ -44,8 +45,8 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
         raise InvalidInput(finding.message)
     for finding in findings:
         log.warning("dataset_finding", code=finding.code, count=finding.count, text=finding.message)
-    official["part"] = _parts(official, folder / "splits.csv", seed)
-    names, share = category_names(folder / "categories.csv")
+    official["part"] = _parts(official, table_file(folder, "splits.csv"), seed)
+    names, share = category_names(table_file(folder, "categories.csv"))
     codes = sorted(int(code) for code in official["code"].unique())
     names = names_in(official) | names
     weak = weak_rows(folder, names)

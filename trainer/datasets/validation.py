@@ -11,6 +11,7 @@ from trainer.datasets.findings import DatasetReport, Finding, error, warning
 from trainer.datasets.folder import labelled_rows, weak_rows
 from trainer.datasets.images import images_in, is_readable
 from trainer.datasets.labels import categories_of, separator_of
+from trainer.datasets.layout import table_file
 from trainer.datasets.tables import category_names, names_in
 from trainer.datasets.tree import inner_labels, levels_of
 
@@ -57,7 +58,7 @@ def check_rows(
         InvalidInput: A file is missing or cannot be read.
     """
     rows, findings = labelled_rows(folder)
-    known = categories or category_names(folder / "categories.csv")[0]
+    known = categories or category_names(table_file(folder, "categories.csv"))[0]
     return rows, [*findings, *row_findings(rows, known), *_weak_findings(folder, rows)]
 
 

@@ -12,6 +12,7 @@ from shared.inference.preparation.text import product_text
 from trainer.datasets.findings import DatasetReport, Finding, error
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import read_image
+from trainer.datasets.layout import table_file
 from trainer.datasets.loading import load
 from trainer.datasets.tables import category_names, names_in
 from trainer.datasets.validation import (
@@ -93,7 +94,7 @@ def read_material(folder: Path, *, seed: int = 0) -> Material:
     if "@" in folder.name and not folder.exists():
         return _stored_material(str(folder), load(folder, seed=seed))
     checked, findings = check_rows(folder)
-    names, share = category_names(folder / "categories.csv")
+    names, share = category_names(table_file(folder, "categories.csv"))
     names = names_in(checked) | names
     rows = checked.assign(part=UNSPLIT)
     try:

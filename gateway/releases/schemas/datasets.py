@@ -40,8 +40,11 @@ class DatasetVersionReport(DatasetVersionOut):
         "`corrected` if labelled jobs were added."
     )
     report: dict[str, Any] | None = Field(
-        description="Findings of the validation, and rows by the user who labelled them "
-        "(`labels`). `null` before the validation."
+        description="Findings about the version, with the `rows` (numbers in the file, or IDs) and "
+        "the `lines` of the file that they are about; `added`, the counts and findings of the file "
+        "that a version adds to an earlier one; `levels` and `separator` of the tree that its "
+        "categories form; and rows by the user who labelled them (`labels`). `null` before the "
+        "validation."
     )
 
 

@@ -482,3 +482,14 @@ def test_version_of_an_older_trainer_has_no_tree(make: Make, storage: Storage) -
     storage.put_at(address, json.dumps(about).encode())
     data = load_version(storage, "shop", 1, Path("unused"))
     assert all(one.path == () for one in data.categories.categories)
+
+
+def test_table_and_images_may_be_in_one_archive(make: Make, storage: Storage) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("boutique/produits.csv", table(range(10)))
+        for number in range(10):
+            archive.writestr(f"boutique/photos/{number}.png", image("red"))
+    built = make(1, {"products": content.getvalue()})
+    assert built.report.findings == ()
+    assert (built.report.rows, built.report.images) == (10, 10)
