@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PROJECT = Path(__file__).resolve().parents[2]
 #: Variable in every process that names its home, so that stray processes can be identified.
 MARK = "RAYON_SUPERVISED_IN"
+#: Addresses at which local clients reach a gateway that listens on all.
+LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nosec B104  # compared
 
 
 class EmbeddedSettings(BaseSettings):
@@ -34,8 +36,9 @@ class EmbeddedSettings(BaseSettings):
     @property
     def address(self) -> str:
         """Address of the gateway for local clients."""
-        host = "127.0.0.1" if self.gateway_host in ("0.0.0.0", "::") else self.gateway_host  # noqa: S104  # nosec B104  # compared
-        return f"http://{host}:{self.gateway_port}"
+        # The server takes only connections of IPv6 on `::`.
+        host = LOCAL.get(self.gateway_host, self.gateway_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
 
     @property
     def mlflow_url(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.settings import read_dotenv
+from infra.embedded.settings import EmbeddedSettings, read_dotenv
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +27,18 @@ def test_settings_file_of_compose_is_not_read(tmp_path: Path) -> None:
     os.environ["RAYON_ENV_FILE"] = str(tmp_path / "rayon.env")
     read_dotenv()
     assert "RAYON_HOME" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        # The server takes no IPv4 connections on this address.
+        ("::", "http://[::1]:8000"),
+        ("shop.example.org", "http://shop.example.org:8000"),
+    ],
+)
+def test_address_is_one_that_local_clients_reach(host: str, address: str) -> None:
+    assert EmbeddedSettings(gateway_host=host, gateway_port=8000).address == address
