@@ -30,6 +30,8 @@ PASSWORD = "six green lanterns over water"
 DISK_MEGABYTES, FREE_MEGABYTES = 900, 40
 #: Open files of a process, the default of Debian and Ubuntu.
 OPEN_FILES = 1024
+#: A start on a busy machine takes minutes.
+START_SECONDS = 300.0
 #: A fault must be over after this time, or it needs a person.
 PATIENCE_SECONDS = 150.0
 #: Settings that bring waiting times within the reach of a short run.
@@ -82,15 +84,12 @@ class Night:
 
     def admin(self) -> httpx.Client:
         """Return a client that is signed in as the first account."""
-        self.system.password = PASSWORD
         return self.system.client()
 
     def start_again(self) -> None:
         """Start the system as a person would, after everything that is left of it was ended."""
         end(self.system)
-        with few_open_files():
-            self.system.start()
-        self.system.password = PASSWORD
+        start(self.system)
         until(self.ready, PATIENCE_SECONDS, "the system is ready again")
 
     def ready(self) -> bool:
@@ -134,10 +133,8 @@ def night(
         system.environment["RAYON_DATABASE_URL"] = data.url
         stack.callback(end, system)
         started = time.monotonic()
-        with few_open_files():
-            system.start()
+        start(system)
         took = time.monotonic() - started
-        system.password = PASSWORD
         bare = stack.enter_context(reference(folder))
         bare_port = urlsplit(bare.address).port or 0
         prober = stack.enter_context(probing(host, port, bare_port, folder / "probes.txt"))
@@ -149,6 +146,20 @@ def night(
         stack.enter_context(traffic.flowing())
         until(found.ready, PATIENCE_SECONDS, "the system is ready")
         yield found
+
+
+def start(system: System) -> None:
+    """Start a system and wait until it is ready. Raises `RuntimeError` if it does not start."""
+    system.password = PASSWORD
+    with few_open_files():
+        system.launch()
+    deadline = time.monotonic() + START_SECONDS
+    while system.is_running and "Rayon is ready" not in system.output:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not ready within {START_SECONDS:.0f} s")
+        time.sleep(0.1)
+    if not system.is_running:
+        raise RuntimeError(f"did not start: {system.output.strip()[-200:]}")
 
 
 @contextmanager
