@@ -17,6 +17,8 @@ from shared.tables.encoding import BOM
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 #: Largest workbook of the old binary format.
 MAX_XLS_BYTES = 64 * 1024 * 1024
+#: Empty rows before the header that are kept; more would hide the header from its detection.
+MAX_EMPTY_ROWS = 1_000
 #: Characters of CSV that are yielded at once.
 PIECE_CHARACTERS = 1_000_000
 
@@ -62,11 +64,14 @@ def _rows(stream: BinaryIO, table: str) -> Iterator[list[Any]]:
     try:
         workbook = CalamineWorkbook.from_filelike(stream)
         for name in workbook.sheet_names:
-            rows = iter(workbook.get_sheet_by_name(name).iter_rows())
-            first = next((row for row in rows if any(value != "" for value in row)), None)
-            if first is not None:
+            rows = enumerate(workbook.get_sheet_by_name(name).iter_rows())
+            found = next((one for one in rows if any(value != "" for value in one[1])), None)
+            if found is not None:
+                place, first = found
+                # Empty lines before the header keep the lines those of the sheet.
+                yield from ([] for _ in range(place if place <= MAX_EMPTY_ROWS else 0))
                 yield first
-                yield from rows
+                yield from (row for _, row in rows)
                 return
     except (KeyboardInterrupt, SystemExit, GeneratorExit, InvalidInput):
         raise

@@ -93,8 +93,8 @@ def test_most_likely_categories_are_named(api: Api) -> None:
         {"prdtypecode": code, "category": name, "probability": 0.25}
         for code, name in enumerate(names)
     ]
-    answer = {"status": "done", "error_code": None, "error_message": None, "result": result}
-    answer |= {"prdtypecode": 0, "confidence": 0.25}
+    answer: dict[str, Any] = {"status": "done", "error_code": None, "error_message": None}
+    answer |= {"result": result, "prdtypecode": 0, "confidence": 0.25}
     catalog = Catalog(model="text", has_images=False, fed_until=1, status="finished")
     row = Row(1, 2, ("A",), {"designation": 0})
     found = answer_of(row, cast(RowMapping, answer), catalog, None)

@@ -65,6 +65,15 @@ def test_table_of_any_form_has_the_same_cells(tmp_path: Path, content: bytes) ->
     assert rows["code"].tolist() == [10, 20]
 
 
+def test_lines_of_a_workbook_are_the_rows_of_its_sheet(tmp_path: Path) -> None:
+    with xlsxwriter.Workbook(tmp_path / "products.csv") as book:
+        sheet = book.add_worksheet()
+        for number, row in ((3, ("titre", "rayon")), (4, ("a", "Sacs")), (7, ("b", "Jeux"))):
+            sheet.write_row(number, 1, row)
+    rows, _ = labelled(read_table(tmp_path / "products.csv"), None)
+    assert rows["line"].tolist() == [5, 8]
+
+
 def table_of(folder: Path, name: str, text: str, kind: str = "products") -> Table:
     (folder / name).write_text(text)
     return read_table(folder / name, kind)
