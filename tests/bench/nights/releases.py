@@ -1,5 +1,6 @@
 """Hundreds of releases in the registry: how long a promotion and a job that names one take."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ def many(night: Night) -> Iterator[None]:
     os.environ["MLFLOW_TRACKING_TOKEN"] = token
     url = f"http://127.0.0.1:{night.system.environment['RAYON_MLFLOW_PORT']}"
     client = MlflowClient(tracking_uri=url, registry_uri=url)
+    # It reports each version that it makes.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     champion = client.get_model_version_by_alias("rayon", "champion")
     while True:
         added = client.create_model_version("rayon", champion.source, run_id=champion.run_id)
