@@ -5,6 +5,7 @@ from collections.abc import Mapping
 #: Steps that are not of a candidate model.
 _STEPS: Mapping[str, str] = {
     "champion": "Fetch the serving release",
+    "read": "Read the data",
     "export": "Write the release",
     "evaluate": "Measure the quality of the release",
     "reference": "Describe the data for drift detection",

@@ -148,11 +148,11 @@ def test_followed_training_shows_stages_progress_and_log(run: Run, service: Fake
     assert ended.stderr.splitlines() == [
         "Waiting for the trainer",
         "  read 700 products",
-        "Train text model: n-grams: step 2 of about 39",
+        "Train text model: n-grams: 2 of about 39 steps",
         "  200 of 700 images",
-        "Train image model: Xception: 28 %, 50 s left, step 4 of about 39",
+        "Train image model: Xception: 28 %, 50 s left, 4 of about 39 steps",
         "  better",
-        "Finished: step 0 of about 39",
+        "Finished",
     ]
     assert "Better: 0.96 against 0.91" in ended.stdout
     assert "rayon promote 4" in ended.stdout

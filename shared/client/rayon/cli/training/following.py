@@ -28,7 +28,7 @@ def following(screen: Screen) -> Iterator[OnRun]:
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
+        BarColumn(bar_width=8),
         TextColumn("{task.fields[amount]}", style="dim"),
     )
     with RichProgress(*columns, console=screen.errors) as bars:
@@ -69,9 +69,9 @@ class Bars:
             self._screen.errors.print(text, no_wrap=True, overflow="ellipsis")
         self._bars.update(
             self._all,
-            total=_total(run, run.of),
+            total=_total(run, run.of if _has_steps(run) else 0),
             completed=run.of if run.is_final else run.done,
-            amount=f"{run.done} of about {run.of}" if run.of else "",
+            amount=_steps(run),
         )
         stage = _stage(run)
         short = stage if len(stage) <= STAGE_CHARACTERS else stage[: STAGE_CHARACTERS - 1] + "…"
@@ -102,10 +102,18 @@ class Lines:
         if stage == self._stage and now < self._printed_at + LINE_SECONDS:
             return
         self._stage, self._printed_at = stage, now
-        step = f"step {run.done} of about {run.of}" if run.of else ""
-        self._screen.say(
-            ": ".join(filter(None, (stage, ", ".join(filter(None, (_within(run), step))))))
-        )
+        parts = ", ".join(filter(None, (_within(run), _steps(run))))
+        self._screen.say(": ".join(filter(None, (stage, parts))))
+
+
+def _has_steps(run: TrainingRun) -> bool:
+    # What surrounds the training proper, such as the registration, is a single step.
+    return run.of > 1
+
+
+def _steps(run: TrainingRun) -> str:
+    """Describe the finished steps, such as `4 of about 39 steps`."""
+    return f"{run.done} of about {run.of} steps" if _has_steps(run) and not run.is_final else ""
 
 
 def _total(run: TrainingRun, count: int) -> int | None:
