@@ -126,6 +126,7 @@ class Attempt:
             command += ["--weights", str(self._settings.weights)]
         if (champion := self._champion_folder()) is not None:
             command += ["--champion", str(champion)]
+        self._record_step("read")
         self._run_child("training", command)
         trained = Trained.read(self._folder)
         if trained is None:
