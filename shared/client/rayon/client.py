@@ -181,10 +181,11 @@ class Rayon:
         """Cancel a job. A job that is final stays unchanged."""
         return Job.read(self._connection.json("DELETE", f"/v1/jobs/{quote(job_id, safe='')}"))
 
-    def label(self, job_id: str, prdtypecode: int | None) -> Job:
-        """Record a job's true category; `None` removes the label."""
+    def label(self, job_id: str, prdtypecode: int | str | None) -> Job:
+        """Record a job's true category by its code or name; `None` removes the label."""
         path = f"/v1/jobs/{quote(job_id, safe='')}/label"
-        return Job.read(self._connection.json("PUT", path, json={"prdtypecode": prdtypecode}))
+        field = "category" if isinstance(prdtypecode, str) else "prdtypecode"
+        return Job.read(self._connection.json("PUT", path, json={field: prdtypecode}))
 
     def catalog(
         self,

@@ -607,13 +607,17 @@ def _add_labels(app: FastAPI, service: FakeService) -> None:
 
     @app.put("/v1/jobs/{job_id}/label")
     async def label(job_id: str, said: LabelIn) -> Any:
-        if said.prdtypecode not in (None, 2583, 1280):
-            return problem(422, "Invalid input", f"No such code: {said.prdtypecode}")
+        code = said.prdtypecode
+        if said.category is not None:
+            code = {"jouets": 1280}.get(said.category.lower(), -1)
+        if code not in (None, 2583, 1280):
+            wrong = said.category or said.prdtypecode
+            return problem(422, "Invalid input", f"No such category: {wrong}")
         if job_id in service.reviews:
-            service.reviews[job_id]["label"] = said.prdtypecode
-            return service.add_job(id=job_id, label=said.prdtypecode)
+            service.reviews[job_id]["label"] = code
+            return service.add_job(id=job_id, label=code)
         job = _found(service.jobs, job_id)
-        job["label"] = said.prdtypecode
+        job["label"] = code
         return job
 
     @app.post("/v1/catalogs/{catalog_id}/labels")

@@ -358,22 +358,23 @@ def test_reviews_are_labelled_one_after_the_other(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "is_terminal", lambda: True)
-    for name in ("by number", "by code", "skipped", "wrong first", "never seen"):
+    for name in ("by number", "by code", "by name", "skipped", "wrong first", "never seen"):
         service.add_review(name)
-    ended = run("reviews --label", "2\n2583\n\nbooks\n77\np\n1\nq\n")
+    ended = run("reviews --label", "2\n2583\njouets\n\nbooks\n77\np\n1\nq\n")
     assert ended.exit_code == 0
     labels = {name: review["label"] for name, review in service.reviews.items()}
     assert labels == {
         "by number": 1280,
         "by code": 2583,
+        "by name": 1280,
         "skipped": None,
         "wrong first": 2583,
         "never seen": None,
     }
     assert "Jouets (1280), 2 %" in ended.stdout
-    assert "Received: 'books'" in ended.stderr
-    assert "No such code: 77" in ended.stderr
-    assert "3 labelled." in ended.stderr
+    assert "No such category: books" in ended.stderr
+    assert "No such category: 77" in ended.stderr
+    assert "4 labelled." in ended.stderr
     image = next(line for line in ended.stderr.splitlines() if "Image: " in line)
     assert Path(image.partition("Image: ")[2]).read_bytes() == b"\xff\xd8\xff"
 
@@ -385,7 +386,7 @@ def test_category_code_takes_precedence_over_list_position(
     monkeypatch.setattr(accounts, "is_terminal", lambda: True)
     top = [{"prdtypecode": code, "category": "", "probability": 0.5} for code in (2583, 1)]
     service.add_review("one", result={**RESULT, "top": top})
-    assert "No such code: 1" in run("reviews --label", "1\nq\n").stderr
+    assert "No such category: 1" in run("reviews --label", "1\nq\n").stderr
 
 
 # Catalogs

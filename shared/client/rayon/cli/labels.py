@@ -119,7 +119,9 @@ def _ask_all(client: Rayon, chosen: Sequence[Review], screen: Screen) -> None:
 def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["labelled", "skipped", "end"]:
     """Show an answer and prompt until it is labelled or skipped."""
     _show(review, screen)
-    options = "Number or code; Enter skips, q quits" + (", p saves the image" * bool(review.image))
+    options = "Number, code or name; Enter skips, q quits" + (
+        ", p saves the image" * bool(review.image)
+    )
     while True:
         reply = prompt(options, default="", show_default=False, err=True).strip().lower()
         if reply in ("", "q"):
@@ -127,12 +129,8 @@ def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["labelled", "
         if reply == "p" and review.image:
             screen.say(f"Image: {_image(client, review)}")
             continue
-        code = _code(review, reply)
-        if code is None:
-            screen.say(f"Expected a number from the list or a category code. Received: {reply!r}")
-            continue
         try:
-            client.label(review.job_id, code)
+            client.label(review.job_id, _label(review, reply))
         except Refused as error:
             if error.status != 422:
                 raise
@@ -149,10 +147,10 @@ def _show(review: Review, screen: Screen) -> None:
         screen.answer(f"  {number}  {one.category} ({one.prdtypecode}), {percent(one.probability)}")
 
 
-def _code(review: Review, reply: str) -> int | None:
-    """Return the chosen category code, given by its position in the list or as a code."""
+def _label(review: Review, reply: str) -> int | str:
+    """Return the chosen category: its code, given as such or by its position, or its name."""
     if not reply.isdecimal():
-        return None
+        return reply
     number, choices = int(reply), _choices(review)
     known = {one.prdtypecode for one in choices}
     # A category code may be as small as a position in the list; the code takes precedence.
