@@ -6,17 +6,19 @@ from types import FrameType
 from typing import NoReturn
 
 from shared.logs import configure_logs
+from shared.memory import keep_little_memory
 from shared.metrics import serve_metrics
 from shared.settings import LogSettings, MetricsSettings, TracingSettings
 from shared.tracing import configure_tracing
 
 
 def start_service(name: str) -> None:
-    """Configure logs, metrics and tracing of this process from the environment.
+    """Configure memory, logs, metrics and tracing of this process from the environment.
 
     Args:
         name: Name of the service in logs and traces.
     """
+    keep_little_memory()
     configure_logs(LogSettings(), service=name)
     serve_metrics(MetricsSettings())
     configure_tracing(TracingSettings(), service=name)

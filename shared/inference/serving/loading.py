@@ -13,6 +13,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.inference.releases.rests import Rests
+from shared.memory import forget_variables, return_free_memory
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,11 @@ class Loads:
             self._rests.remove(version)
             raise
         except Exception as error:
+            forget_variables(error)
             raise self._failed(version, error) from error
+        finally:
+            # Reading a model takes several times its size, in whichever thread needs it first.
+            return_free_memory()
         self._rests.remove(version)
 
     def reasons(self) -> Mapping[str, str]:

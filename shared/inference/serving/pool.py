@@ -20,6 +20,7 @@ from shared.inference.releases.access import ServedReleases
 from shared.inference.serving.batcher import Batcher
 from shared.inference.serving.loading import Loads
 from shared.inference.serving.scorer import Scorer
+from shared.memory import return_free_memory
 from shared.progress import PROGRESS, late_after
 from shared.tracing import span
 
@@ -194,11 +195,17 @@ class ModelPool(Generic[Item]):
                 if version != self._champion and not loaded.users and loaded.last_used < long_ago
             ]
             dropped = [(version, self._loaded.pop(version)) for version in unused]
-        for version, loaded in dropped:
-            if loaded.batcher is not None:
-                loaded.batcher.close()
-            metrics.release_in_service.remove(self._modality.value, version)
-            log.info("release_dropped", release=version, modality=self._modality)
+        has_dropped = bool(dropped)
+        while dropped:
+            self._close(*dropped.pop())
+        if has_dropped:
+            return_free_memory()
+
+    def _close(self, version: str, loaded: _Loaded[Item]) -> None:
+        if loaded.batcher is not None:
+            loaded.batcher.close()
+        metrics.release_in_service.remove(self._modality.value, version)
+        log.info("release_dropped", release=version, modality=self._modality)
 
 
 def _used(loaded: _Loaded[Item]) -> _Loaded[Item]:
