@@ -13,6 +13,7 @@ from gateway.identity.schemas.accounts import (
     PasswordReset,
     UserCreate,
     UserCreated,
+    UserDetails,
     UserOut,
     UserPage,
     UserPatch,
@@ -69,10 +70,13 @@ def create_user(
 
 
 @router.get("/{username}")
-def show_user(services: ServicesDep, _admin: SignedIn, username: Username) -> UserOut:
-    """Return an account."""
+def show_user(services: ServicesDep, _admin: SignedIn, username: Username) -> UserDetails:
+    """Return an account and the number of its jobs and catalogs."""
     with services.unit_of_work.reading() as session:
-        return _out(accounts.find(session, username))
+        user = accounts.find(session, username)
+        return UserDetails.model_validate(
+            {**_out(user).model_dump(), **accounts.belongings(session, user)}
+        )
 
 
 @router.patch("/{username}")

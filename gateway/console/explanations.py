@@ -72,6 +72,24 @@ _TABLE = (
         N_("The code is wrong or has expired. Ask an admin for a new one."),
     ),
     _when(
+        r"Expected a new username\. .*",
+        N_("This username is taken. Choose another one."),
+    ),
+    _when(
+        r"Expected a username that does not look like one of Rayon's own\. .*",
+        N_("This username is reserved. Choose another one."),
+    ),
+    _when(
+        r"Expected text that matches `\^\[A-Za-z0-9\].*",
+        N_(
+            "Letters without accents, digits and . _ @ - are allowed; begin with a letter or digit."
+        ),
+    ),
+    _when(
+        r".* is the last active admin\. .*",
+        N_("This is the last active admin. Make somebody else an admin first."),
+    ),
+    _when(
         r"Expected at most (?P<most>\d+) API keys\. .*",
         N_("An account has at most %(most)s API keys. Revoke one first."),
         most=_number,

@@ -14,7 +14,7 @@ from zxcvbn.frequency_lists import FREQUENCY_LISTS
 from gateway.identity.reserved_names import is_reserved
 from gateway.identity.schemas.accounts import UserPatch
 from gateway.web.paging import fetch_page
-from shared.db.models import ApiKey, LoginSession, OneTimeCode, Role, User, now
+from shared.db.models import ApiKey, Catalog, Job, LoginSession, OneTimeCode, Role, User, now
 from shared.db.session import take_turns
 from shared.errors import Conflict, InvalidInput, NotFound
 
@@ -95,6 +95,15 @@ def find(session: Session, username: str) -> User:
     if user is None:
         raise NotFound(f"No user {username!r}")
     return user
+
+
+def belongings(session: Session, user: User) -> dict[str, int]:
+    """Return the number of jobs and catalogs of a user."""
+    counted = {
+        "jobs": select(func.count()).where(Job.user_id == user.id),
+        "catalogs": select(func.count()).where(Catalog.user_id == user.id),
+    }
+    return {name: session.scalar(query) or 0 for name, query in counted.items()}
 
 
 def page(

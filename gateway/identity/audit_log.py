@@ -11,11 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Origin
@@ -93,17 +93,42 @@ def hash_of(entry: AuditEntry) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Entries to list; `None` stands for all.
+
+    Attributes:
+        actor: Username, or name of a program.
+        action: Action, such as `user.create`.
+        target: Name or ID of the changed object.
+        since: Time of the first entry.
+        until: Time before which the last entry was made.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Yield the conditions of a query."""
+        for name in ("actor", "action", "target"):
+            if (value := getattr(self, name)) is not None:
+                yield getattr(AuditEntry, name) == value
+        if self.since is not None:
+            yield AuditEntry.at >= self.since
+        if self.until is not None:
+            yield AuditEntry.at < self.until
+
+
 def page(
-    session: Session, *, before: int | None, limit: int, actor: str | None, action: str | None
+    session: Session, *, before: int | None, limit: int, wanted: Wanted
 ) -> tuple[Sequence[AuditEntry], int | None]:
     """Return a page of entries, newest first, and `before` for the next page."""
-    query = select(AuditEntry).order_by(AuditEntry.number.desc())
+    query = select(AuditEntry).where(*wanted.conditions()).order_by(AuditEntry.number.desc())
     if before is not None:
         query = query.where(AuditEntry.number < before)
-    if actor is not None:
-        query = query.where(AuditEntry.actor == actor)
-    if action is not None:
-        query = query.where(AuditEntry.action == action)
     rows, has_more = fetch_page(session, query, limit)
     page_entries = [entry for (entry,) in rows]
     return page_entries, page_entries[-1].number if has_more else None

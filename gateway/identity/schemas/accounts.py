@@ -59,6 +59,13 @@ class UserOut(BaseModel):
     language: LanguageOf = None
 
 
+class UserDetails(UserOut):
+    """A user account, and what belongs to it and would be deleted with it."""
+
+    jobs: int = Field(description="Single jobs and rows of catalogs of the account.")
+    catalogs: int = Field(description="Catalogs of the account.")
+
+
 class MePatch(Body):
     """Changes to the caller's own account. Absent fields stay unchanged."""
 

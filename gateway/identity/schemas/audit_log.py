@@ -32,3 +32,11 @@ class AuditPage(BaseModel):
 
     items: list[AuditEntryOut] = Field(description="The entries of the page.")
     next_cursor: NextCursor
+
+
+class AuditVerification(BaseModel):
+    """Result of verifying the hashes of the audit log."""
+
+    entries: int = Field(description="Number of entries up to the fault, or of all entries.")
+    fault: str | None = Field(description="Sentence about the first fault; `null` without one.")
+    last_hash: str = Field(description="Hash of the last valid entry.")

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request, expect, sync_playwright
 
 from gateway.identity.principal import Origin
 from shared.db.models import Role, User
@@ -55,9 +55,10 @@ LANGUAGES = ("en", "fr")
 WIDTHS = (1280, 390)
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 #: Longest time for which a test waits for a page, in milliseconds.
-PATIENCE = 10_000
+PATIENCE = 60_000
 #: Rules of axe: WCAG 2.2 at level AA, and best practices.
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+expect.set_options(timeout=PATIENCE)
 ORIGIN = Origin(address="127.0.0.1", agent="Chromium", trace_id="0" * 32)
 
 

@@ -40,10 +40,8 @@ def test_key_is_created_shown_once_and_revoked(visit: Visit) -> None:
     page.locator("#keys form[action$=api-keys] [type=submit]").click()
     expect(page.get_by_role("status")).to_have_text(texts["key"])
     key = page.locator("pre").inner_text()
-    assert api_keys.principal_of(visitor.api.unit_of_work, key).scopes == {
-        "jobs:read",
-        "jobs:write",
-    }
+    scopes = api_keys.principal_of(visitor.api.unit_of_work, key).scopes
+    assert sorted(scopes or ()) == ["jobs:read", "jobs:write"]
     visitor.check("api-key")
     page.locator("main .button").click()
     expect(page.locator("#keys tbody tr")).to_have_count(1)
