@@ -20,7 +20,7 @@ class Allowed:
     """Effects on the clients that a fault may have.
 
     Attributes:
-        to_close: The gateway may refuse connections, because it was killed or the address changed.
+        to_close: The gateway may refuse connections and answer slowly, because it starts again.
         to_refuse: A submission may be answered 503.
         to_hang_up: A submission may stay unanswered, because the gateway was killed.
         accept_seconds: Limit of the time to a 202, if there is one.
@@ -77,7 +77,7 @@ class Outcome:
             "failed for good": account.failed.total() > 0,
             "degraded": account.degraded > 0,
             "needs a person": self.needs_person,
-            "/livez": livez_excess(self.probes) > LIVEZ_SECONDS,
+            "/livez": not self.allowed.to_close and livez_excess(self.probes) > LIVEZ_SECONDS,
             "/livez refused": not self.allowed.to_close and closed_seconds(self.probes) > 0.5,
             "refused": not self.allowed.to_refuse and account.refused.total() > 0,
             "unanswered": not self.allowed.to_hang_up and account.unanswered > 0,
