@@ -70,9 +70,10 @@ def _parts(rows: pd.DataFrame, splits: Path, seed: int) -> pd.Series:
         return hashed_parts(rows, seed=seed)
     assigned = require_unique_numbers(read_table(splits, SPLITS))["split"].reindex(rows.index)
     if assigned.isna().any():
+        row = assigned.index[assigned.isna()][0]
         raise InvalidInput(
             f"Expected a split for each row in {splits.name}. "
-            f"Received: none for row {assigned.index[assigned.isna()][0]}"
+            f"Received: none for line {rows['line'][row]} of the products (row {row})"
         )
     parts = assigned.astype(object)
     train = rows["code"][parts == "train"]

@@ -60,6 +60,13 @@ class Material:
         """Rows labelled by people."""
         return self.rows[~self.rows["part"].isin(WEAK)]
 
+    @property
+    def lines(self) -> pd.Series | None:
+        """Lines of the file by row number; `None` for a version or if rows were renumbered."""
+        if "line" not in self.checked or not self.labelled.index.equals(self.checked.index):
+            return None
+        return self.checked["line"]
+
     def label(self, code: int) -> str:
         """Return a category's name for a person, with its code unless that was made for it."""
         name = self.names.get(code, str(code))

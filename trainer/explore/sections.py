@@ -279,8 +279,15 @@ def _by_category(categories: int, subject: str, most: int = charts.MAX_BARS) -> 
 
 
 def _contradictions(material: Material, examples: pd.DataFrame) -> Figure:
+    lines = material.lines
     table = pd.DataFrame(
         {
+            "lines": [
+                _few([int(lines[number]) for number in numbers], len(numbers))
+                if lines is not None
+                else "–"
+                for numbers in examples["rows"]
+            ],
             "equal_in": examples["equal_in"],
             "categories": [" / ".join(map(material.label, codes)) for codes in examples["codes"]],
             "rows": [_few(numbers, len(numbers)) for numbers in examples["rows"]],

@@ -144,3 +144,23 @@ def test_folder_without_data_is_an_error(
 def test_output_folder_is_checked_before_the_data_is_read(shop: Path) -> None:
     with pytest.raises(InvalidInput, match="Expected a file in an existing folder"):
         explore(shop, shop / "missing" / "explore.html")
+
+
+def test_contradicting_products_have_their_lines(shop: Path) -> None:
+    _, page = explored(shop)
+    assert "8, 9" in page.words
+    assert "6, 7" in page.words
+
+
+def test_tree_of_text_labels_is_shown_by_level_without_made_codes(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    lines = ["titre;rayon"]
+    for name in ("Maison > Literie > Couettes", "Maison > Literie > Draps", "Jardin > Chaises"):
+        lines += [f"{name[-6:]} {number};{name}" for number in range(4)]
+    (folder / "shop.csv").write_text("\n".join(lines), encoding="utf-8")
+    html, page = explored(folder)
+    assert "By level of the tree" in html
+    assert "Maison &gt; Literie" in html
+    assert "Maison > Literie > Couettes" in page.words
+    assert not re.search(r"\d{9}", " ".join(page.words))
