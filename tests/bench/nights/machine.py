@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tests.bench.nights.databases import suspended
 from tests.bench.nights.fault import Fault, Skipped
 from tests.bench.nights.night import Night
-from tests.bench.nights.outcome import Allowed
+from tests.bench.nights.outcome import ACCEPT_SECONDS, Allowed
 from tests.bench.processes import family, programs
 
 CHUNK = 1024 * 1024
@@ -113,7 +113,11 @@ def killed(name: str) -> Fault:
         os.kill(night.process(name).pid, signal.SIGKILL)
         yield
 
-    allowed = Allowed(to_close=name in CLOSING, to_hang_up=name in CLOSING)
+    allowed = Allowed(
+        to_close=name in CLOSING,
+        to_hang_up=name in CLOSING,
+        accept_seconds=ACCEPT_SECONDS if name == "redis" else None,
+    )
     return Fault(f"kill-{name}", inject, allowed, seconds=0.0)
 
 

@@ -81,7 +81,7 @@ class Outcome:
             "/livez refused": not self.allowed.to_close and closed_seconds(self.probes) > 0.5,
             "refused": not self.allowed.to_refuse and account.refused.total() > 0,
             "unanswered": not self.allowed.to_hang_up and account.unanswered > 0,
-            "slow 202": limit is not None and (not self.accept_seconds or late > limit),
+            "slow 202": limit is not None and late > limit,
         }
         return [name for name, is_missed in bounds.items() if is_missed] + list(self.missed)
 

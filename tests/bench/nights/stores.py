@@ -83,6 +83,8 @@ def _overwrite(file: Path) -> None:
 @contextmanager
 def mlflow_stopped_in_promotion(night: Night) -> Iterator[None]:
     """Promote a copy of the champion while MLflow is stopped, and compare ledger and alias."""
+    # MLflow's client would print the address of the run.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     version = _copy_of_champion(night)
     with night.admin() as admin:
         answers: list[tuple[int, float, str]] = []

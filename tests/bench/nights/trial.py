@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from tests.bench.nights.accounts import Rows, account, changed, unfinished
 from tests.bench.nights.fault import Fault, Skipped
 from tests.bench.nights.night import PATIENCE_SECONDS, Night
-from tests.bench.nights.outcome import Outcome
+from tests.bench.nights.outcome import Allowed, Outcome
 
 #: Clients send for this long before a fault.
 QUIET_SECONDS = 2.0
@@ -62,7 +62,7 @@ def tried(code: str, night: Night, fault: Fault) -> Outcome:
         allowed=fault.allowed,
         account=account(night.traffic.between(began, recovery.until), after := _rows(night)),
         probes=night.prober.probes(began, recovery.until),
-        accept_seconds=_accept_seconds(night, began, ended),
+        accept_seconds=_accept_seconds(night, began, ended if fault.seconds else recovery.until),
         first_seconds=recovery.first_seconds,
         all_seconds=recovery.all_seconds,
         needs_person=recovery.needs_person,
@@ -87,6 +87,7 @@ def whole(code: str, night: Night) -> Outcome:
         code=code,
         database=night.database.name,
         fault="(all of these)",
+        allowed=Allowed(to_close=True, to_refuse=True, to_hang_up=True),
         account=account(night.traffic.between(0.0, until), _rows(night)),
     )
 

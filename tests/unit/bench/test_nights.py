@@ -139,7 +139,6 @@ def test_closed_port_is_no_slow_answer() -> None:
         ({"account": account([submission("a", 0)], {})}, "unanswered"),
         ({"needs_person": True}, "needs a person"),
         ({"allowed": Allowed(accept_seconds=1.0), "accept_seconds": (0.1, 1.1)}, "slow 202"),
-        ({"allowed": Allowed(accept_seconds=1.0)}, "slow 202"),
         ({"missed": ("polls reset",)}, "polls reset"),
     ],
 )
