@@ -76,6 +76,11 @@ PICTURES = (
         "No dataset may have the name of the folder of its images",
     ),
     Allowed(
+        r"^shared/client/rayon/datasets\.py$",
+        r'body\.get\("pictures"\)',
+        "Number of images of a dataset in the HTTP API",
+    ),
+    Allowed(
         r"^shared/inference/",
         r'[A-Z]\w* = "pictures"',
         "Input of the ONNX graphs of every release",
