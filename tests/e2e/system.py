@@ -27,13 +27,16 @@ class System:
     Args:
         folder: Folder for its data.
         checkout: Root of the code that it runs.
+        output: File for the output of the launcher, by default in the folder.
     """
 
-    def __init__(self, folder: Path, checkout: Path = PROJECT) -> None:
+    def __init__(
+        self, folder: Path, checkout: Path = PROJECT, *, output: Path | None = None
+    ) -> None:
         self.home = folder / "var"
         self._checkout = checkout
         self.password = ""
-        self._output = folder / "output.txt"
+        self._output = output or folder / "output.txt"
         self._launcher: subprocess.Popen[bytes] | None = None
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
