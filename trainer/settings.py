@@ -46,9 +46,19 @@ class TrainerSettings(Settings):
     max_attempts: int = Field(default=3, ge=1)
     #: Retry period for a registry that does not answer, before the run fails.
     registry_patience_seconds: float = Field(default=15 * 60.0, ge=0)
+    #: `both`: where the champion does not know every category of the data, a quick line-up comes
+    #: first, whose release may serve after minutes. `full`: never.
+    lineup: Literal["both", "full"] = "both"
+    #: Test packages in the trainer's own environment, with its packages hidden, instead of one that
+    #: is installed from the package index: for machines that do not reach an index.
+    offline: bool = False
     #: `automatic` promotes a better release at once; `manual` leaves it to an admin. Manual is the
     #: default: a release may be better on the whole and worse where it matters to a shop.
     promotion: Literal["automatic", "manual"] = "manual"
+    #: `automatic` also promotes at once a release that cannot be compared, because the champion
+    #: knows none of its categories, and one that is better but lacks some of the champion's. The
+    #: starter release is replaced without this.
+    promotion_of_other_categories: Literal["automatic", "manual"] = "manual"
     #: Smallest gain of weighted F1 that justifies a promotion: each one changes answers that
     #: customers have seen. On 4,000 rows .002 is 8 products, and chance alone moves .003 to .006;
     #: so the confidence interval decides on tests of this size, the margin on much larger ones.

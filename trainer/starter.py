@@ -17,6 +17,7 @@ from shared.inference.releases.registry import Releases
 from shared.lifecycle.promotion import promote
 from shared.logs import configure_logs
 from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, ReleaseSettings
+from trainer.runs.delivery import STARTER as STARTER_DESCRIPTION
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ def import_starter(registry: Releases, unit_of_work: UnitOfWork, folder: Path) -
     # An earlier import may have been stopped between registering and promoting.
     known = registry.versions()
     version = (
-        known[-1].version if known else registry.register(folder, description="Starter release")
+        known[-1].version if known else registry.register(folder, description=STARTER_DESCRIPTION)
     )
     promote(
         unit_of_work, registry, version, by="starter", reason="The release that ships with Rayon"

@@ -68,6 +68,11 @@ class FolderRegistry:
         aside.rename(self.root / version)
         return version
 
+    def describe(self, version: str, description: str) -> None:
+        """Change the description of a version."""
+        path = self.root / version / "registered"
+        path.write_text(json.dumps([description, json.loads(path.read_text())[1]]))
+
     def mark_champion(self, version: str) -> None:
         """Move the alias `champion`."""
         kept = {alias: held for alias, held in self._aliases().items() if held != version}

@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from shared.errors import RayonError
 from shared.files import atomic_write
+from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
+from trainer.release.category_overlap import NO_ANSWER, Overlap, judge
 from trainer.release.loaded import LoadedRelease, release_digest
-from trainer.release.paired_bootstrap import Rule, compare
+from trainer.release.paired_bootstrap import Rule
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
-
-#: Code of a row without an answer; no category has it, so the row counts as wrong.
-NO_ANSWER = -1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,8 +61,9 @@ def contest(
     """
     rows = askable(data, part)
     both = [_kept_answers(folder, data, part, kept) for folder in (champion, challenger)]
-    verdict = compare(rows["code"].to_numpy(np.int64), both[0], both[1], rule)
-    return verdict.figures() | {"sentence": verdict.sentence()}
+    categories = [ReleaseManifest.read(folder).categories for folder in (champion, challenger)]
+    overlap = Overlap.of(*categories)
+    return judge(rows["code"].to_numpy(np.int64), both[0], both[1], overlap, rule)
 
 
 @dataclass(frozen=True)

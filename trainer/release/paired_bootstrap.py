@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     BETTER = "better"
     NOT_BETTER = "not better"
     UNDECIDED = "undecided"
+    #: The champion knows no category of the rows; see `trainer.release.category_overlap`.
+    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from trainer.settings import TrainerSettings
 
 Result = TypeVar("Result")
 
+#: Description of the release that ships with Rayon.
+STARTER = "Starter release"
 #: File that the training writes beside the release.
 RESULT_FILE = "result.json"
 
@@ -33,8 +35,11 @@ class Trained(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    status: Literal["ready", "rejected"]
+    #: `skipped`: there is no release, for the champion knows every category.
+    status: Literal["ready", "rejected", "skipped"]
     reason: str | None = None
+    #: Folder of the release; one that does not pass its test lies beside the wanted one.
+    folder: Path | None = None
     #: MLflow run with the training's curves, if there is one.
     mlflow_run: str | None = None
     #: Rows that it learnt from, by the user who labelled them; see `trainer.datasets.findings`.
@@ -60,7 +65,7 @@ class Trained(BaseModel):
     @property
     def rejected(self) -> str | None:
         """Reason why the release may never serve; `None` if it may."""
-        return None if self.status == "ready" else self.reason or "no reason recorded"
+        return None if self.status != "rejected" else self.reason or "no reason recorded"
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,9 @@ class Delivery:
         )
         return retrying(act)
 
-    def register(self, claim: Claim, folder: Path, trained: Trained) -> str:
+    def register(self, claim: Claim, folder: Path, trained: Trained, suffix: str = "") -> str:
         """Register a run's release unless an earlier attempt did, and return its version."""
-        description = f"Training run {claim.run_id}"
+        description = f"Training run {claim.run_id}{suffix}"
         for release in self.registry.versions():
             if release.description == description:
                 return release.version
@@ -110,9 +115,27 @@ class Delivery:
             return f"Promoted. {sentence}"
         if outcome is Outcome.NOT_BETTER:
             return f"The champion stays. {sentence}"
-        if outcome is Outcome.BETTER and self.settings.promotion == "automatic":
+        if self._promotes(outcome, verdict):
             reason = f"Training run {claim.run_id}. {sentence}"
             promote(self.unit_of_work, self.registry, version, by="trainer", reason=reason)
             return f"Promoted. {sentence}"
         self.registry.mark_challenger(version)
         return f"Waiting for an admin: POST /v1/releases/{version}/promote. {sentence}"
+
+    def _promotes(self, outcome: Outcome, verdict: dict[str, Any] | None) -> bool:
+        """Return True if the release is promoted without a person.
+
+        Other categories change the answers of every client, so they wait for a person: not those
+        of the starter release, which no shop has chosen.
+        """
+        if self.settings.promotion != "automatic":
+            return False
+        loses = bool(verdict and verdict.get("lost_categories"))
+        if outcome is Outcome.NOT_COMPARABLE or (outcome is Outcome.BETTER and loses):
+            is_allowed = self.settings.promotion_of_other_categories == "automatic"
+            return is_allowed or self._starter_serves()
+        return outcome is Outcome.BETTER
+
+    def _starter_serves(self) -> bool:
+        champion = self.registry.champion()
+        return champion is None or self.registry.show(champion).description == STARTER

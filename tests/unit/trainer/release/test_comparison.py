@@ -16,7 +16,8 @@ from tests.support.factories import make_manifest
 from tests.support.tiny_release import write_tiny_release
 from trainer.datasets.folder import Dataset
 from trainer.release import comparison as contest_module
-from trainer.release.comparison import NO_ANSWER, answers, contest, main
+from trainer.release.category_overlap import NO_ANSWER
+from trainer.release.comparison import answers, contest, main
 from trainer.release.loaded import release_digest
 from trainer.release.paired_bootstrap import Rule
 
@@ -86,7 +87,9 @@ def test_release_of_another_category_set_is_compared_by_code(release: Path, tmp_
     make_manifest("other", categories=strangers).write(other)
     found = contest(other, release, data, RULE, kept=tmp_path / "kept")
     assert (found["challenger_f1"], found["outcome"]) == (1.0, "better")
-    assert found["champion_f1"] == pytest.approx(1 / 2)
+    # On the category that both know they are equal; the other one is new
+    assert (found["champion_f1"], found["rows"]) == (1.0, 50)
+    assert (found["new_rows"], found["new_f1"]) == (50, 1.0)
 
 
 def test_answers_are_cached(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
