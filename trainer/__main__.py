@@ -1,25 +1,23 @@
 """Check and explore data, train a release, deliver it, and evaluate or benchmark it."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from shared.errors import RayonError
-from shared.settings import FeatureSettings, StorageSettings
-from shared.storage import Storage
 from trainer.datasets.loading import load
 from trainer.datasets.validation import run_check
 from trainer.deliver import deliver
 from trainer.release.evaluation import evaluate_release
-from trainer.release.feature_upload import UploadTarget
 from trainer.weights.fetch import fetch
-from trainer.weights.files import cost, table
+from trainer.weights.files import table
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+#: The release that ships with Rayon, whose image network a training by hand can reuse.
+STARTER = Path(__file__).parent.parent / "infra" / "starter_release"
 WORK: dict[str, Any] = {
     "type": Path,
     "default": Path("var/training"),
@@ -106,7 +104,24 @@ def _add_train(commands: Commands) -> None:
     )
     train.add_argument("--work", **WORK)
     train.add_argument("--weights", **WEIGHTS)
-    train.add_argument("--champion", type=Path, help="release whose image network is tried too")
+    train.add_argument(
+        "--champion",
+        type=Path,
+        default=STARTER if STARTER.exists() else None,
+        help="release whose image network is tried too, which needs no other weights",
+    )
+    train.add_argument(
+        "--lineup",
+        choices=("quick", "full", "both"),
+        default="both",
+        help="candidates: those that are fitted in seconds, all, or first the quick ones, whose "
+        "release lies in the folder `quick` beside the other",
+    )
+    train.add_argument(
+        "--unless-known",
+        action="store_true",
+        help="train nothing if the champion knows every category of the data",
+    )
     train.add_argument("--mlflow", help="address of the MLflow server that records the run")
     train.add_argument(
         "--publish",
@@ -120,7 +135,13 @@ def _add_train(commands: Commands) -> None:
         "--storage",
         choices=("int8", "float16", "float32"),
         default="int8",
-        help="number format of the weights in the release",
+        help="number format of the weights in the release; finer where it changes answers",
+    )
+    train.add_argument(
+        "--offline",
+        action="store_true",
+        help="test the package in this environment, instead of one that is installed from the "
+        "package index",
     )
 
 
@@ -159,46 +180,11 @@ def _explore(args: argparse.Namespace) -> None:
     explore(args.data, args.out, print)
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int:
     # TensorFlow takes seconds to load, and not every command needs it.
-    from trainer.pipeline.context import TrainingSettings
-    from trainer.pipeline.tracking import Tracking
-    from trainer.pipeline.training import RESULT, train
+    from trainer.pipeline.command import run
 
-    settings = TrainingSettings(
-        work=args.work,
-        weights=args.weights,
-        champion=args.champion,
-        name=args.name,
-        seed=args.seed,
-        storage=args.storage,
-        upload_target=_upload_target() if args.publish else None,
-        progress=args.progress,
-    )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    if (line := cost(args.weights)) is not None:
-        print(line, flush=True)
-    data = load(args.data, seed=args.seed)
-    tracking = Tracking(args.out.parent / "tracking", args.mlflow)
-    try:
-        manifest = train(settings, data, args.out, tracking)
-    except BaseException:
-        tracking.finish(failed=True)
-        raise
-    for name, value in manifest.figures.items():
-        tracking.log_line(f"  {name} {value:.4f}")
-    tracking.log_line(f"release in {args.out}")
-    _record_data(args.out.parent / RESULT, args.data)
-    problem = tracking.finish()
-    if problem:
-        print(problem, file=sys.stderr)
-
-
-def _record_data(path: Path, data: Path) -> None:
-    """Record the dataset beside the release, for its delivery."""
-    result = json.loads(path.read_text("utf-8"))
-    result["dataset"]["folder"] = str(data.resolve() if data.exists() else data)
-    path.write_text(json.dumps(result, indent=1), "utf-8")
+    return run(args)
 
 
 def _deliver(args: argparse.Namespace) -> int:
@@ -214,13 +200,6 @@ def _weights(args: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _upload_target() -> UploadTarget | None:
-    settings = FeatureSettings()
-    if not settings.enabled:
-        return None
-    return UploadTarget(Storage(StorageSettings()), settings.max_megabytes * 2**20)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

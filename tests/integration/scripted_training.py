@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+#: Exit code of the pipeline if the release does not pass its test.
+NOT_PASSED = 3
 STEPS = ("check", "features", "fit", "export")
 #: Duration of a hanging step, longer than any test.
 HANG_SECONDS = 600
@@ -28,8 +30,12 @@ def main() -> int:
     for name in ("--out", "--work", "--progress"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--champion", type=Path)
+    parser.add_argument("--lineup", choices=("quick", "full"), required=True)
+    parser.add_argument("--unless-known", action="store_true")
     args = parser.parse_args()
     print(f"champion {args.champion}", flush=True)
+    if args.lineup == "quick":
+        return _quick(args.out, args.data, args.work)
     kept = args.work / "kept"
     kept.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(STEPS):
@@ -42,8 +48,18 @@ def main() -> int:
             with (args.work / "done").open("a") as done:
                 done.write(step + "\n")
             (kept / step).touch()
-    _deliver(args.out, args.data)
-    return 0
+    return _deliver(args.out, args.data)
+
+
+def _quick(out: Path, data: str, work: Path) -> int:
+    """Train the quick line-up in one step."""
+    with (work / "done").open("a") as done:
+        done.write("quick\n")
+    inject_fault("quick", data, work)
+    if data == "known":
+        (out.parent / "result.json").write_text('{"status": "skipped"}')
+        return 0
+    return _deliver(out, data)
 
 
 def inject_fault(step: str, data: str, work: Path) -> None:
@@ -73,14 +89,18 @@ def inject_fault(step: str, data: str, work: Path) -> None:
         raise ValueError("no such luck")
 
 
-def _deliver(out: Path, data: str) -> None:
-    shutil.copytree(os.environ["SCRIPTED_RELEASE"], out)
+def _deliver(out: Path, data: str) -> int:
     result: dict[str, object] = {"status": "ready", "reason": None}
     result["dataset"] = {"name": data, "fingerprint": "f" * 64}
+    folder = out
     if data == "reject":
         result |= {"status": "rejected", "reason": "90 ms for a text, at most 50 ms are allowed"}
+        folder = out.with_name(f"{out.name}.not-passed")
+    shutil.copytree(os.environ["SCRIPTED_RELEASE"], folder)
+    result["folder"] = str(folder)
     result["labels"] = [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
     (out.parent / "result.json").write_text(json.dumps(result | {"figures": {}}))
+    return 0 if folder == out else NOT_PASSED
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ backend-path = ["."]
 ACCEPTANCE = """
 import sys
 from pathlib import Path
-from trainer.release import acceptance
-acceptance.PROJECT = Path.cwd()
-print(acceptance.environment("worker_tiny", Path("environments")))
+from trainer.release import environments
+environments.PROJECT = Path.cwd()
+print(environments.environment("worker_tiny", Path("environments")))
 """
 WHOAMI = """
 import sys

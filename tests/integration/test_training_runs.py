@@ -67,6 +67,7 @@ def settings(tmp_path: Path) -> TrainerSettings:
         registry_patience_seconds=0.5,
         stop_grace_seconds=0.5,
         promotion="automatic",
+        lineup="full",
         # A training in the background would wait for the other tests.
         niceness=0,
         is_background=False,
@@ -181,6 +182,88 @@ def test_verdict_and_promotion_mode_decide_the_champion(
     assert run.labels == [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
     assert (registry.champion(), registry.challenger) == (champion, challenger)
     assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
+
+
+@pytest.mark.parametrize(
+    ("found", "allowed", "starter", "champion"),
+    [
+        ({"outcome": "not comparable"}, "manual", False, "1"),
+        ({"outcome": "not comparable"}, "automatic", False, "2"),
+        ({"outcome": "not comparable"}, "manual", True, "2"),
+        ({"outcome": "better", "lost_categories": 2}, "manual", False, "1"),
+        ({"outcome": "better", "lost_categories": 2}, "automatic", False, "2"),
+        ({"outcome": "better", "lost_categories": 2}, "manual", True, "2"),
+        ({"outcome": "better", "lost_categories": 0}, "manual", False, "2"),
+        ({"outcome": "undecided", "lost_categories": 2}, "automatic", True, "1"),
+    ],
+)
+def test_other_categories_wait_for_a_person_unless_the_starter_release_serves(
+    runs: Runs,
+    registry: FolderRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    found: dict[str, object],
+    allowed: str,
+    starter: bool,
+    champion: str,
+) -> None:
+    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(found | {"sentence": "It differs"}))
+    if starter:
+        registry.describe("1", "Starter release")
+    id_ = add(runs.unit_of_work)
+    changed(runs, promotion="automatic", promotion_of_other_categories=allowed).run_pending()
+    assert registry.champion() == champion
+    assert registry.challenger == (None if champion == "2" else "2")
+    begin = "Promoted. It differs" if champion == "2" else "Waiting for an admin: "
+    assert (show(runs.unit_of_work, id_).message or "").startswith(begin)
+
+
+def test_quick_line_up_is_promoted_by_the_same_gate_before_the_full_one(
+    runs: Runs, registry: FolderRegistry, settings: TrainerSettings
+) -> None:
+    id_ = add(runs.unit_of_work)
+    changed(runs, lineup="both").run_pending()
+    # Then the quick line-up served first, and the full one after it
+    assert steps_done(settings) == ["quick", *STEPS]
+    assert ledger(runs.unit_of_work) == [("2", "trainer"), ("3", "trainer")]
+    assert [one.description for one in registry.versions()][:2] == [
+        f"Training run {id_}",
+        f"Training run {id_}, quick line-up",
+    ]
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, (run.verdict or {})["champion"]) == ("finished", "3", "2")
+    assert run.message == (
+        "Promoted. It is better. Before it, release 2 of the quick line-up: Promoted. It is better"
+    )
+
+
+def test_quick_line_up_is_left_out_where_the_champion_knows_every_category(
+    runs: Runs, registry: FolderRegistry
+) -> None:
+    id_ = add(runs.unit_of_work, "known")
+    changed(runs, lineup="both").run_pending()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.message) == ("finished", "2", "Promoted. It is better")
+
+
+def test_failed_quick_line_up_does_not_end_the_run(runs: Runs, registry: FolderRegistry) -> None:
+    id_ = add(runs.unit_of_work, "break:quick")
+    changed(runs, lineup="both").run_pending()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, registry.champion()) == ("finished", "2", "2")
+    assert "Before it, the quick line-up failed: " in (run.message or "")
+
+
+def test_attempt_that_takes_over_does_not_repeat_the_quick_line_up(
+    runs: Runs, registry: FolderRegistry, settings: TrainerSettings
+) -> None:
+    id_ = add(runs.unit_of_work, "die-once:fit")
+    both = changed(runs, lineup="both")
+    both.run_pending()
+    both.run_pending()
+    run = show(runs.unit_of_work, id_)
+    assert (run.status, run.version, run.attempts) == ("finished", "3", 2)
+    assert steps_done(settings).count("quick") == 1
+    assert "Before it, release 2 of the quick line-up: Promoted." in (run.message or "")
 
 
 def test_ledger_contains_the_verdict(runs: Runs) -> None:
@@ -412,6 +495,7 @@ def service(
         SCRIPTED_REGISTRY=str(registry.root),
         RAYON_TRAINER_WORK_FOLDER=str(runs.settings.work_folder),
         RAYON_TRAINER_PROMOTION="automatic",
+        RAYON_TRAINER_LINEUP="full",
         RAYON_TRAINER_STOP_GRACE_SECONDS="0.5",
         RAYON_TRAINER_IS_BACKGROUND="false",
     )
@@ -468,6 +552,7 @@ def test_stopped_trainer_process_requeues_its_run(
         RAYON_DATABASE_URL=database_url,
         RAYON_TRAINER_DATA=str(data),
         RAYON_TRAINER_WORK_FOLDER=str(tmp_path / "training"),
+        RAYON_TRAINER_LINEUP="full",
         RAYON_TRAINER_STOP_GRACE_SECONDS="2",
         RAYON_TRAINER_IS_BACKGROUND="false",
         RAYON_TRAINER_REGISTRY_PATIENCE_SECONDS="1",

@@ -16,7 +16,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from shared.inference.manifest import IMAGE_INPUT
-from trainer.candidates.image.head import export_backbone
+from trainer.candidates.image.backbone import export_backbone
 from trainer.candidates.onnx.conversion import as_onnx
 
 Floats = NDArray[np.float32]

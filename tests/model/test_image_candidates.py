@@ -16,8 +16,9 @@ from PIL import Image
 from shared.inference.manifest import IMAGE_INPUT
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
+from trainer.candidates.image.backbone import BACKBONE
 from trainer.candidates.image.champion import ChampionBackbone
-from trainer.candidates.image.head import BACKBONE, Batches, FrozenBackbone, HeadSettings
+from trainer.candidates.image.head import Batches, FrozenBackbone, HeadSettings
 from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.image.xception import TuningSettings, XceptionTuned
 from trainer.candidates.onnx.graph import Storage

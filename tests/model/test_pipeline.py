@@ -20,6 +20,8 @@ from shared.settings import FeatureSettings, StorageSettings
 from shared.storage import Storage
 from tests.model.test_image_candidates import COLOURS, Small
 from tests.model.test_text_candidates import WORDS
+from tests.support.made_up_shop import Shop, write_shop
+from trainer.__main__ import main
 from trainer.candidates.fusion.pools import LogLinear, WeightedMean
 from trainer.candidates.image.head import HeadSettings
 from trainer.candidates.imagenet import with_weights
@@ -31,7 +33,7 @@ from trainer.pipeline.context import TrainingSettings
 from trainer.pipeline.steps import Step, Steps
 from trainer.pipeline.tracking import Tracking
 from trainer.pipeline.training import train
-from trainer.release.acceptance import Budget, PackageVerdict
+from trainer.release.acceptance import NOT_PASSED, Budget, PackageVerdict
 from trainer.release.feature_upload import UploadTarget
 from trainer.release.loaded import LoadedRelease
 
@@ -79,6 +81,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TEXT", (TextNgrams(),))
     monkeypatch.setattr(training, "IMAGES", (NotFetched(), Quick(), MissingImage()))
     monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
+    monkeypatch.setattr(training, "QUICK_IMAGES", (MissingImage(), Quick()))
     monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
     monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)
 
@@ -86,7 +89,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the acceptance test, which has tests of its own and takes seconds."""
-    monkeypatch.setattr(assembly, "test_package", lambda *_: PackageVerdict())
+    monkeypatch.setattr(assembly, "test_package", lambda *_, **__: PackageVerdict())
 
 
 def products(folder: Path, *, images: bool = True, codes: tuple[int, ...] = CODES) -> Path:
@@ -285,12 +288,78 @@ def test_release_that_is_too_slow_is_rejected_with_the_reason(
     assert manifest.figures["package_passed"] == 0
 
 
+def test_command_of_the_readme_trains_with_its_default_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given products with images in a folder, and nothing else
+    write_shop(tmp_path / "shop", Shop(rows=330, categories=3))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trainer.__main__.STARTER", tmp_path / "none")
+    # When they are trained on, without a package index
+    assert main(["train", "shop", "--offline"]) == 0
+    # Then the releases of both line-ups are where the README says, and score images
+    out = capsys.readouterr().out
+    assert out.index("release in var/training/quick/release") < out.index(
+        "release in var/training/release"
+    )
+    for folder in (Path("var/training/quick"), Path("var/training")):
+        manifest = ReleaseManifest.read(folder / "release")
+        assert manifest.figures["package_passed"] == 1
+        for part in ("text", "image", "fusion"):
+            # And answer as the fitted models
+            figures = manifest.figures
+            exported, fitted = figures[f"export_{part}_f1"], figures[f"export_{part}_fitted_f1"]
+            assert abs(exported - fitted) <= 0.005
+            assert figures[f"{part}_f1_plain"] > 0.9
+        assert "| text | int8 |" in (folder / "release/MODEL_CARD.md").read_text()
+        assert json.loads((folder / "result.json").read_text())["status"] == "ready"
+    assert (Path("var/training/quick/leaderboard.md").read_text()).count("image_") == 1
+
+
+def test_quick_line_up_is_skipped_if_the_champion_knows_every_category(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(tmp_path / "run/release"), "--champion", str(finished.out)]
+    options += ["--lineup", "quick", "--unless-known"]
+    assert main(["train", str(products(tmp_path / "same")), *options]) == 0
+    assert result(tmp_path / "run/release") == {"status": "skipped"}
+    assert "the champion knows every category" in capsys.readouterr().out
+
+
+def test_command_fails_where_the_package_does_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a release of an earlier training, and a package that does not pass now
+    write_shop(tmp_path / "shop", Shop(rows=96, categories=3, images=0))
+    monkeypatch.chdir(tmp_path)
+    earlier = tmp_path / "var/training/release/release.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier training")
+    verdict = PackageVerdict(["The text model is too slow."])
+    monkeypatch.setattr(assembly, "test_package", lambda *_, **__: verdict)
+    # When it is trained
+    options = ["--lineup", "full"]
+    assert main(["train", "shop", *options]) == NOT_PASSED
+    # Then the error says what did not pass and where it lies, and the earlier release stays
+    errors = capsys.readouterr().err
+    assert "must not serve: The text model is too slow. It lies in " in errors
+    unpassed = tmp_path / "var/training/release.not-passed"
+    assert str(unpassed) in errors
+    assert ReleaseManifest.read(unpassed).figures["package_passed"] == 0
+    assert earlier.read_text() == "of an earlier training"
+    # And the next one that passes removes it
+    monkeypatch.setattr(assembly, "test_package", lambda *_, **__: PackageVerdict())
+    assert main(["train", "shop", *options]) == 0
+    assert not unpassed.exists()
+    assert ReleaseManifest.read(earlier.parent).figures["package_passed"] == 1
+
+
 def test_package_is_tested_again_when_the_workers_or_the_budget_change(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tested = []
 
-    def passes(folder: Path, *_: object) -> PackageVerdict:
+    def passes(folder: Path, *_: object, **__: object) -> PackageVerdict:
         tested.append(folder)
         return PackageVerdict()
 
@@ -312,7 +381,7 @@ def test_failed_acceptance_test_is_not_kept(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [PackageVerdict(["The machine was busy"]), PackageVerdict()]
-    monkeypatch.setattr(assembly, "test_package", lambda *_: verdicts.pop(0))
+    monkeypatch.setattr(assembly, "test_package", lambda *_, **__: verdicts.pop(0))
     _, out = run(data, tmp_path)
     assert result(out)["reason"] == "The machine was busy"
     _, out = run(data, tmp_path)

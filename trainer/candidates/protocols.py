@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from trainer.candidates.onnx.graph import Graph, Storage
 Floats = NDArray[np.float32]
 Targets = NDArray[np.int64]
 LogLine = Callable[[str], None]
+#: `full`: all candidates. `quick`: those that are fitted in seconds, for a shop's first release.
+Lineup = Literal["quick", "full"]
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ class Images(Protocol):
 
     def take(self, places: NDArray[np.int64]) -> "Images":
         """Return the images at some positions."""
+
+    def pixels(self, size: int, most: int) -> NDArray[np.uint8]:
+        """Decode some images, spread over all, shape `(at most most, size, size, 3)`."""
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
         """Return the features of a backbone, shape `(images, features)`; computed once and kept."""

@@ -29,3 +29,8 @@ FUSION: tuple[FusionCandidate, ...] = (
     Stacking(),
     FeatureNetwork(),
 )
+#: Candidates of the quick line-up.
+QUICK_TEXT: tuple[TextCandidate, ...] = (TextNgrams(),)
+#: The first of these that can be tried, else the network of the champion.
+QUICK_IMAGES: tuple[ImageCandidate, ...] = (EfficientNetLite0(),)
+QUICK_FUSION: tuple[FusionCandidate, ...] = (WeightedMean(), LogLinear(), Stacking())

@@ -5,67 +5,22 @@ Each is a step: a run that chooses the same models as an earlier one reuses its 
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from trainer.datasets.folder import Dataset
-from trainer.pipeline.context import TrainingContext
+from trainer.pipeline.agreement import Form
+from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.export import ReleaseContents, export_release
-from trainer.pipeline.fitting import Model
-from trainer.pipeline.fusion_stage import Fused
-from trainer.pipeline.leaderboard import Entry
+from trainer.pipeline.held_out import Chosen, golden_rows, held_out_rows
 from trainer.pipeline.steps import Step
 from trainer.reference.build import measure_reference
-from trainer.release.acceptance import (
-    Budget,
-    Golden,
-    GoldenRows,
-    PackageVerdict,
-    surroundings,
-    test_package,
-)
+from trainer.release.acceptance import PackageVerdict, test_package
+from trainer.release.environments import surroundings
 from trainer.release.evaluation import evaluate_release
 from trainer.release.loaded import LoadedRelease, release_digest
 
-#: Number of rows in the acceptance test.
-GOLDEN_ROWS = 64
-RELEASE, FIGURES, VERDICT = "release", "figures.json", "verdict.json"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The models of the release, and all that were tried.
-
-    Attributes:
-        text: All text models, the one that serves first.
-        image: All image models, the one that serves first.
-        fusion: Combines both modalities; `None` if none could be fitted.
-        board: The leaderboard.
-    """
-
-    text: list[Model]
-    image: list[Model]
-    fusion: Fused | None
-    board: list[Entry]
-
-    @property
-    def serving_text(self) -> Model | None:
-        """The text model of the release."""
-        return self.text[0] if self.text else None
-
-    @property
-    def serving_image(self) -> Model | None:
-        """The image model of the release; `None` if no fusion combines it with the text model."""
-        return self.image[0] if self.image and (self.fusion or not self.text) else None
-
-    @property
-    def models(self) -> list[Model]:
-        """The serving models, without the fusion."""
-        return [model for model in (self.serving_text, self.serving_image) if model is not None]
+RELEASE, FIGURES, FORMS, VERDICT = "release", "figures.json", "forms.json", "verdict.json"
 
 
 class _NotPassed(Exception):
@@ -75,7 +30,7 @@ class _NotPassed(Exception):
 
 
 def export_step(context: TrainingContext, chosen: Chosen) -> Step:
-    """Write the release folder, without figures, as `release/` of a step."""
+    """Write the release folder, without figures, as a step; `forms.json` is beside it."""
     settings = context.settings
     contents = ReleaseContents(
         name=settings.name,
@@ -97,13 +52,22 @@ def export_step(context: TrainingContext, chosen: Chosen) -> Step:
     after = [step for model in chosen.models for step in model.steps]
     if chosen.fusion:
         after.append(chosen.fusion.step)
+
+    def export(folder: Path) -> None:
+        held = held_out_rows(context, chosen)
+        release = folder / RELEASE
+        forms = export_release(contents, release, settings.storage, held, context.log_line)
+        found = [form.record() for form in forms]
+        (folder / FORMS).write_text(json.dumps(found, indent=1), "utf-8")
+
     return context.steps.run(
-        "export",
-        lambda folder: export_release(contents, folder / RELEASE, settings.storage),
-        key=key,
-        code=[export_release],
-        after=after,
+        "export", export, key=key, code=[export_release, held_out_rows], after=after
     )
+
+
+def forms_of(exported: Step) -> list[Form]:
+    """Return the number formats of the release's parts, and how well they agree."""
+    return [Form(**one) for one in json.loads((exported.folder / FORMS).read_text("utf-8"))]
 
 
 def evaluate_step(context: TrainingContext, exported: Step) -> dict[str, float]:
@@ -156,8 +120,14 @@ def acceptance_step(context: TrainingContext, exported: Step, chosen: Chosen) ->
     budget = context.settings.budget
 
     def check(folder: Path) -> None:
-        golden = _golden(context, chosen, folder / "golden")
-        verdict = test_package(release, golden, budget, context.settings.work)
+        golden = golden_rows(context, chosen, folder / "golden")
+        verdict = test_package(
+            release,
+            golden,
+            budget,
+            context.settings.work,
+            is_offline=context.settings.is_offline,
+        )
         shutil.rmtree(folder / "golden", ignore_errors=True)
         if not verdict.passed:
             raise _NotPassed(verdict)
@@ -167,9 +137,8 @@ def acceptance_step(context: TrainingContext, exported: Step, chosen: Chosen) ->
         step = context.steps.run(
             "package test",
             check,
-            key=_acceptance_key(release, budget),
-            # This module chooses the golden rows.
-            code=[test_package, acceptance_step],
+            key=_acceptance_key(release, context.settings),
+            code=[test_package, golden_rows],
             after=(exported,),
         )
     except _NotPassed as failed:
@@ -177,10 +146,11 @@ def acceptance_step(context: TrainingContext, exported: Step, chosen: Chosen) ->
     return PackageVerdict.load(step.folder / VERDICT)
 
 
-def _acceptance_key(release: Path, budget: Budget) -> dict[str, Any]:
+def _acceptance_key(release: Path, settings: TrainingSettings) -> dict[str, Any]:
     return {
         "package": release_digest(release),
-        "budget": vars(budget),
+        "budget": vars(settings.budget),
+        "offline": settings.is_offline,
         "surroundings": surroundings(),
     }
 
@@ -191,38 +161,3 @@ def _trained_on(context: TrainingContext) -> str:
         f"{len(data.part('train'))} labelled and {len(data.part('weak'))} weakly labelled "
         f"products; data {context.fingerprint[:12]}, seed {context.settings.seed}"
     )
-
-
-def _golden(context: TrainingContext, chosen: Chosen, folder: Path) -> Golden:
-    """Return products with the probabilities of the fitted models, from before the export."""
-    text = image = fusion = None
-    if chosen.serving_text:
-        held = _spread(chosen.serving_text.held)
-        rows = context.data.rows.loc[held.index]
-        products = zip(rows["designation"], rows["description"], strict=True)
-        text = GoldenRows.texts(products, held.to_numpy(np.float32))
-    if chosen.serving_image:
-        held = _spread(chosen.serving_image.held)
-        paths = _files(context.data, held.index, folder)
-        image = GoldenRows.images(paths, held.to_numpy(np.float32))
-    if chosen.fusion:
-        index = chosen.text[0].held.index.intersection(chosen.image[0].held.index)[:GOLDEN_ROWS]
-        found = [model.held.loc[index].to_numpy(np.float32) for model in chosen.models]
-        fusion = GoldenRows.fusions(found[0], found[1], chosen.fusion.model.combine(*found))
-    return Golden(text, image, fusion)
-
-
-def _files(data: Dataset, index: pd.Index, folder: Path) -> list[Path]:
-    """Write the images of some rows into a folder: the acceptance test reads files only."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    paths = [folder / f"{place}.image" for place in range(len(index))]
-    for path, reference in zip(paths, data.rows.loc[index, "image"], strict=True):
-        path.write_bytes(data.read_image(reference))
-    return paths
-
-
-def _spread(probabilities: pd.DataFrame) -> pd.DataFrame:
-    """Return rows spread evenly over all."""
-    places = np.linspace(0, len(probabilities) - 1, min(GOLDEN_ROWS, len(probabilities)))
-    return probabilities.iloc[np.unique(places.astype(int))]

@@ -1,7 +1,7 @@
 """Training context: the settings, data and services that every stage of a run shares."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.candidates.onnx.graph import Storage
-from trainer.candidates.protocols import FitContext, Labels
+from trainer.candidates.protocols import FitContext, Labels, Lineup
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.steps import Steps
 from trainer.release.acceptance import Budget
@@ -32,6 +32,8 @@ class TrainingSettings:
         budget: Latency limits of one product, for the choice of models and the acceptance test.
         upload_target: Storage where workers look image features up; `None` publishes none.
         progress: File that gets a JSON line for each step.
+        lineup: `full` tries every candidate, `quick` those that take seconds, for a first release.
+        is_offline: Test the package with this Python instead of an installed environment.
     """
 
     work: Path
@@ -44,6 +46,15 @@ class TrainingSettings:
     budget: Budget = field(default_factory=Budget)
     upload_target: UploadTarget | None = None
     progress: Path | None = None
+    lineup: Lineup = "full"
+    is_offline: bool = False
+
+    def absolute(self) -> "TrainingSettings":
+        """Return the settings with absolute paths: children run in folders of their own."""
+        paths: dict[str, Any] = {
+            name: value.absolute() for name, value in vars(self).items() if isinstance(value, Path)
+        }
+        return replace(self, **paths)
 
 
 class RunLog(Protocol):

@@ -1,11 +1,11 @@
 """Export of the chosen models as a release folder: calibrated ONNX graphs, ready to serve."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnx
@@ -20,8 +20,13 @@ from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
 from trainer.candidates.text.subwords import TOKENIZER
+from trainer.pipeline.agreement import Form, HeldOut, write_agreeing
 from trainer.release.image_features import extractor_id
 
+Written = TypeVar("Written")
+
+#: Folders of a release's models.
+PARTS = ("text", "image", "fusion")
 NGRAM_INPUTS = {
     "words": TensorProto.INT32,
     "word_counts": TensorProto.FLOAT,
@@ -69,16 +74,46 @@ class ReleaseContents:
     trained_on: str
 
 
-def export_release(contents: ReleaseContents, folder: Path, storage: Storage) -> None:
-    """Write a release folder, without figures."""
+def export_release(
+    contents: ReleaseContents,
+    folder: Path,
+    storage: Storage,
+    held: Mapping[str, HeldOut],
+    log_line: Callable[[str], None],
+) -> list[Form]:
+    """Write a release folder, without figures; each part in a form that agrees with the fitted one.
+
+    Args:
+        contents: The fitted models.
+        folder: Folder to write; replaced if it exists.
+        storage: Number format of the weights to try first.
+        held: Held-out rows by part, `text`, `image` and `fusion`.
+        log_line: Called with the comparison of each form.
+
+    Returns:
+        The form of each part that was compared.
+    """
     # An interrupted run may have left half a folder.
     shutil.rmtree(folder, ignore_errors=True)
-    for part in ("text", "image", "fusion"):
+    for part in PARTS:
         (folder / part).mkdir(parents=True)
-    text = export_text(contents.text, folder / "text", storage) if contents.text else None
-    image = export_image(contents.image, folder / "image", storage) if contents.image else None
+    forms: list[Form] = []
+
+    def written(part: str, write: Callable[[Storage], Written], first: Storage) -> Written:
+        result, form = write_agreeing(part, folder, first, write, held.get(part), log_line)
+        forms.extend([form] if form else [])
+        return result
+
+    text = image = None
+    if contents.text:
+        text = written("text", lambda s: export_text(contents.text, folder / "text", s), storage)
+    if contents.image:
+        image = written(
+            "image", lambda s: export_image(contents.image, folder / "image", s), storage
+        )
     if contents.fusion:
-        contents.fusion.save(folder / "fusion")
+        fusion = contents.fusion
+        written("fusion", lambda _: fusion.save(folder / "fusion"), "float32")
     manifest = ReleaseManifest(
         name=contents.name,
         created_at=datetime.now(UTC),
@@ -88,6 +123,7 @@ def export_release(contents: ReleaseContents, folder: Path, storage: Storage) ->
         trained_on=contents.trained_on,
     )
     manifest.write(folder)
+    return forms
 
 
 def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPart:

@@ -167,9 +167,9 @@ def speed(
     return dict(json.loads((step.folder / "speed.json").read_text()))
 
 
-def keep_speed(folder: Path, latency: float, rate: float, files: Sequence[str | Path]) -> None:
-    """Write the measured speed, and the size of the files."""
-    size = sum((folder / file).stat().st_size for file in files)
+def keep_speed(folder: Path, latency: float, rate: float, files: Sequence[Path]) -> None:
+    """Write the measured speed into a folder, with the size of the files of the model."""
+    size = sum(file.stat().st_size for file in files)
     found = {"latency_ms": latency, "items_per_second": rate, "size_bytes": size}
     (folder / "speed.json").write_text(json.dumps(found))
 

@@ -127,7 +127,7 @@ def _image_speed(context: TrainingContext, parts: tuple[Part, ...], fitted: Step
             return head.run(None, {"features": found})
 
         latency, rate = measure_latency(call, pixels, batch=4)
-        keep_speed(into, latency, rate, ("head.onnx", folder / "backbone.onnx"))
+        keep_speed(into, latency, rate, (into / "head.onnx", folder / "backbone.onnx"))
 
     return speed(context, candidate.name, measure, parts, exporter=export_head, after=(fitted,))
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from shared.categories import Category
 from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.findings import LabelShare
 from trainer.pipeline.leaderboard import Entry, as_markdown
@@ -34,6 +35,8 @@ PARTS = {
 }
 COLUMNS = ("rows", "f1_plain", "f1_official", "calibration_error", "log_loss")
 
+#: Categories that a card lists.
+LISTED_CATEGORIES = 1_000
 #: Category codes of the Rakuten France challenge, whose data has known properties.
 CHALLENGE = frozenset((
     10, 40, 50, 60, 1140, 1160, 1180, 1280, 1281, 1300, 1301, 1302, 1320, 1560, 1920, 1940, 2060,
@@ -73,6 +76,12 @@ the chosen ones in bold. Validation rows decided; test rows only report.
 `f1_plain` is the weighted F1 with every row counted once; in `f1_official` each row counts by its
 category's share in the Rakuten France challenge's training set, where that is known.
 
+## Number formats
+
+Each part ships in the smallest number format that answers as the fitted model on held-out rows.
+
+{forms}
+
 ## Trained on
 
 {trained_on}.
@@ -80,6 +89,10 @@ category's share in the Rakuten France challenge's training set, where that is k
 {data}
 
 {labels}
+
+## Categories
+
+{categories}
 
 ## Settings
 
@@ -108,6 +121,7 @@ def model_card(
     *,
     has_weak_labels: bool,
     labels: Sequence[LabelShare],
+    forms: str = "",
 ) -> str:
     """Return the model card: models, training data, figures and limits of a release.
 
@@ -117,6 +131,7 @@ def model_card(
         settings: Settings by candidate name.
         has_weak_labels: True if some rows were labelled by other systems.
         labels: Rows that it learnt from, by the user who labelled them.
+        forms: Markdown table of the number formats.
     """
     names = [entry.name for entry in board if entry.is_chosen]
     is_challenge = {category.code for category in manifest.categories} == CHALLENGE
@@ -128,6 +143,7 @@ def model_card(
         whose=" of the Rakuten France challenge" if is_challenge else "",
         data=data + (_WEAK_DATA if has_weak_labels else ""),
         labels=labels_as_markdown(labels),
+        forms=forms or "Not compared.",
         limits=_CHALLENGE_LIMITS if is_challenge else "",
         models="\n".join(f"* `{name}`: {MODELS.get(name, 'see its module')}" for name in names),
         board=as_markdown(board),
@@ -135,8 +151,20 @@ def model_card(
         rule="---|" * len(COLUMNS),
         table="\n".join(_row(manifest.figures, prefix, label) for prefix, label in PARTS.items()),
         trained_on=manifest.trained_on,
+        categories=categories_as_markdown(manifest.categories),
         settings=json.dumps(settings, indent=1),
     )
+
+
+def categories_as_markdown(categories: Sequence[Category]) -> str:
+    """Return a Markdown table of the codes and names of categories."""
+    lines = ["| code | category |", "|---:|---|"]
+    for category in categories[:LISTED_CATEGORIES]:
+        name = category.name.replace("|", "\\|")
+        lines.append(f"| {category.code} | {name} |")
+    more = len(categories) - LISTED_CATEGORIES
+    rest = f"\n\n{more} more are in `release.json`." if more > 0 else ""
+    return "\n".join(lines) + rest
 
 
 def labels_as_markdown(labels: Sequence[LabelShare]) -> str:

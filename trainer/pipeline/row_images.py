@@ -72,6 +72,11 @@ class RowImages:
         """Return the images at some positions."""
         return replace(self, rows=self.rows.iloc[places])
 
+    def pixels(self, size: int, most: int) -> NDArray[np.uint8]:
+        """Decode some images, spread over all, shape `(at most most, size, size, 3)`."""
+        places = np.unique(np.linspace(0, len(self) - 1, most).astype(int))
+        return np.stack([_read(self.rows["image"].iloc[place], size) for place in places])
+
     def features(self, name: str, backbone: Path, size: int) -> Features:
         """Return the features of a backbone, shape `(images, features)`."""
         kept = FeatureStore(self.store / extractor_id(name, backbone))

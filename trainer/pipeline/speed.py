@@ -23,9 +23,10 @@ from shared.errors import InvalidInput
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.preparation.text import TextInputs
 from trainer.candidates.calibration import softmax
-from trainer.candidates.image.head import BACKBONE, HEAD
+from trainer.candidates.image.backbone import BACKBONE
+from trainer.candidates.image.head import HEAD
 from trainer.candidates.image.xception import SIZE, XceptionFrozen
-from trainer.candidates.onnx.graph import OPSET, Storage
+from trainer.candidates.onnx.graph import OPSET, STORAGES
 from trainer.candidates.registry import TEXT
 from trainer.candidates.text.rnn import TextRnn
 from trainer.datasets.folder import Dataset
@@ -33,7 +34,6 @@ from trainer.pipeline.export import export_head, export_text
 from trainer.pipeline.steps import MARKER
 from trainer.pipeline.text_stage import prepared_texts
 
-STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
 #: Duration of one measurement: long enough that a short stall does not decide.
 SECONDS = 4.0
 TEXT_BATCHES = (1, 16, 64, 256)

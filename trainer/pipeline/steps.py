@@ -75,7 +75,8 @@ class Steps:
     """
 
     def __init__(self, work: Path, *, total: int, progress: Path | None = None) -> None:
-        self._folder = work / "steps"
+        # Results are read later, also by processes in other folders.
+        self._folder = work.absolute() / "steps"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._progress = progress
         self._total = total

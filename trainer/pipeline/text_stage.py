@@ -161,7 +161,7 @@ def _text_speed(
         latency, rate = measure_latency(
             lambda batch: session.run(None, inputs.of(batch)), timed, batch=64
         )
-        keep_speed(folder, latency, rate, ("model.onnx",))
+        keep_speed(folder, latency, rate, (folder / "model.onnx",))
 
     return speed(context, name, measure, parts, exporter=export_text, after=after)
 

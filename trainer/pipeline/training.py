@@ -8,23 +8,34 @@ drift reference ─ acceptance test ─ model card. Registration, comparison and
 
 import json
 import shutil
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shared.errors import InvalidInput
 from shared.inference.manifest import ReleaseManifest
 from trainer.candidates.fusion.pools import FusionCandidate
+from trainer.candidates.image.backbone import FORM
 from trainer.candidates.image.champion import champion_backbone
 from trainer.candidates.protocols import ImageCandidate, TextCandidate
-from trainer.candidates.registry import FUSION, IMAGES, TEXT
+from trainer.candidates.registry import (
+    FUSION,
+    IMAGES,
+    QUICK_FUSION,
+    QUICK_IMAGES,
+    QUICK_TEXT,
+    TEXT,
+)
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
-from trainer.pipeline.assembly import Chosen
+from trainer.pipeline.agreement import forms_as_markdown
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.fusion_stage import run_fusion_stage
+from trainer.pipeline.held_out import Chosen
 from trainer.pipeline.image_stage import run_image_stage
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
 from trainer.pipeline.model_card import labels_as_markdown, model_card
@@ -35,8 +46,8 @@ from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import PackageVerdict
 from trainer.release.feature_upload import publish_features
 
-#: Number of steps of a run with every candidate, for its progress.
-EXPECTED_STEPS = 39
+#: Number of steps of a run by its line-up, for its progress.
+EXPECTED_STEPS = {"quick": 18, "full": 39}
 RESULT = "result.json"
 
 
@@ -45,14 +56,16 @@ def train(
 ) -> ReleaseManifest:
     """Try all candidates, export the best, measure and test it; `out` becomes the release folder.
 
-    `result.json` beside it states if the release may be delivered.
+    `result.json` beside it states if the release may be delivered. A release that does not pass its
+    test lies in `not_passed(out)`, and what lay in `out` stays.
 
     Raises:
         InvalidInput: The data cannot be trained on.
         StepFailed: The disk is full.
     """
+    settings, out = settings.absolute(), out.absolute()
     settings.work.mkdir(parents=True, exist_ok=True)
-    steps = Steps(settings.work, total=EXPECTED_STEPS, progress=settings.progress)
+    steps = Steps(settings.work, total=EXPECTED_STEPS[settings.lineup], progress=settings.progress)
     context = TrainingContext(settings, data, steps, tracking)
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
@@ -64,15 +77,22 @@ def train(
     verdict = assembly.acceptance_step(context, exported, chosen)
     for reason in verdict.reasons:
         tracking.log_line(f"the package does not pass: {reason}")
+    shutil.rmtree(not_passed(out), ignore_errors=True)
+    folder = out if verdict.passed else not_passed(out)
     manifest = _write_release(
-        context, chosen, (exported, reference), figures | verdict.figures(), out
+        context, chosen, (exported, reference), figures | verdict.figures(), folder
     )
     if settings.upload_target and verdict.passed:
         images = data.part("train", image=True)["image"].tolist()
         publish_features(out, context.features, images, settings.upload_target, tracking.log_line)
-    _report(context, chosen, verdict, manifest, out, tracking)
+    _report(context, chosen, verdict, manifest, folder, tracking)
     steps.prune()
     return manifest
+
+
+def not_passed(out: Path) -> Path:
+    """Return where a release lies that does not pass its test."""
+    return out.with_name(f"{out.name}.not-passed")
 
 
 def _write_release(
@@ -87,6 +107,8 @@ def _write_release(
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(exported.folder / assembly.RELEASE, unfinished)
     shutil.copytree(reference.folder / REFERENCE.parent, unfinished / REFERENCE.parent)
+    forms = assembly.forms_of(exported)
+    figures |= {name: value for form in forms for name, value in form.figures().items()}
     manifest = ReleaseManifest.read(unfinished).model_copy(
         update={"figures": figures, "created_at": datetime.now(UTC)}
     )
@@ -97,6 +119,7 @@ def _write_release(
         _candidate_settings(context),
         has_weak_labels=bool(len(context.data.part("weak"))),
         labels=context.data.label_shares,
+        forms=forms_as_markdown(forms, _backbone_form(chosen)),
     )
     (unfinished / "MODEL_CARD.md").write_text(card, "utf-8")
     shutil.rmtree(out, ignore_errors=True)
@@ -104,13 +127,24 @@ def _write_release(
     return manifest
 
 
+def _backbone_form(chosen: Chosen) -> dict[str, Any] | None:
+    """Return the number format of the image network; `None` if it is a copy of the champion's."""
+    if chosen.serving_image is None:
+        return None
+    path = chosen.serving_image.parts[0].folder / FORM
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
+
+
 def _choose(context: TrainingContext) -> Chosen:
-    texts = run_text_stage(context, TEXT)
-    images, untried = run_image_stage(context, _image_candidates(context))
+    candidates = _candidates(context)
+    texts = run_text_stage(context, candidates.text)
+    images, untried = run_image_stage(context, candidates.image)
     if not texts and not images:
         raise InvalidInput("Expected products with texts or readable images. Received: neither")
     fused, entries = (
-        run_fusion_stage(context, FUSION, texts, images) if texts and images else (None, [])
+        run_fusion_stage(context, candidates.fusion, texts, images)
+        if texts and images
+        else (None, [])
     )
     board = [
         *marked([model.entry for model in texts], texts[0].entry if texts else None),
@@ -132,6 +166,7 @@ def _report(
     result = {
         "status": "ready" if verdict.passed else "rejected",
         "reason": " ".join(verdict.reasons) or None,
+        "folder": str(out),
         "dataset": {"fingerprint": context.fingerprint},
         "figures": manifest.figures,
         "mlflow_run": tracking.run_id,
@@ -161,7 +196,7 @@ def _plots(context: TrainingContext, model: Model, tracking: Tracking) -> None:
             model.entry.name,
             model.test.to_numpy(np.float32),
             context.data.targets(rows),
-            [str(code) for code in context.data.categories.codes],
+            [category.name for category in context.data.categories.categories],
         )
 
 
@@ -179,14 +214,26 @@ def _parameters(context: TrainingContext) -> dict[str, object]:
 
 
 def _candidate_settings(context: TrainingContext) -> dict[str, dict[str, object]]:
+    found = _candidates(context)
     candidates: tuple[TextCandidate | ImageCandidate | FusionCandidate, ...] = (
-        *TEXT,
-        *_image_candidates(context),
-        *FUSION,
+        *found.text,
+        *found.image,
+        *found.fusion,
     )
     return {one.name: parameters(one.settings) for one in candidates}
 
 
-def _image_candidates(context: TrainingContext) -> tuple[ImageCandidate, ...]:
-    # The champion's network comes last: of equals, one with a descriptive name is chosen.
-    return (*IMAGES, *champion_backbone(context.settings.champion))
+@dataclass(frozen=True)
+class _Candidates:
+    text: tuple[TextCandidate, ...]
+    image: tuple[ImageCandidate, ...]
+    fusion: tuple[FusionCandidate, ...]
+
+
+def _candidates(context: TrainingContext) -> _Candidates:
+    champion = champion_backbone(context.settings.champion)
+    if context.settings.lineup == "full":
+        # The champion's network comes last: of equals, one with a descriptive name is chosen.
+        return _Candidates(TEXT, (*IMAGES, *champion), FUSION)
+    possible = [one for one in QUICK_IMAGES if one.unavailable_reason(context.fit) is None]
+    return _Candidates(QUICK_TEXT, (*possible, *champion)[:1], QUICK_FUSION)

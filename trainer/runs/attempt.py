@@ -17,6 +17,8 @@ import structlog
 
 from shared.db.models import now
 from shared.errors import NotFound, Unavailable
+from trainer.release.acceptance import NOT_PASSED
+from trainer.runs import quick
 from trainer.runs.child_process import CommandRunner
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.runs.lease_keeper import LeaseKeeper
@@ -31,6 +33,7 @@ Result = TypeVar("Result")
 
 STEPS_KEPT = "Finished steps are kept, so a new run on the same data repeats none of them"
 MEGABYTE = 2**20
+RELEASE, VERDICT = "release", "verdict.json"
 #: Texts that report a full disk: the operating system's, and SQLite's.
 FULL_DISK_TEXTS = (os.strerror(errno.ENOSPC), "disk is full")
 
@@ -74,7 +77,7 @@ class Attempt:
         self._commands = commands
         self._settings = delivery.settings
         self._folder = self._settings.work_folder / "runs" / claim.run_id
-        self._out = self._folder / "release"
+        self._out = self._folder / RELEASE
         self._runner = CommandRunner(
             self._settings.work_folder,
             self._settings.stop_grace_seconds,
@@ -92,47 +95,89 @@ class Attempt:
             Cancelled, Stopped, LeaseLost: The attempt was interrupted.
         """
         with self._lease_keeper:
+            first = self._quick() if self._settings.lineup == "both" else ""
             version = self._claim.version or self._train_and_register()
             try:
-                return self._deliver(version)
+                done = self._deliver(version)
             except Unavailable as error:
                 raise TrainingFailed(
                     f"Trained and registered as release {version}, but not decided: "
                     f"{error.detail}. An admin can promote it: POST /v1/releases/{version}/promote"
                 ) from error
+        return f"{done}. Before it, {first}" if first else done
+
+    def _quick(self) -> str:
+        """Train, register and decide the quick line-up; return the outcome, empty if skipped.
+
+        It is not needed where the champion knows every category. A failure is no reason to leave
+        out the full line-up.
+        """
+        folder = self._folder / quick.FOLDER
+        if self._claim.version is not None:
+            return ""
+        outcome = quick.kept_outcome(folder)
+        if outcome is None:
+            try:
+                outcome = self._first_release(folder)
+            except (TrainingFailed, Unavailable) as error:
+                log.warning("quick_lineup_failed", run=self._claim.run_id, error=error.detail)
+                outcome = f"the quick line-up failed: {error.detail}"
+            quick.keep_outcome(folder, outcome)
+            if outcome:
+                self._leases.record(self._claim, message=f"Before the full line-up, {outcome}")
+        return outcome
+
+    def _first_release(self, folder: Path) -> str:
+        trained = Trained.read(folder) or self._train(
+            folder / RELEASE, "--lineup", "quick", "--unless-known"
+        )
+        if trained.status == "skipped":
+            return ""
+        out = trained.folder or folder / RELEASE
+        self._record_step("register")
+        version = self._retry(
+            lambda: self._delivery.register(self._claim, out, trained, quick.DESCRIPTION)
+        )
+        if trained.rejected is not None:
+            return f"release {version} of the quick line-up was rejected: {trained.rejected}"
+        verdict = self._contest(version, folder / VERDICT)
+        done = self._retry(lambda: self._delivery.decide(self._claim, version, verdict))
+        shutil.rmtree(out, ignore_errors=True)
+        return f"release {version} of the quick line-up: {done}"
 
     def _train_and_register(self) -> str:
-        trained = Trained.read(self._folder) or self._train()
+        trained = Trained.read(self._folder) or self._train(self._out, "--lineup", "full")
         self._record_step("register")
         try:
-            version = self._retry(lambda: self._delivery.register(self._claim, self._out, trained))
+            folder = trained.folder or self._out
+            version = self._retry(lambda: self._delivery.register(self._claim, folder, trained))
         except Unavailable as error:
             raise TrainingFailed(
                 f"Trained, but not registered: {error.detail}. "
-                f"The release is in {self._out}. {STEPS_KEPT}"
+                f"The release is in {folder}. {STEPS_KEPT}"
             ) from error
         self._leases.record(self._claim, version=version, labels=trained.labels)
         return version
 
-    def _train(self) -> Trained:
+    def _train(self, out: Path, *options: str) -> Trained:
         data = self._data()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         # A killed attempt may have left an incomplete release.
-        shutil.rmtree(self._out, ignore_errors=True)
-        command = [*self._commands.train, data, "--out", str(self._out)]
+        shutil.rmtree(out, ignore_errors=True)
+        command = [*self._commands.train, data, "--out", str(out), *options]
         command += ["--work", str(self._settings.work_folder)]
         command += ["--progress", str(self._progress_path)]
         if self._settings.weights is not None:
             command += ["--weights", str(self._settings.weights)]
         if (champion := self._champion_folder()) is not None:
             command += ["--champion", str(champion)]
-        self._record_step("read")
-        self._run_child("training", command)
-        trained = Trained.read(self._folder)
+        if self._settings.offline:
+            command.append("--offline")
+        self._run_child("training", command, (0, NOT_PASSED))
+        trained = Trained.read(out.parent)
         if trained is None:
             raise TrainingFailed(
-                f"Expected {RESULT_FILE} in {self._folder} after the training. "
-                "Received: no such file"
+                f"Expected {RESULT_FILE} in {out.parent} after the training. Received: no such file"
             )
         return trained
 
@@ -140,27 +185,26 @@ class Attempt:
         rejected = self._retry(lambda: self._delivery.registry.show(version)).rejected
         if rejected is not None:
             return f"Release {version} was rejected: {rejected}"
-        verdict = self._claim.verdict or self._contest(version)
+        verdict = self._claim.verdict
+        if verdict is None and (verdict := self._contest(version, self._folder / VERDICT)):
+            self._leases.record(self._claim, verdict=verdict)
         done = self._retry(lambda: self._delivery.decide(self._claim, version, verdict))
         # The registry has its own copy by now.
         shutil.rmtree(self._out, ignore_errors=True)
         return done
 
-    def _contest(self, version: str) -> dict[str, Any] | None:
+    def _contest(self, version: str, out: Path) -> dict[str, Any] | None:
         champion = self._retry(self._delivery.registry.champion)
         if champion is None or champion == version:
             return None
         self._record_step("compare")
         folders = [self._folder_of(one) for one in (champion, version)]
-        out = self._folder / "verdict.json"
         command = [*self._commands.contest, *map(str, folders), self._data()]
         command += ["--out", str(out), "--kept", str(self._settings.work_folder / "answers")]
         command += ["--margin", str(self._settings.promotion_margin)]
         command += ["--confidence", str(self._settings.promotion_confidence)]
         self._run_child(f"comparison of release {version} with the champion", command)
-        verdict: dict[str, Any] = {**json.loads(out.read_text()), "champion": champion}
-        self._leases.record(self._claim, verdict=verdict)
-        return verdict
+        return {**json.loads(out.read_text()), "champion": champion}
 
     def _champion_folder(self) -> Path | None:
         """Return the champion's release folder, or `None` if it cannot be reached.
@@ -178,7 +222,7 @@ class Attempt:
     def _folder_of(self, version: str) -> Path:
         return self._retry(lambda: self._delivery.registry.folder(version))
 
-    def _run_child(self, what: str, command: Sequence[str]) -> None:
+    def _run_child(self, what: str, command: Sequence[str], expected: Sequence[int] = (0,)) -> None:
         deadline = time.monotonic() + self._settings.time_limit_seconds
 
         def check() -> None:
@@ -198,7 +242,7 @@ class Attempt:
                 f"The {what} was killed by signal {-code} in attempt {self._claim.attempt} of "
                 f"{self._settings.max_attempts}; the machine may be short of memory"
             )
-        if code > 0:
+        if code not in expected:
             tail = self._runner.tail
             last_line = tail[-1].removeprefix("error: ") if tail else "no output"
             message = f"The {what} failed with exit code {code}: {last_line}"

@@ -3,7 +3,8 @@
     echo '{"designation": "Piscine ronde"}' | python -m worker_text.probe FOLDER
 
 The first line out says that the release is loaded; then comes one line for each line in, with the
-probabilities, the leading category, and how long that product alone took.
+probabilities, the leading category, and how long that product alone took: on the clock, and as CPU
+time of all threads.
 """
 
 import json
@@ -50,16 +51,18 @@ def probe(arguments: list[str], load: Callable[[Path, ReleaseManifest], Answer])
 
 
 def _answered(line: str, manifest: ReleaseManifest, answer: Answer) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     try:
         probabilities = answer(json.loads(line))
     except (RayonError, KeyError, TypeError, ValueError, OSError) as error:
         return {"error": _line(error)}
     milliseconds = _since(started)
+    cpu_milliseconds = round((time.process_time() - used) * 1000, 3)
     return {
         "prdtypecode": manifest.categories[int(probabilities.argmax())].code,
         "probabilities": probabilities.astype(float).tolist(),
         "milliseconds": milliseconds,
+        "cpu_milliseconds": cpu_milliseconds,
     }
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from shared.files import atomic_write
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.preparation.image import IMAGE_PREPARATION
-from trainer.candidates.image.head import BACKBONE, FrozenBackbone, HeadSettings
-from trainer.candidates.protocols import FitContext
+from trainer.candidates.image.backbone import BACKBONE
+from trainer.candidates.image.head import FrozenBackbone, HeadSettings
+from trainer.candidates.protocols import FitContext, Images
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ChampionBackbone(FrozenBackbone):
         """Return `None`: the release is available."""
         return None
 
-    def place(self, path: Path, context: FitContext) -> None:
+    def place(self, path: Path, images: Images, context: FitContext) -> None:
         """Copy the backbone unchanged."""
         with atomic_write(path) as temporary:
             shutil.copyfile(self.release / "image" / BACKBONE, temporary)

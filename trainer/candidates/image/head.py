@@ -9,18 +9,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnx
 from keras import layers
-from onnx import TensorProto, helper
 
-from shared.files import atomic_write
-from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.releases.image_model import Features
-from trainer.candidates.onnx.conversion import as_onnx
-from trainer.candidates.onnx.graph import Graph, Storage
+from trainer.candidates.image.backbone import BACKBONE, place_backbone
+from trainer.candidates.onnx.graph import Graph
 from trainer.candidates.protocols import FitContext, Floats, Images, Labels
 
-BACKBONE, HEAD = "backbone.onnx", "head.keras"
+HEAD = "head.keras"
 #: Number of images whose features are converted to full precision at once.
 PIECE = 1024
 #: Features that deviate less than this share of the median deviation are constant. Most often they
@@ -71,7 +67,7 @@ class FrozenBackbone:
     def fit(self, images: Images, labels: Labels, folder: Path, context: FitContext) -> None:
         """Compute the missing features, and fit the head."""
         if not (folder / BACKBONE).exists():
-            self.place(folder / BACKBONE, context)
+            self.place(folder / BACKBONE, images, context)
         features = images.features(self.network, folder / BACKBONE, self.size)
         fit_head(self.name, features, labels, self.settings, context).save(folder / HEAD)
 
@@ -83,31 +79,10 @@ class FrozenBackbone:
         """Add the head to the graph."""
         return export_head(graph, folder)
 
-    def place(self, path: Path, context: FitContext) -> None:
+    def place(self, path: Path, images: Images, context: FitContext) -> None:
         """Write the backbone in its served form."""
         file = None if context.weights is None else context.weights / self.weights_file
-        export_backbone(self.build(file), self.size, path, context.storage)
-
-
-def export_backbone(
-    backbone: keras.Model, size: int, path: Path, storage: Storage, output: str = "features"
-) -> None:
-    """Write a backbone in its served form: `images` uint8 `(batch, size, size, 3)` to `features`.
-
-    Training reads the features of this file, so every figure includes the cost of 8-bit weights.
-    """
-    model = as_onnx(backbone, size)
-    graph = Graph(storage)
-    pixels = graph.add("Cast", IMAGE_INPUT, to=TensorProto.FLOAT)
-    found = graph.embed(model, {model.graph.input[0].name: pixels})[0]
-    graph.add("Identity", found, name=output)
-    shape = [dimension.dim_value for dimension in model.graph.output[0].type.tensor_type.shape.dim]
-    exported = graph.model(
-        [helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, ["batch", size, size, 3])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *shape[1:]])],
-    )
-    with atomic_write(path) as temporary:
-        onnx.save(exported, temporary)
+        place_backbone(self.name, self.build(file), self.size, path, images, context)
 
 
 class Batches(keras.utils.PyDataset):

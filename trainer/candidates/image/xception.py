@@ -15,12 +15,11 @@ from keras import layers
 from numpy.typing import NDArray
 
 from shared.inference.manifest import IMAGE_INPUT
+from trainer.candidates.image.backbone import BACKBONE, export_backbone, place_backbone
 from trainer.candidates.image.head import (
-    BACKBONE,
     HEAD,
     FrozenBackbone,
     HeadSettings,
-    export_backbone,
     export_head,
     fit_head,
     predict_logits,
@@ -112,7 +111,8 @@ class XceptionTuned:
         for name in TOP_LAYERS:
             if top.get_layer(name).get_weights():
                 network.get_layer(name).set_weights(top.get_layer(name).get_weights())
-        export_backbone(_with_pixels(network), SIZE, folder / BACKBONE, context.storage)
+        whole = _with_pixels(network)
+        place_backbone(self.name, whole, SIZE, folder / BACKBONE, images, context)
         # Several gigabytes that no later step reads.
         (folder / "maps.npy").unlink()
 

@@ -19,6 +19,8 @@ OPSET = 17
 SMALLEST_STORED = 1024
 
 Storage = Literal["int8", "float16", "float32"]
+#: Number formats of weights, each finer than the one before.
+STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
 Floats = NDArray[np.float32]
 
 
@@ -116,6 +118,11 @@ class Graph:
         return f"rayon_{kind.lower()}_{self._count}"
 
 
+def and_finer(storage: Storage) -> tuple[Storage, ...]:
+    """Return a number format and the finer ones."""
+    return STORAGES[STORAGES.index(storage) :]
+
+
 def stored_small(
     array: Floats, channel_axes: Sequence[int], storage: Storage
 ) -> tuple[NDArray[np.generic], Floats | None]:
@@ -123,6 +130,8 @@ def stored_small(
     if storage == "float32" or array.size < SMALLEST_STORED:
         return array.astype(np.float32), None
     if storage == "float16":
+        if np.abs(array).max() > np.finfo(np.float16).max:
+            return array.astype(np.float32), None
         return array.astype(np.float16), None
     others = tuple(axis for axis in range(array.ndim) if axis not in channel_axes)
     scale = np.maximum(np.abs(array).max(axis=others, keepdims=True) / 127, 1e-12)
