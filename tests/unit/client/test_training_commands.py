@@ -203,6 +203,15 @@ def test_exit_code_of_a_run(
     assert changes.get("message", "To watch it: rayon train --follow run-1") in ended.stdout
 
 
+def test_release_that_serves_already_is_not_offered_for_promotion(
+    run: Run, service: FakeService
+) -> None:
+    service.training.runs = [{"status": "finished", "version": "5", "message": "Promoted"}]
+    ended = run("train run-1")
+    assert (ended.exit_code, "rayon promote" in ended.stdout) == (0, False)
+    assert "rayon rollback" in ended.stdout
+
+
 def test_interrupted_display_leaves_the_run_and_shows_how_to_come_back(
     run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

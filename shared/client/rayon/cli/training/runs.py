@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Exit, Option
 
+from rayon.answers import Release
 from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, Url, connected
 from rayon.cli.screen import Screen, duration
@@ -52,11 +53,12 @@ def train(
             run = client.training.request(dataset, reason)
         if follow:
             run = _followed(client, run, screen, url)
-        is_good = _is_good(client, run)
-        if as_json:
-            screen.json(run.raw)
-        else:
-            _show(run, screen, url, is_good=is_good)
+        release = client.release(run.version) if run.is_final and run.version else None
+    if as_json:
+        screen.json(run.raw)
+    else:
+        _show(run, release, screen, url)
+    is_good = not run.is_final or (release is not None and release.rejected is None)
     raise Exit(DONE if is_good else INCOMPLETE)
 
 
@@ -86,14 +88,7 @@ def _followed(client: Rayon, run: TrainingRun, screen: Screen, url: str | None) 
         raise
 
 
-def _is_good(client: Rayon, run: TrainingRun) -> bool:
-    """Return False if a run has ended without a release that may serve."""
-    if run.status != "finished":
-        return not run.is_final
-    return run.version is None or client.release(run.version).rejected is None
-
-
-def _show(run: TrainingRun, screen: Screen, url: str | None, *, is_good: bool) -> None:
+def _show(run: TrainingRun, release: Release | None, screen: Screen, url: str | None) -> None:
     screen.answer(f"Training run {run.id} is {run.status}{_took(run)}.")
     if run.message:
         screen.answer(run.message)
@@ -104,9 +99,16 @@ def _show(run: TrainingRun, screen: Screen, url: str | None, *, is_good: bool) -
         screen.answer(f"To cancel it: {_command(run, url, '--cancel')}")
     elif run.status == "failed":
         screen.answer("Its last lines: rayon train RUN --json, field `log_tail`")
-    elif run.status == "finished" and run.version and is_good:
-        screen.answer("Its figures and whether it serves: rayon releases")
-        screen.answer(f'To serve it: rayon promote {run.version} --reason "…"')
+    elif release is not None and release.rejected is None:
+        _show_next(release, screen)
+
+
+def _show_next(release: Release, screen: Screen) -> None:
+    screen.answer("Its figures and whether it serves: rayon releases")
+    if "champion" in release.aliases:
+        screen.answer('To go back to the one before: rayon rollback --reason "…"')
+    else:
+        screen.answer(f'To serve it: rayon promote {release.version} --reason "…"')
 
 
 def _took(run: TrainingRun) -> str:
