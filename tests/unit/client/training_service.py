@@ -202,7 +202,7 @@ def _add_releases(app: FastAPI, state: TrainingState) -> None:
     async def release(version: str) -> ReleaseOut:
         body: dict[str, Any] = {
             "version": version,
-            "aliases": [],
+            "aliases": ["champion"] if version == "5" else [],
             "created_at": NOW,
             "description": "",
         }
