@@ -28,7 +28,7 @@ import os, sys
 if "FAKETIME_TIMESTAMP_FILE" not in os.environ:
     os.environ["LD_PRELOAD"] = {library!r}
     os.environ["FAKETIME_TIMESTAMP_FILE"] = {stamp!r}
-    os.environ["FAKETIME_NO_CACHE"] = "1"
+    os.environ["FAKETIME_CACHE_DURATION"] = "1"
     os.environ["DONT_FAKE_MONOTONIC"] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 """
