@@ -268,7 +268,8 @@ def build_app(services: Services) -> FastAPI:
             # These are read before the sender is authenticated.
             **dict.fromkeys(("/v1/token", "/v1/password"), MAX_SIGN_IN_BYTES),
             datasets.PREFIX: services.settings.max_dataset_bytes,
-            # Below a catalog, only label files are uploaded.
+            # Below a catalog, only its archive and label files are uploaded.
+            f"{catalogs.PREFIX}/*/resume": services.catalogs.settings.max_bytes,
             f"{catalogs.PREFIX}/": catalog_labels.MAX_LABELS_BYTES
             + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,

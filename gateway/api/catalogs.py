@@ -15,10 +15,18 @@ from gateway.api.services import Services, ServicesDep, SignedIn, announced_byte
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.output.results import Kind
+from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import ERRORS, Counts, folder_of
 from gateway.catalogs.upload import Upload
-from gateway.catalogs.upload_form import FIELDS, UPLOAD_FORM, upload_of
+from gateway.catalogs.upload_form import (
+    FIELDS,
+    RESUME_FIELDS,
+    RESUME_FORM,
+    UPLOAD_FORM,
+    images_of,
+    upload_of,
+)
 from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError
 from gateway.releases.resolve import resolve
@@ -129,6 +137,28 @@ def retry(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> 
     with services.unit_of_work() as work:
         catalogs.retry(work.session, principal, catalog_id)
     return _shown(services, principal, catalog_id)
+
+
+@router.post("/{catalog_id}/resume", status_code=202, openapi_extra=RESUME_FORM)
+async def resume(
+    services: ServicesDep, principal: SignedIn, request: Request, catalog_id: CatalogId
+) -> CatalogOut:
+    """Run the rows of a cancelled catalog that have no answer; existing answers stay.
+
+    The catalog and its release stay the same. Send its image archive again, if it had one, because
+    a cancel deletes it.
+    """
+    announced = announced_bytes(request, 0)
+    await run_in_threadpool(services.quotas.require_rows, principal)
+    await run_in_threadpool(services.require_space, principal, announced)
+    is_chunked = "transfer-encoding" in request.headers
+    with services.catalogs.uploads.counted(principal.id, announced or (0 if is_chunked else 1)):
+        async with read_form(request, RESUME_FIELDS) as form:
+            images = images_of(form)
+            await run_in_threadpool(
+                resume_catalog, services.catalogs, principal, catalog_id, images
+            )
+    return await run_in_threadpool(_shown, services, principal, catalog_id)
 
 
 @router.get("/{catalog_id}/results", response_class=StreamingResponse, responses=_CSV)

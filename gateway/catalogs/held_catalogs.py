@@ -36,6 +36,8 @@ class HeldCatalog:
         id: The catalog's ID.
         files: Closes the open files.
         rows: Rows not yet fed; `None` while the files are closed.
+        position: Number of the row before the next one of `rows`.
+        resumed_until: Number of the last row that had a job when the files were opened.
         archive: The open image archive, if the catalog has one.
         check: The check of the upload, while it runs.
         opening: The opening of large files, while it runs.
@@ -51,6 +53,8 @@ class HeldCatalog:
     id: str
     files: ExitStack = field(default_factory=ExitStack)
     rows: Iterator[Checked] | None = None
+    position: int = 0
+    resumed_until: int = 0
     archive: Archive | None = None
     check: Future[None] | None = None
     opening: "Future[HeldCatalog] | None" = None

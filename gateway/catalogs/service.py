@@ -1,5 +1,6 @@
 """Submit, list, cancel and retry catalogs; `gateway.catalogs.feeder` turns their rows into jobs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED, require_room
-from gateway.catalogs.upload import Upload, fingerprint, require_usable
+from gateway.catalogs.upload import Upload, digest, fingerprint, require_usable
 from gateway.identity.principal import Principal
 from gateway.settings import CatalogSettings
 from gateway.web.idempotency import require_same_content, run_once
@@ -26,6 +27,7 @@ from shared.db.models import (
     User,
     new_catalog_id,
     now,
+    row_job_id,
 )
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound, RayonError, Unauthenticated
@@ -110,7 +112,7 @@ class Catalogs:
             rejected=0,
             fed=0,
             fed_until=0,
-            report={"given": dict(upload.columns)} if upload.columns else {},
+            report=_first_report(upload),
         )
         return run_once(partial(self._known, catalog), partial(self._keep, catalog, upload))
 
@@ -166,6 +168,14 @@ class Catalogs:
                 catalog.idempotency_key, kept=found.fingerprint, sent=catalog.fingerprint
             )
         return found
+
+
+def _first_report(upload: Upload) -> dict[str, Any]:
+    """Return what is kept of an upload until, and after, its check."""
+    given = {"given": dict(upload.columns)} if upload.columns else {}
+    # By which the archive is recognised if a cancelled catalog is resumed.
+    archive = {"archive": digest(upload.images)} if upload.images is not None else {}
+    return given | archive
 
 
 def folder_of(catalog_id: str) -> str:
@@ -281,7 +291,7 @@ def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]
 
 def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:
     """Count the rows of catalogs; the cost grows with the rows that are not done."""
-    found: dict[tuple[str, str], int] = {}
+    found: Counter[tuple[str, str]] = Counter()
     query = (
         select(Job.catalog_id, Job.status, func.count())
         .where(
@@ -292,6 +302,10 @@ def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:
     )
     for catalog_id, status, count in session.execute(query):
         found[(str(catalog_id), status)] = count
+    for catalog in catalogs:
+        waiting = _waiting_again(session, catalog, found)
+        found[(catalog.id, JobStatus.CANCELLED.value)] -= waiting
+        found[(catalog.id, JobStatus.QUEUED.value)] += waiting
     return {catalog.id: _counts(catalog, found) for catalog in catalogs}
 
 
@@ -300,6 +314,19 @@ def eta_seconds(catalog: Catalog, counted: Counts) -> float | None:
     if catalog.status != CatalogStatus.RUNNING.value or not catalog.rows_per_second:
         return None
     return counted.queued / catalog.rows_per_second
+
+
+def _waiting_again(session: Session, catalog: Catalog, found: Mapping[tuple[str, str], int]) -> int:
+    """Return the cancelled rows of a resumed catalog that the feeder has not reached again."""
+    if catalog.status not in UNFINISHED or not found[(catalog.id, JobStatus.CANCELLED.value)]:
+        return 0
+    query = select(func.count()).where(
+        Job.catalog_id == catalog.id,
+        NOT_DONE,
+        Job.status == JobStatus.CANCELLED.value,
+        Job.id > row_job_id(catalog.id, catalog.fed_until),
+    )
+    return session.scalar(query) or 0
 
 
 def _counts(catalog: Catalog, found: Mapping[tuple[str, str], int]) -> Counts:

@@ -1,7 +1,7 @@
 """Feed a catalog's next slice: new rows from the file, or failed rows that are retried."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +21,7 @@ from gateway.settings import CatalogSettings
 from shared import metrics
 from shared.contracts import Lane
 from shared.db.leases import LeaseLost
-from shared.db.models import Catalog, CatalogStatus, row_of_job
+from shared.db.models import Catalog, CatalogStatus, JobStatus, row_of_job
 from shared.db.session import UnitOfWork
 
 
@@ -63,23 +63,40 @@ class SliceFeeder:
         return None
 
     def _feed_new(self, catalog: Catalog, held: HeldCatalog) -> RowCounts | None:
+        if held.rows is not None and held.position != catalog.fed_until:
+            # It was cancelled and resumed since the last slice.
+            held.close_files()
         if held.rows is None:
             self._open(catalog, held)
         if held.rows is None:
             return None
         checked = slices.next_slice(held.rows, self.settings.text_slice, self.settings.image_slice)
-        jobs = slices.job_rows(
-            catalog, checked, held.archive, self.files.storage, self.job_lease_seconds
-        )
-        fed = catalog.fed + len(jobs)
         until = checked[-1].row.number if checked else catalog.rows
+        known = self._known_jobs(catalog, held, until)
+        jobs = slices.job_rows(
+            catalog,
+            slices.unfinished(catalog, checked, known),
+            held.archive,
+            self.files.storage,
+            self.job_lease_seconds,
+        )
+        fed = catalog.fed + sum(job["id"] not in known for job in jobs)
         with self.unit_of_work() as work:
             self._advance(work.session, catalog, fed=fed, fed_until=until)
-            slices.add(work, catalog, jobs)
-        catalog.fed, catalog.fed_until = fed, until
+            slices.add(work, catalog, jobs, known)
+        catalog.fed, catalog.fed_until, held.position = fed, until, until
         metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(jobs))
         images = sum(job["wants_image"] for job in jobs)
         return RowCounts(len(jobs) - images, images)
+
+    def _known_jobs(
+        self, catalog: Catalog, held: HeldCatalog, until: int
+    ) -> Mapping[str, JobStatus]:
+        """Return the jobs that rows of a resumed catalog already have, by ID."""
+        if catalog.fed_until >= held.resumed_until:
+            return {}
+        with self.unit_of_work.reading() as session:
+            return slices.jobs_between(session, catalog.id, catalog.fed_until, until)
 
     def _feed_failed(self, catalog: Catalog, after_row: int) -> RowCounts:
         limit = self.settings.image_slice
@@ -108,6 +125,7 @@ class SliceFeeder:
             opening, held.opening = held.opening, None
             opened = opening.result()
             held.files, held.archive, held.rows = opened.files, opened.archive, opened.rows
+            held.position, held.resumed_until = opened.position, opened.resumed_until
             held.seek_seconds = opened.seek_seconds
 
     def _open_aside(self, catalog: Catalog) -> HeldCatalog:
@@ -124,11 +142,13 @@ class SliceFeeder:
         began = time.monotonic()
         with self.unit_of_work.reading() as session:
             report = report_of(session, catalog.id)
+            held.resumed_until = slices.last_row(session, catalog.id)
         products = self.files.products(catalog, report, held.files)
         held.archive = self.files.archive(catalog, held.files)
         form = form_in(products, report)
         rows = checked_rows(products, form, held.archive, self.terms_of(catalog))
         next(islice(rows, catalog.fed_until, catalog.fed_until), None)
+        held.position = catalog.fed_until
         held.seek_seconds = time.monotonic() - began
         return rows
 

@@ -1,12 +1,13 @@
 """Jobs of a slice of a catalog's rows, and the messages that request their scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from zipfile import ZipInfo
 
 import structlog
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.image_archive import Archive
@@ -15,7 +16,16 @@ from gateway.catalogs.service import failed_rows
 from gateway.jobs.messages import messages_of
 from gateway.jobs.service import IMAGES
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
-from shared.db.models import Catalog, Job, JobStatus, Score, now, row_job_id
+from shared.db.models import (
+    MOST_ROWS,
+    Catalog,
+    Job,
+    JobStatus,
+    Score,
+    now,
+    row_job_id,
+    row_of_job,
+)
 from shared.db.session import Work
 from shared.errors import ImageUnreadable
 
@@ -93,11 +103,35 @@ def job_rows(
     ]
 
 
-def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
-    """Insert a slice's jobs and publish the requests for their scores."""
+def unfinished(
+    catalog: Catalog, checked: Sequence[Checked], known: Mapping[str, JobStatus]
+) -> Sequence[Checked]:
+    """Return the rows without a job, and those whose job was cancelled."""
+    open_statuses = (None, JobStatus.CANCELLED)
+    return [
+        one for one in checked if known.get(row_job_id(catalog.id, one.row.number)) in open_statuses
+    ]
+
+
+def add(
+    work: Work,
+    catalog: Catalog,
+    jobs: Sequence[dict[str, Any]],
+    known: Mapping[str, JobStatus] = MappingProxyType({}),
+) -> None:
+    """Insert a slice's jobs, or restart cancelled ones, and publish the requests for their scores.
+
+    Args:
+        work: The transaction.
+        catalog: The catalog of the jobs.
+        jobs: Column values of each job.
+        known: Status of the jobs that are there already, by ID.
+    """
     if not jobs:
         return
-    work.session.execute(insert(Job), jobs)
+    if new := [job for job in jobs if job["id"] not in known]:
+        work.session.execute(insert(Job), new)
+    _restart(work.session, [job for job in jobs if job["id"] in known])
     envelope = {
         "trace_id": catalog.trace_id,
         "lane": Lane.CATALOG,
@@ -121,6 +155,23 @@ def add(work: Work, catalog: Catalog, jobs: Sequence[dict[str, Any]]) -> None:
         work.publish(message)
 
 
+def jobs_between(
+    session: Session, catalog_id: str, after: int, until: int
+) -> Mapping[str, JobStatus]:
+    """Return the status of the jobs of a catalog's rows after one row, up to another, by ID."""
+    query = select(Job.id, Job.status).where(
+        Job.id > row_job_id(catalog_id, after), Job.id <= row_job_id(catalog_id, until)
+    )
+    return {job_id: JobStatus(status) for job_id, status in session.execute(query)}
+
+
+def last_row(session: Session, catalog_id: str) -> int:
+    """Return the number of the last row of a catalog that has a job; 0 if none has."""
+    first, last = catalog_id, row_job_id(catalog_id, MOST_ROWS)
+    found = session.scalar(select(func.max(Job.id)).where(Job.id > first, Job.id <= last))
+    return 0 if found is None else row_of_job(found)
+
+
 def failed_after(session: Session, catalog_id: str, row: int, limit: int) -> Sequence[Job]:
     """Lock and return the next failed jobs of a catalog after a row."""
     return session.scalars(
@@ -142,10 +193,23 @@ def queue_again(work: Work, jobs: Sequence[Job], lease_seconds: float) -> None:
         job.finished_at = job.error_code = job.error_message = None
         job.published_at = moment
         job.leased_until = moment + timedelta(seconds=lease_seconds)
-    failures = Score.probabilities.is_(None)
-    work.session.execute(delete(Score).where(Score.job_id.in_([job.id for job in jobs]), failures))
+    _forget_failures(work.session, [job.id for job in jobs])
     for message in messages_of(jobs):
         work.publish(message)
+
+
+def _restart(session: Session, jobs: Sequence[dict[str, Any]]) -> None:
+    """Queue cancelled jobs as if they were new; scores that succeeded are kept."""
+    if not jobs:
+        return
+    ended: dict[str, None] = dict.fromkeys(("finished_at", "error_code", "error_message"))
+    session.execute(update(Job), [{**job, **ended} for job in jobs])
+    _forget_failures(session, [job["id"] for job in jobs])
+
+
+def _forget_failures(session: Session, ids: Sequence[str]) -> None:
+    failures = Score.probabilities.is_(None)
+    session.execute(delete(Score).where(Score.job_id.in_(ids), failures))
 
 
 def _image_uri(checked: Checked, archive: Archive | None, images: Images) -> str | None:

@@ -65,6 +65,15 @@ def require_usable(upload: Upload, max_bytes: int) -> None:
         raise InvalidInput("Expected a ZIP archive. Received: another file", field=("images",))
 
 
+def digest(file: BinaryIO) -> str:
+    """Return the SHA-256 of a file, to recognise it when it is sent again."""
+    content = hashlib.sha256()
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        content.update(piece)
+    return content.hexdigest()
+
+
 def fingerprint(upload: Upload) -> str:
     """Return a digest of an upload's fields and files, to recognise repeated requests."""
     content = hashlib.sha256()

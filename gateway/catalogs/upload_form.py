@@ -2,7 +2,7 @@
 
 import json
 from pathlib import PurePath
-from typing import cast, get_args
+from typing import BinaryIO, cast, get_args
 
 from starlette.datastructures import FormData, UploadFile
 
@@ -63,17 +63,37 @@ UPLOAD_FORM = {
     }
 }
 
+RESUME_FIELDS = ("images",)
+#: OpenAPI description of the form with which a catalog is resumed.
+RESUME_FORM = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {
+                            **_FILE,
+                            "description": "The ZIP archive of the catalog again, if it had one.",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
 
 def upload_of(form: FormData) -> Upload:
     """Return the upload that a form contains. Raises `InvalidInput`."""
-    products, images = form.get("products"), form.get("images")
+    products = form.get("products")
     if not isinstance(products, UploadFile):
         received = "none" if products is None else "text"
         raise InvalidInput(
             f"Expected a file as `products`. Received: {received}", field=("products",)
         )
-    if images is not None and not isinstance(images, UploadFile):
-        raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
+    images = images_of(form)
     model, dry_run = _text(form, "model") or "fusion", _text(form, "dry_run") or "false"
     if model not in get_args(ModelName):
         raise InvalidInput(
@@ -87,13 +107,21 @@ def upload_of(form: FormData) -> Upload:
     return Upload(
         name=PurePath(products.filename or "products").name,
         products=products.file,
-        # A browser sends an empty field if no file was chosen.
-        images=images.file if isinstance(images, UploadFile) and images.filename else None,
+        images=images,
         model=cast(ModelName, model),
         release=_text(form, "release") or "champion",
         dry_run=dry_run.lower() in ("true", "1"),
         columns=_columns(_text(form, "columns")),
     )
+
+
+def images_of(form: FormData) -> BinaryIO | None:
+    """Return the archive that a form contains, if there is one. Raises `InvalidInput`."""
+    images = form.get("images")
+    if images is not None and not isinstance(images, UploadFile):
+        raise InvalidInput("Expected a file as `images`. Received: text", field=("images",))
+    # A browser sends an empty field if no file was chosen.
+    return images.file if images is not None and images.filename else None
 
 
 def _text(form: FormData, name: str) -> str:

@@ -85,6 +85,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/v1/catalogs/{catalog_id}"): Rule(_EVERYONE, Scope.CATALOGS_READ),
     ("DELETE", "/v1/catalogs/{catalog_id}"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
     ("POST", "/v1/catalogs/{catalog_id}/retry"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
+    ("POST", "/v1/catalogs/{catalog_id}/resume"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),
     ("GET", "/v1/catalogs/{catalog_id}/results"): Rule(_EVERYONE, Scope.CATALOGS_READ),
     ("GET", "/v1/catalogs/{catalog_id}/errors"): Rule(_EVERYONE, Scope.CATALOGS_READ),
     ("POST", "/v1/catalogs/{catalog_id}/labels"): Rule(_EVERYONE, Scope.CATALOGS_WRITE),

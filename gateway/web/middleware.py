@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import structlog
@@ -102,7 +103,8 @@ class LimitedBody:
     Args:
         app: The wrapped application.
         max_bytes: Limit of paths without an entry in `others`.
-        others: Limits by path prefix. The first matching prefix applies.
+        others: Limits by path prefix, in which `*` stands for any text. The first matching prefix
+            applies.
     """
 
     def __init__(
@@ -136,7 +138,7 @@ class LimitedBody:
         await self._app(scope, receive_limited, send)
 
     def _limit(self, path: str) -> int:
-        sizes = (size for prefix, size in self._others.items() if path.startswith(prefix))
+        sizes = (size for prefix, size in self._others.items() if fnmatchcase(path, f"{prefix}*"))
         return next(sizes, self._max_bytes)
 
 

@@ -26,7 +26,7 @@ WATCH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a training may take from the other programs of its machine.
+    """Limits of a training beside the other programs of its machine.
 
     Attributes:
         niceness: Added to the nice value of its processes.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -187,8 +188,24 @@ class Catalog:
         return self._act("POST", "/retry")
 
     def cancel(self) -> "Catalog":
-        """Cancel the catalog. Existing answers are kept."""
+        """Cancel the catalog. Existing answers are kept, and `resume` runs the other rows."""
         return self._act("DELETE", "")
+
+    def resume(self, images: str | Path | None = None) -> "Catalog":
+        """Run the rows of a cancelled catalog that have no answer.
+
+        Args:
+            images: The ZIP file of the catalog again, if it had one: a cancel deletes it.
+        """
+        path = f"/v1/catalogs/{self.id}/resume"
+        with ExitStack() as opened:
+            files = None
+            if images is not None:
+                file = opened.enter_context(Path(images).open("rb"))
+                files = {"images": (Path(images).name, file, "application/zip")}
+            return read(
+                self.connection, self.connection.json("POST", path, files=files, headers=once())
+            )
 
     def label(self, labels: str | Path) -> LabelReport:
         """Record the true categories of rows. Sending the same file again changes nothing.

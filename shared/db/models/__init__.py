@@ -22,6 +22,7 @@ from shared.db.models.base import (
     now,
 )
 from shared.db.models.catalogs import (
+    MOST_ROWS,
     ROW_DIGITS,
     Catalog,
     CatalogStatus,
@@ -62,6 +63,7 @@ from shared.db.models.training import (
 __all__ = [
     "HAS_PRODUCT",
     "ID",
+    "MOST_ROWS",
     "NOT_DONE",
     "ROW_DIGITS",
     "AlertStatus",

@@ -22,6 +22,8 @@ class CatalogStatus(StrEnum):
 
 #: Number of hexadecimal digits of the row number in a catalog job id.
 ROW_DIGITS = 8
+#: Largest row number that a job id can contain.
+MOST_ROWS = 16**ROW_DIGITS - 1
 
 
 def new_catalog_id() -> str:

@@ -160,6 +160,7 @@ class FakeService:
         results: Its results as CSV, and as a workbook.
         rows: Its results as JSON Lines.
         report: What its check finds.
+        resumed_with: Archives with which catalogs were resumed.
         requests: Every request so far: method, path, headers.
         bodies: SHA-256 of each uploaded file.
     """
@@ -188,6 +189,7 @@ class FakeService:
     labels: dict[str, Any] = field(default_factory=lambda: dict(LABELS))
     report: dict[str, Any] = field(default_factory=dict)
     queries: list[dict[str, str]] = field(default_factory=list)
+    resumed_with: list[bytes | None] = field(default_factory=list)
     training: TrainingState = field(default_factory=TrainingState)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -394,6 +396,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_jobs(app, service)
     _add_uploads(app, service)
     _add_catalogs(app, service)
+    _add_resume(app, service)
     _add_lists(app, service)
     _add_operations(app, service)
     _add_labels(app, service)
@@ -499,6 +502,21 @@ def _add_uploads(app: FastAPI, service: FakeService) -> None:
         if service.lost:
             return service.lost.popleft()
         return _shown(service.catalogs[service.keys[key]])
+
+
+def _add_resume(app: FastAPI, service: FakeService) -> None:
+    @app.post("/v1/catalogs/{catalog_id}/resume", status_code=202)
+    async def resume(request: Request, catalog_id: str) -> Any:
+        catalog = _found(service.catalogs, catalog_id)
+        if catalog["status"] != "cancelled":
+            return problem(409, "Conflict", "Expected a cancelled catalog")
+        async with request.form() as form:
+            archive = form.get("images")
+            sent = await archive.read() if isinstance(archive, UploadFile) else None
+            service.resumed_with.append(sent)
+        catalog |= {"status": "running", "polls": 0}
+        catalog["counts"] |= {"cancelled": 0}
+        return _shown(catalog)
 
 
 def _add_catalogs(app: FastAPI, service: FakeService) -> None:

@@ -163,6 +163,17 @@ def test_failed_rows_are_retried(client: Rayon, service: FakeService, files: Fil
     assert ended.retry().wait().is_whole
 
 
+def test_cancelled_catalog_is_resumed_with_its_archive(
+    client: Rayon, service: FakeService, files: Files
+) -> None:
+    catalog = client.catalog(files.products, files.images)
+    resumed = catalog.cancel().resume(files.images)
+    assert (resumed.id, resumed.status) == (catalog.id, "running")
+    assert client.find_catalog(catalog.id).cancel().resume().wait().is_whole
+    assert service.resumed_with == [files.images.read_bytes(), None]
+    assert len(service.catalogs) == 1
+
+
 def test_broken_download_keeps_the_old_file(
     service: FakeService, files: Files, tmp_path: Path
 ) -> None:

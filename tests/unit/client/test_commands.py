@@ -435,6 +435,27 @@ def test_catalog_with_bad_rows_lists_them_and_the_next_command(
 
 
 @pytest.mark.usefixtures("signed_in")
+def test_cancelled_catalog_names_the_command_that_continues_it(
+    run: Run, service: FakeService, products: Path, tmp_path: Path
+) -> None:
+    assert run(f"catalog {products} --no-wait").exit_code == 0
+    (catalog,) = service.catalogs.values()
+    catalog |= {"status": "cancelled"}
+    catalog["counts"] |= {"rows": 3, "cancelled": 2, "done": 1}
+    ended = run(f"catalog --resume {catalog['id']}")
+    command = f"rayon catalog --resume {catalog['id']} --continue"
+    assert ended.exit_code == 1
+    assert f"To classify the cancelled rows: {command}" in ended.stdout
+    # Reading the answers of a cancelled catalog must not start it.
+    assert catalog["status"] == "cancelled"
+    images = tmp_path / "images.zip"
+    images.write_bytes(b"PK of a test")
+    assert run(f"{command.removeprefix('rayon ')} --images {images}").exit_code == 0
+    assert service.resumed_with == [b"PK of a test"]
+    assert list(service.catalogs) == [catalog["id"]]
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_dry_run_checks_without_classifying(run: Run, service: FakeService, products: Path) -> None:
     service.outcome = {"rejected": 1}
     ended = run(f"catalog {products} --dry-run")
@@ -687,6 +708,9 @@ def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in:
         "catalog pyproject.toml --out /nowhere/results.csv",
         "catalog pyproject.toml --retry",
         "catalog --resume x --dry-run",
+        "catalog pyproject.toml --continue",
+        "catalog --resume x --continue --retry",
+        "catalog --resume x --images pyproject.toml",
         "catalog --resume x --column designation=Nom",
         "catalog pyproject.toml --column Nom",
         "catalog pyproject.toml --column designation=",

@@ -103,6 +103,14 @@ def catalog(
     retry: Annotated[
         bool, Option("--retry", help="With --resume: classify the failed rows again.")
     ] = False,
+    unfinished: Annotated[
+        bool,
+        Option(
+            "--continue",
+            help="With --resume: classify the rows that a cancel left. If the catalog had a ZIP, "
+            "repeat --images.",
+        ),
+    ] = False,
     again: Annotated[
         bool, Option("--again", help="Create a new catalog even if the files were sent before.")
     ] = False,
@@ -118,12 +126,15 @@ def catalog(
     """
     if (products is None) == (resume is None):
         raise BadParameter("Expected either a file of products or --resume ID.")
-    if resume and (images or column or dry_run or again):
+    if resume and (column or dry_run or again or (images and not unfinished)):
         raise BadParameter(
-            "--images, --column, --dry-run and --again cannot be combined with --resume."
+            "--column, --dry-run, --again, and --images without --continue cannot be combined with "
+            "--resume."
         )
-    if retry and not resume:
-        raise BadParameter("--retry requires --resume ID.")
+    if (retry or unfinished) and not resume:
+        raise BadParameter("--retry and --continue require --resume ID.")
+    if retry and unfinished:
+        raise BadParameter("Expected either --retry or --continue.")
     wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url)
     wanted.require_writable()
     columns, screen = stated_columns(column or []), Screen()
@@ -131,6 +142,7 @@ def catalog(
         if resume:
             found = client.find_catalog(resume)
             found = found.retry() if retry else found
+            found = found.resume(images) if unfinished else found
         else:
             assert products is not None  # noqa: S101 - narrows the type; checked above
             order = _Order(products, images, columns, model, release, dry_run, again)
@@ -266,6 +278,8 @@ def _report(catalog: Catalog, reasons: Reasons, wanted: Wanted, screen: Screen) 
     report_rows(reasons, screen)
     if catalog.counts.failed:
         screen.answer(f"To retry the failed rows: {wanted.command(catalog, '--retry')}")
+    if catalog.status == "cancelled" and catalog.counts.cancelled:
+        screen.answer(f"To classify the cancelled rows: {wanted.command(catalog, '--continue')}")
     if catalog.status == "failed" or catalog.dry_run:
         return
     if wanted.out:

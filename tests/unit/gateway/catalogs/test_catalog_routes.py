@@ -90,6 +90,7 @@ def test_invalid_upload_is_rejected_and_nothing_is_stored(
         ("GET", ""),
         ("DELETE", ""),
         ("POST", "/retry"),
+        ("POST", "/resume"),
         ("GET", "/results"),
         ("GET", "/errors"),
     ],

@@ -188,7 +188,7 @@ def test_objects_of_another_user_are_404(api: Api, role: Role) -> None:
             if status != 404:
                 wrong[(method, path)] = status
     assert wrong == {}
-    assert count == 12
+    assert count == 13
 
 
 def test_route_that_is_not_in_the_table_is_refused(
