@@ -5,8 +5,28 @@ These tests run last, because they stop the system that the other tests use.
 
 from pathlib import Path
 
+import pytest
+
+from infra.embedded.instance import unready
 from tests.e2e.system import System, final
 from tests.support.servers import until
+
+
+@pytest.mark.timeout(900)
+def test_killed_supervisord_is_started_again_with_all_programs(system: System) -> None:
+    before = system.processes()
+    before.pop("starting", None)
+    before["supervisord"].kill()
+
+    def is_replaced() -> bool:
+        running = system.processes()
+        return set(running) >= set(before) and running["supervisord"] != before["supervisord"]
+
+    until(is_replaced, 120, "all programs run again")
+    assert "[supervisord] exited and is started again" in system.output
+    until(lambda: not unready(system.address), 600, "the system is ready again")
+    with system.client() as client:
+        assert final(client, data={"designation": "Console portable"})["status"] == "done"
 
 
 def test_killed_launcher_leaves_no_process_and_a_restart_keeps_users_and_jobs(
