@@ -115,11 +115,13 @@ class Progress:
             log.error("loop_failing", loop=loop, failures=failures, row=row, error=one.failure)
 
     def skipped(self, loop: str, row: object, error: BaseException) -> None:
-        """Record that a loop has left out a row."""
+        """Record, count and log that a loop has left out a row."""
         with self._lock:
             one = self._loop(loop)
             one.rows_skipped += 1
             one.skipped = f"{str(row)[:ROW_CHARACTERS]}: {reason_of(error)}"
+        metrics.rows_skipped_total.labels(loop).inc()
+        log.warning("row_skipped", loop=loop, row=str(row), error=reason_of(error))
 
     @contextmanager
     def watched(self, loop: str) -> Iterator[None]:

@@ -3,16 +3,11 @@
 import errno
 from dataclasses import dataclass
 
-import structlog
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared import metrics
 from shared.errors import Unavailable
-from shared.progress import PROGRESS, reason_of, stopped_at
-
-log = structlog.get_logger(__name__)
-
+from shared.progress import PROGRESS, stopped_at
 
 #: Errors of the operating system that concern one file or folder and not the disk.
 OF_ONE_FILE = {
@@ -79,9 +74,7 @@ class _Skipping:
         if is_systemic(error) and not is_of_file:
             stopped_at(error, self.row)
             return False
-        metrics.rows_skipped_total.labels(self.loop).inc()
         PROGRESS.skipped(self.loop, self.row, error)
-        log.warning("row_skipped", loop=self.loop, row=str(self.row), error=reason_of(error))
         return True
 
 

@@ -12,7 +12,7 @@ import redis
 
 from shared.broker.transport import HANDLED_PREFIX, HANDLED_SECONDS, SHARE_FUNCTIONS
 from shared.errors import Unavailable
-from shared.skipping import skipping
+from shared.progress import PROGRESS
 
 #: Prefix of the keys under which workers announce themselves.
 PRESENCE_PREFIX = "rayon:worker:"
@@ -155,10 +155,13 @@ def workers_present(client: redis.Redis) -> list[Worker]:
         raise Unavailable(f"The message queue does not answer: {error}") from error
     found = []
     for key, value in zip(keys, values, strict=True):
-        # An announcement of another version must not hide those of all other workers.
-        with skipping("workers", key.decode().removeprefix(PRESENCE_PREFIX)):
-            if value is not None:
-                found.append(_worker(json.loads(value)))
+        if value is None:
+            continue
+        try:
+            found.append(_worker(json.loads(value)))
+        except (KeyError, TypeError, ValueError) as error:
+            # An announcement of another version must not hide those of all other workers.
+            PROGRESS.skipped("workers", key.decode().removeprefix(PRESENCE_PREFIX), error)
     return found
 
 

@@ -20,7 +20,6 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.progress import PROGRESS, LoopProgress
-from shared.skipping import skipping
 
 log = structlog.get_logger(__name__)
 
@@ -136,10 +135,13 @@ def heartbeats(client: redis.Redis) -> list[Heartbeat]:
     read = []
     for key, body, left in zip(keys, found[::2], found[1::2], strict=True):
         name = key.decode().removeprefix(HEARTBEAT_PREFIX)
-        # A heartbeat of another version must not hide those of all other processes.
-        with skipping("processes", name):
-            if body is not None:
-                read.append(_heartbeat(name, json.loads(body), left))
+        if body is None:
+            continue
+        try:
+            read.append(_heartbeat(name, json.loads(body), left))
+        except (KeyError, TypeError, ValueError) as error:
+            # A heartbeat of another version must not hide those of all other processes.
+            PROGRESS.skipped("processes", name, error)
     return read
 
 
