@@ -30,8 +30,8 @@ class VerdictOut(BaseModel):
     """Comparison of a release with the champion of that time, on the same held-out products."""
 
     outcome: str = Field(
-        description="`better`, `not better`, `undecided` or `not comparable`; later versions may add "
-        "others."
+        description="`better`, `not better`, `undecided` or `not comparable`; later versions may "
+        "add others."
     )
     sentence: str = Field(default="", description="The outcome and its figures in words.")
 
