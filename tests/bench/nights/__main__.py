@@ -40,6 +40,9 @@ def main() -> int:
         _try_all(_plan(args, NOW, args.checkout), outcomes)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+    except BaseException:
+        report(outcomes)
+        raise
     return report(outcomes)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from tests.bench.nights.night import Night
+from tests.bench.nights.night import PATIENCE_SECONDS, Night
 
 RELEASES = 500
 #: Limits in seconds; each asks for the one version.
@@ -25,7 +27,7 @@ def many(night: Night) -> Iterator[None]:
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     # It reports each version that it makes.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    champion = client.get_model_version_by_alias("rayon", "champion")
+    champion = _champion(client)
     while True:
         added = client.create_model_version("rayon", champion.source, run_id=champion.run_id)
         if int(added.version) >= RELEASES:
@@ -41,6 +43,18 @@ def many(night: Night) -> Iterator[None]:
     if promoted > PROMOTION_SECONDS:
         night.missed.append("slow promotion")
     yield
+
+
+def _champion(client: MlflowClient) -> ModelVersion:
+    # MLflow may still be starting after the fault before.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return client.get_model_version_by_alias("rayon", "champion")
+        except MlflowException as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError("Expected a champion. Received: none") from error
+        time.sleep(1)
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 from tests.bench.nights.databases import suspended
 from tests.bench.nights.fault import Fault
-from tests.bench.nights.night import Night
+from tests.bench.nights.night import PATIENCE_SECONDS, Night
 from tests.bench.nights.outcome import ACCEPT_SECONDS, Allowed
 from tests.support import redis_faults
 
@@ -115,13 +116,23 @@ def _copy_of_champion(night: Night) -> str:
                 cache=Path(folder) / "cache",
             )
         )
-        champion = registry.champion()
-        if champion is None:
-            raise RuntimeError("Expected a champion. Received: none")
+        champion = _champion(registry)
         copy = Path(shutil.copytree(registry.folder(champion), Path(folder) / "copy"))
         # The copy computes its own when it is registered.
         (copy / "checksums.json").unlink(missing_ok=True)
         return registry.register(copy, description="Copy of the champion")
+
+
+def _champion(registry: Releases) -> str:
+    # MLflow may still be starting after the fault before.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Unavailable):
+            found = registry.champion()
+            if found is not None:
+                return found
+        time.sleep(1)
+    raise RuntimeError("Expected a champion. Received: none")
 
 
 def _promote(admin: httpx.Client, version: str, answers: list[tuple[int, float, str]]) -> None:

@@ -8,7 +8,9 @@ import httpx
 import psutil
 import redis
 import sqlalchemy.exc
+from mlflow.exceptions import MlflowException
 
+from shared.errors import Unavailable
 from tests.bench.nights.accounts import Rows, account, changed, unfinished
 from tests.bench.nights.fault import Fault, Skipped
 from tests.bench.nights.night import PATIENCE_SECONDS, Night
@@ -19,6 +21,7 @@ QUIET_SECONDS = 2.0
 POLL_SECONDS = 0.25
 #: Errors of an injection that a system in an unexpected state causes.
 ERRORS = (
+    MlflowException, Unavailable,
     RuntimeError, OSError, KeyError, ValueError, httpx.HTTPError, psutil.Error, redis.RedisError,
     sqlalchemy.exc.SQLAlchemyError,
 )  # fmt: skip
