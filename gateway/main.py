@@ -56,6 +56,7 @@ from gateway.settings import (
     SweepSettings,
 )
 from gateway.web import error_handlers, reference
+from gateway.web.connections import Capacity
 from gateway.web.draining import Draining
 from gateway.web.edge import Edge, require_storable_form
 from gateway.web.error_handlers import problems_of
@@ -63,7 +64,7 @@ from gateway.web.middleware import LimitedBody, Observed
 from gateway.web.openapi import document_of
 from gateway.web.rates import Rates, shared_storage
 from gateway.web.schemas import Problem
-from gateway.web.server import limited_protocol
+from gateway.web.server import limited_protocol, listeners
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
@@ -150,10 +151,12 @@ def main() -> int:
         server_header=False,
         http=limited_protocol(limits, settings.trusted_proxies),
         ws="none",
+        backlog=Capacity.of(limits).backlog,
         timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=10,
     )
-    Server(config, services.draining, on_exit=services.long_polls.close).run()
+    server = Server(config, services.draining, on_exit=services.long_polls.close)
+    server.run(listeners(settings.host, settings.port, config.backlog))
     services.jobs.outbox.stop(OUTBOX_SECONDS)
     return 0
 
@@ -225,7 +228,9 @@ def build_services(settings: GatewaySettings) -> Services:
         labels=LabelFiles(unit_of_work, storage),
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
-        long_polls=LongPolls(lambda ids: finished(unit_of_work, ids)),
+        long_polls=LongPolls(
+            lambda ids: finished(unit_of_work, ids), Capacity.of(ConnectionSettings()).long_polls
+        ),
         draining=Draining(settings.drain_seconds),
     )
 

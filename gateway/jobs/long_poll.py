@@ -1,11 +1,14 @@
 """Long polling: many clients wait for their jobs with one shared query and no thread each."""
 
 import asyncio
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
 
 import structlog
+
+from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -13,6 +16,8 @@ log = structlog.get_logger(__name__)
 #: between, the pause follows the duration of the query, so that polling takes `SHARE_OF_TIME`.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
 SHARE_OF_TIME = 0.3
+#: `Retry-After` of a client that may not wait, in seconds.
+FULL_WAIT_SECONDS = 5
 #: Pause between two polls while the database does not answer, in seconds.
 DOWN_SECONDS = 1.0
 
@@ -22,10 +27,15 @@ class LongPolls:
 
     Args:
         finished: Returns those of some job IDs that are final or deleted.
+        most: Clients that may wait at once.
     """
 
-    def __init__(self, finished: Callable[[Collection[str]], set[str]]) -> None:
+    def __init__(
+        self, finished: Callable[[Collection[str]], set[str]], most: int = sys.maxsize
+    ) -> None:
         self._finished = finished
+        self._most = most
+        self._count = 0
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -45,7 +55,17 @@ class LongPolls:
         self._is_closed = True
 
     async def until_final(self, job_id: str, seconds: float) -> None:
-        """Wait until the job is final, the time is over, or `close` is called."""
+        """Wait until the job is final, the time is over, or `close` is called.
+
+        Raises:
+            Unavailable: Too many clients wait already.
+        """
+        if self._count >= self._most:
+            raise Unavailable(
+                f"Expected at most {self._most} clients that wait for a job. Received: one more",
+                retry_after_seconds=FULL_WAIT_SECONDS,
+            )
+        self._count += 1
         woken = asyncio.Event()
         self._waiting[job_id].add(woken)
         if not self.is_polling:
@@ -56,6 +76,7 @@ class LongPolls:
         except TimeoutError:
             pass
         finally:
+            self._count -= 1
             self._waiting[job_id].discard(woken)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]

@@ -1,20 +1,51 @@
 """The open connections of the gateway, limited in total and for each address."""
 
 import asyncio
-import resource
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Protocol
+from typing import Protocol, Self
 
 from gateway.settings import ConnectionSettings
+from shared.service import allow_open_files
 
 #: Seconds between two checks of the open connections.
 CHECK_SECONDS = 1.0
 #: Files kept for the database, the queue, the storage and uploads.
 OTHER_FILES = 256
+#: Share of the connections that may wait for jobs; the others are left for requests that end soon.
+LONG_POLL_SHARE = 0.75
+#: Bounds of the connections that the kernel completes before they are accepted.
+LEAST_BACKLOG, MOST_BACKLOG = 64, 2048
+#: Refused connections that stay open for this time, in seconds, so that their clients read why.
+MOST_REFUSED, READ_SECONDS = 64, 1.0
 #: Addresses of one holder: an IPv6 network of this size counts as one address.
 IPV6_PREFIX = 64
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Connections that the files of this process suffice for.
+
+    Attributes:
+        connections: Open connections.
+        long_polls: Requests among them that wait for a job.
+        backlog: Connections that wait to be accepted. The event loop accepts all of them before it
+            can refuse one, so they must fit too.
+    """
+
+    connections: int
+    long_polls: int
+    backlog: int
+
+    @classmethod
+    def of(cls, settings: ConnectionSettings) -> Self:
+        """Raise the limit of open files as far as allowed, and divide it."""
+        files = allow_open_files()
+        connections = min(settings.max_connections, max(1, files - OTHER_FILES))
+        backlog = min(MOST_BACKLOG, max(LEAST_BACKLOG, (files - connections) // 4))
+        return cls(connections, max(1, int(connections * LONG_POLL_SHARE)), backlog)
 
 
 class Connection(Protocol):
@@ -24,7 +55,10 @@ class Connection(Protocol):
         """End the connection if its client is too slow."""
 
     def end_idle(self) -> None:
-        """Close the connection, which waits for a request."""
+        """End the connection, which waits for a request."""
+
+    def close(self) -> None:
+        """Close the connection, which was refused."""
 
 
 class Connections:
@@ -41,7 +75,7 @@ class Connections:
 
     def __init__(self, settings: ConnectionSettings, trusted_proxies: Collection[str] = ()) -> None:
         self.settings = settings
-        self._most = min(settings.max_connections, max(1, _allow_open_files() - OTHER_FILES))
+        self._most = Capacity.of(settings).connections
         self._trusts_all = "*" in trusted_proxies
         self._proxies = [one for name in trusted_proxies for one in _networks(name)]
         self._sources: dict[Connection, str | None] = {}
@@ -49,6 +83,8 @@ class Connections:
         #: Idle connections, the one that has been idle for longest first.
         self._idle: dict[Connection, None] = {}
         self._idle_of: dict[str, dict[Connection, None]] = defaultdict(dict)
+        #: Refused connections whose clients may still read the response, the oldest first.
+        self._refused: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -88,8 +124,20 @@ class Connections:
         if source is not None:
             self._idle_of[source].pop(one, None)
 
+    def let_read(self, one: Connection) -> None:
+        """Leave a refused client a moment to read the response.
+
+        Its request may be on its way, and a connection that is closed before is reset.
+        """
+        self._refused[one] = None
+        if len(self._refused) > MOST_REFUSED:
+            next(iter(self._refused)).close()
+            self._refused.pop(next(iter(self._refused)))
+        asyncio.get_running_loop().call_later(READ_SECONDS, one.close)
+
     def forget(self, one: Connection) -> None:
         """Remove a connection that is closed."""
+        self._refused.pop(one, None)
         self.set_busy(one)
         source = self._sources.pop(one, None)
         if source is not None:
@@ -136,14 +184,3 @@ def _networks(name: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(name, strict=False)]
     except ValueError:
         return []
-
-
-def _allow_open_files() -> int:
-    """Raise the limit of open files of this process as far as allowed, and return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard or hard == resource.RLIM_INFINITY:
-        wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        if wanted > soft:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    return soft

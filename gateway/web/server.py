@@ -5,6 +5,7 @@ refused here, before its request reaches the application.
 """
 
 import asyncio
+import socket
 from collections.abc import Collection
 from functools import partial
 from typing import Any, cast
@@ -45,6 +46,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._connections = connections
         self._limits = connections.settings
         self._is_refused = False
+        #: True until its first request.
+        self._is_new = True
         self._head_bytes = 0
         #: Bytes since the parser has last finished a head or found a piece of a body.
         self._unparsed = 0
@@ -62,10 +65,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Register the connection, or refuse it at the limit."""
         super().connection_made(transport)
+        self.client = _plain(self.client)
         self._head_since = self.loop.time()
         if not self._connections.admit(self, self.client[0] if self.client else None):
-            self._refuse(503, "Expected fewer open connections. Received: one more")
-            self.transport.close()
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -106,6 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError(f"Expected at most {MAX_PIPELINED} pipelined requests. Received: more")
         self._unparsed, self._head_since = 0, None
+        self._is_new = False
         self._window_since, self._window_bytes = self.loop.time(), 0
         super().on_headers_complete()
         self._connections.set_busy(self)
@@ -143,7 +147,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(400, msg)
 
     def end_idle(self) -> None:
-        """Close the connection, which waits for a request."""
+        """End the connection, which waits for a request."""
+        if self._is_new:
+            # Its first request may be on its way.
+            self._turn_away()
+        else:
+            self.transport.close()
+
+    def close(self) -> None:
+        """Close the connection, which was refused."""
         self.transport.close()
 
     def check(self, now: float) -> None:
@@ -200,6 +212,10 @@ class LimitedProtocol(HttpToolsProtocol):
             f"{self._limits.max_headers} fields of headers. Received: more",
         )
 
+    def _turn_away(self) -> None:
+        self._refuse(503, "Expected fewer open connections. Received: one more")
+        self._connections.let_read(self)
+
     def _refuse(self, status: int, detail: str) -> None:
         """Respond with a problem document, if no response has begun, and end the connection."""
         if self._is_refused:
@@ -226,6 +242,28 @@ def limited_protocol(
     """Return the protocol for uvicorn, whose connections share the limits."""
     protocol = partial(LimitedProtocol, connections=Connections(settings, trusted_proxies))
     return cast(type[asyncio.Protocol], protocol)
+
+
+def listeners(host: str, port: int, backlog: int) -> list[socket.socket] | None:
+    """Return a listener for the address `::`, on all addresses of IPv6 and IPv4.
+
+    `None` lets uvicorn listen, which restricts `::` to IPv6.
+    """
+    if host != "::":
+        return None
+    both = socket.has_dualstack_ipv6()
+    return [
+        socket.create_server(
+            (host, port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=both
+        )
+    ]
+
+
+def _plain(client: tuple[str, int] | None) -> tuple[str, int] | None:
+    """Return the IPv4 address of a client that a listener for both sees as IPv6."""
+    if client is None or not client[0].startswith("::ffff:"):
+        return client
+    return client[0].removeprefix("::ffff:"), client[1]
 
 
 def _refusal(status: int, detail: str) -> bytes:

@@ -36,7 +36,6 @@ class EmbeddedSettings(BaseSettings):
     @property
     def address(self) -> str:
         """Address of the gateway for local clients."""
-        # The server takes only connections of IPv6 on `::`.
         host = LOCAL.get(self.gateway_host, self.gateway_host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
 

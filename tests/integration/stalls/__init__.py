@@ -1,1 +1,1 @@
-"""Stores that stall: stopped, locked or silent, while the gateway serves."""
+"""A gateway in a process of its own: stores that hang, many connections, addresses."""

@@ -19,7 +19,7 @@ from shared.db.models import Promotion, Role, User
 from shared.db.session import UnitOfWork
 from tests.support.servers import free_port, until
 
-START_SECONDS = 90
+START_SECONDS = 240
 PRODUCT = {"designation": "Piscine gonflable", "model": "text"}
 
 
@@ -65,12 +65,15 @@ def postmaster(_postgres: Any) -> int:
 def start_gateway(
     database_url: str, redis_url: str, key: str, tmp_path: Path
 ) -> Iterator[Callable[..., Gateway]]:
-    """Return a function that starts the gateway with more environment variables."""
+    """Return a function that starts the gateway with more environment variables.
+
+    Its argument `files` is the highest limit of open files that the process may ask for.
+    """
     started: list[subprocess.Popen[bytes]] = []
     clients: list[httpx.Client] = []
     log = tmp_path / "gateway.log"
 
-    def start(**environment: str) -> Gateway:
+    def start(files: int | None = None, **environment: str) -> Gateway:
         port = free_port()
         variables = {
             "RAYON_GATEWAY_PORT": str(port),
@@ -83,16 +86,18 @@ def start_gateway(
             "RAYON_RELEASES_CACHE": str(tmp_path / "releases"),
             "RAYON_METRICS_PORT": "0",
         }
+        limited = () if files is None else ("prlimit", f"--nofile={files}:{files}")
         with log.open("ab") as output:
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "gateway.main"],
+                    [*limited, sys.executable, "-m", "gateway.main"],
                     env={**os.environ, **variables, **environment},
                     stdout=output,
                     stderr=output,
                 )
             )
-        gateway = Gateway(f"http://127.0.0.1:{port}", {"X-API-Key": key})
+        host = "[::1]" if ":" in environment.get("RAYON_GATEWAY_HOST", "") else "127.0.0.1"
+        gateway = Gateway(f"http://{host}:{port}", {"X-API-Key": key})
         clients.append(gateway.client)
         until(
             lambda: gateway.is_alive() or started[-1].poll() is not None,

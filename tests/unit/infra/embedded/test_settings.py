@@ -35,7 +35,6 @@ def test_settings_file_of_compose_is_not_read(tmp_path: Path) -> None:
         ("127.0.0.1", "http://127.0.0.1:8000"),
         ("0.0.0.0", "http://127.0.0.1:8000"),
         ("::1", "http://[::1]:8000"),
-        # The server takes no IPv4 connections on this address.
         ("::", "http://[::1]:8000"),
         ("shop.example.org", "http://shop.example.org:8000"),
     ],
