@@ -579,7 +579,7 @@ def _add_lists(app: FastAPI, service: FakeService) -> None:
             "figures": {"fusion_f1_plain": 0.821, "text_f1_plain": 0.8097},
             "rejected": None,
             "serving": True,
-            "verdict": {"outcome": "better", "sentence": "Better"},
+            "verdict": {"outcome": "not comparable", "sentence": "Not comparable"},
         }
         return ReleaseList.model_validate({"items": [one], "ledger": []})
 

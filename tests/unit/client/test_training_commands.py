@@ -254,17 +254,10 @@ def test_new_lines_of_a_log_follow_those_seen_before() -> None:
 def test_releases_fit_a_terminal(run: Run) -> None:
     shown = re.sub("\x1b[^m]*m", "", run("releases").stdout)
     heading, row = shown.splitlines()
-    assert heading.split() == [
-        "version",
-        "made",
-        *["F1", "text", "F1", "image"],
-        "F1",
-        "fusion",
-        "verdict",
-        "status",
-    ]
+    names = ["version", "made", "text", "image", "fusion", "verdict", "status"]
+    assert heading.split() == names
     assert row.split()[0] == "3"
-    assert row.split()[3:] == ["0.810", "–", "0.821", "better", "serving"]
+    assert row.split()[3:] == ["0.810", "–", "0.821", "not", "comparable", "serving"]
     assert max(len(heading), len(row)) <= 80
 
 

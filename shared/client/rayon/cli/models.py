@@ -28,7 +28,7 @@ def categories(release: ReleaseName = "champion", as_json: AsJson = False, url: 
 def releases(as_json: AsJson = False, url: Url = None) -> None:
     """List the releases of the models, newest first.
 
-    The figures are weighted F1 on held-out products, by modality. The verdict is the comparison
+    `text`, `image` and `fusion` are weighted F1 on held-out products. The verdict is the comparison
     with the release that served then.
     """
     screen = Screen()
@@ -37,7 +37,7 @@ def releases(as_json: AsJson = False, url: Url = None) -> None:
     if as_json:
         screen.json([one.raw for one in found])
     elif screen.out.is_terminal:
-        columns = ("version", "made", *(f"F1 {name}" for name, _ in F1), "verdict", "status")
+        columns = ("version", "made", *(name for name, _ in F1), "verdict", "status")
         screen.table(columns, map(_row, found))
     else:
         screen.table((), map(_line, found))
