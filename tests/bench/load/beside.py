@@ -5,7 +5,9 @@
 
 Starts a throw-away system, stores the dataset of a made-up shop, and requests a training on it.
 Each round measures twice: while the processes of the training are suspended, and while they run, so
-that another load on the machine disturbs both alike. The figures are medians of the rounds.
+that another load on the machine disturbs both alike. The figures are medians of the rounds. On a
+busy machine look at the last one: the share of the training in the processor time that it and the
+catalog workers got while catalogs waited.
 """
 
 import argparse
@@ -43,6 +45,10 @@ PATIENCE_SECONDS = 300.0
 #: Steps before the training computes.
 EARLY = (None, "champion")
 
+#: Programs that classify catalogs.
+WORKERS = ("text-catalog", "image-catalog", "fusion-catalog")
+SHARE = "training's share, %"
+
 Figures = dict[str, float]
 
 
@@ -56,11 +62,12 @@ def main() -> int:
     print(f"{'':8}{'':26}{'alone':>10}{'beside':>10}{'ratio':>8}")
     for name, checkout in _checkouts(args):
         rounds = _measure(checkout, args.rounds)
-        for what in ("text job, p50 ms", "text job, p95 ms", "texts/s", "images/s"):
+        for what in ("text job, p50 ms", "text job, p95 ms", "texts/s", "images/s", SHARE):
             alone, beside = (
                 median(one[what] for one in side) for side in zip(*rounds, strict=True)
             )
-            print(f"{name:8}{what:26}{alone:>10.1f}{beside:>10.1f}{beside / alone:>8.2f}")
+            ratio = f"{beside / alone:>8.2f}" if alone else ""
+            print(f"{name:8}{what:26}{alone:>10.1f}{beside:>10.1f}{ratio}", flush=True)
     return 0
 
 
@@ -82,12 +89,12 @@ def _measure(checkout: Path, rounds: int) -> Sequence[tuple[Figures, Figures]]:
 async def _rounds(system: System, folder: Path, rounds: int) -> Sequence[tuple[Figures, Figures]]:
     found = []
     async with Client(system.address) as client:
-        await _figures(client)
+        await _figures(client, system)
         run = await _training(client, folder / "shop")
         for _ in range(rounds):
             with _suspended(system):
-                alone = await _figures(client)
-            beside = await _figures(client)
+                alone = await _figures(client, system)
+            beside = await _figures(client, system)
             run = await client.get(f"/v1/training-runs/{run['id']}")
             if run["status"] != "running":
                 raise SystemExit(f"Expected a running training. Received: {run}")
@@ -130,8 +137,9 @@ def _suspended(system: System) -> Iterator[None]:
                 process.resume()
 
 
-async def _figures(client: Client) -> Figures:
+async def _figures(client: Client, system: System) -> Figures:
     jobs = await _jobs(client)
+    before = _processor_seconds(system)
     texts = _table(f"Piscine gonflable ronde {os.urandom(4).hex()}," for _ in range(TEXTS))
     names = [f"{number}.jpg" for number in range(IMAGES)]
     images = _table(f"Lampe de bureau {os.urandom(4).hex()},{name}" for name in names)
@@ -139,16 +147,35 @@ async def _figures(client: Client) -> Figures:
     with zipfile.ZipFile(archive, "w") as packed:
         for name in names:
             packed.writestr(name, drawn())
-    return {
+    files = {"products": ("p.csv", images), "images": ("p.zip", archive.getvalue())}
+    figures = {
         "text job, p50 ms": jobs["p50_ms"],
         "text job, p95 ms": jobs["p95_ms"],
         "texts/s": await _rate(client, TEXTS, {"products": ("p.csv", texts)}),
-        "images/s": await _rate(
-            client,
-            IMAGES,
-            {"products": ("p.csv", images), "images": ("p.zip", archive.getvalue())},
-        ),
+        "images/s": await _rate(client, IMAGES, files),
     }
+    training, workers = (
+        now - then for now, then in zip(_processor_seconds(system), before, strict=True)
+    )
+    return figures | {SHARE: 100 * training / (training + workers)}
+
+
+def _processor_seconds(system: System) -> tuple[float, float]:
+    """Return the processor time of the training and of the catalog workers so far."""
+    found = system.processes()
+    training = found["trainer"].children(recursive=True)
+    roots = [found[name] for name in WORKERS]
+    workers = [*roots, *(one for root in roots for one in root.children(recursive=True))]
+    return _seconds(training), _seconds(workers)
+
+
+def _seconds(processes: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 async def _jobs(client: Client) -> dict[str, float]:
