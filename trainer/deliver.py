@@ -5,6 +5,7 @@ is listed in `/v1/training-runs` with its verdict.
 """
 
 import getpass
+import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -71,6 +72,9 @@ def deliver(folder: Path, data: Path | None, *, promotes: bool, say: Callable[[s
         Unavailable: The registry or the database does not answer.
     """
     complete_environment(os.environ)
+    # The registry's client prints addresses and waits, which a person here has no use for.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     settings = TrainerSettings().model_copy(
         update={"promotion": "automatic" if promotes else "manual"}
     )
