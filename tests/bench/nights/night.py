@@ -32,6 +32,8 @@ DISK_MEGABYTES, FREE_MEGABYTES = 900, 40
 OPEN_FILES = 1024
 #: A start on a busy machine takes minutes.
 START_SECONDS = 300.0
+#: Until the trainer and the monitor have started too, which takes processor time of the others.
+WARM_UP_SECONDS = 15.0
 #: A fault must be over after this time, or it needs a person.
 PATIENCE_SECONDS = 150.0
 #: Settings that bring waiting times within the reach of a short run.
@@ -147,6 +149,7 @@ def night(
         found.notes.append(f"started in {took:.0f} s")
         stack.enter_context(traffic.flowing())
         until(found.ready, PATIENCE_SECONDS, "the system is ready")
+        time.sleep(WARM_UP_SECONDS)
         yield found
 
 
