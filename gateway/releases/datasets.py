@@ -20,7 +20,13 @@ from shared.db.models import DatasetStatus, DatasetVersion, TrainingRun, Trainin
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound, RayonError
 from shared.storage import Storage
-from shared.tables.dataset_tables import CATEGORIES, LABELS, PRODUCTS, dataset_form
+from shared.tables.dataset_tables import (
+    CATEGORIES,
+    LABELS,
+    PRODUCTS,
+    dataset_form,
+    require_labels,
+)
 from shared.tables.unpack import kind_of
 
 log = structlog.get_logger(__name__)
@@ -136,7 +142,7 @@ class Datasets:
             _next(_of(session, name), name, is_first)
         for kind in _TABLES:
             if kind in change.files:
-                _require_table(change.files[kind], kind)
+                _require_table(change.files[kind], kind, has_labels=LABELS in change.files)
         id_ = new_id()
         try:
             size = sum(
@@ -195,15 +201,22 @@ class Datasets:
             log.warning("upload_left_behind", id=id_, error=error.detail)
 
 
-def _require_table(stream: BinaryIO, kind: str) -> None:
+def _require_table(stream: BinaryIO, kind: str, *, has_labels: bool) -> None:
     """Check the columns of an uploaded table, and return to its beginning.
+
+    Args:
+        stream: The table.
+        kind: Key of `FILES`.
+        has_labels: True if the labels are in a file of their own.
 
     Raises:
         InvalidInput: The file is not a table, or lacks a column.
     """
     if kind_of(stream, kind) == "plain" or stream.seek(0, SEEK_END) <= _EAGER_BYTES:
         with ExitStack() as files:
-            dataset_form(stream, kind, files, max_bytes=_EAGER_UNPACKED_BYTES)
+            _, form = dataset_form(stream, kind, files, max_bytes=_EAGER_UNPACKED_BYTES)
+            if kind == PRODUCTS and not has_labels:
+                require_labels(form)
     stream.seek(0)
 
 

@@ -89,6 +89,23 @@ def dataset_form(
     return plain, form
 
 
+def require_labels(form: Form) -> None:
+    """Check that a table of products has a column of labels.
+
+    Raises:
+        InvalidInput: It has none; the error lists its columns and the nearest name.
+    """
+    # A key of JSON Lines may occur for the first time in any row.
+    if form.dialect is None or {CODE, CATEGORY} & {*form.fields}:
+        return
+    hint = nearest((*CODE_NAMES, *CATEGORY_NAMES), form.columns)
+    raise InvalidInput(
+        f"Expected a column `{CODE}` or `{CATEGORY}`, or the file `{LABELS}`. "
+        f"Received the columns: {shown(form.columns)}{hint}",
+        field=(PRODUCTS,),
+    )
+
+
 def has_row_numbers(form: Form) -> bool:
     """Return True if the first column contains row numbers."""
     return bool(form.columns) and normalized(form.columns[0]) in _INDEX_NAMES

@@ -1,10 +1,12 @@
 import asyncio
 import gc
 import gzip
+import io
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import xlsxwriter
 from fastapi import FastAPI, Request
 
 from shared.contracts import DatasetUploaded
@@ -358,3 +360,29 @@ def test_packed_table_is_stored_as_it_was_sent(
 ) -> None:
     assert send(api, operator, products=content).status_code == 202
     assert [*stored(tmp_path).values()] == [content]
+
+
+def test_products_without_labels_are_refused_at_once(
+    api: Api, operator: dict[str, str], tmp_path: Path
+) -> None:
+    products = "titre;Catgorie\nbottes;Chaussures\n".encode("cp1252")
+    answer = send(api, operator, products=products)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == "products"
+    assert "`prdtypecode` or `category`, or the file `labels`" in error["message"]
+    assert "Did you mean 'Catgorie'" in error["message"]
+    assert stored(tmp_path) == {}
+    labels = b"label\nChaussures\n"
+    assert send(api, operator, products=products, labels=labels).status_code == 202
+
+
+def test_products_with_text_labels_are_accepted_as_a_workbook(
+    api: Api, operator: dict[str, str]
+) -> None:
+    content = io.BytesIO()
+    with xlsxwriter.Workbook(content) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ("Nom", "Rayon"))
+        sheet.write_row(1, 0, ("bottes", "Mode > Chaussures"))
+    assert send(api, operator, products=content.getvalue()).status_code == 202
