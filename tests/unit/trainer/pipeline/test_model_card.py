@@ -1,5 +1,6 @@
 """Labels by user in the model card."""
 
+from shared.categories import CategorySet
 from tests.support.factories import make_manifest
 from trainer.datasets.findings import LabelShare
 from trainer.pipeline.model_card import model_card
@@ -20,3 +21,21 @@ def test_card_lists_the_share_of_labels_by_user() -> None:
 
 def test_card_of_a_release_without_labels_of_users_says_so() -> None:
     assert "No row was labelled by a user of this system" in card()
+
+
+def test_card_names_the_categories_by_their_paths() -> None:
+    names = ["Maison > Literie", "Maison > Draps", "a | b"]
+    tree = CategorySet.of(enumerate(names, start=10), separator=">")
+    manifest = make_manifest(categories=tree.categories)
+    card = model_card(manifest, [], {}, has_weak_labels=False, labels=())
+    assert "| 10 | Maison > Literie |" in card
+    assert "| 12 | a \\| b |" in card
+
+
+def test_card_lists_a_thousand_categories_at_most() -> None:
+    many = CategorySet.of((code, f"C{code}") for code in range(1, 1_203))
+    manifest = make_manifest(categories=many.categories)
+    card = model_card(manifest, [], {}, has_weak_labels=False, labels=())
+    assert "| 1000 | C1000 |" in card
+    assert "C1001" not in card
+    assert "202 more are in `release.json`" in card
