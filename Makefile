@@ -118,7 +118,7 @@ train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder
 		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(OFFLINE),--offline)
 
 deliver: .venv/run.stamp ## Register a trained release and compare it with the champion: make deliver FOLDER=var/training/release; PROMOTE=1
-	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(DATA),--data "$(DATA)") $(if $(PROMOTE),--promote)
+	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(filter command,$(firstword $(origin DATA))),--data "$(DATA)") $(if $(PROMOTE),--promote)
 
 evaluate: .venv/dev.stamp ## Score the test rows of DATA through the running system
 	@$(BIN)/python -m infra.acceptance.evaluate --url "$(URL)" --data "$(DATA)"
