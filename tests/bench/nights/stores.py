@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 from pydantic import SecretStr
@@ -150,10 +149,9 @@ def _agreed(admin: httpx.Client, seconds: float) -> str | None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
-            found: dict[str, Any] = admin.get("/v1/releases", timeout=10).json()
-            newest = found["ledger"][0]
-            champions = [one["version"] for one in found["items"] if "champion" in one["aliases"]]
-            if champions == [newest["version"]] and not newest.get("pending"):
-                return str(newest["version"])
+            newest = admin.get("/v1/releases", timeout=10).json()["ledger"][0]
+            champion = admin.get("/v1/releases/champion", timeout=10).json()["version"]
+            if champion == newest["version"] and not newest.get("pending"):
+                return str(champion)
         time.sleep(1)
     return None

@@ -100,8 +100,9 @@ def whole(code: str, night: Night) -> Outcome:
 
 def recovered(night: Night, began: float, ended: float) -> Recovery:
     """Wait for the recovery; after `PATIENCE_SECONDS` start the system as a person would."""
-    first = None
-    while night.system.is_running and time.monotonic() < ended + PATIENCE_SECONDS:
+    # A fault may compare stores for minutes after its end.
+    first, deadline = None, time.monotonic() + PATIENCE_SECONDS
+    while night.system.is_running and time.monotonic() < deadline:
         rows = _rows(night)
         if first is None and _answers(night, ended, rows) and night.ready():
             first = time.monotonic() - ended
