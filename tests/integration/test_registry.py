@@ -99,6 +99,14 @@ def test_pages_are_the_list(releases: Releases) -> None:
     assert end is None
 
 
+def test_list_has_the_aliases(releases: Releases) -> None:
+    releases.mark_challenger("11")
+    aliases = {one.version: one.aliases for one in releases.versions() if one.aliases}
+    assert aliases == {"3": ("champion",), "11": ("challenger",)}
+    page, _ = releases.page(2, None)
+    assert [one.aliases for one in page] == [(), ("challenger",)]
+
+
 def test_release_that_is_registered_between_two_pages_repeats_none(
     releases: Releases, address: str
 ) -> None:

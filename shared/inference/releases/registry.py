@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ class Releases:
         self._client: MlflowClient = mlflow().MlflowClient(
             tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
         )
-        self._guard = Guard(self._ask) if has_breaker else None
+        self._guard = Guard(lambda: self._holder(CHAMPION)) if has_breaker else None
         self._copies = Copies(settings.cache, self._download)
         self._manifests: dict[str, ReleaseManifest] = {}
         #: Monotonic time until which a version is known to exist.
@@ -91,11 +92,11 @@ class Releases:
     def champion(self) -> str | None:
         """Return the version that serves, or `None` before the first promotion."""
         with self._guarded():
-            return self._ask()
+            return self._holder(CHAMPION)
 
-    def _ask(self) -> str | None:
+    def _holder(self, alias: str) -> str | None:
         try:
-            found = self._client.get_model_version_by_alias(self._settings.model_name, CHAMPION)
+            found = self._client.get_model_version_by_alias(self._settings.model_name, alias)
         except mlflow().exceptions.MlflowException as error:
             if is_missing(error):
                 return None
@@ -129,8 +130,17 @@ class Releases:
                 order_by=["version_number DESC"],
                 page_token=token,
             )
+            # A search returns versions without them.
+            held = {alias: self._holder(alias) for alias in (CHALLENGER, CHAMPION)}
         # The token counts from the newest version, which may have been registered since.
-        page = [release_of(one) for one in found if int(one.version) < before]
+        page = [
+            replace(
+                release_of(one),
+                aliases=tuple(sorted(alias for alias in held if held[alias] == str(one.version))),
+            )
+            for one in found
+            if int(one.version) < before
+        ]
         return page, next_cursor(found)
 
     def show(self, version_or_alias: str) -> Release:
