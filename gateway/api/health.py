@@ -25,7 +25,9 @@ async def ready(
     response: Response,
     verbose: Annotated[
         str | None,
-        Query(max_length=8, description="If present, with or without a value, list the processes."),
+        Query(
+            max_length=8, description="With or without a value: list the processes; by default not."
+        ),
     ] = None,
 ) -> Health:
     """Report readiness: 200 while jobs are accepted, 503 otherwise.

@@ -5,10 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from gateway.api.parameters import Cursor, LetterId, Limit
-from gateway.api.services import OriginDep, ServicesDep, SignedIn
+from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
-from gateway.operations import dead_letters, queues
-from gateway.operations.schemas import DeadLetterList, DeadLetterOut, DeadLetterReport, QueueList
+from gateway.identity.principal import Origin, Principal
+from gateway.operations import dead_letter_groups, dead_letters, queues
+from gateway.operations.schemas import (
+    DeadLetterGroups,
+    DeadLetterList,
+    DeadLetterOut,
+    DeadLetterReport,
+    DeadLettersHandled,
+    GroupSelection,
+    QueueList,
+)
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -27,18 +36,53 @@ def list_dead_letters(
     topic: Annotated[
         str | None, Query(max_length=64, description="Topic of the messages; all by default.")
     ] = None,
+    error: Annotated[
+        str | None, Query(max_length=2_000, description="Error of the messages; all by default.")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> DeadLetterList:
     """List dead letters, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = dead_letters.page(session, cursor, limit, topic)
+        found, following = dead_letters.page(session, cursor, limit, topic, error)
         about = dead_letters.references(session, found)
         items = [
             DeadLetterOut.model_validate(vars(one) | vars(reference))
             for one, reference in zip(found, about, strict=True)
         ]
     return DeadLetterList(items=items, next_cursor=following)
+
+
+@router.get("/dead-letters/groups")
+def list_groups(services: ServicesDep, _operator: SignedIn) -> DeadLetterGroups:
+    """Group dead letters by topic and error, with the fate of their jobs."""
+    with services.unit_of_work.reading() as session:
+        return DeadLetterGroups(items=dead_letter_groups.groups(session))
+
+
+@router.post("/dead-letters/replay")
+def replay_group(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, wanted: GroupSelection
+) -> DeadLettersHandled:
+    """Send the dead letters of a group again and queue their failed jobs, at most 1,000 at once.
+
+    Those that this version cannot read stay.
+    """
+    handled = dead_letter_groups.replay(
+        services.unit_of_work, wanted, lease_seconds=services.jobs.lease_seconds
+    )
+    _record_group(services, operator, origin, "dead_letter.replay_group", wanted, handled)
+    return handled
+
+
+@router.post("/dead-letters/discard")
+def discard_group(
+    services: ServicesDep, operator: SignedIn, origin: OriginDep, wanted: GroupSelection
+) -> DeadLettersHandled:
+    """Discard the dead letters of a group, at most 1,000 at once. Their jobs stay as they are."""
+    handled = dead_letter_groups.discard(services.unit_of_work, wanted)
+    _record_group(services, operator, origin, "dead_letter.discard_group", wanted, handled)
+    return handled
 
 
 @router.get("/dead-letters/{letter_id}")
@@ -77,3 +121,24 @@ def discard(
             work.session, origin, "dead_letter.discard", actor=operator.username, target=letter_id
         )
     return Response(status_code=204)
+
+
+def _record_group(
+    services: Services,
+    operator: Principal,
+    origin: Origin,
+    action: str,
+    wanted: GroupSelection,
+    handled: DeadLettersHandled,
+) -> None:
+    with services.unit_of_work() as work:
+        audit_log.record(
+            work.session,
+            origin,
+            action,
+            actor=operator.username,
+            target=wanted.topic,
+            error=wanted.error[:200],
+            reason=wanted.reason,
+            handled=handled.handled,
+        )

@@ -28,8 +28,8 @@ async def leave(
         str | None,
         Query(
             alias="next",
-            description="Path of the console to continue at, signed in with a cookie. Without it, "
-            "the sign-in ends with tokens for a program.",
+            description="Path of the console to continue at, signed in with a cookie. Omit it for "
+            "tokens.",
         ),
     ] = None,
 ) -> Response:

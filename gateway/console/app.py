@@ -3,10 +3,22 @@
 from fastapi import FastAPI
 
 from gateway.console.error_pages import ErrorPages
-from gateway.console.pages import account, audit_log, home, people, product, sign_in, static, style
+from gateway.console.pages import (
+    account,
+    alerts,
+    audit_log,
+    home,
+    models,
+    people,
+    product,
+    queues,
+    sign_in,
+    static,
+    style,
+)
 from gateway.console.same_origin import SameOrigin
 
-PAGES = (sign_in, home, product, people, audit_log, account, style, static)
+PAGES = (sign_in, home, product, queues, alerts, models, people, audit_log, account, style, static)
 
 
 def include_pages(app: FastAPI) -> None:

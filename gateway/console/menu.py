@@ -30,6 +30,9 @@ def N_(text: str) -> str:  # noqa: N802 - the name that extractors of translatio
 ENTRIES = (
     Entry("", "h", N_("Home")),
     Entry("/try", "t", N_("Try")),
+    Entry("/queues", "q", N_("Queues")),
+    Entry("/alerts", "w", N_("Alerts")),
+    Entry("/models", "m", N_("Models")),
     Entry("/people", "p", N_("People")),
     Entry("/audit-log", "l", N_("Audit log")),
     Entry("/account", "a", N_("Account")),

@@ -16,6 +16,7 @@ from gateway.console.menu import menu_of
 from gateway.console.rendering import render
 from gateway.identity.browser_cookie import CONSOLE, read_cookie
 from gateway.identity.principal import Origin, Principal
+from shared.db.models import now
 from shared.errors import Unauthenticated
 
 #: The browser asks only this gateway, and runs nothing that a page contains.
@@ -87,6 +88,7 @@ class Visit:
             ),
             "query": self.request.query_params,
             "trace_id": self.request.state.trace_id,
+            "now": now(),
         }
 
 

@@ -38,7 +38,11 @@ class Reference:
 
 
 def page(
-    session: Session, cursor: str | None, limit: int, topic: str | None = None
+    session: Session,
+    cursor: str | None,
+    limit: int,
+    topic: str | None = None,
+    error: str | None = None,
 ) -> tuple[Sequence[DeadLetter], str | None]:
     """Return a page of dead letters, newest first, and the cursor of the next page.
 
@@ -48,6 +52,8 @@ def page(
     query = select(DeadLetter)
     if topic is not None:
         query = query.where(DeadLetter.topic == topic)
+    if error is not None:
+        query = query.where(DeadLetter.error == error)
     return paginate(session, query, DeadLetter.id, cursor, limit)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.web.schemas import NextCursor
+from gateway.web.schemas import Body, NextCursor, Reason
 from shared.contracts import Lane
 
 
@@ -178,6 +178,50 @@ class DeadLetterList(BaseModel):
 
     items: list[DeadLetterOut] = Field(description="The dead letters of the page.")
     next_cursor: NextCursor
+
+
+class DeadLetterGroup(BaseModel):
+    """Dead letters with the same topic and error."""
+
+    topic: str = Field(description="Topic of the messages, such as `score_text`.")
+    error: str = Field(description="Error of their last delivery.")
+    count: int = Field(description="Number of the dead letters.")
+    newest_id: str = Field(
+        description="ID of the newest one. Send it to handle no others than those counted."
+    )
+    first_at: datetime = Field(description="Time at which the first was given up, in UTC.")
+    last_at: datetime = Field(description="Time at which the last was given up, in UTC.")
+    jobs: dict[str, int] = Field(
+        description="Number of jobs by status, of the newest 200 of the dead letters."
+    )
+
+
+class DeadLetterGroups(BaseModel):
+    """Dead letters, grouped by topic and error."""
+
+    items: list[DeadLetterGroup] = Field(description="The groups, at most 100, largest first.")
+
+
+class GroupSelection(Body):
+    """The dead letters of a group, up to one of them, and the reason for handling them."""
+
+    topic: str = Field(max_length=64, description="Topic of the messages.")
+    error: str = Field(max_length=100_000, description="Error of their last delivery.")
+    newest_id: str = Field(
+        max_length=36, description="ID of the newest one; those that came later stay."
+    )
+    reason: Reason
+
+
+class DeadLettersHandled(BaseModel):
+    """Result of handling a group of dead letters."""
+
+    handled: int = Field(description="Number of those that were replayed or discarded.")
+    refused: int = Field(description="Number of those that this version cannot read.")
+    left: int = Field(
+        description="Number of those that are left, because a request handles at most 1,000. "
+        "Repeat it for the rest."
+    )
 
 
 class Health(BaseModel):

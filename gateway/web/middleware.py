@@ -39,7 +39,7 @@ _HEADERS = (
 )
 _POLICY = b"default-src 'none'; frame-ancestors 'none'"
 #: A report is a single page with inline styles and without scripts.
-_REPORT_POLICY = (
+REPORT_POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'; sandbox"
 )
@@ -154,7 +154,7 @@ def _secured(scope: Scope, is_production: bool) -> list[tuple[bytes, bytes]]:
 def _policy(path: str) -> bytes:
     if path == reference.PATH:
         return reference.POLICY
-    return _REPORT_POLICY if path.startswith(_REPORTS) else _POLICY
+    return REPORT_POLICY if path.startswith(_REPORTS) else _POLICY
 
 
 def _too_large(limit: int, received: int) -> TooLarge:

@@ -1,32 +1,49 @@
 // Keep parts of a page current: a part with `data-live` is fetched from that address and replaced,
-// until it comes without. The next request begins after the last answer, and none in hidden tabs.
+// until it comes without. The next request begins `data-every` seconds after the last answer, none
+// in hidden tabs, and none while the button `data-pause` of the part is pressed.
 import { fetchPage, replacePart } from "./pages.js";
 
-const PAUSE_MILLISECONDS = 500;
-const LONGEST_PAUSE_MILLISECONDS = 15000;
+const PAUSE_SECONDS = 0.5;
+const LONGEST_PAUSE_SECONDS = 15;
+const paused = new Set();
 
 export function watchLive(root) {
-  for (const part of root.querySelectorAll("[data-live]")) follow(part.id);
+  for (const part of root.querySelectorAll("[data-live]")) {
+    showPause(part);
+    follow(part.id);
+  }
+  root.addEventListener("click", (event) => {
+    const part = event.target.closest("[data-pause]")?.closest("[data-live]");
+    if (!part) return;
+    if (!paused.delete(part.id)) paused.add(part.id);
+    showPause(part);
+  });
 }
 
-export async function follow(id) {
-  let pause = PAUSE_MILLISECONDS;
+async function follow(id) {
+  let failures = 0;
   for (let part = document.getElementById(id); part?.dataset.live; ) {
+    // What a page shows at first is as old as one that was fetched.
+    if (part.dataset.every || failures) await sleep(pauseOf(part, failures));
     await visible();
+    if (paused.has(id)) {
+      await sleep(PAUSE_SECONDS);
+      continue;
+    }
     const next = await replaced(part);
-    pause = next ? PAUSE_MILLISECONDS : Math.min(pause * 2, LONGEST_PAUSE_MILLISECONDS);
+    failures = next ? 0 : failures + 1;
     part = next ?? part;
-    if (part.dataset.live) await new Promise((done) => setTimeout(done, pause));
+    if (!part.dataset.every) await sleep(PAUSE_SECONDS);
   }
 }
 
 async function replaced(part) {
   try {
     const { response, page } = await fetchPage(part.dataset.live);
-    if (response.redirected && !page.getElementById(part.id)) {
-      // The session has ended; signing in leads back here.
-      location.reload();
-    }
+    // The session has ended; signing in leads back here.
+    if (response.redirected && !page.getElementById(part.id)) location.reload();
+    // What is typed or pressed now must not vanish; the next answer comes soon.
+    if (part.contains(document.activeElement) && part.dataset.every) return part;
     // The rest of the page belongs to the state as well, such as the form below an answer.
     for (const other of page.querySelectorAll("main > [id]")) {
       if (other.id !== part.id && !document.getElementById(other.id)) {
@@ -34,10 +51,28 @@ async function replaced(part) {
       }
     }
     document.title = page.title || document.title;
-    return response.ok ? replacePart(part.id, page) : null;
+    const fresh = response.ok ? replacePart(part.id, page) : null;
+    if (fresh) showPause(fresh);
+    return fresh;
   } catch {
     return null;
   }
+}
+
+function showPause(part) {
+  const button = part.querySelector("[data-pause]");
+  if (!button) return;
+  button.hidden = false;
+  button.setAttribute("aria-pressed", String(paused.has(part.id)));
+}
+
+function pauseOf(part, failures) {
+  const seconds = Number(part.dataset.every) || PAUSE_SECONDS;
+  return Math.min(seconds * 2 ** failures, Math.max(seconds, LONGEST_PAUSE_SECONDS));
+}
+
+function sleep(seconds) {
+  return new Promise((done) => setTimeout(done, seconds * 1000));
 }
 
 function visible() {
