@@ -69,8 +69,9 @@ def _by_hand(
     *,
     promotes: bool = False,
 ) -> ByHand:
-    promotion = "automatic" if promotes else "manual"
-    settings = TrainerSettings(work_folder=folder / "work", promotion=promotion)
+    settings = TrainerSettings(
+        work_folder=folder / "work", promotion="automatic" if promotes else "manual"
+    )
     return ByHand(Delivery(unit_of_work, registry, settings), lines.append)
 
 

@@ -53,7 +53,12 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
         *("result", "error", "label"),
     ]
     # The release has no tree, so that answers of older releases look alike.
-    added = {"prdtypecode": 2583, "confidence": 0.9, "degraded_message": None, "category_path": []}
+    added: dict[str, object] = {
+        "prdtypecode": 2583,
+        "confidence": 0.9,
+        "degraded_message": None,
+        "category_path": [],
+    }
     assert [one.pop("category_path") for one in shown["result"]["top"]] == [[], []]
     assert shown["result"] == {**RESULT, **added}
     assert shown["created_at"].endswith("Z")

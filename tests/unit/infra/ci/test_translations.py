@@ -26,7 +26,9 @@ def test_translations_have_the_placeholders_of_their_text(language: str) -> None
         ids = message.id if isinstance(message.id, (tuple, list)) else [message.id]
         strings = message.string if isinstance(message.string, (tuple, list)) else [message.string]
         for string in strings:
-            assert set(re.findall(r"%\(\w+\)s", string)) == set(re.findall(r"%\(\w+\)s", ids[-1]))
+            assert set(re.findall(r"%\(\w+\)s", string or "")) == set(
+                re.findall(r"%\(\w+\)s", ids[-1])
+            )
 
 
 def test_untranslated_text_is_found() -> None:
