@@ -146,7 +146,7 @@ def test_images_of_labelled_jobs(
     monkeypatch: pytest.MonkeyPatch, skipped: list[str], tmp_path: Path
 ) -> None:
     builder = new_builder(tmp_path)
-    uris = [builder.storage.put("pictures", content) for content in (b"a", b"b", b"c")]
+    uris = [builder.storage.put("images", content) for content in (b"a", b"b", b"c")]
     get = Storage.get
 
     def raising(self: Storage, uri: str) -> bytes:
