@@ -18,6 +18,7 @@ import redis
 
 from tests.bench.attacks.bounds import loopback_address
 from tests.bench.nights.databases import Database, database
+from tests.bench.nights.outcome import LIVEZ_SECONDS, livez_excess
 from tests.bench.nights.prober import Prober, probing
 from tests.bench.nights.traffic import Traffic, traffic_of
 from tests.bench.processes import kill_all, programs
@@ -32,8 +33,9 @@ DISK_MEGABYTES, FREE_MEGABYTES = 900, 40
 OPEN_FILES = 1024
 #: A start on a busy machine takes minutes.
 START_SECONDS = 300.0
-#: Until the trainer and the monitor have started too, which takes processor time of the others.
-WARM_UP_SECONDS = 15.0
+#: Longest wait until the trainer and the monitor have started too, which takes processor time of
+#: the others: `/livez` is as fast as usual for the shorter time.
+WARM_UP_SECONDS, QUIET_SECONDS = 120.0, 10.0
 #: A fault must be over after this time, or it needs a person.
 PATIENCE_SECONDS = 150.0
 #: Settings that bring waiting times within the reach of a short run.
@@ -149,8 +151,18 @@ def night(
         found.notes.append(f"started in {took:.0f} s")
         stack.enter_context(traffic.flowing())
         until(found.ready, PATIENCE_SECONDS, "the system is ready")
-        time.sleep(WARM_UP_SECONDS)
+        _warm_up(prober)
         yield found
+
+
+def _warm_up(prober: Prober) -> None:
+    deadline = time.monotonic() + WARM_UP_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(QUIET_SECONDS)
+        now = time.monotonic()
+        probes = prober.probes(now - QUIET_SECONDS, now)
+        if probes and livez_excess(probes) < LIVEZ_SECONDS / 2:
+            return
 
 
 def start(system: System) -> None:
