@@ -60,7 +60,7 @@ def test_images_catalogs_and_datasets_count(api: Api, ada: User, hers: dict[str,
     rows = table(["A", "", ""])
     send(api, hers, rows)
     assert stored(api, ada) == 1_000 + len(rows)
-    files = {"products": ("p.csv", b"designation\n" + b"x" * 488)}
+    files = {"products": ("p.csv", b"designation,category\n" + b"x" * 477 + b",a")}
     answer = api.client.post("/v1/datasets", headers=hers, files=files, data={"name": "shop"})
     assert answer.status_code == 202, answer.text
     assert stored(api, ada) == 1_500 + len(rows)
@@ -95,7 +95,7 @@ def test_upload_beyond_the_quota_is_429(
 ) -> None:
     for number in range(9):
         assert submit(api, hers, bytes([number]) * 1_000).status_code == 202
-    content = b"designation\n" + b"x" * 1_000
+    content = b"designation,category\n" + b"x" * 989 + b",a"
     path, files, data = {
         "image": ("/v1/jobs", {"image": ("a.jpg", content)}, {}),
         "catalog": ("/v1/catalogs", {"products": ("p.csv", content)}, {}),

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,21 +92,21 @@ def _try_to_lock(home: Path) -> str:
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> Iterator[Path]:
+def stranger() -> Iterator[Path]:
     """Become another user than root, and return a folder of that user."""
     if os.geteuid() != 0:
         pytest.skip("only root can leave files of root behind")
-    home = tmp_path / "var"
-    home.mkdir()
-    os.chown(home, NOBODY, NOBODY)
-    # pytest closes the folders above to others.
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    os.seteuid(NOBODY)
-    try:
-        yield home
-    finally:
-        os.seteuid(0)
+    # pytest closes its own folders to others.
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        home = Path(above) / "var"
+        home.mkdir()
+        os.chown(home, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield home
+        finally:
+            os.seteuid(0)
 
 
 @pytest.mark.parametrize("name", ["secrets", "logs", "storage", "redis", "releases"])
