@@ -12,9 +12,9 @@ import threading
 import time
 import xmlrpc.client  # nosec B411  # supervisord answers, over a socket of ours
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
@@ -124,6 +124,8 @@ class Supervisor:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._reader is not None:
+            self._reader.join(1.0)
         self._socket.unlink(missing_ok=True)
 
     def _calls(self) -> xmlrpc.client.ServerProxy:
@@ -131,11 +133,12 @@ class Supervisor:
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
 
 
-def _read(lines: Iterable[bytes], printed: deque[str]) -> None:
+def _read(output: IO[bytes], printed: deque[str]) -> None:
     """Print and keep what supervisord prints, which is seldom more than its end."""
-    for line in lines:
-        printed.append(line.decode(errors="replace"))
-        say(f"[supervisord] {printed[-1].rstrip()}")
+    with output:
+        for line in output:
+            printed.append(line.decode(errors="replace"))
+            say(f"[supervisord] {printed[-1].rstrip()}")
 
 
 def _socket_path(home: Path) -> Path:

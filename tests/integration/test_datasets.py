@@ -209,7 +209,7 @@ def test_invalid_data_fail_with_a_report_and_leave_no_files(
     checks.run_pending()
     version = show(checks.unit_of_work)
     assert (version.status, version.fingerprint) == ("failed", None)
-    assert "'dix' in row 0" in version.message
+    assert "'dix' in line 2 (row 0)" in version.message
     assert version.report["findings"][0]["rows"] == [0]
     assert files_of(tmp_path, "") == []
 

@@ -62,9 +62,12 @@ expect.set_options(timeout=PATIENCE)
 ORIGIN = Origin(address="127.0.0.1", agent="Chromium", trace_id="0" * 32)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Return the browser, started once."""
+    """Return the browser, started once for each file.
+
+    Its library runs an event loop in this thread, which other tests must not find.
+    """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         if os.environ.get("CI"):

@@ -133,7 +133,6 @@ def test_alert_is_ended_with_a_reason_and_a_report_is_read(visit: Visit) -> None
         summary="Titles are cut",
         details={},
         steps=[{"at": now().isoformat(), "by": "ada", "text": "Raised"}],
-        trace_id="0" * 32,
     )
     report = Report(
         month="2026-10",
@@ -179,7 +178,6 @@ def test_training_run_is_followed_and_cancelled(visit: Visit) -> None:
         requested_by="ada",
         reason="More data",
         dataset="shop@1",
-        trace_id="0" * 32,
         attempts=0,
     )
     operator.api.add(run)
