@@ -19,7 +19,7 @@ from shared.errors import Conflict, InvalidInput
 
 log = structlog.get_logger(__name__)
 
-#: What to do about a catalog that cannot be resumed.
+#: Advice in the error of a catalog that cannot be resumed.
 OTHERS = {
     CatalogStatus.VALIDATING.value: "It still runs",
     CatalogStatus.RUNNING.value: "It still runs",

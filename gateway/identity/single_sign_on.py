@@ -33,7 +33,7 @@ from shared.errors import Conflict, Forbidden, InvalidInput, Unauthenticated, Un
 TIMEOUT_SECONDS = 10.0
 #: Tolerated difference between the clocks of Rayon and the provider.
 LEEWAY_SECONDS = 30
-#: How a user signed in, for the audit log.
+#: Means of the sign-in in the audit log.
 _BY = "single sign-on"
 _USERNAME: TypeAdapter[str] = TypeAdapter(Username)
 #: The first of these that a user has is their role.

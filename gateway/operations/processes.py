@@ -10,7 +10,7 @@ from shared.broker import Broker, Heartbeat
 from shared.errors import Unavailable
 from shared.progress import PROGRESS, LoopProgress
 
-#: What this process runs as.
+#: Role of this process in its heartbeat.
 GATEWAY = "gateway"
 
 

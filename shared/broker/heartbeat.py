@@ -65,7 +65,7 @@ class HeartbeatThread(threading.Thread):
 
     Args:
         redis: Connection to Redis.
-        process: What this process runs as, such as `scheduler`.
+        process: Role of this process, such as `scheduler`.
         progress: Returns the progress of its loops.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 #: Folder of the quick line-up in that of the run, and the file with its outcome.
 FOLDER, OUTCOME = "quick", "outcome.txt"
-#: What the description of its release adds to that of the run.
+#: Suffix of the release's description, after that of the run.
 DESCRIPTION = ", quick line-up"
 
 

@@ -244,7 +244,7 @@ class Releases:
             self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
 
     def _version(self, version_or_alias: str) -> "ModelVersion":
-        # Of a registered model MLflow returns every version, so it is asked for the one.
+        # MLflow returns all versions of a registered model, so this asks for the one version.
         name = self._settings.model_name
         if is_version(version_or_alias):
             return self._client.get_model_version(name, version_or_alias)

@@ -12,7 +12,7 @@ from tests.bench.nights.outcome import ACCEPT_SECONDS, Allowed
 AT_ONCE = Allowed(accept_seconds=ACCEPT_SECONDS)
 MAY_REFUSE = Allowed(to_refuse=True)
 
-#: Those after which an unmended system does not come back are the last ones of their kind.
+#: Faults from which an earlier version does not recover come last among those of their kind.
 FAULTS: Sequence[Fault] = (
     Fault("redis-stopped", stores.redis_stopped, AT_ONCE),
     Fault("database-stalled", stores.database_stalled, MAY_REFUSE),

@@ -201,7 +201,7 @@ def test_queues_mark_workers_that_need_attention(run: Run, monkeypatch: pytest.M
     assert "3 jobs unfinished, 40 rows to feed, 1 workers" in shown
 
 
-#: What is said of processes and loops that need attention.
+#: Lines about processes and loops that need attention.
 ALARMS = (
     "feeder@a:3 is silent for 1 min 5 s",
     "scheduler@a:2: retention failed 3 times in a row at job 7: OSError: full",

@@ -107,7 +107,7 @@ class Lines:
 
 
 def _has_steps(run: TrainingRun) -> bool:
-    # What surrounds the training proper, such as the registration, is a single step.
+    # The registration and other work around the training itself are shown as one step.
     return run.of > 1
 
 
