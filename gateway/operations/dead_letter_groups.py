@@ -1,6 +1,7 @@
 """Groups of dead letters with the same topic and error: list, replay and discard them together."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Select, func, select
@@ -11,7 +12,10 @@ from gateway.operations.schemas import DeadLetterGroup, DeadLettersHandled, Grou
 from shared.db.models import DeadLetter
 from shared.db.session import UnitOfWork, Work
 from shared.errors import Conflict, NotFound
+from shared.skipping import skipping
 
+#: Name of the loop over dead letters in metrics and logs.
+LOOP = "dead_letters"
 #: Groups of a list, largest first.
 MOST_GROUPS = 100
 #: Dead letters that one request handles, and those of one transaction.
@@ -86,15 +90,16 @@ def _handle_batch(
     work: Work, ids: Sequence[str], handle: Callable[[Work, str], None], done: _Handled
 ) -> None:
     for letter_id in ids:
-        try:
-            handle(work, letter_id)
-        except NotFound:
-            # Somebody else has handled it in the meantime.
-            continue
-        except Conflict:
-            done.refused += 1
-            continue
-        done.handled += 1
+        done.refused += 1
+        # Nothing of a letter that raises is kept, and the others are handled.
+        with skipping(LOOP, letter_id), suppress(Conflict), work.session.begin_nested():
+            try:
+                handle(work, letter_id)
+                done.handled += 1
+            except NotFound:
+                # Somebody else has handled it in the meantime.
+                pass
+            done.refused -= 1
 
 
 def _of_group(topic: str, error: str) -> Select[DeadLetter]:

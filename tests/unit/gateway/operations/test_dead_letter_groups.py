@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.operations import dead_letter_groups
+from gateway.operations import dead_letter_groups, dead_letters
 from shared.contracts import ScoreText
 from shared.db.models import AuditEntry, DeadLetter, Job, JobStatus, Role, new_id, now
+from shared.db.session import Work
 from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api
 
@@ -83,6 +84,26 @@ def test_letter_of_another_version_is_refused_and_the_others_are_replayed(
     answer = api.client.post(f"{PATH}/replay", headers=headers, json=selection(readable[0]))
     assert answer.json() == {"handled": 1, "refused": 1, "left": 0}
     assert api.get(DeadLetter, unreadable[0].id) is not None
+
+
+def test_letter_that_raises_is_skipped_and_the_others_are_replayed(
+    api: Api, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, second = letter(api), letter(api)
+    replay = dead_letters.replay
+
+    def raising(work: Work, letter_id: str, *, lease_seconds: float) -> None:
+        if letter_id == poisoned[0].id:
+            work.session.get_one(Job, poisoned[1].id).status = JobStatus.QUEUED.value
+            raise RuntimeError("poison")
+        replay(work, letter_id, lease_seconds=lease_seconds)
+
+    monkeypatch.setattr(dead_letters, "replay", raising)
+    answer = api.client.post(f"{PATH}/replay", headers=headers, json=selection(second[0]))
+    assert answer.json() == {"handled": 1, "refused": 1, "left": 0}
+    kept = api.get(Job, poisoned[1].id)
+    assert kept is not None
+    assert kept.status == JobStatus.FAILED.value
 
 
 def test_group_is_discarded_with_its_reason_in_the_audit_log(
