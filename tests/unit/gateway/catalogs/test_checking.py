@@ -88,6 +88,7 @@ def test_catalogs_of_one_user_do_not_delay_the_check_of_another(
     running = feeder()
     with checks.of(first, second, third):
         step_until_checked(api, running, other)
+        step_until_begun(running, checks, first)
         # A user's checks run one after another.
         assert sorted(checks.begun) == sorted([first, other])
         assert show(api, mine, first)["status"] == "validating"
@@ -105,6 +106,8 @@ def test_large_uploads_leave_a_thread_to_small_ones(
     running = feeder()
     with checks.of(*large):
         step_until_checked(api, running, small)
+        for id_ in large[: checking.LARGE_AT_ONCE]:
+            step_until_begun(running, checks, id_)
         assert sorted(checks.begun) == sorted([*large[: checking.LARGE_AT_ONCE], small])
     for id_ in large:
         step_until_checked(api, running, id_)
