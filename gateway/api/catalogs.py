@@ -33,7 +33,7 @@ from gateway.releases.resolve import resolve
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import Download
 from gateway.web.openapi import documented_headers
-from shared.db.models import Catalog
+from shared.db.models import Catalog, CatalogStatus
 from shared.errors import Conflict, NotFound
 from shared.storage import PIECE_BYTES
 
@@ -82,7 +82,7 @@ async def submit(
             upload = upload_of(form)
             take = partial(_take, services, principal, upload, idempotency_key)
             catalog = await run_in_threadpool(take, request.state.trace_id)
-            found = await run_in_threadpool(_shown, services, principal, catalog.id)
+            found = await run_in_threadpool(shown_catalog, services, principal, catalog.id)
     response.headers["Location"] = f"{PREFIX}/{catalog.id}"
     return found
 
@@ -91,12 +91,15 @@ async def submit(
 def list_catalogs(
     services: ServicesDep,
     principal: SignedIn,
+    status: Annotated[
+        CatalogStatus | None, Query(description="Status of the catalogs; all by default.")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> CatalogPage:
     """List your catalogs, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = catalogs.page(session, principal, cursor, limit)
+        found, following = catalogs.page(session, principal, cursor, limit, status)
         counted = catalogs.counts(session, found)
         items = [catalog_out(one, counted[one.id]) for one in found]
     return CatalogPage(items=items, next_cursor=following)
@@ -112,7 +115,7 @@ async def show(
     """Return a catalog with its progress. With `wait`, respond as soon as it is final."""
     until = time.monotonic() + wait
     while True:
-        found = await run_in_threadpool(_shown, services, principal, catalog_id)
+        found = await run_in_threadpool(shown_catalog, services, principal, catalog_id)
         left = until - time.monotonic()
         if found.status not in UNFINISHED or left <= 0 or services.long_polls.is_closed:
             return found
@@ -128,7 +131,7 @@ def cancel(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) ->
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
     services.catalogs.forget_archive(catalog_id)
-    return _shown(services, principal, catalog_id)
+    return shown_catalog(services, principal, catalog_id)
 
 
 @router.post("/{catalog_id}/retry", status_code=202)
@@ -136,7 +139,7 @@ def retry(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> 
     """Retry the failed rows of a finished catalog."""
     with services.unit_of_work() as work:
         catalogs.retry(work.session, principal, catalog_id)
-    return _shown(services, principal, catalog_id)
+    return shown_catalog(services, principal, catalog_id)
 
 
 @router.post("/{catalog_id}/resume", status_code=202, openapi_extra=RESUME_FORM)
@@ -158,7 +161,7 @@ async def resume(
             await run_in_threadpool(
                 resume_catalog, services.catalogs, principal, catalog_id, images
             )
-    return await run_in_threadpool(_shown, services, principal, catalog_id)
+    return await run_in_threadpool(shown_catalog, services, principal, catalog_id)
 
 
 @router.get("/{catalog_id}/results", response_class=StreamingResponse, responses=_CSV)
@@ -237,6 +240,7 @@ _PLAIN = (
     "model",
     "release",
     "dry_run",
+    "has_images",
     "created_at",
     "started_at",
     "finished_at",
@@ -256,16 +260,17 @@ def _take(
     )
 
 
+def shown_catalog(services: Services, principal: Principal, catalog_id: str) -> CatalogOut:
+    """Return a catalog of the user with its progress. Raises `NotFound`."""
+    with services.unit_of_work.reading() as session:
+        catalog = catalogs.find(session, principal, catalog_id)
+        return catalog_out(catalog, catalogs.counts(session, [catalog])[catalog_id])
+
+
 def found_catalog(services: Services, principal: Principal, catalog_id: str) -> Catalog:
     """Return a catalog of the user. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         return catalogs.find(session, principal, catalog_id)
-
-
-def _shown(services: Services, principal: Principal, catalog_id: str) -> CatalogOut:
-    with services.unit_of_work.reading() as session:
-        catalog = catalogs.find(session, principal, catalog_id)
-        return catalog_out(catalog, catalogs.counts(session, [catalog])[catalog_id])
 
 
 def _file(

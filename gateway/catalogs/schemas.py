@@ -46,6 +46,7 @@ class CatalogOut(BaseModel):
     )
     release: str = Field(description="Version of the release that answers.")
     dry_run: bool = Field(description="True if the rows are only checked, not classified.")
+    has_images: bool = Field(description="True if an image archive was sent and is used.")
     created_at: datetime = Field(description="Time of the upload, in UTC.")
     started_at: datetime | None = Field(
         description="Time at which the classification began, in UTC; `null` before."

@@ -208,7 +208,11 @@ def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
 
 
 def page(
-    session: Session, principal: Principal, cursor: str | None, limit: int
+    session: Session,
+    principal: Principal,
+    cursor: str | None,
+    limit: int,
+    status: str | None = None,
 ) -> tuple[Sequence[Catalog], str | None]:
     """Return a page of the user's catalogs, newest first, and the cursor of the next page.
 
@@ -216,6 +220,8 @@ def page(
         InvalidInput: The cursor was not issued by a list of this API.
     """
     query = select(Catalog).where(Catalog.user_id == principal.id)
+    if status is not None:
+        query = query.where(Catalog.status == status)
     return paginate(session, query, Catalog.id, cursor, limit)
 
 

@@ -7,6 +7,7 @@ from gateway.console.pages import (
     account,
     alerts,
     audit_log,
+    catalogs,
     home,
     models,
     people,
@@ -18,7 +19,20 @@ from gateway.console.pages import (
 )
 from gateway.console.same_origin import SameOrigin
 
-PAGES = (sign_in, home, product, queues, alerts, models, people, audit_log, account, style, static)
+PAGES = (
+    sign_in,
+    home,
+    product,
+    catalogs,
+    queues,
+    alerts,
+    models,
+    people,
+    audit_log,
+    account,
+    style,
+    static,
+)
 
 
 def include_pages(app: FastAPI) -> None:

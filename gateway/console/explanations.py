@@ -21,6 +21,11 @@ def _number(value: str, language: str) -> str:
     return str(format_decimal(int(value), locale=language))
 
 
+def _text(value: str, language: str) -> str:
+    del language
+    return value
+
+
 def _megabytes(value: str, language: str) -> str:
     return str(format_decimal(round(int(value) / 1024**2, 1), locale=language))
 
@@ -97,9 +102,54 @@ _TABLE = (
 )
 
 
+#: Sentences about catalogs.
+_CATALOGS = (
+    _when(
+        r"No column of titles or descriptions was found",
+        N_("No column of titles or descriptions was found."),
+    ),
+    _when(r"No column of titles was found", N_("No column of titles was found.")),
+    _when(
+        r"Rows that name an image: (?P<count>\d+), but no ZIP archive was sent",
+        N_("Rows that name an image: %(count)s, but no image archive was sent."),
+        count=_number,
+    ),
+    _when(
+        r"A ZIP archive was sent, but no column names images",
+        N_("An image archive was sent, but no column names images."),
+    ),
+    _when(
+        r"Rows with numbers such as 3\.80E\+09: (?P<count>\d+)\..*",
+        N_(
+            "Rows with numbers such as 3.80E+09: %(count)s. The spreadsheet has dropped their last "
+            "digits. Format these columns as text, and export the table again."
+        ),
+        count=_number,
+    ),
+    _when(
+        r"The table is not in UTF-8; it was read as (?P<name>.+)",
+        N_("The table is not in UTF-8. It was read as %(name)s."),
+        name=_text,
+    ),
+    _when(
+        r"Expected the image archive again, .*",
+        N_("Send the image archive again: it was deleted when the catalog was cancelled."),
+    ),
+    _when(
+        r"Expected the archive that was sent first\. .*",
+        N_("This is not the archive that was sent first."),
+    ),
+    _when(
+        r"The file of this catalog has been deleted\. .*",
+        N_("The file of this catalog has been deleted. Send it as a new catalog."),
+    ),
+    _when(r"No row of this catalog was cancelled", N_("No row of this catalog was cancelled.")),
+)
+
+
 def explain(message: str, language: str, translations: NullTranslations) -> str | Markup:
     """Return a message for people, in their language if it is known."""
-    for one in _TABLE:
+    for one in (*_TABLE, *_CATALOGS):
         if found := one.pattern.fullmatch(message):
             values = {name: show(found[name], language) for name, show in one.values.items()}
             text = translations.ugettext(one.text)

@@ -50,6 +50,9 @@ async function replaced(part) {
         part.after(document.importNode(other, true));
       }
     }
+    for (const other of document.querySelectorAll("main > [id]")) {
+      if (response.ok && !page.getElementById(other.id)) other.remove();
+    }
     document.title = page.title || document.title;
     const fresh = response.ok ? replacePart(part.id, page) : null;
     if (fresh) showPause(fresh);

@@ -9,7 +9,7 @@ from gateway.identity import accounts
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.identity.permissions import RULES
 from shared.db.models import LoginSession, Role
-from tests.support.factories import make_job
+from tests.support.factories import make_catalog, make_job
 from tests.unit.gateway.conftest import PASSWORD, Api
 from tests.unit.gateway.console.conftest import HTML, Browser
 
@@ -73,10 +73,10 @@ def test_objects_of_other_users_are_not_found(
     api: Api, open_browser: Callable[..., Browser]
 ) -> None:
     owner, other = open_browser(), open_browser(Role.OPERATOR)
-    job = make_job(owner.user)
-    api.add(job)
+    job, catalog = make_job(owner.user), make_catalog(owner.user)
+    api.add(job, catalog)
     session_id = owner.cookie.partition(".")[0]
-    ids = {"job_id": job.id, "session_id": session_id}
+    ids = {"job_id": job.id, "session_id": session_id, "catalog_id": catalog.id}
     wrong = {}
     for method, path in PROTECTED:
         owned = re.search(r"{(\w+)}", path)
