@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 from tests.bench.nights.databases import suspended
 from tests.bench.nights.fault import Fault, Skipped
-from tests.bench.nights.night import Night
+from tests.bench.nights.night import PATIENCE_SECONDS, Night
 from tests.bench.nights.outcome import ACCEPT_SECONDS, Allowed
 from tests.bench.processes import family, programs
+from tests.support.servers import until
 
 CHUNK = 1024 * 1024
 #: Long polls, of clients at this many addresses: one address has a limit of its own.
@@ -110,7 +113,10 @@ def killed(name: str) -> Fault:
 
     @contextmanager
     def inject(night: Night) -> Iterator[None]:
-        os.kill(night.process(name).pid, signal.SIGKILL)
+        process = night.process(name)
+        os.kill(process.pid, signal.SIGKILL)
+        if name == "supervisord":
+            _await_replacement(night, process)
         yield
 
     allowed = Allowed(
@@ -119,6 +125,22 @@ def killed(name: str) -> Fault:
         accept_seconds=ACCEPT_SECONDS if name == "redis" else None,
     )
     return Fault(f"kill-{name}", inject, allowed, seconds=0.0)
+
+
+def _await_replacement(night: Night, supervisord: psutil.Process) -> None:
+    """Wait until another supervisord has started a gateway of its own.
+
+    The programs of a supervisord that was killed go on until another one ends them.
+    """
+    killed_at = time.monotonic()
+    until(lambda: _is_replaced(night, supervisord), PATIENCE_SECONDS, "another supervisord runs")
+    night.notes.append(f"another gateway after {time.monotonic() - killed_at:.1f} s")
+
+
+def _is_replaced(night: Night, supervisord: psutil.Process) -> bool:
+    running = programs(night.system.home)
+    another = running.get("supervisord", supervisord)
+    return another.pid != supervisord.pid and "gateway" in running
 
 
 @contextmanager
