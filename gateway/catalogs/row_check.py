@@ -1,7 +1,7 @@
 """Check a catalog's rows: a row becomes a job, with or without an image, or is rejected."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
@@ -27,6 +27,8 @@ MAX_NAMES_CHARACTERS = 50_000
 LISTED_COLUMNS = 100
 ENCODINGS = {"cp1252": "Windows-1252", "mac_roman": "Mac OS Roman", "cp850": "code page 850"}
 #: First columns of the file of rejected rows; the uploaded columns follow.
+#: Reason why an image that a row names is not there.
+NOT_IN_THE_ARCHIVE = "not in the archive"
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
 
@@ -66,7 +68,7 @@ class Checked:
     @property
     def has_text(self) -> bool:
         """True if a person can read anything in the title or the description."""
-        return _has_text(self.row)
+        return has_text(self.row)
 
 
 @dataclass
@@ -123,7 +125,12 @@ def checked_rows(
 
 
 def inspect(
-    products: BinaryIO, form: Form, archive: Archive | None, terms: Terms, errors: TextIO
+    products: BinaryIO,
+    form: Form,
+    archive: Archive | None,
+    terms: Terms,
+    errors: TextIO,
+    rejected: Callable[[Checked], None] = lambda _: None,
 ) -> Finding:
     """Check a whole catalog and write the rejected rows to a CSV file.
 
@@ -132,7 +139,8 @@ def inspect(
         form: Form of the table.
         archive: The images; `None` if none were sent.
         terms: Requirements on the rows.
-        errors: Receives the rejected rows.
+        errors: Receives the rejected rows as CSV.
+        rejected: Called with each rejected row.
 
     Raises:
         InvalidInput: The catalog has no row, or too many.
@@ -146,7 +154,8 @@ def inspect(
         if seen.rows > terms.max_rows:
             raise InvalidInput(f"Expected at most {terms.max_rows} rows. Received: more")
         if found.problem is not None:
-            table.writerow(_error_line(found, form))
+            table.writerow(error_line(found.row, found.problem, form))
+            rejected(found)
     if not seen.rows:
         raise InvalidInput("Expected at least one row below the header. Received: none")
     return Finding(seen.rows, seen.rejected, seen.report())
@@ -231,11 +240,27 @@ def _check(row: Row, archive: Archive | None, terms: Terms) -> Checked:
     name = image_name(row)
     entry = archive.find(name) if archive and name else None
     image = entry if isinstance(entry, ZipInfo) else None
-    reason = entry.reason if isinstance(entry, Refused) else "not in the archive"
-    problem = (
+    reason = entry.reason if isinstance(entry, Refused) else NOT_IN_THE_ARCHIVE
+    problem = problem_of(row, name, terms, has_image=image is not None, lacking=reason)
+    return Checked(row, name, image, bool(archive and name) and image is None, problem)
+
+
+def problem_of(
+    row: Row, name: str, terms: Terms, *, has_image: bool, lacking: str = NOT_IN_THE_ARCHIVE
+) -> Problem | None:
+    """Return why a row that can be read is rejected; `None` if it is accepted.
+
+    Args:
+        row: The row.
+        name: Name of its image; empty if it names none.
+        terms: Requirements on the row.
+        has_image: True if the image is there.
+        lacking: The reason why it is not.
+    """
+    return (
         _too_long(row, terms.max_characters)
-        or _no_image(name, image, terms, reason)
-        or _no_text(row, name, image, terms)
+        or _no_image(name, has_image, terms, lacking)
+        or _no_text(row, name, has_image, terms)
     )
     return Checked(row, name, image, bool(archive and name) and image is None, problem)
 
@@ -245,18 +270,19 @@ def _too_long(row: Row, limit: int) -> Problem | None:
         text = row.get(column)
         if len(text) > limit and (count := len(readable(text))) > limit:
             reason = f"Expected at most {limit} readable characters. Received: {count}"
-            return Problem(column, text[:SHOWN_CHARACTERS], reason)
+            return Problem(column, text[:SHOWN_CHARACTERS], reason, "text_too_long")
     return None
 
 
-def _no_image(name: str, image: ZipInfo | None, terms: Terms, reason: str) -> Problem | None:
-    if terms.model != "image" or image is not None:
+def _no_image(name: str, has_image: bool, terms: Terms, reason: str) -> Problem | None:
+    if terms.model != "image" or has_image:
         return None
-    return Problem("image", name[:SHOWN_CHARACTERS], f"Expected an image: {reason}")
+    reason = f"Expected an image: {reason}"
+    return Problem("image", name[:SHOWN_CHARACTERS], reason, "image_missing")
 
 
-def _no_text(row: Row, name: str, image: ZipInfo | None, terms: Terms) -> Problem | None:
-    if (image is not None and terms.model != "text") or _has_text(row):
+def _no_text(row: Row, name: str, has_image: bool, terms: Terms) -> Problem | None:
+    if (has_image and terms.model != "text") or has_text(row):
         return None
     if terms.model == "text":
         return Problem("designation", "", "Expected a title or a description. Received: neither")
@@ -264,7 +290,8 @@ def _no_text(row: Row, name: str, image: ZipInfo | None, terms: Terms) -> Proble
     return Problem("designation", name[:SHOWN_CHARACTERS], reason)
 
 
-def _has_text(row: Row) -> bool:
+def has_text(row: Row) -> bool:
+    """Return True if a person can read anything in the title or the description."""
     return bool(readable(row.get("designation")) or readable(row.get("description")))
 
 
@@ -290,8 +317,8 @@ def _listed(refused: Sequence[Refused]) -> list[dict[str, str]]:
     ]
 
 
-def _error_line(found: Checked, form: Form) -> list[object]:
-    row, problem = found.row, found.problem or Problem(None, "", "")
+def error_line(row: Row, problem: Problem, form: Form) -> list[object]:
+    """Return a line of the file of rejected rows."""
     cells = [safe_cell(value) for value in row.values_of(form)]
     shown = safe_cell(problem.value)
     column = safe_cell(form.used.get(problem.column or "", problem.column or ""))

@@ -20,15 +20,26 @@ from shared.tables.lines import NotClosed, RowLines, TooLong
 SHOWN_CHARACTERS = 100
 TOO_LONG = "Expected a row of at most 1 MiB. Received: a longer one"
 NOT_CLOSED = "Expected a closing quote at the end of the cell. Received: none"
+#: Code of a row that is no row of its format, and the codes of two special reasons.
+UNREADABLE = "row_unreadable"
+_CODES = {TOO_LONG: "row_too_long", NOT_CLOSED: "quote_not_closed"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The reason for rejecting a row: column (`None`: the whole row), value and explanation."""
+    """The reason for rejecting a row.
+
+    Attributes:
+        column: Field of the column at fault; `None` for the whole row.
+        value: Beginning of the value at fault.
+        reason: Sentence that states what was expected and what was received.
+        code: Stable name of the kind of problem.
+    """
 
     column: str | None
     value: str
     reason: str
+    code: str = UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ def _csv_rows(lines: RowLines, form: Form, dialect: Dialect) -> Iterator[Row]:
             reader = dialect.reader(lines, is_strict=True)
             if reason:
                 number += 1
-                yield _rejected(number, lines, reason, form)
+                yield _rejected(number, lines, reason, form, _CODES.get(reason, UNREADABLE))
                 lines.give_back()
                 continue
         if not any(cell and not cell.isspace() for cell in cells):
@@ -102,7 +113,8 @@ def _csv_rows(lines: RowLines, form: Form, dialect: Dialect) -> Iterator[Row]:
         if fitted is not None:
             yield Row(number, lines.line, fitted, form.fields)
             continue
-        yield _rejected(number, lines, f"Expected {width} cells. Received: {len(cells)}", form)
+        reason = f"Expected {width} cells. Received: {len(cells)}"
+        yield _rejected(number, lines, reason, form, "cells_differ")
         # An unclosed quote swallows the rows after it, so those lines are read again.
         if lines.give_back():
             reader = dialect.reader(lines, is_strict=True)
@@ -144,7 +156,9 @@ def _fitted(cells: list[str], width: int) -> list[str] | None:
 def _json_rows(lines: RowLines, form: Form, names: Names) -> Iterator[Row]:
     @lru_cache(maxsize=100)
     def fields_of(keys: tuple[str, ...]) -> Mapping[str, int]:
-        stated = {name: column for name, column in form.given.items() if column in keys}
+        stated = {
+            name: column for name, column in form.given.items() if column is None or column in keys
+        }
         return matched(keys, names, stated)
 
     number = 0
@@ -156,7 +170,7 @@ def _json_rows(lines: RowLines, form: Form, names: Names) -> Iterator[Row]:
             return
         except TooLong:
             number += 1
-            yield _rejected(number, lines, TOO_LONG, form)
+            yield _rejected(number, lines, TOO_LONG, form, _CODES[TOO_LONG])
             continue
         if not line.strip(" \t\r\n\ufeff"):
             continue
@@ -165,15 +179,15 @@ def _json_rows(lines: RowLines, form: Form, names: Names) -> Iterator[Row]:
             sent = object_in(line, lines.line)
             fields = fields_of(tuple(sent))
         except InvalidInput as error:
-            yield _rejected(number, lines, error.detail, form)
+            yield _rejected(number, lines, error.detail, form, UNREADABLE)
             continue
         yield Row(number, lines.line, [*cells_of(sent).values()], fields, sent)
 
 
-def _rejected(number: int, lines: RowLines, reason: str, form: Form) -> Row:
+def _rejected(number: int, lines: RowLines, reason: str, form: Form, code: str) -> Row:
     """Return a row that is rejected as a whole, with the cells of its first line."""
     first = "".join(lines.taken[:1])
-    problem = Problem(None, first.strip()[:SHOWN_CHARACTERS], reason)
+    problem = Problem(None, first.strip()[:SHOWN_CHARACTERS], reason, code)
     values: list[str] = []
     if form.dialect is not None:
         try:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.models.base import ID, Base, new_id, now
@@ -95,4 +95,61 @@ class Catalog(Base):
     #: Validation result: `columns`, `unmatched_images`, `unused_images`, `warnings` and others.
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error_code: Mapped[str | None] = mapped_column(String(64))
+    #: While repaired rows are run: number of the last row that the run includes.
+    repaired_until: Mapped[int | None]
     error_message: Mapped[str | None] = mapped_column(Text)
+
+
+class RepairStatus(StrEnum):
+    """State of a repair: saved, waiting for the feeder, or part of the results."""
+
+    DRAFT = "draft"
+    QUEUED = "queued"
+    JOINED = "joined"
+
+
+class CatalogRowRepair(Base):
+    """Changed cells and image of a catalog row; the uploaded file itself stays as it is."""
+
+    __tablename__ = "catalog_row_repairs"
+    __table_args__ = (
+        # Repairs of an image, to delete images that nothing refers to.
+        Index(
+            "ix_catalog_row_repairs_image_uri",
+            "image_uri",
+            sqlite_where=text("image_uri IS NOT NULL"),
+            postgresql_where=text("image_uri IS NOT NULL"),
+        ),
+    )
+
+    catalog_id: Mapped[str] = mapped_column(
+        ForeignKey("catalogs.id", ondelete="CASCADE"), primary_key=True
+    )
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(String(16), default=RepairStatus.DRAFT.value)
+    #: Counts the changes by people, so that nobody overwrites what another one has just typed.
+    version: Mapped[int] = mapped_column(default=0)
+    changed_at: Mapped[datetime] = mapped_column(default=now)
+    #: Code of the reason for which the check rejected the row; empty for a row with a job.
+    code: Mapped[str] = mapped_column(String(32), default="")
+    #: Changed cells by column; without those that are as uploaded.
+    cells: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    #: Cells of the last run, which the results show; empty before the first one.
+    joined_cells: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    #: Title and description with the changes, from which the job is made.
+    designation: Mapped[str] = mapped_column(Text, default="")
+    description: Mapped[str] = mapped_column(Text, default="")
+    #: Name under which the image was added, and the image if there is one.
+    image_name: Mapped[str] = mapped_column(Text, default="")
+    image_uri: Mapped[str | None] = mapped_column(String(255))
+    image_bytes: Mapped[int | None]
+    #: True if the row, with its changes, names that image; true if it names another one that is
+    #: not there, so that only its text is classified.
+    uses_image: Mapped[bool] = mapped_column(default=False)
+    lacks_image: Mapped[bool] = mapped_column(default=False)
+    #: True once the repaired row passes the check and differs from that of the last run.
+    is_ready: Mapped[bool] = mapped_column(default=False)
+    #: True once a run has included the row.
+    is_joined: Mapped[bool] = mapped_column(default=False)
+    #: What is still wrong: `code`, `column` (a field or `null`), `value`, `reason`; else empty.
+    problem: Mapped[dict[str, Any]] = mapped_column(default=dict)
