@@ -26,11 +26,11 @@ MAX_NAMES_CHARACTERS = 50_000
 #: Unused columns that a report lists.
 LISTED_COLUMNS = 100
 ENCODINGS = {"cp1252": "Windows-1252", "mac_roman": "Mac OS Roman", "cp850": "code page 850"}
-#: First columns of the file of rejected rows; the uploaded columns follow.
 #: Reason why an image that a row names is not there.
 NOT_IN_THE_ARCHIVE = "not in the archive"
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
+#: First columns of the file of rejected rows; the uploaded columns follow.
 
 @dataclass(frozen=True)
 class Terms:
@@ -262,7 +262,6 @@ def problem_of(
         or _no_image(name, has_image, terms, lacking)
         or _no_text(row, name, has_image, terms)
     )
-    return Checked(row, name, image, bool(archive and name) and image is None, problem)
 
 
 def _too_long(row: Row, limit: int) -> Problem | None:
@@ -285,9 +284,10 @@ def _no_text(row: Row, name: str, has_image: bool, terms: Terms) -> Problem | No
     if (has_image and terms.model != "text") or has_text(row):
         return None
     if terms.model == "text":
-        return Problem("designation", "", "Expected a title or a description. Received: neither")
+        reason = "Expected a title or a description. Received: neither"
+        return Problem("designation", "", reason, "text_missing")
     reason = "Expected a title, a description or an image. Received: none"
-    return Problem("designation", name[:SHOWN_CHARACTERS], reason)
+    return Problem("designation", name[:SHOWN_CHARACTERS], reason, "nothing_to_classify")
 
 
 def has_text(row: Row) -> bool:
