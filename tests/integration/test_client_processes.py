@@ -174,3 +174,49 @@ def _answer_prompts(keyboard: int, answers: dict[str, str]) -> str:
             os.write(keyboard, remaining.pop(question).encode() + b"\n")
     os.close(keyboard)
     return shown
+
+
+# Start-up: a command loads only what it needs, because loading is most of its time.
+
+#: Program that runs the command line and finally prints the modules that it loaded.
+LISTED = """
+import atexit, sys
+from rayon.cli.main import main
+atexit.register(lambda: print("modules:", *sorted(m for m in sys.modules if sys.modules[m])))
+main()
+"""
+CORE = {"", "cli", "cli.exits", "cli.interrupts", "cli.main", "cli.screen", "errors"}
+CLASSIFY = {
+    *CORE,
+    *("answers", "cli.options", "cli.products", "client", "connection", "files", "headers"),
+    *("problems", "sign_in"),
+}
+SLOW = {"click", "filelock", "httpx", "pydantic", "pygments", "rich", "tenacity"}
+
+
+def modules_of(command: str, environment: dict[str, str]) -> set[str]:
+    words = [sys.executable, "-c", LISTED, *shlex.split(command)]
+    ended = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    return set(ended.stdout.split("modules:")[1].split())
+
+
+def own(modules: set[str]) -> set[str]:
+    return {name[len("rayon.") :] for name in modules if name.split(".")[0] == "rayon"}
+
+
+def test_version_loads_no_client(environment: dict[str, str]) -> None:
+    modules = modules_of("--version", environment)
+    assert own(modules) == CORE
+    assert modules & SLOW == set()
+
+
+@pytest.mark.usefixtures("saved")
+def test_classify_loads_only_the_modules_of_single_jobs(
+    service: FakeService, environment: dict[str, str]
+) -> None:
+    modules = modules_of(f"classify --url {service.url} Piscine", environment)
+    assert own(modules) == CLASSIFY
+    # Tables, colours and the command line of httpx are for other commands.
+    assert modules & {"click", "pygments", "rich", "httpx._main"} == set()

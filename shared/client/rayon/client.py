@@ -1,4 +1,9 @@
-"""Client for classifying a single product or a catalog."""
+"""Client for classifying a single product or a catalog.
+
+Methods import the modules that they need, so that a short command does not load all of them.
+"""
+
+from __future__ import annotations
 
 import json
 import os
@@ -6,13 +11,13 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from rayon import catalogs
 from rayon.answers import (
     Account,
     Answer,
@@ -24,15 +29,17 @@ from rayon.answers import (
     Release,
     Report,
 )
-from rayon.catalogs import Catalog, OnProgress
 from rayon.connection import Connection, OnPause
-from rayon.datasets import Datasets
 from rayon.errors import Failed, RayonError, SignedOut, Unfinished
 from rayon.headers import once
-from rayon.operations import DeadLetter, Queues, Review
 from rayon.sign_in import SIGN_IN_AGAIN, ApiKey, Bearer, Saved, SavedSignIns
-from rayon.training import Training
-from rayon.uploads import SentCatalogs, Upload, send_again, send_once
+
+if TYPE_CHECKING:
+    from rayon.catalogs import Catalog, OnProgress
+    from rayon.datasets import Datasets
+    from rayon.operations import DeadLetter, Queues, Review
+    from rayon.training import Training
+    from rayon.uploads import SentCatalogs
 
 #: Address at which `make run` starts the service.
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -83,12 +90,8 @@ class Rayon:
             patience_seconds,
             on_pause or (lambda _seconds, _error: None),
         )
-        #: Labelled products for training.
-        self.datasets = Datasets(self._connection)
-        #: Training runs.
-        self.training = Training(self._connection)
 
-    def __enter__(self) -> "Rayon":
+    def __enter__(self) -> Rayon:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +100,20 @@ class Rayon:
     def close(self) -> None:
         """Close the network connections."""
         self._connection.close()
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Labelled products for training."""
+        from rayon.datasets import Datasets
+
+        return Datasets(self._connection)
+
+    @cached_property
+    def training(self) -> Training:
+        """Training runs."""
+        from rayon.training import Training
+
+        return Training(self._connection)
 
     def classify(
         self,
@@ -212,6 +229,8 @@ class Rayon:
             again: Create a new catalog even if these files were sent before.
             on_progress: Called with the progress while the files are read and sent.
         """
+        from rayon.uploads import Upload, send_again, send_once
+
         files = {"products": Path(products)}
         if images is not None:
             files["images"] = Path(images)
@@ -224,10 +243,14 @@ class Rayon:
 
     def find_catalog(self, catalog_id: str) -> Catalog:
         """Return a catalog by its ID."""
+        from rayon import catalogs
+
         return catalogs.find(self._connection, quote(catalog_id, safe=""))
 
     def catalogs(self) -> Iterator[Catalog]:
         """Iterate over your own catalogs, newest first, fetching page by page."""
+        from rayon import catalogs
+
         for body in self._pages("/v1/catalogs", {}):
             yield catalogs.read(self._connection, body)
 
@@ -261,15 +284,21 @@ class Rayon:
 
     def queues(self) -> Queues:
         """Return the queues and workers. Requires the operator role."""
+        from rayon.operations import Queues
+
         return Queues.read(self._connection.json("GET", "/v1/queues"))
 
     def dead_letters(self, *, topic: str | None = None) -> Iterator[DeadLetter]:
         """Iterate over the dead letters, newest first. Requires the operator role."""
+        from rayon.operations import DeadLetter
+
         for body in self._pages("/v1/dead-letters", {"topic": topic}):
             yield DeadLetter.read(body)
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
         """Return a dead letter with the current status of its jobs."""
+        from rayon.operations import DeadLetter
+
         return DeadLetter.read(self._connection.json("GET", _letter_path(letter_id)))
 
     def replay(self, letter_id: str) -> None:
@@ -284,6 +313,8 @@ class Rayon:
         self, *, labelled: bool | None = None, reason: str | None = None
     ) -> Iterator[Review]:
         """Iterate over the answers selected for human review. Requires the operator role."""
+        from rayon.operations import Review
+
         query = {
             "labelled": None if labelled is None else str(labelled).lower(),
             "reason": reason,

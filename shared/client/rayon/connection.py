@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -49,7 +50,7 @@ class Connection:
         agent = {"User-Agent": f"rayon-client/{importlib.metadata.version('rayon-client')}"}
         self.url = url
         self._http = httpx.Client(
-            base_url=url, auth=auth, timeout=TIMEOUT, headers=agent, verify=_tls_context()
+            base_url=url, auth=auth, timeout=TIMEOUT, headers=agent, verify=_tls_context(url)
         )
         self._patience_seconds = patience_seconds
         self._on_pause = on_pause
@@ -140,11 +141,13 @@ class Connection:
         return method in ("GET", "PUT", "DELETE") or "Idempotency-Key" in parts.get("headers", {})
 
 
-def _tls_context() -> ssl.SSLContext:
+def _tls_context(url: str) -> ssl.SSLContext:
     """Return a context that trusts the authorities of certifi and those of the system.
 
-    SSL_CERT_FILE and SSL_CERT_DIR replace both.
+    SSL_CERT_FILE and SSL_CERT_DIR replace both. Without TLS the context is empty: it trusts nobody.
     """
+    if urlsplit(url).scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trusting(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+import rayon
 from gateway.web.error_handlers import problem
 from rayon import (
     Failed,
@@ -214,3 +215,11 @@ def test_label_is_retried_while_the_service_is_busy(client: Rayon, service: Fake
     client.whoami()
     service.faults.append(busy(0))
     assert client.label(job_id, 2583).label == 2583
+
+
+def test_public_names_are_imported_when_they_are_used() -> None:
+    for name in rayon.__all__:
+        assert getattr(rayon, name).__name__ == name
+    assert set(rayon.__all__) <= set(dir(rayon))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = rayon.Nothing

@@ -31,6 +31,7 @@ from rayon.cli.options import AsJson, Model, ReleaseName, Url, connected
 from rayon.cli.screen import Screen
 from rayon.client import Rayon
 from rayon.errors import RayonError
+from rayon.uploads import SentCatalogs
 
 
 def catalog(
@@ -138,7 +139,7 @@ def catalog(
     wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url)
     wanted.require_writable()
     columns, screen = stated_columns(column or []), Screen()
-    with connected(url, screen) as client:
+    with connected(url, screen, SentCatalogs()) as client:
         if resume:
             found = client.find_catalog(resume)
             found = found.retry() if retry else found

@@ -36,7 +36,7 @@ def releases(as_json: AsJson = False, url: Url = None) -> None:
         found = client.releases()
     if as_json:
         screen.json([one.raw for one in found])
-    elif screen.out.is_terminal:
+    elif screen.is_terminal:
         columns = ("version", "made", *(name for name, _ in F1), "verdict", "status")
         screen.table(columns, map(_row, found))
     else:

@@ -218,7 +218,7 @@ def _list_without_command(context: Context, url: Url = None) -> None:
 @contextmanager
 def _board(screen: Screen, *, as_json: bool) -> Iterator[Live | None]:
     """Yield a live display, or None if the output is no terminal."""
-    if as_json or not screen.out.is_terminal:
+    if as_json or not screen.is_terminal:
         yield None
         return
     with Live(console=screen.out, auto_refresh=False) as live:
@@ -229,7 +229,7 @@ def _show(found: Queues, screen: Screen, *, as_json: bool) -> None:
     if as_json:
         screen.json(found.raw)
         return
-    if screen.out.is_terminal:
+    if screen.is_terminal:
         screen.out.print(drawn(found))
         return
     screen.table(COLUMNS, map(_queue_row, found.items))

@@ -1,6 +1,6 @@
 """Options shared by several commands, and the client built from them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -8,7 +8,9 @@ from rayon.answers import ModelName
 from rayon.cli.screen import Screen
 from rayon.client import Rayon
 from rayon.errors import RayonError
-from rayon.uploads import SentCatalogs
+
+if TYPE_CHECKING:
+    from rayon.uploads import SentCatalogs
 
 Url = Annotated[
     str | None,
@@ -26,11 +28,17 @@ ReleaseName = Annotated[str, Option("--release", help="Alias or version of the r
 REPORTED_PAUSE_SECONDS = 1.0
 
 
-def connected(url: str | None, screen: Screen) -> Rayon:
-    """Return a client that reports on stderr when it has to wait."""
+def connected(url: str | None, screen: Screen, sent: "SentCatalogs | None" = None) -> Rayon:
+    """Return a client that reports on stderr when it has to wait.
+
+    Args:
+        url: Address of the service.
+        screen: Receives the reports.
+        sent: Record of the catalogs that were sent, for a command that sends one.
+    """
 
     def on_pause(seconds: float, error: RayonError) -> None:
         if seconds >= REPORTED_PAUSE_SECONDS:
             screen.say(f"{error} Retrying in {seconds:.0f} s.")
 
-    return Rayon(url, on_pause=on_pause, sent=SentCatalogs())
+    return Rayon(url, on_pause=on_pause, sent=sent)

@@ -114,7 +114,7 @@ def _cancel(client: Rayon, object_id: str) -> str:
 
 
 def _show(answer: Answer, screen: Screen) -> None:
-    if screen.out.is_terminal:
+    if screen.is_terminal:
         screen.answer(
             f"{answer.category} ({answer.prdtypecode}), {percent(answer.confidence)} sure"
         )

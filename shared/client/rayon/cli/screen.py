@@ -4,28 +4,52 @@ A terminal receives tables and colours; a pipe receives tab-separated lines with
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+# Rich takes longer to import than a short command takes to run, so only tables and bars load it.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Variables with which a user overrides Rich's detection of a terminal.
+TERMINAL_VARIABLES = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class Screen:
     """Standard output and standard error of a command."""
 
-    def __init__(self) -> None:
-        self.errors = Console(stderr=True, markup=False, highlight=False, emoji=False)
-        self.out = Console(markup=False, highlight=False, emoji=False)
+    @cached_property
+    def errors(self) -> "Console":
+        """Standard error, for bars and messages above them."""
+        return _console(stderr=True)
+
+    @cached_property
+    def out(self) -> "Console":
+        """Standard output, for tables."""
+        return _console(stderr=False)
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if stdout is a terminal."""
+        if any(name in os.environ for name in TERMINAL_VARIABLES):
+            return self.out.is_terminal
+        return sys.stdout.isatty()
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        self.errors.print(printable(text), soft_wrap=True)
+        if "errors" in self.__dict__:
+            # The message has to appear above the bars that this console may be drawing.
+            self.errors.print(printable(text), soft_wrap=True)
+        else:
+            print(printable(text), file=sys.stderr, flush=True)  # noqa: T201  # output of a command
 
     def answer(self, text: str) -> None:
         """Print a part of the answer to stdout."""
-        self.out.print(printable(text), soft_wrap=True)
+        print(printable(text), flush=True)  # noqa: T201  # output of a command
 
     def json(self, data: object) -> None:
         """Print the whole answer to stdout as JSON."""
@@ -35,10 +59,12 @@ class Screen:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table, or tab-separated lines if stdout is no terminal."""
         lines = [[printable(_cell(cell)) for cell in row] for row in rows]
-        if not self.out.is_terminal:
+        if not self.is_terminal:
             for line in lines:
                 sys.stdout.write("\t".join(line) + "\n")
             return
+        from rich.table import Table
+
         table = Table(box=None, header_style="bold", pad_edge=False)
         for number, column in enumerate(columns):
             # The first column holds IDs, which users copy into the next command.
@@ -75,3 +101,9 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     return str(value)
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
