@@ -29,6 +29,8 @@ from gateway.api import (
     training,
     users,
 )
+from gateway.api.answers import catalog_answers
+from gateway.api.importing import drafts
 from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
@@ -88,6 +90,7 @@ ROUTES = (
     audit_log,
     jobs,
     catalogs,
+    drafts,
     catalog_labels,
     releases,
     datasets,

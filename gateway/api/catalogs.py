@@ -14,6 +14,7 @@ from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wai
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.importing.drafts import give_up
 from gateway.catalogs.output.results import Kind
 from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
@@ -126,10 +127,12 @@ async def show(
 def cancel(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> CatalogOut:
     """Cancel a catalog. Existing answers stay; a final catalog is returned unchanged.
 
-    Its archive is deleted at once, and images that no other job has within a few hours.
+    Its archive is deleted at once, and images that no other job has within a few hours. A draft
+    can no longer be started.
     """
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
+        give_up(work.session, catalog_id)
     services.catalogs.forget_archive(catalog_id)
     return shown_catalog(services, principal, catalog_id)
 
@@ -220,6 +223,7 @@ def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
             "eta_seconds": catalogs.eta_seconds(catalog, counted),
             "warnings": report.get("warnings", 0),
             "notes": report.get("notes", []),
+            "rejections": report.get("rejections", []),
             "used_columns": report.get("used_columns", {}),
             "unused_columns": report.get("unused_columns", []),
             "omits_columns": report.get("omits_columns", False),
@@ -244,6 +248,7 @@ _PLAIN = (
     "created_at",
     "started_at",
     "finished_at",
+    "kept_until",
     "rows_per_second",
 )
 

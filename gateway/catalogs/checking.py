@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
+from gateway.catalogs.importing.drafts import recalled_columns
 from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.row_check import Terms
 from gateway.catalogs.service import report_of
@@ -112,7 +114,7 @@ class UploadChecks:
         values = self._checked(catalog)
         with self._unit_of_work() as work:
             self._leases.change(work.session, catalog.id, CatalogStatus.VALIDATING, values)
-        if "finished_at" in values:
+        if "finished_at" in values and catalog.kept_until is None:
             self._files.remove_images(catalog.id)
 
     def _checked(self, catalog: Catalog) -> dict[str, Any]:
@@ -121,7 +123,8 @@ class UploadChecks:
         with self._unit_of_work.reading() as session:
             report = report_of(session, catalog.id)
         try:
-            finding = self._files.inspect(catalog, report, self._terms_of(catalog))
+            recall = partial(recalled_columns, self._unit_of_work, catalog.user_id)
+            finding = self._files.inspect(catalog, report, self._terms_of(catalog), recall)
         except (InvalidInput, NotFound) as error:
             log.info("catalog_refused", catalog=catalog.id, reason=error.detail)
             return {

@@ -2,20 +2,32 @@
 
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gateway.catalogs.image_archive import Archive
-from gateway.catalogs.products import TABLE, product_form
+from gateway.catalogs.importing.samples import header_digest, sample_of
+from gateway.catalogs.products import TABLE, Columns, detected_form, product_form
 from gateway.catalogs.row_check import Finding, Terms, inspect
-from gateway.catalogs.service import ERRORS, IMAGES, PLAIN, PRODUCTS, folder_of, table_of
+from gateway.catalogs.service import (
+    ERRORS,
+    IMAGES,
+    PLAIN,
+    PRODUCTS,
+    SAMPLE,
+    folder_of,
+    table_of,
+)
 from shared.db.models import Catalog
 from shared.errors import NotFound
 from shared.storage import Storage
 from shared.tables.unpack import unpack
+
+#: Returns the columns that the user stated for the newest table with a header.
+Recall = Callable[[str], Columns]
 
 
 @dataclass(frozen=True)
@@ -54,13 +66,18 @@ class CatalogFiles:
         file = self._open(f"{folder_of(catalog.id)}/{IMAGES}", files)
         return Archive(file, max_image_bytes=self.max_image_bytes)
 
-    def inspect(self, catalog: Catalog, report: Mapping[str, Any], terms: Terms) -> Finding:
+    def inspect(
+        self, catalog: Catalog, report: Mapping[str, Any], terms: Terms, recall: Recall
+    ) -> Finding:
         """Check every row, and store the list of rejected rows and the unpacked table.
+
+        Of a draft, its header and first rows are stored too, even if its columns are of no use.
 
         Args:
             catalog: An uploaded catalog.
             report: The report of the upload: the columns that the sender has stated.
             terms: Requirements on the rows.
+            recall: Returns the columns that the user stated for an earlier table with a header.
 
         Raises:
             InvalidInput: The catalog as a whole cannot be used.
@@ -70,6 +87,8 @@ class CatalogFiles:
         with ExitStack() as files:
             sent = self._open(f"{folder_of(catalog.id)}/{PRODUCTS}", files)
             products = unpack(sent, files, max_bytes=self.max_bytes, table=TABLE)
+            if catalog.kept_until is not None:
+                report = self._sampled(catalog, report, products, recall)
             form = product_form(products, report.get("given", {}))
             archive = self.archive(catalog, files)
             kept = files.enter_context(tempfile.TemporaryFile())
@@ -82,7 +101,26 @@ class CatalogFiles:
                 products.seek(0)
                 self.storage.put_stream(f"{folder_of(catalog.id)}/{PLAIN}", products)
         unpacked = {"is_unpacked": products is not sent}
-        return replace(finding, report={**report, **finding.report, **unpacked})
+        header = header_digest(form) if report.get("given") else None
+        return replace(finding, report={**report, **finding.report, **unpacked}, header=header)
+
+    def _sampled(
+        self, catalog: Catalog, report: Mapping[str, Any], products: BinaryIO, recall: Recall
+    ) -> Mapping[str, Any]:
+        """Store the sample of a draft, and return its report with the columns to use."""
+        form = detected_form(products, report.get("given", {}))
+        recalled = {} if "given" in report else recall(header_digest(form))
+        if recalled:
+            report = {**report, "given": dict(recalled)}
+            form = detected_form(products, recalled)
+        sample = sample_of(products, form, is_remembered=bool(recalled))
+        self.storage.put_at(f"{folder_of(catalog.id)}/{SAMPLE}", sample)
+        return report
+
+    def _put_text(self, uri: str, file: io.TextIOWrapper) -> None:
+        file.flush()
+        file.seek(0)
+        self.storage.put_stream(uri, file.buffer)
 
     def remove_images(self, catalog_id: str) -> None:
         """Remove the archive; the images of jobs are stored separately, by their content.

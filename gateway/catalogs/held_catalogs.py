@@ -167,6 +167,7 @@ class HeldCatalogs:
             "status": CatalogStatus.FAILED.value,
             "finished_at": now(),
             "retried_until": None,
+            "kept_until": None,
             "error_code": error.code,
             "error_message": f"Cannot read beyond row {catalog.fed_until}: {error.detail}",
         }

@@ -19,33 +19,58 @@ CHALLENGE_IMAGE = ("imageid", "productid")
 NEEDED = ("designation", "description", "image")
 #: Fields whose column a sender may state.
 STATED = ("designation", "description", "image")
+#: Column of each field as the sender states it; `None` for none.
+Columns = Mapping[str, str | None]
 #: Workbooks up to this size are read while the sender waits, larger ones only by the check.
 EAGER_BYTES = 2 * 1024 * 1024
 
 
-def require_table(stream: BinaryIO, given: Mapping[str, str], max_bytes: int) -> Form | None:
+def require_table(
+    stream: BinaryIO, given: Columns, max_bytes: int, *, needs_fields: bool = True
+) -> Form | None:
     """Check the columns of an upload; `None` for packed files that are too large to unpack now.
+
+    Args:
+        stream: The file.
+        given: Column of a field as the sender states it.
+        max_bytes: Largest plain table that a packed one may unpack to.
+        needs_fields: False to accept a table whose columns are not recognised.
 
     Raises:
         InvalidInput: The file is not a table, or has none of the columns.
     """
+    read = product_form if needs_fields else detected_form
     if kind_of(stream, TABLE) != "plain" and stream.seek(0, 2) > EAGER_BYTES:
         return None
     with ExitStack() as files:
         limit = min(max_bytes, 64 * EAGER_BYTES)
-        return product_form(unpack(stream, files, max_bytes=limit, table=TABLE), given)
+        return read(unpack(stream, files, max_bytes=limit, table=TABLE), given)
 
 
-def product_form(stream: BinaryIO, given: Mapping[str, str]) -> Form:
+def product_form(stream: BinaryIO, given: Columns) -> Form:
     """Detect the form of a plain product table.
 
     Raises:
         InvalidInput: The file is not a table, or has none of the columns.
     """
-    form = form_of(stream, PRODUCT_NAMES, given, table=TABLE)
+    form = detected_form(stream, given)
+    require_fields(form)
+    return form
+
+
+def detected_form(stream: BinaryIO, given: Columns) -> Form:
+    """Detect the form of a plain table, whether or not it has a column of a product.
+
+    Raises:
+        InvalidInput: The file is not a table, or lacks a stated column.
+    """
+    return form_of(stream, PRODUCT_NAMES, given, table=TABLE)
+
+
+def require_fields(form: Form) -> None:
+    """Check that a table has a column of a product. Raises `InvalidInput`."""
     if not {*CHALLENGE_IMAGE} <= form.fields.keys():
         require_columns(form, NEEDED, PRODUCT_NAMES, TABLE)
-    return form
 
 
 def form_in(stream: BinaryIO, report: Mapping[str, Any]) -> Form:
@@ -100,8 +125,8 @@ def _whole(cell: str) -> str:
     return number if number.isdecimal() and not decimals.strip("0") else cell.strip()
 
 
-def stated_columns(given: Any) -> dict[str, str]:
-    """Return the column of each field as the sender states it.
+def stated_columns(given: Any) -> dict[str, str | None]:
+    """Return the column of each field as the sender states it; `None` for none.
 
     Raises:
         InvalidInput: The value is not an object of known fields and column names.
@@ -114,9 +139,11 @@ def stated_columns(given: Any) -> dict[str, str]:
     for name, column in given.items():
         if name not in STATED:
             raise InvalidInput(unknown_field(name, STATED), field=("columns", name))
-        if not isinstance(column, str):
+        if not isinstance(column, str | None):
             raise InvalidInput(
                 f"Expected the name of a column for `{name}`. Received: {json_kind_of(column)}",
                 field=("columns", name),
             )
-    return dict(given)
+    # Without images, the two numbers that name one in the challenge are ordinary columns.
+    has_no_image = "image" in given and given["image"] is None
+    return {**given, **(dict.fromkeys(CHALLENGE_IMAGE) if has_no_image else {})}

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, TextIO
 from zipfile import ZipInfo
 
 from gateway.catalogs.image_archive import Archive, Refused
+from gateway.catalogs.importing.rejections import Rejections
 from gateway.catalogs.products import CHALLENGE_IMAGE, image_name, names_images, product_rows
 from shared.errors import InvalidInput
 from shared.image_names import SCIENTIFIC
@@ -28,9 +29,9 @@ LISTED_COLUMNS = 100
 ENCODINGS = {"cp1252": "Windows-1252", "mac_roman": "Mac OS Roman", "cp850": "code page 850"}
 #: Reason why an image that a row names is not there.
 NOT_IN_THE_ARCHIVE = "not in the archive"
+#: First columns of the file of rejected rows; the uploaded columns follow.
 ERROR_COLUMNS = ("row", "line", "column", "value", "reason")
 
-#: First columns of the file of rejected rows; the uploaded columns follow.
 
 @dataclass(frozen=True)
 class Terms:
@@ -110,11 +111,16 @@ class _Columns:
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of checking a whole catalog."""
+    """Result of checking a whole catalog.
+
+    Attributes:
+        header: Digest of the header, if the columns were stated (`Catalog.header`).
+    """
 
     rows: int
     rejected: int
     report: dict[str, Any]
+    header: str | None = None
 
 
 def checked_rows(
@@ -174,12 +180,15 @@ class _Seen:
         self._ids = [name for name in CHALLENGE_IMAGE if name in form.fields]
         self._columns = _Columns()
         self._unmatched = _Names()
+        self._rejections = Rejections(form)
         self.rows = self.rejected = self._warnings = self._without_archive = self._rounded = 0
 
     def add(self, found: Checked) -> None:
         """Count a row."""
         self.rows += 1
-        self.rejected += found.problem is not None
+        if found.problem is not None:
+            self.rejected += 1
+            self._rejections.add(found.row, found.problem)
         if found.row.object is not None:
             self._columns.add(found.row.object)
         if found.lacks_image:
@@ -207,6 +216,7 @@ class _Seen:
             "used_columns": self._form.used,
             "unused_columns": [name[:255] for name in self._form.unused[:LISTED_COLUMNS]],
             "notes": list(self._notes()),
+            "rejections": self._rejections.report(),
             "warnings": self._warnings + self._without_archive,
             "unmatched_images": self._unmatched.listed,
             "unmatched_count": self._unmatched.count,

@@ -27,6 +27,26 @@ class RefusedImage(BaseModel):
     reason: str = Field(description="Sentence that states why it is not read.")
 
 
+class RejectedRow(BaseModel):
+    """A rejected row."""
+
+    row: int = Field(description="Number of the row, from 1; the header does not count.")
+    line: int = Field(description="Number of the row's first line in the file, from 1.")
+    value: str = Field(description="Beginning of the cell, or of the row, that was refused.")
+
+
+class Rejection(BaseModel):
+    """Rows that are rejected for the same reason."""
+
+    column: str = Field(description="Column at fault; empty if the whole row is.")
+    code: str = Field(
+        description="Stable name of the kind of reason, such as `nothing_to_classify`."
+    )
+    reason: str = Field(description="Sentence that states what was expected.")
+    count: int = Field(description="Number of the rows.")
+    examples: list[RejectedRow] = Field(description="The first rows, at most five.")
+
+
 class CatalogOut(BaseModel):
     """A catalog and its progress.
 
@@ -73,6 +93,9 @@ class CatalogOut(BaseModel):
         description="Sentences about the table as a whole, such as a column "
         "of titles that is missing."
     )
+    rejections: list[Rejection] = Field(
+        description="Rejected rows by column and reason, the most frequent first, at most 31."
+    )
     warnings: int = Field(
         description="Rows whose image is missing or was not sent, classified by text only."
     )
@@ -92,6 +115,10 @@ class CatalogOut(BaseModel):
     )
     error: JobError | None = Field(
         description="The reason of the failure; `null` unless the status is `failed`."
+    )
+    kept_until: datetime | None = Field(
+        description="Time until which the files of a draft are kept, so that it can be checked "
+        "again or started, in UTC; `null` for other catalogs."
     )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 #: Folder of all catalogs in the storage, and the names of a catalog's files in it.
 CATALOGS = "catalogs"
 PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
+#: Header and first rows of a draft.
+SAMPLE = "sample.json"
 #: The table as plain text, if the uploaded file was packed.
 PLAIN = "products.plain"
 
@@ -106,6 +109,7 @@ class Catalogs:
             size=upload.size,
             archive_bytes=upload.size - upload.products_size,
             has_images=upload.images is not None and upload.model != "text",
+            kept_until=kept_until(self.settings) if upload.is_draft else None,
             status=CatalogStatus.VALIDATING.value,
             created_at=now(),
             rows=0,
@@ -175,7 +179,14 @@ def _first_report(upload: Upload) -> dict[str, Any]:
     given = {"given": dict(upload.columns)} if upload.columns else {}
     # By which the archive is recognised if a cancelled catalog is resumed.
     archive = {"archive": digest(upload.images)} if upload.images is not None else {}
-    return given | archive
+    # An alias is resolved again when a draft is started.
+    release = {"release": upload.release} if upload.is_draft else {}
+    return given | archive | release
+
+
+def kept_until(settings: CatalogSettings) -> datetime:
+    """Return the time until which the files of a draft are kept from now on."""
+    return now() + timedelta(hours=settings.draft_hours)
 
 
 def folder_of(catalog_id: str) -> str:
@@ -239,6 +250,7 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
             status=CatalogStatus.CANCELLED.value,
             finished_at=now(),
             retried_until=None,
+            kept_until=None,
             leased_by=None,
             leased_until=None,
         )

@@ -2,11 +2,10 @@
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from gateway.catalogs.products import names_images, require_table
+from gateway.catalogs.products import Columns, names_images, require_table
 from gateway.catalogs.row_check import require_short_names
 from gateway.jobs.schemas import ModelName
 from shared.errors import InvalidInput
@@ -24,8 +23,10 @@ class Upload:
     model: ModelName
     release: str
     dry_run: bool
-    #: Column of a field as the sender states it.
-    columns: Mapping[str, str] = field(default_factory=dict)
+    #: Column of a field as the sender states it; `None` for none.
+    columns: Columns = field(default_factory=dict)
+    #: True for a dry run whose files are kept until it is started.
+    is_draft: bool = False
 
     @property
     def size(self) -> int:
@@ -48,14 +49,21 @@ def require_usable(upload: Upload, max_bytes: int) -> None:
     Raises:
         InvalidInput: A file has the wrong format, or the model needs other columns or an archive.
     """
-    form = require_table(upload.products, upload.columns, max_bytes)
+    form = require_table(
+        upload.products, upload.columns, max_bytes, needs_fields=not upload.is_draft
+    )
     if form is not None:
         require_short_names(form)
     if upload.model == "image" and upload.images is None:
         raise InvalidInput(
             "Expected a ZIP archive, which `model=image` needs. Received: none", field=("images",)
         )
-    if upload.model == "image" and form is not None and not names_images(form):
+    if (
+        upload.model == "image"
+        and not upload.is_draft
+        and form is not None
+        and not names_images(form)
+    ):
         raise InvalidInput(
             "Expected a column `image`, or `imageid` and `productid`, which `model=image` needs. "
             f"Received the columns: {shown(form.columns)}",
@@ -77,8 +85,12 @@ def digest(file: BinaryIO) -> str:
 def fingerprint(upload: Upload) -> str:
     """Return a digest of an upload's fields and files, to recognise repeated requests."""
     content = hashlib.sha256()
-    stated = (f"{name}={column}" for name, column in sorted(upload.columns.items()))
-    for value in (upload.model, upload.release, str(upload.dry_run), *stated):
+    stated = (
+        name if column is None else f"{name}={column}"
+        for name, column in sorted(upload.columns.items())
+    )
+    kind = "draft" if upload.is_draft else str(upload.dry_run)
+    for value in (upload.model, upload.release, kind, *stated):
         content.update(len(value).to_bytes(8, "big") + value.encode())
     for file in (upload.products, upload.images):
         content.update((_size(file) if file else 0).to_bytes(8, "big"))

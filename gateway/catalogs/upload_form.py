@@ -11,7 +11,7 @@ from gateway.catalogs.upload import Upload
 from gateway.jobs.schemas import ModelName
 from shared.errors import InvalidInput
 
-FIELDS = ("products", "columns", "images", "model", "release", "dry_run")
+FIELDS = ("products", "columns", "images", "model", "release", "dry_run", "draft")
 _FILE = {"type": "string", "format": "binary"}
 #: OpenAPI description of the form, which FastAPI does not parse itself.
 UPLOAD_FORM = {
@@ -33,7 +33,7 @@ UPLOAD_FORM = {
                             "type": "string",
                             "description": "JSON object with the column of `designation`, "
                             "`description` or `image`, where its name is not known: "
-                            '`{"designation": "Mon libellé"}`.',
+                            '`{"designation": "Mon libellé"}`; `null` for no column.',
                         },
                         "images": {
                             **_FILE,
@@ -55,6 +55,16 @@ UPLOAD_FORM = {
                             "type": "boolean",
                             "description": "True to check the rows without classifying them. "
                             "Default: false.",
+                        },
+                        "draft": {
+                            "type": "boolean",
+                            "description": "True for a dry run whose files are kept for a day by "
+                            "default, so that it can be checked with other columns "
+                            "(`POST /v1/catalogs/{catalog_id}/check`) and started "
+                            "(`POST /v1/catalogs/{catalog_id}/start`) without sending them again. "
+                            "Columns that are not recognised do not refuse the upload: the check "
+                            "fails. Without `columns`, those that you stated last for a table "
+                            "with the same header are used. Default: false.",
                         },
                     },
                 }
@@ -94,24 +104,22 @@ def upload_of(form: FormData) -> Upload:
             f"Expected a file as `products`. Received: {received}", field=("products",)
         )
     images = images_of(form)
-    model, dry_run = _text(form, "model") or "fusion", _text(form, "dry_run") or "false"
+    model = _text(form, "model") or "fusion"
     if model not in get_args(ModelName):
         raise InvalidInput(
             f"Expected one of {', '.join(get_args(ModelName))}. Received: {model[:40]!r}",
             field=("model",),
         )
-    if dry_run.lower() not in ("true", "false", "1", "0"):
-        raise InvalidInput(
-            f"Expected `true` or `false`. Received: {dry_run[:40]!r}", field=("dry_run",)
-        )
+    dry_run, is_draft = _is_true(form, "dry_run"), _is_true(form, "draft")
     return Upload(
         name=PurePath(products.filename or "products").name,
         products=products.file,
         images=images,
         model=cast(ModelName, model),
         release=_text(form, "release") or "champion",
-        dry_run=dry_run.lower() in ("true", "1"),
+        dry_run=dry_run or is_draft,
         columns=_columns(_text(form, "columns")),
+        is_draft=is_draft,
     )
 
 
@@ -131,7 +139,14 @@ def _text(form: FormData, name: str) -> str:
     return value
 
 
-def _columns(text: str) -> dict[str, str]:
+def _is_true(form: FormData, name: str) -> bool:
+    value = _text(form, name) or "false"
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise InvalidInput(f"Expected `true` or `false`. Received: {value[:40]!r}", field=(name,))
+    return value.lower() in ("true", "1")
+
+
+def _columns(text: str) -> dict[str, str | None]:
     if not text:
         return {}
     try:

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from shared.db.models import Catalog, CatalogStatus, DatasetVersion, Job, User
 
-#: The archive of a final catalog is removed.
-_HAS_ARCHIVE = Catalog.status.in_((CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value))
+#: The archive of a final catalog is removed, unless it is a draft.
+_HAS_ARCHIVE = or_(
+    Catalog.status.in_((CatalogStatus.VALIDATING.value, CatalogStatus.RUNNING.value)),
+    Catalog.kept_until.is_not(None),
+)
 
 
 def stored_bytes(session: Session, user_id: str) -> int:

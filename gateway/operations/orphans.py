@@ -13,6 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.importing.drafts import expired_drafts, give_up
 from gateway.catalogs.service import CATALOGS, folder_of
 from gateway.catalogs.service import IMAGES as ARCHIVE
 from gateway.jobs.service import IMAGES
@@ -63,6 +64,7 @@ class Orphans:
             Unavailable: The database or the storage does not answer. The next run deletes the rest.
         """
         moment, removals = now(), Removals(LOOP)
+        self._end_drafts(removals)
         self._clean_archives(moment - ABANDONED, removals)
         return {
             "unused_images": self._clean_images(moment - UNUSED, removals),
@@ -121,10 +123,24 @@ class Orphans:
                     count += 1
         return count
 
+    def _end_drafts(self, removals: Removals) -> None:
+        """Delete the archives of drafts whose time is over; their tables stay as of any catalog."""
+        with self.unit_of_work.reading() as session:
+            ids = session.scalars(select(Catalog.id).where(expired_drafts())).all()
+        for id_ in ids:
+            with removals.skipping(f"draft {id_}"):
+                # First the row: nobody can start it any more while its archive is deleted.
+                with self.unit_of_work() as work:
+                    give_up(work.session, id_)
+                self.storage.remove(f"{folder_of(id_)}/{ARCHIVE}")
+
     def _clean_archives(self, since: datetime, removals: Removals) -> None:
         """Delete archives of catalogs that ended lately, which were to be deleted at their end."""
         query = select(Catalog.id).where(
-            Catalog.status.not_in(UNFINISHED), Catalog.has_images, Catalog.finished_at > since
+            Catalog.status.not_in(UNFINISHED),
+            Catalog.has_images,
+            Catalog.finished_at > since,
+            Catalog.kept_until.is_(None),
         )
         with self.unit_of_work.reading() as session:
             ids = session.scalars(query).all()

@@ -106,7 +106,7 @@ def normalized(name: str) -> str:
 def matched(
     columns: Sequence[str],
     names: Mapping[str, Sequence[str]],
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, str | None] | None = None,
     field: str = "products",
 ) -> dict[str, int]:
     """Return the position of the column of each field.
@@ -114,7 +114,8 @@ def matched(
     Args:
         columns: Columns of the table.
         names: Names of each field, the preferred ones first.
-        given: Column of a field as its sender states it; takes precedence over the names.
+        given: Column of a field as its sender states it, `None` for none; takes precedence over
+            the names.
         field: The request field that an error names.
 
     Raises:
@@ -125,11 +126,13 @@ def matched(
         for position, column in enumerate(columns):
             positions.setdefault(spelled(column), position)
     found: dict[str, int] = {}
-    for name, column in (given or {}).items():
-        found[name] = _stated(name, column, columns, positions, field)
+    stated = given or {}
+    for name, wanted in stated.items():
+        if wanted is not None:
+            found[name] = _stated(name, wanted, columns, positions, field)
     for name, aliases in names.items():
         place = next((positions[one] for one in aliases if one in positions), None)
-        if name not in found and place is not None and place not in found.values():
+        if name not in stated and place is not None and place not in found.values():
             _require_once(name, aliases[0], columns, field)
             found[name] = place
     return found

@@ -44,7 +44,7 @@ class Form:
         has_mac_lines: True if lines end with a carriage return alone.
         skipped: Lines before the first row: empty ones, `sep=` and the header.
         fields: Position of the column of each field.
-        given: Column of a field as the sender stated it.
+        given: Column of a field as the sender stated it; `None` for none.
     """
 
     columns: tuple[str, ...]
@@ -54,7 +54,7 @@ class Form:
     has_mac_lines: bool = False
     skipped: int = 1
     fields: Mapping[str, int] = field(default_factory=dict)
-    given: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def kind(self) -> Literal["csv", "jsonl"]:
@@ -107,14 +107,14 @@ class Form:
 
 
 def form_of(
-    stream: BinaryIO, names: Names, given: Mapping[str, str] | None = None, *, table: str
+    stream: BinaryIO, names: Names, given: Mapping[str, str | None] | None = None, *, table: str
 ) -> Form:
     """Detect the form of a plain table.
 
     Args:
         stream: The file: text that `shared.tables.unpack` needs not convert.
         names: Names of the expected columns by field, the preferred ones first.
-        given: Column of a field as the sender states it.
+        given: Column of a field as the sender states it; `None` for none.
         table: The request field of the file, which an error names.
 
     Raises:

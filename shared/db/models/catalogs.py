@@ -51,6 +51,7 @@ class Catalog(Base):
     __tablename__ = "catalogs"
     __table_args__ = (
         Index("ix_catalogs_user_id_id", "user_id", "id"),
+        Index("ix_catalogs_user_id_header", "user_id", "header"),
         UniqueConstraint("user_id", "idempotency_key", name="uq_catalogs_idempotency_key"),
     )
 
@@ -72,6 +73,10 @@ class Catalog(Base):
     #: Bytes of the image archive, which is removed once the catalog is final.
     archive_bytes: Mapped[int | None] = mapped_column(BigInteger)
     has_images: Mapped[bool]
+    #: Time until which the files of a draft are kept; `None` for other catalogs.
+    kept_until: Mapped[datetime | None]
+    #: Digest of the header of a table whose columns the user stated.
+    header: Mapped[str | None] = mapped_column(String(64))
 
     status: Mapped[str] = mapped_column(
         String(16), default=CatalogStatus.VALIDATING.value, index=True

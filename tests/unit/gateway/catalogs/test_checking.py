@@ -10,7 +10,7 @@ import pytest
 
 from gateway.catalogs import checking, held_catalogs
 from gateway.catalogs.feeder import Feeder
-from gateway.catalogs.files import CatalogFiles
+from gateway.catalogs.files import CatalogFiles, Recall
 from gateway.catalogs.row_check import Finding, Terms
 from shared.db.models import Catalog
 from shared.errors import Unavailable
@@ -52,12 +52,16 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> HeldChecks:
     found, original = HeldChecks(), CatalogFiles.inspect
 
     def inspect(
-        files: CatalogFiles, catalog: Catalog, report: Mapping[str, Any], terms: Terms
+        files: CatalogFiles,
+        catalog: Catalog,
+        report: Mapping[str, Any],
+        terms: Terms,
+        recall: Recall,
     ) -> Finding:
         found.begun.append(catalog.id)
         if catalog.id in found.held:
             found.free.wait(PATIENCE_SECONDS)
-        return original(files, catalog, report, terms)
+        return original(files, catalog, report, terms, recall)
 
     monkeypatch.setattr(CatalogFiles, "inspect", inspect)
     return found

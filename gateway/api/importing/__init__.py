@@ -1,0 +1,1 @@
+"""Routes of imports: drafts of catalogs, and uploads that can be resumed."""
