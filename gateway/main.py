@@ -65,6 +65,7 @@ from gateway.web.error_handlers import problems_of
 from gateway.web.middleware import LimitedBody, Observed
 from gateway.web.openapi import document_of
 from gateway.web.rates import Rates, shared_storage
+from gateway.web.pacing import Pacing
 from gateway.web.schemas import Problem
 from gateway.web.server import limited_protocol, listeners
 from shared.broker import Broker
@@ -314,6 +315,8 @@ def build_app(services: Services) -> FastAPI:
         Observed, draining=services.draining, is_production=services.settings.production
     )
     return app
+    # Inside of the observation, so that the time until the start of a request counts.
+    app.add_middleware(Pacing)
 
 
 if __name__ == "__main__":
