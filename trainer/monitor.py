@@ -1,4 +1,4 @@
-"""The monitor: measures drift and performance on a schedule, and responds to drift alerts."""
+"""The monitor: measures drift and performance, watches promotions and responds to alerts."""
 
 import sys
 
@@ -21,9 +21,11 @@ from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.gauges import Gauges
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.reviews import Reviews
+from trainer.monitoring.promotion_watch.comparing import Comparing
+from trainer.monitoring.promotion_watch.watch import PromotionWatch
 from trainer.monitoring.report.reports import Reports
 from trainer.monitoring.schedule import Requests
-from trainer.monitoring.settings import DriftSettings, MonitorSettings
+from trainer.monitoring.settings import DriftSettings, MonitorSettings, WatchSettings
 from trainer.settings import TrainerSettings
 
 QUEUES = (MONITORING_QUEUE,)
@@ -48,6 +50,9 @@ def main() -> int:
     performances = Performances(unit_of_work, registry, settings, TrainerSettings())
     drift_settings = DriftSettings()
     drift = DriftWatch(unit_of_work, registry, storage, drift_settings)
+    watch_settings = WatchSettings()
+    comparing = Comparing(registry, TrainerSettings(), watch_settings.images, performances.stopping)
+    watch = PromotionWatch(unit_of_work, registry, watch_settings, comparing)
 
     reports = Reports(unit_of_work, registry, performances)
     schedule = Schedule()
@@ -71,6 +76,7 @@ def main() -> int:
     schedule.every(REPORT_SECONDS, "report", reports.make_due)
     schedule.every(REQUESTS_SECONDS, "requested_reports", reports.make_requested)
     schedule.every(PROMOTION_SECONDS, "promotions", lambda: reconcile(unit_of_work, registry))
+    schedule.every(watch_settings.interval_seconds, "promotion_watch", watch.look)
     schedule.every(GAUGES_SECONDS, "gauges", Gauges(unit_of_work).refresh)
     schedule.every(drift_settings.interval_seconds, "drift", drift.look)
     schedule.every(settings.measure_seconds, "reviews", Reviews(unit_of_work, settings).choose)

@@ -7,26 +7,19 @@ entry breaks the chain. Entries removed from the end are detected only with a ha
 elsewhere: the service log holds the hash of each entry, and `verify --last HASH` compares it.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from gateway.identity.principal import Origin
 from gateway.web.paging import fetch_page
 from shared.db.models import AuditEntry, now
-from shared.db.session import take_turns
+from shared.lifecycle.audit import FIRST_PREVIOUS_HASH, append_entry, hash_of
 
-log = structlog.get_logger(__name__)
-
-#: `previous_hash` of the first entry.
-FIRST_PREVIOUS_HASH = "0" * 64
 #: Action of a successful sign-in.
 SIGNED_IN = "session.start"
 #: Entries read with one query.
@@ -52,45 +45,15 @@ def record(
         target: The account or object of the action.
         details: Further fields. They must not hold secrets.
     """
-    take_turns(session, "audit_log")
-    last = session.execute(
-        select(AuditEntry.number, AuditEntry.hash).order_by(AuditEntry.number.desc()).limit(1)
-    ).one_or_none()
-    entry = AuditEntry(
-        number=last.number + 1 if last else 1,
-        at=now(),
+    append_entry(
+        session,
+        action,
         actor=actor,
-        action=action,
         target=target,
         address=origin.address,
         trace_id=origin.trace_id,
         details=details,
-        previous_hash=last.hash if last else FIRST_PREVIOUS_HASH,
     )
-    entry.hash = hash_of(entry)
-    session.add(entry)
-    session.flush()
-    log.info("audit_entry_added", number=entry.number, action=action, actor=actor, hash=entry.hash)
-
-
-def hash_of(entry: AuditEntry) -> str:
-    """Return the SHA-256 of the content of an entry and the hash of the previous one."""
-    content = json.dumps(
-        {
-            "number": entry.number,
-            "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-            "actor": entry.actor,
-            "action": entry.action,
-            "target": entry.target,
-            "address": entry.address,
-            "trace_id": entry.trace_id,
-            "details": entry.details,
-            "previous_hash": entry.previous_hash,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

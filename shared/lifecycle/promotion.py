@@ -34,6 +34,10 @@ ABANDONED = timedelta(seconds=60)
 OUTSIDE = "registry"
 
 
+class Superseded(Conflict):
+    """Another promotion came after the one that this one should follow."""
+
+
 def promote(
     unit_of_work: UnitOfWork,
     registry: ChampionWriter,
@@ -41,35 +45,53 @@ def promote(
     *,
     by: str,
     reason: str,
+    only_after: str | None = None,
 ) -> Release:
     """Make a release the champion, record the person and the reason, and return the release.
 
     Its aliases are those of before.
 
+    Args:
+        unit_of_work: Database of the ledger.
+        registry: Registry that moves the alias.
+        version_or_alias: The release.
+        by: Person or program that promotes it.
+        reason: Reason for the ledger.
+        only_after: ID of the promotion that must still be the newest, and whose release must still
+            be the champion; `None` to promote after any.
+
     Raises:
         NotFound: The registry has no such version.
         Conflict: The version was rejected, or it is already the champion.
+        Superseded: The champion has changed since `only_after`.
         Unavailable: The registry or the database does not answer. The champion is unchanged, unless
             the error says that the promotion is recorded: then `reconcile` finishes it.
     """
     release = within(CALL_SECONDS, lambda: registry.show(version_or_alias), dependency=REGISTRY)
     if release.rejected is not None:
         raise Conflict(f"Release {release.version} was rejected: {release.rejected}")
-    line = _decide(unit_of_work, registry, release, by=by, reason=reason)
+    line = _decide(unit_of_work, registry, release, by=by, reason=reason, only_after=only_after)
     if line is not None:
         _carry_out(unit_of_work, registry, line)
     return release
 
 
 def roll_back(
-    unit_of_work: UnitOfWork, registry: ChampionWriter, *, by: str, reason: str
+    unit_of_work: UnitOfWork,
+    registry: ChampionWriter,
+    *,
+    by: str,
+    reason: str,
+    only_after: str | None = None,
 ) -> Release:
     """Promote the previous champion and return it.
 
-    A rollback undoes the last change of the champion, so a second rollback undoes the first.
+    A rollback undoes the last change of the champion, so a second rollback undoes the first. One
+    that was decided for a certain promotion names it as `only_after`, as for `promote`.
 
     Raises:
         Conflict: There was no other champion, or it was rejected since.
+        Superseded: The champion has changed since `only_after`.
         NotFound: The registry no longer has it.
         Unavailable: Like that of `promote`.
     """
@@ -79,7 +101,7 @@ def roll_back(
         before = served_before(session, serving)
     if before is None:
         raise Conflict("There is no earlier champion to roll back to")
-    return promote(unit_of_work, registry, before, by=by, reason=reason)
+    return promote(unit_of_work, registry, before, by=by, reason=reason, only_after=only_after)
 
 
 def reconcile(unit_of_work: UnitOfWork, registry: ChampionWriter) -> None:
@@ -105,12 +127,19 @@ def reconcile(unit_of_work: UnitOfWork, registry: ChampionWriter) -> None:
 
 
 def _decide(
-    unit_of_work: UnitOfWork, registry: ChampionWriter, release: Release, *, by: str, reason: str
+    unit_of_work: UnitOfWork,
+    registry: ChampionWriter,
+    release: Release,
+    *,
+    by: str,
+    reason: str,
+    only_after: str | None,
 ) -> Promotion | None:
     """Append a pending promotion to the ledger; `None` if an interrupted one was just finished.
 
     Raises:
         Conflict: The release is already the champion.
+        Superseded: The champion has changed since `only_after`.
     """
     version = release.version
     while True:
@@ -124,6 +153,8 @@ def _decide(
             if (last.id if last else None) != turn.newest:
                 # Another promotion came in between, so this one follows that one.
                 continue
+            if only_after is not None:
+                _require_champion_of(only_after, last, serving)
             if serving == version and last is not None and last.version == version:
                 raise Conflict(f"Release {version} is already the champion")
             line = Promotion(
@@ -137,6 +168,11 @@ def _decide(
             )
             append(work.session, line, last)
         return line
+
+
+def _require_champion_of(promotion: str, last: Promotion | None, serving: str | None) -> None:
+    if last is None or last.id != promotion or last.version != serving:
+        raise Superseded(f"The champion has changed since the promotion {promotion}")
 
 
 class _Turn(NamedTuple):

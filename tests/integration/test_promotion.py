@@ -14,7 +14,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.lifecycle import promotion
 from shared.lifecycle.ledger import last_done
-from shared.lifecycle.promotion import promote, reconcile, roll_back
+from shared.lifecycle.promotion import Superseded, promote, reconcile, roll_back
 from tests.support.factories import make_manifest
 from tests.support.fakes import FakeReleases
 
@@ -84,6 +84,51 @@ def test_repeated_rollbacks_alternate_between_two_releases(unit_of_work: UnitOfW
     back = [roll_back(unit_of_work, registry, by="ada", reason="worse").version for _ in range(3)]
     assert back == ["1", "2", "1"]
     assert all(a[1] == b[0] for a, b in itertools.pairwise(chain(unit_of_work)))
+
+
+def test_rollback_of_a_promotion_that_another_followed_is_refused(
+    unit_of_work: UnitOfWork,
+) -> None:
+    registry = FakeReleases()
+    registry.manifests["3"] = make_manifest("release-3")
+    for version in ("1", "2"):
+        promote(unit_of_work, registry, version, by="ada", reason="first")
+    with unit_of_work.reading() as session:
+        watched = last_done(session)
+    assert watched is not None
+    # When somebody promotes another release, or moves the alias outside of Rayon
+    registry.marked = "3"
+    with pytest.raises(Superseded):
+        roll_back(unit_of_work, registry, by="monitor", reason="worse", only_after=watched.id)
+    promote(unit_of_work, registry, "3", by="ada", reason="another")
+    with pytest.raises(Superseded):
+        roll_back(unit_of_work, registry, by="monitor", reason="worse", only_after=watched.id)
+    # Then the release of that person serves
+    assert registry.champion() == "3"
+    assert [version for _, version in chain(unit_of_work)] == ["1", "2", "3"]
+
+
+def test_only_one_of_concurrent_rollbacks_of_a_promotion_is_carried_out(
+    unit_of_work: UnitOfWork,
+) -> None:
+    registry = FakeReleases()
+    for version in ("1", "2"):
+        promote(unit_of_work, registry, version, by="ada", reason="first")
+    with unit_of_work.reading() as session:
+        watched = last_done(session)
+    assert watched is not None
+    start, refused = threading.Barrier(4), []
+
+    def act() -> None:
+        start.wait()
+        try:
+            roll_back(unit_of_work, registry, by="monitor", reason="worse", only_after=watched.id)
+        except Superseded as error:
+            refused.append(error)
+
+    run_together(*(threading.Thread(target=act) for _ in range(4)))
+    assert (len(refused), registry.champion()) == (3, "1")
+    assert chain(unit_of_work) == [(None, "1"), ("1", "2"), ("2", "1")]
 
 
 # A registry that stalls

@@ -28,7 +28,11 @@ TINY_EXTRACTOR = ImagePart(preparation="image-1", size=299, extractor="tiny-1", 
 
 
 def write_tiny_release(
-    folder: Path, *, modalities: Sequence[Modality] = tuple(Modality), in_two_steps: bool = False
+    folder: Path,
+    *,
+    modalities: Sequence[Modality] = tuple(Modality),
+    in_two_steps: bool = False,
+    is_inverted: bool = False,
 ) -> Path:
     """Write a release folder and return it.
 
@@ -36,6 +40,7 @@ def write_tiny_release(
         folder: Folder to create; must not exist.
         modalities: Modalities that the release has models for.
         in_two_steps: True for an image model of backbone and head.
+        is_inverted: True for a text model that prefers the other category for each text.
     """
     folder.mkdir(parents=True)
     changes: dict[str, Any] = {m.value: None for m in Modality if m not in modalities}
@@ -45,7 +50,7 @@ def write_tiny_release(
     if Modality.TEXT in modalities:
         (folder / "text").mkdir()
         _tokenizer().save(str(folder / "text/tokenizer.json"))
-        onnx.save(_text_model(), str(folder / "text/model.onnx"))
+        onnx.save(_text_model(-1.0 if is_inverted else 1.0), str(folder / "text/model.onnx"))
     if Modality.IMAGE in modalities:
         (folder / "image").mkdir()
         models = _two_image_models() if in_two_steps else {"model": _image_model()}
@@ -63,7 +68,7 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _text_model() -> Any:
+def _text_model(slope: float) -> Any:
     # The number of tokens that are not padding; 0 is padding.
     steps = [
         helper.make_node("Cast", ["tokens"], ["numbers"], to=TensorProto.FLOAT),
@@ -71,7 +76,7 @@ def _text_model() -> Any:
         helper.make_node("ReduceSum", ["ones", "axes"], ["amount"], keepdims=1),
     ]
     tokens = _tensor("tokens", TensorProto.INT32, ["batch", "length"])
-    return _model(tokens, steps, axes=[1], middle=MIDDLE_TOKENS, slope=1.0)
+    return _model(tokens, steps, axes=[1], middle=MIDDLE_TOKENS, slope=slope)
 
 
 def _image_model() -> Any:

@@ -5,6 +5,8 @@
                    │          └ input data recovered ─▶ ended
                    └─▶ ended: the weekly budget is used up
 
+An alert about a promoted release was answered by the watch over it, and only waits for a person.
+
 All state is read from the database, so a lost or duplicated message changes nothing.
 """
 
@@ -45,6 +47,7 @@ from trainer.monitoring.latest_dataset import (
     new_labels,
     next_version_number,
 )
+from trainer.monitoring.promotion_watch.rollback import PROMOTION
 from trainer.monitoring.settings import MonitorSettings
 from trainer.monitoring.training_policy import MONITOR, budget_refusal, raise_calendar_alert
 
@@ -89,6 +92,8 @@ class AlertResponse:
         if not is_allowed and _is_input_quality(alert):
             # Checked before running trainings: joining one would end the alert with that run.
             _ask_for_better_input(alert)
+        elif not is_allowed and alert.source == MONITOR and alert.kind == PROMOTION:
+            _ask_about_release(alert)
         elif (run := _unfinished_run(work.session)) is not None:
             _join(alert, run, f"Joined the training in progress: run {run.id}")
         elif (awaited := awaited_version(work.session)) is not None:
@@ -184,6 +189,16 @@ def _ask_for_better_input(alert: DriftAlert) -> None:
         "Not retrained: input data degraded; contact the sender. This alert ends when the input "
         f"recovers, or when a person ends it: POST {path}/dismiss. If the change is permanent, "
         f"train on it: POST {path}/train",
+    )
+
+
+def _ask_about_release(alert: DriftAlert) -> None:
+    alert.status = AlertStatus.ASKING.value
+    path = f"/v1/drift-alerts/{alert.id}"
+    _write(
+        alert,
+        f"No training: find out why release {alert.release} is worse. A person ends this alert: "
+        f"POST {path}/dismiss, or trains another release: POST {path}/train",
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings of the monitor, read from `RAYON_MONITOR_…` and `RAYON_DRIFT_…` variables."""
+"""Settings of the monitor, from `RAYON_MONITOR_…`, `RAYON_DRIFT_…` and `RAYON_WATCH_…`."""
 
 from typing import Literal
 
@@ -54,3 +54,23 @@ class DriftSettings(Settings):
     share: float = Field(default=0.2, gt=0)
     #: Significance level of each test; drift must exceed it in two consecutive windows.
     p_value: float = Field(default=0.001, gt=0, lt=1)
+
+
+class WatchSettings(Settings):
+    """Watch over a promoted release: its length, its reaction, and its error probability."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_WATCH_", frozen=True)
+
+    #: Reaction to a release that is worse: roll it back, or only raise an alert.
+    action: Literal["roll_back", "alert"] = "roll_back"
+    #: Answers of each kind that are compared at most, and hours after which the watch ends; with 0
+    #: hours no release is watched.
+    answers: int = Field(default=400, ge=25)
+    hours: float = Field(default=72.0, ge=0)
+    #: Interval between checks for new answers.
+    interval_seconds: float = Field(default=15.0, gt=0)
+    #: Most images that the other release scores for one look. An image whose features are stored
+    #: takes 1 ms, another one a tenth of a second of one core.
+    images: int = Field(default=100, ge=0)
+    #: Largest probability of finding a release worse by chance.
+    false_alarms: float = Field(default=0.01, gt=0, lt=1)

@@ -60,6 +60,7 @@ from shared.db.models.training import (
     Promotion,
     TrainingRun,
     TrainingStatus,
+    WatchState,
 )
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "TrainingStatus",
     "User",
     "UtcDateTime",
+    "WatchState",
     "first_id_of",
     "new_catalog_id",
     "new_id",

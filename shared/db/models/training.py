@@ -66,6 +66,24 @@ class TrainingRun(Base):
         return self.progress.get("step") if self.progress else None
 
 
+class WatchState(StrEnum):
+    """State of the watch over a promoted release."""
+
+    #: Its answers are compared with those of the release before.
+    WATCHING = "watching"
+    #: Found worse; the rollback is decided, and not carried out yet.
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    #: Found worse, and left to a person.
+    ALERTED = "alerted"
+    #: Not found worse until the end of the watch.
+    PASSED = "passed"
+    #: Too few answers until the end of the watch.
+    UNDECIDED = "undecided"
+    #: Another promotion came first.
+    REPLACED = "replaced"
+
+
 class Promotion(Base):
     """Promotion of a release to champion: time, person, reason and figures.
 
@@ -82,3 +100,6 @@ class Promotion(Base):
     reason: Mapped[str] = mapped_column(Text)
     figures: Mapped[dict[str, Any]]
     is_pending: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Watch over the release after this promotion: `state`, `sentence`, figures. `None` for a
+    #: release that is not watched, because it served before or none did before it.
+    watch: Mapped[dict[str, Any] | None]

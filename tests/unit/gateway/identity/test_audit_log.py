@@ -14,6 +14,7 @@ from gateway.identity import audit_log
 from gateway.identity.principal import Origin
 from shared.db.models import AuditEntry, DatasetVersion, DeadLetter, Role, now
 from shared.errors import NotFound
+from shared.lifecycle.audit import hash_of
 from tests.unit.gateway.conftest import Api
 
 Headers = dict[str, str]
@@ -145,7 +146,7 @@ def test_entry_with_a_recomputed_hash_breaks_the_chain(api: Api, admin: Headers)
     with api.unit_of_work.reading() as session:
         second = session.get_one(AuditEntry, 2)
         second.actor = "somebody"
-        forged = audit_log.hash_of(second)
+        forged = hash_of(second)
         session.rollback()
     tamper(api, f"UPDATE audit_log SET actor = 'somebody', hash = '{forged}' WHERE number = 2")
     assert fault(api) == "entry 3 does not follow the previous one"
