@@ -2,6 +2,7 @@
 
     gateway ─ ScoreText ──▶ text.<lane> ──▶ worker_text ──┐
             └ ScoreImage ─▶ image.<lane> ─▶ worker_image ─┴ ModalityScored ─▶ fusion.<lane>
+    gateway ─ MakeThumbnails ─▶ image.<lane> ─▶ worker_image ─▶ stored thumbnails
     any worker ─ MessageParked ─────────────────────────────────────────────▶ fusion.<lane>
     fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
@@ -73,6 +74,9 @@ class LaneMessage(Message):
 class WorkMessage(LaneMessage):
     """A message with a list of work items, all for one release."""
 
+    #: False if the items only name jobs, whose states do not depend on the message.
+    decides_jobs: ClassVar[bool] = True
+
     release: str
     items: tuple[Any, ...]
     #: Traces of the other requests in the same message, recorded as OpenTelemetry span links.
@@ -134,6 +138,32 @@ class ScoreImage(WorkMessage):
     station = "image"
 
     items: tuple[ImageItem, ...]
+
+
+#: Sizes of thumbnails: the most pixels of their width and height.
+THUMBNAIL_PIXELS = (96, 320, 640)
+
+
+class MakeThumbnails(WorkMessage):
+    """Ask for thumbnails of images, which are stored at `thumbnail_uri`, as WebP.
+
+    An empty file is stored for an image that cannot be read.
+    """
+
+    topic = "make_thumbnails"
+    station = "image"
+    decides_jobs = False
+
+    #: Thumbnails belong to no release.
+    release: str = ""
+    items: tuple[ImageItem, ...]
+    pixels: int
+
+
+def thumbnail_uri(image_uri: str, pixels: int) -> str:
+    """Return the storage URI of the thumbnail of an image."""
+    name = image_uri.rpartition("/")[2]
+    return f"thumbnails/{name[:2]}/{name}-{pixels}"
 
 
 class Failure(_Frozen):
@@ -244,6 +274,7 @@ TOPICS: dict[str, type[Message]] = {
     for kind in (
         ScoreText,
         ScoreImage,
+        MakeThumbnails,
         ModalityScored,
         MessageParked,
         TrainingRequested,

@@ -142,6 +142,11 @@ class Storage:
                 retry_after_seconds=FULL_WAIT_SECONDS,
             )
 
+    def has(self, uri: str) -> bool:
+        """Return True if something is stored at an address. Raises `Unavailable`."""
+        with _unavailable_if_broken():
+            return bool(self._files.exists(self._path(uri)))
+
     def get(self, uri: str) -> bytes:
         """Return the bytes stored at an address.
 

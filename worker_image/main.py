@@ -1,9 +1,9 @@
-"""Entry point of the image worker: consumes `ScoreImage`, publishes `ModalityScored`."""
+"""Entry point of the image worker: consumes `ScoreImage` and `MakeThumbnails`."""
 
 import sys
 
 from shared.broker import Broker
-from shared.contracts import Modality, ScoreImage
+from shared.contracts import MakeThumbnails, Modality, ScoreImage
 from shared.inference.preparation.decoders import Decoders, ordinary_limits, permits_for
 from shared.inference.releases.feature_cache import NoFeatures, OnlineFeatures
 from shared.inference.releases.image_model import Pixels
@@ -21,6 +21,7 @@ from shared.settings import (
 from shared.storage import Storage
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
+from worker_image.thumbnails import ThumbnailHandler
 
 #: Larger batches are slower: on two cores Xception scores 24.4 images/s in batches of 1 with
 #: 403 MB, and 21.3 in batches of 4 with 649 MB; without ONNX Runtime's arena, 19.3 with 342 MB
@@ -52,6 +53,7 @@ def main() -> int:
     heads = Heads(releases)
     handler = ImageHandler(pool, heads, features, broker, storage, decoders)
     broker.subscribe(ScoreImage, handler.score_image)
+    broker.subscribe(MakeThumbnails, ThumbnailHandler(storage, decoders).make_thumbnails)
     try:
         return run_worker(broker, "image", settings, pool.ready, [pool.loads, heads.loads])
     finally:

@@ -7,14 +7,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api.parameters import (
-    IMAGE,
+    KEPT_IMAGE,
     Cursor,
     IdempotencyKey,
+    IfNoneMatch,
     JobId,
     Limit,
+    Size,
     Wait,
-    image_response,
+    etag_of,
+    kept_image,
     located,
+    same_image,
 )
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
@@ -22,6 +26,7 @@ from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.product_body import PRODUCT_BODY, product_of, read_body
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
+from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
@@ -86,14 +91,26 @@ async def show(
     return found
 
 
-@router.get("/{job_id}/image", response_class=Response, responses=IMAGE)
-def image(services: ServicesDep, principal: SignedIn, job_id: JobId) -> Response:
-    """Return the image of a job as it was uploaded."""
-    with services.unit_of_work.reading() as session:
-        uri = jobs.find(session, principal, job_id).image_uri
-    if uri is None:
-        raise NotFound(f"No image of job {job_id!r}")
-    return image_response(services.storage.get(uri))
+@router.get("/{job_id}/image", response_class=Response, responses=KEPT_IMAGE)
+async def image(
+    services: ServicesDep,
+    principal: SignedIn,
+    job_id: JobId,
+    size: Size = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Return the image of a job as it was uploaded, or a thumbnail of it."""
+    uri = await run_in_threadpool(_image_uri, services, principal, job_id)
+    etag = etag_of(uri, size)
+    if if_none_match is not None and etag in if_none_match:
+        return same_image(etag)
+    if size is None:
+        content = await run_in_threadpool(services.storage.get, uri)
+    else:
+        content = await services.thumbnails.of(
+            services.storage, services.broker, Wanted(job_id, uri, int(size), principal.id)
+        )
+    return kept_image(content, etag)
 
 
 @router.delete("/{job_id}")
@@ -191,6 +208,14 @@ def _result(job: Job) -> Result | None:
     return Result.model_validate(
         {"prdtypecode": job.prdtypecode, "confidence": job.confidence, **answer}
     )
+
+
+def _image_uri(services: Services, principal: Principal, job_id: str) -> str:
+    with services.unit_of_work.reading() as session:
+        uri = jobs.find(session, principal, job_id).image_uri
+    if uri is None:
+        raise NotFound(f"No image of job {job_id!r}: it was sent without one, or it was deleted")
+    return uri
 
 
 def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:

@@ -1,10 +1,12 @@
 """Parameters and documented response headers that several routes share."""
 
+from enum import IntEnum
 from typing import Annotated, Any
 
 from fastapi import Header, Path, Query, Response
 
 from gateway.web.openapi import documented_headers
+from shared.contracts import THUMBNAIL_PIXELS
 from shared.image_formats import MEDIA_TYPES, media_type
 
 #: Maximum of `wait`, in seconds. Proxies and clients often give up an idle request after 60.
@@ -51,6 +53,29 @@ SessionId = Annotated[str, Path(description="ID of the session, a UUID.")]
 Username = Annotated[str, Path(description="Name of the account.")]
 
 
+class ThumbnailSize(IntEnum):
+    """Sizes of thumbnails, in pixels."""
+
+    SMALL, MEDIUM, LARGE = THUMBNAIL_PIXELS
+
+
+Size = Annotated[
+    ThumbnailSize | None,
+    Query(
+        description="Most pixels of the width and of the height, for a thumbnail in WebP. The "
+        "image as it was uploaded by default."
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        description="`ETag` of an earlier response. If the image is still the same, the response "
+        "is 304, without a body.",
+    ),
+]
+
+
 #: OpenAPI responses of a route that returns an image.
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -61,9 +86,33 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
+#: OpenAPI responses of a route whose images browsers may keep.
+KEPT_IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {**IMAGE[200], "headers": documented_headers("ETag")},
+    304: {"description": "The image is the same as that of `If-None-Match`."},
+}
+#: The browser of one person may keep an image for a week; the image of a job never changes.
+_KEPT = {"Cache-Control": "private, max-age=604800, immutable"}
+
+
 def image_response(content: bytes) -> Response:
     """Respond with an image as it was uploaded."""
     return Response(content, media_type=media_type(content))
+
+
+def etag_of(image_uri: str, size: ThumbnailSize | None) -> str:
+    """Return the `ETag` of an image or its thumbnail: the digest of its content, and the size."""
+    return f'"{image_uri.rpartition("/")[2]}-{int(size) if size else "full"}"'
+
+
+def kept_image(content: bytes, etag: str) -> Response:
+    """Respond with an image that the browser may keep."""
+    return Response(content, media_type=media_type(content), headers={**_KEPT, "ETag": etag})
+
+
+def same_image(etag: str) -> Response:
+    """Respond that the image which the browser has kept is the right one."""
+    return Response(status_code=304, headers={**_KEPT, "ETag": etag})
 
 
 def located(status: int) -> dict[int | str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
 from gateway.jobs.submitting import Submitting
+from gateway.jobs.thumbnails import Thumbnails
 from gateway.operations.readiness import ReadinessProbe
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
@@ -72,6 +73,7 @@ class Services:
     heavy_work: HeavyWork = field(default_factory=HeavyWork)
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
     submitting: Submitting = field(default_factory=Submitting)
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
 
     def require_space(self, principal: Principal, size: int) -> None:
         """Check that an upload of some bytes fits on the disks and in the user's quota.

@@ -119,6 +119,8 @@ def discard(session: Session, letter_id: str) -> None:
 
 
 def _failed_jobs(session: Session, message: Message) -> Sequence[Job]:
+    if isinstance(message, WorkMessage) and not message.decides_jobs:
+        return ()
     return session.scalars(
         select(Job)
         .where(Job.id.in_(_job_ids(message)), Job.status == JobStatus.FAILED.value)

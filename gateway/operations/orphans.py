@@ -17,6 +17,7 @@ from gateway.catalogs.importing.drafts import expired_drafts, give_up
 from gateway.catalogs.service import CATALOGS, folder_of
 from gateway.catalogs.service import IMAGES as ARCHIVE
 from gateway.jobs.service import IMAGES
+from gateway.operations.thumbnails import remove_image
 from shared.db.datasets import UPLOADS
 from shared.db.models import (
     Catalog,
@@ -83,7 +84,7 @@ class Orphans:
                 needed = _needed(session, [file.uri for file in files])
             for uri in (file.uri for file in files if file.uri not in needed):
                 with removals.skipping(uri):
-                    count += self.storage.remove_older(uri, before)
+                    count += remove_image(self.storage, uri, before)
             self.stopping.wait(PAUSE_SECONDS)
         return count
 

@@ -20,6 +20,7 @@ from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.service import CATALOGS
 from gateway.jobs.service import IMAGES
 from gateway.operations.orphans import LOOP, Orphans
+from gateway.operations.thumbnails import clean_thumbnails, remove_image
 from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
@@ -84,6 +85,9 @@ class Retention:
             )
         removed["abandoned"] = self.storage.remove_abandoned(now() - ABANDONED)
         removed |= Orphans(self.unit_of_work, self.storage, self.stopping).clean()
+        removed["thumbnails"] = clean_thumbnails(
+            self.storage, IMAGES, Removals(LOOP), self.stopping
+        )
         if any(removed.values()):
             log.info("retention_cleaned", **removed)
 
@@ -189,7 +193,7 @@ class Retention:
                     return count
                 with removals.skipping(file.uri):
                     if file.modified < before.timestamp() and file.uri not in kept:
-                        count += self.storage.remove_older(file.uri, before)
+                        count += remove_image(self.storage, file.uri, before)
         return count
 
 

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 #: Description and type of each documented header of a response.
 _HEADERS = {
     "Content-Disposition": ("Name under which a browser saves the file.", "string"),
+    "ETag": ("Identifies the content, for `If-None-Match`.", "string"),
     "Location": ("Path of the created object, or the address to continue at.", "string"),
     "RateLimit": ("Remaining requests `r`, and seconds `t` until more are allowed.", "string"),
     "RateLimit-Policy": ("Limit `q` on requests in a window of `w` seconds.", "string"),

@@ -26,7 +26,7 @@ from shared.inference.preparation.decoders import (
     ordinary_limits,
     shared_decoders,
 )
-from shared.inference.preparation.image import FORMATS, decode
+from shared.inference.preparation.image import FORMATS, decode, thumbnail
 from shared.inference.preparation.permits import Permits
 from tests.support.expensive_images import long_line_bmp, repeated_scans
 from tests.support.heic import HEIC
@@ -138,6 +138,18 @@ def test_every_format_gives_the_pixels_of_a_decoder_without_limits(
     content = encoded(noise(640, 480), form)
     expected = np.frombuffer(decode(content, SIZE), np.uint8).reshape(SIZE, SIZE, 3)
     np.testing.assert_array_equal(decoders.prepare(content, SIZE), expected)
+
+
+def test_thumbnails_are_made_within_the_same_limits(decoders: Decoders) -> None:
+    content = encoded(noise(640, 480), "JPEG")
+    with decoders.visit("") as visit:
+        assert visit.thumbnail(content, 96) == thumbnail(content, 96)
+        for bad, reason in REFUSED.values():
+            with pytest.raises(ImageUnreadable, match=reason):
+                visit.thumbnail(bad, 96)
+        large = encoded(noise(7_000, 1_200), "PNG")
+        assert visit.thumbnail(large, 96) == thumbnail(large, 96)
+    require_photo_is_decoded(decoders)
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])

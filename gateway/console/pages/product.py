@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api import jobs as api
+from gateway.api.parameters import IfNoneMatch, Size
 from gateway.console.form import Mistakes, fields
 from gateway.console.visit import HEADERS, SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
@@ -59,10 +60,12 @@ async def show(
 
 
 @router.get("/jobs/{job_id}/image")
-def image(visit: SignedVisit, job_id: str) -> Response:
-    """Return the image of a product."""
-    response = api.image(visit.services, visit.user, job_id)
-    response.headers.update({**HEADERS, "Cache-Control": "private, max-age=3600"})
+async def image(
+    visit: SignedVisit, job_id: str, size: Size = None, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Return the image of a product, or a thumbnail of it."""
+    response = await api.image(visit.services, visit.user, job_id, size, if_none_match)
+    response.headers.update(HEADERS)
     return response
 
 

@@ -2,8 +2,9 @@
 
     python -m shared.inference.preparation.decoder MOST_PIXELS MEMORY_BYTES
 
-The socket is file descriptor 0. A request is two messages, the size of the result and the file of
-an image; an answer is one byte of `Reply` and its content. The process ends when the socket closes.
+The socket is file descriptor 0. A request is two messages, the size of the result in digits, after
+`t` for a thumbnail, and the file of an image; an answer is one byte of `Reply` and its content. The
+process ends when the socket closes.
 """
 
 import os
@@ -19,7 +20,13 @@ from pathlib import Path
 from PIL import AvifImagePlugin
 
 from shared.errors import ImageUnreadable
-from shared.inference.preparation.image import FORMATS, MAX_PIXELS, Declined, decode
+from shared.inference.preparation.image import (
+    FORMATS,
+    MAX_PIXELS,
+    Declined,
+    decode,
+    thumbnail,
+)
 
 #: CPU seconds for an image: in any case, and for each million pixels. Photos need 0.01 to 0.06 for
 #: a million pixels.
@@ -28,6 +35,8 @@ CPU_SECONDS_PER_MEGAPIXEL = 0.15
 #: A file of fewer bytes for a million pixels counts as a smaller image: only one that is made to be
 #: slow, or blank, is that small.
 BYTES_PER_MEGAPIXEL = 1_000
+#: First byte of a request for a thumbnail.
+THUMBNAIL = b"t"
 #: Files that Pillow may have open; an image is read from memory.
 OPEN_FILES = 32
 
@@ -39,6 +48,8 @@ class Reply(Enum):
     READY = b"R"
     #: Pixels follow.
     PIXELS = b"P"
+    #: An encoded thumbnail follows.
+    THUMBNAIL = b"T"
     #: A reason follows.
     UNREADABLE = b"U"
     #: The image is for a process with more memory.
@@ -61,8 +72,8 @@ def main(arguments: list[str]) -> int:
     with Connection(0) as connection, suppress(EOFError, ConnectionError):
         connection.send_bytes(Reply.READY.value)
         while True:
-            size = int(connection.recv_bytes())
-            reply, content = _answer(connection.recv_bytes(), size, most_pixels)
+            request = connection.recv_bytes()
+            reply, content = _answer(connection.recv_bytes(), request, most_pixels)
             connection.send_bytes(reply.value + content)
             if reply is Reply.MEMORY:
                 # The rest of the heap may be too small for the next image.
@@ -70,8 +81,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _answer(content: bytes, size: int, most_pixels: int) -> tuple[Reply, bytes]:
+def _answer(content: bytes, request: bytes, most_pixels: int) -> tuple[Reply, bytes]:
     header: list[int] = []
+    size = int(request.removeprefix(THUMBNAIL))
+    is_thumbnail = request.startswith(THUMBNAIL)
 
     def on_pixels(pixels: int) -> None:
         header.append(pixels)
@@ -81,6 +94,8 @@ def _answer(content: bytes, size: int, most_pixels: int) -> tuple[Reply, bytes]:
 
     _limit_cpu(CPU_SECONDS)
     try:
+        if is_thumbnail:
+            return Reply.THUMBNAIL, thumbnail(content, size, on_pixels)
         return Reply.PIXELS, decode(content, size, on_pixels)
     except ImageUnreadable as error:
         if not header and content[8:12] == b"WEBP" and most_pixels < MAX_PIXELS:

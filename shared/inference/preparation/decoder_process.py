@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from shared.errors import Unavailable
-from shared.inference.preparation.decoder import Reply
+from shared.inference.preparation.decoder import THUMBNAIL, Reply
 
 #: Limit of the time that a process may take to start.
 START_SECONDS = 60.0
@@ -73,15 +73,15 @@ class DecoderProcess:
         self._connection = Connection(ours.detach())
         self._require_ready()
 
-    def ask(self, content: bytes, size: int) -> tuple[Reply, bytes]:
-        """Return the answer to an image: its pixels, or why there are none.
+    def ask(self, content: bytes, size: int, *, thumbnail: bool = False) -> tuple[Reply, bytes]:
+        """Return the answer to an image: its pixels or its thumbnail, or why there is none.
 
         Raises:
             DecoderEnded: The process ended.
             TimeoutError: It took longer than its limit.
         """
         try:
-            self._connection.send_bytes(b"%d" % size)
+            self._connection.send_bytes((THUMBNAIL if thumbnail else b"") + b"%d" % size)
             self._connection.send_bytes(content)
             reply, answer = self._answer(self._wall_seconds)
             if reply is Reply.PIXELS and len(answer) != 3 * size**2:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -50,6 +51,15 @@ def permits_for(threads: int) -> Permits:
 
 #: Limits of larger images.
 LARGE_LIMITS = Limits(1, MAX_PIXELS, LARGE_MEMORY_BYTES, WALL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An image to decode: its file, and the width and height of the result, in pixels."""
+
+    content: bytes
+    size: int
+    is_thumbnail: bool = False
 
 
 class Decoders:
@@ -94,17 +104,15 @@ class Decoders:
         with self.visit(share) as visit:
             return visit.prepare(content, size)
 
-    def ask(
-        self, content: bytes, size: int, share: str, before_large: Callable[[], None]
-    ) -> NDArray[np.uint8]:
+    def ask(self, order: Order, share: str, before_large: Callable[[], None]) -> bytes:
         """Decode an image; call `before_large` before waiting for the decoder of large ones."""
-        reply, answer = self._ordinary.ask(content, size, share)
+        reply, answer = self._ordinary.ask(order, share)
         if reply is Reply.LARGE:
             before_large()
-            reply, answer = self._large.ask(content, size, share)
-        if reply is not Reply.PIXELS:
+            reply, answer = self._large.ask(order, share)
+        if reply is not (Reply.THUMBNAIL if order.is_thumbnail else Reply.PIXELS):
             raise ImageUnreadable(answer.decode(errors="replace"))
-        return np.frombuffer(answer, np.uint8).reshape(size, size, 3)
+        return answer
 
     def close(self) -> None:
         """End the processes; none may be in use."""
@@ -126,7 +134,18 @@ class Visit:
             ImageUnreadable: Not an image, broken, too large, or too expensive to decode.
             Unavailable: No process starts, or the owner's permits are taken.
         """
-        return self._decoders.ask(content, size, self._share, self._take_permit)
+        answer = self._decoders.ask(Order(content, size), self._share, self._take_permit)
+        return np.frombuffer(answer, np.uint8).reshape(size, size, 3)
+
+    def thumbnail(self, content: bytes, size: int) -> bytes:
+        """Return a thumbnail of an image; see `shared.inference.preparation.image.thumbnail`.
+
+        Raises:
+            ImageUnreadable: Not an image, broken, too large, or too expensive to decode.
+            Unavailable: No process starts, or the owner's permits are taken.
+        """
+        order = Order(content, size, is_thumbnail=True)
+        return self._decoders.ask(order, self._share, self._take_permit)
 
     def end(self) -> None:
         """Return the permit."""
@@ -160,16 +179,16 @@ class _Pool:
         self._turns = Turns(limits.processes)
         self._idle: list[DecoderProcess] = []
 
-    def ask(self, content: bytes, size: int, share: str) -> tuple[Reply, bytes]:
+    def ask(self, order: Order, share: str) -> tuple[Reply, bytes]:
         """Return the answer to an image, which is `UNREADABLE` if it exceeds a limit."""
         with self._turns.turn(share):
-            reply, answer = self._ask(content, size)
+            reply, answer = self._ask(order)
             if reply is Reply.MEMORY:
                 # Earlier images or other processes may have used the memory: a new process decides.
                 self.close()
-                reply, answer = self._ask(content, size)
+                reply, answer = self._ask(order)
         if reply is Reply.MEMORY:
-            return _refused(f"{self._limits.memory_bytes // 2**20} MiB of memory", content)
+            return _refused(f"{self._limits.memory_bytes // 2**20} MiB of memory", order.content)
         return reply, answer
 
     def close(self) -> None:
@@ -178,21 +197,21 @@ class _Pool:
             while True:
                 self._idle.pop().close()
 
-    def _ask(self, content: bytes, size: int) -> tuple[Reply, bytes]:
+    def _ask(self, order: Order) -> tuple[Reply, bytes]:
         try:
             with self._decoder() as decoder:
-                reply, answer = decoder.ask(content, size)
+                reply, answer = decoder.ask(order.content, order.size, thumbnail=order.is_thumbnail)
                 if reply is Reply.MEMORY:
                     raise DecoderEnded(0)
                 return reply, answer
         except TimeoutError:
-            return _refused(f"{self._limits.wall_seconds:.0f} s", content)
+            return _refused(f"{self._limits.wall_seconds:.0f} s", order.content)
         except DecoderEnded as ended:
             # The kernel sends SIGKILL when memory runs out.
             if ended.signal in (0, signal.SIGKILL):
                 return Reply.MEMORY, b""
             is_late = ended.signal == signal.SIGPROF
-            return _refused("its CPU time" if is_late else "a decoder that survives", content)
+            return _refused("its CPU time" if is_late else "a decoder that survives", order.content)
 
     @contextmanager
     def _decoder(self) -> Iterator[DecoderProcess]:

@@ -22,6 +22,9 @@ IMAGE_PREPARATION = "image-1"
 MAX_PIXELS = 50_000_000
 #: Formats for `Image.open`; importing this module registers them.
 FORMATS = tuple(SUFFIXES_BY_FORMAT)
+#: Quality of a thumbnail as WebP, and the effort of its encoder, 0 to 6. A photo of 320 pixels takes
+#: 4 ms and 8 kB; the default effort, 4, takes 8 ms and saves 4 % of the bytes.
+THUMBNAIL_QUALITY, THUMBNAIL_EFFORT = 78, 2
 #: Message of Pillow's `OSError` where a decoder written in C cannot allocate.
 _OUT_OF_MEMORY = "out of memory"
 #: Modes with transparency; those with a small `a` are multiplied by it.
@@ -65,13 +68,43 @@ def decode(content: bytes, size: int, on_pixels: Callable[[int], None] = lambda 
         MemoryError: The process may not use as much memory as the image needs.
         Declined: `on_pixels` raised it.
     """
+    return _made(content, size, _pixels, on_pixels)
+
+
+def thumbnail(
+    content: bytes, size: int, on_pixels: Callable[[int], None] = lambda _: None
+) -> bytes:
+    """Decode an image and return a smaller one for people, as WebP without metadata.
+
+    The image is read as `decode` reads it, and keeps its proportions. A small one is not enlarged.
+
+    Args:
+        content: File of the image.
+        size: Most pixels of its width and of its height.
+        on_pixels: As for `decode`.
+
+    Raises:
+        ImageUnreadable: As for `decode`.
+        MemoryError: As for `decode`.
+        Declined: `on_pixels` raised it.
+    """
+    return _made(content, size, _smaller, on_pixels)
+
+
+def _made(
+    content: bytes,
+    size: int,
+    make: Callable[[Image.Image, int], bytes],
+    on_pixels: Callable[[int], None],
+) -> bytes:
+    """Return what `make` makes of an image and a size."""
     if not content:
         raise ImageUnreadable(EMPTY)
     try:
         with warnings.catch_warnings():
             # Pillow warns about size, which is checked below, and about irrelevant metadata.
             warnings.simplefilter("ignore")
-            return _decoded(content, size, on_pixels)
+            return _decoded(content, size, make, on_pixels)
     except (ImageUnreadable, MemoryError, Declined):
         raise
     except UnidentifiedImageError as error:
@@ -85,7 +118,12 @@ def decode(content: bytes, size: int, on_pixels: Callable[[int], None] = lambda 
         raise ImageUnreadable(f"The image is broken: {type(error).__name__}: {error}") from error
 
 
-def _decoded(content: bytes, size: int, on_pixels: Callable[[int], None]) -> bytes:
+def _decoded(
+    content: bytes,
+    size: int,
+    make: Callable[[Image.Image, int], bytes],
+    on_pixels: Callable[[int], None],
+) -> bytes:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -98,20 +136,29 @@ def _decoded(content: bytes, size: int, on_pixels: Callable[[int], None]) -> byt
             jpegs.require_few_scans(content)
         on_pixels(width * height)
         try:
-            return _pixels(image, size)
+            return make(image, size)
         except OSError:
             if not is_jpeg or not jpegs.is_cut_off(content):
                 raise
     with Image.open(io.BytesIO(content + jpegs.END), formats=FORMATS) as image:
         image.draft("RGB", (size, size))
         jpegs.require_nearly_whole(image)
-        return _pixels(image, size)
+        return make(image, size)
 
 
 def _pixels(image: Image.Image, size: int) -> bytes:
     # A JPEG decodes at half or a quarter of its size in a fraction of the time.
     image.draft("RGB", (size, size))
     return _upright(image).resize((size, size), Image.Resampling.BILINEAR).tobytes()
+
+
+def _smaller(image: Image.Image, size: int) -> bytes:
+    image.draft("RGB", (size, size))
+    small = _upright(image)
+    small.thumbnail((size, size), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=THUMBNAIL_QUALITY, method=THUMBNAIL_EFFORT)
+    return file.getvalue()
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from shared.contracts import (
     Failure,
     ImageItem,
     Lane,
+    MakeThumbnails,
     Message,
     MessageParked,
     Modality,
@@ -63,6 +64,12 @@ MESSAGES: list[Message] = [
     DatasetUploaded(trace_id=TRACE, version_id="v"),
     DriftDetected(trace_id=TRACE, alert_id="a"),
     ReportRequested(trace_id=TRACE, month="2026-11"),
+    MakeThumbnails(
+        trace_id=TRACE,
+        lane=Lane.INTERACTIVE,
+        items=(ImageItem(job_id="1", uri="images/ab/abc"),),
+        pixels=96,
+    ),
 ]
 
 
@@ -167,6 +174,12 @@ EARLIER: dict[str, dict[str, Any]] = {
     "dataset_uploaded": {"trace_id": TRACE, "version_id": "v"},
     "drift_detected": {"trace_id": TRACE, "alert_id": "a"},
     "report_requested": {"trace_id": TRACE, "month": "2026-11"},
+    "make_thumbnails": {
+        "trace_id": TRACE,
+        "lane": "interactive",
+        "items": [{"job_id": "1", "uri": "images/a"}],
+        "pixels": 96,
+    },
 }
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
 from shared.inference.manifest import ImagePart
-from shared.inference.preparation.image import decode
+from shared.inference.preparation.image import decode, thumbnail
 from shared.inference.releases.image_model import Features, Pixels
 from shared.inference.serving.pool import ModelPool
 from tests.support.factories import make_manifest
@@ -71,6 +71,10 @@ class DecodersHere:
     def prepare(self, content: bytes, size: int) -> Pixels:
         self.asked.append((content, self.share))
         return np.frombuffer(decode(content, size), np.uint8).reshape(size, size, 3)
+
+    def thumbnail(self, content: bytes, size: int) -> bytes:
+        self.asked.append((content, self.share))
+        return thumbnail(content, size)
 
 
 class CountingScorer:

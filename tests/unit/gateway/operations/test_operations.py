@@ -8,7 +8,15 @@ import pytest
 
 from gateway.web.draining import Draining
 from shared.broker import Worker
-from shared.contracts import Lane, ScoreImage, ScoreText, TextItem, TrainingRequested
+from shared.contracts import (
+    ImageItem,
+    Lane,
+    MakeThumbnails,
+    ScoreImage,
+    ScoreText,
+    TextItem,
+    TrainingRequested,
+)
 from shared.db.models import (
     DatasetVersion,
     DeadLetter,
@@ -226,6 +234,25 @@ def test_replay_keeps_the_score_of_the_other_modality(api: Api, operator: dict[s
     api.client.post(f"/v1/dead-letters/{letter.id}/replay", headers=operator)
     assert api.get(Score, (job.id, "image")) is not None
     assert not any(isinstance(message, ScoreImage) for message in api.broker.messages)
+
+
+def test_replay_of_a_thumbnail_leaves_its_failed_job(api: Api, operator: dict[str, str]) -> None:
+    job = _failed(api.user(), wants_image=True, image_uri="images/aa/aa")
+    message = MakeThumbnails(
+        trace_id="a" * 32,
+        lane=Lane.INTERACTIVE,
+        items=(ImageItem(job_id=job.id, uri="images/aa/aa"),),
+        pixels=96,
+    )
+    letter = _letter()
+    letter.topic, letter.payload = message.topic, message.model_dump(mode="json")
+    api.add(job, letter)
+    answer = api.client.post(f"/v1/dead-letters/{letter.id}/replay", headers=operator)
+    assert answer.status_code == 202
+    assert api.broker.messages == [message]
+    kept = api.get(Job, job.id)
+    assert kept is not None
+    assert kept.status == "failed"
 
 
 def test_dead_letter_can_be_discarded(api: Api, operator: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
-from shared.inference.preparation.image import Declined, decode
+from shared.inference.preparation.image import Declined, decode, thumbnail
 from shared.inference.preparation.jpegs import MAX_SCANS
 from tests.support.expensive_images import repeated_scans
 
@@ -31,6 +31,45 @@ def test_every_colour_mode_becomes_rgb(mode: str) -> None:
     pixels = prepare(encoded(Image.new(mode, (40, 30)), form), SIZE)
     assert pixels.shape == (SIZE, SIZE, 3)
     assert pixels.dtype == np.uint8
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((800, 600), (96, 72)), ((300, 900), (32, 96)), ((40, 30), (40, 30))]
+)
+def test_thumbnail_keeps_its_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    for form in ("JPEG", "PNG"):
+        small = opened(thumbnail(encoded(Image.new("RGB", size), form), 96))
+        assert (small.format, small.size) == ("WEBP", expected)
+
+
+def test_thumbnail_is_upright_without_metadata() -> None:
+    image = Image.new("RGB", (600, 400), "black")
+    image.paste("white", (0, 0, 300, 400))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    exif[0x010F] = "maker of the camera"
+    small = opened(thumbnail(encoded(image, "JPEG", exif=exif), 96))
+    assert small.size == (64, 96)
+    assert not small.getexif()
+    assert small.getpixel((32, 5))[0] > 245
+    assert small.getpixel((32, 90))[0] < 10
+
+
+def test_thumbnail_of_a_transparent_image_is_white() -> None:
+    small = opened(thumbnail(encoded(Image.new("RGBA", (200, 100), (0, 0, 0, 0))), 96))
+    assert (small.mode, small.getpixel((5, 5))) == ("RGB", (255, 255, 255))
+
+
+def test_no_thumbnail_of_a_broken_image() -> None:
+    for content in (b"", b"no image", encoded(Image.new("RGB", (99, 99)))[:60]):
+        with pytest.raises(ImageUnreadable):
+            thumbnail(content, 96)
 
 
 def test_transparency_becomes_white() -> None:
