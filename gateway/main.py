@@ -293,6 +293,8 @@ def build_app(services: Services) -> FastAPI:
     if services.single_sign_on is not None:
         # Holds state, nonce and verifier of a sign-in until the provider redirects back.
         app.add_middleware(
+            f"{CONSOLE}/import/": services.settings.max_plain_bytes,
+            f"{CONSOLE}/import": services.catalogs.settings.max_bytes,
             SessionMiddleware,
             secret_key=services.settings.secret_key.get_secret_value(),
             session_cookie="rayon_single_sign_on",

@@ -15,6 +15,7 @@ from gateway.api.services import Services, ServicesDep, SignedIn, announced_byte
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.importing.drafts import give_up
+from gateway.catalogs.output.error_file import error_pieces
 from gateway.catalogs.output.results import Kind
 from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
@@ -95,12 +96,19 @@ def list_catalogs(
     status: Annotated[
         CatalogStatus | None, Query(description="Status of the catalogs; all by default.")
     ] = None,
+    draft: Annotated[
+        bool | None,
+        Query(
+            description="True for drafts that can be started, false for other catalogs; all by "
+            "default."
+        ),
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> CatalogPage:
     """List your catalogs, newest first."""
     with services.unit_of_work.reading() as session:
-        found, following = catalogs.page(session, principal, cursor, limit, status)
+        found, following = catalogs.page(session, principal, cursor, limit, status, draft)
         counted = catalogs.counts(session, found)
         items = [catalog_out(one, counted[one.id]) for one in found]
     return CatalogPage(items=items, next_cursor=following)

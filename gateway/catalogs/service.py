@@ -225,6 +225,7 @@ def page(
     limit: int,
     status: str | None = None,
 ) -> tuple[Sequence[Catalog], str | None]:
+    is_draft: bool | None = None,
     """Return a page of the user's catalogs, newest first, and the cursor of the next page.
 
     Raises:
@@ -234,6 +235,10 @@ def page(
     if status is not None:
         query = query.where(Catalog.status == status)
     return paginate(session, query, Catalog.id, cursor, limit)
+    if is_draft is not None:
+        # A draft that is given up, or whose time is over, is an ordinary dry run.
+        kept = func.coalesce(Catalog.kept_until > now(), False)  # noqa: FBT003 - a value in SQL
+        query = query.where(kept if is_draft else ~kept)
 
 
 def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:

@@ -146,10 +146,71 @@ _CATALOGS = (
     _when(r"No row of this catalog was cancelled", N_("No row of this catalog was cancelled.")),
 )
 
+#: Sentences about the files of an import, and the reasons for rejecting rows.
+_IMPORTS = (
+    _when(
+        r"Expected a column .*\. Received the columns: .*",
+        N_("No column is recognised. Choose below which column is which."),
+    ),
+    _when(
+        r"Expected a file as `products`\. .*|Expected a header and rows\. Received: an empty file",
+        N_("Choose a table that is not empty."),
+    ),
+    _when(
+        r"Expected (a header and|at least one row).*",
+        N_("The table has no rows below its header."),
+    ),
+    _when(
+        r"Expected (CSV, JSON Lines or an Excel workbook|a table that can be read)\. .*",
+        N_("This file is no table. Save it as “CSV UTF-8” or as an Excel workbook."),
+    ),
+    _when(r"Expected a ZIP archive\. .*", N_("The images are not in a ZIP archive.")),
+    _when(
+        r"Expected at most (?P<most>\d+) rows\. Received: more",
+        N_("The table has more than %(most)s rows. Divide it."),
+        most=_number,
+    ),
+    _when(
+        r"Choose the column of the titles, .*",
+        N_("Choose the column of the titles, of the descriptions or of the images."),
+    ),
+    _when(
+        r"Expected at most \d+ (unfinished|bytes of unfinished) .*",
+        N_("Too many of your catalogs still run. Wait until one has ended."),
+    ),
+    _when(
+        r"Expected a title, a description or an image\..*",
+        N_("Neither a title nor a description nor an image."),
+    ),
+    _when(
+        r"Expected at most (?P<most>\d+) readable characters\..*",
+        N_("A text of more than %(most)s characters."),
+        most=_number,
+    ),
+    _when(
+        r"Expected (?P<most>\d+) cells\..*",
+        N_("Not %(most)s cells, as the header has."),
+        most=_number,
+    ),
+    _when(r"Expected a row of at most 1 MiB\..*", N_("A row of more than 1 MB.")),
+    _when(
+        r"Expected a closing quote at the end of the cell\..*", N_("A quote that is never closed.")
+    ),
+    _when(r"Other reasons", N_("Other reasons.")),
+    _when(
+        r"(Expected a draft|The draft was changed).*",
+        N_("The import has changed meanwhile. Look at it again."),
+    ),
+    _when(
+        r"Expected a row that can be classified\..*",
+        N_("No row can be classified with these columns."),
+    ),
+)
+
 
 def explain(message: str, language: str, translations: NullTranslations) -> str | Markup:
     """Return a message for people, in their language if it is known."""
-    for one in (*_TABLE, *_CATALOGS):
+    for one in (*_TABLE, *_CATALOGS, *_IMPORTS):
         if found := one.pattern.fullmatch(message):
             values = {name: show(found[name], language) for name, show in one.values.items()}
             text = translations.ugettext(one.text)

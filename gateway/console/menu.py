@@ -30,6 +30,7 @@ def N_(text: str) -> str:  # noqa: N802 - the name that extractors of translatio
 ENTRIES = (
     Entry("", "h", N_("Home")),
     Entry("/try", "t", N_("Try")),
+    Entry("/import", "i", N_("Import")),
     Entry("/catalogs", "c", N_("Catalogs")),
     Entry("/queues", "q", N_("Queues")),
     Entry("/alerts", "w", N_("Alerts")),
