@@ -29,7 +29,6 @@ from gateway.api import (
     training,
     users,
 )
-from gateway.api.answers import catalog_answers
 from gateway.api.importing import drafts
 from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.output.results import Results
@@ -64,8 +63,8 @@ from gateway.web.edge import Edge, require_storable_form
 from gateway.web.error_handlers import problems_of
 from gateway.web.middleware import LimitedBody, Observed
 from gateway.web.openapi import document_of
-from gateway.web.rates import Rates, shared_storage
 from gateway.web.pacing import Pacing
+from gateway.web.rates import Rates, shared_storage
 from gateway.web.schemas import Problem
 from gateway.web.server import limited_protocol, listeners
 from shared.broker import Broker
@@ -288,13 +287,13 @@ def build_app(services: Services) -> FastAPI:
             f"{CONSOLE}/sign-in": MAX_SIGN_IN_BYTES,
             f"{CONSOLE}/password": MAX_SIGN_IN_BYTES,
             f"{CONSOLE}/try": services.settings.max_body_bytes,
+            f"{CONSOLE}/import/": services.settings.max_plain_bytes,
+            f"{CONSOLE}/import": services.catalogs.settings.max_bytes,
         },
     )
     if services.single_sign_on is not None:
         # Holds state, nonce and verifier of a sign-in until the provider redirects back.
         app.add_middleware(
-            f"{CONSOLE}/import/": services.settings.max_plain_bytes,
-            f"{CONSOLE}/import": services.catalogs.settings.max_bytes,
             SessionMiddleware,
             secret_key=services.settings.secret_key.get_secret_value(),
             session_cookie="rayon_single_sign_on",
@@ -313,12 +312,12 @@ def build_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
             expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
         )
+    # Inside of the observation, so that the time until the start of a request counts.
+    app.add_middleware(Pacing)
     app.add_middleware(
         Observed, draining=services.draining, is_production=services.settings.production
     )
     return app
-    # Inside of the observation, so that the time until the start of a request counts.
-    app.add_middleware(Pacing)
 
 
 if __name__ == "__main__":
