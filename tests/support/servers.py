@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 import pytest
 import redis
 import sqlalchemy
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from infra.embedded.preflight import NotReady
 from infra.embedded.redis_server import redis_binary
@@ -64,8 +66,11 @@ class RedisServer:
         """Start the server and wait until it responds."""
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         safe = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        # While a slow disk synchronizes, Redis by default answers before it has written, and a
+        # command that was answered is lost when the process is killed.
+        written = ["--appendfsync", "no"]
         self._process = subprocess.Popen(
-            [str(redis_binary()), *options, *safe], stdout=subprocess.DEVNULL
+            [str(redis_binary()), *options, *safe, *written], stdout=subprocess.DEVNULL
         )
         until(self.is_alive, START_SECONDS, "Redis responds")
 
@@ -96,8 +101,10 @@ class RedisServer:
 
     def is_alive(self) -> bool:
         """Return True if the server responds."""
+        # By default the client asks a silent server again and again, for a minute.
+        once = Retry(NoBackoff(), retries=0)
         try:
-            with redis.Redis(port=self.port, socket_timeout=5) as client:
+            with redis.Redis(port=self.port, socket_timeout=5, retry=once) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
@@ -116,13 +123,14 @@ def _redis_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redi
 
 
 @pytest.fixture
-def redis_server(_redis_of_session: RedisServer) -> RedisServer:
-    """Return an empty Redis, which a test may kill and restart."""
+def redis_server(_redis_of_session: RedisServer) -> Iterator[RedisServer]:
+    """Provide an empty Redis, which a test may pause, kill and restart."""
     if not _redis_of_session.is_alive():
         _redis_of_session.restart()
     with redis.Redis(port=_redis_of_session.port) as client:
         client.flushall()
-    return _redis_of_session
+    yield _redis_of_session
+    _redis_of_session.resume_or_restart()
 
 
 @pytest.fixture
