@@ -30,6 +30,7 @@ from gateway.api import (
     users,
 )
 from gateway.api.importing import drafts
+from gateway.api.repair import catalog_rows
 from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.output.results import Results
 from gateway.catalogs.service import Catalogs
@@ -91,6 +92,7 @@ ROUTES = (
     jobs,
     catalogs,
     drafts,
+    catalog_rows,
     catalog_labels,
     releases,
     datasets,
@@ -276,8 +278,9 @@ def build_app(services: Services) -> FastAPI:
             # These are read before the sender is authenticated.
             **dict.fromkeys(("/v1/token", "/v1/password"), MAX_SIGN_IN_BYTES),
             datasets.PREFIX: services.settings.max_dataset_bytes,
-            # Below a catalog, only its archive and label files are uploaded.
+            # Below a catalog, only its archive, images and label files are uploaded.
             f"{catalogs.PREFIX}/*/resume": services.catalogs.settings.max_bytes,
+            f"{catalogs.PREFIX}/*/images": services.catalogs.settings.max_bytes,
             f"{catalogs.PREFIX}/": catalog_labels.MAX_LABELS_BYTES
             + services.settings.max_body_bytes,
             catalogs.PREFIX: services.catalogs.settings.max_bytes,

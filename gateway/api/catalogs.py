@@ -19,7 +19,7 @@ from gateway.catalogs.output.error_file import error_pieces
 from gateway.catalogs.output.results import Kind
 from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
-from gateway.catalogs.service import ERRORS, Counts, folder_of
+from gateway.catalogs.service import Counts
 from gateway.catalogs.upload import Upload
 from gateway.catalogs.upload_form import (
     FIELDS,
@@ -36,8 +36,6 @@ from gateway.web.forms import read_form
 from gateway.web.heavy_work import Download
 from gateway.web.openapi import documented_headers
 from shared.db.models import Catalog, CatalogStatus
-from shared.errors import Conflict, NotFound
-from shared.storage import PIECE_BYTES
 
 PREFIX = "/v1/catalogs"
 #: Poll interval of a request with `wait`, in seconds.
@@ -207,14 +205,12 @@ def results(
 
 @router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
 def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> StreamingResponse:
-    """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns."""
+    """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns.
+
+    Rows that were repaired and run are left out.
+    """
     catalog = found_catalog(services, principal, catalog_id)
-    try:
-        file = services.storage.open(f"{folder_of(catalog.id)}/{ERRORS}")
-    except NotFound as error:
-        reason = catalog.error_message or "it is still being checked"
-        raise Conflict(f"The catalog has no list of rejected rows: {reason}") from error
-    pieces = iter(partial(file.read, PIECE_BYTES), b"")
+    pieces = error_pieces(services.unit_of_work, services.storage, catalog)
     return _file(services, principal, pieces, catalog, "errors", "csv")
 
 

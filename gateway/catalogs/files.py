@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.importing.samples import header_digest, sample_of
 from gateway.catalogs.products import TABLE, Columns, detected_form, product_form
+from gateway.catalogs.repair.rejected_rows import REJECTED, line_of
 from gateway.catalogs.row_check import Finding, Terms, inspect
 from gateway.catalogs.service import (
     ERRORS,
@@ -24,6 +25,7 @@ from gateway.catalogs.service import (
 from shared.db.models import Catalog
 from shared.errors import NotFound
 from shared.storage import Storage
+from shared.tables.form import Form
 from shared.tables.unpack import unpack
 
 #: Returns the columns that the user stated for the newest table with a header.
@@ -91,12 +93,7 @@ class CatalogFiles:
                 report = self._sampled(catalog, report, products, recall)
             form = product_form(products, report.get("given", {}))
             archive = self.archive(catalog, files)
-            kept = files.enter_context(tempfile.TemporaryFile())
-            errors = io.TextIOWrapper(kept, encoding="utf-8", newline="")
-            finding = inspect(products, form, archive, terms, errors)
-            errors.detach()
-            kept.seek(0)
-            self.storage.put_stream(f"{folder_of(catalog.id)}/{ERRORS}", kept)
+            finding = self._checked(catalog, products, form, archive, terms)
             if products is not sent:
                 products.seek(0)
                 self.storage.put_stream(f"{folder_of(catalog.id)}/{PLAIN}", products)
@@ -117,10 +114,30 @@ class CatalogFiles:
         self.storage.put_at(f"{folder_of(catalog.id)}/{SAMPLE}", sample)
         return report
 
-    def _put_text(self, uri: str, file: io.TextIOWrapper) -> None:
-        file.flush()
-        file.seek(0)
-        self.storage.put_stream(uri, file.buffer)
+    def _checked(
+        self,
+        catalog: Catalog,
+        products: BinaryIO,
+        form: Form,
+        archive: Archive | None,
+        terms: Terms,
+    ) -> Finding:
+        """Check every row, and store the rejected ones: for people, and for their repair."""
+        with tempfile.TemporaryFile() as kept, tempfile.TemporaryFile() as rejected:
+            errors = io.TextIOWrapper(kept, encoding="utf-8", newline="")
+            finding = inspect(
+                products,
+                form,
+                archive,
+                terms,
+                errors,
+                lambda found: rejected.write(line_of(found).encode()),
+            )
+            errors.detach()
+            for name, file in ((ERRORS, kept), (REJECTED, rejected)):
+                file.seek(0)
+                self.storage.put_stream(f"{folder_of(catalog.id)}/{name}", file)
+        return finding
 
     def remove_images(self, catalog_id: str) -> None:
         """Remove the archive; the images of jobs are stored separately, by their content.

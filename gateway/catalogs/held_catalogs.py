@@ -12,6 +12,7 @@ import structlog
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.leases import CatalogLeases
+from gateway.catalogs.repair.queued import release
 from gateway.catalogs.row_check import Checked
 from shared.db.leases import LeaseLost
 from shared.db.models import Catalog, CatalogStatus, now
@@ -144,7 +145,12 @@ class HeldCatalogs:
         # An unreachable disk or database is no fault of the catalog.
         if isinstance(error, Unavailable | OSError | LeaseLost):
             return
-        place = (catalog.status, catalog.fed_until, catalog.retried_until)
+        place = (
+            catalog.status,
+            catalog.fed_until,
+            catalog.retried_until,
+            catalog.repaired_until,
+        )
         if held.record_failure(*place) > MAX_DEFERRALS:
             self._fail(catalog, error)
 
@@ -167,6 +173,7 @@ class HeldCatalogs:
             "status": CatalogStatus.FAILED.value,
             "finished_at": now(),
             "retried_until": None,
+            "repaired_until": None,
             "kept_until": None,
             "error_code": error.code,
             "error_message": f"Cannot read beyond row {catalog.fed_until}: {error.detail}",
@@ -175,6 +182,7 @@ class HeldCatalogs:
             with self._unit_of_work() as work:
                 status = CatalogStatus(catalog.status)
                 self._leases.change(work.session, catalog.id, status, values)
+                release(work.session, catalog.id)
         except LeaseLost:
             self.drop(catalog.id)
             return

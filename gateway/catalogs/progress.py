@@ -52,6 +52,7 @@ class Progress:
         }
         try:
             with self.unit_of_work() as work:
+                _require_no_repairs(work.session, catalog.id)
                 self.leases.change(work.session, catalog.id, CatalogStatus.RUNNING, values)
         except LeaseLost:
             return
@@ -93,6 +94,13 @@ def queued_rows(session: Session, catalogs: Sequence[Catalog]) -> dict[str, RowC
             rows._replace(images=count) if has_image else rows._replace(texts=count)
         )
     return found
+
+
+def _require_no_repairs(session: Session, catalog_id: str) -> None:
+    """Raise `LeaseLost` if somebody has sent repaired rows since the catalog was read."""
+    query = select(Catalog.repaired_until).where(Catalog.id == catalog_id).with_for_update()
+    if session.scalar(query) is not None:
+        raise LeaseLost
 
 
 def _lost(catalog: Catalog) -> dict[str, str]:

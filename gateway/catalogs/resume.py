@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, TextClause, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import require_room
+from gateway.catalogs.repair.running import queue_cancelled
 from gateway.catalogs.service import IMAGES, Catalogs, counts, find, folder_of, is_checked
 from gateway.catalogs.upload import digest
 from gateway.identity.principal import Principal
@@ -102,6 +103,7 @@ def _set_running(session: Session, catalog: Catalog) -> None:
     status = CatalogStatus.RUNNING if is_checked(catalog) else CatalogStatus.VALIDATING
     first = session.scalar(select(func.min(Job.id)).where(*_cancelled_jobs(catalog.id)))
     rows_before = catalog.fed_until if first is None else row_of_job(first) - 1
+    has_repairs = queue_cancelled(session, catalog.id)
     changed = session.execute(
         update(Catalog)
         .where(Catalog.id == catalog.id, Catalog.status == CatalogStatus.CANCELLED.value)
@@ -110,6 +112,7 @@ def _set_running(session: Session, catalog: Catalog) -> None:
             fed_until=min(rows_before, catalog.fed_until),
             finished_at=None,
             rows_per_second=None,
+            repaired_until=0 if has_repairs else None,
         )
         .returning(Catalog.id)
         .execution_options(synchronize_session=False)

@@ -1,6 +1,7 @@
 """Check a catalog's rows: a row becomes a job, with or without an image, or is rejected."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
@@ -136,7 +137,7 @@ def inspect(
     archive: Archive | None,
     terms: Terms,
     errors: TextIO,
-    rejected: Callable[[Checked], None] = lambda _: None,
+    rejected: Callable[[Checked], object] = lambda _: None,
 ) -> Finding:
     """Check a whole catalog and write the rejected rows to a CSV file.
 
@@ -181,6 +182,7 @@ class _Seen:
         self._columns = _Columns()
         self._unmatched = _Names()
         self._rejections = Rejections(form)
+        self._codes: Counter[str] = Counter()
         self.rows = self.rejected = self._warnings = self._without_archive = self._rounded = 0
 
     def add(self, found: Checked) -> None:
@@ -189,6 +191,7 @@ class _Seen:
         if found.problem is not None:
             self.rejected += 1
             self._rejections.add(found.row, found.problem)
+            self._codes[found.problem.code] += 1
         if found.row.object is not None:
             self._columns.add(found.row.object)
         if found.lacks_image:
@@ -217,6 +220,7 @@ class _Seen:
             "unused_columns": [name[:255] for name in self._form.unused[:LISTED_COLUMNS]],
             "notes": list(self._notes()),
             "rejections": self._rejections.report(),
+            "rejected_codes": dict(self._codes),
             "warnings": self._warnings + self._without_archive,
             "unmatched_images": self._unmatched.listed,
             "unmatched_count": self._unmatched.count,

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED, require_room
+from gateway.catalogs.repair import queued
 from gateway.catalogs.upload import Upload, digest, fingerprint, require_usable
 from gateway.identity.principal import Principal
 from gateway.settings import CatalogSettings
@@ -255,6 +256,7 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
             status=CatalogStatus.CANCELLED.value,
             finished_at=now(),
             retried_until=None,
+            repaired_until=None,
             kept_until=None,
             leased_by=None,
             leased_until=None,
@@ -263,6 +265,7 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
         .execution_options(synchronize_session=False)
     ).all()
     if ended:
+        queued.release(session, catalog_id)
         session.execute(
             update(Job)
             .where(Job.catalog_id == catalog_id, NOT_DONE, Job.status == JobStatus.QUEUED.value)
@@ -329,7 +332,16 @@ def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:
         waiting = _waiting_again(session, catalog, found)
         found[(catalog.id, JobStatus.CANCELLED.value)] -= waiting
         found[(catalog.id, JobStatus.QUEUED.value)] += waiting
+        _count_repairs(session, catalog, found)
     return {catalog.id: _counts(catalog, found) for catalog in catalogs}
+
+
+def _count_repairs(session: Session, catalog: Catalog, found: Counter[tuple[str, str]]) -> None:
+    """Count the repaired rows that the feeder has not reached as queued."""
+    for status, count in queued.waiting(session, catalog).items():
+        found[(catalog.id, status)] -= count
+        if status != queued.REJECTED:
+            found[(catalog.id, JobStatus.QUEUED.value)] += count
 
 
 def eta_seconds(catalog: Catalog, counted: Counts) -> float | None:
@@ -353,17 +365,19 @@ def _waiting_again(session: Session, catalog: Catalog, found: Mapping[tuple[str,
 
 
 def _counts(catalog: Catalog, found: Mapping[tuple[str, str], int]) -> Counts:
-    queued, failed, cancelled = (
+    # Below zero: rejected rows that are repaired and wait for their jobs.
+    repaired = -found.get((catalog.id, queued.REJECTED), 0)
+    open_, failed, cancelled = (
         found.get((catalog.id, status.value), 0)
         for status in (JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED)
     )
-    done = max(0, catalog.fed - queued - failed - cancelled)
+    done = max(0, catalog.fed - open_ - failed - cancelled)
     waiting = 0 if catalog.dry_run else max(0, catalog.rows - catalog.rejected - catalog.fed)
     is_open = catalog.status in UNFINISHED
     return Counts(
         rows=catalog.rows,
-        rejected=catalog.rejected,
-        queued=queued + (waiting if is_open else 0),
+        rejected=catalog.rejected - repaired,
+        queued=open_ + repaired + (waiting if is_open else 0),
         done=done,
         failed=failed,
         cancelled=cancelled + (0 if is_open else waiting),

@@ -14,6 +14,8 @@ from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.products import form_in
+from gateway.catalogs.repair.kept_images import add_kept, kept_images
+from gateway.catalogs.repair.running import join, joined_between, next_repairs
 from gateway.catalogs.row_check import Checked, Terms, checked_rows
 from gateway.catalogs.service import report_of
 from gateway.catalogs.slices import RowCounts
@@ -52,9 +54,11 @@ class SliceFeeder:
         if held is None or time.monotonic() < held.not_before or is_fed(catalog):
             return None
         try:
-            if catalog.retried_until is None:
-                return self._feed_new(catalog, held)
-            return self._feed_failed(catalog, catalog.retried_until)
+            if catalog.retried_until is not None:
+                return self._feed_failed(catalog, catalog.retried_until)
+            if catalog.repaired_until is not None and catalog.fed_until >= catalog.rows:
+                return self._feed_repaired(catalog, catalog.repaired_until)
+            return self._feed_new(catalog, held)
         except LeaseLost:
             self.held.drop(catalog.id)
         except Exception as error:
@@ -72,18 +76,21 @@ class SliceFeeder:
             return None
         checked = slices.next_slice(held.rows, self.settings.text_slice, self.settings.image_slice)
         until = checked[-1].row.number if checked else catalog.rows
-        known = self._known_jobs(catalog, held, until)
+        known, joined = self._known_jobs(catalog, held, until)
+        unfinished = slices.unfinished(catalog, checked, known)
         jobs = slices.job_rows(
             catalog,
-            slices.unfinished(catalog, checked, known),
+            [one for one in unfinished if one.row.number not in joined],
             held.archive,
             self.files.storage,
             self.job_lease_seconds,
         )
         fed = catalog.fed + sum(job["id"] not in known for job in jobs)
+        kept = kept_images(catalog, checked, held.archive, self.files.storage)
         with self.unit_of_work() as work:
             self._advance(work.session, catalog, fed=fed, fed_until=until)
             slices.add(work, catalog, jobs, known)
+            add_kept(work.session, catalog.id, kept)
         catalog.fed, catalog.fed_until, held.position = fed, until, until
         metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(jobs))
         images = sum(job["wants_image"] for job in jobs)
@@ -91,12 +98,16 @@ class SliceFeeder:
 
     def _known_jobs(
         self, catalog: Catalog, held: HeldCatalog, until: int
-    ) -> Mapping[str, JobStatus]:
-        """Return the jobs that rows of a resumed catalog already have, by ID."""
+    ) -> tuple[Mapping[str, JobStatus], set[int]]:
+        """Return the jobs that rows of a resumed catalog already have, by ID.
+
+        The numbers of the rows that were repaired come second: they are fed with their repairs.
+        """
         if catalog.fed_until >= held.resumed_until:
-            return {}
+            return {}, set()
+        between = catalog.id, catalog.fed_until, until
         with self.unit_of_work.reading() as session:
-            return slices.jobs_between(session, catalog.id, catalog.fed_until, until)
+            return slices.jobs_between(session, *between), joined_between(session, *between)
 
     def _feed_failed(self, catalog: Catalog, after_row: int) -> RowCounts:
         limit = self.settings.image_slice
@@ -107,6 +118,23 @@ class SliceFeeder:
             slices.queue_again(work, failed, self.job_lease_seconds)
         catalog.retried_until = until
         return RowCounts(0, len(failed))
+
+    def _feed_repaired(self, catalog: Catalog, after_row: int) -> RowCounts:
+        limits = self.settings.text_slice, self.settings.image_slice
+        with self.unit_of_work() as work:
+            repairs = next_repairs(work.session, catalog.id, after_row, *limits)
+            until = repairs[-1].row if repairs else None
+            new, images = join(work, catalog, repairs, self.job_lease_seconds)
+            values = {
+                "repaired_until": until,
+                "fed": catalog.fed + new,
+                "rejected": catalog.rejected - new,
+            }
+            self._advance(work.session, catalog, **values)
+        for name, value in values.items():
+            setattr(catalog, name, value)
+        metrics.jobs_submitted_total.labels(Lane.CATALOG.value, catalog.model).inc(len(repairs))
+        return RowCounts(len(repairs) - images, images)
 
     def _advance(self, session: Session, catalog: Catalog, **values: int | None) -> None:
         self.leases.change(session, catalog.id, CatalogStatus.RUNNING, values)
@@ -154,5 +182,6 @@ class SliceFeeder:
 
 
 def is_fed(catalog: Catalog) -> bool:
-    """Return True if no row is left to feed or to retry."""
-    return catalog.retried_until is None and catalog.fed_until >= catalog.rows
+    """Return True if no row is left to feed, to retry or to run after a repair."""
+    is_again = catalog.retried_until is not None or catalog.repaired_until is not None
+    return not is_again and catalog.fed_until >= catalog.rows

@@ -215,7 +215,16 @@ def _forget_failures(session: Session, ids: Sequence[str]) -> None:
 def _image_uri(checked: Checked, archive: Archive | None, images: Images) -> str | None:
     if checked.lacks_image:
         return MISSING_IMAGE
-    if checked.image is None or archive is None:
+    return None if archive is None else stored_image(checked, archive, images)
+
+
+def stored_image(checked: Checked, archive: Archive, images: Images) -> str | None:
+    """Store the image of a row and return its address; `None` if the row has none.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+    """
+    if checked.image is None:
         return None
 
     def store(entry: ZipInfo) -> str:

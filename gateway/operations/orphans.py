@@ -21,6 +21,7 @@ from gateway.operations.thumbnails import remove_image
 from shared.db.datasets import UPLOADS
 from shared.db.models import (
     Catalog,
+    CatalogRowRepair,
     DatasetStatus,
     DatasetVersion,
     Job,
@@ -151,10 +152,15 @@ class Orphans:
 
 
 def _needed(session: Session, uris: Sequence[str]) -> set[str]:
-    """Return those of some images that a job needs: any but a cancelled one without a label."""
+    """Return those of some images that a repair or a job needs.
+
+    A cancelled job without a label needs none.
+    """
     is_needed = or_(Job.status != JobStatus.CANCELLED.value, Job.label.is_not(None))
-    query = select(Job.image_uri).where(Job.image_uri.in_(uris), is_needed)
-    return {uri for uri in session.scalars(query) if uri is not None}
+    of_jobs = select(Job.image_uri).where(Job.image_uri.in_(uris), is_needed)
+    of_repairs = select(CatalogRowRepair.image_uri).where(CatalogRowRepair.image_uri.in_(uris))
+    found = (uri for query in (of_jobs, of_repairs) for uri in session.scalars(query))
+    return {uri for uri in found if uri is not None}
 
 
 def _folders_needed(session: Session, parent: str, ids: Sequence[str]) -> set[str]:

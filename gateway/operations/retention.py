@@ -25,6 +25,7 @@ from gateway.settings import RetentionSettings
 from shared.db.models import (
     HAS_PRODUCT,
     Catalog,
+    CatalogRowRepair,
     DatasetStatus,
     DatasetVersion,
     DeadLetter,
@@ -167,6 +168,9 @@ class Retention:
                 update(Catalog).where(Catalog.id == catalog_id).values(size=0, archive_bytes=None),
                 execution_options=_BULK,
             )
+            # They hold texts of the products.
+            repairs = delete(CatalogRowRepair).where(CatalogRowRepair.catalog_id == catalog_id)
+            work.session.execute(repairs, execution_options=_BULK)
 
     def _delete_empty_catalogs(self, first: str) -> None:
         has_jobs = exists().where(Job.catalog_id == Catalog.id)

@@ -26,6 +26,7 @@ async def read_form(
     types: Sequence[str] = FORM_TYPES[:1],
     repeatable: Sequence[str] = (),
     max_fields: int = 20,
+    max_files: int = MAX_FILES,
 ) -> AsyncIterator[FormData]:
     """Read a form, and delete its files when the block ends.
 
@@ -37,6 +38,7 @@ async def read_form(
         types: Content types that the route accepts; one that it reads otherwise is named too.
         repeatable: Fields that may occur more than once.
         max_fields: Largest number of texts.
+        max_files: Largest number of files.
 
     Raises:
         InvalidInput: The body is no form, the client disconnected before its end, a text contains
@@ -48,7 +50,7 @@ async def read_form(
     _require_type(request, types)
     try:
         form = await request.form(
-            max_files=MAX_FILES, max_fields=max_fields, max_part_size=MAX_TEXT_BYTES
+            max_files=max_files, max_fields=max_fields, max_part_size=MAX_TEXT_BYTES
         )
     except ClientDisconnect as error:
         raise broken_off() from error

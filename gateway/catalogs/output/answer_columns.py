@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.products import image_name
-from shared.db.models import Catalog, JobStatus
+from shared.db.models import Catalog, CatalogRowRepair, JobStatus
 from shared.tables.rows import Row
 
 #: Columns appended to the uploaded ones; a name that is taken gets the prefix `rayon_`.
@@ -52,18 +52,23 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def answer_of(
-    row: Row, job: RowMapping | None, catalog: Catalog, reason: str | None
+    row: Row,
+    job: RowMapping | None,
+    catalog: Catalog,
+    reason: str | None,
+    repair: CatalogRowRepair | None = None,
 ) -> dict[str, Any]:
     """Return the answer columns of a row.
 
     Args:
-        row: The uploaded row.
+        row: The row, as uploaded or as repaired.
         job: The job of the row; `None` if it has none.
         catalog: The catalog of the row.
         reason: Why the row was rejected; `None` if it was not.
+        repair: The repair that a run includes, if there is one.
     """
     if job is None:
-        status = _without_job(row, catalog)
+        status = _without_job(row, catalog) if repair is None else JobStatus.QUEUED.value
         if status != "rejected":
             return {"status": status}
         return {"status": status, "error_code": ROW_REJECTED, "rayon_message": reason}
@@ -87,7 +92,7 @@ def answer_of(
             for modality, guess in result["modalities"].items()
         ),
         "degraded": result["degraded"],
-        "rayon_message": _degraded(row, result, catalog),
+        "rayon_message": _degraded(row, result, catalog, repair),
         "top_3_names": " | ".join(
             f"{guess['category']}: {guess['probability']}" for guess in result["top"][:3]
         ),
@@ -100,9 +105,14 @@ def _without_job(row: Row, catalog: Catalog) -> str:
     return "queued" if catalog.status in UNFINISHED else "cancelled"
 
 
-def _degraded(row: Row, result: Mapping[str, Any], catalog: Catalog) -> str | None:
+def _degraded(
+    row: Row, result: Mapping[str, Any], catalog: Catalog, repair: CatalogRowRepair | None
+) -> str | None:
     """Return why an answer does not use the whole row; `None` if it does."""
     name = image_name(row)
+    if repair is not None and repair.joined_image_uri is not None:
+        # Its image is not from the archive.
+        return result["degraded"] and str(result.get("degraded_message") or result["degraded"])
     if result["degraded"] == "image_missing" and name:
         return f"The image {name!r} is not in the archive, or its name is not unique"
     if result["degraded"] == "image_unreadable" and catalog.has_images:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import structlog
 from sqlalchemy import RowMapping, select
@@ -12,13 +12,16 @@ from sqlalchemy import RowMapping, select
 from gateway.catalogs.output.answer_columns import Reasons, answer_names, answer_of
 from gateway.catalogs.output.result_files import Page, csv_pieces, json_pieces, workbook_pieces
 from gateway.catalogs.products import form_in, product_rows
+from gateway.catalogs.repair.changed_rows import changed
+from gateway.catalogs.repair.queued import repairs_between
 from gateway.catalogs.service import ERRORS, folder_of, is_checked, table_of
-from shared.db.models import Catalog, CatalogStatus, Job, row_job_id, row_of_job
+from shared.db.models import Catalog, CatalogRowRepair, CatalogStatus, Job, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
 from shared.storage import Storage
 from shared.tables.form import Form
 from shared.tables.pages import next_page
+from shared.tables.rows import Row
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +84,9 @@ class Results:
             while page := next_page(rows):
                 count += len(page)
                 jobs = self._jobs(catalog.id, page[0].number, page[-1].number)
+                repairs = self._repairs(catalog, page[0].number, page[-1].number)
                 yield [
-                    (row, answer_of(row, jobs.get(row.number), catalog, reasons.of(row.number)))
+                    _answered(row, jobs, repairs, catalog, form, reasons.of(row.number))
                     for row in page
                 ]
         if count != catalog.rows:
@@ -102,6 +106,27 @@ class Results:
         query = select(*_COLUMNS).where(Job.id.between(*ids), Job.catalog_id == catalog_id)
         with self.unit_of_work.reading() as session:
             return {row_of_job(row["id"]): row for row in session.execute(query).mappings()}
+
+    def _repairs(self, catalog: Catalog, first: int, last: int) -> Mapping[int, CatalogRowRepair]:
+        with self.unit_of_work.reading() as session:
+            return repairs_between(session, catalog, first, last)
+
+
+def _answered(
+    row: Row,
+    jobs: Mapping[int, RowMapping],
+    repairs: Mapping[int, CatalogRowRepair],
+    catalog: Catalog,
+    form: Form,
+    reason: str | None,
+) -> tuple[Row, Mapping[str, Any]]:
+    """Return a row as it was run, and its answer."""
+    job, repair = jobs.get(row.number), repairs.get(row.number)
+    if repair is not None:
+        # A job that is there answered the row as it was before the changes that wait.
+        waiting = repair.cells if job is None else {}
+        row = changed(row, form, repair.joined_cells if repair.is_joined else waiting)
+    return row, answer_of(row, job, catalog, reason, repair)
 
 
 def _require_results(catalog: Catalog) -> None:

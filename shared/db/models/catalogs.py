@@ -95,13 +95,13 @@ class Catalog(Base):
     fed_until: Mapped[int] = mapped_column(default=0)
     #: While failed rows are retried: number of the last row that the retry includes.
     retried_until: Mapped[int | None]
+    #: While repaired rows are run: number of the last row that the run includes.
+    repaired_until: Mapped[int | None]
     #: Rate over the last seconds while the catalog runs, and over the whole run once it has ended.
     rows_per_second: Mapped[float | None]
     #: Validation result: `columns`, `unmatched_images`, `unused_images`, `warnings` and others.
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error_code: Mapped[str | None] = mapped_column(String(64))
-    #: While repaired rows are run: number of the last row that the run includes.
-    repaired_until: Mapped[int | None]
     error_message: Mapped[str | None] = mapped_column(Text)
 
 
@@ -139,8 +139,9 @@ class CatalogRowRepair(Base):
     code: Mapped[str] = mapped_column(String(32), default="")
     #: Changed cells by column; without those that are as uploaded.
     cells: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    #: Cells of the last run, which the results show; empty before the first one.
+    #: Cells and image of the last run, which the results show; empty before the first one.
     joined_cells: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    joined_image_uri: Mapped[str | None] = mapped_column(String(255))
     #: Title and description with the changes, from which the job is made.
     designation: Mapped[str] = mapped_column(Text, default="")
     description: Mapped[str] = mapped_column(Text, default="")

@@ -23,6 +23,7 @@ def upgrade() -> None:
     sa.Column('code', sa.String(length=32), nullable=False),
     sa.Column('cells', sa.JSON(), nullable=False),
     sa.Column('joined_cells', sa.JSON(), nullable=False),
+    sa.Column('joined_image_uri', sa.String(length=255), nullable=True),
     sa.Column('designation', sa.Text(), nullable=False),
     sa.Column('description', sa.Text(), nullable=False),
     sa.Column('image_name', sa.Text(), nullable=False),

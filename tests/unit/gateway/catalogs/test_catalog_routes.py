@@ -295,7 +295,7 @@ def test_archive_is_removed_when_the_catalog_is_finished(
     kept = {
         file.uri.rpartition("/")[2] for file in api.services.storage.files(folder_of(catalog["id"]))
     }
-    assert kept == {"products", "errors.csv"}
+    assert kept == {"products", "errors.csv", "rejected.jsonl"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Routes of the rows of catalogs that need a person."""
