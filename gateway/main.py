@@ -29,6 +29,7 @@ from gateway.api import (
     training,
     users,
 )
+from gateway.api.answers import catalog_answers
 from gateway.api.importing import drafts
 from gateway.api.repair import catalog_rows
 from gateway.api.services import Services, authenticate_first
@@ -94,6 +95,7 @@ ROUTES = (
     drafts,
     catalog_rows,
     catalog_labels,
+    catalog_answers,
     releases,
     datasets,
     training,

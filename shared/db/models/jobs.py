@@ -43,6 +43,18 @@ class Job(Base):
             sqlite_where=text("status != 'done'"),
             postgresql_where=text("status != 'done'"),
         ),
+        # Answers of a catalog by confidence, with all that counts of them need: categories, labels,
+        # and which answers reach a precision.
+        Index(
+            "ix_jobs_catalog_id_confidence",
+            "catalog_id",
+            "confidence",
+            "id",
+            "prdtypecode",
+            "label",
+            sqlite_where=text("confidence IS NOT NULL"),
+            postgresql_where=text("confidence IS NOT NULL"),
+        ),
         # Used by the sweeper to find unfinished jobs with an expired lease.
         Index("ix_jobs_status_leased_until", "status", "leased_until"),
         # Recently finished jobs, for reports and reviews, and those of a release, for drift

@@ -1,0 +1,1 @@
+"""Precision of accepted answers: which answers to accept so that a share of them is right."""

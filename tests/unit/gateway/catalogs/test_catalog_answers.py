@@ -1,0 +1,251 @@
+"""Answers of a catalog: filters, order, pages, counts and the precision dial."""
+
+from typing import Any
+
+import pytest
+
+from gateway.quality.precision.dial import ENOUGH_LABELS
+from shared.db.models import Catalog, Role, row_job_id
+from tests.support.answered_catalog import answered_catalog, failed_row
+from tests.unit.gateway.conftest import Api
+
+ROWS: list[dict[str, Any]] = [
+    {"designation": "Piscine d'été ronde", "confidence": 0.99},
+    {"designation": "Chaise", "description": "Pour la TERRASSE, 50% de coton", "confidence": 0.4},
+    {"designation": "Livre d'enfant", "prdtypecode": 10, "confidence": 0.97, "label": 10},
+    {"designation": "Piscine à boules", "prdtypecode": 10, "confidence": 0.6, "label": 2583},
+    {"designation": "Bâche", "confidence": 0.85, "image_uri": "pictures/1", "degraded": "no_text"},
+]
+
+
+class Shop:
+    """A user with a catalog of answered rows."""
+
+    def __init__(self, api: Api, rows: list[dict[str, Any]], **changes: Any) -> None:
+        self.api = api
+        self.user = api.user()
+        self.headers = api.sign(self.user)
+        catalog, *jobs = answered_catalog(self.user, rows, **changes)
+        api.add(catalog)
+        api.add(*jobs)
+        self.catalog: Catalog = catalog
+
+    def get(self, path: str, **query: Any) -> Any:
+        answer = self.api.client.get(
+            f"/v1/catalogs/{self.catalog.id}/{path}", headers=self.headers, params=query
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def rows(self, **query: Any) -> list[int]:
+        return [one["row"] for one in self.get("answers", **query)["items"]]
+
+
+@pytest.fixture
+def shop(api: Api) -> Shop:
+    return Shop(api, ROWS)
+
+
+def test_item_has_what_a_screen_shows(shop: Shop) -> None:
+    first, *_, last = shop.get("answers")["items"]
+    assert first == {
+        "row": 1,
+        "job_id": row_job_id(shop.catalog.id, 1),
+        "title": "Piscine d'été ronde",
+        "has_image": False,
+        "status": "done",
+        "prdtypecode": 2583,
+        "category": "Piscine et accessoires",
+        "category_path": [],
+        "confidence": 0.99,
+        "degraded": None,
+        "degraded_message": None,
+        "error": None,
+        "label": None,
+        "is_accepted": None,
+    }
+    assert (last["has_image"], last["degraded"]) == (True, "no_text")
+    assert last["degraded_message"] == "The image cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"category": 10}, [3, 4]),
+        ({"min_confidence": 0.97}, [1, 3]),
+        ({"max_confidence": 0.6}, [2, 4]),
+        ({"min_confidence": 0.5, "max_confidence": 0.9}, [4, 5]),
+        ({"label": "none"}, [1, 2, 5]),
+        ({"label": "any"}, [3, 4]),
+        ({"label": "equal"}, [3]),
+        ({"label": "other"}, [4]),
+        ({"status": "done"}, [1, 2, 3, 4, 5]),
+        ({"status": "failed"}, []),
+        ({"text": "piscine"}, [1, 4]),
+        ({"text": "PISCINE ETE"}, [1]),
+        ({"text": "Été"}, [1]),
+        ({"text": "terrasse"}, [2]),
+        ({"text": "bache"}, [5]),
+        ({"text": "50%"}, [2]),
+        ({"text": "%"}, [2]),
+        ({"text": "_"}, []),
+        ({"text": "pi.cine"}, []),
+        ({"text": "  "}, [1, 2, 3, 4, 5]),
+        ({"text": "piscine", "category": 10}, [4]),
+        ({"sort": "confidence"}, [2, 4, 5, 3, 1]),
+        ({"sort": "-confidence"}, [1, 3, 5, 4, 2]),
+        ({"sort": "-confidence", "category": 10}, [3, 4]),
+        ({"target": 0.95, "accepted": True}, [1, 3]),
+        ({"target": 0.95, "accepted": False}, [2, 4, 5]),
+        ({"target": 0.95, "accepted": False, "label": "none"}, [2, 5]),
+        ({"target": 1, "accepted": True}, []),
+        ({"target": 1, "accepted": False}, [1, 2, 3, 4, 5]),
+        ({"target": 0.9, "accepted": True, "by_category": True}, [1, 3, 5]),
+    ],
+)
+def test_filters_and_order(shop: Shop, query: dict[str, Any], rows: list[int]) -> None:
+    assert shop.rows(**query) == rows
+
+
+@pytest.mark.parametrize("sort", ["row", "confidence", "-confidence"])
+def test_pages_contain_each_row_once_in_the_same_order(api: Api, sort: str) -> None:
+    shop = Shop(api, [{"confidence": row % 4 / 4} for row in range(25)])
+    whole, found, cursor = shop.rows(sort=sort, limit=200), [], None
+    while True:
+        query = {"sort": sort, "limit": 4} | ({"cursor": cursor} if cursor else {})
+        page = shop.get("answers", **query)
+        found += [one["row"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == whole
+    assert sorted(found) == list(range(1, 26))
+
+
+def test_cursor_of_another_order_is_refused(shop: Shop) -> None:
+    cursor = shop.get("answers", limit=1)["next_cursor"]
+    for query in ({"sort": "confidence", "cursor": cursor}, {"cursor": "x"}, {"cursor": "eA=="}):
+        answer = shop.api.client.get(
+            f"/v1/catalogs/{shop.catalog.id}/answers", headers=shop.headers, params=query
+        )
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"] == "cursor"
+
+
+def test_accepted_without_target_is_refused(shop: Shop) -> None:
+    answer = shop.api.client.get(
+        f"/v1/catalogs/{shop.catalog.id}/answers?accepted=true", headers=shop.headers
+    )
+    assert answer.status_code == 422
+
+
+def test_row_without_answer_is_listed_in_the_order_of_rows_only(shop: Shop) -> None:
+    shop.api.add(failed_row(shop.catalog, shop.user, 6))
+    assert shop.rows() == [1, 2, 3, 4, 5, 6]
+    assert shop.rows(status="failed") == [6]
+    assert shop.rows(sort="confidence") == [2, 4, 5, 3, 1]
+    last = shop.get("answers", target=0.5)["items"][-1]
+    assert (last["is_accepted"], last["error"]["code"]) == (None, "image_unreadable")
+
+
+def test_long_title_is_cut(api: Api) -> None:
+    shop = Shop(api, [{"designation": "x" * 5_000}])
+    assert shop.get("answers")["items"][0]["title"] == "x" * 300
+
+
+def test_catalog_without_answers_has_empty_lists(api: Api) -> None:
+    shop = Shop(api, [])
+    assert shop.get("answers") == {"items": [], "next_cursor": None}
+    assert shop.get("answers/categories") == {"items": []}
+    found = shop.get("precision", target=0.9)
+    assert (found["rows"], found["is_reached"], found["reachable"]) == (0, False, None)
+    assert shop.get("precision", target=0.9, by_category=True)["categories"] == []
+
+
+def test_categories_are_counted_by_answer(shop: Shop) -> None:
+    assert shop.get("answers/categories")["items"] == [
+        {
+            "prdtypecode": 2583,
+            "category": "Piscine et accessoires",
+            "category_path": [],
+            "rows": 3,
+            "labelled": 0,
+        },
+        {"prdtypecode": 10, "category": "Livres", "category_path": [], "rows": 2, "labelled": 2},
+    ]
+
+
+def test_categories_have_their_codes_while_the_registry_is_away(shop: Shop) -> None:
+    shop.api.releases.is_down = True
+    assert [one["category"] for one in shop.get("answers/categories")["items"]] == ["2583", "10"]
+
+
+def test_dial_accepts_from_the_lowest_confidence_that_reaches_the_target(shop: Shop) -> None:
+    found = shop.get("precision", target=0.93)
+    assert (found["threshold"], found["accepted"], found["rows"]) == (0.85, 3, 5)
+    assert found["expected_precision"] == pytest.approx((0.99 + 0.97 + 0.85) / 3)
+    assert found["low"] < found["expected_precision"] < found["high"] <= 1
+    assert (found["share"], found["review"]) == (0.6, 1)
+    assert (found["is_estimate"], found["method"], found["labelled"]) == (True, "confidences", 2)
+    assert found["labels"]["rows"] == found["labels"]["right"] == 1
+
+
+def test_target_out_of_reach_is_reported_with_the_best_one(shop: Shop) -> None:
+    found = shop.get("precision", target=0.995)
+    assert (found["is_reached"], found["reachable"]) == (False, 0.99)
+    assert (found["threshold"], found["accepted"], found["expected_precision"]) == (None, 0, None)
+    assert found["review"] == 3
+
+
+def test_each_category_reaches_the_target_by_itself(shop: Shop) -> None:
+    found = shop.get("precision", target=0.9, by_category=True)
+    by_code = {one["prdtypecode"]: one for one in found["categories"]}
+    assert by_code[2583]["threshold"] == 0.85
+    assert by_code[10]["threshold"] == 0.97
+    assert found["accepted"] == by_code[2583]["accepted"] + by_code[10]["accepted"] == 3
+    assert found["threshold"] == 0.85
+
+
+def test_enough_labels_correct_overconfident_answers(api: Api) -> None:
+    labels = [2583 if number % 2 else 10 for number in range(ENOUGH_LABELS)]
+    shop = Shop(api, [{"confidence": 0.99, "label": label} for label in labels])
+    found = shop.get("precision", target=0.95)
+    assert (found["is_estimate"], found["method"]) == (False, "labels")
+    assert found["is_reached"] is False
+    assert 0.4 < found["reachable"] < 0.75
+    half = shop.get("precision", target=0.4)
+    assert half["accepted"] == ENOUGH_LABELS // 2, "answers that a label contradicts are left out"
+    assert (half["labels"]["rows"], half["labels"]["right"]) == (ENOUGH_LABELS, ENOUGH_LABELS // 2)
+    assert half["labels"]["low"] < 0.5 < half["labels"]["high"]
+
+
+def test_few_labels_leave_the_confidences_alone(api: Api) -> None:
+    rows = [{"confidence": 0.99, "label": 10} for _ in range(ENOUGH_LABELS - 1)]
+    found = Shop(api, rows).get("precision", target=0.98)
+    assert (found["is_estimate"], found["is_reached"]) == (True, True)
+
+
+@pytest.mark.parametrize("path", ["answers", "answers/categories", "precision"])
+def test_answers_of_others_are_not_found(shop: Shop, path: str) -> None:
+    for role in (Role.CLIENT, Role.OPERATOR):
+        other = shop.api.sign(shop.api.user(role))
+        answer = shop.api.client.get(f"/v1/catalogs/{shop.catalog.id}/{path}", headers=other)
+        assert answer.status_code == 404
+
+
+def test_catalogs_of_two_users_do_not_mix(api: Api) -> None:
+    one, other = Shop(api, ROWS), Shop(api, [{"confidence": 0.1}] * 2)
+    assert (len(one.rows()), len(other.rows())) == (5, 2)
+    assert other.get("precision", target=0.9)["rows"] == 2
+    assert [each["rows"] for each in other.get("answers/categories")["items"]] == [2]
+
+
+@pytest.mark.parametrize(
+    "query", ["target=0", "target=1.5", "target=nan", "min_confidence=nan", "sort=title", "limit=0"]
+)
+def test_values_out_of_range_are_refused(shop: Shop, query: str) -> None:
+    answer = shop.api.client.get(
+        f"/v1/catalogs/{shop.catalog.id}/answers?{query}", headers=shop.headers
+    )
+    assert answer.status_code == 422

@@ -1,0 +1,182 @@
+"""Thresholds, expected precision and intervals: properties on arbitrary answers, known values."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.quality.precision.calibration import (
+    IDENTITY,
+    Calibration,
+    LabelledRows,
+    calibrated,
+    sigmoid,
+)
+from gateway.quality.precision.selection import Bin, selected, threshold_of, wilson
+
+CONFIDENCES = st.integers(0, 10_000).map(lambda one: one / 10_000)
+
+
+@st.composite
+def some_bins(draw: st.DrawFn) -> list[Bin]:
+    found = []
+    keys = st.tuples(st.sampled_from((10, 2583, 2705)), CONFIDENCES)
+    for category, confidence in draw(st.lists(keys, min_size=1, max_size=30, unique=True)):
+        rows = draw(st.integers(1, 50))
+        labelled = draw(st.integers(0, rows))
+        right = draw(st.integers(0, labelled))
+        found.append(Bin(category, confidence, rows, labelled, right))
+    return found
+
+
+BINS = some_bins()
+TARGETS = st.floats(0.01, 1)
+CALIBRATIONS = st.one_of(
+    st.just(IDENTITY),
+    st.builds(Calibration, st.floats(-2, 2), st.floats(0.1, 2), st.just((0.01, 0.0, 0.01))),
+)
+
+
+def same(bins: list[Bin], threshold: float | None) -> dict[int, float | None]:
+    return {one.category: threshold for one in bins}
+
+
+@given(BINS, TARGETS, CALIBRATIONS)
+def test_accepted_answers_are_expected_to_reach_the_target(
+    bins: list[Bin], target: float, calibration: Calibration
+) -> None:
+    threshold = threshold_of(bins, target, calibration)
+    found = selected(bins, same(bins, threshold), calibration)
+    if threshold is None:
+        assert found.precision is None
+        assert found.accepted == 0
+        assert found.reachable is not None
+        assert found.reachable < target + 1e-6
+    else:
+        assert found.precision is not None
+        assert found.precision >= target - 1e-6
+
+
+@given(BINS, TARGETS, CALIBRATIONS)
+def test_no_lower_threshold_reaches_the_target(
+    bins: list[Bin], target: float, calibration: Calibration
+) -> None:
+    threshold = threshold_of(bins, target, calibration)
+    for lower in {
+        one.confidence for one in bins if threshold is None or one.confidence < threshold
+    }:
+        found = selected(bins, same(bins, lower), calibration)
+        assert found.precision is not None
+        assert found.precision < target + 1e-6
+
+
+@given(BINS, TARGETS, TARGETS, CALIBRATIONS)
+def test_higher_target_never_accepts_more(
+    bins: list[Bin], one: float, other: float, calibration: Calibration
+) -> None:
+    low, high = (
+        selected(bins, same(bins, threshold_of(bins, target, calibration)), calibration)
+        for target in sorted((one, other))
+    )
+    assert high.accepted <= low.accepted
+    assert high.review >= low.review
+
+
+@given(BINS, TARGETS, CALIBRATIONS)
+def test_answers_are_accepted_left_for_review_or_labelled(
+    bins: list[Bin], target: float, calibration: Calibration
+) -> None:
+    threshold = threshold_of(bins, target, calibration)
+    found = selected(bins, same(bins, threshold), calibration)
+    labelled = sum(one.labelled for one in bins)
+    assert found.rows == sum(one.rows for one in bins)
+    assert found.accepted >= 0
+    assert found.accepted + found.review <= found.rows <= found.accepted + found.review + labelled
+
+
+@given(BINS, TARGETS, CALIBRATIONS)
+def test_interval_contains_the_expected_precision(
+    bins: list[Bin], target: float, calibration: Calibration
+) -> None:
+    threshold = threshold_of(bins, target, calibration)
+    found = selected(bins, same(bins, threshold), calibration)
+    if found.precision is not None:
+        assert found.interval is not None
+        assert 0 <= found.interval.low <= found.precision + 1e-9
+        assert found.precision - 1e-9 <= found.interval.high <= 1
+
+
+def test_thresholds_of_categories_are_their_own() -> None:
+    bins = [Bin(10, 0.9, 10), Bin(10, 0.5, 10), Bin(2583, 0.99, 10), Bin(2583, 0.97, 10)]
+    found = selected(bins, {10: None, 2583: 0.97}, IDENTITY)
+    assert (found.accepted, found.threshold, found.review) == (20, 0.97, 20)
+    assert found.precision == pytest.approx(0.98)
+
+
+def test_answers_that_a_label_contradicts_are_not_accepted() -> None:
+    bins = [Bin(10, 0.99, rows=10, labelled=3, right=1), Bin(10, 0.2, rows=5, labelled=5)]
+    found = selected(bins, {10: 0.9}, IDENTITY)
+    assert (found.accepted, found.review) == (8, 0)
+    assert (found.labelled, found.right) == (3, 1)
+
+
+def test_poisson_binomial_interval_covers_the_share_of_right_answers() -> None:
+    draw = random.Random(7)
+    hits = 0
+    for _ in range(400):
+        confidences = [round(draw.uniform(0.7, 1), 4) for _ in range(300)]
+        bins = [Bin(1, one, confidences.count(one)) for one in set(confidences)]
+        found = selected(bins, {1: 0.0}, IDENTITY)
+        share = sum(draw.random() < one for one in confidences) / len(confidences)
+        assert found.interval is not None
+        hits += found.interval.low <= share <= found.interval.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_interval_with_labels_covers_the_precision_of_overconfident_answers() -> None:
+    draw = random.Random(11)
+    hits = 0
+    for _ in range(200):
+        truths = {}
+        labelled = []
+        for _ in range(300):
+            logit = draw.gauss(2.5, 1.5)
+            confidence = min(max(round(sigmoid(logit), 4), 0.0001), 0.9999)
+            # Overconfident: the true log odds are six tenths of what is stated, and lower.
+            truths[confidence] = sigmoid(-0.3 + 0.6 * math.log(confidence / (1 - confidence)))
+            labelled.append(LabelledRows(confidence, 1, int(draw.random() < truths[confidence])))
+        bins = [Bin(1, confidence, 100) for confidence in truths]
+        found = selected(bins, {1: 0.5}, calibrated(labelled))
+        taken = [one for one in bins if one.confidence >= 0.5]
+        expected = sum(truths[one.confidence] for one in taken) / len(taken)
+        assert found.interval is not None
+        hits += found.interval.low <= expected <= found.interval.high
+    assert hits / 200 >= 0.92
+
+
+# Values of R's `binom::binom.wilson`, and of Newcombe, Statistics in Medicine 17, 1998, table I.
+@pytest.mark.parametrize(
+    ("right", "rows", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_has_its_published_values(
+    right: int, rows: int, low: float, high: float
+) -> None:
+    found = wilson(right, rows)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+@given(st.integers(1, 5_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_contains_the_share_and_mirrors(counts: tuple[int, int]) -> None:
+    right, rows = counts
+    found, mirrored = wilson(right, rows), wilson(rows - right, rows)
+    assert 0 <= found.low <= right / rows + 1e-12
+    assert right / rows - 1e-12 <= found.high <= 1
+    assert found.low == pytest.approx(1 - mirrored.high, abs=1e-9)
