@@ -229,8 +229,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self.flow.resume_reading()
-        self.transport.write(_refusal(status, detail))
-        self._rest_since = self.loop.time()
+        # A request that was answered early has had its response; its rest is dropped.
+        if self._rest_since is None:
+            self.transport.write(_refusal(status, detail))
+            self._rest_since = self.loop.time()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._connections.set_idle(self)
