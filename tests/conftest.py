@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
@@ -17,11 +18,19 @@ LONG = 32
 
 
 def pytest_configure() -> None:
-    """Clear the developer's `RAYON_*` variables, which would change the results."""
+    """Keep what would change the results out: variables, outer programs and time limits."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
+    # A `make` that a test starts is no part of the one that started the tests.
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
     # A system that a test starts must not read the developer's `.env` either.
     os.environ["RAYON_DOTENV"] = os.devnull
+    # An example takes longer on a busy machine. The other settings stay those of Hypothesis, which
+    # makes the same examples each time in CI.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("busy")
     # Rendering a traceback with rich takes longer than most tests.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])

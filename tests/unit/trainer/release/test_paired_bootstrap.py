@@ -37,7 +37,7 @@ THREE = st.integers(1, 40).flatmap(
 
 
 @given(THREE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_swapping_the_releases_only_changes_the_sign(three: tuple[Codes, ...]) -> None:
     codes, one, other = three
     there = compare(codes, one, other, RULE, resamples=200)
@@ -50,7 +50,7 @@ def test_swapping_the_releases_only_changes_the_sign(three: tuple[Codes, ...]) -
 
 
 @given(THREE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weighted_f1_equals_that_of_scikit_learn(three: tuple[Codes, ...]) -> None:
     codes, one, other = three
     verdict = compare(codes, one, other, RULE, resamples=2)
@@ -60,7 +60,7 @@ def test_weighted_f1_equals_that_of_scikit_learn(three: tuple[Codes, ...]) -> No
 
 
 @given(st.integers(0, 1_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_answers_are_undecided(seed: int) -> None:
     codes = truth(200)
     same = answers(codes, 0.8, seed)

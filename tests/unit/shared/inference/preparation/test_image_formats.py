@@ -90,7 +90,7 @@ def saved(image: Image.Image, form: str, exif: dict[int, object] | bytes | None)
     return stream.getvalue()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(MODES), st.sampled_from(WRITTEN), sides, sides, shades, exif_blocks)
 def test_image_that_pillow_writes_is_used_or_refused_with_the_formats(
     mode: str,
