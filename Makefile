@@ -29,22 +29,25 @@ COMPILE = $(TRUST) UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --qui
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+		/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m infra.embedded
 
 ##@ Develop
 
-.PHONY: unit integration test lint format structure translations fuzz audit lock licences clean
+.PHONY: unit integration components e2e test lint format structure translations fuzz audit lock licences clean
 
 # The tests import the whole project in several processes and start many more. Where the environment
 # forbids Python to store bytecode, each of them would compile the project again.
-unit integration test: export PYTHONDONTWRITEBYTECODE :=
+unit integration components e2e: export PYTHONDONTWRITEBYTECODE :=
 
-# As many processes as cores, so each computes on one. With more threads the linear algebra of small
-# matrices takes twice the processor time, most of it waiting for the other process.
-PARALLEL = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# Each process computes on one core: with more threads the linear algebra of small matrices takes twice
+# the processor time, most of it waiting for other processes. There are two processes more than cores,
+# because many tests wait for a time limit, a worker or a browser. Files run in the order of the command,
+# so that a long one is not the last. End-to-end tests beside them come first.
+PROCESSES = $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2))
+PARALLEL = OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -n "$(PROCESSES)" --dist loadfile --no-loadscope-reorder
 
 unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
 	@$(PARALLEL) tests/unit
@@ -52,11 +55,15 @@ unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
 integration: .venv/dev.stamp ## Run the integration tests: real Redis, PostgreSQL, SQLite and Celery workers
 	@$(PARALLEL) tests/integration
 
-test: .venv/dev.stamp ## Run every test: unit, integration and model in parallel, then end to end
-	@echo "== unit, integration, model"
-	@$(PARALLEL) tests/unit tests/integration $(wildcard tests/model)
+components: .venv/dev.stamp ## Run the unit and integration tests, and those of the models with TensorFlow
+	@echo "== integration, model, unit"
+	@$(PARALLEL) tests/integration $(wildcard tests/model) tests/unit
+
+e2e: .venv/dev.stamp ## Run the end-to-end tests: the whole system
 	@echo "== end to end"
 	@$(BIN)/python -m pytest tests/e2e
+
+test: components e2e ## Run every test; with --jobs=2, end to end beside the others
 
 lint: .venv/dev.stamp ## Check format, style, types, layers and structure
 	@$(BIN)/ruff format --check .
