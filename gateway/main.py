@@ -116,8 +116,9 @@ DESCRIPTION = """
 Classifies products by text and image.
 
 Sign in with `POST /v1/token` and submit a product with `POST /v1/jobs`. Read its category with
-`GET /v1/jobs/{job_id}?wait=10`, which responds as soon as the category is known. Submit many
-products in one file with `POST /v1/catalogs`.
+`GET /v1/jobs/{job_id}?wait=10`, which responds as soon as the category is known, or get it in the
+response to the submission with `Prefer: wait=10`. Submit many products in one file with
+`POST /v1/catalogs`.
 
 * **Authentication:** send an access token as `Authorization: Bearer …`, or an API key as
   `X-API-Key: …`.
@@ -314,8 +315,20 @@ def build_app(services: Services) -> FastAPI:
             CORSMiddleware,
             allow_origins=services.settings.cors_origins,
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
-            expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Prefer",
+                "X-API-Key",
+            ],
+            expose_headers=[
+                "Location",
+                "Preference-Applied",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+            ],
         )
     # Inside of the observation, so that the time until the start of a request counts.
     app.add_middleware(Pacing)

@@ -1,60 +1,88 @@
 """Jobs: single products."""
 
+import time
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api.parameters import (
     KEPT_IMAGE,
+    MAX_WAIT_SECONDS,
     Cursor,
     IdempotencyKey,
     IfNoneMatch,
     JobId,
     Limit,
+    Prefer,
     Size,
     Wait,
     etag_of,
     kept_image,
-    located,
     same_image,
 )
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
-from gateway.jobs.product_body import PRODUCT_BODY, product_of, read_body
+from gateway.jobs.product_body import PRODUCT_BODY, SentBody, product_of, sent_body
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
+from gateway.web.openapi import documented_headers
+from gateway.web.preferences import preferred_wait
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
+
+log = structlog.get_logger(__name__)
 
 PREFIX = "/v1/jobs"
+#: OpenAPI responses of a submission.
+SUBMITTED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The final job, which has a `result` or an `error`. Only with "
+        "`Prefer: wait`.",
+        "model": JobOut,
+        "headers": documented_headers("Location", "Preference-Applied"),
+    },
+    202: {"headers": documented_headers("Location", "Preference-Applied")},
+}
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
 
 
-@router.post("", status_code=202, responses=located(202), openapi_extra=PRODUCT_BODY)
+@router.post("", status_code=202, responses=SUBMITTED, openapi_extra=PRODUCT_BODY)
 async def submit(
     services: ServicesDep,
     principal: SignedIn,
-    body: Annotated[FormData | bytes, Depends(read_body)],
+    body: Annotated[SentBody, Depends(sent_body)],
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> JobOut:
     """Submit a product for classification, by text, image or both, as a form or as JSON.
 
     The response comes before the classification. Read the category with
-    `GET /v1/jobs/{job_id}?wait=10`.
+    `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
     """
-    return await services.submitting.run(
-        lambda: accept(services, principal, body, request, response, idempotency_key)
+    job = await services.submitting.run(
+        lambda: accept(services, principal, body.content, request, response, idempotency_key)
     )
+    seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)
+    if not seconds or not services.long_polls.has_room:
+        # The preference is not applied: the job is stored, and its client can ask again.
+        return job
+    await body.discard()
+    final = await _waited(services, principal, request, job, seconds)
+    response.headers["Preference-Applied"] = f"wait={seconds:g}"
+    if final.status != JobStatus.QUEUED.value:
+        response.status_code = 201
+    return final
 
 
 @router.get("")
@@ -180,6 +208,24 @@ def accept(
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job_out(job)
+
+
+async def _waited(
+    services: Services, principal: Principal, request: Request, job: JobOut, seconds: float
+) -> JobOut:
+    """Return a stored job once it is final, or as it is after some seconds."""
+    if job.status != JobStatus.QUEUED.value:
+        return job
+    started = time.perf_counter()
+    try:
+        await services.long_polls.until_final(job.id, seconds)
+        # The time of a submission is measured without the wait that its client asked for.
+        request.state.waited_seconds = time.perf_counter() - started
+        return await run_in_threadpool(_find, services, principal, job.id)
+    except Unavailable as error:
+        # An error would suggest that the job was not accepted.
+        log.warning("wait_ended", error=error.detail)
+        return job
 
 
 def job_out(job: Job) -> JobOut:

@@ -35,6 +35,14 @@ IdempotencyKey = Annotated[
         "with other content is refused with 409.",
     ),
 ]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=S` (RFC 7240) to wait up to S seconds for the final state, at most "
+        f"{MAX_WAIT_SECONDS}. If it comes in time, the response is 201 with the final job, else "
+        "202. Other preferences are ignored."
+    ),
+]
 
 AlertId = Annotated[str, Path(description="ID of the drift alert, a UUID.")]
 CatalogId = Annotated[str, Path(description="ID of the catalog, a UUID.")]

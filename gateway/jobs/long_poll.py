@@ -50,6 +50,11 @@ class LongPolls:
         """True once `close` was called; no client may wait any more."""
         return self._is_closed
 
+    @property
+    def has_room(self) -> bool:
+        """True if one more client may wait."""
+        return self._count < self._most and not self._is_closed
+
     def close(self) -> None:
         """Release all waiting clients before the process ends. Safe in a signal handler."""
         self._is_closed = True

@@ -4,9 +4,9 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
@@ -65,17 +65,37 @@ PRODUCT_BODY = {
 }
 
 
-async def read_body(request: Request) -> AsyncIterator[FormData | bytes]:
-    """Read the body: a form, whose files are deleted after the response, or the bytes of JSON."""
+@dataclass
+class SentBody:
+    """The body of a request: a form, or the bytes of JSON."""
+
+    content: FormData | bytes
+
+    async def discard(self) -> None:
+        """Free its memory and delete its files, before the response of a client that waits."""
+        if isinstance(self.content, FormData):
+            await self.content.close()
+        self.content = b""
+
+
+async def sent_body(request: Request) -> AsyncIterator[SentBody]:
+    """Read the body, which is discarded after the response."""
     if content_type(request) == JSON_TYPE:
         require_no_query(request.query_params)
         try:
-            yield await request.body()
+            # `request.body` would keep it for as long as the request lasts.
+            sent = SentBody(b"".join([part async for part in request.stream()]))
         except ClientDisconnect as error:
             raise broken_off() from error
+        yield sent
         return
     async with read_form(request, FIELDS, types=(*FORM_TYPES, JSON_TYPE)) as form:
-        yield form
+        yield SentBody(form)
+
+
+async def read_body(sent: Annotated[SentBody, Depends(sent_body)]) -> FormData | bytes:
+    """Read the body: a form, whose files are deleted after the response, or the bytes of JSON."""
+    return sent.content
 
 
 def product_of(body: FormData | bytes, settings: GatewaySettings) -> Product:

@@ -188,7 +188,8 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in _METHODS else "other"
     metrics.requests_total.labels(method, route, status).inc()
-    metrics.request_seconds.labels(method, route).observe(seconds)
+    waited: float = scope["state"].get("waited_seconds", 0.0)
+    metrics.request_seconds.labels(method, route).observe(max(0.0, seconds - waited))
     if scope["path"] not in _QUIET:
         log.info(
             "request_answered",

@@ -15,6 +15,7 @@ _HEADERS = {
     "Content-Disposition": ("Name under which a browser saves the file.", "string"),
     "ETag": ("Identifies the content, for `If-None-Match`.", "string"),
     "Location": ("Path of the created object, or the address to continue at.", "string"),
+    "Preference-Applied": ("Preference that the response follows, such as `wait=10`.", "string"),
     "RateLimit": ("Remaining requests `r`, and seconds `t` until more are allowed.", "string"),
     "RateLimit-Policy": ("Limit `q` on requests in a window of `w` seconds.", "string"),
     "Retry-After": ("Seconds to wait before the request is repeated.", "integer"),

@@ -132,8 +132,14 @@ class Rayon:
                 unreadable.
             Unfinished: No answer arrived within `wait_seconds`. The job continues.
         """
-        submitted = self.submit(title, description, image, model=model, release=release)
-        job = self.wait(submitted, wait_seconds)
+        job = self.submit(
+            title,
+            description,
+            image,
+            model=model,
+            release=release,
+            wait_seconds=wait_seconds,
+        )
         if job.answer is not None:
             return job.answer
         if not job.is_final:
@@ -149,8 +155,9 @@ class Rayon:
         *,
         model: ModelName = "fusion",
         release: str = "champion",
+        wait_seconds: float = 0.0,
     ) -> Job:
-        """Send a product and return its job without waiting for the answer.
+        """Send a product and return its job, by default without waiting for the answer.
 
         Args:
             title: The product's title.
@@ -158,7 +165,9 @@ class Rayon:
             image: Path, bytes, or file opened in binary mode.
             model: Model to classify with.
             release: Alias or version of the release.
+            wait_seconds: Longest time to wait until the job is final.
         """
+        deadline = time.monotonic() + wait_seconds
         form = {
             "designation": title,
             "description": description,
@@ -167,9 +176,11 @@ class Rayon:
         }
         with ExitStack() as opened:
             files = {"image": _image(image, opened)} if image is not None else None
-            return Job.read(
-                self._connection.json("POST", "/v1/jobs", data=form, files=files, headers=once())
+            headers = once() | _preferred(wait_seconds)
+            job = Job.read(
+                self._connection.json("POST", "/v1/jobs", data=form, files=files, headers=headers)
             )
+        return self.wait(job, deadline - time.monotonic())
 
     def wait(self, job: Job, seconds: float) -> Job:
         """Wait until a job is final, for at most `seconds`, and return its latest state."""
@@ -403,6 +414,12 @@ def credentials(url: str, key: str | None, token: str | None, saved: SavedSignIn
 
 def _letter_path(letter_id: str) -> str:
     return f"/v1/dead-letters/{quote(letter_id, safe='')}"
+
+
+def _preferred(wait_seconds: float) -> dict[str, str]:
+    """Return the header that asks for the answer in the response to the submission."""
+    seconds = round(min(wait_seconds, LONGEST_WAIT_SECONDS), 3)
+    return {"Prefer": f"wait={seconds:g}"} if seconds > 0 else {}
 
 
 def _image(image: Image, opened: ExitStack) -> tuple[str, IO[bytes] | bytes]:

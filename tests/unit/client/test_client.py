@@ -223,3 +223,11 @@ def test_public_names_are_imported_when_they_are_used() -> None:
     assert set(rayon.__all__) <= set(dir(rayon))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = rayon.Nothing
+
+
+def test_classify_asks_for_the_answer_in_the_response(client: Rayon, service: FakeService) -> None:
+    client.classify("Piscine", wait_seconds=12.5)
+    client.classify("Piscine", wait_seconds=100)
+    client.submit("Piscine")
+    sent = [(method, headers.get("prefer")) for method, _, headers in service.requests]
+    assert sent == [("POST", "wait=12.5"), ("POST", "wait=30"), ("POST", None)]

@@ -47,8 +47,9 @@ def classify(
         raise BadParameter("Expected a title, a description or an image. Received none of them.")
     screen = Screen()
     with connected(url, screen) as client:
-        job = client.submit(title, description, image, model=model, release=release)
-        job = client.wait(job, wait)
+        job = client.submit(
+            title, description, image, model=model, release=release, wait_seconds=wait
+        )
     if as_json:
         screen.json(job.raw)
     if not job.is_final:

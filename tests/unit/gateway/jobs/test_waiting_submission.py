@@ -1,0 +1,156 @@
+"""Tests of submissions that wait for the answer (`Prefer: wait`)."""
+
+import gc
+import threading
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+
+from gateway.jobs.long_poll import LongPolls
+from gateway.jobs.product_body import SentBody
+from shared import metrics
+from shared.db.models import Job, now
+from shared.errors import Unavailable
+from tests.support.servers import until
+from tests.unit.gateway.conftest import Api
+
+FORM = {"designation": "Piscine gonflable"}
+RESULT = {
+    "category": "Piscine et accessoires",
+    "top": [{"prdtypecode": 2583, "category": "Piscine et accessoires", "probability": 0.9}],
+    "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.9}},
+    "degraded": None,
+}
+
+
+def _finish(api: Api, job_id: str) -> None:
+    with api.unit_of_work() as work:
+        job = work.session.get_one(Job, job_id)
+        job.status, job.finished_at = "done", now()
+        job.prdtypecode, job.confidence, job.result = 2583, 0.9, RESULT
+
+
+def _waiting(api: Api) -> str:
+    """Return the ID of the job for which a client waits."""
+    until(lambda: any(api.asked), 10, "a client waits")
+    return next(iter(api.asked[-1]))
+
+
+def _submitted(
+    api: Api, headers: dict[str, str], **body: Any
+) -> tuple[threading.Thread, list[Any]]:
+    responses: list[Any] = []
+    body = body or {"data": FORM}
+    client = threading.Thread(
+        target=lambda: responses.append(api.client.post("/v1/jobs", headers=headers, **body))
+    )
+    client.start()
+    return client, responses
+
+
+@pytest.mark.parametrize("body", [{"data": FORM}, {"json": FORM}])
+def test_answer_that_comes_in_time_is_in_the_response(
+    api: Api, mine: dict[str, str], body: dict[str, Any]
+) -> None:
+    client, responses = _submitted(api, mine | {"Prefer": "wait=30"}, **body)
+    job_id = _waiting(api)
+    assert not responses
+    _finish(api, job_id)
+    client.join(10)
+    (response,) = responses
+    assert response.status_code == 201
+    assert response.headers["Location"] == f"/v1/jobs/{job_id}"
+    assert response.headers["Preference-Applied"] == "wait=30"
+    assert response.json()["result"]["prdtypecode"] == 2583
+    assert response.json() == api.client.get(f"/v1/jobs/{job_id}", headers=mine).json()
+
+
+def test_late_answer_leaves_a_queued_job(api: Api, mine: dict[str, str]) -> None:
+    response = api.client.post("/v1/jobs", data=FORM, headers=mine | {"Prefer": "wait=0.05"})
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+    assert response.headers["Preference-Applied"] == "wait=0.05"
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "respond-async"}, {"Prefer": "wait=0"}])
+def test_response_without_a_wait_comes_at_once(
+    api: Api, mine: dict[str, str], prefer: dict[str, str]
+) -> None:
+    response = api.client.post("/v1/jobs", data=FORM, headers=mine | prefer)
+    assert response.status_code == 202
+    assert "Preference-Applied" not in response.headers
+    assert api.asked == []
+
+
+def test_repeated_submission_returns_the_answer(api: Api, mine: dict[str, str]) -> None:
+    headers = mine | {"Idempotency-Key": "once", "Prefer": "wait=5"}
+    first = api.client.post("/v1/jobs", data=FORM, headers=mine | {"Idempotency-Key": "once"})
+    _finish(api, first.json()["id"])
+    again = api.client.post("/v1/jobs", data=FORM, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_without_room_to_wait_the_job_is_accepted_at_once(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch, is_closed: bool
+) -> None:
+    polls = LongPolls(lambda _ids: set(), most=9 if is_closed else 0)
+    if is_closed:
+        polls.close()
+    state = cast(FastAPI, api.client.app).state
+    monkeypatch.setattr(state, "services", replace(api.services, long_polls=polls))
+    response = api.client.post("/v1/jobs", data=FORM, headers=mine | {"Prefer": "wait=5"})
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+    assert "Preference-Applied" not in response.headers
+    assert api.get(Job, response.json()["id"]) is not None
+
+
+def test_waiting_client_is_released_when_the_gateway_stops(api: Api, mine: dict[str, str]) -> None:
+    client, responses = _submitted(api, mine | {"Prefer": "wait=30"})
+    _waiting(api)
+    api.services.long_polls.close()
+    client.join(10)
+    assert [one.status_code for one in responses] == [202]
+
+
+def test_job_stays_accepted_if_the_database_goes_away_meanwhile(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise Unavailable("The database does not answer")
+
+    monkeypatch.setattr(api.services.long_polls, "until_final", fail)
+    response = api.client.post("/v1/jobs", data=FORM, headers=mine | {"Prefer": "wait=5"})
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+
+
+def test_wait_is_not_part_of_the_measured_time(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[float] = []
+
+    class Histogram:
+        def labels(self, *_: object) -> "Histogram":
+            return self
+
+        def observe(self, seconds: float) -> None:
+            measured.append(seconds)
+
+    monkeypatch.setattr(metrics, "request_seconds", Histogram())
+    response = api.client.post("/v1/jobs", data=FORM, headers=mine | {"Prefer": "wait=1.5"})
+    assert response.status_code == 202
+    (seconds,) = measured
+    assert 0 < seconds < 1.5
+
+
+def test_body_is_freed_while_its_client_waits(api: Api, mine: dict[str, str]) -> None:
+    image = {"image": ("piscine.jpg", b"\xff\xd8" + b"x" * 5_000)}
+    client, _ = _submitted(api, mine | {"Prefer": "wait=30"}, data=FORM, files=image)
+    job_id = _waiting(api)
+    gc.collect()
+    bodies = [one for one in gc.get_objects() if isinstance(one, SentBody)]
+    assert [one.content for one in bodies] == [b""]
+    _finish(api, job_id)
+    client.join(10)
