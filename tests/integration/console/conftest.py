@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,7 +57,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 #: Longest time for which a test waits for a page, in milliseconds.
 PATIENCE = 60_000
 #: Rules of axe: WCAG 2.2 at level AA, and best practices. The dark scheme differs only in colours.
-AXE = {
+AXE: dict[Literal["light", "dark"], list[str]] = {
     "light": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "dark": ["color-contrast", "link-in-text-block"],
 }
