@@ -246,6 +246,9 @@ soak: .venv/dev.stamp ## Load a throw-away system for an hour and report what gr
 	@$(BIN)/python -m tests.bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(IMAGES),--images $(IMAGES))
 
+console: .venv/dev.stamp ## Import a large catalog in a real browser, with the time of each step: make console ROWS=50000
+	@$(BIN)/python -m tests.bench.console $(if $(ROWS),--rows $(ROWS))
+
 guesses: .venv/dev.stamp ## Attack the sign-in of a throw-away system and report how far password guessing gets
 	@$(BIN)/python -m tests.bench.faults.guesses
 

@@ -1,0 +1,1 @@
+"""A large catalog from its upload to its results, in a real browser, with the time of each step."""
