@@ -1,5 +1,4 @@
 // What all pages share. Pages work without it; it only makes them quicker to use.
-import { watchAnswers } from "./answers.js";
 import { watchCopying } from "./copying.js";
 import { watchKeys } from "./keys.js";
 import { watchLive } from "./live.js";
@@ -15,4 +14,3 @@ watchFileDrops(document);
 watchKeys(document);
 watchLive(document);
 watchSubmits(document);
-watchAnswers(document);
