@@ -207,10 +207,31 @@ _IMPORTS = (
     ),
 )
 
+#: Sentences about the repair of rows.
+_REPAIR = (
+    _when(
+        r"Expected version \d+ of the row, .*",
+        N_("Somebody has changed this row meanwhile. Reload the page to see how."),
+    ),
+    _when(
+        r"The row is being classified; .*", N_("This row is being classified. Wait for its answer.")
+    ),
+    _when(
+        r"Expected a rejected, failed or degraded row\. .*",
+        N_("This row has an answer or does not exist any more."),
+    ),
+    _when(r"No repaired row is ready to run", N_("No repaired row is ready.")),
+    _when(r"Expected files as `images`\. .*", N_("Choose at least one image.")),
+    _when(r"Expected a title or a description\. .*", N_("Type a title or a description.")),
+    _when(r"Expected an image: .*", N_("Add the image.")),
+    _when(r"Expected a row of at most \d+ characters\. .*", N_("A row of more than 1 MB.")),
+    _when(r"Expected a (JSON object in line|row of CSV).*", N_("This row cannot be read.")),
+)
+
 
 def explain(message: str, language: str, translations: NullTranslations) -> str | Markup:
     """Return a message for people, in their language if it is known."""
-    for one in (*_TABLE, *_CATALOGS, *_IMPORTS):
+    for one in (*_TABLE, *_CATALOGS, *_IMPORTS, *_REPAIR):
         if found := one.pattern.fullmatch(message):
             values = {name: show(found[name], language) for name, show in one.values.items()}
             text = translations.ugettext(one.text)

@@ -8,21 +8,28 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
-from gateway.web.forms import FORM_TYPES, read_form
+from gateway.web.forms import FORM_TYPES, MAX_FILES, read_form
 from gateway.web.validation_messages import message_of
 from shared.errors import InvalidInput, RayonError
 
 Model = TypeVar("Model", bound=BaseModel)
+#: Texts of a form, unless it is a table.
+MAX_FIELDS = 20
 
 
 def fields(
-    *names: str, repeatable: Sequence[str] = ()
+    *names: str, repeatable: Sequence[str] = (), max_fields: int = MAX_FIELDS, max_files: int = 0
 ) -> Callable[[Request], AsyncIterator[FormData]]:
     """Return a dependency that reads a form with these fields."""
 
     async def read(request: Request) -> AsyncIterator[FormData]:
         async with read_form(
-            request, (*names, *repeatable), types=FORM_TYPES, repeatable=repeatable
+            request,
+            (*names, *repeatable),
+            types=FORM_TYPES,
+            repeatable=repeatable,
+            max_fields=max_fields,
+            max_files=max_files or MAX_FILES,
         ) as form:
             yield form
 
