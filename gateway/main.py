@@ -292,6 +292,8 @@ def build_app(services: Services) -> FastAPI:
             jobs.PREFIX: services.settings.max_body_bytes,
             f"{CONSOLE}/sign-in": MAX_SIGN_IN_BYTES,
             f"{CONSOLE}/password": MAX_SIGN_IN_BYTES,
+            f"{CONSOLE}/catalogs/*/repair/images": services.catalogs.settings.max_bytes,
+            f"{CONSOLE}/catalogs/*/repair": services.settings.max_body_bytes,
             f"{CONSOLE}/try": services.settings.max_body_bytes,
             f"{CONSOLE}/import/": services.settings.max_plain_bytes,
             f"{CONSOLE}/import": services.catalogs.settings.max_bytes,
