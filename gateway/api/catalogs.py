@@ -94,6 +94,8 @@ def list_catalogs(
     status: Annotated[
         CatalogStatus | None, Query(description="Status of the catalogs; all by default.")
     ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
     draft: Annotated[
         bool | None,
         Query(
@@ -101,8 +103,6 @@ def list_catalogs(
             "default."
         ),
     ] = None,
-    cursor: Cursor = None,
-    limit: Limit = 50,
 ) -> CatalogPage:
     """List your catalogs, newest first."""
     with services.unit_of_work.reading() as session:

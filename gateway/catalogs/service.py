@@ -225,8 +225,8 @@ def page(
     cursor: str | None,
     limit: int,
     status: str | None = None,
-) -> tuple[Sequence[Catalog], str | None]:
     is_draft: bool | None = None,
+) -> tuple[Sequence[Catalog], str | None]:
     """Return a page of the user's catalogs, newest first, and the cursor of the next page.
 
     Raises:
@@ -235,11 +235,11 @@ def page(
     query = select(Catalog).where(Catalog.user_id == principal.id)
     if status is not None:
         query = query.where(Catalog.status == status)
-    return paginate(session, query, Catalog.id, cursor, limit)
     if is_draft is not None:
         # A draft that is given up, or whose time is over, is an ordinary dry run.
         kept = func.coalesce(Catalog.kept_until > now(), False)  # noqa: FBT003 - a value in SQL
         query = query.where(kept if is_draft else ~kept)
+    return paginate(session, query, Catalog.id, cursor, limit)
 
 
 def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
