@@ -34,7 +34,7 @@ TABLE = table(
     ("Bâche", "Bleue", "5.jpg", "trop"),
     (LONG, "Neuve", ""),
 )
-TEXTS = {
+TEXTS: dict[str, dict[str, Any]] = {
     "en": {
         "empty": "Nothing to repair: every row was accepted, with its image.",
         "long": re.compile("A text of more than [12],000 characters."),
