@@ -6,6 +6,7 @@ from gateway.console.error_pages import ErrorPages
 from gateway.console.pages import (
     account,
     alerts,
+    answers,
     audit_log,
     catalogs,
     home,
@@ -28,6 +29,7 @@ PAGES = (
     importing,
     repair,
     catalogs,
+    answers,
     queues,
     alerts,
     models,

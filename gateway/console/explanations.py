@@ -105,6 +105,15 @@ _TABLE = (
 #: Sentences about catalogs.
 _CATALOGS = (
     _when(
+        r"Expected a category of the release\. .*",
+        N_("There is no such category. Choose one of the list."),
+    ),
+    _when(r"Expected a category\. .*", N_("Choose a category.")),
+    _when(
+        r"A reviewer has set another label, which you cannot change",
+        N_("A reviewer has set another label, which you cannot change."),
+    ),
+    _when(
         r"No column of titles or descriptions was found",
         N_("No column of titles or descriptions was found."),
     ),
@@ -142,6 +151,10 @@ _CATALOGS = (
     _when(
         r"The file of this catalog has been deleted\. .*",
         N_("The file of this catalog has been deleted. Send it as a new catalog."),
+    ),
+    _when(
+        r"Expected a cancelled catalog\. .*",
+        N_("This catalog is not cancelled, so there is nothing to resume."),
     ),
     _when(r"No row of this catalog was cancelled", N_("No row of this catalog was cancelled.")),
 )

@@ -152,6 +152,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/console/catalogs/{catalog_id}/cancel"): Rule(_EVERYONE, Keys.NONE),
     ("POST", "/console/catalogs/{catalog_id}/resume"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/files"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/console/catalogs/{catalog_id}/answers"): Rule(_EVERYONE, Keys.NONE),
+    ("POST", "/console/catalogs/{catalog_id}/answers/label"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/results"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/errors"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/import"): Rule(_EVERYONE, Keys.NONE),

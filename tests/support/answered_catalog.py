@@ -55,18 +55,18 @@ def failed_row(catalog: Catalog, user: User, row: int, **changes: Any) -> Job:
     return job
 
 
-def answered_catalog(user: User, rows: Iterable[dict[str, Any]], **changes: Any) -> list[Any]:
+def answered_catalog(user: User, given: Iterable[dict[str, Any]], **changes: Any) -> list[Any]:
     """Return a catalog and the jobs of its rows, to be added.
 
     Args:
         user: The owner.
-        rows: Changes of each row.
+        given: Changes of each row.
         **changes: Columns of the catalog.
     """
-    given = list(rows)
-    count = len(given)
+    rows = list(given)
+    count = len(rows)
     catalog = make_catalog(user, **{"rows": count, "fed": count, "fed_until": count, **changes})
     return [
         catalog,
-        *(answered_row(catalog, user, row, **one) for row, one in enumerate(given, start=1)),
+        *(answered_row(catalog, user, row, **one) for row, one in enumerate(rows, start=1)),
     ]

@@ -21,6 +21,7 @@ from gateway.catalogs.output.schemas import (
 from gateway.catalogs.output.text_search import LONGEST
 from gateway.jobs.schemas import JobError
 from gateway.quality.precision import dial
+from gateway.quality.precision.dial import Precision
 from gateway.quality.precision.selection import Selection, wilson
 from gateway.quality.schemas.precision import (
     CategoryPrecision,
@@ -29,7 +30,7 @@ from gateway.quality.schemas.precision import (
     SelectionOut,
 )
 from shared.categories import CategorySet
-from shared.db.models import JobStatus, row_of_job
+from shared.db.models import Catalog, JobStatus, row_of_job
 from shared.errors import InvalidInput, NotFound, ReleaseUnloadable, Unavailable
 
 Target = Annotated[
@@ -112,9 +113,7 @@ def list_answers(
         raise InvalidInput("`accepted` needs a `target`. Received: none", field=("target",))
     wanted = Filter(status, category, min_confidence, max_confidence, text, label, accepted)
     acceptance = acceptance_of(services, catalog.id, target, by_category=by_category)
-    with services.unit_of_work.reading() as session:
-        rows, following = answers.page(session, catalog.id, wanted, acceptance, sort, cursor, limit)
-    return AnswerPage(items=[_answer(row, acceptance) for row in rows], next_cursor=following)
+    return answer_page(services, catalog.id, wanted, acceptance, sort, cursor, limit)
 
 
 @router.get("/{catalog_id}/answers/categories")
@@ -160,12 +159,32 @@ def show_precision(
     catalog = found_catalog(services, principal, catalog_id)
     with services.unit_of_work.reading() as session:
         found = dial.precision(session, catalog.id, target, by_category=by_category)
-    category = _categories(services, catalog.release) if by_category else None
+    return precision_out(services, catalog, found)
+
+
+def answer_page(
+    services: Services,
+    catalog_id: str,
+    wanted: Filter,
+    acceptance: Acceptance | None,
+    sort: Sort,
+    cursor: str | None,
+    limit: int,
+) -> AnswerPage:
+    """Return the response body of a page of answers."""
+    with services.unit_of_work.reading() as session:
+        rows, following = answers.page(session, catalog_id, wanted, acceptance, sort, cursor, limit)
+    return AnswerPage(items=[_answer(row, acceptance) for row in rows], next_cursor=following)
+
+
+def precision_out(services: Services, catalog: Catalog, found: Precision) -> PrecisionOut:
+    """Return the response body of the precision dial."""
     groups = sorted(found.by_category.items(), key=lambda one: (-one[1].rows, one[0]))
+    category = _categories(services, catalog.release) if groups else None
     return PrecisionOut(
         **_selection(found.whole),
-        target=target,
-        by_category=by_category,
+        target=found.target,
+        by_category=found.acceptance.by_category is not None,
         method="confidences" if found.is_estimate else "labels",
         is_estimate=found.is_estimate,
         labelled=found.labelled,

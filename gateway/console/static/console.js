@@ -1,4 +1,5 @@
 // What all pages share. Pages work without it; it only makes them quicker to use.
+import { watchAnswers } from "./answers.js";
 import { watchCopying } from "./copying.js";
 import { watchKeys } from "./keys.js";
 import { watchLive } from "./live.js";
@@ -6,6 +7,7 @@ import { watchSubmits } from "./submitting.js";
 import { showTimes } from "./times.js";
 import { watchDrops } from "./dropping.js";
 import { watchFileDrops } from "./dropping-files.js";
+import { watchUploads } from "./uploading.js";
 
 showTimes(document);
 watchCopying(document);
@@ -14,3 +16,5 @@ watchFileDrops(document);
 watchKeys(document);
 watchLive(document);
 watchSubmits(document);
+watchUploads(document);
+watchAnswers(document);
