@@ -183,7 +183,9 @@ class _Seen:
         self._unmatched = _Names()
         self._rejections = Rejections(form)
         self._codes: Counter[str] = Counter()
-        self.rows = self.rejected = self._warnings = self._without_archive = self._rounded = 0
+        self.rows = self.rejected = self._warnings = self._named = self._without_archive = (
+            self._rounded
+        ) = 0
 
     def add(self, found: Checked) -> None:
         """Count a row."""
@@ -199,6 +201,7 @@ class _Seen:
             self._unmatched.add(found.name)
         if found.name and self._archive is None:
             self._without_archive += 1
+            self._named += found.problem is None
         if self._ids and any(SCIENTIFIC.search(found.row.get(name)) for name in self._ids):
             self._rounded += 1
 
@@ -221,6 +224,8 @@ class _Seen:
             "notes": list(self._notes()),
             "rejections": self._rejections.report(),
             "rejected_codes": dict(self._codes),
+            # Accepted rows whose images can be added later.
+            "named_images": self._named,
             "warnings": self._warnings + self._without_archive,
             "unmatched_images": self._unmatched.listed,
             "unmatched_count": self._unmatched.count,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, TextClause, func, select, type_coerce
@@ -30,7 +31,7 @@ from shared.tables.rows import Row
 #: Characters of cells at which a page ends earlier.
 PAGE_CHARACTERS = 4_000_000
 #: Rows whose jobs are looked up with one query.
-BATCH = 1_000
+BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,11 @@ def _degraded(opened: Opened, session: Session, wanted: Wanted) -> tuple[Numbere
     found, reasons = _of_jobs(opened, session, wanted, is_degraded, code)
     if opened.catalog.has_images or opened.catalog.model == "text":
         return found, reasons
-    without = [
-        (row.number, row)
-        for row in _without_archive(opened, session)
-        if row.number > wanted.after and wanted.reason in (None, NOT_SENT)
-    ]
-    reasons[NOT_SENT] = len(without) if not wanted.after else 0
-    both = {**dict(found), **dict(without[: wanted.limit + 1])}
+    reasons[NOT_SENT] = _count_not_sent(opened, session)
+    is_wanted = wanted.reason in (None, NOT_SENT) and reasons[NOT_SENT]
+    rows = _without_archive(opened, session, wanted.after) if is_wanted else iter(())
+    without = {row.number: row for row in islice(rows, wanted.limit + 1)}
+    both: dict[int, RejectedRow | Row] = {**dict(found), **without}
     return sorted(both.items(), key=lambda one: one[0])[: wanted.limit + 1], reasons
 
 
@@ -164,10 +163,23 @@ def _of_jobs(
     return [(number, rows[number]) for number in numbers if number in rows], reasons
 
 
-def _without_archive(opened: Opened, session: Session) -> Iterator[Row]:
-    """Yield the answered rows that name an image, where no archive was sent."""
-    for rows in _pages(product_rows(opened.products, opened.form)):
-        found = found_of(opened, session, {row.number: row for row in rows})
+def _count_not_sent(opened: Opened, session: Session) -> int:
+    """Count the accepted rows that name an image, where no archive was sent, and still lack it."""
+    report = opened.catalog.report
+    added = select(func.count()).where(
+        CatalogRowRepair.catalog_id == opened.catalog.id,
+        CatalogRowRepair.code == "",
+        CatalogRowRepair.joined_image_uri.is_not(None),
+    )
+    named: int = report.get("named_images", report.get("warnings", 0))
+    return max(0, named - (session.scalar(added) or 0))
+
+
+def _without_archive(opened: Opened, session: Session, after: int) -> Iterator[Row]:
+    """Yield the answered rows after a row that name an image, where no archive was sent."""
+    rows = product_rows(opened.products, opened.form)
+    for some in _pages(row for row in rows if row.number > after):
+        found = found_of(opened, session, {row.number: row for row in some})
         for number, one in found.items():
             if degraded_code(opened.catalog, one) == NOT_SENT:
                 yield found[number].row

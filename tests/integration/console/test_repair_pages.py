@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from gateway.catalogs.feeder import Feeder
 from shared.db.models import Catalog, Job, row_job_id
@@ -247,7 +247,7 @@ def test_missing_images_are_added_by_their_names(visit: Visit, feeder: Feeders) 
     page = visitor.open(f"/catalogs/{id_}/repair?show=degraded")
     expect(page.locator("tr[data-row]")).to_have_count(1)
     visitor.check("repair-degraded")
-    files = [
+    files: list[FilePayload] = [
         {"name": name, "mimeType": "image/png", "buffer": png()} for name in ("1.png", "9.png")
     ]
     page.locator("#images-field").set_input_files(files)
