@@ -147,6 +147,7 @@ def main() -> int:
     services.champion.start()
     services.jobs.outbox.start()
     services.broker.heartbeat("gateway").start()
+    services.long_polls.listen(services.broker.listener)
     limits = ConnectionSettings()
     config = uvicorn.Config(
         build_app(services),

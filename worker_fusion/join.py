@@ -81,7 +81,8 @@ class Join:
             jobs = _lock_queued(work.session, scored)
             _record(work.session, scored, jobs)
             finished = _complete(work.session, jobs, categories, fusion)
-        for job, answer in finished:
+            work.announce(finished)
+        for job, answer in finished.values():
             _measure(job, answer, scored.release)
         log.info(
             "modality_joined",
@@ -109,6 +110,7 @@ class Join:
                 )
                 .returning(Job.id)
             ).all()
+            work.announce(failed)
         metrics.jobs_finished_total.labels(JobStatus.FAILED.value).inc(len(failed))
         log.error("jobs_failed", jobs=len(failed), code=failure.code)
 
@@ -175,7 +177,7 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 def _complete(
     session: Session, jobs: dict[str, _Queued], categories: CategorySet, fusion: FusionModel | None
-) -> list[tuple[_Queued, Answer]]:
+) -> dict[str, tuple[_Queued, Answer]]:
     evidence = _evidence(session, list(jobs))
     complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
     found = answers(list(complete.values()), categories, fusion)
@@ -183,7 +185,7 @@ def _complete(
     rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
         session.execute(update(Job), rows)
-    return [(jobs[id_], one) for id_, one in zip(complete, found, strict=True)]
+    return {id_: (jobs[id_], one) for id_, one in zip(complete, found, strict=True)}
 
 
 def _measure(job: _Queued, answer: Answer, release: str) -> None:

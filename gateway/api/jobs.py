@@ -145,7 +145,9 @@ async def image(
 def cancel(services: ServicesDep, principal: SignedIn, job_id: JobId) -> JobOut:
     """Cancel a job. A final job is returned unchanged."""
     with services.unit_of_work() as work:
-        return job_out(jobs.cancel(work.session, principal, job_id))
+        cancelled = jobs.cancel(work.session, principal, job_id)
+        work.announce([job_id])
+    return job_out(cancelled)
 
 
 @router.put("/{job_id}/label")

@@ -1,10 +1,17 @@
-"""Long polling: many clients wait for their jobs with one shared query and no thread each."""
+"""Long polling: many clients wait for their jobs with one shared query and no thread each.
+
+The writer of a final state announces the job. The database is asked as well: at short intervals
+while no announcements are heard, else at long ones, since one may get lost.
+"""
 
 import asyncio
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
@@ -12,14 +19,33 @@ from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-#: Shortest and longest pause between two polls of the database while clients wait, in seconds. In
-#: between, the pause follows the duration of the query, so that polling takes `SHARE_OF_TIME`.
+#: Shortest and longest pause between two polls of the database while clients wait and no
+#: announcements are heard, in seconds. In between, the pause follows the duration of the query, so
+#: that polling takes `SHARE_OF_TIME`.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.004, 0.1
 SHARE_OF_TIME = 0.3
+#: Pause between two polls while announcements are heard, in seconds.
+HEARD_POLL_SECONDS = 1.0
+#: Announcements count as heard once the connection is this old, in seconds: earlier, that of a job
+#: may have been missed which a client has just read as queued.
+SETTLED_SECONDS = 5.0
+#: Announced jobs to remember, for clients that read them as queued a moment ago.
+MOST_ANNOUNCED = 4096
 #: `Retry-After` of a client that may not wait, in seconds.
 FULL_WAIT_SECONDS = 5
 #: Pause between two polls while the database does not answer, in seconds.
 DOWN_SECONDS = 1.0
+
+
+class Announcements(Protocol):
+    """Source of announcements, such as `shared.broker.Listener`."""
+
+    @property
+    def listening_seconds(self) -> float:
+        """Time for which no announcement was missed."""
+
+    def start(self) -> None:
+        """Begin to listen."""
 
 
 class LongPolls:
@@ -39,6 +65,13 @@ class LongPolls:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        #: Set to end the pause between two polls.
+        self._hurry = asyncio.Event()
+        self._announcements: Announcements | None = None
+        #: Times of the last announcements by job, the oldest first.
+        self._announced: dict[str, float] = {}
+        self._announced_lock = threading.Lock()
 
     @property
     def is_polling(self) -> bool:
@@ -58,6 +91,17 @@ class LongPolls:
     def close(self) -> None:
         """Release all waiting clients before the process ends. Safe in a signal handler."""
         self._is_closed = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry.set)
+
+    def listen(self, make: Callable[[Callable[[Collection[str]], None]], Announcements]) -> None:
+        """Start to listen for announcements.
+
+        Args:
+            make: Returns their source, given what it calls in a thread of its own.
+        """
+        self._announcements = make(self._on_final)
+        self._announcements.start()
 
     async def until_final(self, job_id: str, seconds: float) -> None:
         """Wait until the job is final, the time is over, or `close` is called.
@@ -72,8 +116,11 @@ class LongPolls:
             )
         self._count += 1
         woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._waiting[job_id].add(woken)
-        if not self.is_polling:
+        if self._was_announced(job_id):
+            woken.set()
+        elif not self.is_polling:
             self._poller = asyncio.create_task(self._poll())
         try:
             async with asyncio.timeout(seconds):
@@ -86,7 +133,32 @@ class LongPolls:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
+    def _on_final(self, job_ids: Collection[str]) -> None:
+        """Wake the clients that wait for some jobs. In the thread of the announcements."""
+        # Remembered first: a client begins to wait first and then looks here, so that one of the
+        # two sees the other.
+        with self._announced_lock:
+            self._announced.update(dict.fromkeys(job_ids, time.monotonic()))
+            while len(self._announced) > MOST_ANNOUNCED:
+                del self._announced[next(iter(self._announced))]
+        loop, awaited = self._loop, [one for one in job_ids if one in self._waiting]
+        if loop is not None and awaited:
+            loop.call_soon_threadsafe(self._wake, awaited)
+
+    def _was_announced(self, job_id: str) -> bool:
+        """Return True if a job was announced a moment ago; later it may be queued once more."""
+        with self._announced_lock:
+            moment = self._announced.get(job_id)
+        return moment is not None and time.monotonic() - moment < SETTLED_SECONDS
+
+    @property
+    def _hears(self) -> bool:
+        heard = self._announcements
+        return heard is not None and heard.listening_seconds >= SETTLED_SECONDS
+
     async def _poll(self) -> None:
+        if self._hears:
+            await self._pause(HEARD_POLL_SECONDS)
         while self._waiting:
             ids = list(self._waiting)
             if self._is_closed:
@@ -96,12 +168,23 @@ class LongPolls:
             started = time.perf_counter()
             finished = await asyncio.to_thread(self._ask, ids)
             taken = time.perf_counter() - started
-            if finished is None:
-                await asyncio.sleep(DOWN_SECONDS)
-                continue
-            self._wake(finished)
-            pause = max(POLL_SECONDS, taken / SHARE_OF_TIME - taken)
-            await asyncio.sleep(min(pause, LONGEST_POLL_SECONDS))
+            self._wake(finished or ())
+            await self._pause(self._seconds_after(taken, is_down=finished is None))
+
+    def _seconds_after(self, taken: float, *, is_down: bool) -> float:
+        """Return the pause after a poll that took some seconds."""
+        if is_down:
+            return DOWN_SECONDS
+        if self._hears:
+            return HEARD_POLL_SECONDS
+        pause = max(POLL_SECONDS, taken / SHARE_OF_TIME - taken)
+        return min(pause, LONGEST_POLL_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until `close` is called."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     def _wake(self, ids: Collection[str]) -> None:
         for job_id in ids:

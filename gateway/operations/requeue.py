@@ -66,6 +66,7 @@ class Sweeper:
             hopeless = [job for job in lost if job.attempts >= self.settings.max_attempts]
             again = [job for job in lost if job.attempts < self.settings.max_attempts]
             self._fail(work.session, hopeless)
+            work.announce(job.id for job in hopeless)
             self._extend(work.session, overdue)
             self._send(work, again, missing)
         sent = self._count(again, work.unsent)

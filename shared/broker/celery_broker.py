@@ -6,7 +6,7 @@ message returns to its queue until it reaches `max_deliveries` and is parked as 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.breaker import Breaker
+from shared.broker.announcements import Listener, announce
 from shared.broker.clients import celery_app, client_limits
 from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
@@ -56,6 +57,9 @@ class Publisher(Protocol):
 
     def publish(self, message: Message) -> None:
         """Send one message. Raises `Unavailable` if Redis does not answer."""
+
+    def announce(self, job_ids: Collection[str]) -> None:
+        """Announce jobs that have become final. It raises no error: announcements are hints."""
 
 
 class Broker:
@@ -105,6 +109,22 @@ class Broker:
                 metrics.dependency_failures_total.labels("queue").inc()
                 raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
+
+    def announce(self, job_ids: Collection[str]) -> None:
+        """Announce jobs that have become final to the gateways whose clients wait for them."""
+        with suppress(Unavailable), self._guarded():
+            try:
+                announce(self._redis, job_ids)
+            except (redis.RedisError, OSError) as error:
+                raise Unavailable(f"The message queue does not answer: {error}") from error
+
+    def listener(self, on_final: Callable[[Collection[str]], None]) -> Listener:
+        """Create the thread that listens for announcements.
+
+        Args:
+            on_final: Called in the thread with the IDs of jobs that have become final.
+        """
+        return Listener(self._redis, on_final)
 
     def subscribe(self, kind: type[M], handler: Callable[[M], None]) -> None:
         """Call a handler with every received message of one type.

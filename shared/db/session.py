@@ -1,6 +1,6 @@
 """Transactions: one unit of work per request or message; messages are sent after the commit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,16 +39,22 @@ class Work:
     """One transaction, and the messages to send after its commit.
 
     Attributes:
+        final: IDs of jobs that this transaction makes final.
         unsent: After the commit, the messages that could not be sent.
     """
 
     session: Session
     messages: list[Message] = field(default_factory=list)
     unsent: list[Message] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
         """Send a message after the commit."""
         self.messages.append(message)
+
+    def announce(self, job_ids: Iterable[str]) -> None:
+        """Announce jobs that this transaction makes final, after the commit."""
+        self.final.extend(job_ids)
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class UnitOfWork:
             work = Work(session)
             yield work
             session.commit()
+        if work.final:
+            self.publisher.announce(work.final)
         work.unsent = self._send(work.messages)
 
     @contextmanager

@@ -22,6 +22,7 @@ class FakeBroker:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.announced: list[str] = []
         self.heads: dict[str, float] = {}
         self.running: dict[str, int] = {}
         self.present: list[Worker] = []
@@ -36,6 +37,10 @@ class FakeBroker:
         if self.room is not None and len(self.messages) >= self.room:
             raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
+
+    def announce(self, job_ids: Iterable[str]) -> None:
+        """Keep the IDs of final jobs."""
+        self.announced.extend(job_ids)
 
     def trouble(self) -> str | None:
         """Return a reason while the queue is down."""

@@ -55,11 +55,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, folder: Path) -> Iterator[Scene]:
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, folder: Path, broker: FakeBroker) -> Iterator[Scene]:
     url = SecretStr(f"sqlite:///{tmp_path / 'rayon.db'}")
     engine = open_engine(DatabaseSettings(url=url))
     Base.metadata.create_all(engine)
-    yield Scene(UnitOfWork(engine, FakeBroker()), FolderReleases(folder.parent))
+    yield Scene(UnitOfWork(engine, broker), FolderReleases(folder.parent))
     engine.dispose()
 
 

@@ -1,8 +1,9 @@
 import pytest
 
-from shared.contracts import Modality
+from shared.contracts import Failure, Modality
 from shared.db.models import Job
 from shared.errors import Unavailable
+from tests.support.fakes import FakeBroker
 from tests.unit.worker_fusion.conftest import Scene, failed, scored
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -129,3 +130,19 @@ def test_release_with_one_modality_degrades_the_answer_or_fails_the_job(scene: S
     assert answered.result is not None
     assert answered.result["degraded"] == "modality_not_in_release"
     assert (refused.status, refused.error_code) == ("failed", "modality_not_in_release")
+
+
+def test_final_jobs_are_announced_once(scene: Scene, broker: FakeBroker) -> None:
+    both, text, broken = scene.add(), scene.add(wants_image=False), scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, both, text))
+    assert broker.announced == [text]
+    scene.join.on_modality_scored(failed(TEXT, broken))
+    scene.join.on_modality_scored(scored(IMAGE, both))
+    scene.join.on_modality_scored(scored(IMAGE, both))
+    assert broker.announced == [text, broken, both]
+
+
+def test_jobs_that_cannot_be_answered_are_announced(scene: Scene, broker: FakeBroker) -> None:
+    queued, done = scene.add(), scene.add(status="done")
+    scene.join.fail([queued, done], Failure(code="any", message="any"))
+    assert broker.announced == [queued]

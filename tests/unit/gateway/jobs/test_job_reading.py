@@ -205,6 +205,7 @@ def test_queued_job_is_cancelled(api: Api, ada: User, hers: dict[str, str]) -> N
     answer = api.client.delete(f"/v1/jobs/{job.id}", headers=hers)
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     assert answer.json()["finished_at"] is not None
+    assert api.broker.announced == [job.id]
 
 
 def test_cancelling_a_final_job_changes_nothing(api: Api, ada: User, hers: dict[str, str]) -> None:

@@ -165,6 +165,7 @@ def test_job_fails_after_too_many_lost_messages(
     (message,) = broker.messages
     assert isinstance(message, ScoreText)
     assert [item.job_id for item in message.items] == [hopeful.id]
+    assert broker.announced == [hopeless.id]
 
 
 def test_long_queue_never_makes_a_job_fail(

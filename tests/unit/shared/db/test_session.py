@@ -31,6 +31,9 @@ class WatchingBroker(FakeBroker):
         assert self.unit_of_work is not None
         self.seen.append(count_users(self.unit_of_work))
 
+    def announce(self, job_ids: object) -> None:
+        self.publish(job_ids)
+
 
 @pytest.fixture
 def broker() -> FakeBroker:
@@ -61,6 +64,15 @@ def test_message_is_sent_after_the_commit(unit_of_work: UnitOfWork) -> None:
     assert watching.seen == [1]
 
 
+def test_final_jobs_are_announced_after_the_commit(unit_of_work: UnitOfWork) -> None:
+    watching = WatchingBroker()
+    watching.unit_of_work = UnitOfWork(unit_of_work.engine, watching)
+    with watching.unit_of_work() as work:
+        work.announce(["a", "b"])
+        work.session.add(make_user())
+    assert watching.seen == [1]
+
+
 def test_failed_block_sends_no_message_and_keeps_no_row(
     unit_of_work: UnitOfWork, broker: FakeBroker
 ) -> None:
@@ -69,11 +81,13 @@ def test_failed_block_sends_no_message_and_keeps_no_row(
             work.session.add(make_user())
             work.session.flush()
             work.publish(MESSAGE)
+            work.announce(["a"])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert broker.messages == []
+    assert broker.announced == []
     assert count_users(unit_of_work) == 0
 
 

@@ -1,0 +1,87 @@
+"""Announcements of final jobs, so that a gateway need not ask the database again and again.
+
+They are hints: published after the commit to whoever listens, and stored nowhere. Whoever waits for
+a job also asks the database now and then, since an announcement may get lost with a connection.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+
+import redis
+import structlog
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "rayon:jobs:final"
+#: Maximum number of job IDs in one announcement.
+LARGEST = 256
+#: Silence after which the listener asks Redis for a sign of life, and the longest wait for it, in
+#: seconds.
+SILENCE_SECONDS, ANSWER_SECONDS = 15.0, 5.0
+#: Pause before the listener connects again, in seconds.
+RETRY_SECONDS = 1.0
+
+
+def announce(client: redis.Redis, job_ids: Collection[str]) -> None:
+    """Publish the IDs of final jobs. Raises `redis.RedisError`."""
+    ids = list(job_ids)
+    for start in range(0, len(ids), LARGEST):
+        client.publish(CHANNEL, " ".join(ids[start : start + LARGEST]))
+
+
+class Listener:
+    """Listens for final jobs in a thread, on one connection for the whole process.
+
+    Args:
+        client: Its pool provides the connection.
+        on_final: Called in the thread with the IDs of each announcement.
+    """
+
+    def __init__(self, client: redis.Redis, on_final: Callable[[Collection[str]], None]) -> None:
+        self._redis = client
+        self._on_final = on_final
+        self._since: float | None = None
+
+    @property
+    def listening_seconds(self) -> float:
+        """Time for which no announcement was missed; 0 while Redis does not answer."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def start(self) -> None:
+        """Listen until the process ends."""
+        threading.Thread(target=self._run, name="announcements", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._listen()
+            except (redis.RedisError, OSError) as error:
+                if self._since is not None:
+                    log.warning("announcements_lost", error=f"{type(error).__name__}: {error}")
+            except Exception:
+                # The thread must not end; meanwhile the database is asked.
+                log.exception("announcements_lost")
+            self._since = None
+            time.sleep(RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]  # as in redis
+            subscription.subscribe(CHANNEL)
+            while True:
+                message = subscription.get_message(timeout=SILENCE_SECONDS)
+                if message is None:
+                    subscription.ping()
+                    message = subscription.get_message(timeout=ANSWER_SECONDS)
+                if message is None:
+                    raise redis.TimeoutError(f"No answer within {ANSWER_SECONDS:g} s")
+                self._take(message)
+
+    def _take(self, message: dict[str, object]) -> None:
+        kind, data = message["type"], message["data"]
+        if kind == "subscribe":
+            # The client also subscribes anew after it has replaced a broken connection.
+            self._since = time.monotonic()
+        elif kind == "message" and isinstance(data, bytes):
+            self._on_final(data.decode().split())
