@@ -19,6 +19,8 @@ from rayon.sign_in import SavedSignIns
 from tests.e2e.system import System
 
 Rayon = Callable[..., "subprocess.CompletedProcess[str]"]
+#: Time limit of a command. Workers of catalogs yield to all other processes of a busy machine.
+SECONDS = 240
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def rayon(system: System, tmp_path: Path) -> Rayon:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -91,7 +93,7 @@ def test_python_example_of_the_readme_works(system: System, tmp_path: Path) -> N
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

@@ -18,6 +18,9 @@ from infra.embedded.settings import PROJECT
 from tests.e2e.system import System, final
 from tests.support.servers import skip_or_fail
 
+#: Time limit of a command.
+SECONDS = 240
+
 
 @pytest.fixture
 def client(system: System) -> Iterator[httpx.Client]:
@@ -44,7 +47,7 @@ def test_commands_of_the_readme_work(system: System, tmp_path: Path) -> None:
         env=system.command_line(tmp_path),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=SECONDS,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
@@ -58,7 +61,7 @@ def test_command_printed_at_the_start_works(system: System) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl is not installed")
     command = next(line for line in system.output.splitlines() if "TOKEN=$(" in line)
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=True)
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=SECONDS, check=True)
     assert b'"status":"done"' in ended.stdout
 
 
@@ -113,7 +116,7 @@ def test_second_launcher_in_the_same_home_exits_with_an_error(system: System) ->
         env=system.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
     assert ended.returncode == 1

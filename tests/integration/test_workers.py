@@ -136,6 +136,8 @@ def test_known_image_is_classified_from_its_stored_features(
     assert (found.status, found.prdtypecode) == ("done", 2583)
 
 
+# The lane is in Redis, so one database is enough.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("system")
 def test_user_who_floods_the_lane_with_expensive_images_delays_nobody(
     unit_of_work: UnitOfWork, broker: Broker, user: User, storage: Storage, bright: str

@@ -2,11 +2,12 @@
 
 The libraries of a service are large, so importing it takes seconds of CPU. A fork of a process that
 has imported them starts at once. It otherwise equals `python -m MODULE`, because importing a module
-of Rayon has no effect and reads no environment.
+of Rayon has no effect and reads no environment. Only functions of `atexit` do not run at its end.
 """
 
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
+        "gateway.main",
         "tests.integration.probe_worker",
         "tests.integration.training_service",
         "trainer.main",
@@ -27,14 +29,21 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def start(module: str, environment: Mapping[str, str], log: Path) -> BaseProcess:
-    """Start the equivalent of `python -m MODULE`; append its output to a file."""
-    process = _CONTEXT.Process(target=_run, args=(module, dict(environment), log))
+def start(
+    module: str, environment: Mapping[str, str], log: Path, *, files: int | None = None
+) -> BaseProcess:
+    """Start the equivalent of `python -m MODULE`; append its output to a file.
+
+    `files` is the highest limit of open files that the process may ask for.
+    """
+    process = _CONTEXT.Process(target=_run, args=(module, dict(environment), log, files))
     process.start()
     return process
 
 
-def _run(module: str, environment: dict[str, str], log: Path) -> None:
+def _run(module: str, environment: dict[str, str], log: Path, files: int | None) -> None:
+    if files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

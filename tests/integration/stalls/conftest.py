@@ -2,10 +2,9 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from gateway.identity.principal import Principal
 from gateway.identity.scopes import Scope
 from shared.db.models import Promotion, Role, User
 from shared.db.session import UnitOfWork
+from tests.support import preloaded
 from tests.support.servers import free_port, until
 
 START_SECONDS = 240
@@ -69,7 +69,7 @@ def start_gateway(
 
     Its argument `files` is the highest limit of open files that the process may ask for.
     """
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[BaseProcess] = []
     clients: list[httpx.Client] = []
     log = tmp_path / "gateway.log"
 
@@ -86,25 +86,17 @@ def start_gateway(
             "RAYON_RELEASES_CACHE": str(tmp_path / "releases"),
             "RAYON_METRICS_PORT": "0",
         }
-        limited = () if files is None else ("prlimit", f"--nofile={files}:{files}")
-        with log.open("ab") as output:
-            started.append(
-                subprocess.Popen(
-                    [*limited, sys.executable, "-m", "gateway.main"],
-                    env={**os.environ, **variables, **environment},
-                    stdout=output,
-                    stderr=output,
-                )
-            )
+        running = {**os.environ, **variables, **environment}
+        started.append(preloaded.start("gateway.main", running, log, files=files))
         host = "[::1]" if ":" in environment.get("RAYON_GATEWAY_HOST", "") else "127.0.0.1"
         gateway = Gateway(f"http://{host}:{port}", {"X-API-Key": key})
         clients.append(gateway.client)
         until(
-            lambda: gateway.is_alive() or started[-1].poll() is not None,
+            lambda: gateway.is_alive() or started[-1].exitcode is not None,
             START_SECONDS,
             "the gateway answers",
         )
-        assert started[-1].poll() is None
+        assert started[-1].exitcode is None
         until(lambda: gateway.submit().status_code == 202, START_SECONDS, "it accepts jobs")
         return gateway
 
@@ -113,7 +105,7 @@ def start_gateway(
         client.close()
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
     print(log.read_text()[-4000:] if log.exists() else "")
 
 
