@@ -61,7 +61,9 @@ def test_command_printed_at_the_start_works(system: System) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl is not installed")
     command = next(line for line in system.output.splitlines() if "TOKEN=$(" in line)
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, timeout=SECONDS, check=True)
+    ended = subprocess.run(
+        ["bash", "-c", command], capture_output=True, timeout=SECONDS, check=True
+    )
     assert b'"status":"done"' in ended.stdout
 
 
