@@ -227,7 +227,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases beside alarms drill quarter
+.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases beside alarms drill watch quarter
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
@@ -272,6 +272,9 @@ alarms: .venv/dev.stamp ## Count false and missed drift alerts; compare estimate
 
 drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that it alerts and retrains
 	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
+
+watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
+	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 
 quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"

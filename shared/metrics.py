@@ -168,7 +168,8 @@ labels = Gauge(
 )
 alerts = Gauge(
     "rayon_alerts",
-    "Drift alerts by status and source, about `models` or the data quality of `products`.",
+    "Drift alerts by status and source, about `models`, the data quality of `products`, or a "
+    "promoted `release`.",
     ("status", "source", "about"),
 )
 
@@ -184,6 +185,16 @@ training_timestamp = Gauge(
 )
 promotion_timestamp = Gauge(
     "rayon_promotion_timestamp_seconds", "Time when the serving release was promoted.", ("release",)
+)
+promotion_watch = Gauge(
+    "rayon_promotion_watch",
+    "1 for the state of the newest watch over a promoted release; none two days after its end.",
+    ("release", "state"),
+)
+promotion_watch_answers = Gauge(
+    "rayon_promotion_watch_answers",
+    "Answers of the watched release: `seen`, `labelled`, or scored by both releases (`compared`).",
+    ("release", "kind"),
 )
 
 # Dependencies, and periodic tasks.

@@ -1,10 +1,11 @@
 """Releases, their categories, and their promotion."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from gateway.api.parameters import Cursor, ReleaseVersion
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
@@ -140,16 +141,25 @@ def _record(
 def _out(services: Services, releases: Sequence[Release]) -> list[ReleaseOut]:
     with services.unit_of_work.reading() as session:
         verdicts = training.verdicts(session, (one.version for one in releases))
+        watches = _watches(session, [one.version for one in releases])
     return [
         ReleaseOut.model_validate(
             {
                 **vars(one),
                 "serving": services.champion.is_current(one.version),
                 "verdict": verdicts.get(one.version),
+                "watch": watches.get(one.version),
             }
         )
         for one in releases
     ]
+
+
+def _watches(session: Session, versions: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the watches over releases; each is watched at most once."""
+    query = select(Promotion.version, Promotion.watch).where(Promotion.version.in_(versions))
+    found = session.execute(query.order_by(Promotion.id))
+    return {version: watch for version, watch in found if watch is not None}
 
 
 def _promoted(services: Services, release: Release) -> ReleaseOut:

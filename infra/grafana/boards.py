@@ -224,6 +224,15 @@ MODELS = Board(
                 "dateTimeFromNow",
             ),
             figure(
+                "Answers of the watched release",
+                'max(rayon_promotion_watch_answers{kind="seen"})',
+            ),
+            figure(
+                "Release found worse",
+                'sum(rayon_promotion_watch{state=~"roll.*|alerted"}) or vector(0)',
+                alarm=1,
+            ),
+            figure(
                 "Last training",
                 'max(rayon_training_timestamp_seconds{moment="succeeded"}) * 1000',
                 "dateTimeFromNow",

@@ -13,8 +13,10 @@ from shared.db.models import (
     DriftWindow,
     Job,
     Performance,
+    Promotion,
     TrainingRun,
     TrainingStatus,
+    WatchState,
     now,
 )
 from shared.db.session import UnitOfWork
@@ -23,11 +25,16 @@ from shared.lifecycle.ledger import last_done
 from shared.skipping import skipping
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.performance.figures import ESTIMATED
+from trainer.monitoring.promotion_watch.record import Record
+from trainer.monitoring.promotion_watch.rollback import PROMOTION
 
 #: Days of labels to count.
 LABELS_DAYS = 7
 #: Maximum age of a figure in days; older ones do not describe the present.
 FIGURES_DAYS = 62
+#: Newest promotions among which the watched one is looked for, and time for which it is shown after
+#: its end.
+WATCHES, WATCH_SHOWN = 10, timedelta(days=2)
 ENDED = (TrainingStatus.FINISHED, TrainingStatus.FAILED, TrainingStatus.CANCELLED)
 
 
@@ -136,7 +143,11 @@ def _show_drift(window: DriftWindow | None) -> None:
 
 
 def _show_alerts(session: Session) -> None:
-    about = case((DriftAlert.kind == QUALITY, "products"), else_="models")
+    about = case(
+        (DriftAlert.kind == QUALITY, "products"),
+        (DriftAlert.kind == PROMOTION, "release"),
+        else_="models",
+    )
     query = select(DriftAlert.status, DriftAlert.source, about, func.count()).group_by(
         DriftAlert.status, DriftAlert.source, about
     )
@@ -201,4 +212,36 @@ def _show_promotion(session: Session) -> None:
     )
 
 
-_OTHERS = (_show_alerts, _show_trainings, _show_last_training, _show_labels, _show_promotion)
+def _show_watch(session: Session) -> None:
+    newest = session.scalars(select(Promotion).order_by(Promotion.id.desc()).limit(WATCHES))
+    line = next((one for one in newest if one.watch is not None), None)
+    record = Record.of(line.watch or {}) if line is not None else Record()
+    if line is None or not _is_shown(record):
+        metrics.show(metrics.promotion_watch, {})
+        metrics.show(metrics.promotion_watch_answers, {})
+        return
+    metrics.show(
+        metrics.promotion_watch,
+        {(line.version, state.value): float(state.value == record.state) for state in WatchState},
+    )
+    counts = {"seen": record.answers, "labelled": record.labelled, "compared": record.compared}
+    metrics.show(
+        metrics.promotion_watch_answers,
+        {(line.version, kind): float(count) for kind, count in counts.items()},
+    )
+
+
+def _is_shown(record: Record) -> bool:
+    """Return True for a watch that goes on, or has ended recently."""
+    goes_on = record.state in (WatchState.WATCHING.value, WatchState.ROLLING_BACK.value)
+    return goes_on or now() - datetime.fromisoformat(record.at) < WATCH_SHOWN
+
+
+_OTHERS = (
+    _show_alerts,
+    _show_trainings,
+    _show_last_training,
+    _show_labels,
+    _show_promotion,
+    _show_watch,
+)

@@ -69,8 +69,8 @@ class WatchSettings(Settings):
     hours: float = Field(default=72.0, ge=0)
     #: Interval between checks for new answers.
     interval_seconds: float = Field(default=15.0, gt=0)
-    #: Most images that the other release scores for one look. An image whose features are stored
-    #: takes 1 ms, another one a tenth of a second of one core.
+    #: Most images whose features are computed for one look, a tenth of a second of one core each;
+    #: images with stored features take a millisecond and are all scored.
     images: int = Field(default=100, ge=0)
     #: Largest probability of finding a release worse by chance.
     false_alarms: float = Field(default=0.01, gt=0, lt=1)

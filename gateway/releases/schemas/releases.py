@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from gateway.web.schemas import Body, NextCursor, Reason
 
@@ -36,6 +36,54 @@ class VerdictOut(BaseModel):
     sentence: str = Field(default="", description="The outcome and its figures in words.")
 
 
+class FindingOut(BaseModel):
+    """One comparison of a promoted release with the release before."""
+
+    measure: str = Field(
+        description="`failures`, `degraded`, `latency`, `labels`, or `agreement_` with `fusion`, "
+        "`text` or `image`; later versions may add others."
+    )
+    rows: int = Field(description="Answers or products of the promoted release.")
+    value: float = Field(
+        description="Its figure: share of failed, degraded, correct or differing answers, or the "
+        "ratio of the median times."
+    )
+    before: float = Field(
+        description="Figure of the release before; for an agreement, the largest share on which "
+        "equally good releases differ."
+    )
+    p_value: float = Field(description="Probability of such a difference by chance.")
+    is_worse: bool = Field(
+        description="`true` if the difference is larger than chance and large enough to matter."
+    )
+    sentence: str = Field(description="The figures in words.")
+
+
+class WatchOut(BaseModel):
+    """Comparison of a promoted release with the release before, over its first answers."""
+
+    state: str = Field(
+        description="`watching`, `passed`, `rolling_back`, `rolled_back`, `alerted` (worse, and "
+        "left to a person), `undecided` (too few answers) or `replaced` (by another promotion); "
+        "later versions may add others."
+    )
+    sentence: str = Field(description="The state in words; for a worse release, the reason.")
+    at: datetime = Field(description="Time when the state began, in UTC.")
+    answers: int = Field(default=0, description="Answers of the promoted release that were seen.")
+    labelled: int = Field(
+        default=0, description="Labelled ones among the answers drawn at random for review."
+    )
+    compared: int = Field(default=0, description="Products that both releases scored.")
+    findings: list[FindingOut] = Field(
+        default=[], description="Newest comparison by each measure; without those that need more."
+    )
+
+    @field_validator("findings", mode="before")
+    @classmethod
+    def _as_list(cls, stored: Any) -> Any:
+        return list(stored.values()) if isinstance(stored, dict) else stored
+
+
 class ReleaseOut(BaseModel):
     """A release: the models of one training run."""
 
@@ -56,6 +104,9 @@ class ReleaseOut(BaseModel):
     verdict: VerdictOut | None = Field(
         default=None, description="Its comparison with the champion; `null` without one."
     )
+    watch: WatchOut | None = Field(
+        default=None, description="Watch over its first promotion; `null` without one."
+    )
 
 
 class PromotionOut(BaseModel):
@@ -75,6 +126,11 @@ class PromotionOut(BaseModel):
         default=False,
         validation_alias="is_pending",
         description="`true` if the registry has not confirmed it; it is repeated until then.",
+    )
+    watch: WatchOut | None = Field(
+        default=None,
+        description="Watch over the release after the promotion; `null` for a release that served "
+        "before, and for the first one.",
     )
 
 

@@ -152,6 +152,8 @@ class Release:
         is_serving: True if new jobs get it.
         outcome: Outcome of its comparison with the champion: `better`, `not better`, `undecided`
             or another one; None without a comparison.
+        watch: State of the watch over its first answers: `watching`, `passed`, `rolled_back` or
+            another one; None without a watch.
     """
 
     version: str
@@ -163,6 +165,7 @@ class Release:
     raw: JsonObject = field(repr=False, compare=False)
     is_serving: bool = False
     outcome: str | None = None
+    watch: str | None = None
 
     @classmethod
     def read(cls, body: JsonObject) -> "Release":
@@ -177,6 +180,7 @@ class Release:
             raw=body,
             is_serving=body.get("serving", "champion" in body["aliases"]),
             outcome=(body.get("verdict") or {}).get("outcome"),
+            watch=(body.get("watch") or {}).get("state"),
         )
 
 

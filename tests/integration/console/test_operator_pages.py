@@ -11,6 +11,7 @@ from shared.db.models import (
     DriftAlert,
     Job,
     JobStatus,
+    Promotion,
     Report,
     Role,
     TrainingRun,
@@ -29,6 +30,7 @@ TEXTS = {
         "calm": "No alerts: what is sent looks like what the models have learnt.",
         "ended": "The alert has ended.",
         "promoted": "The release is promoted.",
+        "watched": "being watched",
         "registry": "The registry does not answer. Workers go on with the present release.",
     },
     "fr": {
@@ -39,6 +41,7 @@ TEXTS = {
         "calm": "Aucune alerte : les envois ressemblent à ce que les modèles ont appris.",
         "ended": "L’alerte est close.",
         "promoted": "La version est promue.",
+        "watched": "sous surveillance",
         "registry": "Le registre ne répond pas. Les workers continuent avec la version actuelle.",
     },
 }
@@ -163,10 +166,40 @@ def test_release_is_promoted_with_a_reason(visit: Visit) -> None:
     expect(page.get_by_role("status")).to_have_text(texts["promoted"])
     expect(page.locator("section[aria-labelledby=ledger-title] tbody tr")).to_have_count(1)
     assert admin.api.releases.marked == "2"
+    watch_over_releases(admin)
+    admin.open("/models")
+    badges = page.locator("section[aria-labelledby=ledger-title] td .badge")
+    expect(badges).to_have_count(4)
+    expect(badges.first).to_have_text(texts["watched"])
+    admin.check("models-watched")
     admin.api.releases.is_down = True
     admin.open("/models")
     expect(page.get_by_role("alert")).to_have_text(texts["registry"])
     admin.check("models-down")
+
+
+def watch_over_releases(admin: Visitor) -> None:
+    """Store promotions in different states of their watches."""
+    sentences = {
+        "passed": "Not worse than release 1 by 5 measures after 400 answers and 31 labels",
+        "rolled_back": "Release 2 is worse than release 1 after 25 answers. Both releases differ "
+        "on 24 of 25 products by text; equally good ones differ on at most 41 % (p 4e-08)",
+        "alerted": "Release 3 is worse than release 1 after 30 answers",
+        "watching": "Compared with release 1: 12 answers, 112 products scored by both, 0 labels",
+    }
+    rows = [
+        Promotion(
+            version="2",
+            previous_version="1",
+            promoted_by="ada",
+            reason="Better on our shoes",
+            figures={},
+            watch={"state": state, "sentence": sentence, "at": now().isoformat()},
+        )
+        for state, sentence in sentences.items()
+    ]
+    for row in rows:
+        admin.api.add(row)
 
 
 def test_training_run_is_followed_and_cancelled(visit: Visit) -> None:

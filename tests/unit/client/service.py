@@ -580,6 +580,7 @@ def _add_lists(app: FastAPI, service: FakeService) -> None:
             "rejected": None,
             "serving": True,
             "verdict": {"outcome": "not comparable", "sentence": "Not comparable"},
+            "watch": {"state": "watching", "sentence": "Compared with release 2", "at": NOW},
         }
         return ReleaseList.model_validate({"items": [one], "ledger": []})
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from rayon import datasets, training
-from rayon.cli import accounts
+from rayon.answers import Release
+from rayon.cli import accounts, models
 from rayon.cli.main import build_app
 from rayon.cli.screen import Screen
 from rayon.cli.training.following import Log, following
@@ -257,8 +258,29 @@ def test_releases_fit_a_terminal(run: Run) -> None:
     names = ["version", "made", "text", "image", "fusion", "verdict", "status"]
     assert heading.split() == names
     assert row.split()[0] == "3"
-    assert row.split()[3:] == ["0.810", "–", "0.821", "not", "comparable", "serving"]
+    assert row.split()[3:] == ["0.810", "–", "0.821", "not", "comparable", "watched"]
     assert max(len(heading), len(row)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("state", "serving", "status"),
+    [
+        ("watching", True, "watched"),
+        ("alerted", True, "worse"),
+        ("passed", True, "serving"),
+        ("rolled_back", False, "rolled back"),
+        (None, False, ""),
+    ],
+)
+def test_status_of_a_release_shows_its_watch(state: str | None, serving: bool, status: str) -> None:
+    body = {
+        "version": "3",
+        "aliases": [],
+        "created_at": "2026-11-02T09:00:00Z",
+        "serving": serving,
+        "watch": state and {"state": state},
+    }
+    assert models._status(Release.read(body)) == status
 
 
 @pytest.mark.parametrize(

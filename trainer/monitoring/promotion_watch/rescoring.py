@@ -30,7 +30,7 @@ from shared.inference.releases.image_model import Features
 from shared.settings import StorageSettings
 from shared.skipping import skipping
 from shared.storage import Storage, digest_in
-from trainer.release.loaded import ImageModel, LoadedRelease
+from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float32]
 Get = Callable[[str], bytes]
@@ -91,7 +91,7 @@ def score(
         release: The release.
         products: The products.
         get: Returns the content of a file in the storage.
-        most_images: Most images to score.
+        most_images: Most images whose features are computed, because none are stored.
     """
     scores = {
         Modality.TEXT.value: _texts(release, products),
@@ -139,19 +139,17 @@ def _images(
         for at, one in enumerate(products)
         if one.image_uri and Modality.IMAGE.value in one.modalities
     ]
-    for place, uri in with_image[:most]:
+    for place, uri in with_image:
         # An image may be past its retention time, or its catalog deleted.
         with skipping("promotion_watch", products[place].id), suppress(NotFound, ImageUnreadable):
-            found[place] = _image(release.image, release.manifest.image_part, uri, get)
+            stored = _stored_features(release.manifest.image_part, uri, get)
+            if stored is not None:
+                found[place] = np.asarray(release.image.score_features(stored[None])[0])
+            elif most > 0:
+                most -= 1
+                pixels = prepare(get(uri), release.manifest.image_part.size)
+                found[place] = np.asarray(release.image.score(pixels[None])[0])
     return found
-
-
-def _image(model: ImageModel, part: ImagePart, uri: str, get: Get) -> Floats:
-    """Return the probabilities of an image. Raises `NotFound`, `ImageUnreadable`."""
-    stored = _stored_features(part, uri, get)
-    if stored is not None:
-        return np.asarray(model.score_features(stored[None])[0], np.float32)
-    return np.asarray(model.score(prepare(get(uri), part.size)[None])[0], np.float32)
 
 
 def _stored_features(part: ImagePart, uri: str, get: Get) -> Features | None:
@@ -192,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("release", type=Path, help="release folder")
     parser.add_argument("products", type=Path, help="products, as `write_products` writes them")
     parser.add_argument("--out", type=Path, required=True, help="output file for the replies")
-    parser.add_argument("--images", type=int, required=True, help="most images to score")
+    parser.add_argument("--images", type=int, required=True, help="most images to compute")
     return parser
 
 

@@ -11,6 +11,8 @@ from rayon.cli.screen import Screen
 
 #: Columns of figures: heading, and name of the figure.
 F1 = (("text", "text_f1_plain"), ("image", "image_f1_plain"), ("fusion", "fusion_f1_plain"))
+#: Status of a serving release by the state of the watch over it.
+_WATCHED = {"watching": "watched", "rolling_back": "worse", "alerted": "worse"}
 Reason = Annotated[str, Option("--reason", "-r", help="Reason, for the ledger of promotions.")]
 
 
@@ -29,7 +31,8 @@ def releases(as_json: AsJson = False, url: Url = None) -> None:
     """List the releases of the models, newest first.
 
     `text`, `image` and `fusion` are weighted F1 on held-out products. The verdict is the comparison
-    with the release that served then.
+    with the release that served then. The serving release is `watched` over its first answers, and
+    `rolled back` if it is worse than the one before.
     """
     screen = Screen()
     with connected(url, screen) as client:
@@ -100,10 +103,12 @@ def _status(release: Release) -> str:
     if release.rejected:
         return "rejected"
     if release.is_serving:
-        return "serving"
+        return _WATCHED.get(release.watch or "", "serving")
     if "champion" in release.aliases:
         return "loading"
-    return "waiting" if "challenger" in release.aliases else ""
+    if "challenger" in release.aliases:
+        return "waiting"
+    return "rolled back" if release.watch == "rolled_back" else ""
 
 
 def _line(release: Release) -> tuple[object, ...]:

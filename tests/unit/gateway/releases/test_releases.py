@@ -1,9 +1,10 @@
 """Tests of categories, releases, promotion and rollback."""
 
 import pytest
+from sqlalchemy import update
 
 from shared.broker import Worker
-from shared.db.models import TrainingRun
+from shared.db.models import Promotion, TrainingRun
 from tests.support.factories import make_manifest
 from tests.unit.gateway.conftest import Api
 
@@ -199,3 +200,38 @@ def test_release_shows_its_comparison_with_the_champion(api: Api, mine: dict[str
     shown = {"outcome": "undecided", "sentence": "As good as release 1"}
     assert [one["verdict"] for one in listed] == [shown, None]
     assert api.client.get("/v1/releases/2", headers=mine).json()["verdict"] == shown
+
+
+def test_ledger_and_release_show_the_watch(api: Api, admin: dict[str, str]) -> None:
+    api.client.post("/v1/releases/2/promote", headers=admin, json=WHY)
+    finding = {
+        "measure": "failures",
+        "rows": 40,
+        "value": 1.0,
+        "before": 0.0,
+        "p_value": 1e-9,
+        "is_worse": True,
+        "sentence": "40 of 40 answers failed, 0 of 60 before (p 1e-09)",
+    }
+    watch = {
+        "state": "rolled_back",
+        "sentence": "Release 2 is worse",
+        "at": "2026-11-02T09:00:00Z",
+        "answers": 40,
+        "looked": {"failures": 40},
+        "findings": {"failures": finding},
+    }
+    with api.unit_of_work() as work:
+        work.session.execute(update(Promotion).values(watch=watch))
+    answer = api.client.get("/v1/releases", headers=admin).json()
+    shown = {
+        "state": "rolled_back",
+        "sentence": "Release 2 is worse",
+        "at": "2026-11-02T09:00:00Z",
+        "answers": 40,
+        "labelled": 0,
+        "compared": 0,
+        "findings": [finding],
+    }
+    assert answer["ledger"][0]["watch"] == shown
+    assert [one["watch"] for one in answer["items"]] == [shown, None]

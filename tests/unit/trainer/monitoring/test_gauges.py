@@ -13,12 +13,14 @@ from shared.db.models import (
     Performance,
     Promotion,
     TrainingRun,
+    WatchState,
     now,
 )
 from shared.db.session import UnitOfWork
 from tests.support.factories import make_job, make_user
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.gauges import Gauges
+from trainer.monitoring.promotion_watch.record import Record
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 
@@ -154,11 +156,34 @@ def test_newest_window_is_shown(gauges: Gauges, unit_of_work: UnitOfWork) -> Non
 def test_alerts_are_counted_by_status_and_source(gauges: Gauges, unit_of_work: UnitOfWork) -> None:
     add(unit_of_work, alert("asking"), alert("open", source="alertmanager"))
     add(unit_of_work, alert("asking", kind="quality", fingerprint="quality"))
+    add(unit_of_work, alert("asking", kind="promotion", fingerprint="promotion"))
     gauges.refresh()
+    assert value("rayon_alerts", status="asking", source="monitor", about="release") == 1
     assert value("rayon_alerts", status="asking", source="monitor", about="products") == 1
     assert value("rayon_alerts", status="asking", source="monitor", about="models") == 1
     assert value("rayon_alerts", status="asking", source="alertmanager", about="models") == 0
     assert value("rayon_alerts", status="open", source="alertmanager", about="models") == 1
+
+
+def test_watch_over_a_release_is_shown_until_two_days_after_its_end(
+    gauges: Gauges, unit_of_work: UnitOfWork
+) -> None:
+    # Given a release that was rolled back, before the promotion of the serving one
+    record = Record("watching", "", now().isoformat(), answers=40, labelled=3, compared=90)
+    watched = promotion("2")
+    watched.watch = record.as_json()
+    add(unit_of_work, watched, promotion("1"))
+    gauges.refresh()
+    assert value("rayon_promotion_watch", release="2", state="watching") == 1
+    assert value("rayon_promotion_watch", release="2", state="rolled_back") == 0
+    assert value("rayon_promotion_watch_answers", release="2", kind="seen") == 40
+    assert value("rayon_promotion_watch_answers", release="2", kind="compared") == 90
+    for age, shown in ((timedelta(days=1), 1), (timedelta(days=3), None)):
+        ended = record.moved_to(WatchState.ROLLED_BACK, "worse", now() - age)
+        with unit_of_work() as work:
+            work.session.get_one(Promotion, watched.id).watch = ended.as_json()
+        gauges.refresh()
+        assert value("rayon_promotion_watch", release="2", state="rolled_back") == shown
 
 
 def test_outcome_of_the_last_training_is_shown(gauges: Gauges, unit_of_work: UnitOfWork) -> None:

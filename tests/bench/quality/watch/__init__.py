@@ -1,0 +1,1 @@
+"""Promotions of good and bad releases under the watch of the monitor."""

@@ -1,0 +1,89 @@
+"""Accuracy of the release before, on which the comparison of answers depends."""
+
+from typing import Any
+
+import pytest
+
+from shared.db.models import Base, DriftWindow, Performance, Promotion, now
+from shared.db.session import UnitOfWork
+from tests.support.factories import make_manifest
+from tests.unit.gateway import conftest as gateway
+from trainer.monitoring.promotion_watch.accuracy import accuracy_before
+from trainer.monitoring.promotion_watch.measures import Pair
+from trainer.monitoring.promotion_watch.rescoring import Reply
+
+broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
+
+MANIFEST = make_manifest(figures={"fusion_f1_plain": 0.85, "text_f1_plain": 0.7})
+PAIRS = [
+    Pair({"fusion": Reply(10, confidence), "text": Reply(10, 0.9)}, {}) for confidence in (0.7, 0.9)
+]
+
+
+def accuracy(
+    unit_of_work: UnitOfWork, *rows: Base, figures: dict[str, Any] | None = None
+) -> dict[str, float | None]:
+    line = Promotion(version="2", previous_version="1", figures=figures or {})
+    with unit_of_work() as work:
+        work.session.add_all(rows)
+    with unit_of_work.reading() as session:
+        return accuracy_before(session, line, MANIFEST, PAIRS)
+
+
+def labelled(high: float, **changes: Any) -> Performance:
+    fields: dict[str, Any] = {
+        "kind": "labelled",
+        "release": "1",
+        "modality": "fusion",
+        "rows": 50,
+        "f1": high - 0.1,
+        "low": high - 0.2,
+        "high": high,
+        "begins_at": now(),
+        "ends_at": now(),
+        "classes": {},
+    }
+    return Performance(**{**fields, **changes})
+
+
+def window(*moved: str, release: str = "1") -> DriftWindow:
+    return DriftWindow(
+        release=release, rows=200, begins_at=now(), ends_at=now(), moved=list(moved), measured={}
+    )
+
+
+def test_lowest_figure_counts(unit_of_work: UnitOfWork) -> None:
+    found = accuracy(unit_of_work)
+    # The mean confidence of the answers, and the F1 of the texts
+    assert found == {"fusion": pytest.approx(0.8), "text": 0.7, "image": None}
+
+
+def test_comparison_by_which_the_new_release_was_better_counts(unit_of_work: UnitOfWork) -> None:
+    figures = {"verdict": {"outcome": "better", "champion_f1": 0.4}}
+    assert accuracy(unit_of_work, figures=figures)["fusion"] == 0.4
+
+
+def test_verdict_without_a_figure_is_ignored(unit_of_work: UnitOfWork) -> None:
+    found = accuracy(unit_of_work, figures={"verdict": {"outcome": "not comparable"}})
+    assert found["fusion"] == pytest.approx(0.8)
+
+
+def test_labels_that_contradict_the_confidence_count(unit_of_work: UnitOfWork) -> None:
+    assert accuracy(unit_of_work, labelled(0.5))["fusion"] == 0.5
+
+
+@pytest.mark.parametrize("changes", [{"rows": 20}, {"release": "2"}, {"kind": "volunteered"}])
+def test_other_labels_do_not_count(unit_of_work: UnitOfWork, changes: dict[str, Any]) -> None:
+    assert accuracy(unit_of_work, labelled(0.5, **changes))["fusion"] == pytest.approx(0.8)
+
+
+def test_after_a_drift_only_labels_count(unit_of_work: UnitOfWork) -> None:
+    assert accuracy(unit_of_work, window("text"))["fusion"] is None
+    assert accuracy(unit_of_work, labelled(0.75))["fusion"] == 0.75
+
+
+def test_drift_of_the_mix_or_of_another_release_leaves_the_confidence(
+    unit_of_work: UnitOfWork,
+) -> None:
+    found = accuracy(unit_of_work, window("prediction"), window("text", release="7"))
+    assert found["fusion"] == pytest.approx(0.8)
