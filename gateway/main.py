@@ -30,6 +30,7 @@ from gateway.api import (
     users,
 )
 from gateway.api.answers import catalog_answers
+from gateway.api.explaining import explanation
 from gateway.api.importing import drafts
 from gateway.api.repair import catalog_rows
 from gateway.api.services import Services, authenticate_first
@@ -42,6 +43,7 @@ from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
 from gateway.identity.sign_in_limits import SignInLimits
 from gateway.identity.single_sign_on import SingleSignOn
+from gateway.jobs.explanations import MOST_WAITING, Explanations, explained
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
@@ -51,6 +53,7 @@ from gateway.releases.datasets import Datasets
 from gateway.settings import (
     CatalogSettings,
     ConnectionSettings,
+    ExplanationSettings,
     GatewaySettings,
     RateSettings,
     SignInLimitSettings,
@@ -91,6 +94,7 @@ ROUTES = (
     users,
     audit_log,
     jobs,
+    explanation,
     catalogs,
     drafts,
     catalog_rows,
@@ -164,7 +168,7 @@ def main() -> int:
         timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=10,
     )
-    server = Server(config, services.draining, on_exit=services.long_polls.close)
+    server = Server(config, services.draining, on_exit=services.release_waiting)
     server.run(listeners(settings.host, settings.port, config.backlog))
     services.jobs.outbox.stop(OUTBOX_SECONDS)
     return 0
@@ -239,6 +243,11 @@ def build_services(settings: GatewaySettings) -> Services:
         storage=storage,
         long_polls=LongPolls(
             lambda ids: finished(unit_of_work, ids), Capacity.of(ConnectionSettings()).long_polls
+        ),
+        explanations=Explanations(
+            unit_of_work,
+            ExplanationSettings(),
+            LongPolls(lambda ids: explained(unit_of_work, ids), MOST_WAITING),
         ),
         draining=Draining(settings.drain_seconds),
     )

@@ -238,6 +238,19 @@ class CatalogSettings(Settings):
     lease_seconds: float = Field(default=10.0, gt=0)
 
 
+class ExplanationSettings(Settings):
+    """Limits of explanations, each of which costs as much as some dozens of answers."""
+
+    model_config = SettingsConfigDict(env_prefix="RAYON_EXPLANATIONS_", frozen=True)
+
+    #: Answers that may be explained at once: of one user, and of all. Fewer than an interactive
+    #: worker has threads, so that scoring never waits for all of them.
+    of_user: int = Field(default=2, ge=1)
+    of_all: int = Field(default=6, ge=1)
+    #: Seconds after which an explanation counts as lost. Workers leave out requests that are older.
+    seconds: float = Field(default=60.0, gt=0)
+
+
 class SweepSettings(Settings):
     """Retries of unfinished jobs whose messages were lost."""
 

@@ -3,6 +3,8 @@
     gateway ─ ScoreText ──▶ text.<lane> ──▶ worker_text ──┐
             └ ScoreImage ─▶ image.<lane> ─▶ worker_image ─┴ ModalityScored ─▶ fusion.<lane>
     gateway ─ MakeThumbnails ─▶ image.<lane> ─▶ worker_image ─▶ stored thumbnails
+    gateway ┬ ExplainText ──▶ text.<lane> ──▶ worker_text ──┐
+            └ ExplainImage ─▶ image.<lane> ─▶ worker_image ─┴ ModalityExplained ─▶ fusion.<lane>
     any worker ─ MessageParked ─────────────────────────────────────────────▶ fusion.<lane>
     fusion.<lane> ─▶ worker_fusion ─▶ rows
     gateway, schedule, alert ─ TrainingRequested ─▶ training ─▶ trainer
@@ -197,6 +199,78 @@ class ModalityScored(WorkMessage):
     items: tuple[ModalityScore, ...]
 
 
+class ExplainTextItem(TextItem):
+    """The text of one product, and the code of the category to explain."""
+
+    prdtypecode: int
+
+
+class ExplainText(WorkMessage):
+    """Ask which words speak for a category; answered by `ModalityExplained`."""
+
+    topic = "explain_text"
+    station = "text"
+    decides_jobs = False
+
+    items: tuple[ExplainTextItem, ...]
+    #: Time after which nobody waits for the answer.
+    expires_at: datetime
+
+
+class ExplainImageItem(ImageItem):
+    """The storage URI of one product's image, and the code of the category to explain."""
+
+    prdtypecode: int
+
+
+class ExplainImage(WorkMessage):
+    """Ask which parts of an image speak for a category; answered by `ModalityExplained`."""
+
+    topic = "explain_image"
+    station = "image"
+    decides_jobs = False
+
+    items: tuple[ExplainImageItem, ...]
+    #: Time after which nobody waits for the answer.
+    expires_at: datetime
+
+
+class ExplainedWords(_Frozen):
+    """Consecutive words, and the fall of the category's log-odds without them."""
+
+    text: str
+    effect: float
+
+
+class Explained(_Frozen):
+    """Explanation of one product by one modality, or the failure that prevented it.
+
+    Attributes:
+        probability: Probability of the category with nothing left out.
+        designation: All words of the title, in order.
+        description: All words of the description, in order.
+        grid: Fall of the log-odds without each cell of the image, by row and column.
+    """
+
+    job_id: str
+    probability: float | None = None
+    designation: tuple[ExplainedWords, ...] = ()
+    description: tuple[ExplainedWords, ...] = ()
+    grid: tuple[tuple[float, ...], ...] = ()
+    failure: Failure | None = None
+
+
+class ModalityExplained(WorkMessage):
+    """Explanations of one modality."""
+
+    topic = "modality_explained"
+    station = "fusion"
+    decides_jobs = False
+
+    modality: Modality
+    items: tuple[Explained, ...]
+
+
 class MessageParked(LaneMessage):
     """A message became a dead letter after repeated deliveries; its payload is kept."""
 
@@ -276,6 +350,9 @@ TOPICS: dict[str, type[Message]] = {
         ScoreImage,
         MakeThumbnails,
         ModalityScored,
+        ExplainText,
+        ExplainImage,
+        ModalityExplained,
         MessageParked,
         TrainingRequested,
         DatasetUploaded,

@@ -10,6 +10,8 @@ from sqlalchemy import select
 
 from shared.contracts import (
     TOPICS,
+    ExplainImage,
+    ExplainText,
     Failure,
     Message,
     MessageParked,
@@ -22,6 +24,7 @@ from shared.contracts import (
 )
 from shared.db.models import DeadLetter
 from shared.db.session import UnitOfWork
+from worker_fusion.explanations import Explanations
 from worker_fusion.join import Join
 
 log = structlog.get_logger(__name__)
@@ -36,6 +39,7 @@ class DeadLetters:
 
     unit_of_work: UnitOfWork
     join: Join
+    explanations: Explanations
 
     def on_message_parked(self, parked: MessageParked) -> None:
         """Store the message; its jobs continue with their other modality or fail with the reason.
@@ -50,6 +54,13 @@ class DeadLetters:
         if isinstance(message, ScoreText | ScoreImage):
             modality = Modality.TEXT if isinstance(message, ScoreText) else Modality.IMAGE
             self.join.on_modality_scored(_failures(message, modality, parked.error))
+        elif isinstance(message, ExplainText | ExplainImage):
+            modality = Modality.TEXT if isinstance(message, ExplainText) else Modality.IMAGE
+            self.explanations.fail(
+                [item.job_id for item in message.items],
+                modality,
+                Failure(code=PARKED, message=f"The request was {parked.error}"),
+            )
         elif isinstance(message, ModalityScored):
             self.join.fail(
                 [item.job_id for item in message.items],

@@ -1,9 +1,9 @@
-"""Entry point of the fusion worker: joins scores, writes answers, stores dead letters."""
+"""Entry point of the fusion worker: writes answers, stores explanations and dead letters."""
 
 import sys
 
 from shared.broker import Broker
-from shared.contracts import MessageParked, ModalityScored
+from shared.contracts import MessageParked, ModalityExplained, ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.worker import run_worker
@@ -15,6 +15,7 @@ from shared.settings import (
     WorkerSettings,
 )
 from worker_fusion.dead_letters import DeadLetters
+from worker_fusion.explanations import Explanations
 from worker_fusion.join import Fusions, Join
 
 
@@ -26,7 +27,10 @@ def main() -> int:
     fusions = Fusions(Releases(ReleaseSettings()))
     join = Join(unit_of_work, fusions)
     broker.subscribe(ModalityScored, join.on_modality_scored)
-    broker.subscribe(MessageParked, DeadLetters(unit_of_work, join).on_message_parked)
+    explanations = Explanations(unit_of_work)
+    broker.subscribe(ModalityExplained, explanations.on_modality_explained)
+    dead_letters = DeadLetters(unit_of_work, join, explanations)
+    broker.subscribe(MessageParked, dead_letters.on_message_parked)
     return run_worker(broker, "fusion", WorkerSettings(), tuple, [fusions.loads])
 
 

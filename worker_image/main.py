@@ -1,9 +1,10 @@
-"""Entry point of the image worker: consumes `ScoreImage` and `MakeThumbnails`."""
+"""Entry point of the image worker: consumes requests for scores, explanations and thumbnails."""
 
 import sys
+from datetime import UTC, datetime
 
 from shared.broker import Broker
-from shared.contracts import MakeThumbnails, Modality, ScoreImage
+from shared.contracts import ExplainImage, MakeThumbnails, Modality, ScoreImage
 from shared.inference.preparation.decoders import Decoders, ordinary_limits, permits_for
 from shared.inference.releases.feature_cache import NoFeatures, OnlineFeatures
 from shared.inference.releases.image_model import Pixels
@@ -19,6 +20,7 @@ from shared.settings import (
     WorkerSettings,
 )
 from shared.storage import Storage
+from worker_image.explanation import ImageExplainer
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 from worker_image.thumbnails import ThumbnailHandler
@@ -54,6 +56,10 @@ def main() -> int:
     handler = ImageHandler(pool, heads, features, broker, storage, decoders)
     broker.subscribe(ScoreImage, handler.score_image)
     broker.subscribe(MakeThumbnails, ThumbnailHandler(storage, decoders).make_thumbnails)
+    explainer = ImageExplainer(
+        pool, heads, broker, storage, decoders, clock=lambda: datetime.now(UTC)
+    )
+    broker.subscribe(ExplainImage, explainer.explain_image)
     try:
         return run_worker(broker, "image", settings, pool.ready, [pool.loads, heads.loads])
     finally:

@@ -78,6 +78,14 @@ class Heads:
         """
         return self._opened(version)
 
+    def codes(self, version: str) -> Sequence[int]:
+        """Return the codes of a release's categories, in the order of its probabilities.
+
+        Raises:
+            NotFound: The registry has no such version.
+        """
+        return self._registry.manifest(version).category_set.codes
+
     def _open(self, version: str) -> Head:
         with self.loads.loading(version):
             part = self._registry.manifest(version).image_part

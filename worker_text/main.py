@@ -1,9 +1,10 @@
-"""Entry point of the text worker: consumes `ScoreText`, publishes `ModalityScored`."""
+"""Entry point of the text worker: consumes `ScoreText` and `ExplainText`."""
 
 import sys
+from datetime import UTC, datetime
 
 from shared.broker import Broker
-from shared.contracts import Modality, ScoreText
+from shared.contracts import ExplainText, Modality, ScoreText
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker
@@ -13,6 +14,7 @@ from shared.settings import (
     ReleaseSettings,
     WorkerSettings,
 )
+from worker_text.explanation import TextExplainer
 from worker_text.handler import TextHandler
 from worker_text.scorer import TextScorer
 
@@ -22,8 +24,9 @@ def main() -> int:
     start_service("worker_text")
     settings, release_settings = WorkerSettings(), ReleaseSettings()
     broker = Broker(BrokerSettings())
+    releases = Releases(release_settings)
     pool: ModelPool[str] = ModelPool(
-        Releases(release_settings),
+        releases,
         lambda folder, manifest: TextScorer(folder, manifest, threads=settings.model_threads),
         modality=Modality.TEXT,
         max_batch=settings.max_batch,
@@ -32,6 +35,8 @@ def main() -> int:
     )
     pool.watch(release_settings.poll_seconds)
     broker.subscribe(ScoreText, TextHandler(pool, broker).score_text)
+    explainer = TextExplainer(pool, releases, broker, lambda: datetime.now(UTC))
+    broker.subscribe(ExplainText, explainer.explain_text)
     return run_worker(broker, "text", settings, pool.ready, [pool.loads])
 
 

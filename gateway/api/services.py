@@ -17,6 +17,7 @@ from gateway.identity.browser_cookie import CONSOLE, read_cookie
 from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
 from gateway.identity.single_sign_on import SingleSignOn
+from gateway.jobs.explanations import Explanations
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
@@ -69,11 +70,17 @@ class Services:
     datasets: Datasets
     storage: Storage
     long_polls: LongPolls
+    explanations: Explanations
     draining: Draining = field(default_factory=Draining)
     heavy_work: HeavyWork = field(default_factory=HeavyWork)
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
     submitting: Submitting = field(default_factory=Submitting)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
+
+    def release_waiting(self) -> None:
+        """Respond to all clients that wait, before the process ends. Safe in a signal handler."""
+        self.long_polls.close()
+        self.explanations.polls.close()
 
     def require_space(self, principal: Principal, size: int) -> None:
         """Check that an upload of some bytes fits on the disks and in the user's quota.

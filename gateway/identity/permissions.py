@@ -78,6 +78,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/v1/jobs"): Rule(_EVERYONE, Scope.JOBS_WRITE),
     ("GET", "/v1/jobs/{job_id}"): Rule(_EVERYONE, Scope.JOBS_READ),
     ("GET", "/v1/jobs/{job_id}/image"): Rule(_EVERYONE, Scope.JOBS_READ),
+    ("GET", "/v1/jobs/{job_id}/explanation"): Rule(_EVERYONE, Scope.JOBS_READ),
     ("DELETE", "/v1/jobs/{job_id}"): Rule(_EVERYONE, Scope.JOBS_WRITE),
     ("PUT", "/v1/jobs/{job_id}/label"): Rule(_EVERYONE, Scope.JOBS_WRITE),
     ("GET", "/v1/catalogs"): Rule(_EVERYONE, Scope.CATALOGS_READ),

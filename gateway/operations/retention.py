@@ -29,6 +29,7 @@ from shared.db.models import (
     DatasetStatus,
     DatasetVersion,
     DeadLetter,
+    Explanation,
     Job,
     JobStatus,
     Review,
@@ -203,7 +204,8 @@ class Retention:
 
 def _clear_products(session: Session, ids: Sequence[str]) -> None:
     """Clear the products of jobs, keeping their answers and labels."""
-    session.execute(delete(Score).where(Score.job_id.in_(ids)), execution_options=_BULK)
+    for kind in (Score, Explanation):
+        session.execute(delete(kind).where(kind.job_id.in_(ids)), execution_options=_BULK)
     unlabelled = select(Job.id).where(Job.id.in_(ids), ~is_trusted_label())
     # Reviews of deleted products cannot be answered.
     session.execute(delete(Review).where(Review.job_id.in_(unlabelled)), execution_options=_BULK)

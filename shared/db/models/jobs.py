@@ -163,6 +163,44 @@ class Score(Base):
     scored_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class ExplanationStatus(StrEnum):
+    """State of an explanation."""
+
+    QUEUED = "queued"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Explanation(Base):
+    """What spoke for the answer of a job in one modality. The gateway asks, fusion answers."""
+
+    __tablename__ = "explanations"
+    __table_args__ = (
+        # Explanations in progress, for the limits of them.
+        Index(
+            "ix_explanations_expires_at",
+            "expires_at",
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(String(16), primary_key=True)
+    status: Mapped[str] = mapped_column(String(16), default=ExplanationStatus.QUEUED.value)
+    #: ID of the account that asked; it refers to no row once the account is deleted.
+    requested_by_id: Mapped[str] = mapped_column(ID)
+    requested_at: Mapped[datetime] = mapped_column(default=now)
+    #: Time after which a queued explanation counts as lost.
+    expires_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    probability: Mapped[float | None]
+    #: The explanation in the format of the API: `designation` and `description`, or `grid`.
+    content: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+
+
 class IdempotencyKey(Base):
     """Key of a submission, so that repeating the request returns the same job."""
 

@@ -22,7 +22,7 @@ IMAGE_PREPARATION = "image-1"
 MAX_PIXELS = 50_000_000
 #: Formats for `Image.open`; importing this module registers them.
 FORMATS = tuple(SUFFIXES_BY_FORMAT)
-#: Quality of a thumbnail as WebP, and the effort of its encoder, 0 to 6. A photo of 320 pixels takes
+#: Quality of a thumbnail as WebP, and the effort of its encoder, 0 to 6. One of 320 pixels takes
 #: 4 ms and 8 kB; the default effort, 4, takes 8 ms and saves 4 % of the bytes.
 THUMBNAIL_QUALITY, THUMBNAIL_EFFORT = 78, 2
 #: Message of Pillow's `OSError` where a decoder written in C cannot allocate.

@@ -24,6 +24,7 @@ from gateway.catalogs.service import Catalogs
 from gateway.identity import accounts
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
+from gateway.jobs.explanations import Explanations, explained
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
@@ -31,7 +32,13 @@ from gateway.main import build_app, sign_in_limits_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets
-from gateway.settings import CatalogSettings, GatewaySettings, RateSettings, SignInLimitSettings
+from gateway.settings import (
+    CatalogSettings,
+    ExplanationSettings,
+    GatewaySettings,
+    RateSettings,
+    SignInLimitSettings,
+)
 from gateway.web.draining import Draining
 from gateway.web.rates import Rates
 from shared.broker import Broker
@@ -209,6 +216,11 @@ def api(
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         long_polls=LongPolls(ask),
+        explanations=Explanations(
+            unit_of_work,
+            ExplanationSettings(of_all=3),
+            LongPolls(lambda ids: explained(unit_of_work, ids)),
+        ),
     )
     services, app = _on_shared_app(services)
     with TestClient(app, raise_server_exceptions=False) as client:

@@ -14,6 +14,7 @@ from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker, FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from worker_fusion.dead_letters import DeadLetters
+from worker_fusion.explanations import Explanations
 from worker_fusion.join import Fusions, Join
 
 
@@ -24,7 +25,8 @@ class Scene:
         self.unit_of_work = unit_of_work
         self.registry = registry
         self.join = Join(unit_of_work, Fusions(registry))
-        self.dead_letters = DeadLetters(unit_of_work, self.join)
+        self.explanations = Explanations(unit_of_work)
+        self.dead_letters = DeadLetters(unit_of_work, self.join, self.explanations)
         self.user = make_user()
         with unit_of_work() as work:
             work.session.add(self.user)

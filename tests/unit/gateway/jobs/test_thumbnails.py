@@ -8,7 +8,7 @@ import pytest
 
 from gateway.jobs import thumbnails
 from gateway.jobs.service import IMAGES
-from shared.contracts import MakeThumbnails, Message
+from shared.contracts import MakeThumbnails, Message, thumbnail_uri
 from shared.db.models import Job, User
 from shared.storage import Storage
 from tests.support.factories import make_job
@@ -48,7 +48,7 @@ def work(api: Api, content: bytes = SMALL) -> Callable[[Message], None]:
         publish(message)
         assert isinstance(message, MakeThumbnails)
         for item in message.items:
-            uri = thumbnails.thumbnail_uri(item.uri, message.pixels)
+            uri = thumbnail_uri(item.uri, message.pixels)
             api.services.storage.put_at(uri, content)
 
     return answer
@@ -107,7 +107,7 @@ def test_sizes_have_different_tags(
 def test_thumbnail_of_another_user_is_404(
     api: Api, job: Job, mine: dict[str, str], hers: dict[str, str], admin: dict[str, str]
 ) -> None:
-    api.services.storage.put_at(thumbnails.thumbnail_uri(job.image_uri or "", 96), SMALL)
+    api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 96), SMALL)
     tag = api.client.get(address(job), headers=hers).headers["etag"]
     for headers in (mine, {**mine, "If-None-Match": tag}):
         assert api.client.get(address(job), headers=headers).status_code == 404
@@ -159,7 +159,7 @@ def test_requests_of_one_thumbnail_share_a_message(
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(api.client.get, address(job), headers=hers) for _ in range(3)]
         until(lambda: _waiting(api) == 3, 10, "three requests wait")
-        api.services.storage.put_at(thumbnails.thumbnail_uri(job.image_uri or "", 96), SMALL)
+        api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 96), SMALL)
         assert [one.result().content for one in asked] == [SMALL] * 3
     assert len(api.broker.messages) == 1
     assert _waiting(api) == 0
@@ -184,9 +184,9 @@ def test_flood_of_requests_is_refused(
         assert (refused.status_code, refused.headers["retry-after"]) == (status, "2")
         assert not ended.is_set()
         # What is stored needs no waiting.
-        api.services.storage.put_at(thumbnails.thumbnail_uri(job.image_uri or "", 640), SMALL)
+        api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 640), SMALL)
         assert api.client.get(address(job, 640), headers=hers).status_code == 200
-        api.services.storage.put_at(thumbnails.thumbnail_uri(job.image_uri or "", 96), SMALL)
+        api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 96), SMALL)
         assert first.result().status_code == 200
 
 
