@@ -31,7 +31,7 @@ from gateway.api import (
 )
 from gateway.api.answers import catalog_answers
 from gateway.api.explaining import explanation
-from gateway.api.importing import drafts
+from gateway.api.importing import drafts, uploads
 from gateway.api.repair import catalog_rows
 from gateway.api.services import Services, authenticate_first
 from gateway.catalogs.output.results import Results
@@ -97,6 +97,7 @@ ROUTES = (
     explanation,
     catalogs,
     drafts,
+    uploads,
     catalog_rows,
     catalog_labels,
     catalog_answers,
@@ -305,6 +306,8 @@ def build_app(services: Services) -> FastAPI:
             f"{CONSOLE}/catalogs/*/repair/images": services.catalogs.settings.max_bytes,
             f"{CONSOLE}/catalogs/*/repair": services.settings.max_body_bytes,
             f"{CONSOLE}/try": services.settings.max_body_bytes,
+            f"{uploads.PREFIX}/": services.catalogs.settings.max_bytes,
+            f"{CONSOLE}/uploads/": services.catalogs.settings.max_bytes,
             f"{CONSOLE}/import/": services.settings.max_plain_bytes,
             f"{CONSOLE}/import": services.catalogs.settings.max_bytes,
         },

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
@@ -20,13 +22,13 @@ from gateway.catalogs.output.results import Kind
 from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import Counts
-from gateway.catalogs.upload import Upload
 from gateway.catalogs.upload_form import (
     FIELDS,
     RESUME_FIELDS,
     RESUME_FORM,
     UPLOAD_FORM,
     images_of,
+    parts_of,
     upload_of,
 )
 from gateway.identity.principal import Principal
@@ -79,8 +81,7 @@ async def submit(
     await run_in_threadpool(services.catalogs.require_room, principal, announced)
     with services.catalogs.uploads.counted(principal.id, announced):
         async with read_form(request, FIELDS) as form:
-            upload = upload_of(form)
-            take = partial(_take, services, principal, upload, idempotency_key)
+            take = partial(_take, services, principal, form, idempotency_key)
             catalog = await run_in_threadpool(take, request.state.trace_id)
             found = await run_in_threadpool(shown_catalog, services, principal, catalog.id)
     response.headers["Location"] = f"{PREFIX}/{catalog.id}"
@@ -258,15 +259,26 @@ _PLAIN = (
 
 
 def _take(
-    services: Services, principal: Principal, upload: Upload, key: str | None, trace_id: str
+    services: Services, principal: Principal, form: FormData, key: str | None, trace_id: str
 ) -> Catalog:
-    return services.catalogs.submit(
-        principal,
-        upload,
-        version=resolve(services.champion, services.releases, upload.release),
-        idempotency_key=key,
-        trace_id=trace_id,
-    )
+    parts, sent = services.catalogs.parts, parts_of(form)
+    with ExitStack() as files:
+        upload = upload_of(form, partial(parts.open, principal, files=files))
+        if sent:
+            # The request itself was small.
+            services.require_space(principal, upload.size)
+            services.catalogs.require_room(principal, upload.size)
+        catalog = services.catalogs.submit(
+            principal,
+            upload,
+            version=resolve(services.champion, services.releases, upload.release),
+            idempotency_key=key,
+            trace_id=trace_id,
+        )
+    # A sender with a key may repeat the request, which needs them again.
+    for upload_id in sent if key is None else ():
+        parts.forget(principal, upload_id)
+    return catalog
 
 
 def shown_catalog(services: Services, principal: Principal, catalog_id: str) -> CatalogOut:

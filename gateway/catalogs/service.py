@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED, require_room
+from gateway.catalogs.importing.partial_uploads import PartialUploads
 from gateway.catalogs.repair import queued
 from gateway.catalogs.upload import Upload, digest, fingerprint, require_usable
 from gateway.identity.principal import Principal
@@ -66,6 +67,11 @@ class Catalogs:
     storage: Storage
     settings: CatalogSettings
     uploads: Uploads = field(default_factory=Uploads)
+
+    @property
+    def parts(self) -> PartialUploads:
+        """Files that arrive in pieces."""
+        return PartialUploads(self.storage)
 
     def require_room(self, principal: Principal, size: int) -> None:
         """Check the limits on unfinished catalogs. Raises `Limited` or `Unavailable`."""
@@ -237,7 +243,7 @@ def page(
         query = query.where(Catalog.status == status)
     if is_draft is not None:
         # A draft that is given up, or whose time is over, is an ordinary dry run.
-        kept = func.coalesce(Catalog.kept_until > now(), False)  # noqa: FBT003 - a value in SQL
+        kept = func.coalesce(Catalog.kept_until > now(), False)
         query = query.where(kept if is_draft else ~kept)
     return paginate(session, query, Catalog.id, cursor, limit)
 

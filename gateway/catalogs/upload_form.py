@@ -1,6 +1,7 @@
 """The form with which a catalog is uploaded: its fields, their description and their check."""
 
 import json
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import BinaryIO, cast, get_args
 
@@ -11,7 +12,19 @@ from gateway.catalogs.upload import Upload
 from gateway.jobs.schemas import ModelName
 from shared.errors import InvalidInput
 
-FIELDS = ("products", "columns", "images", "model", "release", "dry_run", "draft")
+#: Fields that name files which were sent in pieces.
+PRODUCTS_UPLOAD, IMAGES_UPLOAD = "products_upload", "images_upload"
+FIELDS = (
+    "products",
+    "columns",
+    "images",
+    "model",
+    "release",
+    "dry_run",
+    "draft",
+    PRODUCTS_UPLOAD,
+    IMAGES_UPLOAD,
+)
 _FILE = {"type": "string", "format": "binary"}
 #: OpenAPI description of the form, which FastAPI does not parse itself.
 UPLOAD_FORM = {
@@ -20,7 +33,6 @@ UPLOAD_FORM = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["products"],
                     "properties": {
                         "products": {
                             **_FILE,
@@ -66,6 +78,15 @@ UPLOAD_FORM = {
                             "fails. Without `columns`, those that you stated last for a table "
                             "with the same header are used. Default: false.",
                         },
+                        PRODUCTS_UPLOAD: {
+                            "type": "string",
+                            "description": "ID of an upload in pieces (`POST /v1/uploads`) instead "
+                            "of `products`, one of which is required.",
+                        },
+                        IMAGES_UPLOAD: {
+                            "type": "string",
+                            "description": "ID of an upload in pieces instead of `images`.",
+                        },
                     },
                 }
             }
@@ -95,15 +116,26 @@ RESUME_FORM = {
 }
 
 
-def upload_of(form: FormData) -> Upload:
-    """Return the upload that a form contains. Raises `InvalidInput`."""
-    products = form.get("products")
-    if not isinstance(products, UploadFile):
-        received = "none" if products is None else "text"
-        raise InvalidInput(
-            f"Expected a file as `products`. Received: {received}", field=("products",)
-        )
+#: Returns the name and content of a complete file that was sent in pieces.
+OpenPart = Callable[[str], tuple[str, BinaryIO]]
+
+
+def upload_of(form: FormData, open_part: OpenPart) -> Upload:
+    """Return the upload that a form contains.
+
+    Args:
+        form: The form.
+        open_part: Opens a file that was sent in pieces, by its ID.
+
+    Raises:
+        InvalidInput: A field is missing or has a wrong value.
+        NotFound: The user has no such upload in pieces.
+        Conflict: An upload in pieces is not complete.
+    """
+    name, products = _products_of(form, open_part)
     images = images_of(form)
+    if images is None and (upload_id := _text(form, IMAGES_UPLOAD)):
+        _, images = open_part(upload_id)
     model = _text(form, "model") or "fusion"
     if model not in get_args(ModelName):
         raise InvalidInput(
@@ -112,8 +144,8 @@ def upload_of(form: FormData) -> Upload:
         )
     dry_run, is_draft = _is_true(form, "dry_run"), _is_true(form, "draft")
     return Upload(
-        name=PurePath(products.filename or "products").name,
-        products=products.file,
+        name=name,
+        products=products,
         images=images,
         model=cast(ModelName, model),
         release=_text(form, "release") or "champion",
@@ -121,6 +153,23 @@ def upload_of(form: FormData) -> Upload:
         columns=_columns(_text(form, "columns")),
         is_draft=is_draft,
     )
+
+
+def parts_of(form: FormData) -> list[str]:
+    """Return the IDs of the uploads in pieces that a form names."""
+    return [
+        upload_id for name in (PRODUCTS_UPLOAD, IMAGES_UPLOAD) if (upload_id := _text(form, name))
+    ]
+
+
+def _products_of(form: FormData, open_part: OpenPart) -> tuple[str, BinaryIO]:
+    products = form.get("products")
+    if isinstance(products, UploadFile):
+        return PurePath(products.filename or "products").name, products.file
+    if products is None and (upload_id := _text(form, PRODUCTS_UPLOAD)):
+        return open_part(upload_id)
+    received = "none" if products is None else "text"
+    raise InvalidInput(f"Expected a file as `products`. Received: {received}", field=("products",))
 
 
 def images_of(form: FormData) -> BinaryIO | None:

@@ -19,6 +19,7 @@ from gateway.console.pages import (
     sign_in,
     static,
     style,
+    uploads,
 )
 from gateway.console.same_origin import SameOrigin
 
@@ -27,6 +28,7 @@ PAGES = (
     home,
     product,
     importing,
+    uploads,
     repair,
     catalogs,
     answers,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.importing.drafts import expired_drafts, give_up
+from gateway.catalogs.importing.partial_uploads import PartialUploads
 from gateway.catalogs.service import CATALOGS, folder_of
 from gateway.catalogs.service import IMAGES as ARCHIVE
 from gateway.jobs.service import IMAGES
@@ -71,6 +72,7 @@ class Orphans:
         return {
             "unused_images": self._clean_images(moment - UNUSED, removals),
             "unused_catalogs": self._clean_folders(CATALOGS, moment - ABANDONED, removals),
+            "unused_parts": self._clean_parts(removals),
             "unused_uploads": self._clean_folders(UPLOADS, moment - ABANDONED, removals),
         }
 
@@ -123,6 +125,15 @@ class Orphans:
                 with removals.skipping(ids[id_]):
                     self.storage.remove_folder(ids[id_])
                     count += 1
+        return count
+
+    def _clean_parts(self, removals: Removals) -> int:
+        """Delete files that arrived in pieces and that no catalog has taken in time."""
+        count = 0
+        for folder in PartialUploads(self.storage).expired():
+            with removals.skipping(folder):
+                self.storage.remove_folder(folder)
+                count += 1
         return count
 
     def _end_drafts(self, removals: Removals) -> None:

@@ -19,6 +19,7 @@ _HEADERS = {
     "RateLimit": ("Remaining requests `r`, and seconds `t` until more are allowed.", "string"),
     "RateLimit-Policy": ("Limit `q` on requests in a window of `w` seconds.", "string"),
     "Retry-After": ("Seconds to wait before the request is repeated.", "integer"),
+    "Upload-Offset": ("Bytes of the upload that have arrived.", "integer"),
     "WWW-Authenticate": ("Scheme to authenticate with: `Bearer`.", "string"),
     "X-Request-ID": (
         "ID of the trace of the request, which logs contain: 32 hexadecimal digits.",

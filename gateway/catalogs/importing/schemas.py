@@ -1,4 +1,6 @@
-"""Bodies of requests and responses of drafts."""
+"""Bodies of requests and responses of drafts, and of uploads in pieces."""
+
+from datetime import datetime
 
 from pydantic import BaseModel, Field
 
@@ -35,4 +37,26 @@ class CheckRequest(Body):
     columns: dict[str, str | None] = Field(
         description="Column of `designation`, `description` or `image`; `null` for no column. "
         "Fields that are left out are guessed by the names of the columns."
+    )
+
+
+class UploadCreate(Body):
+    """A file that is sent in pieces."""
+
+    name: str = Field(min_length=1, max_length=1_000, description="Name of the file.")
+    size: int = Field(ge=1, le=2**53, description="Size of the whole file, in bytes.")
+
+
+class UploadOut(BaseModel):
+    """A file that is sent in pieces."""
+
+    id: str = Field(description="ID of the upload, a UUID.")
+    name: str = Field(description="Name of the file.")
+    size: int = Field(description="Announced size of the whole file, in bytes.")
+    offset: int = Field(
+        description="Bytes that have arrived, where the next piece begins; equal to `size` once "
+        "the file is complete."
+    )
+    expires_at: datetime = Field(
+        description="Time after which it is deleted if no catalog has taken it, in UTC."
     )

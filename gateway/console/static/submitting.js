@@ -5,7 +5,7 @@ import { fetchPage } from "./pages.js";
 export function watchSubmits(root) {
   for (const form of root.querySelectorAll("form")) {
     if ("submit" in form.dataset) form.addEventListener("submit", (event) => send(form, event));
-    else form.addEventListener("submit", () => setTimeout(() => lock(form, true)));
+    else if (!("upload" in form.dataset)) form.addEventListener("submit", () => setTimeout(() => lock(form, true)));
   }
   // A page that comes back from the browser's cache has its buttons again.
   addEventListener("pageshow", () => {
@@ -39,7 +39,7 @@ async function send(form, event) {
   button.textContent = label;
 }
 
-function showMistakes(form, page) {
+export function showMistakes(form, page) {
   const sent = page.getElementById(form.id);
   if (!sent) {
     // A page of an error: its sentence is enough.
@@ -62,6 +62,6 @@ function showMistakes(form, page) {
   form.querySelector("[aria-invalid=true]")?.focus();
 }
 
-function lock(form, isLocked) {
+export function lock(form, isLocked) {
   for (const button of form.querySelectorAll("[type=submit]")) button.disabled = isLocked;
 }

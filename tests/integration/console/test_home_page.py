@@ -1,6 +1,7 @@
 """The first page: what needs a person, a new catalog, and catalogs that run, live."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from playwright.sync_api import expect
 from sqlalchemy import update
@@ -82,7 +83,7 @@ def trouble(visitor: Visitor) -> None:
     first = broker.beats[0]
     broker.beats[0] = Heartbeat(first.name, first.process, 1.0, (late,))
     served = broker.present[0]
-    broker.present = [Worker(**{**vars_of(served), "queues": (*QUEUES, FUSION[0])})]
+    broker.present = [replace(served, queues=(*QUEUES, FUSION[0]))]
     for _ in range(2):
         visitor.api.add(
             DeadLetter(
@@ -110,10 +111,6 @@ def trouble(visitor: Visitor) -> None:
         )
     job = make_job(visitor.user)
     visitor.api.add(job, Review(job_id=job.id, chosen_at=now(), reason="random", chance=0.1))
-
-
-def vars_of(worker: Worker) -> dict[str, object]:
-    return {name: getattr(worker, name) for name in worker.__dataclass_fields__}
 
 
 def test_operator_sees_what_needs_a_person_and_that_all_is_well(visit: Visit) -> None:

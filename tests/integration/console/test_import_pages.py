@@ -1,12 +1,16 @@
 """Import a catalog in the browser: its files, columns and check, its start, and only by keys."""
 
+import random
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from gateway.settings import CatalogSettings
 from shared.db.models import Catalog
@@ -17,6 +21,7 @@ from tests.unit.gateway.conftest import feeder
 __all__ = ["feeder"]
 
 Visit = Callable[..., Visitor]
+PATIENCE_SECONDS = 60.0
 ROWS = [
     [f"Piscine n° {number}", "<p>Avec pompe</p>", f"{number}.jpg", f"A-{number}"]
     for number in range(1, 8)
@@ -26,6 +31,8 @@ SHOP = table(
     *ROWS, ["", "", "", "A-8"], ["", "", "", "A-9"], ["x" * 1_500, "", "", "A-10"], header=HEADER
 )
 FOREIGN = table(*ROWS, header="Bezeichnung,Inhalt,Datei,SKU")
+#: An archive of three pieces.
+LARGE = archive(noise=random.Random(1).randbytes(10_000_000))
 ARCHIVE = archive(**{str(number): b"an image" for number in (1, 2, 3, 99)})
 TEXTS = {
     "en": {
@@ -43,6 +50,8 @@ TEXTS = {
         "no_text": "Neither a title nor a description nor an image.",
         "give_up": "Give up this import",
         "delete": "Give up and delete the files",
+        "cancelled": "The upload is cancelled. Your files are still chosen.",
+        "waiting": "The connection was lost. The upload goes on by itself once it is back.",
         "given_up": "The import is given up. Its files are deleted.",
     },
     "fr": {
@@ -63,6 +72,8 @@ TEXTS = {
         "no_text": "Ni désignation, ni description, ni image.",
         "give_up": "Abandonner cet import",
         "delete": "Abandonner et supprimer les fichiers",
+        "cancelled": "L’envoi est annulé. Vos fichiers restent choisis.",
+        "waiting": "La connexion a été perdue. L’envoi reprendra de lui-même à son retour.",
         "given_up": "L’import est abandonné. Ses fichiers sont supprimés.",
     },
 }
@@ -149,6 +160,90 @@ def test_file_that_is_no_table_is_explained_and_the_images_stay_chosen(
     assert page.evaluate("document.querySelector('#images').files.length") == 1
     visitor.check("import-wrong-file")
     visitor.complaints.clear()  # The browser reports the refusal.
+
+
+def test_upload_shows_its_share_and_is_cancelled(visit: Visit, tmp_path: Path) -> None:
+    visitor = visit()
+    texts = TEXTS[visitor.language]
+    page = visitor.open("/import")
+    throttle(visitor, 1_000_000)
+    choose_large(page, tmp_path)
+    page.get_by_role("button", name=texts["upload"]).click()
+    expect(page.locator("[data-percent]")).not_to_have_text(re.compile("^0"))
+    visitor.check("import-uploading")
+    page.locator("[data-cancel]").click()
+    expect(page.locator("[data-said]")).to_have_text(texts["cancelled"])
+    expect(page.locator(".upload")).not_to_be_visible()
+    visitor.check("import-cancelled")
+    assert visitor.api.services.storage.folders(f"parts/{visitor.user.id}") == []
+    throttle(visitor, -1)
+    page.get_by_role("button", name=texts["upload"]).click()
+    assert status_of(visitor, catalog_of(page)) == ("validating", True)
+
+
+def test_upload_goes_on_after_a_lost_connection_and_after_a_reload(
+    visit: Visit, tmp_path: Path
+) -> None:
+    visitor = visit()
+    texts = TEXTS[visitor.language]
+    page = visitor.open("/import")
+    sent = pieces_of(visitor)
+    throttle(visitor, 2_000_000)
+    choose_large(page, tmp_path)
+    page.get_by_role("button", name=texts["upload"]).click()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(sent) < 2:
+        assert time.monotonic() < deadline, "the second piece was not sent"
+        # Requests of the browser are noted while the page is waited for.
+        page.wait_for_timeout(50)
+    throttle(visitor, 2_000_000, is_offline=True)
+    expect(page.locator("[data-said]")).to_have_text(texts["waiting"])
+    throttle(visitor, 2_000_000)
+    expect(page.locator("[data-said]")).not_to_be_visible()
+    page.reload()
+    throttle(visitor, -1)
+    choose_large(page, tmp_path)
+    page.get_by_role("button", name=texts["upload"]).click()
+    catalog_id = catalog_of(page)
+    stored = visitor.api.services.storage.get(f"catalogs/{catalog_id}/images.zip")
+    assert stored == LARGE
+    # The first piece was sent once, whatever happened to the others.
+    assert sent.count("0") == 1
+    assert visitor.api.services.storage.folders(f"parts/{visitor.user.id}") == []
+    visitor.complaints.clear()  # The browser reports the lost connection.
+
+
+def choose_large(page: Page, folder: Path) -> None:
+    path = folder / "photos.zip"
+    if not path.exists():
+        path.write_bytes(LARGE)
+    page.locator("#products").set_input_files(file("produits.csv", SHOP))
+    page.locator("#images").set_input_files(path)
+
+
+def throttle(visitor: Visitor, bytes_per_second: int, *, is_offline: bool = False) -> None:
+    """Limit the upload of the browser, -1 for no limit, or take its connection away."""
+    conditions = {
+        "offline": is_offline,
+        "latency": 0,
+        "downloadThroughput": -1,
+        "uploadThroughput": bytes_per_second,
+    }
+    visitor.context.new_cdp_session(visitor.page).send(
+        "Network.emulateNetworkConditions", conditions
+    )
+
+
+def pieces_of(visitor: Visitor) -> list[str]:
+    """Return the offsets of all pieces that the browser sends."""
+    sent: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.method == "PATCH":
+            sent.append(request.headers["upload-offset"])
+
+    visitor.page.on("request", note)
+    return sent
 
 
 def test_columns_are_chosen_where_none_is_recognised_and_remembered(
