@@ -15,7 +15,12 @@ from gateway.catalogs.held_catalogs import HeldCatalog, HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
 from gateway.catalogs.products import form_in
 from gateway.catalogs.repair.kept_images import add_kept, kept_images
-from gateway.catalogs.repair.running import join, joined_between, next_repairs
+from gateway.catalogs.repair.running import (
+    join,
+    joined_between,
+    locked_counts,
+    next_repairs,
+)
 from gateway.catalogs.row_check import Checked, Terms, checked_rows
 from gateway.catalogs.service import report_of
 from gateway.catalogs.slices import RowCounts
@@ -57,7 +62,7 @@ class SliceFeeder:
             if catalog.retried_until is not None:
                 return self._feed_failed(catalog, catalog.retried_until)
             if catalog.repaired_until is not None and catalog.fed_until >= catalog.rows:
-                return self._feed_repaired(catalog, catalog.repaired_until)
+                return self._feed_repaired(catalog)
             return self._feed_new(catalog, held)
         except LeaseLost:
             self.held.drop(catalog.id)
@@ -119,16 +124,17 @@ class SliceFeeder:
         catalog.retried_until = until
         return RowCounts(0, len(failed))
 
-    def _feed_repaired(self, catalog: Catalog, after_row: int) -> RowCounts:
+    def _feed_repaired(self, catalog: Catalog) -> RowCounts:
         limits = self.settings.text_slice, self.settings.image_slice
         with self.unit_of_work() as work:
-            repairs = next_repairs(work.session, catalog.id, after_row, *limits)
+            fed, rejected = locked_counts(work.session, catalog.id)
+            repairs = next_repairs(work.session, catalog.id, *limits)
             until = repairs[-1].row if repairs else None
             new, images = join(work, catalog, repairs, self.job_lease_seconds)
             values = {
                 "repaired_until": until,
-                "fed": catalog.fed + new,
-                "rejected": catalog.rejected - new,
+                "fed": fed + new,
+                "rejected": rejected - new,
             }
             self._advance(work.session, catalog, **values)
         for name, value in values.items():

@@ -84,7 +84,8 @@ def lock(session: Session, catalog_id: str) -> Catalog:
         Conflict: Its rows cannot be repaired any more.
     """
     query = select(Catalog).where(Catalog.id == catalog_id).with_for_update()
-    catalog = session.scalars(query).one()
+    # What the session has read before may have changed until the lock was free.
+    catalog = session.scalars(query, execution_options={"populate_existing": True}).one()
     require_repairable(catalog)
     return catalog
 

@@ -75,13 +75,31 @@ def _queue(session: Session, catalog_id: str) -> int:
     return len(queued.all())
 
 
+def locked_counts(session: Session, catalog_id: str) -> tuple[int, int]:
+    """Lock a catalog, and return its numbers of jobs and of rejected rows as they are now.
+
+    Those that a feeder has read may be old if another one held the catalog in between.
+    """
+    query = select(Catalog.fed, Catalog.rejected).where(Catalog.id == catalog_id)
+    row = session.execute(query.with_for_update()).one()
+    return row.fed, row.rejected
+
+
 def next_repairs(
-    session: Session, catalog_id: str, after_row: int, texts: int, images: int
+    session: Session, catalog_id: str, texts: int, images: int
 ) -> Sequence[CatalogRowRepair]:
-    """Lock and return the next queued repairs, at most `texts` rows and `images` images."""
+    """Return the next queued repairs, at most `texts` rows and `images` images.
+
+    Args:
+        session: A transaction that has locked the catalog, so that nobody queues further rows
+            before the end of the run is recorded.
+        catalog_id: The catalog.
+        texts: Most rows.
+        images: Most rows with an image.
+    """
     found = session.scalars(
         select(CatalogRowRepair)
-        .where(*queued_repairs(catalog_id), CatalogRowRepair.row > after_row)
+        .where(*queued_repairs(catalog_id))
         .order_by(CatalogRowRepair.row)
         .limit(texts)
         .with_for_update()

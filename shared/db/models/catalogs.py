@@ -95,7 +95,7 @@ class Catalog(Base):
     fed_until: Mapped[int] = mapped_column(default=0)
     #: While failed rows are retried: number of the last row that the retry includes.
     retried_until: Mapped[int | None]
-    #: While repaired rows are run: number of the last row that the run includes.
+    #: While repaired rows are run: number of the last row that has its job; 0 at first.
     repaired_until: Mapped[int | None]
     #: Rate over the last seconds while the catalog runs, and over the whole run once it has ended.
     rows_per_second: Mapped[float | None]
