@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlencode
 
+from rayon import repairs
 from rayon.answers import Fault, JsonObject, LabelReport, moment
 from rayon.connection import Connection
 from rayon.headers import once
+from rayon.repairs import ImageReport, RepairReport
 from rayon.row_messages import RowMessage, read_messages
 
 CatalogStatus = Literal["validating", "running", "finished", "failed", "cancelled"]
@@ -193,6 +195,22 @@ class Catalog:
 
     def resume(self, images: str | Path | None = None) -> "Catalog":
         """Run the rows of a cancelled catalog that have no answer.
+    def change_rows(self, corrected: str | Path) -> RepairReport:
+        """Send a corrected file of errors; each row is checked, and none is classified yet.
+
+        Args:
+            corrected: The CSV file of `errors`, with its rejected rows corrected.
+        """
+        return repairs.change_rows(self.connection, self.id, Path(corrected))
+
+    def add_images(self, *images: str | Path) -> ImageReport:
+        """Send images, or ZIP files of images, for the rows that name them and lack them."""
+        return repairs.add_images(self.connection, self.id, map(Path, images))
+
+    def run_repaired(self) -> "Catalog":
+        """Classify the repaired rows, and only these; they join the same results."""
+        return self._act("POST", "/repair")
+
 
         Args:
             images: The ZIP file of the catalog again, if it had one: a cancel deletes it.

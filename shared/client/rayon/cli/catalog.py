@@ -15,7 +15,8 @@ from typer import Argument, BadParameter, Exit, Option
 from rayon.answers import ModelName
 from rayon.catalogs import Catalog, Progress, ResultFormat
 from rayon.cli.bars import progress_shown
-from rayon.cli.catalog_options import MAX_DEGRADED, Wanted, stated_columns
+from rayon.cli.catalog_options import MAX_DEGRADED, Wanted, require_resumed, stated_columns
+from rayon.cli.catalog_repair import repaired
 from rayon.cli.catalog_report import (
     SHOWN,
     Reasons,
@@ -112,6 +113,28 @@ def catalog(
             "repeat --images.",
         ),
     ] = False,
+    repair: Annotated[
+        Path | None,
+        Option(
+            "--repair",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="With --resume: the file of --errors with its rows corrected. Only these rows are "
+            "classified, and join the same answers.",
+        ),
+    ] = None,
+    missing_images: Annotated[
+        list[Path] | None,
+        Option(
+            "--missing-images",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="With --resume: an image or a ZIP file of images that rows name and lack; may be "
+            "repeated.",
+        ),
+    ] = None,
     again: Annotated[
         bool, Option("--again", help="Create a new catalog even if the files were sent before.")
     ] = False,
@@ -132,10 +155,9 @@ def catalog(
             "--column, --dry-run, --again, and --images without --continue cannot be combined with "
             "--resume."
         )
-    if (retry or unfinished) and not resume:
-        raise BadParameter("--retry and --continue require --resume ID.")
-    if retry and unfinished:
-        raise BadParameter("Expected either --retry or --continue.")
+    is_repaired = repair is not None or bool(missing_images)
+    again_by = {"--retry": retry, "--continue": unfinished, "--repair": is_repaired}
+    require_resumed([name for name, is_chosen in again_by.items() if is_chosen], resume)
     wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url)
     wanted.require_writable()
     columns, screen = stated_columns(column or []), Screen()
@@ -144,6 +166,7 @@ def catalog(
             found = client.find_catalog(resume)
             found = found.retry() if retry else found
             found = found.resume(images) if unfinished else found
+            found = repaired(found, repair, missing_images or [], screen)
         else:
             assert products is not None  # noqa: S101 - narrows the type; checked above
             order = _Order(products, images, columns, model, release, dry_run, again)
@@ -299,6 +322,9 @@ def _report_rejected(catalog: Catalog, wanted: Wanted, screen: Screen) -> None:
         screen.answer(f"All rejected rows: {wanted.errors}")
     elif catalog.counts.rejected > SHOWN:
         screen.answer(f"To get all rejected rows: {wanted.command(catalog)} --errors errors.csv")
+    if not catalog.dry_run and catalog.status == "finished":
+        file = wanted.errors or "errors.csv"
+        screen.answer(f"Once they are corrected: {wanted.command(catalog)} --repair {file}")
 
 
 def _row(found: Catalog) -> tuple[object, ...]:

@@ -70,6 +70,14 @@ def stated_columns(stated: list[str]) -> dict[str, str]:
         if not (field.strip() and mark and column.strip()):
             raise BadParameter(f"Expected --column FIELD=COLUMN. Received: {one!r}")
         if field.strip() in columns:
+def require_resumed(chosen: list[str], resume: str | None) -> None:
+    """Check that at most one option says which rows of a resumed catalog run again."""
+    if chosen and not resume:
+        raise BadParameter(f"{chosen[0]} requires --resume ID.")
+    if len(chosen) > 1:
+        raise BadParameter(f"Expected only one of {', '.join(chosen)}.")
+
+
             raise BadParameter(f"Expected one --column for {field.strip()!r}. Received: two")
         columns[field.strip()] = column
     return columns
