@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
@@ -12,13 +12,14 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
+from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
 from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.importing.drafts import give_up
 from gateway.catalogs.output.error_file import error_pieces
-from gateway.catalogs.output.results import Kind
+from gateway.catalogs.output.results import Extras, Kind
 from gateway.catalogs.resume import resume as resume_catalog
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
 from gateway.catalogs.service import Counts
@@ -192,15 +193,31 @@ def results(
             "default it is added if the upload had one or was not in UTF-8."
         ),
     ] = None,
+    target: Target = None,
+    by_category: ByCategory = False,
+    labels: Annotated[
+        bool,
+        Query(
+            description="True for the columns `label` and `label_category`: the true category, "
+            "where a person has set it."
+        ),
+    ] = False,
 ) -> StreamingResponse:
     """Download the uploaded rows, each followed by the columns of its answer.
+
+    With `target` there is a column `accepted`: true for answers with enough confidence to reach
+    that precision, unless a label contradicts them.
 
     `rayon_message` says in words why a row was rejected, failed, or was answered by a part of it.
     Rows without an answer yet have empty answer columns. Cells that a spreadsheet would run as a
     formula are escaped with an apostrophe unless `raw` is true.
     """
     catalog = found_catalog(services, principal, catalog_id)
-    pieces = services.results.write(catalog, format, raw=raw, has_bom=bom)
+    extras = Extras(
+        acceptance_of(services, catalog.id, target, by_category=by_category),
+        _category_names(services, catalog.release) if labels else None,
+    )
+    pieces = services.results.write(catalog, format, raw=raw, has_bom=bom, extras=extras)
     return _file(services, principal, pieces, catalog, "results", format)
 
 
@@ -292,6 +309,11 @@ def found_catalog(services: Services, principal: Principal, catalog_id: str) -> 
     """Return a catalog of the user. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         return catalogs.find(session, principal, catalog_id)
+
+
+def _category_names(services: Services, release: str) -> Mapping[int, str]:
+    known = services.releases.manifest(release).category_set
+    return {one.code: one.name for one in known.categories}
 
 
 def _file(

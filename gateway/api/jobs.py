@@ -29,6 +29,7 @@ from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.product_body import PRODUCT_BODY, SentBody, product_of, sent_body
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
+from gateway.jobs.service import TITLE_CHARACTERS
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
@@ -245,6 +246,8 @@ def job_out(job: Job) -> JobOut:
             if job.error_code
             else None,
             "label": job.label,
+            "title": (job.designation if job.title is None else job.title)[:TITLE_CHARACTERS],
+            "has_image": job.image_uri is not None,
         }
     )
 

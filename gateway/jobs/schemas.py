@@ -90,6 +90,8 @@ class JobOut(BaseModel):
                     },
                     "error": None,
                     "label": None,
+                    "title": "Piscine gonflable ronde",
+                    "has_image": False,
                 }
             ]
         }
@@ -113,6 +115,14 @@ class JobOut(BaseModel):
         description="The reason of the failure; `null` unless the status is `failed`."
     )
     label: int | None = Field(description="True category; `null` until it is set.")
+    title: str = Field(
+        default="",
+        description="Title of the product (`designation`), its first 300 characters; empty once "
+        "the product is deleted.",
+    )
+    has_image: bool = Field(
+        default=False, description="True if the product has an image that is still stored."
+    )
 
 
 class JobPage(BaseModel):

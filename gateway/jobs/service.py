@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session, defer, with_expression
 
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
@@ -35,6 +35,8 @@ from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
+#: Characters of a title that responses contain. A page of long titles would take megabytes.
+TITLE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,8 @@ def page(
     """
     # A page of long texts would take tens of megabytes, and lists do not show them.
     texts = defer(Job.designation), defer(Job.description)
-    query = select(Job).where(Job.user_id == principal.id).options(*texts)
+    title = with_expression(Job.title, func.substr(Job.designation, 1, TITLE_CHARACTERS))
+    query = select(Job).where(Job.user_id == principal.id).options(*texts, title)
     if catalog_id is not None:
         first, last = row_job_id(catalog_id, 0), row_job_id(catalog_id, 16**ROW_DIGITS - 1)
         query = query.where(Job.id.between(first, last), Job.catalog_id == catalog_id)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from sqlalchemy import Row
 
+from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
 from gateway.api.catalogs import PREFIX, found_catalog
 from gateway.api.parameters import CatalogId, Cursor, Limit
 from gateway.api.services import Services, ServicesDep, SignedIn
@@ -32,21 +33,6 @@ from gateway.quality.schemas.precision import (
 from shared.categories import CategorySet
 from shared.db.models import Catalog, JobStatus, row_of_job
 from shared.errors import InvalidInput, NotFound, ReleaseUnloadable, Unavailable
-
-Target = Annotated[
-    float | None,
-    Query(
-        gt=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Wanted share of right answers among the accepted ones, such as 0.98. Omit it "
-        "to accept nothing.",
-    ),
-]
-ByCategory = Annotated[
-    bool,
-    Query(description="True for a threshold for each category, so that each reaches the target."),
-]
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
@@ -197,16 +183,6 @@ def precision_out(services: Services, catalog: Catalog, found: Precision) -> Pre
             if category is not None
         ],
     )
-
-
-def acceptance_of(
-    services: Services, catalog_id: str, target: float | None, *, by_category: bool
-) -> Acceptance | None:
-    """Return the thresholds for a target; `None` without one."""
-    if target is None:
-        return None
-    with services.unit_of_work.reading() as session:
-        return dial.precision(session, catalog_id, target, by_category=by_category).acceptance
 
 
 def _answer(row: Row[Any], acceptance: Acceptance | None) -> AnswerOut:

@@ -32,11 +32,16 @@ PREFIX = "rayon_"
 EMPTY_FILE = "an empty file"
 
 
-def answer_names(columns: Iterable[str]) -> dict[str, str]:
-    """Return the name of each answer column beside the uploaded columns, none of them twice."""
+def answer_names(columns: Iterable[str], extra: Iterable[str] = ()) -> dict[str, str]:
+    """Return the name of each answer column beside the uploaded columns, none of them twice.
+
+    Args:
+        columns: The uploaded columns.
+        extra: Columns that are added after the answer.
+    """
     taken = {column.strip().casefold() for column in columns}
     names = {}
-    for name in ANSWER_COLUMNS:
+    for name in (*ANSWER_COLUMNS, *extra):
         names[name] = _free(name, taken)
         taken.add(names[name])
     return names

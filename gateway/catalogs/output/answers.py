@@ -15,14 +15,13 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.output.acceptance import Acceptance
 from gateway.catalogs.output.text_search import contains
+from gateway.jobs.service import TITLE_CHARACTERS
 from gateway.web.paging import fetch_page
 from shared.db.models import MOST_ROWS, Job, JobStatus, row_job_id
 from shared.errors import InvalidInput
 
 Sort = Literal["row", "confidence", "-confidence"]
 LabelState = Literal["none", "any", "equal", "other"]
-#: Characters of a title that a list shows. A page of long titles would take megabytes.
-TITLE_CHARACTERS = 300
 _COLUMNS = (
     Job.id,
     Job.status,

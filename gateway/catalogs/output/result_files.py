@@ -47,7 +47,7 @@ def csv_pieces(
     for page in pages:
         for row, answer in page:
             answered = (answer.get(name) for name in names)
-            shown = (cell(one) if isinstance(one, str) else one for one in answered)
+            shown = (_shown(cell(one) if isinstance(one, str) else one) for one in answered)
             table.writerow([*map(cell, _uploaded(row, form)), *shown])
             if text.tell() > PIECE_CHARACTERS:
                 yield _drain(text)
@@ -106,8 +106,15 @@ def _write_row(sheet: Any, number: int, cells: Sequence[Any]) -> None:
         if isinstance(cell, str) and cell:
             cut = cell if len(cell) <= CELL_CHARACTERS else f"{cell[: CELL_CHARACTERS - 1]}…"
             sheet.write_string(number, column, cut)
+        elif isinstance(cell, bool):
+            sheet.write_boolean(number, column, cell)
         elif isinstance(cell, int | float):
             sheet.write_number(number, column, cell)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as CSV writes it: truth values as in JSON."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _uploaded(row: Row, form: Form) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 import structlog
 from sqlalchemy import RowMapping, select
 
+from gateway.catalogs.output.acceptance import Acceptance
 from gateway.catalogs.output.answer_columns import Reasons, answer_names, answer_of
 from gateway.catalogs.output.result_files import Page, csv_pieces, json_pieces, workbook_pieces
 from gateway.catalogs.products import form_in, product_rows
@@ -34,7 +35,42 @@ _COLUMNS = (
     Job.result,
     Job.error_code,
     Job.error_message,
+    Job.label,
 )
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Columns that are added on request.
+
+    Attributes:
+        acceptance: Thresholds for the column `accepted`; `None` for no such column.
+        categories: Names by code for the columns `label` and `label_category`; `None` for none.
+    """
+
+    acceptance: Acceptance | None = None
+    categories: Mapping[int, str] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        accepted = () if self.acceptance is None else ("accepted",)
+        return (*accepted, *(() if self.categories is None else ("label", "label_category")))
+
+    def of(self, job: RowMapping | None) -> dict[str, Any]:
+        """Return the columns of a row with this job."""
+        if job is None:
+            return {}
+        found: dict[str, Any] = {}
+        if self.acceptance is not None and job["confidence"] is not None:
+            values = job["prdtypecode"], job["confidence"], job["label"]
+            found["accepted"] = self.acceptance.accepts(*values)
+        if self.categories is not None and (label := job["label"]) is not None:
+            found |= {"label": label, "label_category": self.categories.get(label, str(label))}
+        return found
+
+
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
@@ -45,7 +81,13 @@ class Results:
     storage: Storage
 
     def write(
-        self, catalog: Catalog, kind: Kind, *, raw: bool, has_bom: bool | None = None
+        self,
+        catalog: Catalog,
+        kind: Kind,
+        *,
+        raw: bool,
+        has_bom: bool | None = None,
+        extras: Extras = NO_EXTRAS,
     ) -> Iterator[bytes]:
         """Return the file of results in pieces.
 
@@ -55,6 +97,7 @@ class Results:
             raw: Return cells as uploaded, including those that a spreadsheet runs as formulas.
             has_bom: True for CSV with a byte order mark; `None` to add it where the upload needed
                 one or was not in UTF-8.
+            extras: Columns to add after all others.
 
         Raises:
             Conflict: There are no results: the catalog is being checked, was refused, or is a dry
@@ -66,8 +109,8 @@ class Results:
         _require_results(catalog)
         file = self.storage.open(table_of(catalog.id, catalog.report))
         form = form_in(file, catalog.report)
-        names = answer_names(form.columns)
-        pages = self._pages(catalog, file, form)
+        names = answer_names(form.columns, extras.columns)
+        pages = self._pages(catalog, file, form, extras)
         if kind == "jsonl":
             return json_pieces(pages, form, names)
         if kind == "xlsx":
@@ -75,7 +118,9 @@ class Results:
         has_mark = form.needs_bom if has_bom is None else has_bom
         return csv_pieces(pages, form, names, raw=raw, has_bom=has_mark)
 
-    def _pages(self, catalog: Catalog, file: BinaryIO, form: Form) -> Iterator[Page]:
+    def _pages(
+        self, catalog: Catalog, file: BinaryIO, form: Form, extras: Extras
+    ) -> Iterator[Page]:
         with ExitStack() as files:
             files.enter_context(file)
             reasons = self._reasons(catalog, files)
@@ -86,7 +131,7 @@ class Results:
                 jobs = self._jobs(catalog.id, page[0].number, page[-1].number)
                 repairs = self._repairs(catalog, page[0].number, page[-1].number)
                 yield [
-                    _answered(row, jobs, repairs, catalog, form, reasons.of(row.number))
+                    _answered(row, jobs, repairs, catalog, form, reasons.of(row.number), extras)
                     for row in page
                 ]
         if count != catalog.rows:
@@ -119,6 +164,7 @@ def _answered(
     catalog: Catalog,
     form: Form,
     reason: str | None,
+    extras: Extras,
 ) -> tuple[Row, Mapping[str, Any]]:
     """Return a row as it was run, and its answer."""
     job, repair = jobs.get(row.number), repairs.get(row.number)
@@ -126,7 +172,7 @@ def _answered(
         # A job that is there answered the row as it was before the changes that wait.
         waiting = repair.cells if job is None else {}
         row = changed(row, form, repair.joined_cells if repair.is_joined else waiting)
-    return row, answer_of(row, job, catalog, reason, repair)
+    return row, answer_of(row, job, catalog, reason, repair) | extras.of(job)
 
 
 def _require_results(catalog: Catalog) -> None:

@@ -14,6 +14,7 @@ from gateway.catalogs.output.answers import Filter, LabelState, Sort
 from gateway.catalogs.output.text_search import LONGEST
 from gateway.console.catalog_tabs import CATALOGS, path_of, tab_page
 from gateway.console.form import Mistakes, fields
+from gateway.console.percent import percent_of
 from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.quality.precision import dial
@@ -70,12 +71,12 @@ class View:
         return cls(
             text=query.get("text", "").strip()[:LONGEST].replace("\x00", ""),
             category=int(category) if category.lstrip("-").isdecimal() else None,
-            min=_percent(query.get("min", "")),
-            max=_percent(query.get("max", "")),
+            min=percent_of(query.get("min", "")),
+            max=percent_of(query.get("max", "")),
             status=JobStatus(status) if status in tuple(JobStatus) else None,
             label=next((one for one in get_args(LabelState) if one == label), None),
             accepted={"yes": True, "no": False}.get(query.get("accepted", "")),
-            target=_percent(query.get("target", "")) or TARGET,
+            target=percent_of(query.get("target", "")) or TARGET,
             by_category=query.get("by") == "category",
             sort=next((one for one in get_args(Sort) if one == sort), "row"),
             cursor=query.get("cursor") or None,
@@ -186,12 +187,3 @@ def _categories(visit: Visit, release: str) -> list[Category]:
     except (NotFound, Unavailable):
         return []
     return sorted(known.categories, key=lambda one: one.name)
-
-
-def _percent(text: str) -> float | None:
-    """Return a number from 0 to 100; `None` for another text. A comma is a decimal point too."""
-    try:
-        found = float(text.replace(",", "."))
-    except ValueError:
-        return None
-    return found if 0 <= found <= 100 else None

@@ -10,6 +10,7 @@ from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.output.results import Kind
 from gateway.console.catalog_tabs import CATALOGS, path_of, tab_page
 from gateway.console.form import Mistakes
+from gateway.console.percent import percent_of
 from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
 from shared.db.models import CatalogStatus
@@ -73,13 +74,30 @@ async def resume(visit: SignedVisit, catalog_id: str, request: Request) -> Respo
 @router.get("/{catalog_id}/files")
 def show_files(visit: SignedVisit, catalog_id: str) -> Response:
     """Show the files of results, and that of the rejected rows."""
-    return tab_page(visit, catalog_id, "catalog_files.html")
+    query = visit.request.query_params
+    target, is_by_category = percent_of(query.get("target", "")), query.get("by") == "category"
+    wanted = {"target": f"{target:g}", "by": "category" if is_by_category else ""} if target else {}
+    return tab_page(visit, catalog_id, "catalog_files.html", target=target, wanted=wanted)
 
 
 @router.get("/{catalog_id}/results")
-def download_results(visit: SignedVisit, catalog_id: str, format: Kind = "csv") -> Response:  # noqa: A002 - the parameter's public name
-    """Download the rows with their answers."""
-    return api.results(visit.services, visit.user, catalog_id, format)
+def download_results(
+    visit: SignedVisit,
+    catalog_id: str,
+    format: Kind = "csv",  # noqa: A002 - the parameter's public name
+) -> Response:
+    """Download the rows with their answers and labels; with `target`, which are accepted."""
+    query = visit.request.query_params
+    target = percent_of(query.get("target", ""))
+    return api.results(
+        visit.services,
+        visit.user,
+        catalog_id,
+        format,
+        target=target / 100 if target else None,
+        by_category=query.get("by") == "category",
+        labels=True,
+    )
 
 
 @router.get("/{catalog_id}/errors")

@@ -157,6 +157,8 @@ class Catalog:
         *,
         format: ResultFormat | None = None,  # noqa: A002 - the parameter of the interface
         bom: bool | None = None,
+        target: float | None = None,
+        by_category: bool = False,
     ) -> Path:
         """Write the uploaded rows with their answers to a file, atomically.
 
@@ -165,11 +167,15 @@ class Catalog:
             format: `csv`, `jsonl` or `xlsx`. Defaults to that of the suffix, or else to CSV.
             bom: True for CSV with a byte order mark, by which Excel reads accents. By default the
                 service adds it where the upload had one or was not in UTF-8.
+            target: Wanted share of right answers, such as 0.98, for a column `accepted`.
+            by_category: True if each category has to reach the target.
         """
         kind = format or FORMATS.get(Path(to).suffix.lower(), "csv")
         query: dict[str, str] = {"format": kind} if kind != "csv" else {}
         if bom is not None:
             query["bom"] = str(bom).lower()
+        if target is not None:
+            query |= {"target": f"{target:g}"} | ({"by_category": "true"} if by_category else {})
         return self._download(f"results?{urlencode(query)}" if query else "results", to)
 
     def messages(self) -> Iterator[RowMessage]:

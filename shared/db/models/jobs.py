@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, or_, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, query_expression
 
 from shared.db.models.base import ID, Base, new_id, now
 
@@ -139,6 +139,8 @@ class Job(Base):
     #: ID of the person's account, because a name may be given to another account later. It refers
     #: to no row once the account is deleted.
     labelled_by_id: Mapped[str | None] = mapped_column(ID)
+    #: First characters of the designation, in lists that do not load the whole.
+    title: Mapped[str | None] = query_expression()
 
 
 #: Condition to add to queries for unfinished jobs: SQLite uses a partial index only if the query

@@ -550,6 +550,11 @@ def test_columns_are_stated(run: Run, service: FakeService, products: Path) -> N
         ("--out {}/r.ndjson", {"format": "jsonl"}),
         ("--out {}/r.xls --format csv", {}),
         ("--out {}/r --format xlsx", {"format": "xlsx"}),
+        ("--out {}/r.csv --target .98", {"target": "0.98"}),
+        (
+            "--out {}/r.xlsx --target 0.9 --by-category",
+            {"format": "xlsx", "target": "0.9", "by_category": "true"},
+        ),
     ],
 )
 def test_format_of_the_results_is_that_of_the_file(
@@ -651,8 +656,9 @@ def test_resume_command_repeats_the_options(
     run: Run, service: FakeService, products: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r"
-    ended = run(f"catalog {products} --no-wait --out {out} --format csv --bom --max-degraded 0.2")
-    assert f"--out {out} --format csv --bom --max-degraded 0.2" in ended.stdout
+    options = f"--out {out} --format csv --bom --target 0.98 --by-category --max-degraded 0.2"
+    ended = run(f"catalog {products} --no-wait {options}")
+    assert options in ended.stdout
 
 
 @pytest.mark.usefixtures("signed_in")
@@ -719,6 +725,9 @@ def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in:
         "catalog pyproject.toml --out results.json",
         "catalog pyproject.toml --out results.xlsx --bom",
         "catalog pyproject.toml --format ods",
+        "catalog pyproject.toml --target .98",
+        "catalog pyproject.toml --out results.csv --target 98",
+        "catalog pyproject.toml --out results.csv --by-category",
         "catalog pyproject.toml --max-degraded 2",
         "classify",
         "classify Piscine --image nowhere.jpg",

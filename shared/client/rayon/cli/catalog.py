@@ -72,6 +72,20 @@ def catalog(
             " upload.",
         ),
     ] = None,
+    target: Annotated[
+        float | None,
+        Option(
+            "--target",
+            min=0.01,
+            max=1,
+            metavar="SHARE",
+            help="Add a column `accepted` to --out: true for answers of which this share is "
+            "expected to be right, such as .98.",
+        ),
+    ] = None,
+    by_category: Annotated[
+        bool, Option("--by-category", help="With --target: each category has to reach it.")
+    ] = False,
     errors: Annotated[
         Path | None,
         Option("--errors", dir_okay=False, help="Write the rejected rows to this CSV file."),
@@ -158,7 +172,7 @@ def catalog(
     is_repaired = repair is not None or bool(missing_images)
     again_by = {"--retry": retry, "--continue": unfinished, "--repair": is_repaired}
     require_resumed([name for name, is_chosen in again_by.items() if is_chosen], resume)
-    wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url)
+    wanted = Wanted(out, errors, format, bom, max_degraded, as_json, url, target, by_category)
     wanted.require_writable()
     columns, screen = stated_columns(column or []), Screen()
     with connected(url, screen, SentCatalogs()) as client:
@@ -290,7 +304,13 @@ def _collect(catalog: Catalog, wanted: Wanted) -> Path | None:
     if wanted.errors and catalog.counts.rejected:
         catalog.errors(wanted.errors)
     if wanted.out and not catalog.dry_run and catalog.status != "failed":
-        return catalog.results(wanted.out, format=wanted.kind, bom=wanted.bom)
+        return catalog.results(
+            wanted.out,
+            format=wanted.kind,
+            bom=wanted.bom,
+            target=wanted.target,
+            by_category=wanted.by_category,
+        )
     return None
 
 

@@ -26,6 +26,8 @@ class Wanted:
     max_degraded: float
     as_json: bool
     url: str | None
+    target: float | None = None
+    by_category: bool = False
 
     @property
     def kind(self) -> ResultFormat:
@@ -47,6 +49,10 @@ class Wanted:
             )
         if self.bom is not None and self.kind != "csv":
             raise BadParameter(f"--bom and --no-bom need CSV. Received: {self.kind}")
+        if self.target is not None and self.out is None:
+            raise BadParameter("--target needs --out, whose file gets the column `accepted`.")
+        if self.by_category and self.target is None:
+            raise BadParameter("--by-category needs --target.")
 
     def command(self, catalog: Catalog, *more: str) -> str:
         """Return the command that resumes a catalog."""
@@ -55,6 +61,8 @@ class Wanted:
         words += ["--errors", str(self.errors)] if self.errors else []
         words += ["--format", self.format] if self.format else []
         words += ["--bom" if self.bom else "--no-bom"] if self.bom is not None else []
+        words += ["--target", f"{self.target:g}"] if self.target is not None else []
+        words += ["--by-category"] if self.by_category else []
         is_usual = self.max_degraded == MAX_DEGRADED
         words += [] if is_usual else ["--max-degraded", f"{self.max_degraded:g}"]
         words += ["--json"] if self.as_json else []

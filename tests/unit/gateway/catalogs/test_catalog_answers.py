@@ -1,8 +1,12 @@
 """Answers of a catalog: filters, order, pages, counts and the precision dial."""
 
+import csv
+import io
+import json
 from typing import Any
 
 import pytest
+from python_calamine import CalamineWorkbook
 
 from gateway.quality.precision.dial import ENOUGH_LABELS
 from shared.db.models import Catalog, Role, row_job_id
@@ -249,3 +253,59 @@ def test_values_out_of_range_are_refused(shop: Shop, query: str) -> None:
         f"/v1/catalogs/{shop.catalog.id}/answers?{query}", headers=shop.headers
     )
     assert answer.status_code == 422
+
+
+def results(shop: Shop, **query: Any) -> bytes:
+    table = "designation\n" + "".join(f"row {number}\n" for number in range(len(ROWS)))
+    storage = shop.api.services.storage
+    storage.put_stream(f"catalogs/{shop.catalog.id}/products", io.BytesIO(table.encode()))
+    answer = shop.api.client.get(
+        f"/v1/catalogs/{shop.catalog.id}/results", headers=shop.headers, params=query
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def test_results_state_which_answers_are_accepted(shop: Shop) -> None:
+    query = {"target": 0.93}
+    table = csv.DictReader(io.StringIO(results(shop, **query).decode()))
+    lines = results(shop, **query, format="jsonl").splitlines()
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(results(shop, **query, format="xlsx")))
+    header, *cells = sheet.get_sheet_by_index(0).to_python()
+    expected = [True, False, True, False, True]
+    assert [one["accepted"] == "true" for one in table] == expected
+    assert [json.loads(line)["accepted"] for line in lines] == expected
+    assert header[-1] == "accepted"
+    assert [row[-1] for row in cells] == expected
+    by_category = results(shop, target=0.99, by_category=True, format="jsonl").splitlines()
+    assert [json.loads(line)["accepted"] for line in by_category] == [True] + [False] * 4
+
+
+def test_results_contain_labels_on_request(shop: Shop) -> None:
+    rows = list(csv.DictReader(io.StringIO(results(shop, labels=True).decode())))
+    assert [one["label"] for one in rows] == ["", "", "10", "2583", ""]
+    assert rows[2]["label_category"] == "Livres"
+
+
+def test_columns_of_results_are_unchanged_by_default(shop: Shop) -> None:
+    before, after = (
+        results(shop, **query).decode().splitlines() for query in ({}, {"target": 0.9})
+    )
+    assert not {"accepted", "label"} & set(before[0].split(","))
+    assert after[0] == f"{before[0]},accepted"
+    assert all(new.startswith(old) for old, new in zip(before, after, strict=True))
+
+
+def test_jobs_have_their_title_and_whether_there_is_an_image(shop: Shop) -> None:
+    listed = shop.api.client.get("/v1/jobs", headers=shop.headers).json()["items"]
+    titles = {one["title"]: one["has_image"] for one in listed}
+    assert titles == {one["designation"]: "image_uri" in one for one in ROWS}
+    job_id = row_job_id(shop.catalog.id, 5)
+    one = shop.api.client.get(f"/v1/jobs/{job_id}", headers=shop.headers).json()
+    assert (one["title"], one["has_image"]) == ("Bâche", True)
+
+
+def test_submitted_job_has_its_title(shop: Shop) -> None:
+    long = {"designation": "é" * 400}
+    job = shop.api.client.post("/v1/jobs", headers=shop.headers, json=long).json()
+    assert (job["title"], job["has_image"]) == ("é" * 300, False)

@@ -50,7 +50,7 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
     shown = api.client.get(f"/v1/jobs/{job.id}", headers=hers).json()
     assert list(shown) == [
         *("id", "status", "model", "release", "created_at", "finished_at"),
-        *("result", "error", "label"),
+        *("result", "error", "label", "title", "has_image"),
     ]
     # The release has no tree, so that answers of older releases look alike.
     added: dict[str, object] = {
