@@ -195,12 +195,6 @@ class Catalog:
         """Requeue the rows that failed."""
         return self._act("POST", "/retry")
 
-    def cancel(self) -> "Catalog":
-        """Cancel the catalog. Existing answers are kept, and `resume` runs the other rows."""
-        return self._act("DELETE", "")
-
-    def resume(self, images: str | Path | None = None) -> "Catalog":
-        """Run the rows of a cancelled catalog that have no answer.
     def change_rows(self, corrected: str | Path) -> RepairReport:
         """Send a corrected file of errors; each row is checked, and none is classified yet.
 
@@ -217,6 +211,12 @@ class Catalog:
         """Classify the repaired rows, and only these; they join the same results."""
         return self._act("POST", "/repair")
 
+    def cancel(self) -> "Catalog":
+        """Cancel the catalog. Existing answers are kept, and `resume` runs the other rows."""
+        return self._act("DELETE", "")
+
+    def resume(self, images: str | Path | None = None) -> "Catalog":
+        """Run the rows of a cancelled catalog that have no answer.
 
         Args:
             images: The ZIP file of the catalog again, if it had one: a cancel deletes it.

@@ -70,14 +70,6 @@ class Wanted:
         return shlex.join(words)
 
 
-def stated_columns(stated: list[str]) -> dict[str, str]:
-    """Return the column by field of options such as `designation=Nom`."""
-    columns = {}
-    for one in stated:
-        field, mark, column = one.partition("=")
-        if not (field.strip() and mark and column.strip()):
-            raise BadParameter(f"Expected --column FIELD=COLUMN. Received: {one!r}")
-        if field.strip() in columns:
 def require_resumed(chosen: list[str], resume: str | None) -> None:
     """Check that at most one option says which rows of a resumed catalog run again."""
     if chosen and not resume:
@@ -86,6 +78,14 @@ def require_resumed(chosen: list[str], resume: str | None) -> None:
         raise BadParameter(f"Expected only one of {', '.join(chosen)}.")
 
 
+def stated_columns(stated: list[str]) -> dict[str, str]:
+    """Return the column by field of options such as `designation=Nom`."""
+    columns = {}
+    for one in stated:
+        field, mark, column = one.partition("=")
+        if not (field.strip() and mark and column.strip()):
+            raise BadParameter(f"Expected --column FIELD=COLUMN. Received: {one!r}")
+        if field.strip() in columns:
             raise BadParameter(f"Expected one --column for {field.strip()!r}. Received: two")
         columns[field.strip()] = column
     return columns
