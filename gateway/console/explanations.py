@@ -188,6 +188,19 @@ _IMPORTS = (
         N_("Choose the column of the titles, of the descriptions or of the images."),
     ),
     _when(
+        r"Expected a file of at most (?P<size>\d+) bytes\. .*",
+        N_("The file is larger than %(size)s MB."),
+        size=_megabytes,
+    ),
+    _when(
+        r"Expected at most \d+ uploads in pieces at once\. .*",
+        N_("Too many uploads were begun. Wait until one has ended, or until tomorrow."),
+    ),
+    _when(
+        r"Expected at most \d+ stored bytes\. .*",
+        N_("Your files take all the space that an account has."),
+    ),
+    _when(
         r"Expected at most \d+ (unfinished|bytes of unfinished) .*",
         N_("Too many of your catalogs still run. Wait until one has ended."),
     ),

@@ -51,7 +51,9 @@ def create_upload(
     if wanted.size > largest:
         raise TooLarge(f"Expected a file of at most {largest} bytes. Received: {wanted.size}")
     services.require_space(principal, wanted.size)
-    services.catalogs.require_room(principal, wanted.size)
+    # What has been announced before counts as if it had arrived.
+    announced = services.catalogs.parts.announced_bytes(principal)
+    services.catalogs.require_room(principal, wanted.size + announced)
     made = services.catalogs.parts.create(principal, wanted.name, wanted.size)
     response.headers["Location"] = f"{PREFIX}/{made.id}"
     return upload_out(made)

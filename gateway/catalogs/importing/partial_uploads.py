@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import structlog
 
@@ -82,14 +82,15 @@ class PartialUploads:
         self.storage.put_at(_folder(principal, id_, ANNOUNCED), json.dumps(values).encode())
         return self.find(principal, id_)
 
+    def announced_bytes(self, principal: Principal) -> int:
+        """Return the announced sizes of the user's files together. Raises `Unavailable`."""
+        ids = (uri.rpartition("/")[2] for uri in self.storage.folders(_folder(principal)))
+        return sum(self._announced(principal, id_)["size"] for id_ in ids)
+
     def find(self, principal: Principal, upload_id: str) -> PartialFile:
         """Return a file. Raises `NotFound`, also if it belongs to another user."""
-        try:
-            folder = _folder(principal, str(uuid.UUID(upload_id)))
-            values = json.loads(self.storage.get(f"{folder}/{ANNOUNCED}"))
-        except (ValueError, NotFound) as error:
-            raise NotFound(f"No upload {upload_id!r}") from error
-        pieces = tuple(_in_order(self.storage.files(folder)))
+        values = self._announced(principal, upload_id)
+        pieces = tuple(_in_order(self.storage.files(_folder(principal, upload_id))))
         return PartialFile(
             upload_id, values["name"], values["size"], pieces, _created_at(upload_id) + KEPT
         )
@@ -167,6 +168,14 @@ class PartialUploads:
             for folder in self.storage.folders(user):
                 if folder.rpartition("/")[2] < before:
                     yield folder
+
+    def _announced(self, principal: Principal, upload_id: str) -> dict[str, Any]:
+        try:
+            address = _folder(principal, str(uuid.UUID(upload_id)), ANNOUNCED)
+            values: dict[str, Any] = json.loads(self.storage.get(address))
+        except (ValueError, NotFound) as error:
+            raise NotFound(f"No upload {upload_id!r}") from error
+        return values
 
 
 def _folder(principal: Principal, *below: str) -> str:

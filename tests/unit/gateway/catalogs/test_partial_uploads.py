@@ -137,6 +137,14 @@ def test_uploads_at_once_are_limited(api: Api, mine: dict[str, str]) -> None:
     assert api.client.post("/v1/uploads", headers=mine, json=body).status_code == 429
 
 
+def test_announced_bytes_of_a_user_are_limited_together(api: Api, mine: dict[str, str]) -> None:
+    announce(api, mine, 300_000)
+    body = {"name": "shop.zip", "size": 200_001}
+    assert api.client.post("/v1/uploads", headers=mine, json=body).status_code == 429
+    announce(api, api.sign(api.user()), 300_000)
+    announce(api, mine, 200_000)
+
+
 @pytest.mark.parametrize("upload_id", ["theirs", "no-uuid", "0193f0c2-7a3e-7c1a-9f62-2b8d6f0a4e11"])
 def test_upload_of_somebody_else_is_not_found(
     api: Api, mine: dict[str, str], upload_id: str
