@@ -37,7 +37,7 @@ def release(tmp_path: Path) -> LoadedRelease:
     return LoadedRelease.load(write_tiny_release(tmp_path / "release", in_two_steps=True))
 
 
-def picture(brightness: int) -> bytes:
+def photo(brightness: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (20, 20), (brightness,) * 3).save(file, "PNG")
     return file.getvalue()
@@ -49,7 +49,7 @@ def product(id_: str, uri: str | None = None, modalities: tuple[str, ...] = BOTH
 
 def test_text_image_and_answer_are_scored(release: LoadedRelease, storage: Storage) -> None:
     # A short text is of the first category, a bright image of the second, and more surely so.
-    uri = storage.put("pictures", picture(255))
+    uri = storage.put("images", photo(255))
     replies = score(release, [product("1", uri)], storage.get, most_images=1)["1"]
     assert {name: reply.code for name, reply in replies.items()} == {
         "text": 10,
@@ -68,7 +68,7 @@ def test_answer_has_the_modalities_of_the_other_release(
 def test_stored_features_need_no_image_and_count_for_no_limit(
     release: LoadedRelease, storage: Storage
 ) -> None:
-    uri = storage.put("pictures", picture(255))
+    uri = storage.put("images", photo(255))
     stored = address(TINY_EXTRACTOR.extractor or "", digest_in(uri) or "")
     storage.put_at(stored, np.array([0.0]).astype(STORED).tobytes())
     storage.remove(uri)
@@ -78,7 +78,7 @@ def test_stored_features_need_no_image_and_count_for_no_limit(
 
 
 def test_images_beyond_the_limit_are_left_out(release: LoadedRelease, storage: Storage) -> None:
-    products = [product(str(n), storage.put("pictures", picture(200 + n))) for n in range(3)]
+    products = [product(str(n), storage.put("images", photo(200 + n))) for n in range(3)]
     replies = score(release, products, storage.get, most_images=2)
     assert ["image" in replies[one.id] for one in products] == [True, True, False]
     assert [*replies["2"]] == ["text"]
@@ -88,7 +88,7 @@ def test_images_beyond_the_limit_are_left_out(release: LoadedRelease, storage: S
 def test_image_that_is_gone_or_unreadable_is_left_out(
     release: LoadedRelease, storage: Storage, content: bytes | None
 ) -> None:
-    uri = storage.put("pictures", content or b"gone")
+    uri = storage.put("images", content or b"gone")
     if content is None:
         storage.remove(uri)
         with pytest.raises(NotFound):
@@ -102,7 +102,7 @@ def test_release_without_a_modality_replies_by_the_other(
     storage: Storage, tmp_path: Path, modality: Modality
 ) -> None:
     release = LoadedRelease.load(write_tiny_release(tmp_path / "one", modalities=[modality]))
-    uri = storage.put("pictures", picture(255))
+    uri = storage.put("images", photo(255))
     replies = score(release, [product("1", uri)], storage.get, most_images=1)["1"]
     # The other release answered by both, which this one cannot
     assert [*replies] == [modality.value]
