@@ -1,7 +1,6 @@
 """Completes jobs exactly once: the message with the last modality writes the answer."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,8 +78,9 @@ class Join:
             return
         with self.unit_of_work() as work:
             jobs = _lock_queued(work.session, scored)
-            _record(work.session, scored, jobs)
-            finished = _complete(work.session, jobs, categories, fusion)
+            evidence = _evidence(work.session, list(jobs))
+            _record(work.session, scored, jobs, evidence)
+            finished = _complete(work.session, jobs, evidence, categories, fusion)
             work.announce(finished)
         for job, answer in finished.values():
             _measure(job, answer, scored.release)
@@ -143,21 +143,28 @@ def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, _Queued]
     return {row.id: _Queued(*row[1:]) for row in rows}
 
 
-def _record(session: Session, scored: ModalityScored, jobs: dict[str, _Queued]) -> None:
-    known = set(
-        session.scalars(
-            select(Score.job_id).where(
-                Score.job_id.in_(jobs), Score.modality == scored.modality.value
-            )
-        )
-    )
-    rows = {
-        item.job_id: _score_row(scored, item)
+def _record(
+    session: Session,
+    scored: ModalityScored,
+    jobs: Collection[str],
+    evidence: Mapping[str, Evidence],
+) -> None:
+    """Insert the scores of jobs that have none of this modality, and add them to the evidence."""
+    new = {
+        item.job_id: item
         for item in scored.items
-        if item.job_id in jobs and item.job_id not in known
+        if item.job_id in jobs and not _has(evidence[item.job_id], scored.modality)
     }
-    if rows:
-        session.execute(insert(Score), list(rows.values()))
+    if not new:
+        return
+    rows = [_score_row(scored, item) for item in new.values()]
+    session.execute(insert(Score), rows)
+    for row in rows:
+        _add(evidence[row["job_id"]], scored.modality, row)
+
+
+def _has(one: Evidence, modality: Modality) -> bool:
+    return modality in one.probabilities or modality in one.failures
 
 
 def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
@@ -176,9 +183,12 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 
 def _complete(
-    session: Session, jobs: dict[str, _Queued], categories: CategorySet, fusion: FusionModel | None
+    session: Session,
+    jobs: Mapping[str, _Queued],
+    evidence: Mapping[str, Evidence],
+    categories: CategorySet,
+    fusion: FusionModel | None,
 ) -> dict[str, tuple[_Queued, Answer]]:
-    evidence = _evidence(session, list(jobs))
     complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
     found = answers(list(complete.values()), categories, fusion)
     moment = now()
@@ -201,7 +211,8 @@ def _measure(job: _Queued, answer: Answer, release: str) -> None:
 
 
 def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
-    found: dict[str, Evidence] = defaultdict(Evidence)
+    """Return the scores of jobs that were recorded before, by job."""
+    found = {id_: Evidence() for id_ in ids}
     query = select(
         Score.job_id,
         Score.modality,
@@ -210,16 +221,18 @@ def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
         Score.error_message,
     )
     for score in session.execute(query.where(Score.job_id.in_(ids))):
-        modality = Modality(score.modality)
-        if score.probabilities is None:
-            found[score.job_id].failures[modality] = Failure(
-                code=score.error_code or "unknown", message=score.error_message or ""
-            )
-        else:
-            found[score.job_id].probabilities[modality] = np.frombuffer(
-                score.probabilities, PROBABILITY_TYPE
-            )
+        _add(found[score.job_id], Modality(score.modality), score._asdict())
     return found
+
+
+def _add(evidence: Evidence, modality: Modality, score: Mapping[str, Any]) -> None:
+    """Add a row of `scores` to the evidence of its job."""
+    if score["probabilities"] is None:
+        evidence.failures[modality] = Failure(
+            code=score["error_code"] or "unknown", message=score["error_message"] or ""
+        )
+    else:
+        evidence.probabilities[modality] = np.frombuffer(score["probabilities"], PROBABILITY_TYPE)
 
 
 def _is_complete(job: _Queued, evidence: Evidence) -> bool:

@@ -104,6 +104,10 @@ class Broker:
                         **message_headers(message.trace_id, links),
                     },
                     retry=False,
+                    # Celery would add a second, shortened copy of the message for its own logs,
+                    # which takes a sixth of the time of sending it.
+                    argsrepr="()",
+                    kwargsrepr="{}",
                 )
             except (OperationalError, redis.RedisError, OSError) as error:
                 metrics.dependency_failures_total.labels("queue").inc()

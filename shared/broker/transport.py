@@ -165,6 +165,17 @@ class Channel(redis.Channel):
     #: Last ids of the wake streams while the queues are empty; `None` if the next poll receives.
     _ends: Sequence[bytes] | None = None
 
+    #: Client that takes a connection of the pool for each command.
+    _pooled: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return a client; the one for single commands is reused, since building it takes time."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._pooled is None or self._pooled.connection_pool is not self.pool:
+            self._pooled = super()._create_client()
+        return self._pooled
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:

@@ -1,13 +1,22 @@
 """Messages are sent after the commit, and a queue that is down loses no row."""
 
+import base64
+import json
+from typing import Any
+
 import pytest
+import redis
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from shared.broker import Broker
+from shared.broker.clients import celery_app
+from shared.broker.presence import Activity
 from shared.contracts import Lane, ScoreText, TextItem
 from shared.db.models import User
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
+from shared.settings import BrokerSettings
 from tests.support.factories import make_user
 from tests.support.servers import RedisServer
 
@@ -76,3 +85,30 @@ def test_broker_publishes_again_after_a_restart_of_redis(
     redis_server.restart()
     broker.publish(make_message())
     assert broker.depth(QUEUE).waiting == 2
+
+
+def test_headers_hold_no_copy_of_the_message(redis_url: str) -> None:
+    Broker(BrokerSettings(url=SecretStr(redis_url))).publish(make_message())
+    with redis.Redis.from_url(redis_url) as client:
+        (sent,) = client.lrange(QUEUE, 0, -1)
+    assert b"trace_id" in base64.b64decode(json.loads(sent)["body"])
+    assert b"trace_id" not in sent
+
+
+def test_client_for_sending_and_acknowledging_is_reused(redis_url: str) -> None:
+    app = celery_app(BrokerSettings(url=SecretStr(redis_url)), Activity(), 5)
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        used = [client for _ in range(2) for client in _clients(channel)]
+        assert used[0] is used[1]
+        # After a broken connection the channel has another pool.
+        channel._pool = None
+        (other,) = _clients(channel)
+        assert other is not used[0]
+        assert other.connection_pool is channel.pool
+
+
+def _clients(channel: Any) -> list[Any]:
+    with channel.conn_or_acquire() as client:
+        client.ping()
+        return [client]

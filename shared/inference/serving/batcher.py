@@ -28,8 +28,8 @@ class Batcher(Generic[Item]):
     Args:
         score: Scores a batch, shape `(batch, classes)`.
         max_batch: Largest number of items in one model call.
-        max_wait_seconds: How long the first request of a batch waits for company. While a model
-            call runs, requests gather anyway; so this only matters on an idle system.
+        max_wait_seconds: How long a batch waits for further requests if the one before it had
+            several, or if others wait already. On an idle system a request never waits.
         calls: How many model calls run at once.
     """
 
@@ -72,17 +72,30 @@ class Batcher(Generic[Item]):
             thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
+        has_company = False
         while (first := self._requests.get()) is not None:
-            requests, is_last = self._gather(first)
+            requests, is_last = self._gather(first, has_company)
+            has_company = len(requests) > 1
             self._answer(requests)
             if is_last:
                 return
 
-    def _gather(self, first: _Request[Item]) -> tuple[list[_Request[Item]], bool]:
+    def _gather(
+        self, first: _Request[Item], has_company: bool
+    ) -> tuple[list[_Request[Item]], bool]:
+        """Return a batch, and True if it is the last one.
+
+        Args:
+            first: Its first request.
+            has_company: True if requests came together before, so that more are to be expected.
+        """
         requests, size = [first], len(first.items)
         while size < self._max_batch:
             try:
-                request = self._requests.get(timeout=self._max_wait_seconds)
+                if has_company or len(requests) > 1:
+                    request = self._requests.get(timeout=self._max_wait_seconds)
+                else:
+                    request = self._requests.get_nowait()
             except queue.Empty:
                 break
             if request is None:

@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy import event
 
 from shared.contracts import Failure, Modality
 from shared.db.models import Job
@@ -146,3 +147,15 @@ def test_jobs_that_cannot_be_answered_are_announced(scene: Scene, broker: FakeBr
     queued, done = scene.add(), scene.add(status="done")
     scene.join.fail([queued, done], Failure(code="any", message="any"))
     assert broker.announced == [queued]
+
+
+def test_job_with_one_modality_takes_two_queries_and_two_writes(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    statements: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement.split()[0])
+
+    event.listen(scene.unit_of_work.engine, "before_cursor_execute", count)
+    scene.join.on_modality_scored(scored(TEXT, id_))
+    assert statements == ["BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE"]

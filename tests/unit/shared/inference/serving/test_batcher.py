@@ -91,3 +91,30 @@ def test_close_answers_what_was_submitted_before() -> None:
         model.is_open.set()
         assert [request.result(5).tolist() for request in requests] == [[[1]], [[2]]]
         closing.result(5)
+
+
+def test_request_on_an_idle_model_is_scored_without_waiting_for_others() -> None:
+    batcher = Batcher(EchoModel().score, max_batch=64, max_wait_seconds=60)
+    with ThreadPoolExecutor(1) as threads:
+        for number in (1, 2):
+            assert threads.submit(batcher.submit, [number]).result(10).tolist() == [[number]]
+
+
+def test_batch_after_one_of_several_requests_waits_for_more() -> None:
+    model = EchoModel()
+    model.is_open.clear()
+    batcher = Batcher(model.score, max_batch=2, max_wait_seconds=60)
+    with ThreadPoolExecutor(5) as threads:
+        sent = [threads.submit(batcher.submit, [0])]
+        until(lambda: model.calls == [[0]], 5, "the first call runs")
+        sent += [threads.submit(batcher.submit, [number]) for number in (1, 2)]
+        until(lambda: waiting(batcher) == 2, 5, "the others wait")
+        model.is_open.set()
+        until(lambda: len(model.calls) == 2, 5, "they are scored together")
+        sent.append(threads.submit(batcher.submit, [3]))
+        until(lambda: waiting(batcher) == 0, 5, "the next one is taken")
+        assert len(model.calls) == 2
+        sent.append(threads.submit(batcher.submit, [4]))
+        for one in sent:
+            one.result(10)
+    assert model.calls[2] == [3, 4]
