@@ -44,6 +44,27 @@ def _when(pattern: str, text: str, **values: Shown) -> _Explanation:
 #: The first whose pattern matches the whole message explains it.
 _TABLE = (
     _when(
+        r"Expected at most (?P<most>\d+) explanations in progress\. .*",
+        N_("%(most)s of your answers are being explained. Try again in a few seconds."),
+        most=_number,
+    ),
+    _when(
+        r"The workers explain as many answers as they may at once",
+        N_("Many answers are being explained now. Try again in a few seconds."),
+    ),
+    _when(
+        r"The message queue does not answer, so nothing can be explained now",
+        N_("The queue does not answer, so nothing can be explained now."),
+    ),
+    _when(
+        r"The product of job '.*' was deleted, so nothing is left to explain",
+        N_("The product was deleted, so nothing is left to explain."),
+    ),
+    _when(
+        r"The workers were too busy to explain it in time",
+        N_("The workers were too busy to explain it in time."),
+    ),
+    _when(
         r"Expected a `designation`, a `description` or an `image`\. .*",
         N_("Type a title or a description, or choose an image."),
     ),

@@ -8,9 +8,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api import jobs as api
+from gateway.api.explaining.explanation import explanation
 from gateway.api.parameters import IfNoneMatch, Size
 from gateway.console.form import Mistakes, fields
 from gateway.console.visit import HEADERS, SignedVisit, Visit
+from gateway.console.why import Why, why_of
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.jobs import service as jobs
 from gateway.jobs.product_body import FIELDS, read_body
@@ -53,10 +55,14 @@ async def show(
     job_id: str,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0,
     labelled: str = "",
+    why: str = "",
 ) -> Response:
-    """Show a product and its answer; with `wait`, once it is there."""
+    """Show a product and its answer; with `wait`, once it is there; with `why`, explained."""
     job = await api.show(visit.services, visit.user, job_id, wait)
-    return await run_in_threadpool(_answer, visit, job, done="label" if labelled else "")
+    reasons = await _why(visit, job_id, wait) if why and job.result else Why()
+    return await run_in_threadpool(
+        _answer, visit, job, done="label" if labelled else "", why=reasons
+    )
 
 
 @router.get("/jobs/{job_id}/image")
@@ -99,7 +105,17 @@ def _form(
     )
 
 
-def _answer(visit: Visit, shown: JobOut, done: str) -> Response:
+async def _why(visit: Visit, job_id: str, wait: float) -> Why:
+    """Return what spoke for an answer. A refusal belongs into that part of the page."""
+    try:
+        return why_of(await explanation(visit.services, visit.user, job_id, wait))
+    except Unauthenticated:
+        raise
+    except RayonError as error:
+        return Why(problem=error.detail)
+
+
+def _answer(visit: Visit, shown: JobOut, done: str, why: Why) -> Response:
     services = visit.services
     with services.unit_of_work.reading() as session:
         job = jobs.find(session, visit.user, shown.id)
@@ -111,6 +127,7 @@ def _answer(visit: Visit, shown: JobOut, done: str) -> Response:
         product=job,
         names=names,
         done=done,
+        why=why,
         wait=MAX_WAIT_SECONDS,
         examples=_examples(visit, job),
     )
