@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Answer,
         Category,
         Choice,
+        Explanation,
         Job,
         LabelReport,
         RejectedLabel,
@@ -48,6 +49,7 @@ __all__ = [
     "Dataset",
     "DatasetVersion",
     "DeadLetter",
+    "Explanation",
     "Failed",
     "FieldError",
     "Finding",
@@ -76,7 +78,8 @@ __all__ = [
 #: Modules that define the public names. A module is imported when one of its names is first used,
 #: so that a command loads only what it needs.
 _MODULES = {
-    "answers": "Account Answer Category Choice Job LabelReport RejectedLabel Release Vote",
+    "answers": "Account Answer Category Choice Explanation Job LabelReport RejectedLabel Release "
+    "Vote",
     "catalogs": "Catalog Counts Progress RefusedImage",
     "client": "Rayon",
     "datasets": "Dataset DatasetVersion Finding",

@@ -76,6 +76,66 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """What spoke for the answer to a job.
+
+    Attributes:
+        status: `queued`, `done` or `failed`.
+        prdtypecode: Code of the category of the answer.
+        category: Name of the category of the answer.
+        probabilities: Probability of the category by each modality alone.
+        words: Effect of words of the product, in order: the fall of the log-odds without them.
+        grid: Effect of each cell of the image, by row and column; empty without an image.
+        error: Reason why a modality could not be explained; `None` without one.
+        raw: Body of the response.
+    """
+
+    status: Literal["queued", "done", "failed"]
+    prdtypecode: int
+    category: str
+    probabilities: Mapping[str, float]
+    words: Mapping[str, float]
+    grid: tuple[tuple[float, ...], ...]
+    error: str | None
+    raw: JsonObject = field(repr=False)
+
+    @property
+    def strongest_cell(self) -> tuple[int, int] | None:
+        """Row and column of the cell that speaks most for the category, from 1; or `None`."""
+        cells = {
+            (row, column): effect
+            for row, line in enumerate(self.grid, 1)
+            for column, effect in enumerate(line, 1)
+        }
+        best = max(cells, key=lambda cell: cells[cell], default=None)
+        return best if best and cells[best] > 0 else None
+
+    @classmethod
+    def read(cls, body: JsonObject) -> "Explanation":
+        """Parse a response."""
+        parts = {name: body[name] for name in ("text", "image") if body.get(name)}
+        text = parts.get("text", {})
+        errors = [part["error"]["message"] for part in parts.values() if part.get("error")]
+        return cls(
+            status=body["status"],
+            prdtypecode=body["prdtypecode"],
+            category=body["category"],
+            probabilities={
+                name: part["probability"]
+                for name, part in parts.items()
+                if part.get("probability") is not None
+            },
+            words={
+                one["text"]: one["effect"]
+                for one in (*text.get("designation", ()), *text.get("description", ()))
+            },
+            grid=tuple(tuple(row) for row in parts.get("image", {}).get("grid", ())),
+            error=errors[0] if errors else None,
+            raw=body,
+        )
+
+
+@dataclass(frozen=True)
 class Fault:
     """Error of a failed job or catalog."""
 

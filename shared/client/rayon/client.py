@@ -22,6 +22,7 @@ from rayon.answers import (
     Account,
     Answer,
     Category,
+    Explanation,
     Job,
     JobStatus,
     JsonObject,
@@ -204,6 +205,22 @@ class Rayon:
         query = {"status": status, "catalog": catalog}
         for body in self._pages("/v1/jobs", query):
             yield Job.read(body)
+
+    def explain(self, job_id: str, *, wait_seconds: float = 30) -> Explanation:
+        """Return which words and which parts of the image spoke for the answer to a job.
+
+        The service computes it at the first call. It is `queued` if that takes longer than
+        `wait_seconds`.
+        """
+        path = f"/v1/jobs/{quote(job_id, safe='')}/explanation"
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            query = {"wait": round(min(left, LONGEST_WAIT_SECONDS), 3)}
+            found = Explanation.read(self._connection.json("GET", path, params=query))
+            if found.status != "queued" or not left:
+                return found
+            time.sleep(min(0.2, left))  # A stopping service answers at once.
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job. A job that is final stays unchanged."""

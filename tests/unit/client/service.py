@@ -26,6 +26,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, StreamingRespon
 
 from gateway.identity.schemas.accounts import UserOut, UserPatch
 from gateway.identity.schemas.sessions import TokenPair
+from gateway.jobs.explanation_schemas import ExplanationOut
 from gateway.jobs.schemas import JobOut, JobPage
 from gateway.operations.schemas import DeadLetterList, DeadLetterReport, QueueList
 from gateway.quality.schemas.labels import LabelIn, LabelReportOut, ReviewPage
@@ -153,6 +154,7 @@ class FakeService:
     Attributes:
         faults: Answers that the next requests get, whatever they ask; nothing is done.
         lost: Answers that the next jobs and catalogs get instead of their own; they are kept.
+        explanations: Explanations that the next requests for one get.
         slow_jobs: New jobs stay queued.
         result: Answer of new jobs.
         polls: How often a catalog must be looked at until it is finished.
@@ -168,6 +170,7 @@ class FakeService:
     url: str = ""
     access_seconds: float = 900
     faults: deque[Response] = field(default_factory=deque)
+    explanations: deque[dict[str, Any]] = field(default_factory=deque)
     lost: deque[Response] = field(default_factory=deque)
     slow_jobs: bool = False
     result: dict[str, Any] = field(default_factory=lambda: dict(RESULT))
@@ -394,6 +397,7 @@ def build_app(service: FakeService) -> FastAPI:
     app = FastAPI()
     _add_sign_in(app, service)
     _add_jobs(app, service)
+    _add_explanations(app, service)
     _add_uploads(app, service)
     _add_catalogs(app, service)
     _add_resume(app, service)
@@ -485,6 +489,13 @@ def _add_jobs(app: FastAPI, service: FakeService) -> None:
         if job["status"] == "queued":
             job["status"] = "cancelled"
         return job
+
+
+def _add_explanations(app: FastAPI, service: FakeService) -> None:
+    @app.get("/v1/jobs/{job_id}/explanation")
+    async def explanation(job_id: str) -> ExplanationOut:
+        _found(service.jobs, job_id)
+        return ExplanationOut.model_validate({"job_id": job_id, **service.explanations.popleft()})
 
 
 def _add_uploads(app: FastAPI, service: FakeService) -> None:

@@ -124,6 +124,75 @@ def test_classify_writes_the_job_as_json(run: Run, service: FakeService) -> None
     assert json.loads(run("classify Piscine --json").stdout) == next(iter(service.jobs.values()))
 
 
+QUEUED = {
+    "status": "queued",
+    "prdtypecode": 2583,
+    "category": "Piscine et accessoires",
+    "release": "1",
+    "requested_at": "2026-01-05T10:00:00Z",
+    "text": {"status": "queued", "probability": None, "error": None},
+    "image": None,
+}
+EXPLAINED = {
+    **QUEUED,
+    "status": "done",
+    "text": {
+        "status": "done",
+        "probability": 0.95,
+        "error": None,
+        "designation": [{"text": "Belle", "effect": -0.21}, {"text": "piscine", "effect": 3.124}],
+    },
+    "image": {
+        "status": "done",
+        "probability": 0.4,
+        "error": None,
+        "grid": [[0.1, -0.5], [1.5, 0.0]],
+    },
+}
+
+
+def known_job(run: Run, service: FakeService) -> str:
+    run("classify Piscine")
+    return next(iter(service.jobs))
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_explain_waits_and_shows_the_strongest_words_first(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = known_job(run, service)
+    service.explanations.extend((QUEUED, EXPLAINED, EXPLAINED))
+    ended = run(f"explain {job_id}")
+    assert (ended.exit_code, ended.stdout) == (0, "piscine\t+3.12\nBelle\t-0.21\n")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = run(f"explain {job_id}").stdout
+    assert "Why Piscine et accessoires (2583)?" in shown
+    assert "by the text alone: 95 %" in shown
+    assert "row 2 and column 1 of 2 x 2 parts" in shown
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_explain_writes_the_response_as_json(run: Run, service: FakeService) -> None:
+    job_id = known_job(run, service)
+    service.explanations.append(EXPLAINED)
+    shown = json.loads(run(f"explain {job_id} --json").stdout)
+    assert (shown["job_id"], shown["image"]["grid"]) == (job_id, [[0.1, -0.5], [1.5, 0.0]])
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_explain_without_an_explanation_exits_with_1(run: Run, service: FakeService) -> None:
+    job_id = known_job(run, service)
+    error = {"code": "explanation_expired", "message": "The workers were too busy"}
+    failed = {"status": "failed", "probability": None, "error": error}
+    service.explanations.append({**QUEUED, "status": "failed", "text": failed})
+    ended = run(f"explain {job_id}")
+    assert ended.exit_code == 1
+    assert "The workers were too busy" in ended.stderr
+    service.explanations.append(QUEUED)
+    assert "No explanation within 0 s." in run(f"explain {job_id} --wait 0").stderr
+
+
 @pytest.mark.usefixtures("signed_in")
 def test_classify_without_an_answer_exits_with_1(run: Run, service: FakeService) -> None:
     service.failing_jobs = True

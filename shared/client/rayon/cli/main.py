@@ -23,6 +23,7 @@ COMMANDS = {
     "catalog": "catalog",
     "catalogs": "catalog",
     "jobs": "products",
+    "explain": "explaining",
     "cancel": "products",
     "labels": "labels",
     "trust": "labels",
