@@ -227,10 +227,13 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission metricscost attacks nights soak guesses queues decoding limits releases beside alarms cpu drill watch quarter
+.PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch quarter
 
 cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by process; beside a checkout: make cpu BEFORE=folder
 	@$(BIN)/python -m tests.bench.load.cpu $(if $(BEFORE),--before "$(BEFORE)")
+
+answers: .venv/dev.stamp ## Measure the answers of a catalog on SQLite and PostgreSQL: make answers ROWS=50000
+	@$(BIN)/python -m tests.bench.load.answers $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission

@@ -11,6 +11,7 @@ from gateway.api import jobs
 from gateway.api.answers import catalog_answers as api
 from gateway.api.catalogs import found_catalog, shown_catalog
 from gateway.catalogs.output.answers import Filter, LabelState, Sort
+from gateway.catalogs.output.schemas import AnswerPage
 from gateway.catalogs.output.text_search import LONGEST
 from gateway.console.catalog_tabs import CATALOGS, path_of, tab_page
 from gateway.console.form import Mistakes, fields
@@ -171,7 +172,7 @@ def _page(
     )
 
 
-def _list(visit: Visit, catalog_id: str, view: View, found: dial.Precision) -> api.AnswerPage:
+def _list(visit: Visit, catalog_id: str, view: View, found: dial.Precision) -> AnswerPage:
     """Return the page of the list; the first one if the address is of an old or other list."""
     arguments = (visit.services, catalog_id, view.filter, found.acceptance, view.sort)
     try:
