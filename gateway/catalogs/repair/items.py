@@ -47,7 +47,7 @@ def item_of(opened: Opened, found: Found) -> CatalogRow:
         row=row.number,
         line=row.line,
         status=_status(opened.catalog, found),
-        problem=_problem(opened.form, found),
+        problem=None if is_running(opened.catalog, found) else _problem(opened.form, found),
         cells=cells_by_column(row, opened.form),
         changed=[*cells],
         image=image_name(row),
@@ -84,7 +84,7 @@ def _status(catalog: Catalog, found: Found) -> RowStatus:
 
 def _problem(form: Form, found: Found) -> RowProblem | None:
     repair, job = found.repair, found.job
-    if repair is not None and (repair.is_ready or repair.problem):
+    if repair is not None and (job is None or repair.is_ready or repair.problem):
         return _shown(form, Problem(**repair.problem)) if repair.problem else None
     if job is None:
         return _shown(form, found.problem) if found.problem else None

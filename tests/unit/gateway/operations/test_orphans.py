@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from structlog.testing import capture_logs
 
 from gateway.catalogs.service import CATALOGS, folder_of
@@ -19,6 +19,7 @@ from gateway.operations.orphans import ABANDONED, UNUSED, Orphans
 from shared.db.datasets import UPLOADS
 from shared.db.models import (
     Catalog,
+    CatalogRowRepair,
     DatasetVersion,
     Job,
     Role,
@@ -304,3 +305,17 @@ def test_archive_that_cannot_be_removed_stops_no_other(
         refusing.put_at(f"{folder_of(id_)}/{ARCHIVE}", b"zip")
     cleaned(api, refusing, f"{folder_of(ids[1])}/{ARCHIVE}")
     assert [has(refusing, f"{folder_of(id_)}/{ARCHIVE}") for id_ in ids] == [False, True, False]
+
+
+def test_image_of_a_repaired_row_is_kept_with_its_repair(
+    api: Api, storage: Storage, ada: User, clean: Callable[[], dict[str, int]]
+) -> None:
+    catalog, uri = make_catalog(ada), image(storage, b"of a row")
+    api.add(catalog)
+    api.add(CatalogRowRepair(catalog_id=catalog.id, row=1, image_uri=uri, image_bytes=8))
+    assert clean()["unused_images"] == 0
+    assert has(storage, uri)
+    with api.unit_of_work() as work:
+        work.session.execute(delete(CatalogRowRepair))
+    assert clean()["unused_images"] == 1
+    assert not has(storage, uri)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.catalogs.feeder import Feeder
+from gateway.jobs.stored_bytes import stored_bytes
 from shared.db.models import AuditEntry, Catalog, CatalogRowRepair, Job, Score, row_job_id
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
@@ -567,3 +568,23 @@ def test_deleted_account_takes_its_repairs_along(api: Api, admin: Headers, feede
     answer = api.client.delete("/v1/users/ada", headers=admin)
     assert answer.status_code == 204, answer.text
     assert api.get(CatalogRowRepair, (id_, 2)) is None
+
+
+def test_added_images_count_towards_the_quota_once(
+    api: Api, mine: Headers, feeder: Feeders
+) -> None:
+    running = feeder()
+    id_ = finished(api, mine, running)
+    catalog = api.get(Catalog, id_)
+    assert catalog is not None
+
+    def stored() -> int:
+        with api.unit_of_work.reading() as session:
+            return stored_bytes(session, catalog.user_id)
+
+    before = stored()
+    add_images(api, mine, id_, **{"1_jpg": b"1234567"})
+    assert stored() == before + 7
+    run(api, mine, id_)
+    run_to_the_end(api, running, id_)
+    assert stored() == before + 7
