@@ -19,6 +19,7 @@ from gateway.settings import RetentionSettings
 from shared.db.models import (
     Base,
     Catalog,
+    CatalogRowRepair,
     DatasetVersion,
     DeadLetter,
     Job,
@@ -280,6 +281,16 @@ def test_files_of_old_catalogs_are_deleted(store: Store) -> None:
     assert left == {young.id, running.id}
     with store.unit_of_work.reading() as session:
         assert session.get(Catalog, old.id) is not None
+
+
+def test_repairs_of_old_catalogs_are_deleted_with_their_files(store: Store) -> None:
+    old, young = add_catalog(store, JOB_DAYS + 1), add_catalog(store, 1)
+    for catalog in (old, young):
+        store.add(CatalogRowRepair(catalog_id=catalog.id, row=1, designation="Piscine"))
+    store.clean()
+    with store.unit_of_work.reading() as session:
+        assert session.get(CatalogRowRepair, (old.id, 1)) is None
+        assert session.get(CatalogRowRepair, (young.id, 1)) is not None
 
 
 def test_data_that_cannot_be_deleted_stops_no_other(
