@@ -92,9 +92,9 @@ def page(
         InvalidInput: The cursor was not issued by this list in this order.
     """
     dialect = session.get_bind().dialect.name
-    query = select(*_COLUMNS).where(
-        *_of(catalog_id), *_conditions(wanted, acceptance, dialect, catalog_id)
-    )
+    # SQLite takes the range of IDs, and sorts all rows of it, if the query names one.
+    rows_of = _of(catalog_id) if sort == "row" else answered(catalog_id)
+    query = select(*_COLUMNS).where(*rows_of, *_conditions(wanted, acceptance, dialect, catalog_id))
     rows, has_more = fetch_page(session, _ordered(query, sort, cursor), limit)
     return rows, _cursor_after(rows[-1], sort) if has_more else None
 
