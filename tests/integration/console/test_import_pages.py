@@ -188,7 +188,7 @@ def test_upload_goes_on_after_a_lost_connection_and_after_a_reload(
     texts = TEXTS[visitor.language]
     page = visitor.open("/import")
     sent = pieces_of(visitor)
-    throttle(visitor, 2_000_000)
+    throttle(visitor, 300_000)
     choose_large(page, tmp_path)
     page.get_by_role("button", name=texts["upload"]).click()
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -196,9 +196,9 @@ def test_upload_goes_on_after_a_lost_connection_and_after_a_reload(
         assert time.monotonic() < deadline, "the second piece was not sent"
         # Requests of the browser are noted while the page is waited for.
         page.wait_for_timeout(50)
-    throttle(visitor, 2_000_000, is_offline=True)
+    throttle(visitor, 300_000, is_offline=True)
     expect(page.locator("[data-said]")).to_have_text(texts["waiting"])
-    throttle(visitor, 2_000_000)
+    throttle(visitor, 300_000)
     expect(page.locator("[data-said]")).not_to_be_visible()
     page.reload()
     throttle(visitor, -1)
