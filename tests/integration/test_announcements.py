@@ -12,7 +12,7 @@ from tests.support.servers import RedisServer, until
 
 
 class Heard:
-    """What a listener heard."""
+    """Listener that keeps the ids it heard."""
 
     def __init__(self, broker: Broker) -> None:
         self.ids: list[str] = []

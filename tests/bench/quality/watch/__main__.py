@@ -297,9 +297,9 @@ def _products(rows: pd.DataFrame) -> Products:
 def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
     """Draw products, of which as many as wanted have an image if there are enough."""
     has_image = rows["image"] != ""
-    pictured = rows[has_image].sample(min(IMAGES, int(has_image.sum())), random_state=0)
-    plain = rows[~has_image].sample(BEFORE + AFTER - len(pictured), random_state=0)
-    both = pd.concat([pictured, plain])
+    with_image = rows[has_image].sample(min(IMAGES, int(has_image.sum())), random_state=0)
+    plain = rows[~has_image].sample(BEFORE + AFTER - len(with_image), random_state=0)
+    both = pd.concat([with_image, plain])
     return both.sample(len(both), random_state=0).reset_index(drop=True)
 
 
