@@ -36,7 +36,7 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 
 ##@ Develop
 
-.PHONY: unit integration components e2e test lint format structure translations fuzz audit lock licences clean
+.PHONY: unit integration components e2e test lint format structure translations console-image fuzz audit lock licences clean
 
 # The tests import the whole project in several processes and start many more. Where the environment
 # forbids Python to store bytecode, each of them would compile the project again.
@@ -75,6 +75,9 @@ lint: .venv/dev.stamp ## Check format, style, types, layers and structure
 format: .venv/dev.stamp ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+console-image: .venv/dev.stamp ## Take the image of the console in the README, in a real browser
+	@CONSOLE_IMAGE=infra/docs/console.png $(BIN)/python -m pytest -q tests/integration/console/test_console_image.py
 
 translations: .venv/dev.stamp ## Collect the texts of the console for translation
 	@$(BIN)/python -m infra.ci.translations
