@@ -11,6 +11,8 @@ function watchGrid(form) {
   form.addEventListener("paste", (event) => grid.paste(event));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    // The page stays, so its button is not locked.
+    event.stopImmediatePropagation();
     grid.leave();
     grid.save();
   });
@@ -18,6 +20,18 @@ function watchGrid(form) {
     grid.leave();
     if (!grid.isSaved()) event.preventDefault();
   });
+  if (document.querySelector("#repair-run[data-live]")) showEnd(grid);
+}
+
+// Once the run has ended, its rows leave the grid.
+function showEnd(grid) {
+  const watch = new MutationObserver(() => {
+    const run = document.getElementById("repair-run");
+    if (!run || run.dataset.live || !grid.isSaved() || grid.isTyping()) return;
+    watch.disconnect();
+    location.reload();
+  });
+  watch.observe(document.getElementById("main"), { childList: true, subtree: true });
 }
 
 class Grid {
@@ -133,9 +147,12 @@ class Grid {
     return this.cells().filter((cell) => this.kept.get(cell) !== this.saved.get(cell));
   }
 
+  isTyping() {
+    return this.cells().some((cell) => cell.value !== this.kept.get(cell));
+  }
+
   show() {
-    const isTyping = this.cells().some((cell) => cell.value !== this.kept.get(cell));
-    this.say(isTyping || !this.isSaved() ? "unsaved" : this.done.length ? "saved" : "");
+    this.say(this.isTyping() || !this.isSaved() ? "unsaved" : this.done.length ? "saved" : "");
   }
 
   say(name) {

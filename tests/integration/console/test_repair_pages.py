@@ -161,6 +161,8 @@ def test_rows_are_repaired_with_keys_alone_and_run(visit: Visit, feeder: Feeders
     expect(page.locator("#repair-run .busy")).to_be_visible()
     visitor.check("repair-busy")
     end(visitor, running, id_)
+    # The rows that have run leave the grid by themselves
+    expect(page.locator("tr[data-row]")).to_have_count(3)
     expect(page.locator("#repair-run .notice")).to_have_text(texts["ran"])
     visitor.check("repair-done")
     jobs = {job.id: job.designation for job in jobs_of(visitor.api, id_)}
@@ -226,6 +228,7 @@ def test_lost_connection_and_another_person_are_shown(visit: Visit, feeder: Feed
     page.unroute("**/repair")
     page.locator("[data-save]").click()
     expect(problem(page, 2)).to_have_text(texts["repaired"])
+    expect(page.locator("[data-save]")).to_be_enabled()
     # Somebody else changes the next row
     headers = visitor.api.sign(visitor.user)
     change = {"rows": [{"row": 3, "cells": {"designation": "Ailleurs"}}]}
