@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.arguments import plain_parser
-from tests.bench.console import importing
+from tests.bench.console import importing, repairing
 from tests.bench.console.run import Run, browser_page, run_steps
 from tests.bench.throwaway import throwaway_system
 
-STEPS = (*importing.STEPS,)
+STEPS = (*importing.STEPS, *repairing.STEPS)
 
 
 def main() -> int:
