@@ -27,6 +27,7 @@ from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
+from gateway.jobs.preferences import preferred_wait
 from gateway.jobs.product_body import PRODUCT_BODY, SentBody, product_of, sent_body
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
 from gateway.jobs.service import TITLE_CHARACTERS
@@ -35,7 +36,6 @@ from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.releases.resolve import resolve
 from gateway.web.openapi import documented_headers
-from gateway.web.preferences import preferred_wait
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
 from shared.errors import NotFound, Unavailable

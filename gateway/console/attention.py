@@ -1,4 +1,4 @@
-"""What needs a person: the matters of operators on the first page."""
+"""Matters that need a person, on the first page of operators."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a page shows of an explanation: words and cells by how much they spoke for the answer."""
+"""Words and cells of an explanation, by how much they spoke for the answer."""
 
 import math
 from collections.abc import Iterable, Sequence

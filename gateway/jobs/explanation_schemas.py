@@ -22,7 +22,7 @@ class WordsEffect(BaseModel):
 
 
 class PartExplained(BaseModel):
-    """What both modalities have in common."""
+    """Fields that both modalities have in common."""
 
     status: Status = Field(description="`queued`, `done`, or `failed` with an `error`.")
     probability: float | None = Field(
@@ -33,7 +33,7 @@ class PartExplained(BaseModel):
 
 
 class TextExplained(PartExplained):
-    """What in the text spoke for the category."""
+    """Parts of the text that spoke for the category."""
 
     designation: list[WordsEffect] = Field(
         default=[], description="All words of the title, in order."
@@ -54,7 +54,7 @@ class ImageExplained(PartExplained):
 
 
 class ExplanationOut(BaseModel):
-    """What spoke for the answer to a job, found by leaving out parts of the product."""
+    """Explanation of the answer to a job, found by leaving out parts of the product."""
 
     model_config = ConfigDict(
         json_schema_extra={

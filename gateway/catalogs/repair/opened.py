@@ -25,7 +25,7 @@ from shared.tables.rows import Row
 
 @dataclass(frozen=True)
 class Repairs:
-    """What repairs need of the gateway.
+    """Services of the gateway that repairs need.
 
     Attributes:
         unit_of_work: Opens transactions.

@@ -123,7 +123,7 @@ class RowsPatch(Body):
 
 
 class RowOutcome(BaseModel):
-    """What became of the change of one row."""
+    """Outcome of the change of one row."""
 
     row: int = Field(description="Number of the row.")
     saved: bool = Field(description="True if the change is saved, whether the row is right or not.")
@@ -134,7 +134,7 @@ class RowOutcome(BaseModel):
 
 
 class RowOutcomes(BaseModel):
-    """What became of the changes; a wrong row never stops the others."""
+    """Outcomes of the changes; a wrong row never stops the others."""
 
     items: list[RowOutcome] = Field(description="One outcome for each row of `rows`.")
     filled: int = Field(description="Rows that `fill` changed.")
@@ -142,7 +142,7 @@ class RowOutcomes(BaseModel):
 
 
 class AddedImages(BaseModel):
-    """What became of images that were added to rows by their names."""
+    """Outcome of images that were added to rows by their names."""
 
     rows: int = Field(description="Rows that got their image.")
     images: int = Field(description="Images that are used.")

@@ -50,7 +50,7 @@ router = APIRouter(prefix=f"{CONSOLE}{CATALOGS}", include_in_schema=False)
 
 @dataclass(frozen=True)
 class View:
-    """What the address of the page asks for; parameters that make no sense are left out."""
+    """Filters in the address of the page; parameters that make no sense are left out."""
 
     text: str
     category: int | None

@@ -32,6 +32,11 @@ LATE_IMPORTS = (
         "A command imports only what it runs: TensorFlow takes seconds to import, and a backup of "
         "the Compose system runs without this project's requirements",
     ),
+    Allowed(
+        r"^shared/client/rayon/client\.py$",
+        r".*",
+        "A command of `rayon` loads only the parts that it uses, so that it starts quickly",
+    ),
 )
 
 #: `image` is the word of this project. These names are older, and stored or used outside the code.

@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What spoke for the answer to a job.
+    """Explanation of the answer to a job.
 
     Attributes:
         status: `queued`, `done` or `failed`.

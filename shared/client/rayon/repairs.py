@@ -31,7 +31,7 @@ class WrongRow:
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What became of a corrected file of errors.
+    """Outcome of a corrected file of errors.
 
     Attributes:
         changed: Rows of which a cell was changed.
@@ -46,7 +46,7 @@ class RepairReport:
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What became of added images.
+    """Outcome of added images.
 
     Attributes:
         rows: Rows that got their image.

@@ -174,7 +174,7 @@ class ExplanationStatus(StrEnum):
 
 
 class Explanation(Base):
-    """What spoke for the answer of a job in one modality. The gateway asks, fusion answers."""
+    """Explanation of the answer of a job in one modality. The gateway asks, fusion answers."""
 
     __tablename__ = "explanations"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What spoke for an answer, in the browser: busy, explained, failed, refused; without scripts."""
+"""Explanations in the browser: busy, explained, failed, refused; without scripts."""
 
 from collections.abc import Callable
 from datetime import timedelta

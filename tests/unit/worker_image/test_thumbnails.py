@@ -24,35 +24,35 @@ def make(storage: Storage, *uris: str, decoders: DecodersHere | None = None) -> 
 
 
 def test_thumbnails_are_stored_as_webp(storage: Storage) -> None:
-    uris = [storage.put("pictures", png(level)) for level in (10, 200)]
+    uris = [storage.put("images", png(level)) for level in (10, 200)]
     make(storage, *uris)
     for uri in uris:
         assert storage.get(thumbnail_uri(uri, 96))[8:12] == b"WEBP"
 
 
 def test_thumbnail_that_is_there_is_not_made_again(storage: Storage) -> None:
-    uri, decoders = storage.put("pictures", png(10)), DecodersHere()
+    uri, decoders = storage.put("images", png(10)), DecodersHere()
     make(storage, uri, uri, decoders=decoders)
     make(storage, uri, decoders=decoders)
     assert decoders.asked == [(png(10), "ada")]
 
 
 def test_unreadable_image_gets_an_empty_thumbnail(storage: Storage) -> None:
-    broken, sound = storage.put("pictures", b"no image"), storage.put("pictures", png(10))
+    broken, sound = storage.put("images", b"no image"), storage.put("images", png(10))
     make(storage, broken, sound)
     assert storage.get(thumbnail_uri(broken, 96)) == b""
     assert storage.has(thumbnail_uri(sound, 96))
 
 
 def test_deleted_image_gets_none(storage: Storage) -> None:
-    uri = storage.put("pictures", png(10))
+    uri = storage.put("images", png(10))
     storage.remove(uri)
     make(storage, uri)
     assert not storage.has(thumbnail_uri(uri, 96))
 
 
 def test_storage_that_is_down_is_no_fault_of_the_image(storage: Storage, tmp_path: Path) -> None:
-    uri = storage.put("pictures", png(10))
+    uri = storage.put("images", png(10))
     (tmp_path / "thumbnails").write_bytes(b"in the way of the folder")
     with pytest.raises(Unavailable):
         make(storage, uri)

@@ -57,8 +57,9 @@ def test_thumbnail_is_upright_without_metadata() -> None:
     small = opened(thumbnail(encoded(image, "JPEG", exif=exif), 96))
     assert small.size == (64, 96)
     assert not small.getexif()
-    assert small.getpixel((32, 5))[0] > 245
-    assert small.getpixel((32, 90))[0] < 10
+    red = np.asarray(small)[:, :, 0]
+    assert red[5, 32] > 245
+    assert red[90, 32] < 10
 
 
 def test_thumbnail_of_a_transparent_image_is_white() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.web.preferences import LONGEST_HEADER, preferred_wait
+from gateway.jobs.preferences import LONGEST_HEADER, preferred_wait
 
 
 @pytest.mark.parametrize(
