@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import CDPSession, Page, Request, expect
 
 from gateway.settings import CatalogSettings
 from shared.db.models import Catalog
@@ -166,7 +166,8 @@ def test_upload_shows_its_share_and_is_cancelled(visit: Visit, tmp_path: Path) -
     visitor = visit()
     texts = TEXTS[visitor.language]
     page = visitor.open("/import")
-    throttle(visitor, 1_000_000)
+    network = visitor.context.new_cdp_session(page)
+    throttle(network, 1_000_000)
     choose_large(page, tmp_path)
     page.get_by_role("button", name=texts["upload"]).click()
     expect(page.locator("[data-percent]")).not_to_have_text(re.compile("^0"))
@@ -176,7 +177,7 @@ def test_upload_shows_its_share_and_is_cancelled(visit: Visit, tmp_path: Path) -
     expect(page.locator(".upload")).not_to_be_visible()
     visitor.check("import-cancelled")
     assert visitor.api.services.storage.folders(f"parts/{visitor.user.id}") == []
-    throttle(visitor, -1)
+    throttle(network, -1)
     page.get_by_role("button", name=texts["upload"]).click()
     assert status_of(visitor, catalog_of(page)) == ("validating", True)
 
@@ -187,8 +188,10 @@ def test_upload_goes_on_after_a_lost_connection_and_after_a_reload(
     visitor = visit()
     texts = TEXTS[visitor.language]
     page = visitor.open("/import")
+    # One session: the conditions of several would be in force together.
+    network = visitor.context.new_cdp_session(page)
     sent = pieces_of(visitor)
-    throttle(visitor, 300_000)
+    throttle(network, 300_000)
     choose_large(page, tmp_path)
     page.get_by_role("button", name=texts["upload"]).click()
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -196,12 +199,12 @@ def test_upload_goes_on_after_a_lost_connection_and_after_a_reload(
         assert time.monotonic() < deadline, "the second piece was not sent"
         # Requests of the browser are noted while the page is waited for.
         page.wait_for_timeout(50)
-    throttle(visitor, 300_000, is_offline=True)
+    throttle(network, 300_000, is_offline=True)
     expect(page.locator("[data-said]")).to_have_text(texts["waiting"])
-    throttle(visitor, 300_000)
+    throttle(network, 300_000)
     expect(page.locator("[data-said]")).not_to_be_visible()
     page.reload()
-    throttle(visitor, -1)
+    throttle(network, -1)
     choose_large(page, tmp_path)
     page.get_by_role("button", name=texts["upload"]).click()
     catalog_id = catalog_of(page)
@@ -221,7 +224,7 @@ def choose_large(page: Page, folder: Path) -> None:
     page.locator("#images").set_input_files(path)
 
 
-def throttle(visitor: Visitor, bytes_per_second: int, *, is_offline: bool = False) -> None:
+def throttle(network: CDPSession, bytes_per_second: int, *, is_offline: bool = False) -> None:
     """Limit the upload of the browser, -1 for no limit, or take its connection away."""
     conditions = {
         "offline": is_offline,
@@ -229,9 +232,7 @@ def throttle(visitor: Visitor, bytes_per_second: int, *, is_offline: bool = Fals
         "downloadThroughput": -1,
         "uploadThroughput": bytes_per_second,
     }
-    visitor.context.new_cdp_session(visitor.page).send(
-        "Network.emulateNetworkConditions", conditions
-    )
+    network.send("Network.emulateNetworkConditions", conditions)
 
 
 def pieces_of(visitor: Visitor) -> list[str]:

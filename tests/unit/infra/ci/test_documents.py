@@ -106,8 +106,10 @@ def test_walkthroughs_and_recipes_name_functions() -> None:
 
 @every_page
 def test_make_commands_of_a_page_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    named = re.findall(r"(?:^    |`)make ([a-z]+)", page.read_text(), re.MULTILINE)
+    targets = set(
+        re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    )
+    named = re.findall(r"(?:^    |`)make ([a-z][a-z0-9-]*)", page.read_text(), re.MULTILINE)
     assert set(named) - targets == set()
 
 
