@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from sqlalchemy.orm import Session
 
 from gateway.api.parameters import Cursor, LetterId, Limit
 from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
@@ -18,6 +19,12 @@ from gateway.operations.schemas import (
     GroupSelection,
     QueueList,
 )
+
+#: Reason that an operator may state.
+StatedReason = Annotated[
+    str,
+    Query(max_length=500, description="Reason, which is stored in the audit log; none by default."),
+]
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -99,28 +106,44 @@ def show_dead_letter(
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202, response_class=Response)
 def replay(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: LetterId
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    letter_id: LetterId,
+    reason: StatedReason = "",
 ) -> Response:
     """Send a dead letter again and queue its failed jobs. The dead letter is removed."""
     with services.unit_of_work() as work:
         dead_letters.replay(work, letter_id, lease_seconds=services.jobs.lease_seconds)
-        audit_log.record(
-            work.session, origin, "dead_letter.replay", actor=operator.username, target=letter_id
-        )
+        _record(work.session, operator, origin, "dead_letter.replay", letter_id, reason)
     return Response(status_code=202)
 
 
 @router.delete("/dead-letters/{letter_id}", status_code=204)
 def discard(
-    services: ServicesDep, operator: SignedIn, origin: OriginDep, letter_id: LetterId
+    services: ServicesDep,
+    operator: SignedIn,
+    origin: OriginDep,
+    letter_id: LetterId,
+    reason: StatedReason = "",
 ) -> Response:
     """Discard a dead letter. Its jobs stay as they are."""
     with services.unit_of_work() as work:
         dead_letters.discard(work.session, letter_id)
-        audit_log.record(
-            work.session, origin, "dead_letter.discard", actor=operator.username, target=letter_id
-        )
+        _record(work.session, operator, origin, "dead_letter.discard", letter_id, reason)
     return Response(status_code=204)
+
+
+def _record(
+    session: Session,
+    operator: Principal,
+    origin: Origin,
+    action: str,
+    letter_id: str,
+    reason: str,
+) -> None:
+    details = {"reason": reason} if reason else {}
+    audit_log.record(session, origin, action, actor=operator.username, target=letter_id, **details)
 
 
 def _record_group(

@@ -193,6 +193,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/console/queues"): Rule(_OPERATORS, Keys.NONE),
     ("GET", "/console/dead-letters"): Rule(_OPERATORS, Keys.NONE),
     ("POST", "/console/dead-letters/group"): Rule(_OPERATORS, Keys.NONE),
+    ("POST", "/console/dead-letters/selected"): Rule(_OPERATORS, Keys.NONE),
     ("GET", "/console/dead-letters/{letter_id}"): Rule(_OPERATORS, Keys.NONE),
     ("POST", "/console/dead-letters/{letter_id}"): Rule(_OPERATORS, Keys.NONE),
     ("GET", "/console/models"): Rule(_OPERATORS, Keys.NONE),

@@ -10,9 +10,11 @@ from gateway.console.form import Mistakes, fields, validated
 from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.operations.schemas import GroupSelection, QueueList
-from shared.errors import RayonError, Unavailable
+from shared.errors import Conflict, NotFound, RayonError, Unavailable
 
 LETTERS = "/dead-letters"
+#: Dead letters of the list of the newest.
+SHOWN = 50
 
 router = APIRouter(prefix=CONSOLE, include_in_schema=False)
 
@@ -51,6 +53,31 @@ def handle_group(
     return visit.go(LETTERS, handled=done.handled, refused=done.refused)
 
 
+@router.post(f"{LETTERS}/selected")
+def handle_selected(
+    visit: SignedVisit,
+    form: Annotated[
+        FormData, Depends(fields("reason", "act", repeatable=("letter",), max_fields=SHOWN + 2))
+    ],
+) -> Response:
+    """Replay or discard the selected dead letters, one by one; a wrong one stops no other."""
+    selected = [str(letter_id) for letter_id in form.getlist("letter")]
+    if not selected:
+        return _groups(visit, 422, mistakes=Mistakes(whole="Expected at least 1 entries. Received: 0"))
+    handle = queues.discard if form.get("act") == "discard" else queues.replay
+    handled = refused = 0
+    for letter_id in selected:
+        try:
+            handle(visit.services, visit.user, visit.origin, letter_id, str(form.get("reason", "")))
+            handled += 1
+        except NotFound:
+            # Somebody else has handled it in the meantime.
+            continue
+        except Conflict:
+            refused += 1
+    return visit.go(LETTERS, handled=handled, refused=refused)
+
+
 @router.get(f"{LETTERS}/{{letter_id}}")
 def show_letter(visit: SignedVisit, letter_id: str) -> Response:
     """Show one dead letter with its jobs and its message."""
@@ -71,7 +98,7 @@ def handle_letter(
 def _groups(visit: Visit, status_code: int = 200, **changes: Any) -> Response:
     context: dict[str, Any] = {
         "groups": queues.list_groups(visit.services, visit.user).items,
-        "newest": queues.list_dead_letters(visit.services, visit.user, limit=20).items,
+        "newest": queues.list_dead_letters(visit.services, visit.user, limit=SHOWN).items,
         "mistakes": Mistakes(),
         "chosen": "",
         "handled": None,

@@ -43,7 +43,9 @@ async function replaced(part) {
     // The session has ended; signing in leads back here.
     if (response.redirected && !page.getElementById(part.id)) location.reload();
     // What is typed or pressed now must not vanish; the next answer comes soon.
-    if (part.contains(document.activeElement) && part.dataset.every) return part;
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const isOnPause = focused?.matches("[data-pause]");
+    if (focused && !isOnPause && part.dataset.every) return part;
     // The rest of the page belongs to the state as well, such as the form below an answer.
     for (const other of page.querySelectorAll("main > [id]")) {
       if (other.id !== part.id && !document.getElementById(other.id)) {
@@ -56,6 +58,7 @@ async function replaced(part) {
     document.title = page.title || document.title;
     const fresh = response.ok ? replacePart(part.id, page) : null;
     if (fresh) showPause(fresh);
+    if (isOnPause) fresh?.querySelector("[data-pause]")?.focus();
     return fresh;
   } catch {
     return null;

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from playwright.sync_api import expect
+from sqlalchemy import select
 
 from shared.broker import Worker
 from shared.db.models import (
     AlertStatus,
+    AuditEntry,
     DeadLetter,
     DriftAlert,
     Job,
@@ -26,6 +28,7 @@ TEXTS = {
     "en": {
         "none": "No dead letters: every message was handled.",
         "handled": "2 dead letters handled.",
+        "tick": "Tick at least one.",
         "down": "The queue does not answer. Jobs are accepted and wait in the database.",
         "calm": "No alerts: what is sent looks like what the models have learnt.",
         "ended": "The alert has ended.",
@@ -36,6 +39,7 @@ TEXTS = {
     "fr": {
         "none": "Aucun message en échec : tous ont été traités.",
         "handled": "2 messages traités.",
+        "tick": "Cochez au moins une case.",
         "down": "La file d’attente ne répond pas. Les demandes sont acceptées et attendent dans la "
         "base de données.",
         "calm": "Aucune alerte : les envois ressemblent à ce que les modèles ont appris.",
@@ -95,6 +99,10 @@ def test_queues_are_live_and_can_be_paused(visit: Visit) -> None:
     operator.api.broker.present = []
     page.wait_for_timeout(6_000)
     expect(workers).to_have_count(1)
+    # The button keeps the focus, also when the part is replaced.
+    page.locator("[data-pause]").click()
+    expect(workers).to_have_count(0)
+    expect(page.locator("[data-pause]")).to_be_focused()
     operator.api.broker.is_down = True
     operator.open("/queues")
     expect(page.get_by_role("alert")).to_have_text(TEXTS[operator.language]["down"])
@@ -118,6 +126,28 @@ def test_all_dead_letters_of_a_cause_are_replayed_with_a_reason(visit: Visit) ->
     expect(page.get_by_role("status")).to_have_text(texts["handled"])
     kept = [operator.api.get(Job, job.id) for job in jobs]
     assert [one and one.status for one in kept] == ["queued", "queued"]
+
+
+def test_selected_dead_letters_are_discarded_with_a_reason(visit: Visit) -> None:
+    operator = visit(Role.OPERATOR)
+    texts = TEXTS[operator.language]
+    dead_letters(operator, 3)
+    page = operator.open("/dead-letters")
+    discard = page.locator("form[action$=selected] button[value=discard]")
+    page.locator("#reason-selected").fill("Sent by a test")
+    discard.click()
+    expect(page.get_by_role("alert")).to_have_text(texts["tick"])
+    operator.check("dead-letters-none-selected")
+    operator.complaints.clear()  # The browser reports the refusal.
+    for box in page.get_by_role("checkbox").all()[:2]:
+        box.check()
+    page.locator("#reason-selected").fill("Sent by a test")
+    discard.click()
+    expect(page.get_by_role("status")).to_have_text(texts["handled"])
+    expect(page.get_by_role("checkbox")).to_have_count(1)
+    with operator.api.unit_of_work.reading() as session:
+        entries = [entry.details for entry in session.scalars(select(AuditEntry))]
+    assert entries.count({"reason": "Sent by a test"}) == 2
 
 
 def test_alert_is_ended_with_a_reason_and_a_report_is_read(visit: Visit) -> None:
