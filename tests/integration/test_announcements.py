@@ -97,6 +97,10 @@ def test_failing_callback_does_not_end_the_thread(redis_url: str) -> None:
     until(lambda: listener.listening_seconds > 0, 20, "the listener listens")
     broker.announce(["first"])
     until(lambda: len(calls) == 1, 10, "the first is heard")
-    until(lambda: listener.listening_seconds > 0, 20, "the listener listens")
-    broker.announce(["second"])
-    until(lambda: len(calls) == 2, 10, "the second is heard")
+
+    def is_heard_again() -> bool:
+        # What is announced while the listener subscribes again is lost.
+        broker.announce(["second"])
+        return len(calls) > 1
+
+    until(is_heard_again, 20, "the second is heard")

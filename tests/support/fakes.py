@@ -1,6 +1,6 @@
 """Fakes of the message queue and the model registry, with the signatures of the originals."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class FakeBroker:
             raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
 
-    def announce(self, job_ids: Iterable[str]) -> None:
+    def announce(self, job_ids: Collection[str]) -> None:
         """Keep the IDs of final jobs."""
         self.announced.extend(job_ids)
 

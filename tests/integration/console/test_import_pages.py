@@ -15,6 +15,7 @@ from playwright.sync_api import CDPSession, Page, Request, expect
 from gateway.settings import CatalogSettings
 from shared.db.models import Catalog
 from tests.integration.console.conftest import Visitor
+from tests.support.servers import until
 from tests.unit.gateway.catalogs.catalog_system import Feeders, archive, jobs_of, table
 from tests.unit.gateway.conftest import feeder
 
@@ -327,6 +328,7 @@ def test_catalog_is_imported_with_keys_alone(visit: Visit, feeder: Feeders) -> N
         page.keyboard.press("Enter")
         page.wait_for_url("**/console/catalogs/*")
         catalog_id = page.url.rsplit("/", 1)[-1]
+        until(lambda: len(jobs_of(visitor.api, catalog_id)) == 7, 60, "all rows are fed")
     assert [job.wants_image for job in jobs_of(visitor.api, catalog_id)] == [False] * 7
 
 

@@ -122,7 +122,7 @@ def test_all_dead_letters_of_a_cause_are_replayed_with_a_reason(visit: Visit) ->
     operator.check("dead-letter")
     page.go_back()
     page.locator("#reason-1").fill("The model is back")
-    page.locator("button[value=replay]").click()
+    page.locator("button[value=replay]").first.click()
     expect(page.get_by_role("status")).to_have_text(texts["handled"])
     kept = [operator.api.get(Job, job.id) for job in jobs]
     assert [one and one.status for one in kept] == ["queued", "queued"]
