@@ -63,7 +63,9 @@ def handle_selected(
     """Replay or discard the selected dead letters, one by one; a wrong one stops no other."""
     selected = [str(letter_id) for letter_id in form.getlist("letter")]
     if not selected:
-        return _groups(visit, 422, mistakes=Mistakes(whole="Expected at least 1 entries. Received: 0"))
+        return _groups(
+            visit, 422, mistakes=Mistakes(whole="Expected at least 1 entries. Received: 0")
+        )
     handle = queues.discard if form.get("act") == "discard" else queues.replay
     handled = refused = 0
     for letter_id in selected:
