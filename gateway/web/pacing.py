@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 STARTS = 8
 #: Health checks, which start at once.
 HEALTH = ("/livez", "/readyz")
+_Turns = deque["asyncio.Future[None]"]
 
 
 class Pacing:
@@ -23,7 +25,8 @@ class Pacing:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # A test client has an event loop for each of its requests.
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -33,17 +36,19 @@ class Pacing:
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
+        waiting = self._waiting.setdefault(loop, deque())
         turn = loop.create_future()
-        self._waiting.append(turn)
-        if len(self._waiting) == 1:
-            loop.call_soon(self._start, loop)
+        waiting.append(turn)
+        if len(waiting) == 1:
+            loop.call_soon(_start, loop, waiting)
         await turn
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(STARTS, len(self._waiting))):
-            turn = self._waiting.popleft()
-            # It is cancelled if the server stops meanwhile.
-            if not turn.done():
-                turn.set_result(None)
-        if self._waiting:
-            loop.call_soon(self._start, loop)
+
+def _start(loop: asyncio.AbstractEventLoop, waiting: _Turns) -> None:
+    for _ in range(min(STARTS, len(waiting))):
+        turn = waiting.popleft()
+        # It is cancelled if the server stops meanwhile.
+        if not turn.done():
+            turn.set_result(None)
+    if waiting:
+        loop.call_soon(_start, loop, waiting)

@@ -1,6 +1,8 @@
 """Requests that arrive together start a few at a time, and health checks at once."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -76,3 +78,20 @@ def test_request_that_was_cancelled_keeps_no_turn() -> None:
         assert inner.started == [*(f"/{number}" for number in range(STARTS)), "/last"]
 
     asyncio.run(burst())
+
+
+def test_event_loops_in_several_threads_wait_for_their_own_requests() -> None:
+    inner = _App()
+    app = Pacing(inner)
+    together = threading.Barrier(8)
+
+    async def burst() -> None:
+        together.wait(10)
+        requests = [_request(app, f"/{number}") for number in range(20 * STARTS)]
+        await asyncio.wait_for(asyncio.gather(*requests), 20)
+
+    with ThreadPoolExecutor(8) as threads:
+        done = [threads.submit(asyncio.run, burst()) for _ in range(8)]
+        for one in done:
+            one.result()
+    assert len(inner.started) == 8 * 20 * STARTS
