@@ -9,7 +9,7 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePath
@@ -84,16 +84,19 @@ class PartialUploads:
 
     def announced_bytes(self, principal: Principal) -> int:
         """Return the announced sizes of the user's files together. Raises `Unavailable`."""
-        ids = (uri.rpartition("/")[2] for uri in self.storage.folders(_folder(principal)))
-        return sum(self._announced(principal, id_)["size"] for id_ in ids)
+        total = 0
+        for uri in self.storage.folders(_folder(principal)):
+            # A piece that arrives while its upload is deleted leaves a folder without announcement.
+            with suppress(NotFound):
+                total += self._announced(principal, uri.rpartition("/")[2])["size"]
+        return total
 
     def find(self, principal: Principal, upload_id: str) -> PartialFile:
         """Return a file. Raises `NotFound`, also if it belongs to another user."""
-        values = self._announced(principal, upload_id)
-        pieces = tuple(_in_order(self.storage.files(_folder(principal, upload_id))))
-        return PartialFile(
-            upload_id, values["name"], values["size"], pieces, _created_at(upload_id) + KEPT
-        )
+        id_ = _canonical(upload_id)
+        values = self._announced(principal, id_)
+        pieces = tuple(_in_order(self.storage.files(_folder(principal, id_))))
+        return PartialFile(id_, values["name"], values["size"], pieces, _created_at(id_) + KEPT)
 
     def append(
         self, principal: Principal, upload_id: str, offset: int, piece: BinaryIO, size: int
@@ -124,8 +127,8 @@ class PartialUploads:
             raise InvalidInput(f"Expected at most {MOST_PIECES} pieces. Received: more")
         if size:
             name = f"{offset:016d}-{new_id()}"
-            self.storage.put_stream(_folder(principal, upload_id, name), piece)
-        return self.find(principal, upload_id)
+            self.storage.put_stream(_folder(principal, found.id, name), piece)
+        return self.find(principal, found.id)
 
     def open(self, principal: Principal, upload_id: str, files: ExitStack) -> tuple[str, BinaryIO]:
         """Return the name and the content of a complete file, which lasts until `files` is closed.
@@ -151,8 +154,8 @@ class PartialUploads:
 
     def remove(self, principal: Principal, upload_id: str) -> None:
         """Delete a file. Raises `NotFound` or `Unavailable`."""
-        self.find(principal, upload_id)
-        self.storage.remove_folder(_folder(principal, upload_id))
+        found = self.find(principal, upload_id)
+        self.storage.remove_folder(_folder(principal, found.id))
 
     def forget(self, principal: Principal, upload_id: str) -> None:
         """Delete a file, best effort: it expires anyway."""
@@ -171,11 +174,19 @@ class PartialUploads:
 
     def _announced(self, principal: Principal, upload_id: str) -> dict[str, Any]:
         try:
-            address = _folder(principal, str(uuid.UUID(upload_id)), ANNOUNCED)
-            values: dict[str, Any] = json.loads(self.storage.get(address))
-        except (ValueError, NotFound) as error:
+            content = self.storage.get(_folder(principal, upload_id, ANNOUNCED))
+        except NotFound as error:
             raise NotFound(f"No upload {upload_id!r}") from error
+        values: dict[str, Any] = json.loads(content)
         return values
+
+
+def _canonical(upload_id: str) -> str:
+    """Return the one spelling of an ID, which names its folder. Raises `NotFound`."""
+    try:
+        return str(uuid.UUID(upload_id))
+    except ValueError as error:
+        raise NotFound(f"No upload {upload_id!r}") from error
 
 
 def _folder(principal: Principal, *below: str) -> str:

@@ -1,5 +1,6 @@
 """Files that are sent in pieces: order, loss, limits, owners, expiry, and the catalog of them."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -156,6 +157,26 @@ def test_upload_of_somebody_else_is_not_found(
     assert api.client.delete(address, headers=mine).status_code == 404
     assert patch(api, mine, upload_id, 0, b"x").status_code == 404
     assert submit(api, mine, products_upload=upload_id).status_code == 404
+
+
+@pytest.mark.parametrize("spell", [str.upper, "{{{}}}".format, lambda one: one.replace("-", "")])
+def test_other_spelling_of_an_id_names_the_same_upload(
+    api: Api, mine: dict[str, str], spell: Callable[[str], str]
+) -> None:
+    upload_id = announce(api, mine, 20)
+    assert patch(api, mine, spell(upload_id), 0, b"a" * 10).status_code == 204
+    assert patch(api, mine, spell(upload_id), 0, b"a" * 10).status_code == 409
+    assert api.client.get(f"/v1/uploads/{upload_id}", headers=mine).json()["offset"] == 10
+    assert api.client.delete(f"/v1/uploads/{spell(upload_id)}", headers=mine).status_code == 204
+    assert api.client.get(f"/v1/uploads/{upload_id}", headers=mine).status_code == 404
+
+
+def test_piece_left_of_a_deleted_upload_stops_no_other(api: Api, mine: dict[str, str]) -> None:
+    upload_id = announce(api, mine, 20)
+    storage = api.services.storage
+    (user,) = storage.folders("parts")
+    storage.put_at(f"{user}/{new_id()}/{0:016d}-{new_id()}", b"a" * 10)
+    assert announce(api, mine, 20) != upload_id
 
 
 def test_deleted_upload_is_gone(api: Api, mine: dict[str, str]) -> None:
