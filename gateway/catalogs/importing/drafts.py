@@ -123,6 +123,10 @@ def start(
         "kept_until": None,
     }
     with catalogs.unit_of_work() as work:
+        # Another request may have started it since it was read.
+        newest = work.session.get(Catalog, catalog_id, with_for_update=True)
+        if newest is None or not newest.dry_run:
+            return
         _change(work.session, catalog, CatalogStatus.FINISHED.value, values=values)
     log.info("draft_started", catalog=catalog_id, release=version)
 

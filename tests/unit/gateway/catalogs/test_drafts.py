@@ -8,9 +8,11 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from gateway.catalogs.importing import drafts
+from gateway.identity.principal import Principal
 from gateway.jobs.stored_bytes import stored_bytes
 from gateway.operations.orphans import Orphans
-from shared.db.models import Catalog, User, now
+from shared.db.models import Catalog, Role, User, now
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     archive,
@@ -85,6 +87,20 @@ def test_second_start_changes_nothing(api: Api, mine: dict[str, str], feeder: Fe
     again = call(api, mine, catalog_id, "start")
     assert (again.status_code, again.json()["dry_run"]) == (202, False)
     assert len(jobs_of(api, catalog_id)) == 2
+
+
+def test_two_starts_at_once_start_once(api: Api, mine: dict[str, str], feeder: Feeders) -> None:
+    catalog_id = draft(api, mine, feeder, KNOWN)
+    with api.unit_of_work.reading() as session:
+        owner = session.get_one(User, session.get_one(Catalog, catalog_id).user_id)
+    principal = Principal(owner.id, owner.username, Role.CLIENT, "session")
+
+    def started_by_another(_release: str) -> str:
+        assert call(api, mine, catalog_id, "start").status_code == 202
+        return "another"
+
+    drafts.start(api.services.catalogs, principal, catalog_id, started_by_another)
+    assert show(api, mine, catalog_id)["release"] != "another"
 
 
 def test_start_uses_the_release_that_is_champion_now(
