@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
+from gateway.api.answers.categories import known_categories
 from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
@@ -213,10 +214,8 @@ def results(
     formula are escaped with an apostrophe unless `raw` is true.
     """
     catalog = found_catalog(services, principal, catalog_id)
-    extras = Extras(
-        acceptance_of(services, catalog.id, target, by_category=by_category),
-        _category_names(services, catalog.release) if labels else None,
-    )
+    known = known_categories(services, catalog.release) if labels else None
+    extras = Extras(acceptance_of(services, catalog.id, target, by_category=by_category), known)
     pieces = services.results.write(catalog, format, raw=raw, has_bom=bom, extras=extras)
     return _file(services, principal, pieces, catalog, "results", format)
 
@@ -309,11 +308,6 @@ def found_catalog(services: Services, principal: Principal, catalog_id: str) -> 
     """Return a catalog of the user. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         return catalogs.find(session, principal, catalog_id)
-
-
-def _category_names(services: Services, release: str) -> Mapping[int, str]:
-    known = services.releases.manifest(release).category_set
-    return {one.code: one.name for one in known.categories}
 
 
 def _file(

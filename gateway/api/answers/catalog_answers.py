@@ -1,12 +1,12 @@
 """Answers of a catalog, and the precision dial."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Row
 
 from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
+from gateway.api.answers.categories import known_categories, named
 from gateway.api.catalogs import PREFIX, found_catalog
 from gateway.api.parameters import CatalogId, Cursor, Limit
 from gateway.api.services import Services, ServicesDep, SignedIn
@@ -30,9 +30,8 @@ from gateway.quality.schemas.precision import (
     PrecisionOut,
     SelectionOut,
 )
-from shared.categories import CategorySet
 from shared.db.models import Catalog, JobStatus, row_of_job
-from shared.errors import InvalidInput, NotFound, ReleaseUnloadable, Unavailable
+from shared.errors import InvalidInput
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
@@ -110,11 +109,11 @@ def list_categories(
     catalog = found_catalog(services, principal, catalog_id)
     with services.unit_of_work.reading() as session:
         counted = answers.category_counts(session, catalog.id)
-    category = _categories(services, catalog.release)
+    known = known_categories(services, catalog.release)
     return CategoryCountList(
         items=[
             CategoryCountOut(
-                prdtypecode=one.code, rows=one.rows, labelled=one.labelled, **category(one.code)
+                prdtypecode=one.code, rows=one.rows, labelled=one.labelled, **named(known, one.code)
             )
             for one in counted
         ]
@@ -166,7 +165,7 @@ def answer_page(
 def precision_out(services: Services, catalog: Catalog, found: Precision) -> PrecisionOut:
     """Return the response body of the precision dial."""
     groups = sorted(found.by_category.items(), key=lambda one: (-one[1].rows, one[0]))
-    category = _categories(services, catalog.release) if groups else None
+    known = known_categories(services, catalog.release) if groups else {}
     return PrecisionOut(
         **_selection(found.whole),
         target=found.target,
@@ -177,10 +176,9 @@ def precision_out(services: Services, catalog: Catalog, found: Precision) -> Pre
         labels_needed=dial.ENOUGH_LABELS,
         categories=[
             CategoryPrecision(
-                prdtypecode=code, category=category(code)["category"], **_selection(one)
+                prdtypecode=code, category=named(known, code)["category"], **_selection(one)
             )
             for code, one in groups
-            if category is not None
         ],
     )
 
@@ -208,25 +206,6 @@ def _answer(row: Row[Any], acceptance: Acceptance | None) -> AnswerOut:
         label=row.label,
         is_accepted=is_accepted,
     )
-
-
-def _categories(services: Services, release: str) -> Callable[[int], dict[str, Any]]:
-    """Return a function that names a category; by its code, while the release cannot be read."""
-    known: CategorySet | None
-    try:
-        known = services.releases.manifest(release).category_set
-    except (NotFound, ReleaseUnloadable, Unavailable):
-        known = None
-    names = {one.code: one for one in known.categories} if known else {}
-
-    def named(code: int) -> dict[str, Any]:
-        one = names.get(code)
-        return {
-            "category": one.name if one else str(code),
-            "category_path": list(one.path) if one else [],
-        }
-
-    return named
 
 
 def _selection(found: Selection) -> dict[str, Any]:

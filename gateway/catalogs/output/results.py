@@ -16,6 +16,7 @@ from gateway.catalogs.products import form_in, product_rows
 from gateway.catalogs.repair.changed_rows import changed
 from gateway.catalogs.repair.queued import repairs_between
 from gateway.catalogs.service import ERRORS, folder_of, is_checked, table_of
+from shared.categories import Category
 from shared.db.models import Catalog, CatalogRowRepair, CatalogStatus, Job, row_job_id, row_of_job
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, NotFound
@@ -45,11 +46,12 @@ class Extras:
 
     Attributes:
         acceptance: Thresholds for the column `accepted`; `None` for no such column.
-        categories: Names by code for the columns `label` and `label_category`; `None` for none.
+        categories: Categories by code for the columns `label` and `label_category`; `None` for no
+            such columns.
     """
 
     acceptance: Acceptance | None = None
-    categories: Mapping[int, str] | None = None
+    categories: Mapping[int, Category] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,7 +68,8 @@ class Extras:
             values = job["prdtypecode"], job["confidence"], job["label"]
             found["accepted"] = self.acceptance.accepts(*values)
         if self.categories is not None and (label := job["label"]) is not None:
-            found |= {"label": label, "label_category": self.categories.get(label, str(label))}
+            category = self.categories.get(label)
+            found |= {"label": label, "label_category": category.name if category else str(label)}
         return found
 
 

@@ -287,6 +287,12 @@ def test_results_contain_labels_on_request(shop: Shop) -> None:
     assert rows[2]["label_category"] == "Livres"
 
 
+def test_results_have_codes_of_labels_while_the_registry_is_away(shop: Shop) -> None:
+    shop.api.releases.is_down = True
+    rows = list(csv.DictReader(io.StringIO(results(shop, labels=True).decode())))
+    assert rows[2]["label_category"] == "10"
+
+
 def test_columns_of_results_are_unchanged_by_default(shop: Shop) -> None:
     before, after = (
         results(shop, **query).decode().splitlines() for query in ({}, {"target": 0.9})
