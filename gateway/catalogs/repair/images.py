@@ -102,7 +102,7 @@ def _archives(sent: Sequence[SentFile], files: ExitStack, most: int) -> list[Arc
         with zipfile.ZipFile(packed, "w") as archive:
             for one in loose:
                 one.content.seek(0)
-                with archive.open(one.name or "image", "w") as member:
+                with archive.open(one.name, "w", force_zip64=True) as member:
                     while piece := one.content.read(PIECE_BYTES):
                         member.write(piece)
         found.append(Archive(packed, max_image_bytes=most))

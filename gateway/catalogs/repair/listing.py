@@ -1,5 +1,6 @@
 """List the rows of a catalog that need a person: rejected, failed and degraded ones."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from shared.tables.rows import Row
 PAGE_CHARACTERS = 4_000_000
 #: Rows whose jobs are looked up with one query.
 BATCH = 250
+#: A cursor is the number of the last row of a page.
+_ROW = re.compile("[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Wanted:
 
 def wanted_page(kind: Kind, reason: str | None, cursor: str | None, limit: int) -> Wanted:
     """Return the page that the parameters of a request mean. Raises `InvalidInput`."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdecimal()):
+    if cursor is not None and not _ROW.fullmatch(cursor):
         raise InvalidInput(
             f"Expected a `next_cursor` of a previous page. Received: {cursor[:80]!r}",
             field=("cursor",),

@@ -10,8 +10,10 @@ from gateway.web.schemas import Body, NextCursor
 #: Rows that a request changes at most, and rows that one fill changes.
 MOST_ROWS = 1_000
 MOST_FILLED = 10_000
-#: Largest cell and largest row, in characters, like a row of an upload.
+#: Largest row, in characters, as in an upload.
 MOST_CHARACTERS = 1024 * 1024
+#: Longest cell of a fill, which is stored once for each row.
+FILL_CHARACTERS = 10_000
 
 
 class Kind(StrEnum):
@@ -106,7 +108,7 @@ class Fill(Body):
 
     reason: Annotated[str, Field(max_length=32, description="Code of the reason.")]
     column: Annotated[str, Field(description="Column to fill.")]
-    value: Annotated[str, Field(max_length=MOST_CHARACTERS, description="New cell.")]
+    value: Annotated[str, Field(max_length=FILL_CHARACTERS, description="New cell.")]
 
 
 class RowsPatch(Body):

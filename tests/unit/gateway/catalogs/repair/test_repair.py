@@ -310,6 +310,22 @@ def test_one_cell_fills_all_rows_with_one_reason(api: Api, mine: Headers, feeder
     assert wrong.status_code == 422
 
 
+def test_cell_that_fills_many_rows_is_short(api: Api, mine: Headers, feeder: Feeders) -> None:
+    id_ = finished(api, mine, feeder())
+    fill = {"reason": "text_too_long", "column": "description", "value": "x" * 10_001}
+    answer = api.client.patch(f"/v1/catalogs/{id_}/rows", headers=mine, json={"fill": fill})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "fill.value")
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 5_000])
+def test_cursor_that_is_no_row_is_refused(
+    api: Api, mine: Headers, feeder: Feeders, cursor: str
+) -> None:
+    id_ = finished(api, mine, feeder())
+    answer = api.client.get(f"/v1/catalogs/{id_}/rows", headers=mine, params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
 def test_image_of_a_rejected_row_outlives_the_archive(
     api: Api, mine: Headers, feeder: Feeders
 ) -> None:
