@@ -129,17 +129,17 @@ async def image(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return the image of a job as it was uploaded, or a thumbnail of it."""
-    uri = await run_in_threadpool(_image_uri, services, principal, job_id)
+    uri, is_row = await run_in_threadpool(_image_of, services, principal, job_id)
     etag = etag_of(uri, size)
     if if_none_match is not None and etag in if_none_match:
-        return same_image(etag)
+        return same_image(etag, may_change=is_row)
     if size is None:
         content = await run_in_threadpool(services.storage.get, uri)
     else:
         content = await services.thumbnails.of(
             services.storage, services.broker, Wanted(job_id, uri, int(size), principal.id)
         )
-    return kept_image(content, etag)
+    return kept_image(content, etag, may_change=is_row)
 
 
 @router.delete("/{job_id}")
@@ -261,12 +261,13 @@ def _result(job: Job) -> Result | None:
     )
 
 
-def _image_uri(services: Services, principal: Principal, job_id: str) -> str:
+def _image_of(services: Services, principal: Principal, job_id: str) -> tuple[str, bool]:
+    """Return the address of a job's image, and True if the job is a row of a catalog."""
     with services.unit_of_work.reading() as session:
-        uri = jobs.find(session, principal, job_id).image_uri
-    if uri is None:
+        job = jobs.find(session, principal, job_id)
+    if job.image_uri is None:
         raise NotFound(f"No image of job {job_id!r}: it was sent without one, or it was deleted")
-    return uri
+    return job.image_uri, job.catalog_id is not None
 
 
 def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:

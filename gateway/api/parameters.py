@@ -99,8 +99,10 @@ KEPT_IMAGE: dict[int | str, dict[str, Any]] = {
     200: {**IMAGE[200], "headers": documented_headers("ETag")},
     304: {"description": "The image is the same as that of `If-None-Match`."},
 }
-#: The browser of one person may keep an image for a week; the image of a job never changes.
-_KEPT = {"Cache-Control": "private, max-age=604800, immutable"}
+#: The browser of one person may keep the image of a single job for a week, since it never changes.
+_KEPT = "private, max-age=604800, immutable"
+#: A repair replaces the image of a catalog row, so the browser asks whether it is still the same.
+_ASKED = "private, no-cache"
 
 
 def image_response(content: bytes) -> Response:
@@ -113,14 +115,19 @@ def etag_of(image_uri: str, size: ThumbnailSize | None) -> str:
     return f'"{image_uri.rpartition("/")[2]}-{int(size) if size else "full"}"'
 
 
-def kept_image(content: bytes, etag: str) -> Response:
+def kept_image(content: bytes, etag: str, *, may_change: bool) -> Response:
     """Respond with an image that the browser may keep."""
-    return Response(content, media_type=media_type(content), headers={**_KEPT, "ETag": etag})
+    headers = _cache_headers(etag, may_change=may_change)
+    return Response(content, media_type=media_type(content), headers=headers)
 
 
-def same_image(etag: str) -> Response:
+def same_image(etag: str, *, may_change: bool) -> Response:
     """Respond that the image which the browser has kept is the right one."""
-    return Response(status_code=304, headers={**_KEPT, "ETag": etag})
+    return Response(status_code=304, headers=_cache_headers(etag, may_change=may_change))
+
+
+def _cache_headers(etag: str, *, may_change: bool) -> dict[str, str]:
+    return {"Cache-Control": _ASKED if may_change else _KEPT, "ETag": etag}
 
 
 def located(status: int) -> dict[int | str, dict[str, Any]]:

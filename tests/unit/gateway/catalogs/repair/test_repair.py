@@ -388,6 +388,17 @@ def test_missing_images_are_added_by_name(api: Api, mine: Headers, feeder: Feede
     assert rows(api, mine, id_, status="degraded")["items"] == []
 
 
+def test_browser_asks_again_for_the_image_of_a_row(
+    api: Api, mine: Headers, feeder: Feeders
+) -> None:
+    id_ = finished(api, mine, feeder(), table(("title", "", "a.jpg")), archive(a=b"an image"))
+    answer = api.client.get(f"/v1/jobs/{row_job_id(id_, 1)}/image", headers=mine)
+    assert answer.headers["cache-control"] == "private, no-cache"
+    again = {**mine, "If-None-Match": answer.headers["etag"]}
+    same = api.client.get(f"/v1/jobs/{row_job_id(id_, 1)}/image", headers=again)
+    assert (same.status_code, same.headers["cache-control"]) == (304, "private, no-cache")
+
+
 def test_images_of_a_catalog_without_an_archive_are_added_later(
     api: Api, mine: Headers, feeder: Feeders
 ) -> None:
