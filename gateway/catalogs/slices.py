@@ -61,20 +61,15 @@ def next_slice(rows: Iterator[Checked], texts: int, images: int) -> list[Checked
     return found
 
 
-def job_rows(
-    catalog: Catalog,
-    checked: Sequence[Checked],
-    archive: Archive | None,
-    images: Images,
-    lease_seconds: float,
-) -> list[dict[str, Any]]:
-    """Store the images of the rows that were not rejected, and return the rows' jobs.
+def job_values(catalog: Catalog, lease_seconds: float) -> dict[str, Any]:
+    """Return what all new jobs of a catalog have in common, by column.
 
-    Raises:
-        Unavailable: The storage is full or does not answer.
+    Args:
+        catalog: The catalog.
+        lease_seconds: Seconds until the sweeper first examines a job.
     """
     moment = now()
-    shared = {
+    return {
         "user_id": catalog.user_id,
         "catalog_id": catalog.id,
         "trace_id": catalog.trace_id,
@@ -87,6 +82,21 @@ def job_rows(
         "leased_until": moment + timedelta(seconds=lease_seconds),
         "attempts": 0,
     }
+
+
+def job_rows(
+    catalog: Catalog,
+    checked: Sequence[Checked],
+    archive: Archive | None,
+    images: Images,
+    lease_seconds: float,
+) -> list[dict[str, Any]]:
+    """Store the images of the rows that were not rejected, and return the rows' jobs.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+    """
+    shared = job_values(catalog, lease_seconds)
     return [
         {
             **shared,
@@ -215,25 +225,25 @@ def _forget_failures(session: Session, ids: Sequence[str]) -> None:
 def _image_uri(checked: Checked, archive: Archive | None, images: Images) -> str | None:
     if checked.lacks_image:
         return MISSING_IMAGE
-    return None if archive is None else stored_image(checked, archive, images)
+    if checked.image is None or archive is None:
+        return None
+    return stored_image(checked.image, archive, images)
 
 
-def stored_image(checked: Checked, archive: Archive, images: Images) -> str | None:
-    """Store the image of a row and return its address; `None` if the row has none.
+def stored_image(entry: ZipInfo, archive: Archive, images: Images) -> str:
+    """Store an image of an archive and return its address.
 
     Raises:
         Unavailable: The storage is full or does not answer.
     """
-    if checked.image is None:
-        return None
 
-    def store(entry: ZipInfo) -> str:
+    def store(member: ZipInfo) -> str:
         try:
-            content = archive.read(entry)
+            content = archive.read(member)
         except ImageUnreadable as error:
             # The job gets empty bytes, which the image worker rejects as unreadable.
-            log.info("image_unreadable", row=checked.row.number, error=error.detail)
+            log.info("image_unreadable", name=member.filename, error=error.detail)
             content = b""
         return images.put(IMAGES, content)
 
-    return archive.stored(checked.image, store)
+    return archive.stored(entry, store)

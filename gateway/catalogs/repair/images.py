@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from zipfile import ZipInfo
 
-import structlog
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.image_archive import Archive
@@ -19,14 +18,12 @@ from gateway.catalogs.repair.items import Found, degraded_code, is_running
 from gateway.catalogs.repair.opened import Opened, Repairs, require_repairable
 from gateway.catalogs.repair.rejected_rows import RejectedRow
 from gateway.catalogs.repair.schemas import AddedImages
+from gateway.catalogs.slices import stored_image
 from gateway.identity.principal import Principal
-from gateway.jobs.service import IMAGES
 from shared.db.models import JobStatus
-from shared.errors import Conflict, ImageUnreadable
+from shared.errors import Conflict
 from shared.storage import PIECE_BYTES
 from shared.tables.rows import Row
-
-log = structlog.get_logger(__name__)
 
 #: Names that a response lists.
 LISTED = 1_000
@@ -149,8 +146,10 @@ def _attach(opened: Opened, images: _Sent, base: dict[int, RejectedRow | Row]) -
     stored = {}
     with opened.repairs.unit_of_work.reading() as session:
         for number, one in _lacking(opened, session, base).items():
-            if entry := images.find(_name(opened, one)):
-                stored[number] = _store(opened, *entry), entry[1].file_size
+            if there := images.find(_name(opened, one)):
+                archive, entry = there
+                uri = stored_image(entry, archive, opened.repairs.storage)
+                stored[number] = uri, entry.file_size
     count = 0
     with opened.repairs.unit_of_work() as work:
         lock(work.session, opened.catalog.id)
@@ -163,19 +162,6 @@ def _attach(opened: Opened, images: _Sent, base: dict[int, RejectedRow | Row]) -
             check(opened, one, repair)
             count += 1
     return count
-
-
-def _store(opened: Opened, archive: Archive, entry: ZipInfo) -> str:
-    def store(member: ZipInfo) -> str:
-        try:
-            content = archive.read(member)
-        except ImageUnreadable as error:
-            # The job gets empty bytes, which the image worker rejects as unreadable.
-            log.info("image_unreadable", name=member.filename, error=error.detail)
-            content = b""
-        return opened.repairs.storage.put(IMAGES, content)
-
-    return archive.stored(entry, store)
 
 
 def _summary(images: _Sent, rows: int, ready: int) -> AddedImages:

@@ -36,7 +36,7 @@ def kept_images(
             "designation": found.row.get("designation"),
             "description": found.row.get("description"),
             "image_name": found.name,
-            "image_uri": stored_image(found, archive, images),
+            "image_uri": stored_image(found.image, archive, images),
             "image_bytes": found.image.file_size,
             "uses_image": True,
             "lacks_image": False,

@@ -1,7 +1,6 @@
 """Run repaired rows: the feeder turns them into jobs, which join the catalog's other answers."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -12,20 +11,19 @@ from gateway.catalogs.admission import require_room
 from gateway.catalogs.repair.drafts import lock
 from gateway.catalogs.repair.queued import queued_repairs, statuses
 from gateway.catalogs.service import find
-from gateway.catalogs.slices import MISSING_IMAGE
+from gateway.catalogs.slices import MISSING_IMAGE, job_values
 from gateway.identity.principal import Principal
 from gateway.jobs.messages import messages_of
 from gateway.settings import CatalogSettings
-from shared.contracts import Lane
 from shared.db.models import (
     Catalog,
     CatalogRowRepair,
     CatalogStatus,
+    Explanation,
     Job,
     JobStatus,
     RepairStatus,
     Score,
-    now,
     row_job_id,
 )
 from shared.db.session import Work
@@ -131,7 +129,8 @@ def join(
     ids = [row_job_id(catalog.id, repair.row) for repair in repairs]
     query = select(Job).where(Job.id.in_(ids)).order_by(Job.id).with_for_update()
     known = {job.id: job for job in work.session.scalars(query)}
-    work.session.execute(delete(Score).where(Score.job_id.in_(known)))
+    for kind in (Score, Explanation):
+        work.session.execute(delete(kind).where(kind.job_id.in_(known)))
     jobs = []
     for repair, job_id in zip(repairs, ids, strict=True):
         values = _values(catalog, repair, lease_seconds)
@@ -150,21 +149,10 @@ def join(
 
 
 def _values(catalog: Catalog, repair: CatalogRowRepair, lease_seconds: float) -> dict[str, Any]:
-    moment = now()
     image_uri = repair.image_uri if repair.uses_image else None
     has_text = bool(readable(repair.designation) or readable(repair.description))
     return {
-        "user_id": catalog.user_id,
-        "catalog_id": catalog.id,
-        "trace_id": catalog.trace_id,
-        "lane": Lane.CATALOG.value,
-        "model": catalog.model,
-        "release": catalog.release,
-        "status": JobStatus.QUEUED.value,
-        "created_at": moment,
-        "published_at": moment,
-        "leased_until": moment + timedelta(seconds=lease_seconds),
-        "attempts": 0,
+        **job_values(catalog, lease_seconds),
         "designation": repair.designation,
         "description": repair.description,
         "image_uri": MISSING_IMAGE if repair.lacks_image else image_uri,

@@ -11,7 +11,17 @@ from sqlalchemy import select, update
 
 from gateway.catalogs.feeder import Feeder
 from gateway.jobs.stored_bytes import stored_bytes
-from shared.db.models import AuditEntry, Catalog, CatalogRowRepair, Job, Score, row_job_id
+from shared.db.models import (
+    AuditEntry,
+    Catalog,
+    CatalogRowRepair,
+    Explanation,
+    Job,
+    Score,
+    new_id,
+    now,
+    row_job_id,
+)
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
@@ -266,6 +276,24 @@ def test_row_that_ran_is_repaired_again(api: Api, mine: Headers, feeder: Feeders
     assert counts(api, mine, id_) == (3, 0, 3, 0, 0)
     assert results(api, mine, id_)[1]["designation"] == "second"
     assert len(jobs_of(api, id_)) == 3
+
+
+def test_explanation_of_the_answer_before_a_repair_is_deleted(
+    api: Api, mine: Headers, feeder: Feeders
+) -> None:
+    running = feeder()
+    id_ = finished(api, mine, running)
+    change(api, mine, id_, {"row": 2, "cells": {"designation": "first"}})
+    run(api, mine, id_)
+    run_to_the_end(api, running, id_)
+    with api.unit_of_work() as work:
+        of_job = {"job_id": row_job_id(id_, 2), "modality": "text", "status": "done"}
+        work.session.add(Explanation(**of_job, requested_by_id=new_id(), expires_at=now()))
+    change(api, mine, id_, {"row": 2, "cells": {"designation": "second"}})
+    run(api, mine, id_)
+    running.step()
+    with api.unit_of_work.reading() as session:
+        assert session.scalars(select(Explanation)).all() == []
 
 
 def test_two_people_do_not_overwrite_each_other(api: Api, mine: Headers, feeder: Feeders) -> None:
