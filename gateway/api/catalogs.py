@@ -18,12 +18,13 @@ from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wai
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
 from gateway.catalogs.admission import UNFINISHED
+from gateway.catalogs.counting import Counts, counts, eta_seconds
 from gateway.catalogs.importing.drafts import give_up
 from gateway.catalogs.output.error_file import error_pieces
 from gateway.catalogs.output.results import Extras, Kind
 from gateway.catalogs.resume import resume as resume_catalog
+from gateway.catalogs.resume import retry as retry_failed
 from gateway.catalogs.schemas import CatalogCounts, CatalogOut, CatalogPage
-from gateway.catalogs.service import Counts
 from gateway.catalogs.upload_form import (
     FIELDS,
     RESUME_FIELDS,
@@ -110,7 +111,7 @@ def list_catalogs(
     """List your catalogs, newest first."""
     with services.unit_of_work.reading() as session:
         found, following = catalogs.page(session, principal, cursor, limit, status, draft)
-        counted = catalogs.counts(session, found)
+        counted = counts(session, found)
         items = [catalog_out(one, counted[one.id]) for one in found]
     return CatalogPage(items=items, next_cursor=following)
 
@@ -150,7 +151,7 @@ def cancel(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) ->
 def retry(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> CatalogOut:
     """Retry the failed rows of a finished catalog."""
     with services.unit_of_work() as work:
-        catalogs.retry(work.session, principal, catalog_id)
+        retry_failed(work.session, principal, catalog_id)
     return shown_catalog(services, principal, catalog_id)
 
 
@@ -241,7 +242,7 @@ def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
         {
             **{name: getattr(catalog, name) for name in _PLAIN},
             "counts": CatalogCounts(**vars(counted)),
-            "eta_seconds": catalogs.eta_seconds(catalog, counted),
+            "eta_seconds": eta_seconds(catalog, counted),
             "warnings": report.get("warnings", 0),
             "notes": report.get("notes", []),
             "rejections": report.get("rejections", []),
@@ -301,7 +302,7 @@ def shown_catalog(services: Services, principal: Principal, catalog_id: str) -> 
     """Return a catalog of the user with its progress. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         catalog = catalogs.find(session, principal, catalog_id)
-        return catalog_out(catalog, catalogs.counts(session, [catalog])[catalog_id])
+        return catalog_out(catalog, counts(session, [catalog])[catalog_id])
 
 
 def found_catalog(services: Services, principal: Principal, catalog_id: str) -> Catalog:

@@ -10,9 +10,10 @@ from typing import Any, BinaryIO
 
 from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.importing.samples import header_digest, sample_of
+from gateway.catalogs.inspection import Finding, inspect
 from gateway.catalogs.products import TABLE, Columns, detected_form, product_form
 from gateway.catalogs.repair.rejected_rows import REJECTED, line_of
-from gateway.catalogs.row_check import Finding, Terms, inspect
+from gateway.catalogs.row_check import Terms
 from gateway.catalogs.service import (
     ERRORS,
     IMAGES,

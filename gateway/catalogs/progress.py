@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from gateway.catalogs.counting import counts
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.held_catalogs import HeldCatalogs
 from gateway.catalogs.leases import CatalogLeases
-from gateway.catalogs.service import counts
 from gateway.catalogs.slices import RowCounts
 from shared.db.leases import LeaseLost
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, now

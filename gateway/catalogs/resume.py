@@ -1,18 +1,19 @@
-"""Resume a cancelled catalog: its unfinished rows become jobs again, its answers stay.
+"""Resume a cancelled catalog, or retry the failed rows of a finished one; its answers stay.
 
-The feeder goes back to the first row without an answer and reads on from there. Rows that have a
-job are left out, unless it was cancelled (`gateway.catalogs.slices`).
+After a cancel the feeder goes back to the first row without an answer and reads on from there. Rows
+that have a job are left out, unless it was cancelled (`gateway.catalogs.slices`).
 """
 
 from typing import BinaryIO
 
 import structlog
-from sqlalchemy import ColumnElement, TextClause, func, select, update
+from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import require_room
+from gateway.catalogs.counting import counts
 from gateway.catalogs.repair.running import queue_cancelled
-from gateway.catalogs.service import IMAGES, Catalogs, counts, find, folder_of, is_checked
+from gateway.catalogs.service import IMAGES, Catalogs, failed_rows, find, folder_of, is_checked
 from gateway.catalogs.upload import digest
 from gateway.identity.principal import Principal
 from shared.db.models import NOT_DONE, Catalog, CatalogStatus, Job, JobStatus, row_of_job
@@ -58,6 +59,35 @@ def resume(
     with catalogs.unit_of_work() as work:
         _set_running(work.session, catalog)
     log.info("catalog_resumed", catalog=catalog_id)
+
+
+def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
+    """Queue the failed rows of a finished catalog again.
+
+    Raises:
+        NotFound: The user has no such catalog.
+        Conflict: The catalog is not finished, no row failed, or the failed products are deleted.
+    """
+    catalog = find(session, principal, catalog_id)
+    if catalog.status != CatalogStatus.FINISHED.value:
+        raise Conflict(f"Expected a finished catalog. Received: one that is {catalog.status}")
+    if not counts(session, [catalog])[catalog_id].failed:
+        raise Conflict("No row of this catalog failed")
+    if not session.scalar(select(exists().where(*failed_rows(catalog_id)))):
+        raise Conflict("The products of the failed rows have been deleted")
+    session.execute(
+        update(Catalog)
+        .where(Catalog.id == catalog_id, Catalog.status == CatalogStatus.FINISHED.value)
+        .values(
+            status=CatalogStatus.RUNNING.value,
+            retried_until=0,
+            finished_at=None,
+            rows_per_second=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()
+    return find(session, principal, catalog_id)
 
 
 def _require_resumable(session: Session, catalog: Catalog) -> None:

@@ -1,6 +1,5 @@
 """Submit, list, cancel and retry catalogs; `gateway.catalogs.feeder` turns their rows into jobs."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, TextClause, exists, func, select, update
+from sqlalchemy import ColumnElement, TextClause, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED, require_room
@@ -30,10 +29,9 @@ from shared.db.models import (
     User,
     new_catalog_id,
     now,
-    row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, NotFound, RayonError, Unauthenticated
+from shared.errors import NotFound, RayonError, Unauthenticated
 from shared.storage import Storage
 
 log = structlog.get_logger(__name__)
@@ -45,18 +43,6 @@ PRODUCTS, IMAGES, ERRORS = "products", "images.zip", "errors.csv"
 SAMPLE = "sample.json"
 #: The table as plain text, if the uploaded file was packed.
 PLAIN = "products.plain"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Number of a catalog's rows by status; `queued` rows have no answer yet."""
-
-    rows: int
-    rejected: int
-    queued: int
-    done: int
-    failed: int
-    cancelled: int
 
 
 @dataclass(frozen=True)
@@ -282,35 +268,6 @@ def cancel(session: Session, principal: Principal, catalog_id: str) -> Catalog:
     return find(session, principal, catalog_id)
 
 
-def retry(session: Session, principal: Principal, catalog_id: str) -> Catalog:
-    """Queue the failed rows of a finished catalog again.
-
-    Raises:
-        NotFound: The user has no such catalog.
-        Conflict: The catalog is not finished, no row failed, or the failed products are deleted.
-    """
-    catalog = find(session, principal, catalog_id)
-    if catalog.status != CatalogStatus.FINISHED.value:
-        raise Conflict(f"Expected a finished catalog. Received: one that is {catalog.status}")
-    if not counts(session, [catalog])[catalog_id].failed:
-        raise Conflict("No row of this catalog failed")
-    if not session.scalar(select(exists().where(*failed_rows(catalog_id)))):
-        raise Conflict("The products of the failed rows have been deleted")
-    session.execute(
-        update(Catalog)
-        .where(Catalog.id == catalog_id, Catalog.status == CatalogStatus.FINISHED.value)
-        .values(
-            status=CatalogStatus.RUNNING.value,
-            retried_until=0,
-            finished_at=None,
-            rows_per_second=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    session.expire_all()
-    return find(session, principal, catalog_id)
-
-
 def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]:
     """Return the conditions that select a catalog's failed rows that can be retried."""
     return (
@@ -318,73 +275,4 @@ def failed_rows(catalog_id: str) -> tuple[ColumnElement[bool] | TextClause, ...]
         NOT_DONE,
         Job.status == JobStatus.FAILED.value,
         HAS_PRODUCT,
-    )
-
-
-def counts(session: Session, catalogs: Sequence[Catalog]) -> dict[str, Counts]:
-    """Count the rows of catalogs; the cost grows with the rows that are not done."""
-    found: Counter[tuple[str, str]] = Counter()
-    query = (
-        select(Job.catalog_id, Job.status, func.count())
-        .where(
-            Job.catalog_id.in_([catalog.id for catalog in catalogs]),
-            NOT_DONE,
-        )
-        .group_by(Job.catalog_id, Job.status)
-    )
-    for catalog_id, status, count in session.execute(query):
-        found[(str(catalog_id), status)] = count
-    for catalog in catalogs:
-        waiting = _waiting_again(session, catalog, found)
-        found[(catalog.id, JobStatus.CANCELLED.value)] -= waiting
-        found[(catalog.id, JobStatus.QUEUED.value)] += waiting
-        _count_repairs(session, catalog, found)
-    return {catalog.id: _counts(catalog, found) for catalog in catalogs}
-
-
-def _count_repairs(session: Session, catalog: Catalog, found: Counter[tuple[str, str]]) -> None:
-    """Count the repaired rows that the feeder has not reached as queued."""
-    for status, count in queued.waiting(session, catalog).items():
-        found[(catalog.id, status)] -= count
-        if status != queued.REJECTED:
-            found[(catalog.id, JobStatus.QUEUED.value)] += count
-
-
-def eta_seconds(catalog: Catalog, counted: Counts) -> float | None:
-    """Estimate the seconds until the last answer; `None` while the rate is unknown."""
-    if catalog.status != CatalogStatus.RUNNING.value or not catalog.rows_per_second:
-        return None
-    return counted.queued / catalog.rows_per_second
-
-
-def _waiting_again(session: Session, catalog: Catalog, found: Mapping[tuple[str, str], int]) -> int:
-    """Return the cancelled rows of a resumed catalog that the feeder has not reached again."""
-    if catalog.status not in UNFINISHED or not found[(catalog.id, JobStatus.CANCELLED.value)]:
-        return 0
-    query = select(func.count()).where(
-        Job.catalog_id == catalog.id,
-        NOT_DONE,
-        Job.status == JobStatus.CANCELLED.value,
-        Job.id > row_job_id(catalog.id, catalog.fed_until),
-    )
-    return session.scalar(query) or 0
-
-
-def _counts(catalog: Catalog, found: Mapping[tuple[str, str], int]) -> Counts:
-    # Below zero: rejected rows that are repaired and wait for their jobs.
-    repaired = -found.get((catalog.id, queued.REJECTED), 0)
-    open_, failed, cancelled = (
-        found.get((catalog.id, status.value), 0)
-        for status in (JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED)
-    )
-    done = max(0, catalog.fed - open_ - failed - cancelled)
-    waiting = 0 if catalog.dry_run else max(0, catalog.rows - catalog.rejected - catalog.fed)
-    is_open = catalog.status in UNFINISHED
-    return Counts(
-        rows=catalog.rows,
-        rejected=catalog.rejected - repaired,
-        queued=open_ + repaired + (waiting if is_open else 0),
-        done=done,
-        failed=failed,
-        cancelled=cancelled + (0 if is_open else waiting),
     )

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from gateway.catalogs.counting import counts
 from gateway.catalogs.repair import drafts, listing, running
 from gateway.catalogs.repair.opened import Repairs
 from gateway.catalogs.repair.schemas import Kind, RowChange, RowsPatch
-from gateway.catalogs.service import Catalogs, counts
+from gateway.catalogs.service import Catalogs
 from gateway.catalogs.upload import Upload
 from gateway.identity.principal import Principal
 from gateway.settings import CatalogSettings

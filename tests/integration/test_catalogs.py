@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from gateway.catalogs import service as catalogs
+from gateway.catalogs.counting import counts
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.service import Catalogs
@@ -147,7 +148,7 @@ def test_counts_use_the_index_of_catalog_and_status(
     with unit_of_work.reading() as session:
         catalog = session.get(Catalog, id_)
         assert catalog is not None
-        catalogs.counts(session, [catalog])
+        counts(session, [catalog])
     queries = [query for query in statements if "FROM jobs" in query[0]]
     assert len(queries) == 1
     with unit_of_work.engine.connect() as connection:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.catalogs.service import CATALOGS, retry
+from gateway.catalogs.resume import retry
+from gateway.catalogs.service import CATALOGS
 from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
 from gateway.jobs.service import IMAGES

@@ -24,7 +24,8 @@ DESCRIPTION = "<p>Piscine ronde, idéale pour les enfants.</p>\n<ul><li>150 cm</
 CHECK = """
 import io, json, resource, sys, time
 from pathlib import Path
-from gateway.catalogs.row_check import Terms, inspect
+from gateway.catalogs.inspection import inspect
+from gateway.catalogs.row_check import Terms
 terms = Terms(model="fusion", max_characters=50_000, max_rows=10_000_000)
 with open(sys.argv[1], "rb") as file:
     began = time.process_time()

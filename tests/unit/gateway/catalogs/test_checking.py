@@ -11,7 +11,8 @@ import pytest
 from gateway.catalogs import checking, held_catalogs
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles, Recall
-from gateway.catalogs.row_check import Finding, Terms
+from gateway.catalogs.inspection import Finding
+from gateway.catalogs.row_check import Terms
 from shared.db.models import Catalog
 from shared.errors import Unavailable
 from tests.unit.gateway.catalogs.catalog_system import (
