@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -14,6 +13,7 @@ from starlette.datastructures import FormData
 
 from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
 from gateway.api.answers.categories import known_categories
+from gateway.api.answers.downloads import CSV, download
 from gateway.api.parameters import CatalogId, Cursor, IdempotencyKey, Limit, Wait, located
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.catalogs import service as catalogs
@@ -38,24 +38,11 @@ from gateway.identity.principal import Principal
 from gateway.jobs.schemas import JobError
 from gateway.releases.resolve import resolve
 from gateway.web.forms import read_form
-from gateway.web.heavy_work import Download
-from gateway.web.openapi import documented_headers
 from shared.db.models import Catalog, CatalogStatus
 
 PREFIX = "/v1/catalogs"
 #: Poll interval of a request with `wait`, in seconds.
 POLL_SECONDS = 0.5
-_MEDIA = {
-    "csv": "text/csv; charset=utf-8",
-    "jsonl": "application/jsonl",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
-_CSV: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-        "headers": documented_headers("Content-Disposition"),
-    }
-}
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
@@ -177,7 +164,7 @@ async def resume(
     return await run_in_threadpool(shown_catalog, services, principal, catalog_id)
 
 
-@router.get("/{catalog_id}/results", response_class=StreamingResponse, responses=_CSV)
+@router.get("/{catalog_id}/results", response_class=StreamingResponse, responses=CSV)
 def results(
     services: ServicesDep,
     principal: SignedIn,
@@ -218,10 +205,10 @@ def results(
     known = known_categories(services, catalog.release) if labels else None
     extras = Extras(acceptance_of(services, catalog.id, target, by_category=by_category), known)
     pieces = services.results.write(catalog, format, raw=raw, has_bom=bom, extras=extras)
-    return _file(services, principal, pieces, catalog, "results", format)
+    return download(services, principal, pieces, catalog, "results", format)
 
 
-@router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=_CSV)
+@router.get("/{catalog_id}/errors", response_class=StreamingResponse, responses=CSV)
 def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> StreamingResponse:
     """Download the rejected rows as CSV: row, line, column, value, reason, uploaded columns.
 
@@ -229,7 +216,7 @@ def errors(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) ->
     """
     catalog = found_catalog(services, principal, catalog_id)
     pieces = error_pieces(services.unit_of_work, services.storage, catalog)
-    return _file(services, principal, pieces, catalog, "errors", "csv")
+    return download(services, principal, pieces, catalog, "errors", "csv")
 
 
 def catalog_out(catalog: Catalog, counted: Counts) -> CatalogOut:
@@ -309,22 +296,3 @@ def found_catalog(services: Services, principal: Principal, catalog_id: str) -> 
     """Return a catalog of the user. Raises `NotFound`."""
     with services.unit_of_work.reading() as session:
         return catalogs.find(session, principal, catalog_id)
-
-
-def _file(
-    services: Services,
-    principal: Principal,
-    pieces: Iterator[bytes],
-    catalog: Catalog,
-    what: str,
-    kind: Kind,
-) -> Download:
-    stem = "".join(one if one.isascii() and one.isalnum() else "-" for one in catalog.name)
-    name = f"{stem.strip('-')[:100] or 'catalog'}-{what}.{kind}"
-    return Download(
-        services.heavy_work,
-        principal.id,
-        pieces,
-        media_type=_MEDIA[kind],
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )

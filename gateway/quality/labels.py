@@ -1,7 +1,6 @@
 """Labels: the true categories of jobs, set by people for one job or in a file for a catalog."""
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -16,7 +15,6 @@ from gateway.jobs import service as jobs
 from gateway.quality.label_effects import Effect, effect_of, trusted_among
 from gateway.quality.label_keys import (
     JOB,
-    KEYS,
     LABEL_NAMES,
     NO_JOB,
     PRODUCT,
@@ -27,11 +25,11 @@ from gateway.quality.label_keys import (
     products_of,
     require_products,
 )
+from gateway.quality.label_reading import LabelReader, key_of, named_code, written_label
 from gateway.quality.label_report import LabelReport
 from gateway.quality.schemas.labels import LabelIn
 from shared.categories import CategorySet
 from shared.db.models import (
-    ROW_DIGITS,
     Catalog,
     CatalogStatus,
     Job,
@@ -42,9 +40,8 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.storage import Storage
-from shared.tables.columns import shown
 from shared.tables.dataset_tables import CATEGORY, CODE
-from shared.tables.form import Form, form_of
+from shared.tables.form import form_of
 from shared.tables.pages import next_page
 from shared.tables.rows import SHOWN_CHARACTERS, Row, rows_of
 from shared.tables.unpack import unpack
@@ -53,7 +50,6 @@ from shared.tables.unpack import unpack
 KEPT = "A reviewer has set another label, which you cannot change"
 #: Largest plain table that an uploaded file may unpack to.
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
-_NO_CODE = -1
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
@@ -116,14 +112,6 @@ def code_of(true: LabelIn, known: CategorySet) -> int:
     return code
 
 
-def named_code(text: str, known: CategorySet) -> int | None:
-    """Return the code that a text states, or that of the category that it names."""
-    written = text.strip()
-    if written.isdecimal() and len(written) < ROW_DIGITS * 2 and int(written) in known:
-        return int(written)
-    return known.find(written)
-
-
 def forget(session: Session, job: Job, author: Principal) -> None:
     """Remove a wrong label. Raises `Conflict` for one that the author may not replace."""
     if _is_replaced(session, job, None, author):
@@ -173,13 +161,13 @@ class LabelFiles:
         with ExitStack() as files, ProductRows(catalog.rows) as products:
             table = unpack(file, files, max_bytes=MAX_UNPACKED_BYTES, table="labels")
             form = form_of(table, LABEL_NAMES, table="labels")
-            key, report = _key(form), LabelReport()
+            key, report = key_of(form), LabelReport()
             if key == PRODUCT:
                 for page_products in self._products(catalog):
                     products.add(page_products)
                     yield report
             row_number = {ROW: by_row(catalog.rows), JOB: by_job(catalog)}.get(key, products.row_of)
-            reader = _Reader(key, row_number, known, catalog.rows, report)
+            reader = LabelReader(key, row_number, known, catalog.rows, report)
             rows = rows_of(table, form, LABEL_NAMES)
             while page := next_page(rows):
                 batch = list(reader.labels(page))
@@ -244,79 +232,9 @@ class LabelFiles:
             if number not in effects:
                 report.reject(row, key, row.get(key).strip(), NO_JOB.format(number))
             elif effects[number] is Effect.REFUSED:
-                report.reject(row, *_written(row), KEPT)
+                report.reject(row, *written_label(row), KEPT)
             else:
                 report.taken += 1
-
-
-def _key(form: Form) -> str:
-    """Return the column that identifies the rows of a file of labels."""
-    key = next((column for column in KEYS if column in form.fields), None)
-    if key is None or not {CODE, CATEGORY} & {*form.fields}:
-        raise InvalidInput(
-            f"Expected the column `{CODE}` or `{CATEGORY}`, and one of "
-            f"{', '.join(f'`{key}`' for key in KEYS)}. Received the columns: {shown(form.columns)}",
-            field=("labels",),
-        )
-    return key
-
-
-def _written(row: Row) -> tuple[str, str]:
-    """Return the column of a row's label, and the label as written: a code before a name."""
-    return next(
-        ((column, cell) for column in (CODE, CATEGORY) if (cell := row.get(column).strip())),
-        (CODE, ""),
-    )
-
-
-class _Reader:
-    """Read the valid labels of a file, and report its other rows."""
-
-    def __init__(
-        self,
-        key: str,
-        row_number: Callable[[str], int],
-        known: CategorySet,
-        rows: int,
-        report: LabelReport,
-    ) -> None:
-        self._key, self._row_number = key, row_number
-        self._known, self._report = known, report
-        # Eight bytes for each row of the catalog; a dictionary would take a hundred.
-        self._codes = array("q", [_NO_CODE]) * (rows + 1)
-
-    def labels(self, rows: Iterable[Row]) -> Iterator[tuple[Row, int, int]]:
-        """Yield file row, catalog row and code of the valid labels."""
-        for row in rows:
-            self._report.rows += 1
-            if row.problem is not None:
-                problem = row.problem
-                self._report.reject(row, problem.column, problem.value, problem.reason)
-            elif not _written(row)[1]:
-                self._report.skipped += 1
-            elif (found := self._label(row, *_written(row))) is not None:
-                yield row, *found
-
-    def _label(self, row: Row, column: str, written: str) -> tuple[int, int] | None:
-        """Return catalog row and code of a label; `None` if it was rejected."""
-        cell = row.get(self._key).strip()
-        try:
-            number = self._row_number(cell)
-        except InvalidInput as error:
-            self._report.reject(row, self._key, cell, error.detail)
-            return None
-        code = named_code(written, self._known)
-        if code is None:
-            reason = f"Expected a category of the catalog's release. Received: {written[:40]!r}"
-            self._report.reject(row, column, written, reason)
-            return None
-        before = self._codes[number]
-        if before not in (_NO_CODE, code):
-            reason = f"Expected one label for row {number}. Received: {before} before"
-            self._report.reject(row, column, written, reason)
-            return None
-        self._codes[number] = code
-        return number, code
 
 
 def _require_jobs(catalog: Catalog) -> None:
