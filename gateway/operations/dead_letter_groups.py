@@ -90,16 +90,15 @@ def _handle_batch(
     work: Work, ids: Sequence[str], handle: Callable[[Work, str], None], done: _Handled
 ) -> None:
     for letter_id in ids:
-        done.refused += 1
+        is_refused = True
         # Nothing of a letter that raises is kept, and the others are handled.
         with skipping(LOOP, letter_id), suppress(Conflict), work.session.begin_nested():
-            try:
+            # `NotFound`: somebody else has handled it in the meantime.
+            with suppress(NotFound):
                 handle(work, letter_id)
                 done.handled += 1
-            except NotFound:
-                # Somebody else has handled it in the meantime.
-                pass
-            done.refused -= 1
+            is_refused = False
+        done.refused += is_refused
 
 
 def _of_group(topic: str, error: str) -> Select[DeadLetter]:
