@@ -220,7 +220,7 @@ class CatalogSettings(Settings):
     max_unfinished_bytes: int = Field(default=16 * 1024**3, ge=1024)
     #: Unfinished rows of all users together. Uploads beyond it are refused.
     max_unfinished_rows_of_all: int = Field(default=20_000_000, ge=1)
-    #: Hours for which the files of a draft are kept since its last check was requested.
+    #: Hours for which the files of a draft are kept after its last check was requested.
     draft_hours: float = Field(default=24.0, gt=0)
     #: Rows in one message, without and with images. Measured with texts: 256 rows reach 0.80 of the
     #: throughput of the bare model, and single jobs beside a catalog take 2.6 times as long; 128

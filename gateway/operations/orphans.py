@@ -128,7 +128,7 @@ class Orphans:
         return count
 
     def _clean_parts(self, removals: Removals) -> int:
-        """Delete files that arrived in pieces and that no catalog has taken in time."""
+        """Delete files that arrived in pieces and that no catalog has used in time."""
         count = 0
         for folder in PartialUploads(self.storage).expired():
             with removals.skipping(folder):
@@ -137,7 +137,7 @@ class Orphans:
         return count
 
     def _end_drafts(self, removals: Removals) -> None:
-        """Delete the archives of drafts whose time is over; their tables stay as of any catalog."""
+        """Delete the archives of expired drafts; their tables stay as of any catalog."""
         with self.unit_of_work.reading() as session:
             ids = session.scalars(select(Catalog.id).where(expired_drafts())).all()
         for id_ in ids:

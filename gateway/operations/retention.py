@@ -169,7 +169,7 @@ class Retention:
                 update(Catalog).where(Catalog.id == catalog_id).values(size=0, archive_bytes=None),
                 execution_options=_BULK,
             )
-            # They hold texts of the products.
+            # Repairs contain texts of the products.
             repairs = delete(CatalogRowRepair).where(CatalogRowRepair.catalog_id == catalog_id)
             work.session.execute(repairs, execution_options=_BULK)
 

@@ -1,4 +1,4 @@
-"""Parameters with which answers are accepted, and the thresholds that they stand for."""
+"""Query parameters that decide which answers are accepted, and the resulting thresholds."""
 
 from typing import Annotated
 

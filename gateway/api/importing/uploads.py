@@ -51,7 +51,7 @@ def create_upload(
     if wanted.size > largest:
         raise TooLarge(f"Expected a file of at most {largest} bytes. Received: {wanted.size}")
     services.require_space(principal, wanted.size)
-    # What has been announced before counts as if it had arrived.
+    # Bytes that were announced before count as if they had arrived.
     announced = services.catalogs.parts.announced_bytes(principal)
     services.catalogs.require_room(principal, wanted.size + announced)
     made = services.catalogs.parts.create(principal, wanted.name, wanted.size)

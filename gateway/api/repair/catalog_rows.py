@@ -87,9 +87,9 @@ def change_rows(
 ) -> RowOutcomes:
     """Change cells of rejected, failed or degraded rows.
 
-    Each row is checked by the rules of an upload; a wrong one is saved too, says what is still
-    wrong, and stops no other. Nothing is classified before `POST …/repair`. The uploaded file stays
-    as it is; results show the changed cells once the row has run.
+    Each row is checked by the rules of an upload. One that is still wrong is saved too, with its
+    problem, and does not affect the others. Nothing is classified before `POST …/repair`. The
+    uploaded file stays as it is; results show the changed cells once the row has run.
     """
     return drafts.change(repairs_of(services), principal, catalog_id, patch)
 

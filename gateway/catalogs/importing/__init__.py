@@ -1,1 +1,1 @@
-"""Drafts: uploads that are looked at and checked, with other columns perhaps, before they run."""
+"""Drafts, which are checked before they run, and uploads in pieces."""

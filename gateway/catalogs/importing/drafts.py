@@ -30,19 +30,19 @@ def sample(storage: Storage, catalog: Catalog) -> bytes:
     """Return the stored sample of a catalog.
 
     Raises:
-        NotFound: It has none, since it is no draft or was not looked at yet.
+        NotFound: It has none: it is no draft, or its check has not read the table yet.
         Unavailable: The storage does not answer.
     """
     try:
         return storage.get(f"{folder_of(catalog.id)}/{SAMPLE}")
     except NotFound as error:
         raise NotFound(
-            "Expected a draft that was looked at. Received: a catalog without a sample"
+            "Expected a draft whose table has been read. Received: a catalog without a sample"
         ) from error
 
 
 def recalled_columns(unit_of_work: UnitOfWork, user_id: str, header: str) -> Columns:
-    """Return the columns that a user stated for the newest table with a header; none if never."""
+    """Return the columns that a user stated for the newest table with a header; empty if none."""
     newest = (
         select(Catalog.report)
         .where(Catalog.user_id == user_id, Catalog.header == header)
@@ -132,7 +132,7 @@ def start(
 
 
 def give_up(session: Session, catalog_id: str) -> None:
-    """Let the files of a draft go, so that they no longer count."""
+    """Stop keeping the files of a draft, so that they no longer count against the quota."""
     session.execute(
         update(Catalog)
         .where(Catalog.id == catalog_id, Catalog.status.in_(CHECKED))
@@ -142,7 +142,7 @@ def give_up(session: Session, catalog_id: str) -> None:
 
 
 def expired_drafts() -> ColumnElement[bool]:
-    """Return the condition that selects drafts whose time is over."""
+    """Return the condition that selects drafts that have expired."""
     return Catalog.status.in_(CHECKED) & (Catalog.kept_until < now())
 
 

@@ -1,8 +1,8 @@
 """Files that arrive in pieces, so that an upload goes on after a lost connection.
 
-The state is in the storage alone: a folder for each file, with what was announced and one object
-for each piece, whose name begins with its offset. A piece that was sent twice is stored twice and
-read once, so no lock is needed. Semantics: draft-ietf-httpbis-resumable-upload-10.
+The storage alone keeps the state: a folder for each file, with its announced name and size and one
+object for each piece, whose name begins with its offset. A piece that was sent twice is stored
+twice and read once, so no lock is needed. Semantics: draft-ietf-httpbis-resumable-upload-10.
 """
 
 import json
@@ -31,7 +31,7 @@ ANNOUNCED = "announced.json"
 KEPT = timedelta(days=1)
 #: Files of one user at once, and `Retry-After` beyond it, in seconds.
 MOST_FILES, WAIT_SECONDS = 10, 60
-#: Smallest average size of the pieces in storage; smaller ones would need too many objects.
+#: Most pieces of a file, so that tiny pieces do not fill the storage with objects.
 MOST_PIECES = 20_000
 
 
@@ -165,7 +165,7 @@ class PartialUploads:
             log.warning("upload_not_removed", upload=upload_id, error=error.detail)
 
     def expired(self) -> Iterator[str]:
-        """Iterate over the folders of files whose time is over. Raises `Unavailable`."""
+        """Iterate over the folders of files that have expired. Raises `Unavailable`."""
         before = first_id_of(now() - KEPT)
         for user in self.storage.folders(PARTS):
             for folder in self.storage.folders(user):

@@ -23,7 +23,7 @@ class Rejections:
         """Count a rejected row."""
         column = self._form.used.get(problem.column or "", problem.column or "")
         code = problem.code
-        # What was received differs from row to row.
+        # The received values of a group differ from row to row, so its reason omits them.
         reason = problem.reason.partition(" Received:")[0]
         if (column, code) not in self._found and len(self._found) >= REASONS:
             column, code, reason = "", OTHERS, "Other reasons"

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from gateway.catalogs.products import product_rows
 from shared.tables.form import Form
@@ -43,9 +42,3 @@ def sample_of(products: BinaryIO, form: Form, *, is_remembered: bool) -> bytes:
         "remembered": is_remembered,
     }
     return json.dumps(values, ensure_ascii=False).encode()
-
-
-def read_sample(content: bytes) -> Mapping[str, Any]:
-    """Return the values of a stored sample."""
-    values: Mapping[str, Any] = json.loads(content)
-    return values

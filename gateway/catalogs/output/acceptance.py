@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, false, or_
 
 from shared.db.models import Job
 
-#: Above every confidence: the threshold of a category of which nothing is accepted.
+#: Threshold above every confidence, for categories without accepted answers.
 NOTHING = 2.0
 
 
@@ -19,7 +19,8 @@ class Acceptance:
 
     Attributes:
         threshold: The threshold of all categories; `None` to accept nothing.
-        by_category: Thresholds by code, which replace that of all; a missing code has none.
+        by_category: Thresholds by code, which replace the common one; no answer of another code is
+            accepted.
     """
 
     threshold: float | None

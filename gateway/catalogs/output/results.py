@@ -172,7 +172,7 @@ def _answered(
     """Return a row as it was run, and its answer."""
     job, repair = jobs.get(row.number), repairs.get(row.number)
     if repair is not None:
-        # A job that is there answered the row as it was before the changes that wait.
+        # An existing job has answered the row without the changes that still wait.
         waiting = repair.cells if job is None else {}
         row = changed(row, form, repair.joined_cells if repair.is_joined else waiting)
     return row, answer_of(row, job, catalog, reason, repair) | extras.of(job)

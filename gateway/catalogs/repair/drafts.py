@@ -63,7 +63,7 @@ def change(
 
 
 def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Divide items into what one transaction changes."""
+    """Divide items into batches, each of which one transaction changes."""
     there = iter(items)
     while some := list(islice(there, BATCH)):
         yield some
@@ -84,7 +84,7 @@ def lock(session: Session, catalog_id: str) -> Catalog:
         Conflict: Its rows cannot be repaired any more.
     """
     query = select(Catalog).where(Catalog.id == catalog_id).with_for_update()
-    # What the session has read before may have changed until the lock was free.
+    # Another transaction may have changed the catalog since this session read it.
     catalog = session.scalars(query, execution_options={"populate_existing": True}).one()
     require_repairable(catalog)
     return catalog

@@ -16,7 +16,7 @@ NOT_SENT = "image_not_sent"
 
 @dataclass(frozen=True)
 class Found:
-    """A row with what is stored of it.
+    """A row with its stored problem, repair and job.
 
     Attributes:
         row: The row as uploaded.

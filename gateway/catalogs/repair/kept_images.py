@@ -16,7 +16,7 @@ from shared.db.models import Catalog, CatalogRowRepair, RepairStatus, now
 def kept_images(
     catalog: Catalog, checked: Sequence[Checked], archive: Archive | None, images: Images
 ) -> list[dict[str, Any]]:
-    """Store the images of the rejected rows, and return their repairs, which change nothing yet.
+    """Store the images of the rejected rows, and return repairs of these rows without changes.
 
     Raises:
         Unavailable: The storage is full or does not answer.

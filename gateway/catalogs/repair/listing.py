@@ -201,7 +201,7 @@ def _pages(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _fitting(items: Iterator[CatalogRow]) -> list[CatalogRow]:
-    """Return the first items, so many that a response stays small; at least one."""
+    """Return as many of the first items as keep the response small; at least one."""
     found: list[CatalogRow] = []
     characters = 0
     for item in items:

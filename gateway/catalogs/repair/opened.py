@@ -25,7 +25,7 @@ from shared.tables.rows import Row
 
 @dataclass(frozen=True)
 class Repairs:
-    """Services of the gateway that repairs need.
+    """Services and limits of the gateway that repairs use.
 
     Attributes:
         unit_of_work: Opens transactions.

@@ -15,7 +15,7 @@ from shared.db.models import (
     row_job_id,
 )
 
-#: State of rows without a job, beside those of jobs.
+#: Status of rows without a job, in counts beside the statuses of jobs.
 REJECTED = "rejected"
 #: Jobs that one query looks up.
 BATCH = 500

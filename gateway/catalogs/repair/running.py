@@ -38,7 +38,7 @@ def run(
 ) -> tuple[Catalog, int]:
     """Queue the repaired rows of a catalog for the feeder, and return the number of rows.
 
-    Repeating the request while they are run changes nothing.
+    Repeating the request while they run changes nothing.
 
     Raises:
         NotFound: The user has no such catalog.
@@ -76,7 +76,7 @@ def _queue(session: Session, catalog_id: str) -> int:
 def locked_counts(session: Session, catalog_id: str) -> tuple[int, int]:
     """Lock a catalog, and return its numbers of jobs and of rejected rows as they are now.
 
-    Those that a feeder has read may be old if another one held the catalog in between.
+    The numbers that a feeder has read may be out of date if another feeder held the catalog since.
     """
     query = select(Catalog.fed, Catalog.rejected).where(Catalog.id == catalog_id)
     row = session.execute(query.with_for_update()).one()

@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class RowStatus(StrEnum):
-    """State of such a row."""
+    """State of a row that needs a person."""
 
     REJECTED = "rejected"
     FAILED = "failed"
@@ -57,13 +57,16 @@ class CatalogRow(BaseModel):
         "waits for its answer; `done`: has an answer of every input."
     )
     problem: RowProblem | None = Field(
-        description="What is wrong with the row, changes included; `null` if nothing is."
+        description="Problem of the row with its changes; `null` if it has none."
     )
     cells: dict[str, str] = Field(description="Cells by column, with the changes.")
     changed: list[str] = Field(description="Columns whose cells were changed.")
     image: str = Field(description="Name of the image; empty if the row names none.")
     has_image: bool = Field(description="True if an image was added to the row.")
-    version: int = Field(description="Number of changes; send it back to overwrite only these.")
+    version: int = Field(
+        description="Number of changes so far. Send it back with a change, so that the change is "
+        "refused if somebody else has changed the row since."
+    )
     job_id: str | None = Field(description="ID of the job of the row; `null` if it has none.")
 
 
@@ -128,15 +131,17 @@ class RowOutcome(BaseModel):
     """Outcome of the change of one row."""
 
     row: int = Field(description="Number of the row.")
-    saved: bool = Field(description="True if the change is saved, whether the row is right or not.")
-    error: str | None = Field(description="Sentence that states why it is not; else `null`.")
+    saved: bool = Field(description="True if the change is saved, whether or not the row is valid.")
+    error: str | None = Field(
+        description="Sentence that states why the change is not saved; `null` if it is."
+    )
     item: CatalogRow | None = Field(
         description="The row as it is now; `null` if the catalog has no such row to repair."
     )
 
 
 class RowOutcomes(BaseModel):
-    """Outcomes of the changes; a wrong row never stops the others."""
+    """Outcomes of the changes; a wrong row never affects the others."""
 
     items: list[RowOutcome] = Field(description="One outcome for each row of `rows`.")
     filled: int = Field(description="Rows that `fill` changed.")

@@ -29,8 +29,8 @@ class Precision:
 
     Attributes:
         target: Wanted share of right answers among the accepted ones.
-        whole: What is accepted of all answers.
-        by_category: The same by code, if each category has a threshold of its own.
+        whole: The selection among all answers.
+        by_category: The selection by code, if each category has a threshold of its own.
         labelled: Labelled answers of the catalog.
         is_estimate: True if no labels support the precision, only confidences.
         acceptance: The thresholds.

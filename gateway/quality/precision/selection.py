@@ -48,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Selection:
-    """The answers that are accepted, and what is expected of them.
+    """The accepted answers, and their expected precision.
 
     Attributes:
         threshold: Lowest accepted confidence; `None` if no answer is accepted.

@@ -17,7 +17,7 @@ class LabelEvidence(BaseModel):
 
 
 class SelectionOut(BaseModel):
-    """The answers that are accepted for the target, and what is expected of them."""
+    """The answers that are accepted for the target, and their expected precision."""
 
     is_reached: bool = Field(
         description="True if the target can be reached; otherwise nothing is accepted."

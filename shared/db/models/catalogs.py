@@ -157,5 +157,5 @@ class CatalogRowRepair(Base):
     is_ready: Mapped[bool] = mapped_column(default=False)
     #: True once a run has included the row.
     is_joined: Mapped[bool] = mapped_column(default=False)
-    #: What is still wrong: `code`, `column` (a field or `null`), `value`, `reason`; else empty.
+    #: Problem that remains: `code`, `column` (a field or `null`), `value`, `reason`; else empty.
     problem: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -43,8 +43,8 @@ class Job(Base):
             sqlite_where=text("status != 'done'"),
             postgresql_where=text("status != 'done'"),
         ),
-        # Answers of a catalog by confidence, with all that counts of them need: categories, labels,
-        # and which answers reach a precision.
+        # Answers of a catalog by confidence. With the other columns, counts by category and label
+        # and the precision dial read the index alone.
         Index(
             "ix_jobs_catalog_id_confidence",
             "catalog_id",
