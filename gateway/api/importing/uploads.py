@@ -84,9 +84,10 @@ async def append_piece(
     A piece that begins elsewhere than at the `offset` is refused with 409.
     """
     size = int(request.headers.get("content-length") or 0)
-    await run_in_threadpool(services.catalogs.parts.find, principal, upload_id)
+    found = await run_in_threadpool(services.catalogs.parts.find, principal, upload_id)
+    found.require_next(offset, size)
     with services.catalogs.uploads.counted(principal.id, size), tempfile.TemporaryFile() as piece:
-        await _read(request, piece)
+        await _read(request, piece, found.size - offset)
         found = await run_in_threadpool(
             partial(_append, services, principal, upload_id, offset, piece)
         )
@@ -111,11 +112,13 @@ def upload_out(found: PartialFile) -> UploadOut:
     )
 
 
-async def _read(request: Request, piece: BinaryIO) -> None:
-    """Copy the body to a file, up to where the connection was lost."""
+async def _read(request: Request, piece: BinaryIO, most: int) -> None:
+    """Copy the body to a file, until the connection is lost or more than `most` bytes are read."""
     try:
         async for content in request.stream():
             piece.write(content)
+            if piece.tell() > most:
+                return
     except ClientDisconnect:
         return
 

@@ -58,6 +58,22 @@ class PartialFile:
         """Number of bytes that have arrived."""
         return sum(piece.size for piece in self.pieces)
 
+    def require_next(self, offset: int, size: int) -> None:
+        """Check that a piece begins where the stored ones end, and fits.
+
+        Raises:
+            Conflict: The piece begins elsewhere.
+            InvalidInput: The file would be larger than announced, or has too many pieces.
+        """
+        if offset != self.offset:
+            raise Conflict(f"Expected the offset {self.offset}. Received: {offset}")
+        if offset + size > self.size:
+            raise InvalidInput(
+                f"Expected at most {self.size} bytes, as announced. Received: {offset + size}"
+            )
+        if len(self.pieces) >= MOST_PIECES:
+            raise InvalidInput(f"Expected at most {MOST_PIECES} pieces. Received: more")
+
 
 @dataclass(frozen=True)
 class PartialUploads:
@@ -117,14 +133,7 @@ class PartialUploads:
             Unavailable: The storage does not answer.
         """
         found = self.find(principal, upload_id)
-        if offset != found.offset:
-            raise Conflict(f"Expected the offset {found.offset}. Received: {offset}")
-        if offset + size > found.size:
-            raise InvalidInput(
-                f"Expected at most {found.size} bytes, as announced. Received: {offset + size}"
-            )
-        if len(found.pieces) >= MOST_PIECES:
-            raise InvalidInput(f"Expected at most {MOST_PIECES} pieces. Received: more")
+        found.require_next(offset, size)
         if size:
             name = f"{offset:016d}-{new_id()}"
             self.storage.put_stream(_folder(principal, found.id, name), piece)

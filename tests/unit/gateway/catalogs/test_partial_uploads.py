@@ -1,5 +1,7 @@
 """Files that are sent in pieces: order, loss, limits, owners, expiry, and the catalog of them."""
 
+import asyncio
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Event
@@ -7,7 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import Request
 
+from gateway.api.importing import uploads
 from gateway.catalogs.importing import partial_uploads
 from gateway.operations.orphans import Orphans
 from shared.db.models import new_id
@@ -121,6 +125,27 @@ def test_upload_that_is_no_table_is_kept(api: Api, mine: dict[str, str]) -> None
 def test_more_than_announced_is_refused(api: Api, mine: dict[str, str]) -> None:
     upload_id = announce(api, mine, 5)
     assert patch(api, mine, upload_id, 0, b"abcdef").status_code == 422
+
+
+@pytest.mark.parametrize(("offset", "status"), [(0, 422), (2, 409)])
+def test_piece_that_does_not_fit_is_refused_before_it_is_read(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch, offset: int, status: int
+) -> None:
+    upload_id = announce(api, mine, 5)
+    monkeypatch.setattr(uploads, "_read", None)
+    assert patch(api, mine, upload_id, offset, b"abcdef").status_code == status
+
+
+def test_piece_of_unknown_size_is_read_up_to_the_announced_size() -> None:
+    left = iter([b"abcd"] * 10)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": next(left), "more_body": True}
+
+    with tempfile.TemporaryFile() as piece:
+        asyncio.run(uploads._read(Request({"type": "http"}, receive), piece, 5))
+        assert piece.tell() == 8
+    assert len([*left]) == 8
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 422), (-1, 422), (300_001, 413), (300_000, 201)])
