@@ -16,6 +16,7 @@ from shared.contracts import (
     Message,
     MessageParked,
     Modality,
+    ModalityExplained,
     ModalityScore,
     ModalityScored,
     ScoreImage,
@@ -44,7 +45,8 @@ class DeadLetters:
     def on_message_parked(self, parked: MessageParked) -> None:
         """Store the message; its jobs continue with their other modality or fail with the reason.
 
-        A message that this version cannot read is only stored, since its jobs are unknown.
+        An explanation fails, and its job keeps its answer. A message that this version cannot read
+        is only stored, since its jobs are unknown.
 
         Raises:
             Unavailable: The database or the registry does not answer.
@@ -60,6 +62,12 @@ class DeadLetters:
                 [item.job_id for item in message.items],
                 modality,
                 Failure(code=PARKED, message=f"The request was {parked.error}"),
+            )
+        elif isinstance(message, ModalityExplained):
+            self.explanations.fail(
+                [item.job_id for item in message.items],
+                message.modality,
+                Failure(code=PARKED, message=f"The explanation was {parked.error}"),
             )
         elif isinstance(message, ModalityScored):
             self.join.fail(

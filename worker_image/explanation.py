@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,6 @@ from shared.contracts import (
     ExplainImageItem,
     Failure,
     Modality,
-    ModalityExplained,
 )
 from shared.errors import ImageUnreadable, ModalityNotInRelease, NotFound
 from shared.inference.releases.image_model import Pixels
@@ -58,25 +58,10 @@ class ImageExplainer:
         Raises:
             Unavailable: The storage, the registry or the queue does not answer.
         """
-        items = tuple(
-            explain_unless_expired(
-                request.expires_at,
-                self.clock,
-                item.job_id,
-                lambda item=item: self._explained(request, item),  # type: ignore[misc]
-            )
-            for item in request.items
+        explained = explain_unless_expired(
+            request, Modality.IMAGE, self.clock, partial(self._explained, request)
         )
-        self.publisher.publish(
-            ModalityExplained(
-                trace_id=request.trace_id,
-                lane=request.lane,
-                release=request.release,
-                modality=Modality.IMAGE,
-                user_id=request.user_id,
-                items=items,
-            )
-        )
+        self.publisher.publish(explained)
 
     def _explained(self, request: ExplainImage, item: ExplainImageItem) -> Explained:
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -14,7 +15,6 @@ from shared.contracts import (
     ExplainText,
     ExplainTextItem,
     Modality,
-    ModalityExplained,
 )
 from shared.errors import ModalityNotInRelease, NotFound
 from shared.inference.preparation.text import product_text
@@ -49,25 +49,10 @@ class TextExplainer:
         Raises:
             Unavailable: The registry or the queue does not answer.
         """
-        items = tuple(
-            explain_unless_expired(
-                request.expires_at,
-                self.clock,
-                item.job_id,
-                lambda item=item: self._explained(request.release, item),  # type: ignore[misc]
-            )
-            for item in request.items
+        explained = explain_unless_expired(
+            request, Modality.TEXT, self.clock, partial(self._explained, request.release)
         )
-        self.publisher.publish(
-            ModalityExplained(
-                trace_id=request.trace_id,
-                lane=request.lane,
-                release=request.release,
-                modality=Modality.TEXT,
-                user_id=request.user_id,
-                items=items,
-            )
-        )
+        self.publisher.publish(explained)
 
     def _explained(self, release: str, item: ExplainTextItem) -> Explained:
         words = words_of(item.designation, item.description, MOST_VARIANTS - 1)

@@ -11,6 +11,7 @@ from babel.numbers import format_decimal
 from babel.support import NullTranslations
 from markupsafe import Markup
 
+from gateway.console.file_sizes import file_size
 from gateway.console.menu import N_
 
 #: Values of a message in the form in which people read them.
@@ -26,8 +27,8 @@ def _text(value: str, language: str) -> str:
     return value
 
 
-def _megabytes(value: str, language: str) -> str:
-    return str(format_decimal(round(int(value) / 1024**2, 1), locale=language))
+def _size(value: str, language: str) -> str:
+    return file_size(language, int(value))
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ _TABLE = (
     ),
     _when(
         r"Expected an image of at most (?P<size>\d+) bytes\. .*",
-        N_("The image is larger than %(size)s MB."),
-        size=_megabytes,
+        N_("The image is larger than %(size)s."),
+        size=_size,
     ),
     _when(r"Expected a body of at most .*", N_("The image and the texts are too large together.")),
     _when(r"Expected an image \(.*\)\. Received: an empty file", N_("The file is empty.")),
@@ -210,12 +211,28 @@ _IMPORTS = (
     ),
     _when(
         r"Expected a file of at most (?P<size>\d+) bytes\. .*",
-        N_("The file is larger than %(size)s MB."),
-        size=_megabytes,
+        N_("The file is larger than %(size)s."),
+        size=_size,
     ),
     _when(
         r"Expected at most \d+ uploads in pieces at once\. .*",
         N_("Too many uploads were begun. Wait until one has ended, or until tomorrow."),
+    ),
+    _when(
+        r"Expected at most \d+ uploads at once that are larger .*",
+        N_("Too many large files are being uploaded at once. Wait until one has ended."),
+    ),
+    _when(
+        r"Expected at most \d+ bytes, as announced\. .*",
+        N_("The file has changed since its upload began. Choose it again."),
+    ),
+    _when(
+        r"Expected at most \d+ pieces\. .*",
+        N_("The upload was interrupted too often. Upload the file again."),
+    ),
+    _when(
+        r"No upload '.*'|Expected an upload of \d+ bytes that is complete\. .*",
+        N_("The upload is no longer there or is not complete. Upload the file again."),
     ),
     _when(
         r"Expected at most \d+ stored bytes\. .*",

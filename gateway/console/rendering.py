@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.console.explanations import explain
+from gateway.console.file_sizes import file_size
 from gateway.console.languages import translations_of
 
 FOLDER = Path(__file__).with_name("templates")
@@ -41,6 +42,7 @@ def _environment(language: str) -> Environment:
     )
     environment.filters["number"] = partial(format_decimal, locale=language)
     environment.filters["percent"] = partial(_percent, language)
+    environment.filters["size"] = partial(file_size, language)
     environment.filters["moment"] = partial(_moment, language)
     return environment
 

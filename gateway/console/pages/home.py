@@ -28,7 +28,7 @@ def home(visit: SignedVisit) -> Response:
         is_operator=visit.user.role is not Role.CLIENT,
         matters=matters(visit) if visit.user.role is not Role.CLIENT else [],
         counted=COUNTED,
-        max_gigabytes=round(visit.services.catalogs.settings.max_bytes / 1024**3, 1),
+        max_bytes=visit.services.catalogs.settings.max_bytes,
         mistakes=Mistakes(),
     )
 

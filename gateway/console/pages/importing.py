@@ -98,7 +98,7 @@ def _files(visit: Visit, status_code: int = 200, **changes: Any) -> Response:
     services, user = visit.services, visit.user
     context: dict[str, Any] = {
         "drafts": api.list_catalogs(services, user, limit=SHOWN, draft=True).items,
-        "max_gigabytes": round(services.catalogs.settings.max_bytes / 1024**3, 1),
+        "max_bytes": services.catalogs.settings.max_bytes,
         "mistakes": Mistakes(),
         "done": "",
     }

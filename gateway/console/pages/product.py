@@ -101,7 +101,7 @@ def _form(
         status,
         values=values,
         mistakes=mistakes or Mistakes(),
-        max_megabytes=round(visit.services.settings.max_image_bytes / 1024**2, 1),
+        max_bytes=visit.services.settings.max_image_bytes,
     )
 
 

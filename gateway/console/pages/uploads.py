@@ -1,5 +1,7 @@
 """Files that the script of an import sends in pieces: the routes of the API, for the cookie."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -9,7 +11,7 @@ from gateway.api.importing import uploads as api
 from gateway.catalogs.importing.schemas import UploadCreate, UploadOut
 from gateway.console.explanations import explain
 from gateway.console.languages import translations_of
-from gateway.console.visit import SignedVisit
+from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
 from shared.errors import RayonError
 
@@ -18,14 +20,9 @@ router = APIRouter(prefix=f"{CONSOLE}/uploads", include_in_schema=False)
 
 @router.post("", status_code=201)
 def create(visit: SignedVisit, wanted: UploadCreate) -> UploadOut:
-    """Announce a file. A refusal is a sentence for people, which the script shows."""
-    try:
+    """Announce a file."""
+    with _explained(visit):
         return api.create_upload(visit.services, visit.user, wanted, Response())
-    except RayonError as error:
-        language = visit.language
-        shown = explain(error.detail, language, translations_of(language))
-        error.detail = shown.striptags() if isinstance(shown, Markup) else shown
-        raise
 
 
 @router.get("/{upload_id}")
@@ -42,10 +39,22 @@ async def append(
     offset: Annotated[int, Header(alias="Upload-Offset", ge=0)],
 ) -> Response:
     """Append a piece."""
-    return await api.append_piece(visit.services, visit.user, request, upload_id, offset)
+    with _explained(visit):
+        return await api.append_piece(visit.services, visit.user, request, upload_id, offset)
 
 
 @router.delete("/{upload_id}")
 def delete(visit: SignedVisit, upload_id: str) -> Response:
     """Delete an upload."""
     return api.delete_upload(visit.services, visit.user, upload_id)
+
+
+@contextmanager
+def _explained(visit: Visit) -> Iterator[None]:
+    """Make a refusal a sentence for people, which the script shows."""
+    try:
+        yield
+    except RayonError as error:
+        shown = explain(error.detail, visit.language, translations_of(visit.language))
+        error.detail = shown.striptags() if isinstance(shown, Markup) else shown
+        raise

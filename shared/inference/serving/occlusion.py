@@ -6,14 +6,22 @@ an effect of 0 (Zeiler and Fergus, 2014, https://arxiv.org/abs/1311.2901).
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.contracts import Explained, Failure
+from shared.contracts import (
+    Explained,
+    ExplainImage,
+    ExplainText,
+    Failure,
+    Modality,
+    ModalityExplained,
+)
 
 Item = TypeVar("Item")
+Request = ExplainText | ExplainImage
 
 #: Most variants of a product in one explanation, the product itself included.
 MOST_VARIANTS = 64
@@ -42,22 +50,38 @@ def in_turns(items: Sequence[Item], at_once: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + at_once]
 
 
-def expired(job_id: str) -> Explained:
-    """Return the failure of an explanation for which nobody waits any more."""
+def explain_unless_expired(
+    request: Request,
+    modality: Modality,
+    clock: Callable[[], datetime],
+    explain: Callable[[Any], Explained],
+) -> ModalityExplained:
+    """Return the answer to a request: each item explained, or failed once the time is over.
+
+    Args:
+        request: The request; its release, lane, trace and user go into the answer.
+        modality: The explained modality.
+        clock: Returns the present time.
+        explain: Explains one item of the request.
+    """
+    return ModalityExplained(
+        trace_id=request.trace_id,
+        lane=request.lane,
+        release=request.release,
+        modality=modality,
+        user_id=request.user_id,
+        items=tuple(
+            _expired(item.job_id) if clock() > request.expires_at else explain(item)
+            for item in request.items
+        ),
+    )
+
+
+def _expired(job_id: str) -> Explained:
     failure = Failure(
         code="explanation_expired", message="The workers were too busy to explain it in time"
     )
     return Explained(job_id=job_id, failure=failure)
-
-
-def explain_unless_expired(
-    expires_at: datetime,
-    clock: Callable[[], datetime],
-    job_id: str,
-    explain: Callable[[], Explained],
-) -> Explained:
-    """Return an explanation, or its failure if its time is over."""
-    return expired(job_id) if clock() > expires_at else explain()
 
 
 def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:

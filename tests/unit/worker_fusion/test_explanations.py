@@ -111,3 +111,14 @@ def test_request_that_was_given_up_fails_and_the_answer_stays(scene: Scene) -> N
     assert (row.status, row.error_code) == ("failed", "message_parked")
     assert scene.job(job_id).status == "done"
     assert len(letters(scene)) == 1
+
+
+def test_explanation_that_could_not_be_stored_fails(scene: Scene) -> None:
+    text, image = requested(scene), requested(scene, Modality.IMAGE)
+    grid = Explained(job_id=image, grid=((0.5, 0.5), (0.5, 0.5)))
+    for message in (explained(words(text)), explained(grid, modality=Modality.IMAGE)):
+        scene.dead_letters.on_message_parked(park(message))
+    for job_id, modality in ((text, "text"), (image, "image")):
+        row = stored(scene, job_id, modality)
+        assert row is not None
+        assert (row.status, row.error_code) == ("failed", "message_parked")
