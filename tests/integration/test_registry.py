@@ -1,54 +1,108 @@
 """The registry asks MLflow for one version, and for pages of the list, whatever their number."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from pydantic import SecretStr
 
+from infra.embedded.programs import programs
+from infra.embedded.settings import EmbeddedSettings
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.inference.releases.mlflow_server import MlflowServer
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
+from tests.support.servers import free_port, until
+from tests.support.tiny_release import write_tiny_release
 
 #: MLflow imports models that use a feature which SQLAlchemy has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 VERSIONS = 12
+START_SECONDS = 120.0
+TOKEN = "token-of-this-test"
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """Run the registry's server as `make run` does; yield its address."""
+    settings = EmbeddedSettings(home=home, mlflow_port=free_port())
+    (home / "mlflow").mkdir()
+    (home / "token").write_text(TOKEN)
+    program = programs(settings, home, home, home / "token")[0]
+    environment = {**os.environ, **program.environment}
+    with subprocess.Popen(program.command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: is_up(settings.mlflow_url), START_SECONDS, "MLflow responds")
+            yield settings.mlflow_url
+        finally:
+            process.terminate()
+
+
+def is_up(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def settings_of(address: str, cache: Path) -> ReleaseSettings:
+    return ReleaseSettings(mlflow_url=address, token=SecretStr(TOKEN), cache=cache)
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return an MLflow database with twelve releases: 3 is champion and 7 was rejected."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    address = f"sqlite:///{folder / 'mlflow.db'}"
-    client = MlflowClient(tracking_uri=address, registry_uri=address)
-    client.create_registered_model("rayon")
-    for number in range(1, VERSIONS + 1):
-        tags = {"text_f1_plain": f"0.{number:02}"}
-        rejected = {"rayon.status": "rejected", "rayon.reason": "too slow"} if number == 7 else {}
-        client.create_model_version(
-            "rayon", str(folder), description=f"Run {number}", tags=tags | rejected
-        )
-    client.set_registered_model_alias("rayon", "champion", "3")
-    return address
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of an MLflow without releases."""
+    with served(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Return the addresses of an MLflow and of its database, in which there are twelve releases.
+
+    Version 3 is champion and 7 was rejected.
+    """
+    home = tmp_path_factory.mktemp("mlflow")
+    with served(home) as address:
+        tables = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+        client = MlflowClient(tracking_uri=tables, registry_uri=tables)
+        client.create_registered_model("rayon")
+        for number in range(1, VERSIONS + 1):
+            tags = {"text_f1_plain": f"0.{number:02}"}
+            rejected = (
+                {"rayon.status": "rejected", "rayon.reason": "too slow"} if number == 7 else {}
+            )
+            client.create_model_version(
+                "rayon", str(home), description=f"Run {number}", tags=tags | rejected
+            )
+        client.set_registered_model_alias("rayon", "champion", "3")
+        yield address, tables
 
 
 @pytest.fixture
-def releases(address: str, tmp_path: Path) -> Releases:
-    """Return a client of that MLflow."""
-    return Releases(ReleaseSettings(mlflow_url=address, cache=tmp_path))
+def releases(database: tuple[str, str], tmp_path: Path) -> Releases:
+    """Return a client of the MLflow with twelve releases."""
+    return Releases(settings_of(database[0], tmp_path))
 
 
 @pytest.fixture
 def unlisted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail the test if all versions are read: their number grows with each training."""
+    get = MlflowServer.get
 
-    def refuse(*_args: object, **_options: object) -> list[ModelVersion]:
-        raise AssertionError("Expected one version to be read. Received: all of them")
+    def refuse(self: MlflowServer, call: str, **parameters: object) -> dict[str, object]:
+        if call == "model-versions/search":
+            raise AssertionError("Expected one version to be read. Received: all of them")
+        return get(self, call, **parameters)
 
-    monkeypatch.setattr(mlflow.MlflowClient, "search_model_versions", refuse)
+    monkeypatch.setattr(MlflowServer, "get", refuse)
 
 
 @pytest.mark.usefixtures("unlisted")
@@ -108,10 +162,10 @@ def test_list_has_the_aliases(releases: Releases) -> None:
 
 
 def test_release_that_is_registered_between_two_pages_repeats_none(
-    releases: Releases, address: str
+    releases: Releases, database: tuple[str, str]
 ) -> None:
     _, cursor = releases.page(5, None)
-    client = MlflowClient(address, address)
+    client = MlflowClient(database[1], database[1])
     added = client.create_model_version("rayon", "anywhere")
     try:
         second, _ = releases.page(5, cursor)
@@ -126,8 +180,8 @@ def test_foreign_cursor_is_refused(releases: Releases, cursor: str) -> None:
         releases.page(5, cursor)
 
 
-def test_registry_without_a_release_is_empty(tmp_path: Path) -> None:
-    releases = Releases(ReleaseSettings(mlflow_url=f"sqlite:///{tmp_path / 'empty.db'}"))
+def test_registry_without_a_release_is_empty(empty: str, tmp_path: Path) -> None:
+    releases = Releases(settings_of(empty, tmp_path))
     assert releases.versions() == []
     assert releases.page(5, None) == ([], None)
     assert releases.champion() is None
@@ -141,14 +195,54 @@ def test_version_that_was_found_needs_no_registry(
     assert releases.version_of("4") == "4"
     assert releases.version_of("champion") == "3"
 
-    def down(*_args: object) -> ModelVersion:
+    def down(*_args: object, **_options: object) -> dict[str, object]:
         raise requests.ConnectionError("down in this test")
 
-    for reads_one in ("get_model_version", "get_model_version_by_alias"):
-        monkeypatch.setattr(mlflow.MlflowClient, reads_one, down)
+    monkeypatch.setattr(MlflowServer, "get", down)
     assert releases.version_of("4") == "4"
     assert releases.version_of("3") == "3"
     # An alias may name another version by now, and other versions may not exist.
     for name in ("champion", "5"):
         with pytest.raises(Unavailable):
             releases.version_of(name)
+
+
+def test_registered_release_is_downloaded(empty: str, tmp_path: Path) -> None:
+    folder = write_tiny_release(tmp_path / "made", in_two_steps=True)
+    version = Releases(settings_of(empty, tmp_path / "other")).register(folder, description="made")
+    copy = Releases(settings_of(empty, tmp_path / "cache")).folder(version)
+    made = {path.relative_to(folder): path.read_bytes() for path in files_below(folder)}
+    copied = {path.relative_to(copy): path.read_bytes() for path in files_below(copy)}
+    copied.pop(Path("checksums.json"))
+    assert copied == made
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_wrong_token_is_no_missing_release(empty: str, tmp_path: Path) -> None:
+    settings = settings_of(empty, tmp_path).model_copy(update={"token": SecretStr("another")})
+    with pytest.raises(Unavailable, match="401"):
+        Releases(settings).champion()
+
+
+def test_serving_imports_no_mlflow(database: tuple[str, str], tmp_path: Path) -> None:
+    # MLflow's client would take 75 MiB in each process.
+    code = """
+import sys
+from shared.inference.releases.registry import Releases
+from shared.settings import ReleaseSettings
+releases = Releases(ReleaseSettings(), has_breaker=True)
+assert releases.champion() == "3"
+releases.versions(), releases.mark_champion("3"), releases.version_of("4")
+sys.exit("mlflow" in sys.modules)
+"""
+    environment = {
+        **os.environ,
+        "RAYON_RELEASES_MLFLOW_URL": database[0],
+        "RAYON_RELEASES_TOKEN": TOKEN,
+        "RAYON_RELEASES_CACHE": str(tmp_path),
+    }
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0

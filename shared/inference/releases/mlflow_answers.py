@@ -1,22 +1,19 @@
 """Answers of MLflow in the registry's terms: releases, missing versions, cursors and errors."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
 from shared import metrics
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.releases.access import Release
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.entities import PagedList
+from shared.inference.releases.mlflow_server import MlflowRefusal
 
 #: Prefix of tags that are not figures.
 TAG_PREFIX = "rayon."
@@ -28,7 +25,7 @@ LONGEST_VERSION = 9
 
 @cache
 def mlflow() -> Any:
-    """Import MLflow, which takes longer than everything else that a command imports."""
+    """Import MLflow, which takes 75 MiB, and longer than everything else that a command imports."""
     import mlflow.artifacts
     import mlflow.exceptions
 
@@ -40,14 +37,24 @@ def unavailable_if_down() -> Iterator[None]:
     """Raise `Unavailable` for any error of MLflow."""
     try:
         yield
-    except (mlflow().exceptions.MlflowException, requests.RequestException) as error:
+    except _failures() as error:
         metrics.dependency_failures_total.labels("registry").inc()
         raise Unavailable(f"The model registry does not answer: {error}") from error
 
 
 def is_answer(error: BaseException | None) -> bool:
     """Return True for an error that MLflow itself has answered with."""
-    return isinstance(error, mlflow().exceptions.RestException)
+    return isinstance(error, (MlflowRefusal, *_errors_of_client("RestException")))
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return (MlflowRefusal, requests.RequestException, *_errors_of_client("MlflowException"))
+
+
+def _errors_of_client(name: str) -> tuple[type[Exception], ...]:
+    """Return a class of errors of MLflow's client, which raises none while it is not imported."""
+    exceptions = sys.modules.get("mlflow.exceptions")
+    return () if exceptions is None else (getattr(exceptions, name),)
 
 
 @contextmanager
@@ -55,7 +62,7 @@ def not_found(version_or_alias: str) -> Iterator[None]:
     """Raise `NotFound` if MLflow has no such version or alias."""
     try:
         yield
-    except mlflow().exceptions.MlflowException as error:
+    except MlflowRefusal as error:
         if is_missing(error):
             raise NotFound(f"No release {version_or_alias!r}") from error
         raise
@@ -66,7 +73,7 @@ def foreign_cursor(cursor: str | None) -> Iterator[None]:
     """Raise `InvalidInput` if MLflow refuses a cursor."""
     try:
         yield
-    except mlflow().exceptions.MlflowException as error:
+    except MlflowRefusal as error:
         if cursor is not None and error.error_code == "INVALID_PARAMETER_VALUE":
             raise _foreign(cursor) from error
         raise
@@ -86,14 +93,10 @@ def read_cursor(cursor: str | None) -> tuple[float, str | None]:
     return int(version), token
 
 
-def next_cursor(page: "PagedList[ModelVersion]") -> str | None:
-    """Return the cursor of the page after this one, if there is one."""
-    token = page.token
-    if not token:
-        return None
-    # MLflow's server sends text, its database layer returns bytes.
-    text = token.decode() if isinstance(token, bytes) else token
-    return f"{page[-1].version}.{text}"
+def next_cursor(page: Mapping[str, Any]) -> str | None:
+    """Return the cursor of the page after an answer of MLflow, if there is one."""
+    token = page.get("next_page_token")
+    return f"{page['model_versions'][-1]['version']}.{token}" if token else None
 
 
 def is_version(name: str) -> bool:
@@ -102,8 +105,8 @@ def is_version(name: str) -> bool:
     return is_number and len(name) <= LONGEST_VERSION
 
 
-def is_missing(error: "MlflowException") -> bool:
-    """Return True if MLflow has no such model, version or alias."""
+def is_missing(error: Any) -> bool:
+    """Return True if an error of MLflow says that it has no such model, version, run or alias."""
     # A missing alias is reported as a bad parameter, a missing model or version as not existing.
     if error.error_code == "RESOURCE_DOES_NOT_EXIST":
         return True
@@ -118,20 +121,19 @@ def status_tags(rejected: str | None) -> dict[str, str]:
     return {STATUS_TAG: "rejected", REASON_TAG: rejected[:MAX_TAG]}
 
 
-def release_of(version: "ModelVersion") -> Release:
-    """Return a version as a release."""
+def release_of(version: Mapping[str, Any]) -> Release:
+    """Return a version, as MLflow answers it, as a release."""
+    tags = {one["key"]: one["value"] for one in version.get("tags", ())}
     return Release(
-        version=str(version.version),
-        aliases=tuple(sorted(version.aliases)),
-        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        description=version.description or "",
+        version=str(version["version"]),
+        aliases=tuple(sorted(version.get("aliases", ()))),
+        created_at=datetime.fromtimestamp(int(version["creation_timestamp"]) / 1000, UTC),
+        description=version.get("description", ""),
         figures={
-            name: float(value)
-            for name, value in version.tags.items()
-            if not name.startswith(TAG_PREFIX)
+            name: float(value) for name, value in tags.items() if not name.startswith(TAG_PREFIX)
         },
-        rejected=version.tags.get(REASON_TAG, "for no stated reason")
-        if version.tags.get(STATUS_TAG) == "rejected"
+        rejected=tags.get(REASON_TAG, "for no stated reason")
+        if tags.get(STATUS_TAG) == "rejected"
         else None,
     )
 

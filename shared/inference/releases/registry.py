@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shared.errors import NotFound
 from shared.inference.manifest import MANIFEST, ReleaseManifest
 from shared.inference.releases.access import Release
-from shared.inference.releases.checksums import CHECKSUMS, Checksums
 from shared.inference.releases.copies import Copies
 from shared.inference.releases.guard import Guard
 from shared.inference.releases.mlflow_answers import (
@@ -28,15 +27,11 @@ from shared.inference.releases.mlflow_answers import (
     not_found,
     read_cursor,
     release_of,
-    status_tags,
     unavailable_if_down,
 )
+from shared.inference.releases.mlflow_server import Answer, MlflowRefusal, MlflowServer
+from shared.inference.releases.registration import Registration
 from shared.settings import ReleaseSettings
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 #: Alias of the version that waits for a decision.
@@ -47,8 +42,6 @@ LATEST = "latest"
 PAGE = 200
 #: Time after which a version may have been deleted, so that MLflow is asked again.
 KNOWN_SECONDS = 300.0
-#: MLflow experiment of imported releases.
-EXPERIMENT = "rayon-releases"
 #: Settings of MLflow's client.
 CLIENT_LIMITS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -68,10 +61,11 @@ class Releases:
     """
 
     def __init__(self, settings: ReleaseSettings, *, has_breaker: bool = False) -> None:
-        # By default it retries for minutes. A request has no time to try again.
+        # A request has no time to try again. By default MLflow's client retries for minutes.
+        tries, seconds = 1 if has_breaker else 2, max(1, round(settings.answer_seconds))
         limits = {
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0" if has_breaker else "1",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(settings.answer_seconds))),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(tries - 1),
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
         }
         for name, value in (CLIENT_LIMITS | limits).items():
             os.environ.setdefault(name, value)
@@ -80,14 +74,18 @@ class Releases:
             # inherit it.
             os.environ["MLFLOW_TRACKING_TOKEN"] = settings.token.get_secret_value()
         self._settings = settings
-        self._client: MlflowClient = mlflow().MlflowClient(
-            tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url
+        self._server = MlflowServer(
+            settings.mlflow_url, settings.token, seconds=seconds, tries=tries
         )
         self._guard = Guard(lambda: self._holder(CHAMPION)) if has_breaker else None
         self._copies = Copies(settings.cache, self._download)
         self._manifests: dict[str, ReleaseManifest] = {}
         #: Monotonic time until which a version is known to exist.
         self._known_until: dict[str, float] = {}
+
+    @cached_property
+    def _registration(self) -> Registration:
+        return Registration(self._settings)
 
     def champion(self) -> str | None:
         """Return the version that serves, or `None` before the first promotion."""
@@ -96,12 +94,11 @@ class Releases:
 
     def _holder(self, alias: str) -> str | None:
         try:
-            found = self._client.get_model_version_by_alias(self._settings.model_name, alias)
-        except mlflow().exceptions.MlflowException as error:
+            return str(self._version(alias)["version"])
+        except MlflowRefusal as error:
             if is_missing(error):
                 return None
             raise
-        return str(found.version)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -124,8 +121,9 @@ class Releases:
         """
         before, token = read_cursor(cursor)
         with self._guarded(), foreign_cursor(cursor):
-            found = self._client.search_model_versions(
-                f"name='{self._settings.model_name}'",
+            found = self._server.get(
+                "model-versions/search",
+                filter=f"name='{self._settings.model_name}'",
                 max_results=limit,
                 order_by=["version_number DESC"],
                 page_token=token,
@@ -136,10 +134,12 @@ class Releases:
         page = [
             replace(
                 release_of(one),
-                aliases=tuple(sorted(alias for alias in held if held[alias] == str(one.version))),
+                aliases=tuple(
+                    sorted(alias for alias in held if held[alias] == str(one["version"]))
+                ),
             )
-            for one in found
-            if int(one.version) < before
+            for one in found.get("model_versions", ())
+            if int(one["version"]) < before
         ]
         return page, next_cursor(found)
 
@@ -205,27 +205,8 @@ class Releases:
         Raises:
             InvalidInput: The folder is not a release.
         """
-        manifest = ReleaseManifest.read(folder)
-        # Computed from the local folder, so that the first load detects a broken upload.
-        checksums = Checksums.of(folder)
         with self._guarded():
-            self._create_model()
-            run = self._run(run_id, manifest.name)
-            self._client.log_artifacts(run.info.run_id, str(folder), "release")
-            # After the files, since a copy of a registered release has the checksums of that one.
-            self._client.log_text(run.info.run_id, checksums.content, f"release/{CHECKSUMS}")
-            for name, figure in manifest.figures.items():
-                self._client.log_metric(run.info.run_id, name, figure)
-            self._client.set_terminated(run.info.run_id)
-            version = self._client.create_model_version(
-                self._settings.model_name,
-                source=f"{run.info.artifact_uri}/release",
-                run_id=run.info.run_id,
-                description=description,
-                tags={name: str(figure) for name, figure in manifest.figures.items()}
-                | status_tags(rejected),
-            )
-        return str(version.version)
+            return self._registration.register(folder, description, rejected, run_id)
 
     def mark_champion(self, version: str) -> None:
         """Move the alias. Callers use `shared.lifecycle.promotion`, which writes the ledger too.
@@ -234,49 +215,41 @@ class Releases:
             NotFound: The registry has no such version.
         """
         with self._guarded(), not_found(version):
-            self._client.set_registered_model_alias(self._settings.model_name, CHAMPION, version)
-            if CHALLENGER in self._version(version).aliases:
-                self._client.delete_registered_model_alias(self._settings.model_name, CHALLENGER)
+            self._set_alias(CHAMPION, version)
+            if CHALLENGER in self._version(version).get("aliases", ()):
+                self._server.delete(
+                    "registered-models/alias", name=self._settings.model_name, alias=CHALLENGER
+                )
 
     def mark_challenger(self, version: str) -> None:
         """Move the alias `challenger` to a version that waits for a decision."""
         with self._guarded():
-            self._client.set_registered_model_alias(self._settings.model_name, CHALLENGER, version)
+            self._set_alias(CHALLENGER, version)
 
-    def _version(self, version_or_alias: str) -> "ModelVersion":
+    def _set_alias(self, alias: str, version: str) -> None:
+        name = self._settings.model_name
+        self._server.post("registered-models/alias", name=name, alias=alias, version=version)
+
+    def _version(self, version_or_alias: str) -> Answer:
         # MLflow returns all versions of a registered model, so this asks for the one version.
         name = self._settings.model_name
         if is_version(version_or_alias):
-            return self._client.get_model_version(name, version_or_alias)
-        return self._client.get_model_version_by_alias(name, version_or_alias)
-
-    def _create_model(self) -> None:
-        try:
-            self._client.create_registered_model(self._settings.model_name)
-        except mlflow().exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _run(self, run_id: str | None, name: str) -> "Run":
-        if run_id is not None:
-            try:
-                return self._client.get_run(run_id)
-            except mlflow().exceptions.MlflowException as error:
-                if not is_missing(error):
-                    raise
-                # Deleted meanwhile, or in another MLflow; registering the release matters more.
-        return self._client.create_run(self._experiment(), run_name=name)
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
+            found = self._server.get("model-versions/get", name=name, version=version_or_alias)
+        else:
+            found = self._server.get("registered-models/alias", name=name, alias=version_or_alias)
+        version: Answer = found["model_version"]
+        return version
 
     def _download(self, version: str, aside: Path) -> Path:
         with self._guarded():
             with not_found(version):
-                source = self._client.get_model_version_download_uri(
-                    self._settings.model_name, version
-                )
+                source = self._server.get(
+                    "model-versions/get-download-uri",
+                    name=self._settings.model_name,
+                    version=version,
+                )["artifact_uri"]
+            if self._server.passes_on(source):
+                return self._server.download(source, aside)
             return Path(
                 mlflow().artifacts.download_artifacts(
                     artifact_uri=source,
