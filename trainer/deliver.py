@@ -124,6 +124,7 @@ class ByHand:
             data,
             Rule(settings.promotion_margin, settings.promotion_confidence),
             kept=settings.work_folder / "answers",
+            tolerance=settings.promotion_tolerance,
         )
         return {**found, "champion": champion}
 

@@ -66,6 +66,9 @@ class TrainerSettings(Settings):
     #: Confidence level of the two-sided interval of the gain; a release that is merely as good as
     #: the champion passes once in forty times.
     promotion_confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    #: Largest loss of weighted F1 on the rows of the shop's files that a gain on labelled answers
+    #: excuses; the whole interval of the difference must lie above it. Chance alone moves it by .01.
+    promotion_tolerance: float = Field(default=0.02, ge=0)
     #: Most rows of a dataset version with labels of one user, and their largest share of its rows
     #: for training; a user's first 100 rows always count. They limit what one account can do to a
     #: release. Reviewers who label 100 answers a day reach the share of 100,000 rows in 100 days.

@@ -77,7 +77,9 @@ def judge(
     on_common = compare(codes[is_common], champion[is_common], challenger[is_common], rule)
     is_new = ~is_common
     outcome = _outcome(on_common, on_all) if is_new.any() else on_common.outcome
-    sentence = _begun(on_common.sentence(), on_common.outcome, outcome)
+    sentence = begun(
+        on_common.sentence(), on_common.outcome, outcome, "On the categories that both know"
+    )
     if is_new.any():
         sentence += f"; {_about_new(codes[is_new], challenger[is_new])}"
     if overlap.lost:
@@ -100,11 +102,18 @@ def _outcome(on_common: Verdict, on_all: Verdict) -> Outcome:
     return Outcome.BETTER if is_better else Outcome.UNDECIDED
 
 
-def _begun(sentence: str, before: Outcome, outcome: Outcome) -> str:
-    """Return a sentence that begins with the outcome of the whole."""
+def begun(sentence: str, before: Outcome, outcome: Outcome, about: str) -> str:
+    """Return a sentence that begins with the outcome of the whole.
+
+    Args:
+        sentence: Verdict on some of the rows, which begins with its outcome.
+        before: That outcome.
+        outcome: Outcome of the whole.
+        about: What the sentence is about, as its new beginning.
+    """
     if before is outcome:
         return sentence
-    return f"{outcome.value.capitalize()}. On the categories that both know: {sentence.lower()}"
+    return f"{outcome.value.capitalize()}. {about}: {sentence[0].lower()}{sentence[1:]}"
 
 
 def _incomparable(codes: Codes, challenger: Codes, overlap: Overlap, rule: Rule) -> dict[str, Any]:

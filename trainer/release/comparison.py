@@ -21,12 +21,16 @@ from shared.files import atomic_write
 from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
-from trainer.release.category_overlap import NO_ANSWER, Overlap, judge
+from trainer.release.category_overlap import NO_ANSWER, Overlap
+from trainer.release.labelled_answers import judge_parts
 from trainer.release.loaded import LoadedRelease, release_digest
 from trainer.release.paired_bootstrap import Rule
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+#: Largest loss of weighted F1 on the rows of the files that a gain on labelled answers excuses.
+TOLERANCE = 0.02
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             load(args.data),
             Rule(args.margin, args.confidence),
             kept=args.kept,
+            tolerance=args.tolerance,
         )
     except RayonError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the log of a command
@@ -49,9 +54,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def contest(
-    champion: Path, challenger: Path, data: Dataset, rule: Rule, *, kept: Path, part: str = "test"
+    champion: Path,
+    challenger: Path,
+    data: Dataset,
+    rule: Rule,
+    *,
+    kept: Path,
+    tolerance: float = TOLERANCE,
+    part: str = "test",
 ) -> dict[str, object]:
-    """Compare two release folders on the same rows; the folder `kept` caches their answers.
+    """Compare two release folders on the same rows.
+
+    Args:
+        champion: Folder of the champion.
+        challenger: Folder of the challenger.
+        data: Dataset with the rows.
+        rule: Margin and confidence.
+        kept: Folder that caches their answers.
+        tolerance: Largest loss of weighted F1 on the rows of the files that a gain on labelled
+            answers excuses.
+        part: Part of the dataset.
 
     Returns:
         Figures of the verdict, with its `sentence`.
@@ -63,7 +85,9 @@ def contest(
     both = [_kept_answers(folder, data, part, kept) for folder in (champion, challenger)]
     categories = [ReleaseManifest.read(folder).categories for folder in (champion, challenger)]
     overlap = Overlap.of(*categories)
-    return judge(rows["code"].to_numpy(np.int64), both[0], both[1], overlap, rule)
+    is_labelled = labelled_answers(rows)
+    codes = rows["code"].to_numpy(np.int64)
+    return judge_parts(codes, both[0], both[1], is_labelled, overlap, rule, tolerance)
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,14 @@ def askable(data: Dataset, part: str = "test") -> pd.DataFrame:
     return rows[rows["has_text"] | (rows["image"] != "")]
 
 
+def labelled_answers(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return a mask of the rows that people labelled as answers, shape `(rows,)`."""
+    if "labelled_by" not in rows:
+        return np.zeros(len(rows), np.bool_)
+    found: NDArray[np.bool_] = (rows["labelled_by"] != "").to_numpy(np.bool_)
+    return found
+
+
 def _kept_answers(folder: Path, data: Dataset, part: str, kept: Path) -> Codes:
     path = kept / f"{data.fingerprint[:24]}-{part}-{release_digest(folder)[:24]}.npy"
     if path.exists():
@@ -159,6 +191,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--margin", type=float, required=True, help="smallest relevant gain of F1")
     parser.add_argument(
         "--confidence", type=float, required=True, help="confidence of the interval, such as 0.95"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="largest loss of F1 on the rows of the files that a gain on labelled answers excuses",
     )
     return parser
 

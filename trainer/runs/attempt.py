@@ -203,6 +203,7 @@ class Attempt:
         command += ["--out", str(out), "--kept", str(self._settings.work_folder / "answers")]
         command += ["--margin", str(self._settings.promotion_margin)]
         command += ["--confidence", str(self._settings.promotion_confidence)]
+        command += ["--tolerance", str(self._settings.promotion_tolerance)]
         self._run_child(f"comparison of release {version} with the champion", command)
         return {**json.loads(out.read_text()), "champion": champion}
 

@@ -26,6 +26,21 @@ class CategoryList(BaseModel):
     items: list[CategoryOut] = Field(description="The categories, in the order of the release.")
 
 
+class VerdictPartOut(BaseModel):
+    """Comparison on some of the rows."""
+
+    name: str = Field(description="`rows of the files` or `labelled answers`.")
+    outcome: str = Field(description="Outcome on these rows alone, as that of the whole.")
+    rows: int = Field(description="Number of rows that both answered.")
+    champion_f1: float | None = Field(
+        description="Weighted F1 of the champion; `null` if it knows none of their categories."
+    )
+    challenger_f1: float = Field(description="Weighted F1 of the new release.")
+    difference: float | None = Field(description="Gain of the new release; `null` as above.")
+    low: float | None = Field(description="Lower end of its interval; `null` as above.")
+    high: float | None = Field(description="Upper end of its interval; `null` as above.")
+
+
 class VerdictOut(BaseModel):
     """Comparison of a release with the champion of that time, on the same held-out products."""
 
@@ -34,6 +49,11 @@ class VerdictOut(BaseModel):
         "add others."
     )
     sentence: str = Field(default="", description="The outcome and its figures in words.")
+    parts: list[VerdictPartOut] = Field(
+        default=[],
+        description="Rows of the shop's files and labelled answers by themselves, with 50 rows of "
+        "each or more; a release that is worse on either is not better.",
+    )
 
 
 class FindingOut(BaseModel):

@@ -44,7 +44,7 @@ def test_new_categories_are_reported_apart_from_the_comparison() -> None:
     assert (found["rows"], found["new_rows"], found["new_f1"]) == (120, 30, 1.0)
     assert found["outcome"] == "better"
     sentence = str(found["sentence"])
-    assert sentence.startswith("Better. On the categories that both know: undecided: weighted f1 ")
+    assert sentence.startswith("Better. On the categories that both know: undecided: weighted F1 ")
     assert (
         "on 30 rows of 1 category that the champion does not know, weighted F1 1.0000" in sentence
     )

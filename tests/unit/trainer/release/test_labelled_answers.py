@@ -1,0 +1,109 @@
+"""The gate judges rows of the files and labelled answers by themselves."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.categories import Category
+from trainer.release.category_overlap import Overlap
+from trainer.release.labelled_answers import LEAST_ROWS, judge_parts
+from trainer.release.paired_bootstrap import Rule
+
+RULE = Rule(margin=0.002, confidence=0.95)
+KNOWN = (Category(code=10, name="Livres"), Category(code=20, name="Piscines"))
+NEW = Category(code=30, name="Couettes")
+
+
+def answers(rows: int, right: float, code: int = 10) -> list[tuple[int, int]]:
+    """Return true categories and answers, of which a share is right."""
+    return [(code, code if row < right * rows else 20) for row in range(rows)]
+
+
+def judged(
+    files: tuple[float, float],
+    labelled: tuple[float, float],
+    rows: tuple[int, int] = (2000, 200),
+    tolerance: float = 0.02,
+) -> dict[str, Any]:
+    """Judge releases by their shares of right answers, `(champion, challenger)` in each part."""
+    codes, champion, challenger = [], [], []
+    for count, shares in zip(rows, (files, labelled), strict=True):
+        both = [answers(count, share) for share in shares]
+        codes += [code for code, _ in both[0]]
+        champion += [answer for _, answer in both[0]]
+        challenger += [answer for _, answer in both[1]]
+    is_labelled = np.arange(sum(rows)) >= rows[0]
+    overlap = Overlap.of(KNOWN, KNOWN)
+    return judge_parts(
+        np.array(codes),
+        np.array(champion),
+        np.array(challenger),
+        is_labelled,
+        overlap,
+        RULE,
+        tolerance,
+    )
+
+
+def test_gain_on_labelled_answers_does_not_drown_in_the_rows_of_the_files() -> None:
+    # One answer in a thousand more is wrong on the files
+    found = judged((0.9, 0.899), (0.5, 0.7), rows=(20_000, 200))
+    assert found["outcome"] == "better"
+    assert found["sentence"].startswith("Better")
+    assert "on 200 labelled answers better, difference +0." in found["sentence"]
+    assert [part["outcome"] for part in found["parts"]] == ["not better", "better"]
+
+
+def test_gain_on_labelled_answers_does_not_excuse_a_loss_on_the_files() -> None:
+    found = judged((0.9, 0.8), (0.5, 0.9))
+    assert found["outcome"] == "not better"
+    sentence = found["sentence"]
+    assert sentence.startswith("Not better")
+    assert "on 2000 rows of the files not better, difference -0.0" in sentence
+
+
+def test_loss_on_labelled_answers_is_not_hidden_by_a_gain_on_the_files() -> None:
+    found = judged((0.8, 0.9), (0.9, 0.6))
+    assert found["outcome"] == "not better"
+    assert found["sentence"].startswith("Not better. Worse on the labelled answers. On all rows: ")
+
+
+@pytest.mark.parametrize(("tolerance", "outcome"), [(0.1, "better"), (0.001, "undecided")])
+def test_possible_loss_on_the_files_is_held_against_the_tolerance(
+    tolerance: float, outcome: str
+) -> None:
+    # Given as many rows of the files that became right as that became wrong
+    codes = np.full(660, 10)
+    champion, challenger = codes.copy(), codes.copy()
+    champion[:40] = challenger[40:80] = 20
+    # And a gain on the labelled answers, of which the last 60 rows are
+    champion[600:612] = 20
+    is_labelled = np.arange(660) >= 600
+    overlap = Overlap.of(KNOWN, KNOWN)
+    found = judge_parts(codes, champion, challenger, is_labelled, overlap, RULE, tolerance)
+    assert found["parts"][0]["difference"] == 0
+    assert found["outcome"] == outcome
+    if outcome == "better":
+        assert found["sentence"].startswith("Better. Better on what comes now. On all rows: undec")
+
+
+def test_few_labelled_answers_are_judged_with_the_rest() -> None:
+    found = judged((0.9, 0.9), (0.1, 0.9), rows=(2000, LEAST_ROWS - 1))
+    assert "parts" not in found
+    assert "labelled answers" not in found["sentence"]
+
+
+def test_equal_releases_are_undecided() -> None:
+    found = judged((0.9, 0.9), (0.5, 0.5))
+    assert found["outcome"] == "undecided"
+
+
+def test_labelled_answers_of_new_categories_are_named() -> None:
+    codes = np.array([10] * 200 + [30] * 60)
+    champion, challenger = np.where(codes == 30, 10, codes), codes
+    overlap = Overlap.of(KNOWN, (*KNOWN, NEW))
+    found = judge_parts(codes, champion, challenger, codes == 30, overlap, RULE, 0.02)
+    assert found["parts"][1]["difference"] is None
+    assert "on 60 labelled answers not comparable" in found["sentence"]
+    assert found["outcome"] == "better"
