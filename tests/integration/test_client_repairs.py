@@ -127,7 +127,7 @@ def test_corrected_file_of_errors_is_sent_and_run(
         address, key, "--resume", catalog_id, "--repair", str(errors), "--out", str(out)
     )  # fmt: skip
     assert "Changed rows: 3, of which still wrong: 1" in ended.output
-    assert "row 3: Expected at most 2000 readable characters" in ended.output
+    assert "line 4: Expected at most 2000 readable characters" in ended.output
     assert "Rows to classify: 2" in ended.output
     found = list(csv.DictReader(io.StringIO(out.read_text())))
     assert [row["status"] for row in found] == ["done", "done", "rejected", "done"]

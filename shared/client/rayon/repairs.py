@@ -23,10 +23,16 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class WrongRow:
-    """Row that is still wrong, or that was not changed, and the reason."""
+    """Row that is still wrong, or that was not changed, and the reason.
+
+    Attributes:
+        row: Number of the row, from 1.
+        line: Line of the uploaded file on which the row begins; `None` for a row that is not there.
+    """
 
     row: int
     reason: str
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,7 @@ def _rows_in(corrected: Path) -> dict[int, list[str]]:
 
 
 def _wrong(outcome: JsonObject) -> WrongRow | None:
-    if outcome["error"]:
-        return WrongRow(outcome["row"], outcome["error"])
-    item = outcome["item"]
-    if item is None or item["problem"] is None:
-        return None
-    return WrongRow(outcome["row"], item["problem"]["message"])
+    item = outcome["item"] or {}
+    problem = item.get("problem") or {}
+    reason = outcome["error"] or problem.get("message")
+    return WrongRow(outcome["row"], reason, item.get("line")) if reason else None

@@ -570,8 +570,11 @@ def _add_catalogs(app: FastAPI, service: FakeService) -> None:
     @app.get("/v1/catalogs/{catalog_id}/errors")
     async def errors(catalog_id: str) -> Response:
         rows = _found(service.catalogs, catalog_id)["counts"]["rejected"]
-        lines = [f"{row},designation,\x1b[31m,must not be empty\n" for row in range(2, rows + 2)]
-        return PlainTextResponse("row,column,value,reason\n" + "".join(lines))
+        lines = [
+            f"{row - 1},{row},designation,\x1b[31m,must not be empty\n"
+            for row in range(2, rows + 2)
+        ]
+        return PlainTextResponse("row,line,column,value,reason\n" + "".join(lines))
 
 
 def _add_lists(app: FastAPI, service: FakeService) -> None:

@@ -406,7 +406,7 @@ def test_rejected_labels_are_listed_with_the_reason(
     ended = run(f"labels {label_file} --catalog shop")
     assert ended.exit_code == 1
     assert "1 labels recorded, 7 rejected, 1 without a code" in ended.stdout
-    assert ended.stdout.count("row 2, prdtypecode: No code") == 5
+    assert ended.stdout.count("line 3, prdtypecode: No code") == 5
     assert "and 2 more" in ended.stdout
 
 
@@ -530,7 +530,7 @@ def test_dry_run_checks_without_classifying(run: Run, service: FakeService, prod
     ended = run(f"catalog {products} --dry-run")
     assert ended.exit_code == 1
     assert "1 rows checked, 1 rejected" in ended.stdout
-    assert "row 2, designation: must not be empty" in ended.stdout
+    assert "line 2, designation: must not be empty" in ended.stdout
     assert service.forms[0]["dry_run"] == "true"
 
 
@@ -683,7 +683,10 @@ def test_rows_without_a_full_answer_are_reported_with_reasons(
     ended = run(f"catalog {products}")
     assert ended.exit_code == 1
     assert "4 rows in all, 2 classified, 1 of them degraded, 1 rejected, 1 failed" in ended.stdout
-    failed, degraded = "Failed:\n  row 3: The image", "Degraded:\n  row 2: The image 'a.jpg'"
+    failed, degraded = (
+        "Failed:\n  product 3: The image",
+        "Degraded:\n  product 2: The image 'a.jpg'",
+    )
     assert failed in ended.stdout
     assert degraded in ended.stdout
     assert "1 of 2 rows (50 %) are degraded, more than 10 %." in ended.stderr

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rayon.catalogs import Catalog
-from rayon.cli.screen import Screen
+from rayon.cli.screen import Screen, place
 from rayon.repairs import ImageReport, RepairReport
 
 #: Rows and images to show.
@@ -38,7 +38,7 @@ def repaired(
 def _report_rows(report: RepairReport, screen: Screen) -> None:
     screen.say(f"Changed rows: {report.changed}, of which still wrong: {len(report.wrong)}")
     for one in report.wrong[:SHOWN]:
-        screen.say(f"  row {one.row}: {one.reason}")
+        screen.say(f"  {place(one.row, one.line)}: {one.reason}")
     _more(len(report.wrong), screen)
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from rayon.catalogs import Catalog
-from rayon.cli.screen import Screen, duration, percent
+from rayon.cli.screen import Screen, duration, percent, place
 from rayon.errors import Refused
 from rayon.row_messages import RowMessage, read_messages
 
@@ -109,7 +109,7 @@ def report_rows(reasons: Reasons, screen: Screen) -> None:
             continue
         screen.answer(f"{title}:")
         for one in first:
-            screen.answer(f"  row {one.row}: {one.message}")
+            screen.answer(f"  {place(one.row)}: {one.message}")
         if reasons.counts[status] > len(first):
             more = reasons.counts[status] - len(first)
             screen.answer(f"  and {more:,} more; the results name them in `rayon_message`")
@@ -124,7 +124,7 @@ def first_rejected(catalog: Catalog) -> list[str]:
 
 
 def _rejection(row: Mapping[str, str]) -> str:
-    where = ", ".join(filter(None, (f"row {row.get('row')}", row.get("column"))))
+    where = ", ".join(filter(None, (place(row.get("row"), row.get("line")), row.get("column"))))
     return f"{where}: {row.get('reason')}"
 
 

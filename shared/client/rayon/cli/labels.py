@@ -12,7 +12,7 @@ from rayon.answers import Choice, LabelReport
 from rayon.cli import accounts
 from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, Url, connected
-from rayon.cli.screen import Screen, percent, printable
+from rayon.cli.screen import Screen, percent, place, printable
 from rayon.client import Rayon
 from rayon.errors import Refused
 from rayon.operations import Review
@@ -174,7 +174,7 @@ def _show_report(report: LabelReport, screen: Screen) -> None:
         f"{report.rows} rows, {report.taken} labels recorded, {report.rejected} rejected{skipped}"
     )
     for one in report.problems[:SHOWN]:
-        where = f"row {one.row}" + (f", {one.column}" if one.column else "")
+        where = place(one.row, one.line) + (f", {one.column}" if one.column else "")
         screen.answer(f"  {where}: {one.reason}")
     if report.rejected > SHOWN:
         screen.answer(f"  and {report.rejected - SHOWN} more; use --json to list them")

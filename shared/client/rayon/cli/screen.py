@@ -95,6 +95,11 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def place(row: object, line: object = None) -> str:
+    """Return where a row is: its line in the file or else, in other words, its number."""
+    return f"line {line}" if line else f"product {row}"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
