@@ -48,17 +48,17 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
     figures: dict[str, Any] = {}
     async with Client(url) as client:
         # The first jobs of each kind open connections and fill caches.
-        release = (await _seconds_each(client, rows["text"].head(3), "text"))[1]
-        await _seconds_each(client, rows["image"].head(3), "image")
-        bare = LoadedRelease.load(_folder(home, release))
+        release = (await seconds_each(client, rows["text"].head(3), "text"))[1]
+        await seconds_each(client, rows["image"].head(3), "image")
+        bare = LoadedRelease.load(cached_release(home, release))
         latency_salt, throughput_salt = os.urandom(16), os.urandom(16)
         for model, count in LATENCY_JOBS.items():
-            seconds, _ = await _seconds_each(client, rows[model].head(count), model, latency_salt)
+            seconds, _ = await seconds_each(client, rows[model].head(count), model, latency_salt)
             figures[f"{model}_latency"] = percentiles(seconds)
         for model, count in THROUGHPUT_JOBS.items():
             chosen = rows[model].head(count)
-            bare_rate = len(chosen) / _bare_seconds(bare, chosen, model)
-            rate = await _rate(client, chosen, model, throughput_salt)
+            bare_rate = len(chosen) / bare_seconds(bare, chosen, model)
+            rate = await rate_of(client, chosen, model, throughput_salt)
             figures[f"{model}_throughput"] = {
                 "jobs": len(chosen),
                 "per_second": rate,
@@ -72,22 +72,22 @@ async def _measure(url: str, home: Path, rows: dict[str, pd.DataFrame]) -> dict[
             for clients, count in CROWDS.items()
         }
         chosen = rows["image"].head(LATENCY_JOBS["image"])
-        seconds, _ = await _seconds_each(client, chosen, "image", latency_salt)
+        seconds, _ = await seconds_each(client, chosen, "image", latency_salt)
         chosen = rows["image"].head(THROUGHPUT_JOBS["image"])
         figures["image_seen_before"] = percentiles(seconds) | {
-            "per_second": await _rate(client, chosen, "image", throughput_salt)
+            "per_second": await rate_of(client, chosen, "image", throughput_salt)
         }
     return figures
 
 
-async def _rate(client: Client, rows: pd.DataFrame, model: str, salt: bytes) -> float:
+async def rate_of(client: Client, rows: pd.DataFrame, model: str, salt: bytes) -> float:
     """Return the jobs per second of `CLIENTS` clients."""
     started = time.perf_counter()
     await in_flight(CLIENTS, products_of(rows, model, salt), client.classify)
     return len(rows) / (time.perf_counter() - started)
 
 
-async def _seconds_each(
+async def seconds_each(
     client: Client, rows: pd.DataFrame, model: str, salt: bytes = b""
 ) -> tuple[list[float], str]:
     """Send jobs one after the other; return the seconds of each, and the release used."""
@@ -100,7 +100,7 @@ async def _seconds_each(
     return seconds, release
 
 
-def _bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> float:
+def bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> float:
     score = release.score_texts if model == "text" else release.score_images
     score(rows.head(4))
     started = time.perf_counter()
@@ -108,7 +108,7 @@ def _bare_seconds(release: LoadedRelease, rows: pd.DataFrame, model: str) -> flo
     return time.perf_counter() - started
 
 
-def _folder(home: Path, release: str) -> Path:
+def cached_release(home: Path, release: str) -> Path:
     """Return the cached folder of a release, or the starter release."""
     cached = home / "releases" / release
     return cached if cached.exists() else STARTER
