@@ -273,7 +273,7 @@ def test_run_killed_in_any_step_continues(
             break
         except KeyboardInterrupt:
             assert not (tmp_path / "run" / "release").exists()
-    assert len(died) == 17
+    assert len(died) == 18
     assert result(out)["status"] == "ready"
     assert manifest.figures["text_f1_plain"] > 0.9
 

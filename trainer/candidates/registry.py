@@ -1,7 +1,8 @@
 """Candidates of a training run; `trainer.candidates.protocols` explains how to add one."""
 
 from trainer.candidates.fusion.network import FeatureNetwork
-from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, Stacking, WeightedMean
+from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, WeightedMean
+from trainer.candidates.fusion.stacking import Stacking
 from trainer.candidates.image.efficientnet import EfficientNetLite0
 from trainer.candidates.image.pair import XceptionAndEfficientNet
 from trainer.candidates.image.resnet import ResNet50

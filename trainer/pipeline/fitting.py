@@ -1,11 +1,12 @@
 """Steps that all candidates of a modality share: predict, calibrate, measure, choose.
 
-Every figure that decides comes from rows that no model was fitted on; `test` rows only report.
+Every figure that decides comes from rows that no model was fitted on, by temperatures and weights
+that were tuned on other rows (`trainer.candidates.folds`); `test` rows only report.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.candidates.calibration import fit_temperature, softmax
+from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.latency import measure_latency
-from trainer.pipeline.leaderboard import Entry, choose
+from trainer.pipeline.leaderboard import Entry
+from trainer.pipeline.selection import Judged, choose, contrast, mean_figures
 from trainer.pipeline.steps import Step
+from trainer.release.intervals import f1_interval
 
 Floats = NDArray[np.float32]
 
@@ -48,6 +52,8 @@ class Model:
     Attributes:
         parts: Fitted candidates; the softmax of their weighted sum is the model.
         held: Probabilities by row, of rows that no model was fitted on.
+        judged: Probabilities of the same rows, each by temperatures and weights that were tuned
+            without it, shape `(repeats, held rows, classes)`.
         test: Probabilities by row, of the `test` rows.
         entry: Line of the leaderboard.
         steps: Steps that fitted the parts; later steps depend on them.
@@ -55,9 +61,15 @@ class Model:
 
     parts: tuple[Part, ...]
     held: pd.DataFrame
+    judged: Floats
     test: pd.DataFrame
     entry: Entry
     steps: tuple[Step, ...]
+
+    @property
+    def out_of_fold(self) -> pd.DataFrame:
+        """Probabilities by held-out row of the first repeat of `judged`."""
+        return pd.DataFrame(self.judged[0], index=self.held.index)
 
 
 def deciding(rows: pd.DataFrame, enough: int = ENOUGH_TO_DECIDE) -> pd.DataFrame:
@@ -96,6 +108,22 @@ def temperature(context: TrainingContext, held: pd.DataFrame, predicted: Step) -
     return fit_temperature(logits.to_numpy(np.float32), context.data.targets(rows))
 
 
+def judged(context: TrainingContext, held: pd.DataFrame, predicted: Step) -> Floats:
+    """Return probabilities by temperatures that were fitted without the row.
+
+    The shape is `(repeats, held rows, classes)`.
+    """
+    logits, targets = kept_logits(predicted, "held"), context.data.targets(held)
+    calibrates = held.index.isin(deciding(held, ENOUGH_TO_CALIBRATE).index)
+
+    def score(fit_on: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
+        chosen = fit_on[calibrates[fit_on]]
+        divisor = fit_temperature(logits[chosen], targets[chosen]) if len(chosen) else 1.0
+        return softmax(logits[others] / np.float32(divisor))
+
+    return out_of_fold(strata_of(targets, is_official(held)), score, context.settings.seed)
+
+
 def uncalibrated(
     context: TrainingContext, test: pd.DataFrame, predicted: Step
 ) -> tuple[float, float] | None:
@@ -131,20 +159,41 @@ def entry_of(
     name: str,
     modality: str,
     rows: Mapping[str, pd.DataFrame],
-    held: pd.DataFrame,
+    scores: Floats,
     test: pd.DataFrame,
 ) -> Entry:
-    """Return a line of the leaderboard, without speed."""
-    figures = context.figures(deciding(rows["held"]), held)
-    context.log_line(
-        f"{name}: validation F1 {figures.f1_plain:.4f}, log loss {figures.log_loss:.3f}"
+    """Return a line of the leaderboard, without speed.
+
+    Args:
+        context: Context of the run.
+        name: Name of the candidate.
+        modality: `text`, `image` or `fusion`.
+        rows: Rows by use, `held` and `test`.
+        scores: Probabilities of the held-out rows by fits without the row, shape
+            `(repeats, held rows, classes)`.
+        test: Probabilities by row, of the `test` rows.
+    """
+    places = decisive(rows["held"])
+    held = rows["held"].iloc[places]
+    repeats = [pd.DataFrame(one, index=held.index) for one in scores[:, places]]
+    figures = mean_figures([context.figures(held, one) for one in repeats])
+    answers = scores[:, places].argmax(axis=2)
+    validation = f1_interval(context.data.targets(held), answers)
+    context.log_line(f"{name}: validation F1 {validation.text()}, log loss {figures.log_loss:.3f}")
+    entry = Entry(name, modality, validation=figures, validation_f1=validation)
+    if not len(rows["test"]):
+        return entry
+    tested = test.loc[rows["test"].index].to_numpy().argmax(axis=1)
+    return replace(
+        entry,
+        test=context.figures(rows["test"], test),
+        test_f1=f1_interval(context.data.targets(rows["test"]), tested[None]),
     )
-    return Entry(
-        name,
-        modality,
-        validation=figures,
-        test=context.figures(rows["test"], test) if len(rows["test"]) else None,
-    )
+
+
+def decisive(held: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the positions of the rows that decide."""
+    return np.flatnonzero(held.index.isin(deciding(held).index))
 
 
 def speed(
@@ -174,10 +223,28 @@ def keep_speed(folder: Path, latency: float, rate: float, files: Sequence[Path])
     (folder / "speed.json").write_text(json.dumps(found))
 
 
-def chosen_first(models: list[Model], budget_ms: float) -> list[Model]:
-    """Put the model that serves first."""
-    chosen = choose([model.entry for model in models], budget_ms=budget_ms)
+def chosen_first(
+    context: TrainingContext, models: Sequence[Model], held: pd.DataFrame, budget_ms: float
+) -> list[Model]:
+    """Put the model that serves first, and state how the others differ from it.
+
+    Args:
+        context: Context of the run.
+        models: Models of one modality, in the order of the line-up.
+        held: Their held-out rows.
+        budget_ms: Longest median latency of a product, in milliseconds.
+    """
+    places = decisive(held)
+    targets = context.data.targets(held.iloc[places])
+    scored = [Judged(model.entry, model.judged[:, places]) for model in models]
+    chosen = choose(scored, targets, budget_ms=budget_ms)
     # If none is within the budget, the fastest serves: a late answer is better than none.
-    best = chosen or min((model.entry for model in models), key=lambda one: one.latency_ms)
-    first = next(model for model in models if model.entry is best)
-    return [first, *(model for model in models if model is not first)]
+    best = chosen or min(scored, key=lambda one: one.entry.latency_ms)
+    found: list[Model] = []
+    for model, one in zip(models, scored, strict=True):
+        if one is best:
+            found.insert(0, model)
+            continue
+        against = contrast(one.scores, best.scores, targets)
+        found.append(replace(model, entry=replace(model.entry, against_chosen=against)))
+    return found

@@ -1,9 +1,14 @@
-"""Fusion stage: cross-validate each fusion on rows that neither modality was fitted on."""
+"""Fusion stage: cross-validate each fusion on rows that neither modality was fitted on.
+
+The text and image scores of these rows come from temperatures and pool weights that were tuned on
+other rows, too. A fusion is chosen like any other candidate, with the text model alone as the
+simplest; one with a lower F1 than the text model alone is refused.
+"""
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,12 +18,13 @@ from numpy.typing import NDArray
 
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.fusion.cross_validation import cross_validated, evidence_of
-from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
+from trainer.candidates.fusion.pools import Evidence, FusionCandidate, TextAlone, combined
 from trainer.pipeline.context import TrainingContext, is_official
-from trainer.pipeline.fitting import Model, deciding
+from trainer.pipeline.fitting import Model, decisive, entry_of, judged
 from trainer.pipeline.latency import measure_latency
-from trainer.pipeline.leaderboard import Entry, choose
+from trainer.pipeline.leaderboard import Contrast, Entry
 from trainer.pipeline.row_images import RowImages
+from trainer.pipeline.selection import Judged, choose, contrast
 from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
@@ -57,9 +63,13 @@ class _PairedRows:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """Rows that both modalities have scored."""
-        text: pd.DataFrame = getattr(self.texts[0], self.name)
-        image: pd.DataFrame = getattr(self.image, self.name)
+        text, image = self._scores(self.texts[0]), self._scores(self.image)
         return self.context.data.rows.loc[text.index.intersection(image.index)]
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """Column numbers of the true categories, shape `(rows,)`."""
+        return self.context.data.targets(self.rows)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -68,14 +78,30 @@ class _PairedRows:
         part = self.image.parts[0]
         images = RowImages(self.rows, self.context.features, self.context.log_line)
         return evidence_of(
-            [getattr(model, self.name).loc[index] for model in self.texts],
-            getattr(self.image, self.name).loc[index],
+            [self._scores(model).loc[index] for model in self.texts],
+            self._scores(self.image).loc[index],
             images.features(
                 part.candidate.network, part.folder / "backbone.onnx", part.candidate.size
             ),
-            self.context.data.targets(self.rows),
+            self.targets,
             is_official(self.rows),
         )
+
+    def _scores(self, model: Model) -> pd.DataFrame:
+        return model.out_of_fold if self.name == "held" else model.test
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Probabilities of one fusion: of held-out rows `(repeats, rows, classes)`, and of `test`."""
+
+    held: Floats
+    test: Floats
+
+    @classmethod
+    def of(cls, step: Step) -> "_Scores":
+        with np.load(step.folder / PROBABILITIES) as kept:
+            return cls(kept["held"], kept["test"])
 
 
 def run_fusion_stage(
@@ -87,19 +113,42 @@ def run_fusion_stage(
     """Fit every fusion of the chosen text and image models, and choose one that can serve.
 
     Returns:
-        The choice, or `None` if too few products have both modalities; and all entries.
+        The choice, which is the text model alone if no fusion is better, or `None` if too few
+        products have both modalities; and all entries.
     """
     held, test = (_PairedRows(context, name, texts, images[0]) for name in ("held", "test"))
     if len(held.rows) < LEAST_ROWS:
         context.log_line(f"{len(held.rows)} held-out products have both: no fusion is fitted")
         return None, []
-    steps = {candidate.name: _fitted(candidate, held, test) for candidate in candidates}
-    entries = [_entry(candidate, steps[candidate.name], held, test) for candidate in candidates]
-    chosen = choose(entries, budget_ms=float("inf"))
-    if chosen is None:
-        return None, entries
-    step = steps[chosen.name]
-    return Fused(chosen.name, FusionModel.load(step.folder), step), entries
+    tried = (TextAlone(), *candidates)
+    steps = {candidate.name: _fitted(candidate, held, test) for candidate in tried}
+    scores = {name: _Scores.of(step) for name, step in steps.items()}
+    entries = [_entry(one, steps[one.name], scores[one.name], held, test) for one in tried]
+    alone = scores[tried[0].name]
+    others = [_compared(one, scores[one.name], alone, held, test) for one in entries[1:]]
+    return _chosen([entries[0], *others], steps, scores, held)
+
+
+def _chosen(
+    entries: Sequence[Entry],
+    steps: dict[str, Step],
+    scores: dict[str, _Scores],
+    held: _PairedRows,
+) -> tuple[Fused | None, list[Entry]]:
+    places = decisive(held.rows)
+    targets = held.targets[places]
+    scored = [Judged(one, scores[one.name].held[:, places]) for one in entries]
+    best = choose(scored, targets, budget_ms=float("inf"))
+    if best is None:
+        return None, list(entries)
+    step = steps[best.entry.name]
+    against = [
+        one.entry
+        if one is best
+        else replace(one.entry, against_chosen=contrast(one.scores, best.scores, targets))
+        for one in scored
+    ]
+    return Fused(best.entry.name, FusionModel.load(step.folder), step), against
 
 
 def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) -> Step:
@@ -113,7 +162,7 @@ def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) ->
         model = candidate.fit(held.evidence, context.settings.seed)
         if isinstance(model, FusionModel):
             model.save(folder)
-        found = combined(model, test.evidence) if len(test.rows) else crossed[:0]
+        found = combined(model, test.evidence) if len(test.rows) else crossed[0, :0]
         np.savez(folder / PROBABILITIES, held=crossed, test=found)
         alone = [held.evidence.take(np.array([row])) for row in range(min(TIMED, len(held.rows)))]
         latency, rate = measure_latency(
@@ -128,25 +177,46 @@ def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) ->
         f"{candidate.name} fit",
         fit,
         key=context.key | {"parts": parts, **parameters(candidate.settings)},
-        code=[candidate, cross_validated, RowImages, measure_latency],
+        code=[candidate, cross_validated, judged, RowImages, measure_latency],
         after=[step for model in models for step in model.steps],
     )
 
 
-def _entry(candidate: FusionCandidate, step: Step, held: _PairedRows, test: _PairedRows) -> Entry:
-    context = held.context
-    with np.load(step.folder / PROBABILITIES) as kept:
-        crossed = pd.DataFrame(kept["held"], index=held.rows.index)
-        found = pd.DataFrame(kept["test"], index=test.rows.index)
-    figures = context.figures(deciding(held.rows), crossed)
-    context.log_line(
-        f"{candidate.name}: validation F1 {figures.f1_plain:.4f}, log loss {figures.log_loss:.3f}"
-    )
-    return Entry(
+def _entry(
+    candidate: FusionCandidate, step: Step, scores: _Scores, held: _PairedRows, test: _PairedRows
+) -> Entry:
+    entry = entry_of(
+        held.context,
         candidate.name,
         "fusion",
-        validation=figures,
-        test=context.figures(test.rows, found) if len(test.rows) else None,
-        note=candidate.note,
-        **json.loads((step.folder / SPEED).read_text()),
+        {"held": held.rows, "test": test.rows},
+        scores.held,
+        pd.DataFrame(scores.test, index=test.rows.index),
     )
+    speed = json.loads((step.folder / SPEED).read_text())
+    return replace(entry, note=candidate.note, **speed)
+
+
+def _compared(
+    entry: Entry, scores: _Scores, alone: _Scores, held: _PairedRows, test: _PairedRows
+) -> Entry:
+    """Add the differences to the text model alone, and refuse a fusion with a lower F1."""
+    places = decisive(held.rows)
+    against = contrast(scores.held[:, places], alone.held[:, places], held.targets[places])
+    tested = contrast(scores.test[None], alone.test[None], test.targets) if len(test.rows) else None
+    refusal = "" if entry.note else _refusal(against)
+    if refusal:
+        held.context.log_line(f"{entry.name} is {refusal}")
+    return replace(
+        entry,
+        against_text=against,
+        test_against_text=tested,
+        note=entry.note or refusal,
+    )
+
+
+def _refusal(against: Contrast) -> str:
+    """Return why a fusion must not serve; empty if it may."""
+    if against.f1.value >= 0:
+        return ""
+    return f"refused: F1 below that of text alone, {against.f1.text(signed=True)}"

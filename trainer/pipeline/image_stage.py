@@ -22,6 +22,7 @@ from trainer.pipeline.fitting import (
     Part,
     chosen_first,
     entry_of,
+    judged,
     keep_speed,
     predict,
     probabilities,
@@ -72,7 +73,7 @@ def run_image_stage(
     models = [one for one in outcomes if isinstance(one, Model)]
     untried += [one for one in outcomes if isinstance(one, Entry)]
     budget_ms = context.settings.budget.image_ms
-    return chosen_first(models, budget_ms) if models else [], untried
+    return chosen_first(context, models, rows["held"], budget_ms) if models else [], untried
 
 
 def _outcome(
@@ -102,13 +103,14 @@ def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRo
     found = temperature(context, products.rows["held"], predicted)
     parts = (Part(candidate, fitted.folder, found),)
     held, test = probabilities(parts[0], predicted, products.rows)
+    scores = judged(context, products.rows["held"], predicted)
     entry = replace(
-        entry_of(context, candidate.name, "image", products.rows, held, test),
+        entry_of(context, candidate.name, "image", products.rows, scores, test),
         before_calibration=uncalibrated(context, products.rows["test"], predicted),
         fit_seconds=fitted.seconds,
         **_image_speed(context, parts, fitted),
     )
-    return Model(parts, held, test, entry, (fitted,))
+    return Model(parts, held, scores, test, entry, (fitted,))
 
 
 def _image_speed(context: TrainingContext, parts: tuple[Part, ...], fitted: Step) -> dict[str, Any]:

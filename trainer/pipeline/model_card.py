@@ -21,9 +21,10 @@ MODELS = {
     "image_pair": "Xception and EfficientNet-Lite0, frozen, under one fitted head; 299 x 299",
     "image_resnet50": "ResNet50, frozen, with a fitted head; 224 x 224",
     "image_champion": "network of the previous champion, with a newly fitted head",
+    "fusion_text_alone": "the text model's answer; the image decides only where there is no text",
     "fusion_mean": "weighted mean of both models' probabilities",
     "fusion_log_linear": "weighted sum of both models' log-probabilities",
-    "fusion_stacking": "multinomial regression on both models' log-probabilities",
+    "fusion_stacking": "log-linear pool with weights by category, shrunk towards common ones",
 }
 #: Rows of the table of figures: prefix in the manifest, and label.
 PARTS = {
@@ -63,7 +64,9 @@ into {classes} categories{whose}.
 {models}
 
 All probabilities are calibrated by a temperature on held-out rows. The table lists every candidate,
-the chosen ones in bold. Validation rows decided; test rows only report.
+the chosen ones in bold. Validation rows decided: what was tuned on some of them was measured on the
+others. Test rows only report. F1 has its 95 % interval; of two candidates whose difference is not
+beyond chance the cheaper one is chosen.
 
 {board}
 

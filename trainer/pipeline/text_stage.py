@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, product_text
-from trainer.candidates.calibration import fit_weights, logs, softmax
+from trainer.candidates.calibration import Doubles, fit_weights, logs, softmax
+from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.protocols import Labels, TextCandidate
-from trainer.pipeline.context import TrainingContext
+from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.export import export_text
 from trainer.pipeline.fitting import (
     PARTS,
     Model,
     Part,
     chosen_first,
-    deciding,
+    decisive,
     entry_of,
+    judged,
     keep_speed,
     predict,
     probabilities,
@@ -33,6 +35,7 @@ from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
+Places = NDArray[np.int64]
 
 #: Number of texts in the latency measurement.
 TIMED_TEXTS = 128
@@ -64,7 +67,7 @@ def run_text_stage(context: TrainingContext, candidates: Sequence[TextCandidate]
     models = [_run(context, candidate, products) for candidate in candidates]
     if len(models) > 1:
         models.append(_combination(context, models, products))
-    return chosen_first(models, context.settings.budget.text_ms)
+    return chosen_first(context, models, rows["held"], context.settings.budget.text_ms)
 
 
 def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Model:
@@ -78,13 +81,14 @@ def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows
     found = temperature(context, products.rows["held"], predicted)
     parts = (Part(candidate, fitted.folder, found),)
     held, test = probabilities(parts[0], predicted, products.rows)
+    scores = judged(context, products.rows["held"], predicted)
     entry = replace(
-        entry_of(context, candidate.name, "text", products.rows, held, test),
+        entry_of(context, candidate.name, "text", products.rows, scores, test),
         before_calibration=uncalibrated(context, products.rows["test"], predicted),
         fit_seconds=fitted.seconds,
         **_text_speed(context, candidate.name, parts, products.texts["held"], (fitted,)),
     )
-    return Model(parts, held, test, entry, (fitted,))
+    return Model(parts, held, scores, test, entry, (fitted,))
 
 
 def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Step:
@@ -113,35 +117,46 @@ def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextR
 
 def _combination(context: TrainingContext, models: Sequence[Model], products: _TextRows) -> Model:
     """Return the log-linear pool of all candidates, weighted on the rows that decide."""
-    chosen = deciding(products.rows["held"])
-    weights = fit_weights(
-        [logs(model.held.loc[chosen.index].to_numpy()).astype(np.float32) for model in models],
-        context.data.targets(chosen),
-    )
-    pairs = [
-        (model, weight)
-        for model, weight in zip(models, weights, strict=True)
-        if weight > LEAST_WEIGHT
-    ]
+    held = products.rows["held"]
+    targets, chosen = context.data.targets(held), decisive(held)
+    inputs = [logs(model.held.to_numpy()).astype(np.float32) for model in models]
+    weights = _weights(inputs, targets, chosen)
+    pairs = [(model, weight) for model, weight in zip(models, weights, strict=True) if weight]
     parts = tuple(replace(model.parts[0], weight=weight) for model, weight in pairs)
-    frames = [
-        pd.DataFrame(_pooled(pairs, name), index=products.rows[name].index)
+    frames = {
+        name: pd.DataFrame(
+            _pooled([logs(getattr(model, name).to_numpy()) for model in models], weights),
+            index=products.rows[name].index,
+        )
         for name in ("held", "test")
-    ]
+    }
+
+    def score(fit_on: Places, others: Places) -> Floats:
+        # Temperatures need no other fold: in a log-linear pool they only scale the weights.
+        found = _weights(inputs, targets, np.intersect1d(fit_on, chosen))
+        return _pooled([one[others] for one in inputs], found)
+
+    scores = out_of_fold(strata_of(targets, is_official(held)), score, context.settings.seed)
     steps = tuple(step for model, _ in pairs for step in model.steps)
     context.log_line(
         f"{COMBINED}: " + ", ".join(f"{model.entry.name} {weight:.2f}" for model, weight in pairs)
     )
     entry = replace(
-        entry_of(context, COMBINED, "text", products.rows, *frames),
+        entry_of(context, COMBINED, "text", products.rows, scores, frames["test"]),
         fit_seconds=sum(model.entry.fit_seconds for model, _ in pairs),
         **_text_speed(context, COMBINED, parts, products.texts["held"], steps),
     )
-    return Model(parts, frames[0], frames[1], entry, steps)
+    return Model(parts, frames["held"], scores, frames["test"], entry, steps)
 
 
-def _pooled(pairs: Sequence[tuple[Model, float]], name: str) -> Floats:
-    weighted = [weight * logs(getattr(model, name).to_numpy()) for model, weight in pairs]
+def _weights(inputs: Sequence[Floats], targets: Places, chosen: Places) -> list[float]:
+    """Fit a weight for each model on some rows; a model that hardly helps gets none."""
+    weights = fit_weights([one[chosen] for one in inputs], targets[chosen])
+    return [weight if weight > LEAST_WEIGHT else 0.0 for weight in weights]
+
+
+def _pooled(inputs: Sequence[Floats | Doubles], weights: Sequence[float]) -> Floats:
+    weighted = [weight * one for weight, one in zip(weights, inputs, strict=True)]
     pooled: Floats = softmax(np.sum(weighted, axis=0)).astype(np.float32)
     return pooled
 

@@ -8,13 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
+from trainer.release.intervals import RESAMPLES, distinct, weighted_f1
 
 Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-#: The interval's ends are stable to a tenth of its width from about a thousand resamples on
-#: (Efron & Tibshirani 1993, section 19.3).
-RESAMPLES = 4_000
 
 
 class Outcome(StrEnum):
@@ -137,46 +133,17 @@ def compare(
             "Expected two answers for each of at least one row. "
             f"Received: {len(codes)} rows, {len(champion)} and {len(challenger)} answers"
         )
-    cells, counts = _cells(np.stack([codes, champion, challenger], axis=1))
-    # Rows with the same true category and the same two answers are interchangeable, so it suffices
-    # to draw from the few hundred distinct ones by frequency: the same distribution, far cheaper.
+    cells, counts = distinct(np.stack([codes, champion, challenger], axis=1))
     drawn = np.random.default_rng(seed).multinomial(len(codes), counts / len(codes), size=resamples)
-    difference = _weighted_f1(cells, 2, drawn) - _weighted_f1(cells, 1, drawn)
+    difference = weighted_f1(cells, 2, drawn) - weighted_f1(cells, 1, drawn)
     tail = (1 - rule.confidence) / 2
     low, high = np.quantile(difference, [tail, 1 - tail])
     return Verdict(
-        champion_f1=float(_weighted_f1(cells, 1, counts[None])[0]),
-        challenger_f1=float(_weighted_f1(cells, 2, counts[None])[0]),
+        champion_f1=float(weighted_f1(cells, 1, counts[None])[0]),
+        challenger_f1=float(weighted_f1(cells, 2, counts[None])[0]),
         low=float(low),
         high=float(high),
         probability_better=float((difference > 0).mean() + (difference == 0).mean() / 2),
         rows=len(codes),
         rule=rule,
     )
-
-
-def _cells(rows: Codes) -> tuple[Codes, Codes]:
-    """Return distinct rows `(cells, 3)` in the order of first appearance, and their counts.
-
-    Swapping champion and challenger does not change that order, and so not the draws.
-    """
-    cells, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    return cells[order], counts[order]
-
-
-def _weighted_f1(cells: Codes, answer: int, drawn: Codes) -> Floats:
-    """Return the weighted F1 of each draw, shape `(resamples,)`; `answer` is a column of `cells`.
-
-    F1 of a category is 2 right / (true + answered); it counts by its share of the true rows
-    (van Rijsbergen 1979; the `weighted` average of scikit-learn).
-    """
-    classes = np.unique(cells[:, 0])
-    true = (cells[:, :1] == classes).astype(np.float64)
-    answered = (cells[:, answer, None] == classes).astype(np.float64)
-    draws = drawn.astype(np.float64)
-    support, claimed, right = draws @ true, draws @ answered, draws @ (true * answered)
-    total = support + claimed
-    f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
-    weighted: Floats = (f1 * support).sum(axis=1) / support.sum(axis=1)
-    return weighted

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold
 
 from trainer.candidates.calibration import logs
+from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.fusion.pools import Evidence, FusionCandidate, combined
 
 Floats = NDArray[np.float32]
-
-FOLDS = 5
 
 
 def evidence_of(
@@ -43,10 +41,13 @@ def evidence_of(
 
 
 def cross_validated(candidate: FusionCandidate, evidence: Evidence, seed: int) -> Floats:
-    """Return probabilities of every row by a fit without that row, shape `(rows, classes)`."""
-    found = np.zeros_like(evidence.text)
-    folds = KFold(FOLDS, shuffle=True, random_state=seed)
-    for fit_on, others in folds.split(evidence.targets):
+    """Return probabilities of every row by fits without it, shape `(repeats, rows, classes)`.
+
+    Whatever the candidate tunes, also by a cross-validation of its own, it tunes on the other rows.
+    """
+
+    def score(fit_on: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
         model = candidate.fit(evidence.take(fit_on), seed)
-        found[others] = combined(model, evidence.take(others))
-    return found
+        return combined(model, evidence.take(others))
+
+    return out_of_fold(strata_of(evidence.targets, evidence.is_official), score, seed)

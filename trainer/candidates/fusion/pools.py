@@ -1,16 +1,16 @@
-"""Fusion of text and image by probabilities: a weighted mean, and two log-linear forms.
+"""Fusion of text and image by probabilities: the text alone, a weighted mean, a log-linear pool.
 
-The inputs are calibrated probabilities, because messages carry nothing else.
+The inputs are calibrated probabilities, because messages carry nothing else. Weights by category
+are in `trainer.candidates.fusion.stacking`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
 
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.calibration import Doubles, fit_temperature, log_loss, logs, softmax
@@ -75,6 +75,28 @@ class NoSettings:
 
 
 @dataclass(frozen=True)
+class TextAlone:
+    """The text model's answer wherever there is a text: what every other fusion must beat.
+
+    The image model still answers for products without a text.
+    """
+
+    name: str = "fusion_text_alone"
+    settings: NoSettings = field(default_factory=NoSettings)
+    note: str = ""
+
+    def fit(self, evidence: Evidence, seed: int) -> FusionModel:
+        """Return a model with no weight on the image."""
+        classes = evidence.text.shape[1]
+        return FusionModel(
+            text_weights=np.ones(classes, np.float32),
+            image_weights=np.zeros(classes, np.float32),
+            bias=np.zeros(classes, np.float32),
+            space="probability",
+        )
+
+
+@dataclass(frozen=True)
 class WeightedMean:
     """Weighted mean with one weight: `p = w p_text + (1 - w) p_image`."""
 
@@ -113,61 +135,52 @@ class LogLinear:
         Most rows are weakly labelled, and those are easier than real ones; so the confidence is
         fitted on the officially labelled rows alone, if there are enough.
         """
-        # The optimiser takes steps of 1e-8, which float32 cannot represent.
-        text, image = logs(evidence.text), logs(evidence.image)
+        return scaled(log_linear_pool(evidence), evidence)
 
-        def loss(weights: Doubles) -> float:
-            return log_loss(softmax(weights[0] * text + weights[1] * image), evidence.targets)
 
-        start = np.array([1.0, 0.5])
-        found = minimize(loss, x0=start, bounds=[(0, 4), (0, 4)], method="L-BFGS-B").x
-        weights = found / _temperature(found[0] * text + found[1] * image, evidence)
-        classes = text.shape[1]
-        return FusionModel(
-            text_weights=np.full(classes, weights[0], np.float32),
-            image_weights=np.full(classes, weights[1], np.float32),
-            bias=np.zeros(classes, np.float32),
+def log_linear_pool(evidence: Evidence) -> FusionModel:
+    """Fit a weight for each modality with the least log loss on all rows."""
+    # The optimiser takes steps of 1e-8, which float32 cannot represent.
+    text, image = logs(evidence.text), logs(evidence.image)
+
+    def loss(weights: Doubles) -> float:
+        return log_loss(softmax(weights[0] * text + weights[1] * image), evidence.targets)
+
+    start = np.array([1.0, 0.5])
+    found = minimize(loss, x0=start, bounds=[(0, 4), (0, 4)], method="L-BFGS-B").x
+    classes = text.shape[1]
+    return FusionModel(
+        text_weights=np.full(classes, found[0], np.float32),
+        image_weights=np.full(classes, found[1], np.float32),
+        bias=np.zeros(classes, np.float32),
+    )
+
+
+def scaled(model: FusionModel, evidence: Evidence) -> FusionModel:
+    """Calibrate a log-linear model on the officially labelled rows, if there are enough."""
+    chosen = np.flatnonzero(evidence.is_official)
+    if len(chosen) < ENOUGH_TO_CALIBRATE:
+        return model
+    logits = _logits(model, evidence.take(chosen))
+    temperature = np.float32(fit_temperature(logits, evidence.targets[chosen]))
+    return replace(
+        model,
+        text_weights=model.text_weights / temperature,
+        image_weights=model.image_weights / temperature,
+        bias=model.bias / temperature,
+    )
+
+
+def _logits(model: FusionModel, evidence: Evidence) -> Doubles:
+    weighted = [
+        inputs @ weights if weights.ndim == 2 else inputs * weights
+        for inputs, weights in (
+            (logs(evidence.text), model.text_weights),
+            (logs(evidence.image), model.image_weights),
         )
-
-
-@dataclass(frozen=True)
-class StackingSettings:
-    """Regularisation: inverse strength of the penalty on the weights."""
-
-    inverse_penalty: float = 0.02
-
-
-@dataclass(frozen=True)
-class Stacking:
-    """Multinomial regression on both modalities' log-probabilities (Wolpert 1992)."""
-
-    name: str = "fusion_stacking"
-    settings: StackingSettings = field(default_factory=StackingSettings)
-    note: str = ""
-
-    def fit(self, evidence: Evidence, seed: int) -> FusionModel:
-        """Fit a weight from every category of each modality to every category."""
-        classes = evidence.text.shape[1]
-        inputs = np.concatenate([logs(evidence.text), logs(evidence.image)], axis=1)
-        regression = LogisticRegression(C=self.settings.inverse_penalty, max_iter=500)
-        regression.fit(inputs, evidence.targets)
-        weights = np.zeros((2 * classes, classes))
-        bias = np.full(classes, -10.0)
-        columns = regression.classes_
-        if len(columns) == 2:
-            weights[:, columns[1]], bias[columns] = (
-                regression.coef_[0],
-                [0, regression.intercept_[0]],
-            )
-        else:
-            weights[:, columns], bias[columns] = regression.coef_.T, regression.intercept_
-        temperature = _temperature(inputs @ weights + bias, evidence)
-        weights, bias = weights / temperature, bias / temperature
-        return FusionModel(
-            text_weights=weights[:classes].astype(np.float32),
-            image_weights=weights[classes:].astype(np.float32),
-            bias=bias.astype(np.float32),
-        )
+    ]
+    found: Doubles = weighted[0] + weighted[1] + model.bias
+    return found
 
 
 def combined(model: FusionModel | Combine, evidence: Evidence) -> Floats:
@@ -175,10 +188,3 @@ def combined(model: FusionModel | Combine, evidence: Evidence) -> Floats:
     if isinstance(model, FusionModel):
         return model.combine(evidence.text, evidence.image)
     return model(evidence)
-
-
-def _temperature(logits: Doubles, evidence: Evidence) -> float:
-    official = evidence.is_official
-    if official.sum() < ENOUGH_TO_CALIBRATE:
-        return 1.0
-    return fit_temperature(logits[official], evidence.targets[official])

@@ -7,14 +7,23 @@ from numpy.typing import NDArray
 
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.calibration import fit_temperature, fit_weights, log_loss, softmax
+from trainer.candidates.fusion import stacking
+from trainer.candidates.fusion.cross_validation import cross_validated
 from trainer.candidates.fusion.pools import (
     Evidence,
     FusionCandidate,
     LogLinear,
-    Stacking,
+    TextAlone,
     WeightedMean,
 )
+from trainer.candidates.fusion.stacking import Reach, Stacking, StackingSettings
 
+FITTED: list[FusionCandidate] = [
+    WeightedMean(),
+    LogLinear(),
+    Stacking(),
+    Stacking("own", reach="own"),
+]
 GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 800)
 
@@ -84,7 +93,7 @@ def test_confidence_follows_the_official_rows() -> None:
     )
 
 
-@pytest.mark.parametrize("candidate", [WeightedMean(), LogLinear(), Stacking()])
+@pytest.mark.parametrize("candidate", FITTED)
 def test_fusion_is_better_than_either_expert(candidate: FusionCandidate) -> None:
     text, image = expert(2.0), expert(1.5)
     fused = fit_fusion(text, image, TARGETS, ALL, candidate).combine(text, image)
@@ -92,7 +101,7 @@ def test_fusion_is_better_than_either_expert(candidate: FusionCandidate) -> None
     assert log_loss(fused, TARGETS) < min(log_loss(text, TARGETS), log_loss(image, TARGETS))
 
 
-@pytest.mark.parametrize("candidate", [WeightedMean(), LogLinear(), Stacking()])
+@pytest.mark.parametrize("candidate", FITTED)
 def test_saved_fusion_is_loaded_unchanged(candidate: FusionCandidate, tmp_path: Path) -> None:
     text, image = expert(2.0), expert(1.5)
     model = fit_fusion(text, image, TARGETS, ALL, candidate)
@@ -101,11 +110,63 @@ def test_saved_fusion_is_loaded_unchanged(candidate: FusionCandidate, tmp_path: 
     np.testing.assert_allclose(again.combine(text, image), model.combine(text, image), atol=1e-6)
 
 
-def test_stacking_accepts_a_category_without_rows() -> None:
+@pytest.mark.parametrize("reach", ["own", "all"])
+def test_category_without_rows_is_still_answered(reach: Reach) -> None:
     text, image = expert(2.0), expert(1.5)
     few = np.flatnonzero(TARGETS < 2)
-    model = fit_fusion(text[few], image[few], TARGETS[few], ALL[few], Stacking())
-    assert set(model.combine(text[few], image[few]).argmax(axis=1)) <= {0, 1}
+    model = fit_fusion(text[few], image[few], TARGETS[few], ALL[few], Stacking(reach=reach))
+    others = np.flatnonzero(TARGETS == 3)
+    assert (model.combine(text[others], image[others]).argmax(axis=1) == 3).mean() > 0.3
+
+
+@pytest.mark.parametrize("reach", ["own", "all"])
+def test_strong_penalty_leaves_the_pool(reach: Reach) -> None:
+    text, image = expert(2.0), expert(1.5)
+    strong = Stacking(reach=reach, settings=StackingSettings((1e6,)))
+    found = fit_fusion(text, image, TARGETS, NONE, strong).combine(text, image)
+    pool = fit_fusion(text, image, TARGETS, NONE).combine(text, image)
+    np.testing.assert_allclose(found, pool, atol=1e-3)
+
+
+@pytest.mark.parametrize("reach", ["own", "all"])
+def test_penalty_follows_the_evidence(reach: Reach) -> None:
+    # Given an image model that knows one category by heart and guesses the others
+    text = expert(1.5)
+    sharp, noise = expert(6.0), softmax(GENERATOR.normal(0, 1, (800, 4)).astype(np.float32))
+    image = np.where((TARGETS == 0)[:, None], sharp, noise)
+    candidates = (LogLinear(), Stacking(reach=reach))
+    evidence = Evidence(text, image, *(np.zeros((800, 0), np.float32),) * 2, TARGETS, ALL)
+    # Then weights by category are better on rows that they were not fitted on
+    pool, stacked = (
+        np.mean([log_loss(one, TARGETS) for one in cross_validated(candidate, evidence, 0)])
+        for candidate in candidates
+    )
+    assert stacked < 0.9 * pool
+
+
+@pytest.mark.parametrize("reach", ["own", "all"])
+def test_weights_by_category_do_no_harm_where_all_categories_are_alike(reach: Reach) -> None:
+    evidence = Evidence(
+        expert(2.0), expert(1.5), *(np.zeros((800, 0), np.float32),) * 2, TARGETS, ALL
+    )
+    pool, stacked = (
+        np.mean([log_loss(one, TARGETS) for one in cross_validated(candidate, evidence, 0)])
+        for candidate in (LogLinear(), Stacking(reach=reach))
+    )
+    assert stacked < 1.02 * pool
+
+
+def test_too_many_categories_get_only_their_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, image = expert(2.0), expert(1.5)
+    assert fit_fusion(text, image, TARGETS, ALL, Stacking()).text_weights.ndim == 2
+    monkeypatch.setattr(stacking, "LARGEST", 800 * 4 * 4 - 1)
+    assert fit_fusion(text, image, TARGETS, ALL, Stacking()).text_weights.ndim == 1
+
+
+def test_text_alone_answers_as_the_text_model_does() -> None:
+    text, image = expert(1.0), expert(3.0)
+    found = fit_fusion(text, image, TARGETS, ALL, TextAlone()).combine(text, image)
+    np.testing.assert_allclose(found, text, atol=1e-6)
 
 
 def test_pool_of_models_is_better_than_each_model() -> None:
