@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from rayon.operations import DeadLetter, Queue, Queues, Review, Worker
+    from rayon.precision import CategoryPrecision, LabelEvidence, Precision
     from rayon.row_messages import RowMessage
     from rayon.training import TrainingRun
 
@@ -44,6 +45,7 @@ __all__ = [
     "Answer",
     "Catalog",
     "Category",
+    "CategoryPrecision",
     "Choice",
     "Counts",
     "Dataset",
@@ -54,8 +56,10 @@ __all__ = [
     "FieldError",
     "Finding",
     "Job",
+    "LabelEvidence",
     "LabelReport",
     "Limited",
+    "Precision",
     "Progress",
     "Queue",
     "Queues",
@@ -85,6 +89,7 @@ _MODULES = {
     "datasets": "Dataset DatasetVersion Finding",
     "errors": "Failed FieldError Limited RayonError Refused SignedOut Unfinished Unreachable",
     "operations": "DeadLetter Queue Queues Review Worker",
+    "precision": "CategoryPrecision LabelEvidence Precision",
     "row_messages": "RowMessage",
     "training": "TrainingRun",
 }

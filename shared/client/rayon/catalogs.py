@@ -14,6 +14,7 @@ from rayon import repairs
 from rayon.answers import Fault, JsonObject, LabelReport, moment
 from rayon.connection import Connection
 from rayon.headers import once
+from rayon.precision import Precision
 from rayon.repairs import ImageReport, RepairReport
 from rayon.row_messages import RowMessage, read_messages
 
@@ -190,6 +191,19 @@ class Catalog:
     def errors(self, to: str | Path) -> Path:
         """Write the rejected rows with column, value and reason to a CSV file."""
         return self._download("errors", to)
+
+    def precision(self, target: float = 0.98, *, by_category: bool = False) -> Precision:
+        """Return which answers to accept so that a target share of them is right.
+
+        While the catalog runs, its answers so far count.
+
+        Args:
+            target: Wanted share of right answers among the accepted ones, above 0 and up to 1.
+            by_category: True if each category has to reach the target.
+        """
+        path = f"/v1/catalogs/{self.id}/precision"
+        query = {"target": f"{target:g}", "by_category": str(by_category).lower()}
+        return Precision.read(self.connection.json("GET", path, params=query))
 
     def retry(self) -> "Catalog":
         """Requeue the rows that failed."""

@@ -1,14 +1,29 @@
 """Fake service, and a separate home folder without a sign-in."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from rayon import Rayon, catalogs
+from rayon.cli.main import build_app
 from rayon.sessions import sign_in
 from rayon.sign_in import SavedSignIns
 from tests.unit.client.service import KEY, PASSWORD, USERNAME, FakeService, Running
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Return a function that runs a command line as a user types it."""
+
+    def run(command: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(build_app(), shlex.split(command), input=stdin)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ from gateway.jobs.explanation_schemas import ExplanationOut
 from gateway.jobs.schemas import JobOut, JobPage
 from gateway.operations.schemas import DeadLetterList, DeadLetterReport, QueueList
 from gateway.quality.schemas.labels import LabelIn, LabelReportOut, ReviewPage
+from gateway.quality.schemas.precision import PrecisionOut
 from gateway.quality.schemas.reports import ReportList, ReportOut, ReportRequest
 from gateway.releases.schemas.releases import CategoryList, ReleaseList
 from gateway.web.error_handlers import problem
@@ -54,6 +55,27 @@ RESULT = {
 
 
 LABELS = {"rows": 3, "taken": 3, "skipped": 0, "rejected": 0, "problems": []}
+SELECTION = {
+    "is_reached": True,
+    "reachable": 0.995,
+    "threshold": 0.8512,
+    "rows": 1_400,
+    "accepted": 1_000,
+    "share": 1_000 / 1_400,
+    "review": 390,
+    "expected_precision": 0.9834,
+    "low": 0.971,
+    "high": 0.99,
+    "labels": None,
+}
+PRECISION: dict[str, Any] = {
+    **SELECTION,
+    "method": "confidences",
+    "is_estimate": True,
+    "labelled": 12,
+    "labels_needed": 100,
+    "categories": [],
+}
 #: Beginnings of paths that need no sign-in.
 OPEN = ("/v1/token", "/v1/password")
 _COUNTS = {"waiting": 2, "running": 1, "oldest_seconds": 65.0, "messages_per_second": 3.25}
@@ -162,6 +184,7 @@ class FakeService:
         results: Its results as CSV, and as a workbook.
         rows: Its results as JSON Lines.
         report: What its check finds.
+        precision: What its precision dial shows.
         resumed_with: Archives with which catalogs were resumed.
         requests: Every request so far: method, path, headers.
         bodies: SHA-256 of each uploaded file.
@@ -191,6 +214,7 @@ class FakeService:
     reviews: dict[str, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=lambda: dict(LABELS))
     report: dict[str, Any] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=lambda: dict(PRECISION))
     queries: list[dict[str, str]] = field(default_factory=list)
     resumed_with: list[bytes | None] = field(default_factory=list)
     training: TrainingState = field(default_factory=TrainingState)
@@ -400,6 +424,7 @@ def build_app(service: FakeService) -> FastAPI:
     _add_explanations(app, service)
     _add_uploads(app, service)
     _add_catalogs(app, service)
+    _add_answers(app, service)
     _add_resume(app, service)
     _add_lists(app, service)
     _add_operations(app, service)
@@ -558,6 +583,8 @@ def _add_catalogs(app: FastAPI, service: FakeService) -> None:
         catalog["counts"] |= {"failed": 0}
         return _shown(catalog)
 
+
+def _add_answers(app: FastAPI, service: FakeService) -> None:
     @app.get("/v1/catalogs/{catalog_id}/results")
     async def results(request: Request, catalog_id: str) -> Response:
         _found(service.catalogs, catalog_id)
@@ -566,6 +593,12 @@ def _add_catalogs(app: FastAPI, service: FakeService) -> None:
             lines = (json.dumps(row) + "\n" for row in service.rows)
             return StreamingResponse(lines, media_type="application/jsonl")
         return StreamingResponse(iter(service.results.splitlines(True)), media_type="text/csv")
+
+    @app.get("/v1/catalogs/{catalog_id}/precision")
+    async def precision(catalog_id: str, target: float, by_category: bool) -> PrecisionOut:
+        _found(service.catalogs, catalog_id)
+        asked = {"target": target, "by_category": by_category}
+        return PrecisionOut.model_validate({**service.precision, **asked})
 
     @app.get("/v1/catalogs/{catalog_id}/errors")
     async def errors(catalog_id: str) -> Response:

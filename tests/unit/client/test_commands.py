@@ -3,33 +3,18 @@
 import hashlib
 import json
 import re
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from gateway.web.error_handlers import problem
 from rayon import Catalog
 from rayon.cli import accounts
-from rayon.cli.main import build_app
 from rayon.sign_in import SavedSignIns
 from tests.support.servers import free_port
+from tests.unit.client.conftest import Run
 from tests.unit.client.service import KEY, PASSWORD, RESULT, USERNAME, FakeService, busy
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run() -> Run:
-    """Return a function that runs a command line as a user types it."""
-
-    def run(command: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(build_app(), shlex.split(command), input=stdin)
-
-    return run
 
 
 @pytest.fixture
@@ -797,8 +782,8 @@ def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in:
         "catalog pyproject.toml --out results.json",
         "catalog pyproject.toml --out results.xlsx --bom",
         "catalog pyproject.toml --format ods",
-        "catalog pyproject.toml --target .98",
         "catalog pyproject.toml --out results.csv --target 98",
+        "catalog pyproject.toml --target 98",
         "catalog pyproject.toml --out results.csv --by-category",
         "catalog pyproject.toml --max-degraded 2",
         "classify",

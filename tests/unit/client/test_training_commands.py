@@ -3,26 +3,21 @@
 import io
 import json
 import re
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from rayon import datasets, training
 from rayon.answers import Release
 from rayon.cli import accounts, models
-from rayon.cli.main import build_app
 from rayon.cli.screen import Screen
 from rayon.cli.training.following import Log, following
 from rayon.training import TrainingRun
+from tests.unit.client.conftest import Run
 from tests.unit.client.service import FakeService
 from tests.unit.client.training_service import FINDING, RARE, TrainingState, run_of
-
-Run = Callable[..., Result]
 
 pytestmark = pytest.mark.usefixtures("signed_in")
 
@@ -32,16 +27,6 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask for the state of a check or a run many times a second."""
     monkeypatch.setattr(datasets, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(training, "POLL_SECONDS", 0.01)
-
-
-@pytest.fixture
-def run() -> Run:
-    """Return a function that runs a command line as a user types it."""
-
-    def run(command: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(build_app(), shlex.split(command), input=stdin)
-
-    return run
 
 
 @pytest.fixture

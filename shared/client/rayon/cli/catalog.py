@@ -16,6 +16,7 @@ from rayon.answers import ModelName
 from rayon.catalogs import Catalog, Progress, ResultFormat
 from rayon.cli.bars import progress_shown
 from rayon.cli.catalog_options import MAX_DEGRADED, Wanted, require_resumed, stated_columns
+from rayon.cli.catalog_precision import report_precision
 from rayon.cli.catalog_repair import repaired
 from rayon.cli.catalog_report import (
     SHOWN,
@@ -32,6 +33,7 @@ from rayon.cli.options import AsJson, Model, ReleaseName, Url, connected
 from rayon.cli.screen import Screen
 from rayon.client import Rayon
 from rayon.errors import RayonError
+from rayon.precision import Precision
 from rayon.uploads import SentCatalogs
 
 
@@ -79,8 +81,8 @@ def catalog(
             min=0.01,
             max=1,
             metavar="SHARE",
-            help="Add a column `accepted` to --out: true for answers of which this share is "
-            "expected to be right, such as .98.",
+            help="Report how many answers can be accepted so that this share is expected to be "
+            "right, such as .98, and add a column `accepted` to --out.",
         ),
     ] = None,
     by_category: Annotated[
@@ -289,10 +291,13 @@ def _finished(catalog: Catalog, wanted: Wanted, screen: Screen) -> bool:
     """Write the files and the report of a catalog. Return True if no more is lost than allowed."""
     results = _collect(catalog, wanted)
     reasons = reasons_of(catalog, results if wanted.kind == "jsonl" else None, screen)
+    found = _precision(catalog, wanted)
     if wanted.as_json:
-        screen.json(catalog.raw)
+        screen.json({**catalog.raw, "precision": found.raw} if found else catalog.raw)
     else:
         _report(catalog, reasons, wanted, screen)
+        if found:
+            report_precision(found, screen)
     too_many = excess(catalog, reasons.degraded, wanted.max_degraded)
     if too_many:
         screen.say(f"{too_many} --max-degraded sets the limit.")
@@ -312,6 +317,12 @@ def _collect(catalog: Catalog, wanted: Wanted) -> Path | None:
             by_category=wanted.by_category,
         )
     return None
+
+
+def _precision(catalog: Catalog, wanted: Wanted) -> Precision | None:
+    if wanted.target is None or catalog.dry_run or catalog.status == "failed":
+        return None
+    return catalog.precision(wanted.target, by_category=wanted.by_category)
 
 
 def _report(catalog: Catalog, reasons: Reasons, wanted: Wanted, screen: Screen) -> None:

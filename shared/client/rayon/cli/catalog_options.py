@@ -49,8 +49,6 @@ class Wanted:
             )
         if self.bom is not None and self.kind != "csv":
             raise BadParameter(f"--bom and --no-bom need CSV. Received: {self.kind}")
-        if self.target is not None and self.out is None:
-            raise BadParameter("--target needs --out, whose file gets the column `accepted`.")
         if self.by_category and self.target is None:
             raise BadParameter("--by-category needs --target.")
 
