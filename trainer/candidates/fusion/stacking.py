@@ -7,6 +7,7 @@ chosen by cross-validation: where the rows do not support a deviation, the pool 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -67,82 +68,76 @@ class Stacking:
     def _path(self, evidence: Evidence, penalties: Sequence[float]) -> list[FusionModel]:
         """Fit with each penalty, each fit starting from the one before."""
         pool = log_linear_pool(evidence)
-        problem = _Problem.of(evidence, pool, self.reach)
-        start = np.zeros(problem.size)
-        found = []
-        for penalty in penalties:
-            start = problem.solved(start, penalty)
-            found.append(problem.model(start, pool))
-        return found
+        inputs = np.stack([logs(evidence.text), logs(evidence.image)])
+        reach = self.reach if evidence.text.size * inputs.shape[2] <= LARGEST else "own"
+        shared = np.array([pool.text_weights[0], pool.image_weights[0]], np.float64)
+        problem = ShrunkenPool(inputs, shared, evidence.targets, reach)
+        return [_model(*found) for found in problem.path(penalties)]
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Deviations from a pool that minimise the penalised log loss.
+class ShrunkenPool:
+    """A log-linear pool whose weights by category are penalised deviations from common ones.
 
     Attributes:
-        inputs: Log-probabilities of text and image, shape `(2, rows, classes)`.
-        base: Logits of the pool, shape `(rows, classes)`.
+        inputs: Log-probabilities of each model, shape `(models, rows, classes)`.
+        shared: Weight of each model in the pool, shape `(models,)`.
         targets: Column numbers, shape `(rows,)`.
+        reach: Which weights deviate.
     """
 
     inputs: Doubles
-    base: Doubles
+    shared: Doubles
     targets: Integers
     reach: Reach
 
-    @classmethod
-    def of(cls, evidence: Evidence, pool: FusionModel, reach: Reach) -> "_Problem":
-        inputs = np.stack([logs(evidence.text), logs(evidence.image)])
-        if evidence.text.size * evidence.text.shape[1] > LARGEST:
-            reach = "own"
-        base = inputs[0] * pool.text_weights + inputs[1] * pool.image_weights
-        return cls(inputs, base, evidence.targets, reach)
+    def path(self, penalties: Sequence[float]) -> list[tuple[Doubles, Doubles]]:
+        """Return weights and bias for each penalty; each fit starts from the one before.
 
-    @property
-    def classes(self) -> int:
-        return int(self.base.shape[1])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the weights: for each modality, and the bias beside them."""
-        classes = self.classes
-        return (2, classes) if self.reach == "own" else (2, classes, classes)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape)) + self.classes
-
-    def solved(self, start: Doubles, penalty: float) -> Doubles:
-        found: Doubles = minimize(
-            self._loss, x0=start, args=(penalty,), jac=True, method="L-BFGS-B"
-        ).x
+        Weights have the shape `(models, classes)` or `(models, classes, classes)`.
+        """
+        deviations = np.zeros(int(np.prod(self._shape)) + self._classes)
+        found = []
+        for penalty in penalties:
+            deviations = minimize(
+                self._loss, x0=deviations, args=(penalty,), jac=True, method="L-BFGS-B"
+            ).x
+            weights, bias = self._split(deviations)
+            found.append((self._common + weights, bias))
         return found
 
-    def model(self, deviations: Doubles, pool: FusionModel) -> FusionModel:
-        """Return the pool with deviations."""
-        weights, bias = self._split(deviations)
-        shared = (pool.text_weights, pool.image_weights)
-        if self.reach == "all":
-            shared = (np.diag(shared[0]), np.diag(shared[1]))
-        return FusionModel(
-            text_weights=(shared[0] + weights[0]).astype(np.float32),
-            image_weights=(shared[1] + weights[1]).astype(np.float32),
-            bias=bias.astype(np.float32),
-        )
+    @property
+    def _classes(self) -> int:
+        return int(self.inputs.shape[2])
+
+    @cached_property
+    def _absent(self) -> Integers:
+        """Columns of the categories that no row has."""
+        return np.setdiff1d(np.arange(self._classes), self.targets)
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        models, _, classes = self.inputs.shape
+        return (models, classes) if self.reach == "own" else (models, classes, classes)
+
+    @cached_property
+    def _common(self) -> Doubles:
+        """Weights of the pool in the shape of the deviations."""
+        if self.reach == "own":
+            return np.repeat(self.shared[:, None], self._classes, axis=1)
+        return np.stack([weight * np.eye(self._classes) for weight in self.shared])
 
     def _split(self, deviations: Doubles) -> tuple[Doubles, Doubles]:
-        bias = deviations[-self.classes :]
-        return deviations[: -self.classes].reshape(self.shape), bias
+        bias = deviations[-self._classes :]
+        return deviations[: -self._classes].reshape(self._shape), bias
 
     def _loss(self, deviations: Doubles, penalty: float) -> tuple[float, Doubles]:
         """Return the penalised log loss and its gradient."""
         weights, bias = self._split(deviations)
-        if self.reach == "own":
-            moved = (self.inputs * weights[:, None]).sum(axis=0)
-        else:
-            moved = (self.inputs @ weights).sum(axis=0)
-        found = softmax(self.base + moved + bias)
+        logits = pooled_logits(self.inputs, self._common + weights, bias)
+        # Categories without rows keep the weights of the pool: nothing speaks for or against them.
+        logits[:, self._absent] = -np.inf
+        found = softmax(logits)
         loss = log_loss(found, self.targets) + penalty * float(deviations @ deviations)
         found[np.arange(len(self.targets)), self.targets] -= 1
         found /= len(self.targets)
@@ -152,3 +147,15 @@ class _Problem:
             slopes = self.inputs.transpose(0, 2, 1) @ found
         slope = np.concatenate([slopes.ravel(), found.sum(axis=0)]) + 2 * penalty * deviations
         return loss, slope
+
+
+def pooled_logits(inputs: Doubles, weights: Doubles, bias: Doubles) -> Doubles:
+    """Return the logits of a pool, shape `(rows, classes)`."""
+    weighted = inputs * weights[:, None] if weights.ndim == 2 else inputs @ weights
+    found: Doubles = weighted.sum(axis=0) + bias
+    return found
+
+
+def _model(weights: Doubles, bias: Doubles) -> FusionModel:
+    text, image = weights.astype(np.float32)
+    return FusionModel(text, image, bias.astype(np.float32))
