@@ -118,7 +118,7 @@ clean: ## Remove build products; data in var/ stays
 .PHONY: explore weights train deliver evaluate
 
 explore: .venv/run.stamp ## Describe a dataset as one HTML page: make explore DATA=folder OUT=explore.html
-	@$(BIN)/python -m trainer explore --data "$(DATA)" --out "$(OUT)"
+	@$(BIN)/python -m trainer explore "$(DATA)" --out "$(OUT)"
 
 weights: .venv/run.stamp ## Fetch pretrained weights: make weights TO=folder; LIST=1 shows what there is
 	@$(BIN)/python -m trainer weights --to "$(or $(TO),weights)" $(if $(LIST),--list) $(NAMES)
@@ -216,11 +216,14 @@ boards: .venv/run.stamp ## Write Grafana's dashboards from infra/grafana/boards.
 
 ##@ Measure a running system
 
-.PHONY: bench compare replicas
+.PHONY: bench guard compare replicas
 
 bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running system, with catalogs
 	@$(BIN)/python -m tests.bench.load.speed --url "$(URL)" --data "$(DATA)"
 	@$(BIN)/python -m tests.bench.load.catalogs --url "$(URL)" --data "$(DATA)"
+
+guard: .venv/dev.stamp ## Compare the running system's speed with the stored one, as ratios to the bare models; KEEP=1 stores it
+	@$(BIN)/python -W ignore -m tests.bench.load.guard --url "$(URL)" --data "$(DATA)" $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
 
 compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Compare with other ways to serve the same model; OTHERS=1 installs them
 	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)"
@@ -230,7 +233,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch quarter
+.PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch ngrams quarter months
 
 cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by process; beside a checkout: make cpu BEFORE=folder
 	@$(BIN)/python -m tests.bench.load.cpu $(if $(BEFORE),--before "$(BEFORE)")
@@ -285,8 +288,14 @@ drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that 
 watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
 	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 
+ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
+	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"
+
 quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
+
+months: .venv/dev.stamp ## Judge 24 simulated months, 12 of them with a fault, by the monthly report
+	@$(BIN)/python -m tests.bench.quality.quarter.months --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("data", type=Path, help="folder in the challenge's or the simple layout")
     check.add_argument("--deep", action="store_true", help="decode every image")
     explore = _command(commands, "explore", "write an HTML report about a dataset")
-    explore.add_argument("--data", type=Path, required=True, help="folder, or name@version")
+    explore.add_argument("data", type=Path, help="dataset folder, or name@version")
     explore.add_argument("--out", type=Path, default=Path("explore.html"), help="HTML file")
     _add_train(commands)
     _add_deliver(commands)

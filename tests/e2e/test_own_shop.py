@@ -87,7 +87,7 @@ def test_shop_is_checked_trained_delivered_promoted_and_rolled_back(
 
     # Explore
     report = tmp_path / "explore.html"
-    explored = trainer("explore", "--data", str(folder), "--out", str(report))
+    explored = trainer("explore", str(folder), "--out", str(report))
     assert explored.returncode == 0, explored.stderr
     assert "Couettes" in report.read_text()
 

@@ -11,7 +11,7 @@ from trainer.pipeline.leaderboard import Entry, as_markdown
 
 #: One-line descriptions of the models.
 MODELS = {
-    "text_ngrams": "hashed words and runs of characters, tf-idf, linear support vector machine",
+    "text_ngrams": "hashed words and runs of characters, tf-idf, linear classifier",
     "text_rnn": "pretrained subword vectors, bidirectional GRU, attention, max and mean pooling",
     "text_sentence": "multilingual universal sentence encoder, frozen, with a fitted head",
     "text_combined": "log-linear pool of the text candidates",

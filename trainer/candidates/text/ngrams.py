@@ -1,36 +1,56 @@
-"""Hashed word and character n-grams, weighted by tf-idf, with a linear support vector machine.
+"""Hashed word and character n-grams, weighted by tf-idf, with a linear classifier.
 
 Wang and Manning, "Baselines and Bigrams" (2012), show why such a model is hard to beat on short
-texts. It is fitted in seconds, and is the only candidate that reads every character.
+texts. It is fitted in seconds, and is the only candidate that reads every character. It is fitted
+twice: once on all n-grams, then on those with the largest weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
+from numpy.typing import NDArray
 from onnx import TensorProto
-from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.svm import LinearSVC
 
 from shared.inference.manifest import Ngrams
-from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
 from trainer.candidates.onnx.graph import Graph, stored_small
 from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
+from trainer.candidates.text.linear import (
+    Planes,
+    SoftmaxSettings,
+    fit_machine,
+    fit_softmax,
+    is_small,
+)
+from trainer.candidates.text.ngram_columns import Columns, survey
 
 FILE = "ngrams.npz"
-#: Number of texts whose n-grams are counted at once.
-CHUNK = 256
+#: Number of texts that are scored at once.
+AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class NgramSettings:
-    """Hyperparameters, chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows.
+
+    Attributes:
+        form: How texts are cut into n-grams.
+        penalty: Cost of a wrong side of a hyperplane, `C` of the support vector machine.
+        iterations: Most passes of the support vector machine.
+        softmax: Steps of the classifier for many categories and rows.
+        columns: Number of n-grams in the model.
+        weights: Most weights in memory while it is fitted, and in the model: with many categories
+            it reads fewer n-grams.
+    """
 
     form: Ngrams = field(default_factory=lambda: Ngrams(buckets=2**17, words=2, characters=(2, 5)))
     penalty: float = 0.5
     iterations: int = 300
+    softmax: SoftmaxSettings = field(default_factory=SoftmaxSettings)
+    columns: int = 30_000
+    weights: int = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -51,114 +71,104 @@ class TextNgrams:
         prepared: Path,
         context: FitContext,
     ) -> None:
-        """Fit the idf weights and the separating hyperplanes."""
-        blocks = self._counts(texts)
-        scales = [TfidfTransformer(sublinear_tf=True).fit(block) for block in blocks]
-        inputs = [scale.transform(block) for scale, block in zip(scales, blocks, strict=True)]
-        machine = LinearSVC(
-            C=self.settings.penalty, max_iter=self.settings.iterations, random_state=context.seed
-        )
-        machine.fit(sparse.hstack(inputs).tocsr(), labels.targets, sample_weight=labels.weights)
-        planes, bias = _planes(machine, labels.classes)
-        context.log_line(
-            f"{self.name}: {len(texts)} texts, {int((planes != 0).any(1).sum())} n-grams"
-        )
+        """Choose the n-grams and fit the separating hyperplanes."""
+        settings = self.settings
+        found = survey(texts, labels, settings.form)
+        columns = found.columns(most=settings.weights // labels.classes)
+        rows = columns.rows(texts, found.values(columns))
+        context.log_line(f"{self.name}: {len(texts)} texts, {len(columns.numbers)} n-grams")
+        planes = self._planes(rows, labels, context)
+        if len(columns.numbers) > settings.columns:
+            kept = _heaviest(rows, planes, settings.columns)
+            columns = columns.take(kept)
+            rows = columns.normalised(rows[:, kept])
+            context.log_line(f"{self.name}: fitted again on {len(kept)} n-grams")
+            planes = self._planes(rows, labels, context)
         np.savez(
             folder / FILE,
-            word_idf=scales[0].idf_.astype(np.float32),
-            character_idf=scales[1].idf_.astype(np.float32),
-            planes=planes,
-            bias=bias,
+            numbers=columns.numbers,
+            idf=columns.idf,
+            planes=planes.weights,
+            bias=planes.bias,
         )
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
         """Return distances from the hyperplanes, shape `(len(texts), classes)`."""
-        with np.load(folder / FILE) as fitted:
-            idf = (fitted["word_idf"], fitted["character_idf"])
-            planes, bias = fitted["planes"], fitted["bias"]
-        inputs = [
-            _weighted(block, block_idf)
-            for block, block_idf in zip(self._counts(texts), idf, strict=True)
-        ]
-        distances: Floats = np.asarray(sparse.hstack(inputs).tocsr() @ planes + bias, np.float32)
-        return distances
+        columns, planes = self._kept(folder)
+        scored: Floats = np.empty((len(texts), len(planes.bias)), np.float32)
+        for start in range(0, len(texts), AT_ONCE):
+            rows = columns.rows(texts[start : start + AT_ONCE])
+            scored[start : start + AT_ONCE] = rows @ planes.weights + planes.bias
+        return scored
 
     def export(self, graph: Graph, folder: Path) -> str:
-        """Add the weighted sum of rows looked up in the tables of idf and hyperplanes."""
-        with np.load(folder / FILE) as fitted:
-            arrays = {name: fitted[name] for name in fitted.files}
-        words, characters = np.split(arrays["planes"], 2)
-        parts = [
-            _block(graph, "words", "word_counts", arrays["word_idf"], words),
-            _block(graph, "characters", "character_counts", arrays["character_idf"], characters),
-        ]
-        return graph.add("Add", graph.add("Add", *parts), graph.constant(arrays["bias"]))
+        """Add the weighted sum of rows looked up in the table of hyperplanes."""
+        columns, planes = self._kept(folder)
+        # Column 0 stands for the n-grams that the model does not read.
+        idf = graph.constant(np.concatenate([np.zeros(1, np.float32), columns.idf]))
+        table = np.concatenate([np.zeros((1, len(planes.bias)), np.float32), planes.weights])
+        slots, weights = [], []
+        for ids, counts, numbers in zip(
+            ("words", "characters"),
+            ("word_counts", "character_counts"),
+            np.split(columns.slots, 2),
+            strict=True,
+        ):
+            slots.append(graph.add("Gather", graph.constant(numbers), ids))
+            weights.append(_weights(graph, slots[-1], counts, idf))
+        both = [graph.add("Concat", *parts, axis=1) for parts in (slots, weights)]
+        summed = _weighted_sum(graph, both[0], both[1], table)
+        return graph.add("Add", summed, graph.constant(planes.bias))
 
     def reads(self, folder: Path) -> TextReads:
         """Return the settings of both kinds of n-grams."""
         return TextReads(ngrams=self.settings.form)
 
-    def _counts(self, texts: Sequence[str]) -> list[sparse.csr_matrix]:
-        return [self._block_counts(texts, ids_of) for ids_of in (word_ids, character_ids)]
+    def _planes(self, rows: sparse.csr_matrix, labels: Labels, context: FitContext) -> Planes:
+        settings = self.settings
+        if is_small(rows, labels.classes):
+            return fit_machine(rows, labels, settings.penalty, settings.iterations, context.seed)
+        return fit_softmax(rows, labels, settings.softmax, context)
 
-    def _block_counts(
-        self, texts: Sequence[str], ids_of: Callable[[str, Ngrams], Ids]
-    ) -> sparse.csr_matrix:
-        form = self.settings.form
-        rows = []
-        for start in range(0, len(texts), CHUNK):
-            ids, counts = counted(texts[start : start + CHUNK], form, ids_of)
-            present = counts > 0
-            ends = np.concatenate([[0], present.sum(axis=1).cumsum()])
-            rows.append(
-                sparse.csr_matrix(
-                    (counts[present], ids[present], ends), shape=(len(ids), form.buckets)
-                )
-            )
-        return sparse.vstack(rows).tocsr()
+    def _kept(self, folder: Path) -> tuple[Columns, Planes]:
+        with np.load(folder / FILE) as fitted:
+            columns = Columns(self.settings.form, fitted["numbers"], fitted["idf"])
+            return columns, Planes(fitted["planes"], fitted["bias"])
 
 
-def _planes(machine: LinearSVC, classes: int) -> tuple[Floats, Floats]:
-    # Two classes share one hyperplane, with the second class on its positive side.
-    planes, bias = machine.coef_, machine.intercept_
-    if len(machine.classes_) == 2:
-        planes, bias = np.concatenate([-planes, planes]), np.concatenate([-bias, bias])
-    # A class without a fitted row must never be predicted.
-    all_planes = np.zeros((planes.shape[1], classes), np.float32)
-    all_bias = np.full(classes, -10.0, np.float32)
-    all_planes[:, machine.classes_] = planes.T
-    all_bias[machine.classes_] = bias
-    return all_planes, all_bias
+def _heaviest(rows: sparse.csr_matrix, planes: Planes, most: int) -> NDArray[np.int64]:
+    """Return the columns that move the distances most, ascending."""
+    sizes = np.sqrt(np.bincount(rows.indices, rows.data**2, rows.shape[1]))
+    moved = sizes * np.abs(planes.weights).max(axis=1)
+    return np.sort(np.argpartition(-moved, most)[:most])
 
 
-def _weighted(counts: sparse.csr_matrix, idf: Floats) -> sparse.csr_matrix:
-    """Sublinear tf times idf, each row of length 1 (Manning et al. 2008, section 6.4.1)."""
-    weighted = counts.copy()
-    weighted.data = (1 + np.log(weighted.data)) * idf[weighted.indices]
-    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return sparse.diags(1 / np.maximum(lengths, 1e-12)) @ weighted
-
-
-def _block(graph: Graph, ids: str, counts: str, idf: Floats, planes: Floats) -> str:
+def _weights(graph: Graph, slots: str, counts: str, idf: str) -> str:
+    """Add sublinear tf times idf, each row of length 1, as in `Columns.rows`."""
     one = graph.constant(np.array(1.0, np.float32))
     axis = graph.constant(np.array([1], np.int64))
+    # A padded position has count 0 and therefore weight 0.
     present = graph.add("Min", counts, one)
     sublinear = graph.add("Add", one, graph.add("Log", graph.add("Max", counts, one)))
-    # A padded position has count 0 and therefore weight 0.
-    scaled = graph.add("Gather", graph.constant(idf), ids)
+    scaled = graph.add("Gather", idf, slots)
     weight = graph.add("Mul", present, graph.add("Mul", sublinear, scaled))
     length = graph.add(
         "Sqrt", graph.add("ReduceSum", graph.add("Mul", weight, weight), axis, keepdims=1)
     )
     tiny = graph.constant(np.array(1e-12, np.float32))
-    weight = graph.add("Div", weight, graph.add("Max", length, tiny))
-    stored, scale = stored_small(planes, (0,), graph.storage)
-    rows = graph.add("Gather", graph.constant(stored), ids)
+    return graph.add("Div", weight, graph.add("Max", length, tiny))
+
+
+def _weighted_sum(graph: Graph, slots: str, weight: str, table: Floats) -> str:
+    """Add the sum of the rows of a table at `slots`, each multiplied with its weight."""
+    axis = graph.constant(np.array([1], np.int64))
+    stored, scale = stored_small(table, (0,), graph.storage)
+    rows = graph.add("Gather", graph.constant(stored), slots)
     if stored.dtype != np.float32:
         rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
     if scale is not None:
         # The scale of each n-gram is multiplied into its weight: 27 times fewer products.
-        row_scale = graph.add("Gather", graph.constant(scale.reshape(-1)), ids)
+        row_scale = graph.add("Gather", graph.constant(scale.reshape(-1)), slots)
         weight = graph.add("Mul", weight, row_scale)
     summed = graph.add("MatMul", graph.add("Unsqueeze", weight, axis), rows)
     return graph.add("Squeeze", summed, axis)

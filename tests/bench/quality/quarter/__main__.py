@@ -12,43 +12,26 @@ data is written to the folder OUT.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
-from pydantic import SecretStr
-
 from infra.acceptance.products import dataset
-from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Report
-from shared.db.session import UnitOfWork, open_engine
+from shared.db.session import UnitOfWork
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases.fusion_model import FusionModel
 from shared.logs import configure_logs
-from shared.settings import DatabaseSettings, LogSettings, StorageSettings
-from shared.storage import Storage
+from shared.settings import LogSettings
 from tests.bench.arguments import dataset_parser
 from tests.bench.quality.quarter.events import TRAINING_MINUTES, Quarter
-from tests.bench.quality.quarter.pool import scored_pool
-from tests.bench.quality.quarter.shop import Shop
+from tests.bench.quality.quarter.replayed import start
+from tests.bench.quality.quarter.shop import Conditions
 from tests.bench.starter import STARTER
-from tests.support.answered_jobs import AnsweredJobs
-from tests.support.fakes import FakeBroker, FolderReleases
 from trainer.datasets.folder import Dataset
-from trainer.monitoring.alert_response import AlertResponse
-from trainer.monitoring.drift.windows import DriftWatch
-from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.performance.periods import Period
-from trainer.monitoring.report.reports import Reports
-from trainer.monitoring.settings import DriftSettings, MonitorSettings
-from trainer.settings import TrainerSettings
 
 MONTHS = ("2026-07", "2026-08", "2026-09")
-#: Jobs per drift window.
-WINDOW = 500
 
 
 def main() -> None:
@@ -70,32 +53,14 @@ def main() -> None:
 
 def replay(data: Dataset, source: Path, out: Path, jobs: int) -> Iterator[str]:
     """Replay the quarter, and yield a line for each month."""
-    storage = Storage(StorageSettings(url=str(out / "files")))
-    pool = scored_pool(data, STARTER, out / "kept", storage)
-    unit_of_work, registry = _database(out), _releases(out)
-    manifest = ReleaseManifest.read(STARTER)
-    answered_jobs = AnsweredJobs(
-        categories=manifest.category_set, fusion=FusionModel.load(STARTER / "fusion")
-    )
-    shop = Shop(unit_of_work, pool, answered_jobs, np.random.default_rng(0))
-    shop.add([answered_jobs.user])
-    settings = MonitorSettings(trainings_per_week=20)
-    drift = DriftWatch(
-        unit_of_work, registry, storage, DriftSettings(window_rows=WINDOW, cooldown_seconds=0)
-    )
-    quarter = Quarter(shop, registry, drift, AlertResponse(unit_of_work, settings))
-    trainer = TrainerSettings(data=source.resolve(), work_folder=out / "kept")
-    performances = Performances(unit_of_work, registry, settings, trainer)
-    reports = Reports(unit_of_work, registry, performances)
-    f1 = manifest.figures["fusion_f1_plain"]
+    replayed = start(data, source, out, trainings_per_week=20)
+    f1 = ReleaseManifest.read(STARTER).figures["fusion_f1_plain"]
     for name, replay_month in zip(MONTHS, (_first, _second, _third), strict=True):
         month = Period.month(name)
-        replay_month(quarter, month, jobs, f1)
-        performances.score_champion(month.ends_at - timedelta(days=6))
-        performances.measure(month.ends_at + timedelta(hours=6))
+        replay_month(replayed.quarter, month, jobs, f1)
         started = time.perf_counter()
-        verdict = reports.make(name, month.ends_at + timedelta(hours=6))
-        _write(unit_of_work, name, out)
+        verdict = replayed.report(month)
+        _write(replayed.quarter.shop.unit_of_work, name, out)
         yield f"{name}: {verdict}, made in {time.perf_counter() - started:.1f} s"
 
 
@@ -110,43 +75,24 @@ def _first(quarter: Quarter, month: Period, jobs: int, f1: float) -> None:
 def _second(quarter: Quarter, month: Period, jobs: int, f1: float) -> None:
     """Replay a month with more games: an alert, a training and the promotion of its release."""
     quarter.add_catalogs(month, 11)
-    quarter.shop.add_month(month, int(jobs * 0.35), growing=4.0, days=(0, 10))
+    quarter.shop.add_month(month, int(jobs * 0.35), Conditions(growing=4.0), days=(0, 10))
     alerts = quarter.measure_drift("Better by 0.0112 on the same 3930 rows: promoted", "2")
     moment = alerts[0] if alerts else month.begins_at + timedelta(days=9)
     reason = "Better on the same held-out rows: difference +0.0112 (+0.0021 to +0.0204)"
     promoted_at = moment + timedelta(minutes=TRAINING_MINUTES)
     quarter.promote("2", promoted_at, "trainer", reason, f1 + 0.0112)
     quarter.shop.jobs.release = "2"
-    quarter.shop.add_month(month, int(jobs * 0.8), growing=3.0, days=(10, 31))
+    quarter.shop.add_month(month, int(jobs * 0.8), Conditions(growing=3.0), days=(10, 31))
     quarter.measure_drift("Undecided: the champion stays", "3")
 
 
 def _third(quarter: Quarter, month: Period, jobs: int, f1: float) -> None:
     """Replay a month with cut texts and dark images, in which a training does not help."""
     quarter.add_catalogs(month, 8)
-    quarter.shop.add_month(month, int(jobs * 1.05), growing=2.0, cut=0.75)
+    quarter.shop.add_month(month, int(jobs * 1.05), Conditions(growing=2.0, cut=0.75))
     quarter.measure_drift(
         "Not better, the champion stays: difference -0.0019 (-0.0101 to +0.0060)", "3"
     )
-
-
-def _database(out: Path) -> UnitOfWork:
-    path = out / "quarter.db"
-    for old in out.glob("quarter.db*"):
-        old.unlink()
-    url = f"sqlite:///{path}"
-    upgrade(url)
-    return UnitOfWork(open_engine(DatabaseSettings(url=SecretStr(url))), FakeBroker())
-
-
-def _releases(out: Path) -> FolderReleases:
-    root = out / "releases"
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    for version in ("1", "2"):
-        # Both releases have the same models, so that only the products change in this quarter.
-        (root / version).symlink_to(STARTER, target_is_directory=True)
-    return FolderReleases(root)
 
 
 def _write(unit_of_work: UnitOfWork, month: str, out: Path) -> None:

@@ -1,7 +1,7 @@
 """Finished jobs of a shop, with their scores, reviews and labels."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,22 +25,49 @@ FIRST_CUT_DAY = 10
 COMMIT_ROWS = 1_500
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What differs from the test set.
+
+    Attributes:
+        growing: Weight of products of the categories `GROWING`; others weigh 1.
+        cut: Share of cut and dark products from `FIRST_CUT_DAY` on.
+        moved: Category into which the shop puts half of the products of another, by code.
+        mistaken: Share of products that get the scores of other products.
+        broken: Share of images that cannot be read.
+        failing: Share of products that fail.
+        slowness: Factor of the response times.
+    """
+
+    growing: float = 1.0
+    cut: float = 0.0
+    moved: Mapping[int, int] = field(default_factory=dict)
+    mistaken: float = 0.0
+    broken: float = 0.012
+    failing: float = 0.0
+    slowness: float = 1.0
+
+
 @dataclass
 class Shop:
-    """Writer of finished jobs into a database."""
+    """Writer of finished jobs into a database.
+
+    Attributes:
+        outcomes: True code and answered code of each answered job.
+    """
 
     unit_of_work: UnitOfWork
     pool: Pool
     jobs: AnsweredJobs
     random: np.random.Generator
+    outcomes: list[tuple[int, int]] = field(default_factory=list)
 
     def add_month(
         self,
         month: Period,
         jobs: int,
+        conditions: Conditions | None = None,
         *,
-        growing: float = 1.0,
-        cut: float = 0.0,
         days: tuple[int, int] = (0, 31),
     ) -> None:
         """Add the jobs of a month.
@@ -48,19 +75,20 @@ class Shop:
         Args:
             month: Month in which the jobs finish.
             jobs: Number of jobs.
-            growing: Weight of products of the categories `GROWING`; others weigh 1.
-            cut: Share of cut and dark products from `FIRST_CUT_DAY` on.
+            conditions: What differs from the test set.
             days: First day, counted from 0, and day after the last.
         """
+        conditions = conditions or Conditions()
         length = (month.ends_at - month.begins_at).days
-        weights = np.where(self.pool.rows["code"].isin(GROWING), growing, 1.0)
+        weights = np.where(self.pool.rows["code"].isin(GROWING), conditions.growing, 1.0)
         chosen = self.random.choice(len(self.pool.rows), jobs, p=weights / weights.sum())
         moments = np.sort(_moments(self.random, (days[0], min(days[1], length)), jobs))
         uncommitted: list[Base] = []
         for place, seconds in zip(chosen, moments, strict=True):
             moment = month.begins_at + timedelta(seconds=float(seconds))
-            is_cut = moment.day >= FIRST_CUT_DAY and self.random.random() < cut
-            uncommitted += self._job(int(place), moment, CUT if is_cut else UNCHANGED)
+            is_cut = moment.day >= FIRST_CUT_DAY and self.random.random() < conditions.cut
+            variant = CUT if is_cut else UNCHANGED
+            uncommitted += self._job(int(place), moment, variant, conditions)
             if len(uncommitted) > COMMIT_ROWS:
                 self.add(uncommitted)
                 uncommitted = []
@@ -73,11 +101,18 @@ class Shop:
                 work.session.add_all([row for row in rows if type(row) is table])
                 work.session.flush()
 
-    def _job(self, place: int, moment: datetime, variant: str) -> list[Base]:
-        row = self.pool.rows.iloc[place]
-        text, image = self.pool.text[variant][place], self.pool.image[variant][place]
+    def _job(
+        self, place: int, moment: datetime, variant: str, conditions: Conditions
+    ) -> list[Base]:
+        row, scored = self.pool.rows.iloc[place], place
+        if self.random.random() < conditions.mistaken:
+            scored = int(self.random.integers(len(self.pool.rows)))
+        text, image = self.pool.text[variant][scored], self.pool.image[variant][scored]
         designation = str(row["designation"])
-        broken = Modality.IMAGE if self.random.random() < 0.012 else None
+        broken = Modality.IMAGE if self.random.random() < conditions.broken else None
+        if self.random.random() < conditions.failing:
+            text, image = np.full_like(text, np.nan), np.full_like(image, np.nan)
+            broken = Modality.TEXT
         changes: dict[str, Any] = {"lane": "interactive"}
         seconds = float(self.random.lognormal(-2.4, 0.6))
         if self.random.random() < 0.55:
@@ -89,19 +124,23 @@ class Shop:
             text=text if np.isfinite(text[0]) else None,
             image=image if np.isfinite(image[0]) and broken is None else None,
             broken=broken,
-            seconds=seconds,
+            seconds=seconds * conditions.slowness,
             designation=designation[:CUT_CHARACTERS] if variant == CUT else designation,
             description="" if variant == CUT else str(row["description"]),
-            image_uri=self.pool.uris[variant][place] if broken is None else None,
+            image_uri=self.pool.uris[variant][scored] if broken is None else None,
             **changes,
         )
-        return self._reviewed(rows, int(row["code"]), moment)
+        code = int(row["code"])
+        if self.random.random() < 0.5:
+            code = conditions.moved.get(code, code)
+        return self._reviewed(rows, code, moment)
 
     def _reviewed(self, rows: list[Base], code: int, moment: datetime) -> list[Base]:
         job = rows[0]
         assert isinstance(job, Job)
-        if job.confidence is None:
+        if job.confidence is None or job.prdtypecode is None:
             return rows
+        self.outcomes.append((code, job.prdtypecode))
         is_unsure = job.confidence < UNSURE
         chance = UNSURE_CHANCE if is_unsure else CHANCE
         is_drawn = self.random.random() < chance

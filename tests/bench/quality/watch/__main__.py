@@ -46,7 +46,8 @@ from tests.support.fakes import FakeBroker, FolderReleases
 from trainer.datasets.images import read_image
 from trainer.monitoring.promotion_watch.comparing import Comparing
 from trainer.monitoring.promotion_watch.observations import Answer
-from trainer.monitoring.promotion_watch.rescoring import Reply, score
+from trainer.monitoring.promotion_watch.replies import Reply
+from trainer.monitoring.promotion_watch.rescoring import score
 from trainer.monitoring.promotion_watch.watch import PromotionWatch
 from trainer.monitoring.settings import WatchSettings
 from trainer.release.loaded import LoadedRelease

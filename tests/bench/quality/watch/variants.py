@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,20 @@ from onnx import numpy_helper
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.svm import LinearSVC
 
+from shared.inference.manifest import Ngrams, ReleaseManifest
+from shared.inference.preparation.ngrams import Ids, character_ids, counted, word_ids
 from shared.inference.preparation.text import product_text
 from tests.bench.starter import STARTER
-from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset
 
 Array = NDArray[np.generic]
 Arrays = dict[str, Array]
 
 TEXT, IMAGE = "text/model.onnx", "image/head.onnx"
+#: Penalty of the n-grams in the starter release, whose table has all buckets.
+PENALTY = 0.5
+#: Number of texts whose n-grams are counted at once.
+AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,11 @@ class Retraining:
         texts = [
             product_text(*row) for row in zip(rows["designation"], rows["description"], strict=True)
         ]
-        self._candidate = TextNgrams()
-        self._blocks = self._candidate._counts(texts)
+        text = ReleaseManifest.read(STARTER).text
+        assert text is not None
+        assert text.ngrams is not None
+        form = text.ngrams
+        self._blocks = [_counts(texts, form, ids_of) for ids_of in (word_ids, character_ids)]
         codes = [one["code"] for one in _manifest()["categories"]]
         self._targets = np.array([codes.index(code) for code in rows["code"]])
 
@@ -82,12 +90,25 @@ class Retraining:
         blocks = [block[drawn] for block in self._blocks]
         scales = [TfidfTransformer(sublinear_tf=True).fit(block) for block in blocks]
         inputs = [scale.transform(block) for scale, block in zip(scales, blocks, strict=True)]
-        settings = self._candidate.settings
-        machine = LinearSVC(C=settings.penalty, max_iter=settings.iterations, random_state=seed)
+        machine = LinearSVC(C=PENALTY, max_iter=300, random_state=seed)
         machine.fit(sparse.hstack(inputs).tocsr(), self._targets[drawn])
         planes = machine.coef_.T.astype(np.float32)
         _copy(folder)
         _change(folder / TEXT, lambda arrays: _with_ngrams(arrays, scales, planes, machine))
+
+
+def _counts(
+    texts: Sequence[str], form: Ngrams, ids_of: Callable[[str, Ngrams], Ids]
+) -> sparse.csr_matrix:
+    """Count all n-grams of one kind, shape `(len(texts), buckets)`."""
+    blocks = []
+    for start in range(0, len(texts), AT_ONCE):
+        ids, counts = counted(texts[start : start + AT_ONCE], form, ids_of)
+        present = counts > 0
+        ends = np.concatenate([[0], present.sum(axis=1).cumsum()])
+        shape = (len(ids), form.buckets)
+        blocks.append(sparse.csr_matrix((counts[present], ids[present], ends), shape=shape))
+    return sparse.vstack(blocks).tocsr()
 
 
 def _with_ngrams(

@@ -129,7 +129,7 @@ def test_number_of_thumbnails_is_bounded() -> None:
 
 def test_command_writes_the_page(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shop.parent / "page.html"
-    assert main(["explore", "--data", str(shop), "--out", str(out)]) == 0
+    assert main(["explore", str(shop), "--out", str(out)]) == 0
     assert out.stat().st_size > 10_000
     assert "8 products" in capsys.readouterr().out
 
@@ -137,7 +137,7 @@ def test_command_writes_the_page(shop: Path, capsys: pytest.CaptureFixture[str])
 def test_folder_without_data_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explore", "--data", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
+    assert main(["explore", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
     assert "error: Expected" in capsys.readouterr().err
 
 
