@@ -47,8 +47,9 @@ class TrainerSettings(Settings):
     #: Retry period for a registry that does not answer, before the run fails.
     registry_patience_seconds: float = Field(default=15 * 60.0, ge=0)
     #: `both`: where the champion does not know every category of the data, a quick line-up comes
-    #: first, whose release may serve after minutes. `full`: never.
-    lineup: Literal["both", "full"] = "both"
+    #: first, whose release may serve after minutes. `full`: never. `quick`: nothing else,
+    #: for a shop that would rather be retrained within minutes than gain the last percent.
+    lineup: Literal["both", "full", "quick"] = "both"
     #: Test packages in the trainer's own environment, with its packages hidden, instead of one that
     #: is installed from the package index: for machines that do not reach an index.
     offline: bool = False
@@ -67,7 +68,7 @@ class TrainerSettings(Settings):
     #: the champion passes once in forty times.
     promotion_confidence: float = Field(default=0.95, gt=0.5, lt=1)
     #: Largest loss of weighted F1 on the rows of the shop's files that a gain on labelled answers
-    #: excuses; the whole interval of the difference must lie above it. Chance alone moves it by .01.
+    #: excuses; the whole interval of the difference must lie above it. Chance alone moves it .01.
     promotion_tolerance: float = Field(default=0.02, ge=0)
     #: Most rows of a dataset version with labels of one user, and their largest share of its rows
     #: for training; a user's first 100 rows always count. They limit what one account can do to a

@@ -245,6 +245,16 @@ def test_quick_line_up_is_left_out_where_the_champion_knows_every_category(
     assert (run.status, run.version, run.message) == ("finished", "2", "Promoted. It is better")
 
 
+def test_quick_line_up_alone_is_trained_for_categories_that_the_champion_knows_too(
+    runs: Runs, registry: FolderRegistry, settings: TrainerSettings
+) -> None:
+    id_ = add(runs.unit_of_work)
+    changed(runs, lineup="quick").run_pending()
+    run = show(runs.unit_of_work, id_)
+    assert steps_done(settings) == ["quick"]
+    assert (run.status, run.version, run.message) == ("finished", "2", "Promoted. It is better")
+
+
 def test_failed_quick_line_up_does_not_end_the_run(runs: Runs, registry: FolderRegistry) -> None:
     id_ = add(runs.unit_of_work, "break:quick")
     changed(runs, lineup="both").run_pending()

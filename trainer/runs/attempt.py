@@ -146,7 +146,8 @@ class Attempt:
         return f"release {version} of the quick line-up: {done}"
 
     def _train_and_register(self) -> str:
-        trained = Trained.read(self._folder) or self._train(self._out, "--lineup", "full")
+        lineup = "quick" if self._settings.lineup == "quick" else "full"
+        trained = Trained.read(self._folder) or self._train(self._out, "--lineup", lineup)
         self._record_step("register")
         try:
             folder = trained.folder or self._out
