@@ -90,7 +90,7 @@ class Explanations:
             requested_by_id=principal.id,
             requested_at=moment,
             expires_at=moment + timedelta(seconds=self.settings.seconds),
-            # Those of an explanation that was lost or has failed.
+            # The row may hold an earlier explanation that was lost or has failed; its values go.
             **dict.fromkeys(
                 ("finished_at", "probability", "content", "error_code", "error_message")
             ),

@@ -48,7 +48,7 @@ def test_broken_connection_is_replaced_and_counts_as_new(redis_url: str) -> None
     until(lambda: heard.listener.listening_seconds > 0.5, 10, "the listener has listened")
     with redis.Redis.from_url(redis_url) as client:
         client.client_kill_filter(_type="pubsub")
-    # What was announced meanwhile is lost, so the time begins anew.
+    # Announcements during the interruption are lost, so the time of listening starts at zero.
     until(lambda: heard.listener.listening_seconds < 0.5, 10, "the loss is noticed")
     heard.until_listening()
     broker_of(redis_url).announce(["after"])
@@ -99,7 +99,7 @@ def test_failing_callback_does_not_end_the_thread(redis_url: str) -> None:
     until(lambda: len(calls) == 1, 10, "the first is heard")
 
     def is_heard_again() -> bool:
-        # What is announced while the listener subscribes again is lost.
+        # An announcement is lost if the listener has not subscribed again yet, so it is repeated.
         broker.announce(["second"])
         return len(calls) > 1
 

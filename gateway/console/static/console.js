@@ -1,4 +1,4 @@
-// What all pages share. Pages work without it; it only makes them quicker to use.
+// Functions of all pages. Pages work without them; they only make pages quicker to use.
 import { watchAnswers } from "./answers.js";
 import { watchCopying } from "./copying.js";
 import { watchKeys } from "./keys.js";

@@ -23,7 +23,7 @@ export function watchLive(root) {
 async function follow(id) {
   let failures = 0;
   for (let part = document.getElementById(id); part?.dataset.live; ) {
-    // What a page shows at first is as old as one that was fetched.
+    // A part that is fetched at intervals has just been loaded with its page, so it waits first.
     if (part.dataset.every || failures) await sleep(pauseOf(part, failures));
     await visible();
     if (paused.has(id)) {
@@ -42,7 +42,7 @@ async function replaced(part) {
     const { response, page } = await fetchPage(part.dataset.live);
     // The session has ended; signing in leads back here.
     if (response.redirected && !page.getElementById(part.id)) location.reload();
-    // What is typed or pressed now must not vanish; the next answer comes soon.
+    // A field or button in use must not be replaced; the next fetch is soon.
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const isOnPause = focused?.matches("[data-pause]");
     if (focused && !isOnPause && part.dataset.every) return part;

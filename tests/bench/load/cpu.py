@@ -130,7 +130,7 @@ def _memory(system: System) -> Figures:
 def _of_each(system: System, read: Callable[[psutil.Process], float]) -> Figures:
     found: Figures = {}
     for name, program in programs(system.home).items():
-        # That of supervisord includes the programs.
+        # The programs are children of supervisord; they are measured by themselves.
         members = [program] if name == "supervisord" else family(program)
         for one in members:
             with suppress(psutil.Error):

@@ -149,7 +149,7 @@ def test_user_has_few_explanations_in_progress(api: Api, ada: User, hers: dict[s
     assert codes == [200, 200, 429]
     refused = api.client.get(address(jobs[2]), headers=hers)
     assert refused.headers["retry-after"] == str(explanations.RETRY_SECONDS)
-    # Those in progress are still shown, and one that ends makes room.
+    # Explanations in progress can still be read, and room is made when one of them ends.
     assert api.client.get(address(jobs[0]), headers=hers).status_code == 200
     finish(api, jobs[0])
     assert api.client.get(address(jobs[2]), headers=hers).status_code == 200

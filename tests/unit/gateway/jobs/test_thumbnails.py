@@ -183,7 +183,7 @@ def test_flood_of_requests_is_refused(
         refused = api.client.get(address(job, 320), headers=hers)
         assert (refused.status_code, refused.headers["retry-after"]) == (status, "2")
         assert not ended.is_set()
-        # What is stored needs no waiting.
+        # A thumbnail that is stored already is returned at once.
         api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 640), SMALL)
         assert api.client.get(address(job, 640), headers=hers).status_code == 200
         api.services.storage.put_at(thumbnail_uri(job.image_uri or "", 96), SMALL)

@@ -73,7 +73,7 @@ def test_stored_features_need_no_image_and_count_for_no_limit(
     storage.put_at(stored, np.array([0.0]).astype(STORED).tobytes())
     storage.remove(uri)
     replies = score(release, [product("1", uri)], storage.get, most_images=0)["1"]
-    # As dark as its features say
+    # The image was white, but the stored features are those of a black one.
     assert replies["image"].code == 10
 
 
