@@ -199,22 +199,28 @@ class ModalityScored(WorkMessage):
     items: tuple[ModalityScore, ...]
 
 
+class _Explain(WorkMessage):
+    """Base of requests for an explanation, which `ModalityExplained` answers."""
+
+    decides_jobs = False
+
+    #: Time after which nobody waits for the answer.
+    expires_at: datetime
+
+
 class ExplainTextItem(TextItem):
     """The text of one product, and the code of the category to explain."""
 
     prdtypecode: int
 
 
-class ExplainText(WorkMessage):
-    """Ask which words speak for a category; answered by `ModalityExplained`."""
+class ExplainText(_Explain):
+    """Ask which words speak for a category."""
 
     topic = "explain_text"
     station = "text"
-    decides_jobs = False
 
     items: tuple[ExplainTextItem, ...]
-    #: Time after which nobody waits for the answer.
-    expires_at: datetime
 
 
 class ExplainImageItem(ImageItem):
@@ -223,16 +229,13 @@ class ExplainImageItem(ImageItem):
     prdtypecode: int
 
 
-class ExplainImage(WorkMessage):
-    """Ask which parts of an image speak for a category; answered by `ModalityExplained`."""
+class ExplainImage(_Explain):
+    """Ask which parts of an image speak for a category."""
 
     topic = "explain_image"
     station = "image"
-    decides_jobs = False
 
     items: tuple[ExplainImageItem, ...]
-    #: Time after which nobody waits for the answer.
-    expires_at: datetime
 
 
 class ExplainedWords(_Frozen):
