@@ -21,9 +21,11 @@ from trainer.candidates.fusion.pools import Evidence, log_linear_pool, scaled
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
-#: Most numbers `rows * classes ** 2` with which weights between all categories are fitted: more
-#: would take hours.
-LARGEST = 30_000_000
+#: Most `max(rows, categories) * categories ** 2` with which weights between all categories are
+#: fitted: the nested cross-validation of more would take hours.
+LARGEST = 10_000_000
+#: Relative gain of the loss below which a fit ends.
+SMALLEST_GAIN = 1e-6
 #: `own`: each category weighs its own probabilities. `all`: also those of all other categories.
 Reach = Literal["own", "all"]
 
@@ -69,7 +71,8 @@ class Stacking:
         """Fit with each penalty, each fit starting from the one before."""
         pool = log_linear_pool(evidence)
         inputs = np.stack([logs(evidence.text), logs(evidence.image)])
-        reach = self.reach if evidence.text.size * inputs.shape[2] <= LARGEST else "own"
+        rows, classes = evidence.text.shape
+        reach = self.reach if max(rows, classes) * classes**2 <= LARGEST else "own"
         shared = np.array([pool.text_weights[0], pool.image_weights[0]], np.float64)
         problem = ShrunkenPool(inputs, shared, evidence.targets, reach)
         return [_model(*found) for found in problem.path(penalties)]
@@ -100,7 +103,12 @@ class ShrunkenPool:
         found = []
         for penalty in penalties:
             deviations = minimize(
-                self._loss, x0=deviations, args=(penalty,), jac=True, method="L-BFGS-B"
+                self._loss,
+                x0=deviations,
+                args=(penalty,),
+                jac=True,
+                method="L-BFGS-B",
+                options={"ftol": SMALLEST_GAIN},
             ).x
             weights, bias = self._split(deviations)
             found.append((self._common + weights, bias))
