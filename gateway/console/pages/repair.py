@@ -1,4 +1,4 @@
-"""Repair the rows of a catalog that need a person, and retry those that failed."""
+"""Repair the rows of a catalog that were rejected, or answered without their image."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -122,24 +122,6 @@ def run(visit: SignedVisit, catalog_id: str) -> Response:
     return visit.go(path_of(catalog_id, "/repair"), ran="1")
 
 
-@router.get("/failed")
-def show_failed(
-    visit: SignedVisit, catalog_id: str, reason: str = "", cursor: str | None = None
-) -> Response:
-    """Show the rows whose classification failed, with the reasons."""
-    return _failed(visit, catalog_id, reason, cursor)
-
-
-@router.post("/failed/retry")
-def retry(visit: SignedVisit, catalog_id: str) -> Response:
-    """Queue the failed rows again."""
-    try:
-        api.retry(visit.services, visit.user, catalog_id)
-    except Conflict as error:
-        return _failed(visit, catalog_id, "", None, error.status, mistakes=Mistakes.of(error))
-    return visit.go(path_of(catalog_id, "/failed"), ran="1")
-
-
 def _grid(
     visit: Visit,
     catalog_id: str,
@@ -251,33 +233,6 @@ def _outcome(visit: Visit, saved: RowOutcomes) -> dict[str, Any]:
             for one in saved.items
         ],
     }
-
-
-def _failed(
-    visit: Visit,
-    catalog_id: str,
-    reason: str,
-    cursor: str | None,
-    status_code: int = 200,
-    **changes: Any,
-) -> Response:
-    catalog = api.shown_catalog(visit.services, visit.user, catalog_id)
-    try:
-        page: CatalogRowPage | None = catalog_rows.list_rows(
-            visit.services, visit.user, catalog_id, Kind.FAILED, reason or None, cursor, SHOWN
-        )
-        failure = ""
-    except Conflict as error:
-        page, failure = None, error.detail
-    context: dict[str, Any] = {
-        "page": page,
-        "failure": failure,
-        "reason": reason,
-        "reasons": reason_names(visit.language),
-        "mistakes": Mistakes(),
-        "ran": "ran" in visit.request.query_params,
-    }
-    return tab_page(visit, catalog, "catalog_failed.html", status_code, **{**context, **changes})
 
 
 def _kind(place: Mapping[str, str]) -> Kind:
