@@ -38,7 +38,7 @@ from gateway.releases.resolve import resolve
 from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
-from shared.errors import NotFound, Unavailable
+from shared.errors import Forbidden, NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -157,9 +157,12 @@ def label(
 ) -> JobOut:
     """Set the true category of a job by its code or name, or remove it with `null`.
 
-    Users label their own jobs; operators also label jobs selected for review.
+    Users label their own jobs; operators also label jobs selected for review, and may state a
+    category that the release does not have yet (`new_category`).
     """
     true.require_stated()
+    if true.new_category and not principal.is_operator:
+        raise Forbidden("Only operators and admins add categories")
     # Read before the transaction, because the registry may have to be asked.
     known = None if true.is_removed else _categories(services, principal, job_id)
     code = None if known is None else labels.code_of(true, known)
@@ -168,7 +171,7 @@ def label(
         if code is None or known is None:
             labels.forget(work.session, job, principal)
         else:
-            labels.write(work.session, job, code, principal, known)
+            labels.write(work.session, job, code, principal, known, is_new=true.new_category)
         if job.user_id != principal.id:
             audit_log.record(
                 work.session,

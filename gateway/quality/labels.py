@@ -48,6 +48,8 @@ from shared.tables.unpack import unpack
 
 #: Reason why a label stays.
 KEPT = "A reviewer has set another label, which you cannot change"
+#: Codes that the database can store, from 0.
+CODES = 2**31
 #: Largest plain table that an uploaded file may unpack to.
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 
@@ -63,7 +65,15 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
     return job if job is not None and is_chosen else jobs.find(session, principal, job_id)
 
 
-def write(session: Session, job: Job, code: int, author: Principal, known: CategorySet) -> None:
+def write(
+    session: Session,
+    job: Job,
+    code: int,
+    author: Principal,
+    known: CategorySet,
+    *,
+    is_new: bool = False,
+) -> None:
     """Set a job's true category; an equal label keeps its original author and time.
 
     Equal labels of trusted authors replace those of others, which do not train.
@@ -74,12 +84,13 @@ def write(session: Session, job: Job, code: int, author: Principal, known: Categ
         code: The code of the category.
         author: The author of the label.
         known: The categories of the job's release.
+        is_new: True if the category may be one that the release does not have.
 
     Raises:
         InvalidInput: The release does not have the code.
         Conflict: A trusted author has set another label, and this author is not trusted.
     """
-    if code not in known:
+    if code not in known and not is_new:
         raise InvalidInput(
             f"Expected a code of release {job.release}. Received: {code}", field=(CODE,)
         )
@@ -96,8 +107,11 @@ def code_of(true: LabelIn, known: CategorySet) -> int:
         known: The categories of the job's release.
 
     Raises:
-        InvalidInput: The release has no such category, or code and name are of different ones.
+        InvalidInput: The release has no such category, code and name are of different ones, or the
+            code of a new category cannot be stored.
     """
+    if true.new_category:
+        return _new_code(true)
     if true.category is None:
         # `write` checks the code.
         return true.prdtypecode or 0
@@ -108,6 +122,19 @@ def code_of(true: LabelIn, known: CategorySet) -> int:
         raise InvalidInput(
             f"Expected {wanted}. Received: {true.category[:SHOWN_CHARACTERS]!r}{other}",
             field=(CATEGORY,),
+        )
+    return code
+
+
+def _new_code(true: LabelIn) -> int:
+    """Return the code of a category that the release need not have. Raises `InvalidInput`."""
+    code = true.prdtypecode
+    if code is None or true.category is not None or not 0 <= code < CODES:
+        received = true.category if true.category is not None else code
+        raise InvalidInput(
+            f"Expected only the code of the new category, from 0 to {CODES - 1}. "
+            f"Received: {str(received)[:SHOWN_CHARACTERS]!r}",
+            field=(CODE,),
         )
     return code
 

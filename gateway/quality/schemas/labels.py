@@ -21,6 +21,12 @@ class LabelIn(Body):
         description="Name of the category instead of its code, or the last part of its path if no "
         "other category has it. Case, accents and spaces do not matter.",
     )
+    new_category: bool = Field(
+        default=False,
+        description="True if `prdtypecode` may be the code of a category that the release does not "
+        "have yet. The next training on labels learns it; a file `categories` of a dataset names "
+        "it. Only operators and admins add categories.",
+    )
 
     @property
     def is_removed(self) -> bool:

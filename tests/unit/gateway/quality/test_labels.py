@@ -112,6 +112,33 @@ def test_label_that_names_no_category_is_422(
 
 
 @pytest.mark.parametrize(
+    ("role", "body", "status"),
+    [
+        (Role.ADMIN, {"prdtypecode": 9_999, "new_category": True}, 200),
+        (Role.OPERATOR, {"prdtypecode": 9_999, "new_category": True}, 200),
+        # The category may have been learnt since the reviewer looked.
+        (Role.OPERATOR, {"prdtypecode": 10, "new_category": True}, 200),
+        (Role.CLIENT, {"prdtypecode": 9_999, "new_category": True}, 403),
+        (Role.ADMIN, {"prdtypecode": 9_999}, 422),
+        (Role.ADMIN, {"prdtypecode": -1, "new_category": True}, 422),
+        (Role.ADMIN, {"prdtypecode": 2**31, "new_category": True}, 422),
+        (Role.ADMIN, {"category": "Drones", "new_category": True}, 422),
+    ],
+)
+def test_reviewers_label_with_a_category_that_the_release_does_not_have_yet(
+    api: Api, role: Role, body: dict[str, Any], status: int
+) -> None:
+    author = api.user(role, username="otto")
+    job = make_job(author, status="done")
+    api.add(job)
+    answer = api.client.put(f"/v1/jobs/{job.id}/label", headers=api.sign(author), json=body)
+    assert answer.status_code == status, answer.text
+    kept = api.get(Job, job.id)
+    assert kept is not None
+    assert kept.label == (body["prdtypecode"] if status == 200 else None)
+
+
+@pytest.mark.parametrize(
     ("role", "is_chosen", "status"),
     [
         (Role.OPERATOR, True, 200),
