@@ -1,0 +1,1 @@
+"""Ways to combine models, compared on the scores of the starter release."""

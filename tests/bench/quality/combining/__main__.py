@@ -1,0 +1,127 @@
+"""Compare ways to combine models on the scores of the starter release.
+
+    python -m tests.bench.quality.combining --data ../shared/data/rakuten
+
+Two tables: text with image, on products that have both, and the models that the text model pools.
+Each idea is tuned on held-out rows. "Cross-validated" figures are of the same rows by fits without
+the row; whatever an idea tunes by itself, it tunes within the fit. Figures on `test` are of rows
+that nothing was fitted or tuned on. Differences are paired, with 95 % intervals by the bootstrap;
+those to the reference, the first line, are what an idea brings. No model is fitted again: the
+scores of the starter release are computed once, which takes minutes, and kept.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.bench.arguments import dataset_parser
+from tests.bench.quality.combining.ideas import Idea, pair_ideas, text_ideas
+from tests.bench.quality.combining.scores import (
+    Floats,
+    Integers,
+    Rows,
+    Scored,
+    pair_scores,
+    text_scores,
+)
+from trainer.candidates.folds import out_of_fold
+from trainer.datasets.loading import load
+from trainer.pipeline.leaderboard import Contrast
+from trainer.pipeline.selection import contrast, losses
+from trainer.release.intervals import f1_interval
+
+KEPT = Path("var/combining/scores.npz")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores of an idea.
+
+    Attributes:
+        held: Shape `(repeats, rows, classes)`, by fits without the row.
+        test: Shape `(1, rows, classes)`, by a fit on all held-out rows.
+    """
+
+    held: Floats
+    test: Floats
+
+
+def main() -> int:
+    """Print both tables."""
+    parser = dataset_parser(__doc__)
+    parser.add_argument("--scores", type=Path, default=KEPT, help="file of the kept scores")
+    options = parser.parse_args()
+    data = load(options.data)
+    pairs, texts = pair_scores(data, options.scores), text_scores(data, options.scores)
+    print("\nText with image, on rows with both")
+    _print_table(pairs, pair_ideas())
+    print("\nText models")
+    _print_table(texts, text_ideas(texts.names))
+    return 0
+
+
+def _print_table(scored: Scored, ideas: Sequence[Idea]) -> None:
+    held, test = scored.held, scored.test
+    official = np.flatnonzero(held.is_official)
+    print(
+        f"{len(held.targets)} held-out rows, {len(official)} of them officially labelled; "
+        f"{len(test.targets)} test rows\n"
+    )
+    print(
+        "| idea | cross-validated F1 | log loss | F1 - reference | log loss - reference "
+        "| official F1 | F1 - reference | log loss - reference | beyond chance? |\n"
+        "|---|" + "---:|" * 7 + "---|"
+    )
+    reference: Outcome | None = None
+    for idea in ideas:
+        outcome = _outcome(idea, scored)
+        reference = reference or outcome
+        print(_line(idea.name, outcome, reference, held, test, official), flush=True)
+
+
+def _outcome(idea: Idea, scored: Scored) -> Outcome:
+    held = scored.held
+
+    def score(fit_on: Integers, others: Integers) -> Floats:
+        return idea.score(held.take(fit_on), held.take(others))
+
+    return Outcome(
+        held=out_of_fold(held.strata, score, seed=0),
+        test=idea.score(held, scored.test)[None],
+    )
+
+
+def _line(
+    name: str, outcome: Outcome, reference: Outcome, held: Rows, test: Rows, official: Integers
+) -> str:
+    crossed = contrast(outcome.held, reference.held, held.targets)
+    # Officially labelled rows: the held-out ones by fits without the row, and those of `test`.
+    scores, others = (_official(one, official) for one in (outcome, reference))
+    targets = np.concatenate([held.targets[official], test.targets])
+    real = contrast(scores, others, targets)
+    cells = [
+        f1_interval(held.targets, outcome.held.argmax(axis=2)).text(),
+        f"{losses(outcome.held, held.targets).mean():.3f}",
+        *_differences(crossed),
+        f1_interval(targets, scores.argmax(axis=2)).text(),
+        *_differences(real),
+        real.beyond_chance if outcome is not reference else "reference",
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _official(outcome: Outcome, official: Integers) -> Floats:
+    repeats = len(outcome.held)
+    test = np.repeat(outcome.test, repeats, axis=0)
+    return np.concatenate([outcome.held[:, official], test], axis=1)
+
+
+def _differences(found: Contrast) -> list[str]:
+    return [one.text(signed=True) for one in (found.f1, found.log_loss)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
