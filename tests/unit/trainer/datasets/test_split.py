@@ -40,6 +40,25 @@ def test_rows_keep_their_part_when_others_are_added() -> None:
     assert 150 < (after == "test").sum() < 250
 
 
+def test_a_quarter_of_the_labelled_answers_tests() -> None:
+    table = frame([(f"produit {i}", 10 + i % 2) for i in range(2000)])
+    before = hashed_parts(table[:1000])
+    authors = ["" if i < 1000 else "1" for i in range(2000)]
+    parts = hashed_parts(table.assign(labelled_by=authors), kept=before)
+    assert parts[:1000].equals(before)
+    # With a tenth, a gate that needs 50 rows would wait for 500 labels.
+    assert 200 < (parts[1000:] == "test").sum() < 300
+    assert 50 < (parts[1000:] == "validation").sum() < 110
+
+
+def test_answer_keeps_the_part_of_a_row_with_its_title() -> None:
+    table = frame([(f"produit {i % 1000}", 10 + i % 2) for i in range(2000)])
+    before = hashed_parts(table[:1000])
+    authors = ["" if i < 1000 else "1" for i in range(2000)]
+    parts = hashed_parts(table.assign(labelled_by=authors), kept=before)
+    assert parts[1000:].tolist() == before.tolist()
+
+
 def test_three_titles_of_a_category_fill_all_parts() -> None:
     parts = hashed_parts(frame([(title, code) for title in "abc" for code in (10,)]))
     assert sorted(parts) == ["test", "train", "validation"]
