@@ -4,15 +4,12 @@ Celery's results, chords and retries are not used: results are rows in the datab
 message returns to its queue until it reaches `max_deliveries` and is parked as a dead letter.
 """
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import redis
-import structlog
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
@@ -30,26 +27,22 @@ from shared.broker.depth import (
 )
 from shared.broker.heartbeat import Heartbeat, HeartbeatThread, heartbeats
 from shared.broker.presence import CONSUMING, Activity, Presence
+from shared.broker.redeliveries import RedisRedeliveries
 from shared.broker.transport import SHARE_HEADER
-from shared.contracts import Lane, Message, MessageParked, WorkMessage
+from shared.broker.unknown_messages import UnknownMessages
+from shared.contracts import Message, WorkMessage
 from shared.errors import Unavailable
 from shared.logs import bound_trace
 from shared.progress import PROGRESS
 from shared.settings import BrokerSettings
 from shared.tracing import message_headers, message_span
 
-log = structlog.get_logger(__name__)
-
 M = TypeVar("M", bound=Message)
 
-#: Lifetime of a redelivery count in seconds; a later redelivery starts at 1 again.
-COUNT_SECONDS = 24 * 3600
 #: Key that is written to see whether Redis takes messages, and its lifetime in seconds.
 PROBE_KEY, PROBE_SECONDS = "rayon:probe", 10
 #: Longest wait of a consumer for Redis, in seconds; it blocks there for about a second.
 CONSUMER_SECONDS = 10.0
-#: Trace id of the dead letter of a message that carries none.
-NO_TRACE = "0" * 32
 
 
 class Publisher(Protocol):
@@ -75,7 +68,6 @@ class Broker:
         self._settings = settings
         self.activity = Activity()
         self._app = celery_app(settings, self.activity, CONSUMER_SECONDS)
-        self._app.on_unknown_message = self._requeue_later
         # A consumer blocks in Redis for longer than a sender waits.
         self._sender = celery_app(settings, self.activity, settings.answer_seconds)
         self._redis = redis.Redis.from_url(
@@ -83,6 +75,9 @@ class Broker:
         )
         self.breaker = Breaker("message queue", self._write_probe) if has_breaker else None
         self._delivery = Delivery(settings, self.publish)
+        self._app.on_unknown_message = UnknownMessages(
+            settings, self._redis, self.publish
+        ).requeue_later
 
     def publish(self, message: Message) -> None:
         """Send one message to its queue.
@@ -231,32 +226,10 @@ class Broker:
             self.breaker.open(error.detail.removeprefix("The message queue does not answer: "))
             raise
 
-    def _requeue_later(self, message: Any) -> None:
-        """Requeue a message of unknown type after a pause, for a newer worker to handle."""
-        log.warning("message_unknown", topic=message.headers["task"])
-        timer = threading.Timer(
-            self._settings.unknown_pause_seconds, self._requeue_or_park, args=(message,)
-        )
-        timer.daemon = True
-        timer.start()
-
-    def _requeue_or_park(self, message: Any) -> None:
-        redeliveries = _RedisRedeliveries(self._redis, message.headers["id"])
-        tries = redeliveries.count()
-        # After an error the message stays unacknowledged and is redelivered after the visibility
-        # timeout.
-        with suppress(OperationalError, redis.RedisError, OSError, Unavailable):
-            if tries < self._settings.unknown_tries:
-                message.requeue()
-                return
-            self.publish(_parked(message, tries))
-            message.ack()
-            redeliveries.forget()
-
     def _deliver(self, request: Any, message: M, handler: Callable[[M], None]) -> None:
         # Counting costs a round trip, so it is limited to messages that Redis marks as redelivered.
         is_redelivered = bool((request.delivery_info or {}).get("redelivered"))
-        redeliveries = _RedisRedeliveries(self._redis, request.id) if is_redelivered else None
+        redeliveries = RedisRedeliveries(self._redis, request.id) if is_redelivered else None
         links = message.links if isinstance(message, WorkMessage) else ()
         headers = request.headers or {}
         # The wait of a redelivered message includes the visibility timeout, so it does not measure
@@ -274,41 +247,3 @@ class Broker:
             except Requeue as error:
                 raise Reject(str(error), requeue=True) from error
         metrics.messages_handled_total.labels(message.topic).inc()
-
-
-def _parked(message: Any, tries: int) -> MessageParked:
-    """Build the dead letter of a message whose type no worker handles."""
-    (payload, *_), *_ = message.payload
-    lane = payload.get("lane")
-    return MessageParked(
-        trace_id=payload.get("trace_id", NO_TRACE),
-        lane=Lane(lane) if lane in list(Lane) else Lane.INTERACTIVE,
-        parked_topic=message.headers["task"],
-        payload=payload,
-        error=f"No worker handles this message type after {tries} tries",
-        deliveries=tries,
-        parked_at=datetime.now(UTC),
-    )
-
-
-class _RedisRedeliveries:
-    """Count of one message's redeliveries in Redis, which survives a crash of the worker."""
-
-    def __init__(self, client: redis.Redis, message_id: str) -> None:
-        self._redis = client
-        self._key = f"rayon:redeliveries:{message_id}"
-
-    def count(self) -> int:
-        """Add one and return the count."""
-        try:
-            with self._redis.pipeline() as pipe:
-                pipe.incr(self._key)
-                pipe.expire(self._key, COUNT_SECONDS)
-                return int(pipe.execute()[0])
-        except redis.RedisError:
-            return 1
-
-    def forget(self) -> None:
-        """Reset the count."""
-        with suppress(redis.RedisError):
-            self._redis.delete(self._key)
