@@ -76,6 +76,7 @@ from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
+from shared.inference.releases.shared_champion import SharedChampion
 from shared.progress import PROGRESS
 from shared.service import start_service
 from shared.settings import (
@@ -143,8 +144,10 @@ def main() -> int:
     """Serve HTTP until SIGTERM or SIGINT. Return the exit code."""
     start_service("gateway")
     settings = GatewaySettings()  # type: ignore[call-arg]  # the secret comes from the environment
-    wrong = complaints(settings, DatabaseSettings(), BrokerSettings())
-    if settings.production and wrong:
+    wrong = (
+        complaints(settings, DatabaseSettings(), BrokerSettings()) if settings.production else []
+    )
+    if wrong:
         for line in wrong:
             print(f"Not started in production: {line}", file=sys.stderr)  # noqa: T201
         return 1
@@ -228,7 +231,12 @@ def build_services(settings: GatewaySettings) -> Services:
         unit_of_work=unit_of_work,
         broker=broker,
         releases=registry,
-        champion=ChampionWatch(registry, broker.workers, unit_of_work, release_settings),
+        champion=ChampionWatch(
+            SharedChampion(registry, release_settings),
+            broker.workers,
+            unit_of_work,
+            release_settings,
+        ),
         rates=rates,
         rate_settings=rate_settings,
         quotas=Quotas(rates, rate_settings, unit_of_work),

@@ -9,6 +9,7 @@ from shared.inference.preparation.decoders import Decoders, ordinary_limits, per
 from shared.inference.releases.feature_cache import NoFeatures, OnlineFeatures
 from shared.inference.releases.image_model import Pixels
 from shared.inference.releases.registry import Releases
+from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker
 from shared.service import start_service
@@ -41,6 +42,7 @@ def main() -> int:
     pool: ModelPool[Pixels] = ModelPool(
         releases,
         lambda folder, manifest: ImageScorer(folder, manifest, backbones),
+        champion=SharedChampion(releases, release_settings),
         modality=Modality.IMAGE,
         max_batch=min(settings.max_batch, LARGEST_BATCH),
         max_wait_seconds=0.0,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from shared.broker import Broker
 from shared.contracts import ExplainText, Modality, ScoreText
 from shared.inference.releases.registry import Releases
+from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker
 from shared.service import start_service
@@ -28,6 +29,7 @@ def main() -> int:
     pool: ModelPool[str] = ModelPool(
         releases,
         lambda folder, manifest: TextScorer(folder, manifest, threads=settings.model_threads),
+        champion=SharedChampion(releases, release_settings),
         modality=Modality.TEXT,
         max_batch=settings.max_batch,
         max_wait_seconds=settings.max_wait_seconds,

@@ -30,7 +30,7 @@ from shared.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 #: Seconds between two looks for a new catalog while this feeder holds none.
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = 0.5
 
 
 class Feeder:

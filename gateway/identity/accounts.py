@@ -9,7 +9,6 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from gateway.identity.reserved_names import is_reserved
 from gateway.identity.schemas.accounts import UserPatch
@@ -43,6 +42,9 @@ def dummy_hash() -> str:
 
 @cache
 def _common_passwords() -> frozenset[str]:
+    # The lists take 12 MiB, and most processes never see a new password.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 

@@ -8,8 +8,6 @@ accounts keep their names.
 import unicodedata
 from functools import cache
 
-from confusable_homoglyphs.confusables import confusables_data
-
 #: Names of roles, of Rayon's programs and of those around it, and common names of the powerful.
 RESERVED = (
     *("admin", "administrator", "client", "operator", "reviewer", "root", "superuser", "sysadmin"),
@@ -61,4 +59,7 @@ def _order(text: str) -> tuple[int, str]:
 
 
 def _lookalikes(text: str) -> set[str]:
+    # The table takes 7 MiB, and few processes name accounts.
+    from confusable_homoglyphs.confusables import confusables_data
+
     return {one["c"] for one in confusables_data.get(text, ()) if one["c"].isascii()}

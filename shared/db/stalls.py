@@ -1,15 +1,11 @@
 """Databases that hang: time limits of connections, and breakers of a gateway."""
 
 import sqlite3
-import time
-from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.abc import PQGen
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +15,8 @@ from shared.breaker import Breaker
 from shared.errors import Unavailable
 from shared.settings import DatabaseSettings
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from shared.db.postgresql import AnsweringConnection
 
 #: Longest wait for a new connection to PostgreSQL, and for the lock of a probed SQLite, in seconds.
 CONNECT_SECONDS, PROBE_SECONDS = 2, 1.0
@@ -45,7 +42,10 @@ def breakers_of(settings: DatabaseSettings) -> Breakers:
     """Create the breakers of a database."""
     url = make_url(settings.url.get_secret_value())
     if url.get_backend_name() != "sqlite":
-        breaker = Breaker("database", partial(probe_postgresql, settings))
+        from shared.db.postgresql import probe
+
+        address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        breaker = Breaker("database", partial(probe, address, CONNECT_SECONDS))
         return Breakers(breaker, breaker)
     path = url.database or ""
     return Breakers(
@@ -62,8 +62,9 @@ def is_stall(error: Unavailable) -> bool:
     original = cause.orig if isinstance(cause, DBAPIError) else None
     if isinstance(original, sqlite3.Error):
         return getattr(original, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-    # PostgreSQL answers a lock or statement that takes too long with a code.
-    return isinstance(original, psycopg.Error) and original.sqlstate is None
+    # PostgreSQL answers a lock or statement that takes too long with a code. Errors of SQLite have
+    # no such attribute.
+    return getattr(original, "sqlstate", "") is None
 
 
 def postgresql_arguments(lock_seconds: float | None = None) -> dict[str, Any]:
@@ -95,77 +96,16 @@ def limit_waits(engine: Engine, seconds: float, breaker: Breaker) -> None:
         seconds: Silence after which the server is probed.
         breaker: Sends the probes; open while the server does not answer.
     """
+    from shared.db.postgresql import AnsweringConnection, Silence
 
     def connect(
         _dialect: Dialect, _record: object, arguments: Any, options: Any
     ) -> "AnsweringConnection":
         connection = AnsweringConnection.connect(*arguments, **options)
-        connection.is_dead = _Silence(seconds, breaker).is_dead
+        connection.is_dead = Silence(seconds, breaker).is_dead
         return connection
 
     event.listen(engine, "do_connect", connect)
-
-
-class AnsweringConnection(psycopg.Connection[Any]):
-    """A connection whose statements end with an error once the server is dead.
-
-    Attributes:
-        is_dead: Decides it by the seconds of silence.
-    """
-
-    is_dead: Callable[[float], bool] = staticmethod(lambda _seconds: False)
-
-    def wait(self, gen: PQGen[Result], *args: Any, **options: Any) -> Result:
-        """Run a statement's steps; see `psycopg.Connection.wait`."""
-        return super().wait(self._watched(gen), *args, **options)
-
-    def _watched(self, gen: PQGen[Result]) -> Generator[Any, Any, Result]:
-        """Pass the steps on. `ready` is 0 if nothing has arrived within a tenth of a second."""
-        last = time.monotonic()
-        try:
-            step = next(gen)
-            while True:
-                ready = yield step
-                if ready:
-                    last = time.monotonic()
-                elif self.is_dead(time.monotonic() - last):
-                    gen.close()
-                    # Its state is unknown, so it must not return to the pool.
-                    self.close()
-                    raise psycopg.OperationalError("the server has stopped answering")
-                step = gen.send(ready)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-
-class _Silence:
-    """Judges the silence of a server by asking it on a new connection."""
-
-    def __init__(self, seconds: float, breaker: Breaker) -> None:
-        self._seconds = seconds
-        self._breaker = breaker
-
-    def is_dead(self, seconds: float) -> bool:
-        if seconds < self._seconds:
-            return False
-        if self._breaker.is_open:
-            return True
-        self._breaker.suspect()
-        return False
-
-
-def probe_postgresql(settings: DatabaseSettings) -> None:
-    """Connect to a PostgreSQL. Raises an error if it does not answer."""
-    url = make_url(settings.url.get_secret_value()).set(drivername="postgresql")
-    try:
-        psycopg.connect(
-            url.render_as_string(hide_password=False), connect_timeout=CONNECT_SECONDS
-        ).close()
-    except psycopg.OperationalError as error:
-        # One that refuses, because it has too many clients for example, answers.
-        if "FATAL" not in str(error):
-            raise
 
 
 def _probe_sqlite(path: str, begin: str) -> None:

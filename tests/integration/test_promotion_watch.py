@@ -35,7 +35,7 @@ from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.promotion_watch.comparing import Comparing, ScoringFailed
 from trainer.monitoring.promotion_watch.measures import Pair
 from trainer.monitoring.promotion_watch.observations import Answer
-from trainer.monitoring.promotion_watch.rescoring import Reply
+from trainer.monitoring.promotion_watch.replies import Reply
 from trainer.monitoring.promotion_watch.rollback import Rollback
 from trainer.monitoring.promotion_watch.watch import RETRY_DELAY, PromotionWatch
 from trainer.monitoring.settings import MonitorSettings, WatchSettings

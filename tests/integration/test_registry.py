@@ -17,6 +17,7 @@ from infra.embedded.settings import EmbeddedSettings
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.releases.mlflow_server import MlflowServer
 from shared.inference.releases.registry import Releases
+from shared.inference.releases.shared_champion import SharedChampion
 from shared.settings import ReleaseSettings
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import write_tiny_release
@@ -127,6 +128,16 @@ def test_champion_moves_without_the_others(releases: Releases) -> None:
     releases.mark_champion("3")
     assert releases.show("6").aliases == ("challenger",)
     assert releases.champion() == "3"
+
+
+def test_moved_alias_ends_the_answer_that_processes_share(
+    releases: Releases, database: tuple[str, str], tmp_path: Path
+) -> None:
+    shared = SharedChampion(releases, settings_of(database[0], tmp_path))
+    assert shared.champion() == "3"
+    releases.mark_champion("5")
+    assert shared.champion() == "5"
+    releases.mark_champion("3")
 
 
 @pytest.mark.usefixtures("unlisted")

@@ -6,7 +6,7 @@ dataset, by content, and no version's files are changed for another version.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +39,6 @@ from trainer.datasets.folder import tables, with_images
 from trainer.datasets.images import images_in, is_readable, read_image
 from trainer.datasets.label_authors import (
     UNKNOWN,
-    Author,
-    LabelLimits,
     is_above_limit,
     is_client_test,
     is_of_untrusted,
@@ -63,6 +61,7 @@ from trainer.datasets.validation import (
     report,
     row_findings,
 )
+from trainer.datasets.version_request import VersionRequest
 from trainer.datasets.versions import (
     COLUMNS,
     JOB_PREFIX,
@@ -71,48 +70,6 @@ from trainer.datasets.versions import (
     StoredVersion,
     read_version,
 )
-
-
-@dataclass(frozen=True)
-class LabelledJob:
-    """A job with the category that a person assigned."""
-
-    id: str
-    designation: str
-    description: str
-    image_uri: str | None
-    code: int
-    #: ID of the person's account.
-    author: str
-
-
-@dataclass(frozen=True)
-class VersionRequest:
-    """Sources of a new version.
-
-    Attributes:
-        id: Id of the version's row, under which its uploads are stored.
-        base: Earlier version whose rows stay unless they are replaced or removed.
-        files: Uploaded kinds out of `products`, `labels`, `images`, `categories`.
-        remove: Ids of rows to leave out.
-        jobs: Labelled jobs to add; each becomes a row with its own id.
-        authors: Accounts by id whose labels may train; rows labelled by others are left out.
-        limits: Limits of the rows with labels of one author.
-        authors_of_jobs: Looks the authors up of job rows in versions that did not store them.
-        attempt: Number of the attempt, from 1.
-    """
-
-    id: str
-    name: str
-    version: int
-    base: int | None = None
-    files: Sequence[str] = ()
-    remove: Sequence[str] = ()
-    jobs: Iterable[LabelledJob] = ()
-    authors: Mapping[str, Author] = field(default_factory=dict)
-    limits: LabelLimits = field(default_factory=LabelLimits)
-    authors_of_jobs: Callable[[Sequence[str]], Mapping[str, str]] = lambda _job_ids: {}
-    attempt: int = 1
 
 
 @dataclass(frozen=True)

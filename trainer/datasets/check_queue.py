@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import ColumnElement, select
@@ -22,8 +23,11 @@ from shared.lifecycle.label_trust import is_trusted_label
 from shared.progress import PROGRESS
 from shared.skipping import skipping
 from shared.storage import Storage
-from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
-from trainer.datasets.label_authors import LabelLimits, authors_of_jobs, trusted_authors
+from trainer.datasets.authors import LabelLimits, authors_of_jobs, trusted_authors
+from trainer.datasets.version_request import LabelledJob, VersionRequest
+
+if TYPE_CHECKING:
+    from trainer.datasets.builder import BuiltVersion
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +151,7 @@ class DatasetChecks:
             seconds=round(time.monotonic() - started, 2),
         )
 
-    def _outcome(self, request: VersionRequest) -> tuple[BuiltVersion | None, str | None]:
+    def _outcome(self, request: VersionRequest) -> "tuple[BuiltVersion | None, str | None]":
         try:
             built = self._build(request)
         except (Unavailable, Stopped):
@@ -163,7 +167,10 @@ class DatasetChecks:
             return None, f"{type(error).__name__}: {error}"
         return built, _error_messages(built)
 
-    def _build(self, request: VersionRequest) -> BuiltVersion:
+    def _build(self, request: VersionRequest) -> "BuiltVersion":
+        # It needs pandas, which takes 40 MiB that a trainer without work does not need.
+        from trainer.datasets.builder import build
+
         self.work_folder.mkdir(parents=True, exist_ok=True)
         # Files of a killed check are incomplete.
         scratch = self.work_folder / f"dataset-{request.id}"
@@ -192,7 +199,7 @@ class DatasetChecks:
             )
 
     def _end(
-        self, request: VersionRequest, built: BuiltVersion | None, message: str | None
+        self, request: VersionRequest, built: "BuiltVersion | None", message: str | None
     ) -> None:
         is_ready = built is not None and built.fingerprint is not None
         report = built.report if built else None
@@ -281,5 +288,5 @@ def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
     ]
 
 
-def _error_messages(built: BuiltVersion) -> str | None:
+def _error_messages(built: "BuiltVersion") -> str | None:
     return "; ".join(finding.message for finding in built.report.errors) or None

@@ -6,15 +6,11 @@ test a release never come from clients.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import pandas as pd
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from shared.db.models import Job, User
-from shared.lifecycle.label_trust import is_reviewer, is_trusted_author
+from trainer.datasets.authors import Author, LabelLimits
 from trainer.datasets.findings import LabelShare
 
 #: Rows of one author that are never cut: on a small dataset, the share would leave a sole reviewer
@@ -22,42 +18,6 @@ from trainer.datasets.findings import LabelShare
 ALWAYS_KEPT = 100
 #: Author of rows that an older trainer imported from jobs, until it is looked up.
 UNKNOWN = "?"
-
-
-@dataclass(frozen=True)
-class Author:
-    """An account whose labels may train."""
-
-    id: str
-    name: str
-    is_reviewer: bool
-
-
-@dataclass(frozen=True)
-class LabelLimits:
-    """The largest part of the training rows with labels of one author.
-
-    Attributes:
-        rows: Number of rows.
-        share: Share of all training rows.
-    """
-
-    rows: int = 10_000
-    share: float = 0.1
-
-
-def trusted_authors(session: Session) -> dict[str, Author]:
-    """Return the accounts whose labels may train, by id."""
-    users = session.scalars(select(User).where(is_trusted_author()))
-    return {user.id: Author(user.id, user.username, is_reviewer(user)) for user in users}
-
-
-def authors_of_jobs(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
-    """Return the ids of the accounts that labelled some jobs, by job."""
-    query = select(Job.id, Job.labelled_by_id).where(
-        Job.id.in_(job_ids), Job.labelled_by_id.is_not(None)
-    )
-    return {row.id: row.labelled_by_id for row in session.execute(query)}
 
 
 def is_of_untrusted(rows: pd.DataFrame, authors: Mapping[str, Author]) -> pd.Series:

@@ -1,10 +1,16 @@
-"""Detects the languages of product texts."""
+"""Detects the languages of product texts.
+
+The monitor detects them without pandas, which takes 32 MiB; only tables of languages need it.
+"""
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Candidate languages. The detector supports about a hundred, but then it mistakes short titles in
 #: a large language for related small ones.
@@ -70,14 +76,18 @@ def detect(texts: Iterable[str]) -> list[str]:
     return [_name(classify(text[:CHARACTERS])[0], text) for text in texts]
 
 
-def overview(languages: pd.Series) -> pd.DataFrame:
+def overview(languages: "pd.Series") -> "pd.DataFrame":
     """Count `products` and their `share` by language, most frequent first."""
+    import pandas as pd
+
     products = languages.value_counts()
     return pd.DataFrame({"products": products, "share": products / max(len(languages), 1)})
 
 
-def by_category(languages: pd.Series, codes: pd.Series, *, most: int = 4) -> pd.DataFrame:
+def by_category(languages: "pd.Series", codes: "pd.Series", *, most: int = 4) -> "pd.DataFrame":
     """Return language shares by category: the most common languages, the others, unsure."""
+    import pandas as pd
+
     named = languages[~languages.isin([UNSURE, NO_TEXT])]
     common = named.value_counts().index[:most].tolist()
     kept = languages.where(languages.isin([*common, UNSURE, NO_TEXT]), OTHERS)

@@ -37,6 +37,16 @@ LATE_IMPORTS = (
         r".*",
         "A command of `rayon` loads only the parts that it uses, so that it starts quickly",
     ),
+    Allowed(
+        r"^shared/db/stalls\.py$",
+        r"from shared\.db\.postgresql import .*",
+        "Without PostgreSQL its driver is not loaded, which takes 5 MiB in each process",
+    ),
+    Allowed(
+        r"^trainer/datasets/check_queue\.py$",
+        r"from trainer\.datasets\.builder import build",
+        "A trainer without work does without pandas, which takes 40 MiB",
+    ),
 )
 
 #: `image` is the word of this project. These names are older, and stored or used outside the code.

@@ -31,6 +31,7 @@ from shared.inference.releases.mlflow_answers import (
 )
 from shared.inference.releases.mlflow_server import Answer, MlflowRefusal, MlflowServer
 from shared.inference.releases.registration import Registration
+from shared.inference.releases.shared_champion import forget_champion
 from shared.settings import ReleaseSettings
 
 CHAMPION = "champion"
@@ -216,6 +217,7 @@ class Releases:
         """
         with self._guarded(), not_found(version):
             self._set_alias(CHAMPION, version)
+            forget_champion(self._settings)
             if CHALLENGER in self._version(version).get("aliases", ()):
                 self._server.delete(
                     "registered-models/alias", name=self._settings.model_name, alias=CHALLENGER

@@ -16,7 +16,7 @@ from shared import metrics
 from shared.contracts import Modality
 from shared.errors import ModalityNotInRelease, RayonError, ReleaseUnloadable, Unavailable
 from shared.inference.manifest import ReleaseManifest
-from shared.inference.releases.access import ServedReleases
+from shared.inference.releases.access import ChampionReader, ServedReleases
 from shared.inference.serving.batcher import Batcher
 from shared.inference.serving.loading import Loads
 from shared.inference.serving.scorer import Scorer
@@ -48,6 +48,7 @@ class ModelPool(Generic[Item]):
     Args:
         registry: Where releases come from.
         load: Makes a scorer of a release's folder, and warms it up.
+        champion: Asked for the champion; by default the registry.
         modality: Names the metrics.
         max_batch: Largest model call, in items.
         max_wait_seconds: How long a request waits for company.
@@ -59,12 +60,14 @@ class ModelPool(Generic[Item]):
         registry: ServedReleases,
         load: Callable[[Path, ReleaseManifest], Scorer[Item]],
         *,
+        champion: ChampionReader | None = None,
         modality: Modality,
         max_batch: int,
         max_wait_seconds: float,
         calls: int = 1,
     ) -> None:
         self._registry = registry
+        self._champions: ChampionReader = champion or registry
         self._load = load
         self._modality = modality
         self._max_batch = max_batch
@@ -109,7 +112,7 @@ class ModelPool(Generic[Item]):
     def follow_champion(self) -> None:
         """Load a new champion and unload unused releases."""
         try:
-            champion = self._registry.champion()
+            champion = self._champions.champion()
         except Unavailable as error:
             # Loaded releases keep serving; only a change of champion is delayed.
             log.warning("champion_check_failed", error=str(error))

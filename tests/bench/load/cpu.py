@@ -2,6 +2,7 @@
 
     make cpu
     make cpu BEFORE=folder          # beside the checkout of another commit
+    make cpu IDLE=120               # only an idle system, for so many seconds, after a second start
 
 Response times depend on whatever else runs on a machine; CPU time hardly does. Single text jobs are
 sent by one client, then by many, each with `Prefer: wait`, and the CPU time that each process used
@@ -43,9 +44,10 @@ def main() -> int:
     """Measure one or two checkouts, print a table of each and return the exit code."""
     parser = plain_parser(__doc__)
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit")
+    parser.add_argument("--idle", type=float, help="measure only an idle system, in seconds")
     args = parser.parse_args()
     for name, checkout in _checkouts(args).items():
-        _show(name, _measure(checkout))
+        _show(name, _measure(checkout, args.idle))
     return 0
 
 
@@ -53,24 +55,36 @@ def _checkouts(args: argparse.Namespace) -> Mapping[str, Path]:
     return {**({"before": args.before} if args.before else {}), "now": PROJECT}
 
 
-def _measure(checkout: Path) -> Table:
+def _measure(checkout: Path, idle_seconds: float | None) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         system = System(Path(folder), checkout)
         try:
             system.start()
-            return _figures(system)
+            if idle_seconds is None:
+                return _figures(system)
+            system.stop()
+            started = time.perf_counter()
+            system.start()
+            print(f"second start: {time.perf_counter() - started:.1f} s", flush=True)
+            return _idle(system, idle_seconds)
         finally:
             system.stop()
 
 
-def _figures(system: System) -> Table:
+def _idle(system: System, seconds: float) -> Table:
+    """Measure a system without jobs, after a few, so that all lazy parts of a job are loaded."""
     asyncio.run(_send(system, 1, WARM_UP))
     time.sleep(SETTLE_SECONDS)
-    idle = _used(system, lambda: time.sleep(IDLE_SECONDS))
-    table: Table = {
-        "idle, % of a core": {name: 100 * one / IDLE_SECONDS for name, one in idle.items()},
+    used = _used(system, lambda: time.sleep(seconds))
+    return {
+        "idle, % of a core": {name: 100 * one / seconds for name, one in used.items()},
         "PSS, MiB": _memory(system),
     }
+
+
+def _figures(system: System) -> Table:
+    table = _idle(system, IDLE_SECONDS)
+    idle = {name: one * IDLE_SECONDS / 100 for name, one in table["idle, % of a core"].items()}
     for clients, jobs in LOADS.items():
         started = time.perf_counter()
         used = _used(system, lambda clients=clients, jobs=jobs: _run(system, clients, jobs))  # type: ignore[misc]  # bound at once

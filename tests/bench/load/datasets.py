@@ -21,10 +21,11 @@ from shared.settings import StorageSettings
 from shared.storage import Storage
 from tests.bench.arguments import plain_parser
 from tests.bench.load.memory import peak_megabytes
-from trainer.datasets.builder import VersionRequest, build
+from trainer.datasets.builder import build
 from trainer.datasets.folder import CHALLENGE
 from trainer.datasets.loading import load
 from trainer.datasets.validation import check
+from trainer.datasets.version_request import VersionRequest
 
 #: Training rows of the challenge.
 ROWS = 84_916

@@ -17,8 +17,9 @@ from shared.inference.preparation.decoders import prepare
 from shared.settings import StorageSettings
 from shared.storage import Storage, StoredFile
 from tests.unit.gateway import conftest as gateway
-from trainer.datasets.builder import VersionRequest, _Builder
+from trainer.datasets.builder import _Builder
 from trainer.datasets.check_queue import DatasetChecks
+from trainer.datasets.version_request import VersionRequest
 from trainer.datasets.versions import load_stored
 from trainer.explore.images import survey_images
 from trainer.monitoring.alert_response import AlertResponse

@@ -3,17 +3,15 @@
 Pure functions on arrays. Every test returns a p-value for significance and an effect size for
 relevance. With 5,000 products almost any difference is significant, and with 200 almost none is;
 so an alert needs both.
+
+SciPy, scikit-learn and pandas, which scikit-learn imports, take some 105 MiB together, so they are
+imported with the first test.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -71,6 +69,12 @@ def domain_classifier_test(
     Raises:
         ValueError: One of the samples has fewer rows than folds.
     """
+    from scipy import stats
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     rows = np.concatenate([reference, window])
     is_window = np.repeat([0, 1], [len(reference), len(window)])
     scores = np.zeros(len(rows))
@@ -101,6 +105,8 @@ def compare_mixes(reference: Counts, window: Counts) -> Difference:
         reference: Number of answers by category, shape `(classes,)`.
         window: The same for the window.
     """
+    from scipy import stats
+
     seen = (reference + window) > 0
     expected, observed = reference[seen].astype(np.float64), window[seen].astype(np.float64)
     if len(expected) < 2 or not expected.sum() or not observed.sum():
@@ -118,6 +124,8 @@ def moved_categories(reference: Counts, window: Counts, *, error_rate: float = 0
     Tests each category by two proportions, and controls the false discovery rate over all of them
     (Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995).
     """
+    from scipy import stats
+
     reference_rows, window_rows = int(reference.sum()), int(window.sum())
     differences = [
         compare_shares(int(before), reference_rows, int(now), window_rows)
@@ -139,6 +147,8 @@ def compare_shares(
     The effect is Cohen's h, `2 asin √q - 2 asin √p` (Cohen, "Statistical Power Analysis", 1988,
     chapter 6), negative if the share fell; the p-value is that of the two-proportion score test.
     """
+    from scipy import stats
+
     if not reference_rows or not window_rows:
         return Difference(0.0, 1.0)
     p, q = reference_count / reference_rows, window_count / window_rows
@@ -152,6 +162,8 @@ def compare_shares(
 
 def compare_feature(reference: Floats, window: Floats) -> Difference:
     """Compare the distributions of one feature by the Kolmogorov-Smirnov statistic and test."""
+    from scipy import stats
+
     test = stats.ks_2samp(reference, window, method="asymp")
     return Difference(float(test.statistic), float(test.pvalue))
 

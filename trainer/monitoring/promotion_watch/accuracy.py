@@ -13,7 +13,7 @@ from shared.inference.manifest import ReleaseManifest
 from trainer.monitoring.performance.figures import LABELLED
 from trainer.monitoring.promotion_watch.looks import FIRST_ROWS
 from trainer.monitoring.promotion_watch.measures import AGREEMENTS, Pair
-from trainer.monitoring.promotion_watch.rescoring import ANSWER
+from trainer.monitoring.promotion_watch.replies import ANSWER
 
 #: Age of the newest figure from labels that still describes the release.
 LABELLED_DAYS = timedelta(days=62)

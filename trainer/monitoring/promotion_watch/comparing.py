@@ -12,7 +12,7 @@ from typing import Protocol
 from shared.inference.releases.access import ChampionWriter, ReleaseReader
 from trainer.monitoring.promotion_watch.measures import Pair, known_to_both
 from trainer.monitoring.promotion_watch.observations import Answer
-from trainer.monitoring.promotion_watch.rescoring import Reply, read_replies, write_products
+from trainer.monitoring.promotion_watch.replies import Reply, read_replies, write_products
 from trainer.runs.child_process import CommandRunner
 from trainer.runs.limits import Limits
 from trainer.settings import TrainerSettings

@@ -18,7 +18,7 @@ from trainer.monitoring.promotion_watch.exact_tests import (
 )
 from trainer.monitoring.promotion_watch.looks import FIRST_ROWS
 from trainer.monitoring.promotion_watch.observations import Answer
-from trainer.monitoring.promotion_watch.rescoring import ANSWER, Replies
+from trainer.monitoring.promotion_watch.replies import ANSWER, Replies
 
 FAILURES, DEGRADED, LATENCY, LABELS = "failures", "degraded", "latency", "labels"
 #: Modalities whose answers are compared, with the measure of each.

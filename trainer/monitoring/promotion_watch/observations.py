@@ -13,7 +13,7 @@ from shared.db.models import HAS_PRODUCT, Job, JobStatus, Promotion, Review
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.skipping import skipping
 from trainer.monitoring.performance.reviews import RANDOM
-from trainer.monitoring.promotion_watch.rescoring import ANSWER, Product, Reply
+from trainer.monitoring.promotion_watch.replies import ANSWER, Product, Reply
 
 #: Failures that a release does not cause: the image is not one, or is gone; messages were lost.
 NOT_OF_A_RELEASE = frozenset({"image_unreadable", "image_missing", "delivery_failed"})

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from shared.inference.releases.image_model import Features
 from shared.settings import StorageSettings
 from shared.skipping import skipping
 from shared.storage import Storage, digest_in
+from trainer.monitoring.promotion_watch.replies import ANSWER, Product, Replies, Reply
 from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float32]
@@ -37,31 +38,6 @@ Get = Callable[[str], bytes]
 
 #: Serving takes precedence over this.
 NICENESS = 15
-#: The answer from all modalities, beside each of them.
-ANSWER = "fusion"
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product to score, with the modalities that its answer was made of."""
-
-    id: str
-    designation: str
-    description: str
-    image_uri: str | None
-    modalities: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Category that a release answers, and the probability that it gives it."""
-
-    code: int
-    confidence: float
-
-
-#: Replies of one product: `text`, `image` and `fusion`, those that the release can give.
-Replies = Mapping[str, Reply]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,19 +81,6 @@ def score(
         found = of_modality if answer is None else {**of_modality, ANSWER: answer}
         replies[product.id] = {name: _reply(codes, one) for name, one in found.items()}
     return replies
-
-
-def read_replies(path: Path) -> dict[str, dict[str, Reply]]:
-    """Read the replies that the command wrote."""
-    return {
-        id_: {name: Reply(**one) for name, one in replies.items()}
-        for id_, replies in json.loads(path.read_text()).items()
-    }
-
-
-def write_products(path: Path, products: Sequence[Product]) -> None:
-    """Write the products that the command reads."""
-    path.write_text(json.dumps([asdict(product) for product in products]))
 
 
 def _texts(release: LoadedRelease, products: Sequence[Product]) -> dict[int, Floats]:

@@ -15,10 +15,11 @@ from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
 from trainer.datasets import builder, tables
-from trainer.datasets.builder import BuiltVersion, LabelledJob, VersionRequest, build
+from trainer.datasets.authors import Author, LabelLimits
+from trainer.datasets.builder import BuiltVersion, build
 from trainer.datasets.images import read_image
-from trainer.datasets.label_authors import Author, LabelLimits
 from trainer.datasets.loading import load
+from trainer.datasets.version_request import LabelledJob, VersionRequest
 from trainer.datasets.versions import SCHEMA, load_version
 
 Make = Callable[..., BuiltVersion]

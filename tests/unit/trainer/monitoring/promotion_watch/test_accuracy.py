@@ -10,7 +10,7 @@ from tests.support.factories import make_manifest
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.promotion_watch.accuracy import accuracy_before
 from trainer.monitoring.promotion_watch.measures import Pair
-from trainer.monitoring.promotion_watch.rescoring import Reply
+from trainer.monitoring.promotion_watch.replies import Reply
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
 

@@ -8,7 +8,7 @@ import pytest
 from trainer.monitoring.promotion_watch import measures
 from trainer.monitoring.promotion_watch.measures import Finding, Pair, known_to_both
 from trainer.monitoring.promotion_watch.observations import Answer, distinct
-from trainer.monitoring.promotion_watch.rescoring import Product, Reply
+from trainer.monitoring.promotion_watch.replies import Product, Reply
 
 LEVEL = 0.001
 BEGIN = datetime(2026, 11, 2, 9, tzinfo=UTC)

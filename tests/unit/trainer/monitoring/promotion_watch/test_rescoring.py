@@ -14,14 +14,13 @@ from shared.inference.releases.feature_cache import STORED, address
 from shared.settings import StorageSettings
 from shared.storage import Storage, digest_in
 from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
-from trainer.monitoring.promotion_watch.rescoring import (
+from trainer.monitoring.promotion_watch.replies import (
     Product,
     Reply,
-    main,
     read_replies,
-    score,
     write_products,
 )
+from trainer.monitoring.promotion_watch.rescoring import main, score
 from trainer.release.loaded import LoadedRelease
 
 BOTH = ("image", "text")
