@@ -235,8 +235,8 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 .PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch ngrams quarter months
 
-cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by process; beside a checkout: make cpu BEFORE=folder
-	@$(BIN)/python -m tests.bench.load.cpu $(if $(BEFORE),--before "$(BEFORE)")
+cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by process; beside a checkout: make cpu BEFORE=folder; IDLE=120 for those of an idle system only
+	@$(BIN)/python -m tests.bench.load.cpu $(if $(BEFORE),--before "$(BEFORE)") $(if $(IDLE),--idle $(IDLE))
 
 answers: .venv/dev.stamp ## Measure the answers of a catalog on SQLite and PostgreSQL: make answers ROWS=50000
 	@$(BIN)/python -m tests.bench.load.answers $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
