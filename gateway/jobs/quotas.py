@@ -16,7 +16,7 @@ from gateway.jobs.stored_bytes import stored_bytes
 from gateway.settings import RateSettings
 from gateway.web.rates import Rate, Rates, rate_exceeded
 from shared.contracts import Lane
-from shared.db.models import Catalog, Job, JobStatus, now
+from shared.db.models import NOT_DONE, Catalog, Job, JobStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import Limited
 
@@ -115,6 +115,8 @@ class Quotas:
 
     def _look_up(self, user_id: str) -> tuple[int, int]:
         waiting = select(func.count()).where(
+            # Read the index of unfinished jobs, not all jobs of the user.
+            NOT_DONE,
             Job.status == JobStatus.QUEUED.value,
             Job.user_id == user_id,
             Job.lane == Lane.INTERACTIVE.value,

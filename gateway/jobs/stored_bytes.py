@@ -53,7 +53,14 @@ def _of_repairs(user_id: str) -> Select[Any]:
         select(func.max(CatalogRowRepair.image_bytes).label("size"))
         .join(Catalog, Catalog.id == CatalogRowRepair.catalog_id)
         .where(Catalog.user_id == user_id, image_uri.is_not(None))
-        .where(~exists().where(Job.user_id == user_id, Job.image_uri == image_uri))
+        .where(
+            ~exists().where(
+                Job.user_id == user_id,
+                Job.image_uri == image_uri,
+                # Read the index of images, not all jobs of the user.
+                Job.image_bytes.is_not(None),
+            )
+        )
         .group_by(image_uri)
         .subquery()
     )
