@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from gateway.main import ROUTES
+from gateway.app import ROUTES
 from tests.fuzz.test_openapi import Visitor, responses
 from tests.fuzz.test_openapi import api as api
 from tests.fuzz.test_openapi import broker as broker

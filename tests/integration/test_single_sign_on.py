@@ -11,8 +11,8 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
 from gateway.api.single_sign_on import PREFIX
+from gateway.app import build_app
 from gateway.identity.single_sign_on import SingleSignOn
-from gateway.main import build_app
 from gateway.settings import SingleSignOnSettings
 from shared.db.models import AuditEntry, Role, User
 from tests.support.identity_provider import (

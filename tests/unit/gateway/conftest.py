@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import event
 
 from gateway.api.services import Services
+from gateway.app import build_app
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.output.results import Results
@@ -28,7 +29,7 @@ from gateway.jobs.explanations import Explanations, explained
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs, finished
-from gateway.main import build_app, sign_in_limits_of
+from gateway.main import sign_in_limits_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets

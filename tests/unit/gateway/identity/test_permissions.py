@@ -8,12 +8,12 @@ import jwt
 import pytest
 from fastapi.routing import APIRoute
 
+from gateway.app import ROUTES
 from gateway.console.app import PAGES
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.identity.permissions import RULES, Keys, Rule
 from gateway.identity.principal import ALGORITHM, AccessTokens, digest, new_secret
 from gateway.identity.scopes import Scope
-from gateway.main import ROUTES
 from shared.db.models import ApiKey, LoginSession, Role, User, new_id, now
 from tests.support.factories import make_job
 from tests.unit.gateway.conftest import Api

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from gateway.app import build_app
 from gateway.jobs.product_body import MAX_JSON_VALUES, product_of
-from gateway.main import build_app
 from gateway.settings import GatewaySettings
 from gateway.web.forms import MAX_TEXT_BYTES
 from shared.contracts import ScoreImage, ScoreText

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gateway.api.catalog_labels import MAX_LABELS_BYTES
-from gateway.main import build_app
+from gateway.app import build_app
 from gateway.quality.labels import LabelFiles
 from shared.db.models import AuditEntry, Catalog, Job, Review, Role, User, row_job_id
 from tests.support.factories import make_job

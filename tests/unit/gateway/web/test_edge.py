@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
 from starlette import requests
 
-from gateway.main import ROUTES, build_app
+from gateway.app import ROUTES, build_app
 from shared.db.models import Role
 from tests.unit.gateway.conftest import Api
 

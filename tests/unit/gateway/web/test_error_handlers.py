@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
+from gateway.app import MAX_SIGN_IN_BYTES
 from gateway.jobs.service import Jobs
-from gateway.main import MAX_SIGN_IN_BYTES
 from gateway.settings import GatewaySettings
 from shared.db.models import Job
 from shared.db.session import UnitOfWork

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from pydantic_settings import SettingsError
 
+from gateway.app import build_app
 from gateway.identity.secret_strength import complaints, is_weak
-from gateway.main import build_app
 from gateway.settings import GatewaySettings
 from shared.settings import BrokerSettings, DatabaseSettings
 from tests.unit.gateway.conftest import Api

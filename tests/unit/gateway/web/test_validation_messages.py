@@ -8,7 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from pydantic_core._pydantic_core import list_all_errors
 
-from gateway.main import build_app
+from gateway.app import build_app
 from gateway.web.validation_messages import body_message, kind_of, message_of
 from shared.db.models import Role
 from tests.unit.gateway.conftest import Api
