@@ -285,6 +285,10 @@ alarms: .venv/dev.stamp ## Count false and missed drift alerts; compare estimate
 drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that it alerts and retrains
 	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
 
+.PHONY: recovery
+recovery: .venv/dev.stamp ## Change the products of a throw-away system for good, and see F1 recover with no hand: make recovery ONLY="new category"
+	@$(BIN)/python -W ignore -m tests.bench.quality.recovery --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")
+
 watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
 	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 

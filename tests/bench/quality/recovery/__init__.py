@@ -1,0 +1,1 @@
+"""Changes that stay, and the way back: alert, labels, training, gate, promotion, recovery."""
