@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 
 from gateway.api import jobs as api
 from gateway.api.explaining.explanation import explanation
-from gateway.api.parameters import IfNoneMatch, Size
+from gateway.api.parameters import IfNoneMatch, Size, ThumbnailSize
 from gateway.console.form import Mistakes, fields
 from gateway.console.visit import HEADERS, SignedVisit, Visit
 from gateway.console.why import Why, why_of
@@ -19,10 +19,12 @@ from gateway.jobs.product_body import FIELDS, read_body
 from gateway.jobs.schemas import JobOut
 from gateway.quality.schemas.labels import LabelIn
 from shared.db.models import Job
-from shared.errors import RayonError, Unauthenticated
+from shared.errors import NotFound, RayonError, Unauthenticated, Unavailable
 
 #: Longest time that a request waits for an answer, in seconds.
 MAX_WAIT_SECONDS = 10
+#: Size of the image on the page of a product, sharp at 20 rem on a screen with double resolution.
+PIXELS = ThumbnailSize.LARGE
 
 router = APIRouter(prefix=CONSOLE, include_in_schema=False)
 
@@ -69,8 +71,16 @@ async def show(
 async def image(
     visit: SignedVisit, job_id: str, size: Size = None, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """Return the image of a product, or a thumbnail of it."""
-    response = await api.image(visit.services, visit.user, job_id, size, if_none_match)
+    """Return the image of a product, or a thumbnail of it.
+
+    The page of one product gets the uploaded image where no thumbnail of it can be made.
+    """
+    try:
+        response = await api.image(visit.services, visit.user, job_id, size, if_none_match)
+    except (NotFound, Unavailable):
+        if size != PIXELS:
+            raise
+        response = await api.image(visit.services, visit.user, job_id, None, if_none_match)
     response.headers.update(HEADERS)
     return response
 
@@ -129,6 +139,7 @@ def _answer(visit: Visit, shown: JobOut, done: str, why: Why) -> Response:
         done=done,
         why=why,
         wait=MAX_WAIT_SECONDS,
+        pixels=int(PIXELS),
         examples=_examples(visit, job),
     )
 

@@ -56,6 +56,13 @@ TEXTS = {
         "partial": "les fichiers contiennent les 7 réponses déjà obtenues.",
     },
 }
+#: Returns true if the placeholder of a field fits into it.
+FITS = """field => {
+  field.value = field.placeholder;
+  const fits = field.scrollWidth <= field.clientWidth;
+  field.value = "";
+  return fits;
+}"""
 #: Five of seven answers are accepted for a precision of 90 %.
 ROWS: list[dict[str, Any]] = [
     {
@@ -225,6 +232,7 @@ def test_answer_is_labelled_in_place(visit: Visit) -> None:
     page = visitor.open(f"{path}/answers?text=chaise")
     page.evaluate("window.isTheSame = true")
     row = page.locator(f"#row-{row_job_id(id_of(path), 6)}")
+    assert row.locator("input[list]").evaluate(FITS), "the placeholder is not cut"
     row.locator("input[list]").fill("Nowhere")
     row.locator(".correct button").click()
     expect(row.locator(".mistake")).to_have_text(texts["wrong"])

@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
+from shared.contracts import thumbnail_uri
 from shared.db.models import Job, JobStatus, now
 from tests.integration.console.conftest import Visitor
 from tests.support.factories import make_job
@@ -57,10 +58,18 @@ TEXTS = {
 }
 
 
-def png() -> bytes:
+def png(width: int = 60) -> bytes:
     file = BytesIO()
-    Image.new("RGB", (60, 40), "teal").save(file, "PNG")
+    Image.new("RGB", (width, 40), "teal").save(file, "PNG")
     return file.getvalue()
+
+
+def store_thumbnail(visitor: Visitor, job_id: str, content: bytes) -> None:
+    """Store what an image worker would make of the image of a product."""
+    job = visitor.api.get(Job, job_id)
+    assert job is not None
+    assert job.image_uri is not None
+    visitor.api.services.storage.put_at(thumbnail_uri(job.image_uri, 640), content)
 
 
 def answer(visitor: Visitor, job_id: str, **changes: Any) -> None:
@@ -97,6 +106,7 @@ def test_product_is_tried_and_its_answer_appears_without_a_reload(visit: Visit) 
     page.get_by_role("button", name=texts["classify"]).click()
     expect(page.locator(".busy")).to_have_text(texts["busy"])
     job_id = job_of(page)
+    store_thumbnail(visitor, job_id, png(30))
     visitor.check("answer-busy")
     page.evaluate("window.isTheSame = true")
     answer(visitor, job_id)
@@ -106,7 +116,7 @@ def test_product_is_tried_and_its_answer_appears_without_a_reload(visit: Visit) 
     expect(page.locator("#label")).to_be_visible()
     assert page.evaluate("window.isTheSame")
     shown = page.locator(".thumb").evaluate("image => image.naturalWidth")
-    assert shown == 60
+    assert shown == 30, "the thumbnail and not the image"
     visitor.check("answer-done")
 
 
