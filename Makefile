@@ -43,10 +43,10 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 unit integration components e2e: export PYTHONDONTWRITEBYTECODE :=
 
 # Each process computes on one core: with more threads the linear algebra of small matrices takes twice
-# the processor time, most of it waiting for other processes. There are two processes more than cores,
+# the processor time, most of it waiting for other processes. There are four processes more than cores,
 # because many tests wait for a time limit, a worker or a browser. Files run in the order of the command,
 # so that a long one is not the last. End-to-end tests beside them come first.
-PROCESSES = $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2))
+PROCESSES = $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 4))
 PARALLEL = OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -n "$(PROCESSES)" --dist loadfile --no-loadscope-reorder
 
 unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow
@@ -233,7 +233,7 @@ replicas: .venv/dev.stamp ## Measure two image workers of the Compose system bes
 
 ##@ Measure with a throw-away system
 
-.PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch ngrams quarter months
+.PHONY: admission answers metricscost attacks nights soak guesses queues decoding limits releases beside alarms console cpu drill watch ngrams combining quarter months
 
 cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by process; beside a checkout: make cpu BEFORE=folder; IDLE=120 for those of an idle system only
 	@$(BIN)/python -m tests.bench.load.cpu $(if $(BEFORE),--before "$(BEFORE)") $(if $(IDLE),--idle $(IDLE))
@@ -294,6 +294,9 @@ watch: .venv/dev.stamp ## Promote bad and good releases and count those that the
 
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"
+
+combining: .venv/dev.stamp ## Compare ways to combine models on the scores of the starter release, on the rows of DATA
+	@$(BIN)/python -W ignore -m tests.bench.quality.combining --data "$(DATA)"
 
 quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
