@@ -45,8 +45,12 @@ class Part:
         figures, rows = self.figures, f"on {self.figures['rows']} {self.name}"
         if figures["difference"] is None:
             return f"{rows} not comparable"
+        without = ""
+        if new := figures["new_rows"]:
+            rows += f" and {new} of new categories"
+            without = "without these "
         return (
-            f"{rows} {self.outcome.value}, difference {figures['difference']:+.4f} "
+            f"{rows} {self.outcome.value}, difference {without}{figures['difference']:+.4f} "
             f"({figures['low']:+.4f} to {figures['high']:+.4f})"
         )
 

@@ -107,3 +107,18 @@ def test_labelled_answers_of_new_categories_are_named() -> None:
     assert found["parts"][1]["difference"] is None
     assert "on 60 labelled answers not comparable" in found["sentence"]
     assert found["outcome"] == "better"
+
+
+def test_figures_of_a_part_say_which_rows_they_leave_out() -> None:
+    codes = np.array([10, 20] * 100 + [10] * 60 + [30] * 40)
+    challenger = np.concatenate([codes[:200], [10] * 60, [30] * 40])
+    champion = np.where(codes == 30, 20, challenger)
+    is_labelled = np.arange(len(codes)) >= 200
+    found = judge_parts(
+        codes, champion, challenger, is_labelled, Overlap.of(KNOWN, (*KNOWN, NEW)), RULE, 0.02
+    )
+    # The champion is wrong on the new category alone, which decides, and no figure shows it.
+    assert (
+        "on 60 labelled answers and 40 of new categories better, difference without these +0.0000"
+        in found["sentence"]
+    )
