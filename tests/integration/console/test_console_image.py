@@ -16,7 +16,7 @@ from gateway.jobs.service import IMAGES
 from shared.categories import Category
 from shared.db.models import Explanation, now
 from tests.integration.console.conftest import Visitor
-from tests.integration.console.test_product_pages import RESULT
+from tests.integration.console.test_product_pages import RESULT, store_thumbnail
 from tests.support.factories import make_job, make_manifest
 
 #: Width and height of the image, and its most bytes.
@@ -98,6 +98,7 @@ def test_page_of_an_answer_is_the_image_of_the_readme(
         finished_at=now(),
     )
     visitor.api.add(job)
+    store_thumbnail(visitor, job.id, pool())
     for modality, share, content in (("text", 0.93, WORDS), ("image", 0.71, {"grid": GRID})):
         row = Explanation(job_id=job.id, modality=modality, status="done", probability=share)
         row.content, row.requested_by_id, row.expires_at = content, visitor.user.id, now()

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from gateway.jobs.service import IMAGES
 from shared.db.models import Explanation, now
 from tests.integration.console.conftest import Visitor
-from tests.integration.console.test_product_pages import RESULT, png
+from tests.integration.console.test_product_pages import RESULT, png, store_thumbnail
 from tests.support.factories import make_job
 
 Visit = Callable[..., Visitor]
@@ -70,6 +70,7 @@ def answered(visitor: Visitor) -> str:
         finished_at=now(),
     )
     visitor.api.add(job)
+    store_thumbnail(visitor, job.id, png())
     return job.id
 
 
@@ -121,7 +122,7 @@ def test_answer_is_explained_by_words_and_parts_of_the_image(visit: Visit, scrip
     assert grid is not None
     assert abs(image["width"] - grid["width"]) < 2
     assert abs(image["height"] - grid["height"]) < 2
-    # What colours show is in tables too.
+    # Tables below contain what the colours show.
     for summary in page.locator("#why summary").all():
         summary.click()
     expect(page.locator("#why tbody").first.locator("tr").first).to_contain_text(texts["odds"])
