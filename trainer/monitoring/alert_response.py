@@ -1,9 +1,10 @@
 """Responds to drift alerts: starts a training or asks a person, and records the outcome.
 
     open ─ decide ─┬─▶ training ─ the run ended ─▶ ended
+                   ├─▶ open: waits for labels of the products that differ
                    ├─▶ asking ─ a person allowed the training ─▶ open
                    │          └ input data recovered ─▶ ended
-                   └─▶ ended: the weekly budget is used up
+                   └─▶ ended: the weekly budget is used up, or another release serves
 
 An alert about a promoted release was answered by the watch over it, and only waits for a person.
 
@@ -30,6 +31,7 @@ from shared.db.models import (
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.lifecycle.alerts import write_step
 from shared.lifecycle.label_trust import removal_of, untrusted_authors
+from shared.lifecycle.ledger import last_done
 from shared.logs import new_trace_id
 from shared.skipping import skipping
 from trainer.monitoring.alert_state import (
@@ -49,7 +51,12 @@ from trainer.monitoring.latest_dataset import (
 )
 from trainer.monitoring.promotion_watch.rollback import PROMOTION
 from trainer.monitoring.settings import MonitorSettings
-from trainer.monitoring.training_policy import MONITOR, budget_refusal, raise_calendar_alert
+from trainer.monitoring.training_policy import (
+    MONITOR,
+    budget_refusal,
+    label_refusal,
+    raise_calendar_alert,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +92,8 @@ class AlertResponse:
             if alert is None or alert.status != AlertStatus.OPEN.value:
                 return
             self._decide(work, alert)
-            log.info("drift_alert_decided", alert=alert.id, status=alert.status)
+            if alert.status != AlertStatus.OPEN.value:
+                log.info("drift_alert_decided", alert=alert.id, status=alert.status)
 
     def _decide(self, work: Work, alert: DriftAlert) -> None:
         is_allowed = AlertState.of(alert).is_allowed
@@ -100,14 +108,24 @@ class AlertResponse:
             other, version_id = awaited
             await_version(alert, version_id)
             _write(alert, f"Training starts once new labels are imported, with alert {other.id}")
-        elif not is_allowed and self._settings.response == "ask":
+        elif is_allowed or not self._is_held(work.session, alert):
+            self._start(work, alert)
+
+    def _is_held(self, session: Session, alert: DriftAlert) -> bool:
+        """Return True if no training starts by itself now, and record the reason."""
+        if self._settings.response == "ask":
             alert.status = AlertStatus.ASKING.value
             _write(alert, f"Waiting for approval: POST /v1/drift-alerts/{alert.id}/train")
-        elif not is_allowed and (refusal := budget_refusal(work.session, self._settings)):
+        elif serving := _replacement(session, alert):
+            _end(alert, f"Not retrained: release {serving} serves now")
+        elif wait := label_refusal(session, alert, self._settings):
+            _write_once(alert, wait)
+        elif refusal := budget_refusal(session, self._settings):
             mark_over_budget(alert)
             _end(alert, refusal)
         else:
-            self._start(work, alert)
+            return False
+        return True
 
     def _start(self, work: Work, alert: DriftAlert) -> None:
         """Request a training, after a new version of the dataset if its labels have changed.
@@ -238,6 +256,21 @@ def _end(alert: DriftAlert, text: str) -> None:
 
 def _write(alert: DriftAlert, text: str) -> None:
     write_step(alert, MONITOR, text)
+
+
+def _write_once(alert: DriftAlert, text: str) -> None:
+    """Append a step unless it is there, for a decision that is repeated until it changes."""
+    if all(step["text"] != text for step in alert.steps):
+        _write(alert, text)
+
+
+def _replacement(session: Session, alert: DriftAlert) -> str | None:
+    """Return the release that serves instead of the one whose products differ, if any."""
+    last = last_done(session)
+    is_replaced = last is not None and alert.release is not None and last.version != alert.release
+    if last is None or not is_replaced or AlertState.of(alert).since is None:
+        return None
+    return last.version
 
 
 def _unfinished_run(session: Session) -> TrainingRun | None:

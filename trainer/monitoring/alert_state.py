@@ -1,6 +1,7 @@
 """Workflow state of a drift alert, kept in `DriftAlert.details`, and the queries that read it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +13,8 @@ from shared.db.models import AlertStatus, DriftAlert, TrainingRun
 _AWAITED_VERSION = "dataset_version_id"
 _OVER_BUDGET = "over_budget"
 _ALLOWED_BY = "allowed_by"
+#: Time of the first product of the windows that differ.
+SINCE = "since"
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,20 @@ class AlertState:
         awaited_version_id: Dataset version that must pass its checks before the training starts.
         is_over_budget: True if the weekly budget refused the training.
         is_allowed: True if a person allowed the training (set by the gateway).
+        since: Time of the first product of the windows that differ; `None` if it was not measured.
     """
 
     awaited_version_id: str | None = None
     is_over_budget: bool = False
     is_allowed: bool = False
+    since: datetime | None = None
 
     @classmethod
     def of(cls, alert: DriftAlert) -> "AlertState":
         """Read the state of an alert."""
+        since = alert.details.get(SINCE)
         return cls(
+            since=None if since is None else datetime.fromisoformat(since),
             awaited_version_id=alert.details.get(_AWAITED_VERSION),
             is_over_budget=_OVER_BUDGET in alert.details,
             is_allowed=_ALLOWED_BY in alert.details,

@@ -34,8 +34,14 @@ def latest_dataset(session: Session, name: str | None) -> DatasetVersion | None:
     return session.scalar(newest)
 
 
-def new_labels(session: Session, name: str) -> int:
-    """Count the trusted labels that no version contains and whose product is still stored."""
+def new_labels(session: Session, name: str, answered_since: datetime | None = None) -> int:
+    """Count the trusted labels that no version contains and whose product is still stored.
+
+    Args:
+        session: Read-only.
+        name: Dataset name.
+        answered_since: Leaves out products that were answered earlier.
+    """
     query = (
         select(func.count())
         .select_from(Job)
@@ -43,6 +49,8 @@ def new_labels(session: Session, name: str) -> int:
             Job.labelled_at > _labels_imported_at(session, name), is_trusted_label(), HAS_PRODUCT
         )
     )
+    if answered_since is not None:
+        query = query.where(Job.finished_at >= answered_since)
     return session.scalar(query) or 0
 
 

@@ -17,6 +17,11 @@ class MonitorSettings(Settings):
     response: Literal["automatic", "ask"] = "automatic"
     #: Trainings that alerts may start within seven days; people are not limited.
     trainings_per_week: int = Field(default=2, ge=0)
+    #: Trusted labels of products since the change for which a training about drift waits, and days
+    #: after which it starts without: from rows of before, it learns nothing of what comes now. From
+    #: this number on, the gate has enough labelled test rows to see the gain.
+    least_labels: int = Field(default=200, ge=0)
+    label_days: float = Field(default=7.0, ge=0)
     #: Name of the stored dataset to train on, with labels added since. Without a name: the dataset
     #: of the last training, else the newest dataset, else the trainer's own data folder.
     dataset: str | None = None

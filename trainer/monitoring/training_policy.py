@@ -1,4 +1,4 @@
-"""Limits on trainings that the monitor starts: the weekly budget and the training calendar."""
+"""Limits on trainings that the monitor starts: the weekly budget, labels, and the calendar."""
 
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ from shared.db.session import UnitOfWork
 from shared.lifecycle.alerts import raise_alert
 from shared.logs import new_trace_id
 from trainer.monitoring.alert_state import AlertState
+from trainer.monitoring.latest_dataset import latest_dataset, new_labels
 from trainer.monitoring.settings import MonitorSettings
 
 #: Requester of the monitor's trainings, and author of its steps on alerts.
@@ -32,6 +33,22 @@ def budget_refusal(session: Session, settings: MonitorSettings) -> str | None:
     return (
         f"Not retrained: the monitor started {runs} trainings within seven days and the budget is "
         f"{allowed} (RAYON_MONITOR_TRAININGS_PER_WEEK). To train anyway: POST /v1/training-runs"
+    )
+
+
+def label_refusal(session: Session, alert: DriftAlert, settings: MonitorSettings) -> str | None:
+    """Explain why a training about drift waits for labels; `None` if it need not."""
+    since = AlertState.of(alert).since
+    base = latest_dataset(session, settings.dataset)
+    limit = timedelta(days=settings.label_days)
+    if since is None or base is None or now() - alert.raised_at >= limit:
+        return None
+    if new_labels(session, base.name, since) >= settings.least_labels:
+        return None
+    return (
+        f"Waiting for {settings.least_labels} labels of products since {since:%Y-%m-%d %H:%M} UTC "
+        f"(RAYON_MONITOR_LEAST_LABELS), for {settings.label_days:g} days at most: label the "
+        f"answers in /v1/reviews. To train at once: POST /v1/drift-alerts/{alert.id}/train"
     )
 
 

@@ -50,6 +50,8 @@ SETTINGS = {
     "RAYON_MONITOR_INTERVAL_SECONDS": "2",
     # One training is allowed; the later alerts show that the budget is respected.
     "RAYON_MONITOR_TRAININGS_PER_WEEK": "1",
+    # Nobody labels during the drill; `make recovery` shows how labels lead to a better release.
+    "RAYON_MONITOR_LEAST_LABELS": "0",
     "RAYON_MONITOR_DATASET": "shop",
     "RAYON_TRAINER_PROMOTION": "automatic",
     # Smaller slices than the default, because the drill sends more than users do.

@@ -24,6 +24,7 @@ from shared.inference.releases.access import ServedReleases
 from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.storage import Storage
+from trainer.monitoring.alert_state import SINCE
 from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.monitoring.drift.window_products import Answered, next_answers, products_of
 from trainer.monitoring.settings import DriftSettings
@@ -151,23 +152,22 @@ class DriftWatch:
                 )
             )
             if before is not None:
-                self._compare(work, release, before.moved, moved, figures)
+                self._compare(work, before, moved, figures)
         return True
 
     def _compare(
         self,
         work: Work,
-        release: str,
-        before: Sequence[str],
+        before: DriftWindow,
         moved: Sequence[str],
         figures: Mapping[str, dict[str, Any]],
     ) -> None:
         """Raise alerts for kinds that moved in both windows, and end alerts that are over."""
-        new = [kind for kind in moved if kind in before and self._is_new(work, kind)]
+        new = [kind for kind in moved if kind in before.moved and self._is_new(work, kind)]
         # Quality has its own alert, which must not end with a training for the other kinds.
-        self._alert(work, release, [kind for kind in new if kind != QUALITY], figures)
-        self._alert(work, release, [kind for kind in new if kind == QUALITY], figures)
-        if QUALITY not in (*before, *moved):
+        self._alert(work, before, [kind for kind in new if kind != QUALITY], figures)
+        self._alert(work, before, [kind for kind in new if kind == QUALITY], figures)
+        if QUALITY not in (*before.moved, *moved):
             _end_quality_alerts(work.session)
 
     def _is_new(self, work: Work, kind: str) -> bool:
@@ -179,11 +179,15 @@ class DriftWatch:
         return all(kind not in kinds.split("+") for kinds in work.session.scalars(recent))
 
     def _alert(
-        self, work: Work, release: str, kinds: Sequence[str], figures: Mapping[str, dict[str, Any]]
+        self,
+        work: Work,
+        before: DriftWindow,
+        kinds: Sequence[str],
+        figures: Mapping[str, dict[str, Any]],
     ) -> None:
         if not kinds:
             return
-        kind = "+".join(kinds)
+        kind, release = "+".join(kinds), before.release
         raise_alert(
             work,
             source=SOURCE,
@@ -191,7 +195,11 @@ class DriftWatch:
             kind=kind,
             release=release,
             summary=". ".join(figures[name]["sentence"] for name in kinds),
-            details={"windows": 2, "measured": {name: figures[name] for name in kinds}},
+            details={
+                "windows": 2,
+                SINCE: before.begins_at.isoformat(),
+                "measured": {name: figures[name] for name in kinds},
+            },
             trace_id=new_trace_id(),
             fingerprint=f"drift:{release}:{kind}",
         )

@@ -11,6 +11,7 @@ from shared.db.models import (
     AlertStatus,
     DatasetVersion,
     DriftAlert,
+    Promotion,
     TrainingRun,
     new_id,
     now,
@@ -124,6 +125,86 @@ def test_alert_is_raised_once_until_it_has_ended(
     with unit_of_work() as work:
         work.session.get_one(DriftAlert, first).ended_at = now()
     assert alert_of(unit_of_work) != first
+
+
+def changed(unit_of_work: UnitOfWork, minutes: float = 60.0) -> str:
+    """Raise an alert about products since some minutes ago, for the dataset `shop`."""
+    add(unit_of_work, dataset())
+    since = now() - timedelta(minutes=minutes)
+    return alert_of(unit_of_work, details={"since": since.isoformat()})
+
+
+def label(unit_of_work: UnitOfWork, count: int, minutes_ago: float) -> None:
+    """Label products that were answered some minutes ago."""
+    reviewer = make_user(username=new_id(), role="operator")
+    moment = now() - timedelta(minutes=minutes_ago)
+    jobs = [
+        make_job(
+            reviewer,
+            finished_at=moment,
+            label=10,
+            labelled_at=now(),
+            labelled_by_id=reviewer.id,
+        )
+        for _ in range(count)
+    ]
+    add(unit_of_work, reviewer)
+    add(unit_of_work, *jobs)
+
+
+def test_training_about_drift_waits_for_labels_of_what_comes_now(unit_of_work: UnitOfWork) -> None:
+    alert_id, response = changed(unit_of_work), respond(unit_of_work, least_labels=3)
+    label(unit_of_work, 5, minutes_ago=90)
+    label(unit_of_work, 2, minutes_ago=30)
+    for _ in range(2):
+        response.look()
+    alert = show(unit_of_work, alert_id)
+    assert alert.status == "open"
+    # Then it says so once, however often it looks
+    assert [step["text"][:20] for step in alert.steps] == ["Raised", "Waiting for 3 labels"]
+    label(unit_of_work, 1, minutes_ago=30)
+    response.look()
+    assert show(unit_of_work, alert_id).status == "training"
+    assert newest_step(unit_of_work, alert_id).startswith("Importing new labels")
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_training_about_drift_without_labels_is_for_a_person_or_the_last_resort(
+    unit_of_work: UnitOfWork, is_allowed: bool
+) -> None:
+    alert_id = changed(unit_of_work)
+    with unit_of_work() as work:
+        alert = work.session.get_one(DriftAlert, alert_id)
+        if is_allowed:
+            alert.details = {**alert.details, "allowed_by": "ada"}
+        else:
+            alert.raised_at = now() - timedelta(days=7)
+    respond(unit_of_work).look()
+    assert len(runs(unit_of_work)) == 1
+
+
+def test_alert_that_waits_for_labels_ends_when_another_release_serves(
+    unit_of_work: UnitOfWork,
+) -> None:
+    alert_id, response = changed(unit_of_work), respond(unit_of_work)
+    response.look()
+    assert show(unit_of_work, alert_id).status == "open"
+    promotion = Promotion(
+        version="2",
+        previous_version="1",
+        promoted_by="ada",
+        reason="better",
+        figures={},
+    )
+    add(unit_of_work, promotion)
+    response.look()
+    assert show(unit_of_work, alert_id).status == "ended"
+    assert newest_step(unit_of_work, alert_id) == "Not retrained: release 2 serves now"
+    assert not runs(unit_of_work)
+
+
+def newest_step(unit_of_work: UnitOfWork, alert_id: str) -> str:
+    return str(show(unit_of_work, alert_id).steps[-1]["text"])
 
 
 def test_alert_starts_a_training_and_records_its_outcome(
