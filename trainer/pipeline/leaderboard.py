@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isnan
 from typing import Any
 
 from trainer.release.evaluation import Figures
@@ -131,7 +132,7 @@ def _row(entry: Entry, columns: int) -> str:
         *(
             [
                 _f1(entry.test, entry.test_f1),
-                f"{entry.test.f1_official:.4f}",
+                "–" if isnan(entry.test.f1_official) else f"{entry.test.f1_official:.4f}",
                 f"{entry.test.log_loss:.3f}",
                 f"{entry.test.calibration_error:.3f}",
             ]

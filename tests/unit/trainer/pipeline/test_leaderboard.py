@@ -30,6 +30,11 @@ def test_board_shows_test_figures_beside_validation_figures() -> None:
     assert "0.8000" in line
 
 
+def test_shop_without_official_shares_has_no_official_figure() -> None:
+    figures = Figures(50, 0.6123, float("nan"), 0.01, 1.2)
+    assert "nan" not in as_markdown([replace(entry("a", 0.7), test=figures)])
+
+
 def test_board_states_intervals_and_what_is_beyond_chance() -> None:
     against = Contrast(Interval(-0.02, -0.03, -0.01), Interval(0.1, -0.1, 0.3))
     judged = replace(
