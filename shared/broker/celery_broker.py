@@ -41,7 +41,7 @@ M = TypeVar("M", bound=Message)
 
 #: Key that is written to see whether Redis takes messages, and its lifetime in seconds.
 PROBE_KEY, PROBE_SECONDS = "rayon:probe", 10
-#: Longest wait of a consumer for Redis, in seconds; it blocks there for about a second.
+#: Longest wait of a consumer for Redis, in seconds; it blocks there for about two.
 CONSUMER_SECONDS = 10.0
 
 

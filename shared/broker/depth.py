@@ -20,7 +20,7 @@ PRESENCE_PREFIX = "rayon:worker:"
 UNACKED_KEY = "unacked"
 #: Window of a rate, in seconds.
 RATE_SECONDS = 60
-#: An idle worker polls Redis about once a second; one that has not polled for this long is deaf.
+#: An idle worker polls Redis about every two seconds; without polls for this long it is deaf.
 ASKING_SECONDS = 15.0
 
 #: Reads all queues in one snapshot. It runs in Redis because the messages may take megabytes. An

@@ -6,7 +6,7 @@ script does both, so a message is always either in its queue or in `unacked`.
 
 A script cannot block, so a worker with empty queues blocks on their `wake` streams, to which every
 publisher appends. Messages of publishers that do not, such as an older version, are found when the
-block times out after a second.
+block times out after two seconds.
 
 Publishers append to the queue. The script divides what has arrived into one list for each share,
 the header of a message that names its user, and takes from these lists in turns. So ten thousand
@@ -234,6 +234,8 @@ class Transport(redis.Transport):
     """
 
     Channel = Channel
+    #: Seconds for which an idle worker blocks. Every end of a block costs two round trips.
+    brpop_timeout = 2
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
 

@@ -17,7 +17,7 @@ FILE = "champion"
 
 
 class SharedChampion:
-    """The champion, at most `poll_seconds` old.
+    """The champion, at most `poll_seconds` and one call of the registry old.
 
     A move of the alias by a process with the same folder is seen at once.
 
@@ -37,11 +37,15 @@ class SharedChampion:
         Raises:
             Unavailable: MLflow does not answer.
         """
-        before = _written_at(self._file)
         # A clock that was set back makes an answer too young, not valid for hours.
-        if before is not None and 0 <= time.time() - before < self._seconds:
+        written_at = _written_at(self._file)
+        if written_at is not None and 0 <= time.time() - written_at < self._seconds:
             with suppress(OSError):
                 return self._file.read_text("utf-8") or None
+        with suppress(OSError):
+            # Meanwhile the last answer counts for the other processes.
+            os.utime(self._file)
+        before = _written_at(self._file)
         champion = self._registry.champion()
         # Without a folder that can be written, each process asks for itself.
         with suppress(OSError):

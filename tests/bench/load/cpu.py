@@ -65,7 +65,8 @@ def _measure(checkout: Path, idle_seconds: float | None) -> Table:
             system.stop()
             started = time.perf_counter()
             system.start()
-            print(f"second start: {time.perf_counter() - started:.1f} s", flush=True)
+            seconds, used = time.perf_counter() - started, sum(_cpu_seconds(system).values())
+            print(f"second start: {seconds:.1f} s, CPU time {used:.1f} s", flush=True)
             return _idle(system, idle_seconds)
         finally:
             system.stop()

@@ -92,6 +92,19 @@ def test_answer_from_before_a_move_is_not_shared(
     assert SharedChampion(registry, settings).champion() == "2"
 
 
+def test_others_do_not_ask_meanwhile(registry: Registry, settings: ReleaseSettings) -> None:
+    others = SharedChampion(registry, settings)
+    others.champion()
+    age(settings, 4)
+    answers: list[str | None] = []
+    registry.version = "2"
+    registry.meanwhile = lambda: answers.append(others.champion())
+    assert SharedChampion(registry, settings).champion() == "2"
+    assert answers == ["1"]
+    assert others.champion() == "2"
+    assert registry.questions == 2
+
+
 def test_registry_that_is_down_is_reported(registry: Registry, settings: ReleaseSettings) -> None:
     registry.is_down = True
     for _ in range(2):
