@@ -91,8 +91,9 @@ class DriftAlertOut(BaseModel):
         description="Version of the release that it concerns; `null` for no particular one."
     )
     status: str = Field(
-        description="`open`: to be handled. `asking`: waits for a person to approve the training. "
-        "`training`: its training run has not ended. `ended`: final."
+        description="`open`: to be handled, or waits for labels, see `steps`. `asking`: waits for "
+        "a person to approve the training. `training`: its training run has not ended. "
+        "`ended`: final."
     )
     summary: str = Field(description="Sentence that describes the observation.")
     details: dict[str, Any] = Field(
