@@ -2,7 +2,7 @@
 
     python -m tests.bench.quality.combining --data ../shared/data/rakuten
 
-Two tables: text with image, on products that have both, and the models that the text model pools.
+Two tables: the models that the text model pools, and text with image on products that have both.
 Each idea is tuned on held-out rows. "Cross-validated" figures are of the same rows by fits without
 the row; whatever an idea tunes by itself, it tunes within the fit. Figures on `test` are of rows
 that nothing was fitted or tuned on. Differences are paired, with 95 % intervals by the bootstrap;
@@ -10,6 +10,8 @@ those to the reference, the first line, are what an idea brings. No model is fit
 scores of the starter release are computed once, which takes minutes, and kept.
 """
 
+import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +29,13 @@ from tests.bench.quality.combining.scores import (
     pair_scores,
     text_scores,
 )
-from trainer.candidates.folds import out_of_fold
+from trainer.candidates.folds import REPEATS, out_of_fold
 from trainer.datasets.loading import load
 from trainer.pipeline.leaderboard import Contrast
 from trainer.pipeline.selection import contrast, losses
 from trainer.release.intervals import f1_interval
 
-KEPT = Path("var/combining/scores.npz")
+KEPT = Path("var/combining")
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,21 @@ class Outcome:
 def main() -> int:
     """Print both tables."""
     parser = dataset_parser(__doc__)
-    parser.add_argument("--scores", type=Path, default=KEPT, help="file of the kept scores")
+    parser.add_argument("--scores", type=Path, default=KEPT, help="folder of the kept scores")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="of the cross-validation")
+    parser.add_argument("--weak", type=int, help="most weakly labelled rows with an image")
+    parser.add_argument("--only", default="", help="pattern of the ideas' names")
     options = parser.parse_args()
     data = load(options.data)
-    pairs, texts = pair_scores(data, options.scores), text_scores(data, options.scores)
-    print("\nText with image, on rows with both")
-    _print_table(pairs, pair_ideas())
+    texts = text_scores(data, options.scores)
     print("\nText models")
-    _print_table(texts, text_ideas(texts.names))
+    _print_table(texts, text_ideas(texts.names), options)
+    print("\nText with image, on rows with both")
+    _print_table(pair_scores(data, options.scores, options.weak), pair_ideas(), options)
     return 0
 
 
-def _print_table(scored: Scored, ideas: Sequence[Idea]) -> None:
+def _print_table(scored: Scored, ideas: Sequence[Idea], options: argparse.Namespace) -> None:
     held, test = scored.held, scored.test
     official = np.flatnonzero(held.is_official)
     print(
@@ -76,20 +81,20 @@ def _print_table(scored: Scored, ideas: Sequence[Idea]) -> None:
         "|---|" + "---:|" * 7 + "---|"
     )
     reference: Outcome | None = None
-    for idea in ideas:
-        outcome = _outcome(idea, scored)
+    for idea in [ideas[0], *(one for one in ideas[1:] if re.search(options.only, one.name))]:
+        outcome = _outcome(idea, scored, options.repeats)
         reference = reference or outcome
         print(_line(idea.name, outcome, reference, held, test, official), flush=True)
 
 
-def _outcome(idea: Idea, scored: Scored) -> Outcome:
+def _outcome(idea: Idea, scored: Scored, repeats: int) -> Outcome:
     held = scored.held
 
     def score(fit_on: Integers, others: Integers) -> Floats:
         return idea.score(held.take(fit_on), held.take(others))
 
     return Outcome(
-        held=out_of_fold(held.strata, score, seed=0),
+        held=out_of_fold(held.strata, score, seed=0, repeats=repeats),
         test=idea.score(held, scored.test)[None],
     )
 

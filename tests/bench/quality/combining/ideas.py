@@ -53,7 +53,6 @@ def text_ideas(names: Sequence[str]) -> list[Idea]:
         Idea("mean of the probabilities", mean),
         Idea("weights by category, shrunk to the pool", shrunken("own")),
         Idea("stacking, shrunk to the pool", shrunken("all")),
-        Idea("stacking, shrunk to zero", regression),
         Idea("pool, weights by confidence", gated_pool),
     ]
 

@@ -1,6 +1,8 @@
-"""Scores of the starter release for rows that it was not fitted on, kept in a file."""
+"""Scores of the starter release for rows that it was not fitted on, kept in a folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +26,10 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+PARTS = ("validation", "weak_held", "test")
 BATCH = 64
+#: Images after which their scores are kept.
+IMAGES = 40
 
 
 @dataclass(frozen=True)
@@ -70,29 +75,33 @@ class Scored:
     test: Rows
 
 
-def text_scores(data: Dataset, kept: Path) -> Scored:
+def text_scores(data: Dataset, folder: Path) -> Scored:
     """Return the scores of the models that the text model pools, on officially labelled rows."""
-    found = _kept(data, kept)
-    held, test = (data.part(part, text=True) for part in ("validation", "test"))
-    names = tuple(f"model {number + 1}" for number in range(found["texts"].shape[0]))
-    return Scored(
-        names, *(_rows(data, part, found["texts"], found["text_rows"]) for part in (held, test))
+    found = _texts(data, folder)
+    names = tuple(f"model {number + 1}" for number in range(len(found["scores"]) - 1))
+    held, test = (
+        _rows(data, data.part(part, text=True), found["scores"][:-1], found["rows"])
+        for part in ("validation", "test")
     )
+    return Scored(names, held, test)
 
 
-def pair_scores(data: Dataset, kept: Path) -> Scored:
-    """Return the scores of the text and of the image model for rows that have both."""
-    found = _kept(data, kept)
-    places = pd.Series(np.arange(len(found["image_rows"])), index=found["image_rows"])
-    both = [
-        data.part(*parts, text=True, image=True)
-        for parts in (("validation", "weak_held"), ("test",))
-    ]
+def pair_scores(data: Dataset, folder: Path, weak: int | None = None) -> Scored:
+    """Return the scores of the text and of the image model for rows that have both.
+
+    Args:
+        data: The dataset.
+        folder: Folder of the kept scores.
+        weak: Most weakly labelled rows to use; by default all.
+    """
+    both = [data.part(part, text=True, image=True) for part in PARTS]
+    both[1] = both[1].iloc[:weak]
+    texts, images = _texts(data, folder), _images(pd.concat(both), data.fingerprint, folder)
     rows = []
-    for part in both:
-        text = _rows(data, part, found["text"][None], found["text_rows"])
-        image = found["image"][places.loc[part.index].to_numpy()]
-        rows.append(replace(text, inputs=np.concatenate([text.inputs, logs(image)[None]])))
+    for both_parts in (pd.concat(both[:2]), both[2]):
+        text = _rows(data, both_parts, texts["scores"][-1:], texts["rows"])
+        image = _rows(data, both_parts, images["scores"], images["rows"])
+        rows.append(replace(text, inputs=np.concatenate([text.inputs, image.inputs])))
     return Scored(("text", "image"), *rows)
 
 
@@ -102,27 +111,49 @@ def _rows(data: Dataset, part: pd.DataFrame, scores: Floats, index: Integers) ->
     return Rows(inputs, data.targets(part), is_official(part))
 
 
-def _kept(data: Dataset, kept: Path) -> dict[str, NDArray[Any]]:
-    """Read the scores of this data, or compute them, which takes minutes."""
-    if kept.exists():
-        with np.load(kept) as file:
-            if str(file["fingerprint"]) == data.fingerprint:
-                return {name: file[name] for name in file.files}
-    parts = ("validation", "weak_held", "test")
-    texts, images = (data.part(*parts, **{kind: True}) for kind in ("text", "image"))
+def _texts(data: Dataset, folder: Path) -> dict[str, NDArray[Any]]:
+    """Return scores `(models + 1, rows, classes)`, the last of the pool, and the rows' numbers."""
+
+    def computed() -> dict[str, NDArray[Any]]:
+        rows = data.part(*PARTS, text=True)
+        scores = _pooled_texts(rows, LoadedRelease.load(STARTER))
+        return {"scores": scores, "rows": rows.index.to_numpy()}
+
+    return _kept(folder / f"text-{data.fingerprint[:12]}.npz", computed)
+
+
+def _images(rows: pd.DataFrame, fingerprint: str, folder: Path) -> dict[str, NDArray[Any]]:
+    """Return scores `(1, rows, classes)` of rows, and their numbers.
+
+    They take minutes, so an interrupted run continues.
+    """
     release = LoadedRelease.load(STARTER)
-    pooled = _pooled_texts(texts, release)
-    found = {
-        "fingerprint": np.array(data.fingerprint),
-        "text_rows": texts.index.to_numpy(),
-        "texts": pooled[:-1],
-        "text": pooled[-1],
-        "image_rows": images.index.to_numpy(),
-        "image": release.score_images(images),
-    }
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, **found)
-    return found
+    scores = []
+    # The few officially labelled rows come first, and do not depend on the number of the others.
+    order = np.argsort(rows["part"] == "weak_held", kind="stable")
+    rows = rows.iloc[order]
+    for start in range(0, len(rows), IMAGES):
+        some = rows.iloc[start : start + IMAGES]
+        path = folder / f"image-{fingerprint[:12]}-{start:05}-{len(some)}.npz"
+        found = _kept(path, partial(_image_scores, release, some))
+        scores.append(found["scores"])
+    return {"scores": np.concatenate(scores)[None], "rows": rows.index.to_numpy()}
+
+
+def _image_scores(release: LoadedRelease, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    return {"scores": release.score_images(rows)}
+
+
+def _kept(path: Path, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return what a file keeps, or compute and keep it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part.npz")
+        found: dict[str, Any] = compute()
+        np.savez(unfinished, **found)
+        unfinished.rename(path)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:
