@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
 from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.novelty import FOREIGN_FROM, Novelty
 
 Floats = NDArray[np.float32]
 
@@ -17,6 +18,10 @@ Floats = NDArray[np.float32]
 TOP = 5
 #: Digits of a probability in an answer.
 DIGITS = 4
+#: Name of the kind of answers from both modalities.
+BOTH = "fusion"
+#: Of releases that earlier versions of Rayon made.
+UNKNOWN = Novelty({})
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,15 @@ class Answer:
     prdtypecode: int | None = None
     confidence: float | None = None
     result: dict[str, Any] | None = None
+    is_foreign: bool | None = None
     failure: Failure | None = None
 
 
 def answers(
-    evidence: Sequence[Evidence], categories: CategorySet, fusion: FusionModel | None
+    evidence: Sequence[Evidence],
+    categories: CategorySet,
+    fusion: FusionModel | None,
+    novelty: Novelty = UNKNOWN,
 ) -> list[Answer]:
     """Answer from both modalities, from the one that succeeded, or with a failure.
 
@@ -46,9 +55,10 @@ def answers(
         evidence: Scores of several jobs; the answers are in the same order.
         categories: Categories of the release.
         fusion: Fusion model; `None` if the release has only one modality.
+        novelty: Scales of the release; without the scale of an answer, that has no novelty.
     """
     scored = [one for one in evidence if one.probabilities]
-    found = iter(_answers(scored, categories, fusion) if scored else ())
+    found = iter(_answers(scored, categories, fusion, novelty) if scored else ())
     return [
         next(found) if one.probabilities else Answer(failure=next(iter(one.failures.values())))
         for one in evidence
@@ -56,12 +66,17 @@ def answers(
 
 
 def _answers(
-    evidence: Sequence[Evidence], categories: CategorySet, fusion: FusionModel | None
+    evidence: Sequence[Evidence],
+    categories: CategorySet,
+    fusion: FusionModel | None,
+    novelty: Novelty,
 ) -> Iterator[Answer]:
     fused = _fused(evidence, fusion)
     order = np.argsort(-fused, axis=1, kind="stable")[:, :TOP]
     likeliest = _rounded(np.take_along_axis(fused, order, axis=1))
-    for one, columns, probabilities in zip(evidence, order.tolist(), likeliest, strict=True):
+    foreign = _foreign(evidence, fused, novelty)
+    rows = zip(evidence, order.tolist(), likeliest, foreign, strict=True)
+    for one, columns, probabilities, found in rows:
         top = [
             {"prdtypecode": code, **_named(code, categories), "probability": probability}
             for code, probability in (
@@ -81,8 +96,30 @@ def _answers(
                 },
                 "degraded": _degraded(one.failures),
                 **_reason(one.failures),
+                **found,
             },
+            is_foreign=found.get("is_foreign"),
         )
+
+
+def _foreign(
+    evidence: Sequence[Evidence], fused: Floats, novelty: Novelty
+) -> Sequence[dict[str, Any]]:
+    """Return the fields about foreign products of each result; empty where there is no scale."""
+    found: list[dict[str, Any]] = [{} for _ in evidence]
+    kinds = [_kind(one) for one in evidence]
+    for kind in set(kinds):
+        rows = [row for row, other in enumerate(kinds) if other == kind]
+        scores = novelty.score(kind, fused[rows])
+        if scores is not None:
+            for row, score in zip(rows, scores.tolist(), strict=True):
+                is_foreign = score >= FOREIGN_FROM
+                found[row] = {"novelty": round(score, DIGITS), "is_foreign": is_foreign}
+    return found
+
+
+def _kind(one: Evidence) -> str:
+    return BOTH if len(one.probabilities) > 1 else next(iter(one.probabilities)).value
 
 
 def _named(code: int, categories: CategorySet) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from shared.db.session import UnitOfWork
 from shared.errors import NotFound
 from shared.inference.releases.access import ReleaseReader
 from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.novelty import Novelty
 from shared.inference.serving.loading import Loads
 from worker_fusion.combine import Answer, Evidence, answers
 
@@ -26,17 +27,32 @@ log = structlog.get_logger(__name__)
 PROBABILITY_TYPE = np.dtype("<f4")
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Parts of a release that its answers need.
+
+    Attributes:
+        categories: Categories of the release.
+        fusion: Combines both modalities; `None` for a single one.
+        novelty: Scales of foreign products.
+    """
+
+    categories: CategorySet
+    fusion: FusionModel | None
+    novelty: Novelty
+
+
 class Fusions:
-    """Fusion models and categories by release, kept in memory."""
+    """Parts of releases that answers need, kept in memory."""
 
     def __init__(self, registry: ReleaseReader) -> None:
         self._registry = registry
-        self._loaded: dict[str, tuple[CategorySet, FusionModel | None]] = {}
+        self._loaded: dict[str, Loaded] = {}
         #: Failed loads of fusion models.
         self.loads = Loads("fusion")
 
-    def load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
-        """Return the categories and the fusion model of a release; `None` for a single modality.
+    def load(self, version: str) -> Loaded:
+        """Return what the answers of a release need.
 
         Raises:
             NotFound: The registry has no such version.
@@ -48,12 +64,11 @@ class Fusions:
             metrics.release_in_service.labels("fusion", version).set(1)
         return self._loaded[version]
 
-    def _load(self, version: str) -> tuple[CategorySet, FusionModel | None]:
+    def _load(self, version: str) -> Loaded:
         manifest = self._registry.manifest(version)
-        fusion = None
-        if len(manifest.modalities) > 1:
-            fusion = FusionModel.load(self._registry.folder(version) / "fusion")
-        return manifest.category_set, fusion
+        folder = self._registry.folder(version) / "fusion"
+        fusion = FusionModel.load(folder) if len(manifest.modalities) > 1 else None
+        return Loaded(manifest.category_set, fusion, Novelty.load(folder))
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Join:
             Unavailable: The database or the registry does not answer; nothing has changed.
         """
         try:
-            categories, fusion = self.fusions.load(scored.release)
+            release = self.fusions.load(scored.release)
         except NotFound as error:
             # A retry would not help: the release was deleted from the registry.
             failure = Failure(code="release_unknown", message=error.detail)
@@ -80,7 +95,7 @@ class Join:
             jobs = _lock_queued(work.session, scored)
             evidence = _evidence(work.session, list(jobs))
             _record(work.session, scored, jobs, evidence)
-            finished = _complete(work.session, jobs, evidence, categories, fusion)
+            finished = _complete(work.session, jobs, evidence, release)
             work.announce(finished)
         for job, answer in finished.values():
             _measure(job, answer, scored.release)
@@ -186,11 +201,11 @@ def _complete(
     session: Session,
     jobs: Mapping[str, _Queued],
     evidence: Mapping[str, Evidence],
-    categories: CategorySet,
-    fusion: FusionModel | None,
+    release: Loaded,
 ) -> dict[str, tuple[_Queued, Answer]]:
     complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
-    found = answers(list(complete.values()), categories, fusion)
+    waiting = list(complete.values())
+    found = answers(waiting, release.categories, release.fusion, release.novelty)
     moment = now()
     rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
@@ -257,6 +272,7 @@ def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:
         "prdtypecode": found.prdtypecode,
         "confidence": found.confidence,
         "result": found.result,
+        "is_foreign": found.is_foreign,
         "error_code": found.failure.code if found.failure else None,
         "error_message": found.failure.message if found.failure else None,
     }

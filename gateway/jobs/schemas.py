@@ -8,6 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.web.schemas import NextCursor
 
 ModelName = Literal["fusion", "text", "image"]
+NOVELTY = (
+    "How foreign the answer looks, 0 to 1: the share of held-out products of the release's "
+    "categories whose answers look less foreign; `null` without an answer, and for releases that "
+    "cannot tell."
+)
+IS_FOREIGN = (
+    "True if the product may belong to none of the categories (`novelty` of 0.95 or more), as one "
+    "in twenty products of the categories does; `null` where `novelty` is."
+)
 
 
 class CategoryProbability(BaseModel):
@@ -52,6 +61,8 @@ class Result(BaseModel):
     degraded_message: str | None = Field(
         default=None, description="Sentence that explains `degraded`; `null` without it."
     )
+    novelty: float | None = Field(default=None, description=NOVELTY)
+    is_foreign: bool | None = Field(default=None, description=IS_FOREIGN)
 
 
 class JobError(BaseModel):
@@ -87,6 +98,8 @@ class JobOut(BaseModel):
                         ],
                         "modalities": {"text": {"prdtypecode": 2583, "confidence": 0.95}},
                         "degraded": None,
+                        "novelty": 0.12,
+                        "is_foreign": False,
                     },
                     "error": None,
                     "label": None,

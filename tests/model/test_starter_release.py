@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.inference.releases.novelty import FOREIGN_FROM, Novelty
+from tests.support.foreign_products import foreign_products
 from trainer.release.loaded import LoadedRelease
 
 FOLDER = Path(__file__).parents[2] / "infra" / "starter_release"
@@ -40,6 +42,15 @@ def test_obvious_product_gets_its_category(
     row = pd.DataFrame({"designation": [designation], "description": [""]})
     scores = release.score_texts(row)
     assert release.manifest.categories[int(scores[0].argmax())].code == code
+
+
+def test_most_foreign_products_are_told_from_those_of_the_shop(release: LoadedRelease) -> None:
+    novelty = Novelty.load(FOLDER / "fusion")
+    assert set(novelty.scales) == {"text", "image", "fusion"}
+    rows = pd.DataFrame([vars(one) for one in foreign_products(10)])
+    found = novelty.score("text", release.score_texts(rows))
+    assert found is not None
+    assert (found >= FOREIGN_FROM).mean() > 0.6
 
 
 def test_images_are_scored(release: LoadedRelease) -> None:

@@ -29,6 +29,8 @@ def answered_row(catalog: Catalog, user: User, row: int, **changes: Any) -> Job:
         "degraded": degraded,
         "degraded_message": degraded and "The image cannot be read",
     }
+    if "is_foreign" in changes:
+        result |= {"novelty": float(changes["is_foreign"]), "is_foreign": changes["is_foreign"]}
     fields: dict[str, Any] = {
         "id": row_job_id(catalog.id, row),
         "catalog_id": catalog.id,

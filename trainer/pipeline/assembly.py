@@ -12,7 +12,7 @@ from trainer.datasets.folder import Dataset
 from trainer.pipeline.agreement import Form
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.export import ReleaseContents, export_release
-from trainer.pipeline.held_out import Chosen, golden_rows, held_out_rows
+from trainer.pipeline.held_out import Chosen, golden_rows, held_out_rows, novelty_of
 from trainer.pipeline.steps import Step
 from trainer.reference.build import measure_reference
 from trainer.release.acceptance import PackageVerdict, test_package
@@ -57,11 +57,12 @@ def export_step(context: TrainingContext, chosen: Chosen) -> Step:
         held = held_out_rows(context, chosen)
         release = folder / RELEASE
         forms = export_release(contents, release, settings.storage, held, context.log_line)
+        novelty_of(context, chosen).save(release / "fusion")
         found = [form.record() for form in forms]
         (folder / FORMS).write_text(json.dumps(found, indent=1), "utf-8")
 
     return context.steps.run(
-        "export", export, key=key, code=[export_release, held_out_rows], after=after
+        "export", export, key=key, code=[export_release, held_out_rows, novelty_of], after=after
     )
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from shared.inference.manifest import TextPart
 from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Head
+from shared.inference.releases.novelty import Novelty
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.agreement import HeldOut, spread
 from trainer.pipeline.context import TrainingContext
-from trainer.pipeline.fitting import Model
+from trainer.pipeline.fitting import Model, deciding
 from trainer.pipeline.fusion_stage import Fused
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.row_images import RowImages
@@ -113,6 +114,28 @@ def _fusions(context: TrainingContext, chosen: Chosen, model: FusionModel) -> He
         model.combine(text, image),
         context.data.targets(context.data.rows.loc[index[places]]),
         lambda release, _: FusionModel.load(release / "fusion").combine(text, image),
+    )
+
+
+def novelty_of(context: TrainingContext, chosen: Chosen) -> Novelty:
+    """Return how held-out products of the categories look, with which foreign ones contrast.
+
+    Weakly labelled products, which are easier, count only where there are few others.
+    """
+    held = {
+        kind: (model.held.index, model.held.to_numpy(np.float32))
+        for kind, model in (("text", chosen.serving_text), ("image", chosen.serving_image))
+        if model is not None
+    }
+    if chosen.fusion:
+        index, both = _both(chosen)
+        held["fusion"] = index, chosen.fusion.model.combine(*both)
+    rows = context.data.rows
+    return Novelty.fitted(
+        {
+            kind: found[index.isin(deciding(rows.loc[index]).index)]
+            for kind, (index, found) in held.items()
+        }
     )
 
 

@@ -79,6 +79,13 @@ def list_answers(
         ),
     ] = None,
     by_category: ByCategory = False,
+    foreign: Annotated[
+        bool | None,
+        Query(
+            description="True for the answers whose product may belong to none of the categories, "
+            "false for the other answers; all rows by default."
+        ),
+    ] = None,
     sort: Annotated[
         Sort,
         Query(
@@ -96,7 +103,9 @@ def list_answers(
     catalog = found_catalog(services, principal, catalog_id)
     if accepted is not None and target is None:
         raise InvalidInput("`accepted` needs a `target`. Received: none", field=("target",))
-    wanted = Filter(status, category, min_confidence, max_confidence, text, label, accepted)
+    wanted = Filter(
+        status, category, min_confidence, max_confidence, text, label, accepted, foreign
+    )
     acceptance = acceptance_of(services, catalog.id, target, by_category=by_category)
     return answer_page(services, catalog.id, wanted, acceptance, sort, cursor, limit)
 
@@ -187,7 +196,7 @@ def _answer(row: Row[Any], acceptance: Acceptance | None) -> AnswerOut:
     result = row.result if row.status == JobStatus.DONE.value and row.result else {}
     is_accepted = None
     if acceptance is not None and row.confidence is not None:
-        is_accepted = acceptance.accepts(row.prdtypecode, row.confidence, row.label)
+        is_accepted = acceptance.accepts(row.prdtypecode, row.confidence, row.label, row.is_foreign)
     return AnswerOut(
         row=row_of_job(row.id),
         job_id=row.id,
@@ -203,6 +212,8 @@ def _answer(row: Row[Any], acceptance: Acceptance | None) -> AnswerOut:
         error=JobError(code=row.error_code, message=row.error_message or "")
         if row.error_code
         else None,
+        novelty=result.get("novelty"),
+        is_foreign=row.is_foreign,
         label=row.label,
         is_accepted=is_accepted,
     )
@@ -223,6 +234,7 @@ def _selection(found: Selection) -> dict[str, Any]:
         accepted=found.accepted,
         share=found.accepted / found.rows if found.rows else 0.0,
         review=found.review,
+        foreign=found.foreign,
         expected_precision=found.precision,
         low=found.interval.low if found.interval else None,
         high=found.interval.high if found.interval else None,

@@ -24,6 +24,8 @@ ANSWER_COLUMNS = (
     "error_code",
     "rayon_message",
     "top_3_names",
+    "novelty",
+    "is_foreign",
 )
 #: Code of a row without a job, because its check failed.
 ROW_REJECTED = "row_rejected"
@@ -101,6 +103,8 @@ def answer_of(
         "top_3_names": " | ".join(
             f"{guess['category']}: {guess['probability']}" for guess in result["top"][:3]
         ),
+        "novelty": result.get("novelty"),
+        "is_foreign": result.get("is_foreign"),
     }
 
 

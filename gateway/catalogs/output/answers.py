@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, not_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, func, not_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.output.acceptance import Acceptance
@@ -29,6 +29,7 @@ _COLUMNS = (
     Job.image_uri,
     Job.prdtypecode,
     Job.confidence,
+    Job.is_foreign,
     Job.result,
     Job.error_code,
     Job.error_message,
@@ -48,6 +49,7 @@ class Filter:
         text: Words that title or description contain.
         label: `none`, `any`, or a label that is `equal` to the answer or `other` than it.
         accepted: True for answers that the acceptance accepts, False for the other answers.
+        foreign: True for answers to products that seem foreign, False for the other answers.
     """
 
     status: JobStatus | None = None
@@ -57,6 +59,7 @@ class Filter:
     text: str = ""
     label: LabelState | None = None
     accepted: bool | None = None
+    foreign: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,7 @@ def _conditions(
         found.append(Job.status == wanted.status.value)
     if wanted.category is not None:
         found.append(Job.prdtypecode == wanted.category)
-    if wanted.min_confidence is not None:
-        found.append(Job.confidence >= wanted.min_confidence)
-    if wanted.max_confidence is not None:
-        found.append(Job.confidence <= wanted.max_confidence)
+    found += _confidence(wanted)
     if wanted.label is not None:
         found.append(_label(wanted.label))
     if wanted.accepted is not None and acceptance is not None:
@@ -141,9 +141,25 @@ def _conditions(
             *answered(catalog_id),
             accepted if wanted.accepted else not_(accepted),
         ]
+    if wanted.foreign is not None:
+        found += [*answered(catalog_id), _foreign(is_wanted=wanted.foreign)]
     if wanted.text.split():
         found.append(contains(wanted.text, dialect))
     return found
+
+
+def _confidence(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.min_confidence is not None:
+        found.append(Job.confidence >= wanted.min_confidence)
+    if wanted.max_confidence is not None:
+        found.append(Job.confidence <= wanted.max_confidence)
+    return found
+
+
+def _foreign(*, is_wanted: bool) -> ColumnElement[bool]:
+    # Answers of earlier versions are not known to be foreign.
+    return Job.is_foreign == true() if is_wanted else Job.is_foreign.is_not(True)
 
 
 def _label(state: LabelState) -> ColumnElement[bool]:

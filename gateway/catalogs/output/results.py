@@ -33,6 +33,7 @@ _COLUMNS = (
     Job.status,
     Job.prdtypecode,
     Job.confidence,
+    Job.is_foreign,
     Job.result,
     Job.error_code,
     Job.error_message,
@@ -65,7 +66,7 @@ class Extras:
             return {}
         found: dict[str, Any] = {}
         if self.acceptance is not None and job["confidence"] is not None:
-            values = job["prdtypecode"], job["confidence"], job["label"]
+            values = job["prdtypecode"], job["confidence"], job["label"], job["is_foreign"]
             found["accepted"] = self.acceptance.accepts(*values)
         if self.categories is not None and (label := job["label"]) is not None:
             category = self.categories.get(label)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from gateway.jobs.schemas import JobError
+from gateway.jobs.schemas import IS_FOREIGN, NOVELTY, JobError
 from gateway.web.schemas import NextCursor
 
 
@@ -44,6 +44,8 @@ class AnswerOut(BaseModel):
     error: JobError | None = Field(
         description="The reason of the failure; `null` unless the status is `failed`."
     )
+    novelty: float | None = Field(description=NOVELTY)
+    is_foreign: bool | None = Field(description=IS_FOREIGN)
     label: int | None = Field(description="True category; `null` until it is set.")
     is_accepted: bool | None = Field(
         description="True if the answer is accepted for `target`; `null` without a target or an "

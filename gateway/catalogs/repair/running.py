@@ -32,6 +32,16 @@ from shared.readable import readable
 
 log = structlog.get_logger(__name__)
 
+#: Columns of a job that a restart empties, besides its result.
+_OUTCOME = (
+    "finished_at",
+    "prdtypecode",
+    "confidence",
+    "is_foreign",
+    "error_code",
+    "error_message",
+)
+
 
 def run(
     session: Session, settings: CatalogSettings, principal: Principal, catalog_id: str
@@ -166,7 +176,7 @@ def _restart(job: Job, values: Mapping[str, Any]) -> None:
     """Queue a job as if it were new; its label stays."""
     for name, value in values.items():
         setattr(job, name, value)
-    for name in ("finished_at", "prdtypecode", "confidence", "error_code", "error_message"):
+    for name in _OUTCOME:
         setattr(job, name, None)
     job.result = null()
 

@@ -30,6 +30,7 @@ SHOWN = 50
 TARGET = 98.0
 #: Pixels of the thumbnails.
 PIXELS = 96
+_YES_OR_NO = {"yes": True, "no": False}
 #: Parameters of the address that keep the list as it is.
 KEPT = (
     "text",
@@ -39,6 +40,7 @@ KEPT = (
     "status",
     "label",
     "accepted",
+    "foreign",
     "target",
     "by",
     "sort",
@@ -59,6 +61,7 @@ class View:
     status: JobStatus | None
     label: LabelState | None
     accepted: bool | None
+    foreign: bool | None
     target: float
     by_category: bool
     sort: Sort
@@ -76,7 +79,8 @@ class View:
             max=percent_of(query.get("max", "")),
             status=JobStatus(status) if status in tuple(JobStatus) else None,
             label=next((one for one in get_args(LabelState) if one == label), None),
-            accepted={"yes": True, "no": False}.get(query.get("accepted", "")),
+            accepted=_YES_OR_NO.get(query.get("accepted", "")),
+            foreign=_YES_OR_NO.get(query.get("foreign", "")),
             target=percent_of(query.get("target", "")) or TARGET,
             by_category=query.get("by") == "category",
             sort=next((one for one in get_args(Sort) if one == sort), "row"),
@@ -94,6 +98,7 @@ class View:
             self.text,
             self.label,
             self.accepted,
+            self.foreign,
         )
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, literal, select
+from sqlalchemy import ColumnElement, case, func, literal, select, true
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.output.acceptance import Acceptance
@@ -21,6 +21,9 @@ from shared.db.models import Job
 ENOUGH_LABELS = 100
 #: Category of all answers together.
 _ALL = 0
+#: Number of answers, of labelled ones among them, and of right ones among those.
+Counts = tuple[int, int, int]
+_NONE: Counts = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Precision:
         target: Wanted share of right answers among the accepted ones.
         whole: The selection among all answers.
         by_category: The selection by code, if each category has a threshold of its own.
-        labelled: Labelled answers of the catalog.
+        labelled: Labelled answers of the catalog, without foreign products.
         is_estimate: True if no labels support the precision, only confidences.
         acceptance: The thresholds.
     """
@@ -56,7 +59,7 @@ def precision(
         by_category: True for a threshold for each category, so that each reaches the target.
     """
     bins = _bins(session, catalog_id, by_category=by_category)
-    labelled = sum(one.labelled for one in bins)
+    labelled = sum(one.labelled for one in bins if not one.is_foreign)
     calibration = _calibration(bins) if labelled >= ENOUGH_LABELS else IDENTITY
     groups = _grouped(bins)
     thresholds = {code: threshold_of(group, target, calibration) for code, group in groups.items()}
@@ -75,16 +78,40 @@ def precision(
 
 
 def _bins(session: Session, catalog_id: str, *, by_category: bool) -> Sequence[Bin]:
-    """Return the answers by confidence; the index `ix_jobs_catalog_id_confidence` has them all."""
+    """Return the answers by confidence.
+
+    The index `ix_jobs_catalog_id_confidence` has them all, and `ix_jobs_catalog_id_foreign` those
+    to products that seem foreign, which are few.
+    """
+    counted = _counted(session, catalog_id, by_category=by_category)
+    foreign = _counted(session, catalog_id, Job.is_foreign == true(), by_category=by_category)
+    known = {key: _less(counts, foreign.get(key, _NONE)) for key, counts in counted.items()}
+    return [
+        *(Bin(*key, *counts) for key, counts in known.items() if counts[0] > 0),
+        *(Bin(*key, *counts, is_foreign=True) for key, counts in foreign.items()),
+    ]
+
+
+def _counted(
+    session: Session, catalog_id: str, *conditions: ColumnElement[bool], by_category: bool
+) -> dict[tuple[int, float], Counts]:
     code = Job.prdtypecode if by_category else literal(_ALL)
     right = func.sum(case((Job.label == Job.prdtypecode, 1), else_=0))
     keys = (Job.prdtypecode, Job.confidence) if by_category else (Job.confidence,)
     query = (
         select(code, Job.confidence, func.count(), func.count(Job.label), right)
-        .where(*answered(catalog_id))
+        .where(*answered(catalog_id), *conditions)
         .group_by(*keys)
     )
-    return [Bin(*row) for row in session.execute(query)]
+    return {
+        (row[0] or 0, row[1]): (row[2], row[3], int(row[4] or 0)) for row in session.execute(query)
+    }
+
+
+def _less(counts: Counts, others: Counts) -> Counts:
+    rows, labelled, right = (one - other for one, other in zip(counts, others, strict=True))
+    # Answers that came between the two queries may be counted once only.
+    return max(rows, 0), max(labelled, 0), max(right, 0)
 
 
 def _grouped(bins: Sequence[Bin]) -> Mapping[int, Sequence[Bin]]:
@@ -97,7 +124,7 @@ def _grouped(bins: Sequence[Bin]) -> Mapping[int, Sequence[Bin]]:
 def _calibration(bins: Sequence[Bin]) -> Calibration:
     labelled: dict[float, tuple[int, int]] = {}
     for one in bins:
-        if one.labelled:
+        if one.labelled and not one.is_foreign:
             rows, right = labelled.get(one.confidence, (0, 0))
             labelled[one.confidence] = (rows + one.labelled, right + one.right)
     return calibrated(

@@ -29,6 +29,8 @@ class Bin:
         rows: Number of answers.
         labelled: Number of them that people have labelled.
         right: Number of labelled ones whose label is the answer.
+        is_foreign: True for products that seem to belong to none of the categories. No selection
+            takes them, because their confidences assume that one of the categories is right.
     """
 
     category: int
@@ -36,6 +38,7 @@ class Bin:
     rows: int
     labelled: int = 0
     right: int = 0
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,19 @@ class Selection:
         rows: Number of answers to select from.
         accepted: Accepted answers, without those that a label contradicts.
         review: Answers left for review: neither accepted nor labelled.
+        foreign: Number of those to products that seem foreign.
         precision: Expected share of right answers among the accepted ones; `None` for none.
         interval: Interval of the precision; `None` for none.
         labelled: Labelled answers from the threshold upwards.
         right: Number of labelled ones whose label is the answer.
-        reachable: Highest precision that a selection reaches; `None` without answers.
+        reachable: Highest precision that a selection reaches; `None` without known products.
     """
 
     threshold: float | None
     rows: int
     accepted: int
     review: int
+    foreign: int
     precision: float | None
     interval: Interval | None
     labelled: int
@@ -82,7 +87,8 @@ def threshold_of(bins: Iterable[Bin], target: float, calibration: Calibration) -
         calibration: Probability of being right for each confidence.
     """
     found, rows, right = None, 0, 0.0
-    for confidence, count in sorted(_counted(bins).items(), reverse=True):
+    known = [one for one in bins if not one.is_foreign]
+    for confidence, count in sorted(_counted(known).items(), reverse=True):
         rows += count
         right += count * calibration.probability(confidence)
         # The mean falls with the confidence, so no lower threshold reaches the target again.
@@ -113,11 +119,15 @@ def selected(
         rows=rows,
         accepted=accepted,
         review=unlabelled - sum(one.rows - one.labelled for one in taken),
+        foreign=sum(one.rows - one.labelled for one in bins if one.is_foreign),
         precision=_mean(taken, calibration),
         interval=_interval(taken, calibration),
         labelled=labelled,
         right=sum(one.right for one in taken),
-        reachable=max((calibration.probability(one.confidence) for one in bins), default=None),
+        reachable=max(
+            (calibration.probability(one.confidence) for one in bins if not one.is_foreign),
+            default=None,
+        ),
     )
 
 
@@ -145,7 +155,7 @@ def _counted(bins: Iterable[Bin]) -> Mapping[float, int]:
 
 
 def _is_taken(one: Bin, thresholds: Mapping[int, float | None]) -> bool:
-    threshold = thresholds.get(one.category)
+    threshold = None if one.is_foreign else thresholds.get(one.category)
     return threshold is not None and one.confidence >= threshold
 
 

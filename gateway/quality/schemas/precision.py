@@ -23,7 +23,8 @@ class SelectionOut(BaseModel):
         description="True if the target can be reached; otherwise nothing is accepted."
     )
     reachable: float | None = Field(
-        description="Highest precision that any threshold reaches, 0 to 1; `null` without answers."
+        description="Highest precision that any threshold reaches, 0 to 1; `null` without answers, "
+        "or if all are `is_foreign`."
     )
     threshold: float | None = Field(
         description="Lowest confidence that is accepted; `null` if nothing is accepted."
@@ -36,6 +37,10 @@ class SelectionOut(BaseModel):
     share: float = Field(description="Share of the answers that is accepted, 0 to 1.")
     review: int = Field(
         description="Answers left for review: they are not accepted and have no label."
+    )
+    foreign: int = Field(
+        description="Number of those whose product may belong to none of the categories "
+        "(`is_foreign`); no threshold accepts them."
     )
     expected_precision: float | None = Field(
         description="Expected share of right answers among the accepted ones, 0 to 1; `null` if "
@@ -81,7 +86,9 @@ class PrecisionOut(SelectionOut):
     is_estimate: bool = Field(
         description="True if no labels support the precision, only confidences."
     )
-    labelled: int = Field(description="Labelled answers of the catalog.")
+    labelled: int = Field(
+        description="Labelled answers of the catalog, without those that are `is_foreign`."
+    )
     labels_needed: int = Field(description="Labelled answers from which on they are used.")
     categories: list[CategoryPrecision] = Field(
         description="The same for each category, most answers first; empty without `by_category`."

@@ -43,6 +43,8 @@ class Answer:
         degraded: Code of the reason why a modality is missing from the answer, if one is.
         degraded_message: Sentence that explains `degraded`.
         job_id: ID of the answered job.
+        novelty: How foreign the answer looks, 0 to 1; `None` if the release cannot tell.
+        is_foreign: True if the product may belong to none of the categories.
     """
 
     prdtypecode: int
@@ -53,6 +55,8 @@ class Answer:
     degraded: str | None
     job_id: str
     degraded_message: str | None = None
+    novelty: float | None = None
+    is_foreign: bool | None = None
 
     @classmethod
     def read(cls, body: JsonObject, job_id: str) -> "Answer":
@@ -72,6 +76,8 @@ class Answer:
             degraded=body.get("degraded"),
             job_id=job_id,
             degraded_message=body.get("degraded_message"),
+            novelty=body.get("novelty"),
+            is_foreign=body.get("is_foreign"),
         )
 
 

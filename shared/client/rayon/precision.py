@@ -30,7 +30,8 @@ class Selection:
 
     Attributes:
         is_reached: False if no selection of the answers reaches the target; none is accepted then.
-        reachable: Highest precision that any threshold reaches, 0 to 1; `None` without answers.
+        reachable: Highest precision that any threshold reaches, 0 to 1; `None` without answers,
+            or if all products may belong to none of the categories.
         threshold: Lowest confidence that is accepted; `None` if nothing is.
         rows: Number of answers to select from.
         accepted: Number of accepted answers.

@@ -55,6 +55,16 @@ class Job(Base):
             sqlite_where=text("confidence IS NOT NULL"),
             postgresql_where=text("confidence IS NOT NULL"),
         ),
+        # Answers of a catalog to products that seem foreign, which the precision dial leaves out.
+        Index(
+            "ix_jobs_catalog_id_foreign",
+            "catalog_id",
+            "confidence",
+            "prdtypecode",
+            "label",
+            sqlite_where=text("is_foreign = 1"),
+            postgresql_where=text("is_foreign"),
+        ),
         # Used by the sweeper to find unfinished jobs with an expired lease.
         Index("ix_jobs_status_leased_until", "status", "leased_until"),
         # Recently finished jobs, for reports and reviews, and those of a release, for drift
@@ -130,6 +140,9 @@ class Job(Base):
     confidence: Mapped[float | None]
     #: Answer in the format of the API: `top`, `modalities`, `degraded`.
     result: Mapped[dict[str, Any] | None]
+    #: True if the product seems to belong to none of the categories; empty without an answer, and
+    #: for releases that cannot tell.
+    is_foreign: Mapped[bool | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     #: True category according to a person, the time of the label and the person's name.

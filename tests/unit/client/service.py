@@ -63,6 +63,7 @@ SELECTION = {
     "accepted": 1_000,
     "share": 1_000 / 1_400,
     "review": 390,
+    "foreign": 12,
     "expected_precision": 0.9834,
     "low": 0.971,
     "high": 0.99,

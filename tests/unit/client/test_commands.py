@@ -727,6 +727,17 @@ def test_classify_explains_a_degraded_answer(run: Run, service: FakeService) -> 
     assert "does not use every input: The file is empty" in ended.stderr
 
 
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(("is_foreign", "is_said"), [(True, True), (False, False), (None, False)])
+def test_classify_says_that_a_product_may_be_foreign(
+    run: Run, service: FakeService, is_foreign: bool | None, is_said: bool
+) -> None:
+    service.result = {**RESULT, "novelty": 0.97, "is_foreign": is_foreign}
+    ended = run("classify 'Plaquettes de frein'")
+    assert ended.exit_code == 0
+    assert ("may belong to none of the categories" in ended.stderr) is is_said
+
+
 # Exit codes
 
 

@@ -4,6 +4,7 @@ import pytest
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality
 from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.novelty import Novelty
 from worker_fusion.combine import Answer, Evidence, Floats, answers
 
 CATEGORIES = CategorySet.of([(10 * n, f"Category {n}") for n in range(1, 8)])
@@ -108,3 +109,50 @@ def test_answer_without_a_tree_has_no_path() -> None:
     [found] = answers([Evidence({Modality.TEXT: leaning(0, 0.5)})], CATEGORIES, None)
     assert found.result is not None
     assert "category_path" not in found.result
+
+
+def known_products(rows: int = 400) -> Floats:
+    """Return answers that rule most categories out, some more than others."""
+    rest = np.geomspace(1e-4, 1e-2, rows)[:, np.newaxis]
+    found = np.tile(rest, (1, 7))
+    found[:, 2] = 1 - 6 * rest[:, 0]
+    return found.astype(np.float32)
+
+
+#: Scales of a release whose fusion is surer than its text model.
+NOVELTY = Novelty.fitted({"text": known_products(), "fusion": known_products() ** 2})
+
+
+def result_of(evidence: Evidence, novelty: Novelty) -> dict[str, object]:
+    (found,) = answers([evidence], CATEGORIES, FUSION, novelty)
+    assert found.result is not None
+    assert found.is_foreign is found.result.get("is_foreign")
+    return found.result
+
+
+def test_flat_answer_is_foreign_although_a_category_leads() -> None:
+    found = result_of(Evidence({Modality.TEXT: leaning(2, 0.61)}), NOVELTY)
+    assert (found["is_foreign"], found["novelty"]) == (True, 1.0)
+
+
+def test_sure_answer_is_not_foreign() -> None:
+    found = result_of(Evidence({Modality.TEXT: known_products()[200]}), NOVELTY)
+    assert found["is_foreign"] is False
+    assert found["novelty"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_each_kind_of_answer_has_its_own_scale() -> None:
+    text = known_products()[300]
+    both = Evidence({Modality.IMAGE: np.full(7, 1 / 7, np.float32), Modality.TEXT: text})
+    degraded = Evidence({Modality.TEXT: text}, {Modality.IMAGE: UNREADABLE})
+    scales = {"text": NOVELTY.scales["text"], "fusion": NOVELTY.scales["text"] - 10}
+    novelty = Novelty(scales)
+    assert result_of(degraded, novelty)["is_foreign"] is False
+    assert result_of(both, novelty)["is_foreign"] is True
+
+
+def test_release_without_scales_says_nothing_about_foreign_products() -> None:
+    found = result_of(Evidence({Modality.TEXT: leaning(2, 0.61)}), Novelty({}))
+    assert not {"is_foreign", "novelty"} & found.keys()
+    image = Evidence({Modality.IMAGE: leaning(2, 0.61)})
+    assert "is_foreign" not in result_of(image, NOVELTY)

@@ -1,11 +1,16 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 from sqlalchemy import event
 
-from shared.contracts import Failure, Modality
+from shared.contracts import Failure, Modality, ModalityScore
 from shared.db.models import Job
 from shared.errors import Unavailable
+from shared.inference.manifest import ReleaseManifest
+from shared.inference.releases.novelty import Novelty
 from tests.support.fakes import FakeBroker
-from tests.unit.worker_fusion.conftest import Scene, failed, scored
+from tests.unit.worker_fusion.conftest import Scene, failed, make_scored, scored
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 
@@ -159,3 +164,35 @@ def test_job_with_one_modality_takes_two_queries_and_two_writes(scene: Scene) ->
     event.listen(scene.unit_of_work.engine, "before_cursor_execute", count)
     scene.join.on_modality_scored(scored(TEXT, id_))
     assert statements == ["BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE"]
+
+
+def test_job_of_a_release_with_scales_knows_whether_its_product_is_foreign(
+    scene: Scene, folder: Path
+) -> None:
+    known = np.stack([np.linspace(0.01, 0.2, 100), np.linspace(0.99, 0.8, 100)], axis=1)
+    Novelty.fitted({"text": known}).save(folder.parent / "3/fusion")
+    describe_release_of_texts(scene, folder, "3")
+    sure, torn = (scene.add(wants_image=False, release="3") for _ in range(2))
+    for id_, probabilities in ((sure, (0.1, 0.9)), (torn, (0.39, 0.61))):
+        item = ModalityScore(job_id=id_, probabilities=probabilities)
+        scene.join.on_modality_scored(make_scored(TEXT, "3", (item,)))
+    assert [scene.job(id_).is_foreign for id_ in (sure, torn)] == [False, True]
+    result = scene.job(torn).result
+    assert result is not None
+    assert (result["novelty"], result["is_foreign"]) == (1.0, True)
+
+
+def test_job_of_a_release_without_scales_says_nothing_about_foreign_products(scene: Scene) -> None:
+    id_ = scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, id_))
+    job = scene.job(id_)
+    assert job.is_foreign is None
+    assert job.result is not None
+    assert "novelty" not in job.result
+
+
+def describe_release_of_texts(scene: Scene, folder: Path, version: str) -> None:
+    """Add a release of texts alone, with the categories of another."""
+    manifest = ReleaseManifest.read(folder).model_copy(update={"image": None})
+    manifest.write(folder.parent / version)
+    scene.registry.manifests[version] = manifest

@@ -5,7 +5,8 @@ probability):
 
 * `random`: each of the day's `N` answers with the same probability, `p = min(1, size / N)`.
 * `uncertain`: an answer of confidence `c` with `q = min(1, level * (1 - c))`, where the level makes
-  the probabilities add up to the wanted size. Reviews are most useful at low confidence.
+  the probabilities add up to the wanted size. Reviews are most useful at low confidence. The
+  confidence of an answer to a product that seems foreign counts as 0.
 
 Either part may draw an answer, so the probability stored with it is `1 - (1 - p) * (1 - q)`. It is
 above 0 for every answer, and `1 / chance` is the number of answers that a label represents: sums
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, and_, exists, insert, select
+from sqlalchemy import ColumnElement, and_, case, exists, insert, select, true
 from sqlalchemy.orm import Session
 
 from shared.db.models import Job, JobStatus, Review, now
@@ -47,6 +48,9 @@ SETTLE_TIME = timedelta(minutes=10)
 AT_ONCE = 10_000
 
 Floats = NDArray[np.float64]
+
+#: It assumes that one of the categories is right, which nothing supports for a foreign product.
+_CONFIDENCE = case((Job.is_foreign == true(), 0.0), else_=Job.confidence).label("confidence")
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ class Reviews:
     def _draw(self, session: Session, day: Period, confidences: Floats) -> Iterable[dict[str, Any]]:
         sizes = self.settings.reviews_random, self.settings.reviews_uncertain
         plan = plan_sample(confidences, *sizes)
-        query = select(Job.id, Job.confidence).where(_answered(day))
+        query = select(Job.id, _CONFIDENCE).where(_answered(day))
         for batch in session.execute(query, execution_options={"yield_per": AT_ONCE}).partitions():
             ids = [row.id for row in batch]
             values = _floats(row.confidence for row in batch)
@@ -190,7 +194,7 @@ class Reviews:
 
 
 def _confidences(session: Session, day: Period) -> Floats:
-    query = select(Job.confidence).where(_answered(day))
+    query = select(_CONFIDENCE).where(_answered(day))
     rows = session.execute(query, execution_options={"yield_per": AT_ONCE}).scalars().partitions()
     return _floats(chain.from_iterable(rows))
 

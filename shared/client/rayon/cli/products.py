@@ -126,6 +126,8 @@ def _show(answer: Answer, screen: Screen) -> None:
             )
     else:
         screen.table((), [(answer.prdtypecode, answer.category, answer.confidence)])
+    if answer.is_foreign:
+        screen.say("Note: the product may belong to none of the categories.")
     if reason := answer.degraded_message or answer.degraded:
         screen.say(f"Note: the answer does not use every input: {reason}")
 

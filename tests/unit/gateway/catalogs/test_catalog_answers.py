@@ -65,6 +65,8 @@ def test_item_has_what_a_screen_shows(shop: Shop) -> None:
         "degraded": None,
         "degraded_message": None,
         "error": None,
+        "novelty": None,
+        "is_foreign": None,
         "label": None,
         "is_accepted": None,
     }
@@ -315,3 +317,56 @@ def test_submitted_job_has_its_title(shop: Shop) -> None:
     long = {"designation": "é" * 400}
     job = shop.api.client.post("/v1/jobs", headers=shop.headers, json=long).json()
     assert (job["title"], job["has_image"]) == ("é" * 300, False)
+
+
+# Foreign products
+
+
+@pytest.fixture
+def mixed(api: Api) -> Shop:
+    """Return a shop whose surest answer is to a car part."""
+    rows: list[dict[str, Any]] = [
+        {"designation": "Plaquettes de frein", "confidence": 0.99, "is_foreign": True},
+        {"designation": "Piscine", "confidence": 0.98, "is_foreign": False},
+        {"designation": "Bâche", "confidence": 0.97},
+        {"designation": "Chaise", "confidence": 0.3, "is_foreign": False},
+    ]
+    return Shop(api, rows)
+
+
+@pytest.mark.parametrize("by_category", [False, True])
+def test_foreign_product_is_never_accepted(mixed: Shop, by_category: bool) -> None:
+    query = {"target": 0.9, "by_category": by_category}
+    found = mixed.get("precision", **query)
+    counts = [found[name] for name in ("rows", "accepted", "review", "foreign")]
+    assert counts == [4, 2, 2, 1]
+    assert found["reachable"] == 0.98
+    assert found["expected_precision"] == pytest.approx((0.98 + 0.97) / 2)
+    items = mixed.get("answers", **query)["items"]
+    assert [one["is_accepted"] for one in items] == [False, True, True, False]
+    assert mixed.rows(**query, accepted=True) == [2, 3]
+    assert mixed.rows(**query, accepted=False) == [1, 4]
+
+
+def test_labels_of_foreign_products_do_not_correct_the_others(api: Api) -> None:
+    foreign = {"confidence": 0.9, "prdtypecode": 10, "label": 2583, "is_foreign": True}
+    shop = Shop(api, [*([foreign] * ENOUGH_LABELS), {"confidence": 0.9}])
+    found = shop.get("precision", target=0.9)
+    assert (found["method"], found["labelled"], found["accepted"]) == ("confidences", 0, 1)
+    assert (found["review"], found["foreign"]) == (0, 0)
+
+
+def test_answers_are_filtered_by_foreign(mixed: Shop) -> None:
+    assert mixed.rows(foreign=True) == [1]
+    assert mixed.rows(foreign=False) == [2, 3, 4]
+    assert [one["is_foreign"] for one in mixed.get("answers")["items"]] == [
+        True,
+        False,
+        None,
+        False,
+    ]
+
+
+def test_item_says_how_foreign_its_product_looks(mixed: Shop) -> None:
+    (item,) = mixed.get("answers", foreign=True)["items"]
+    assert (item["novelty"], item["is_foreign"]) == (1.0, True)

@@ -71,6 +71,7 @@ def test_answer_columns_follow_the_uploaded_ones(
     assert list(row.values()) == [
         "7", "A", "deux\nlignes", "é",
         "10", "Livres", "0.9", "10:0.9", "text=10:0.9", "", "done", "", "", "Livres: 0.9",
+        "", "",
     ]  # fmt: skip
 
 
@@ -95,11 +96,13 @@ def test_most_likely_categories_are_named(api: Api) -> None:
     ]
     answer: dict[str, Any] = {"status": "done", "error_code": None, "error_message": None}
     answer |= {"result": result, "prdtypecode": 0, "confidence": 0.25}
+    result |= {"novelty": 0.97, "is_foreign": True}
     catalog = Catalog(model="text", has_images=False, fed_until=1, status="finished")
     row = Row(1, 2, ("A",), {"designation": 0})
     found = answer_of(row, cast(RowMapping, answer), catalog, None)
     assert found["category"] == "Mode > Sacs"
     assert found["top_3_names"] == "Mode > Sacs: 0.25 | Mode > Bijoux: 0.25 | Sport: 0.25"
+    assert (found["novelty"], found["is_foreign"]) == (0.97, True)
 
 
 def test_delimiter_and_byte_order_mark_are_kept(

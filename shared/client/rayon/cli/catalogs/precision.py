@@ -22,6 +22,8 @@ def report_precision(found: Precision, screen: Screen) -> None:
 def _accepted(found: Selection) -> str:
     if not found.rows:
         return "there are no answers to accept."
+    if found.reachable is None:
+        return "none can be accepted; all products may belong to none of the categories."
     if not found.is_reached:
         return f"none can be accepted; the surest answers reach {_share(found.reachable)}."
     return (

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -180,3 +181,16 @@ def test_wilson_interval_contains_the_share_and_mirrors(counts: tuple[int, int])
     assert 0 <= found.low <= right / rows + 1e-12
     assert right / rows - 1e-12 <= found.high <= 1
     assert found.low == pytest.approx(1 - mirrored.high, abs=1e-9)
+
+
+@given(BINS, BINS, TARGETS, CALIBRATIONS)
+def test_foreign_products_are_left_for_review_and_change_nothing_else(
+    known: list[Bin], others: list[Bin], target: float, calibration: Calibration
+) -> None:
+    bins = [*known, *(replace(one, is_foreign=True) for one in others)]
+    thresholds = same(bins, threshold_of(bins, target, calibration))
+    assert thresholds == same(bins, threshold_of(known, target, calibration))
+    found, without = (selected(one, thresholds, calibration) for one in (bins, known))
+    assert (found.accepted, found.precision) == (without.accepted, without.precision)
+    assert found.reachable == without.reachable
+    assert found.review == without.review + found.foreign

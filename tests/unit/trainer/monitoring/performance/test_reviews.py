@@ -238,3 +238,19 @@ def test_only_answered_jobs_are_drawn(reviews: Reviews, unit_of_work: UnitOfWork
 
 def test_uncertainty_is_one_minus_the_confidence() -> None:
     assert uncertainties(np.array([-0.1, 0.25, 1.2])) == pytest.approx([1, 0.75, 0])
+
+
+def test_answers_to_foreign_products_are_drawn_like_the_least_sure(
+    unit_of_work: UnitOfWork, reviews: Reviews
+) -> None:
+    ids = fill(unit_of_work, np.full(2_000, 0.95))
+    foreign = set(ids[:200])
+    with unit_of_work() as work:
+        work.session.query(Job).filter(Job.id.in_(foreign)).update({"is_foreign": True})
+    reviews.choose(NIGHT)
+    found = kept(unit_of_work)
+    chances = {id_: chance for id_, (_, chance) in found.items()}
+    sure = [chance for id_, chance in chances.items() if id_ not in foreign]
+    drawn = [chance for id_, chance in chances.items() if id_ in foreign]
+    assert drawn
+    assert min(drawn) > 5 * max(sure)
