@@ -58,6 +58,8 @@ def test_answer_has_the_public_shape(api: Api, ada: User, hers: dict[str, str]) 
         "confidence": 0.9,
         "degraded_message": None,
         "category_path": [],
+        "novelty": None,
+        "is_foreign": None,
     }
     assert [one.pop("category_path") for one in shown["result"]["top"]] == [[], []]
     assert shown["result"] == {**RESULT, **added}
