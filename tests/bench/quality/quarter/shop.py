@@ -27,7 +27,7 @@ COMMIT_ROWS = 1_500
 
 @dataclass(frozen=True)
 class Conditions:
-    """What differs from the test set.
+    """Differences of the products from the test set.
 
     Attributes:
         growing: Weight of products of the categories `GROWING`; others weigh 1.
