@@ -194,10 +194,25 @@ def test_bad_pages_of_releases_are_422(api: Api, mine: dict[str, str], query: st
 
 
 def test_release_shows_its_comparison_with_the_champion(api: Api, mine: dict[str, str]) -> None:
-    verdict = {"outcome": "undecided", "sentence": "As good as release 1", "difference": 0.001}
+    part = {
+        "name": "labelled answers",
+        "outcome": "undecided",
+        "rows": 60,
+        "champion_f1": 0.5,
+        "challenger_f1": 0.501,
+        "difference": 0.001,
+        "low": -0.01,
+        "high": 0.012,
+    }
+    verdict = {
+        "outcome": "undecided",
+        "sentence": "As good as release 1",
+        "difference": 0.001,
+        "parts": [part],
+    }
     api.add(TrainingRun(requested_by="ada", reason="drift", version="2", verdict=verdict))
     listed = api.client.get("/v1/releases", headers=mine).json()["items"]
-    shown = {"outcome": "undecided", "sentence": "As good as release 1"}
+    shown = {"outcome": "undecided", "sentence": "As good as release 1", "parts": [part]}
     assert [one["verdict"] for one in listed] == [shown, None]
     assert api.client.get("/v1/releases/2", headers=mine).json()["verdict"] == shown
 
