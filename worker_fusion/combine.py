@@ -20,7 +20,7 @@ TOP = 5
 DIGITS = 4
 #: Name of the kind of answers from both modalities.
 BOTH = "fusion"
-#: Of releases that earlier versions of Rayon made.
+#: Novelty without scales, for releases that have no `novelty.json`.
 UNKNOWN = Novelty({})
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 #: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: The same of labelled answers. They are few, and decide if a release is better on what comes now
-#: (`trainer.release.labelled_answers`): with a tenth, its least rows would be 500 labels away.
+#: Share of labelled answers held out for testing. They decide if a release is better on what comes
+#: now, and `trainer.release.labelled_answers` needs 50 of them: 200 labels, 500 with a tenth.
 LABELLED_TEST_SHARE = 0.25
 #: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1

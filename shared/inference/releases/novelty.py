@@ -74,7 +74,7 @@ class Novelty:
         scale = self.scales.get(kind)
         if scale is None:
             return None
-        # Of equal quantiles the lowest rank counts: a product like all others is not foreign.
+        # Equal quantiles share the lowest rank, so that a product like all others is not foreign.
         values, first = np.unique(scale, return_index=True)
         return np.interp(_spread(probabilities), values, _RANKS[first])
 
