@@ -16,10 +16,12 @@ from gateway.web.disk_space import DiskSpace
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import LABELS_UNITS
 from shared.db.models import Catalog
-from shared.errors import InvalidInput, TooLarge
+from shared.errors import Forbidden, InvalidInput, TooLarge
 
 #: Largest label file, in bytes. A million labels take about 20 MB.
 MAX_LABELS_BYTES = 128 * 1024 * 1024
+#: Field that allows new categories.
+NEW = "new_categories"
 _FORM = {
     "requestBody": {
         "content": {
@@ -33,7 +35,13 @@ _FORM = {
                             "format": "binary",
                             "description": "Table of labels, in any form that a table of products "
                             "may have. At most 128 MiB.",
-                        }
+                        },
+                        NEW: {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "True to accept codes of categories that the release "
+                            "does not have yet. Only operators and admins add categories.",
+                        },
                     },
                 }
             }
@@ -59,9 +67,9 @@ async def label(
     size = announced_bytes(request, MAX_LABELS_BYTES)
     await run_in_threadpool(DiskSpace(services.storage).require, size)
     with services.heavy_work.counted(principal.id, LABELS_UNITS):
-        async with read_form(request, ("labels",)) as form:
-            file = _labels_file(form)
-            report = await _label(services, principal, catalog, file)
+        async with read_form(request, ("labels", NEW)) as form:
+            file, allows_new = _labels_file(form), _allows_new(form, principal)
+            report = await _label(services, principal, catalog, file, allows_new=allows_new)
     return LabelReportOut.model_validate(report, from_attributes=True)
 
 
@@ -77,12 +85,27 @@ def _labels_file(form: FormData) -> BinaryIO:
     return file.file
 
 
+def _allows_new(form: FormData, principal: Principal) -> bool:
+    written = form.get(NEW, "false")
+    if written not in ("true", "false"):
+        raise InvalidInput("Expected `true` or `false`. Received: something else", field=(NEW,))
+    if written == "true" and not principal.is_operator:
+        raise Forbidden("Only operators and admins add categories")
+    return written == "true"
+
+
 async def _label(
-    services: Services, principal: Principal, catalog: Catalog, file: BinaryIO
+    services: Services,
+    principal: Principal,
+    catalog: Catalog,
+    file: BinaryIO,
+    *,
+    allows_new: bool,
 ) -> LabelReport:
     manifest = await run_in_threadpool(services.releases.manifest, catalog.release)
     report = LabelReport()
-    taken = services.labels.steps(catalog, file, principal, manifest.category_set)
+    known = manifest.category_set
+    taken = services.labels.steps(catalog, file, principal, known, allows_new=allows_new)
     async for so_far in services.heavy_work.steps(taken):
         report = so_far
     return report

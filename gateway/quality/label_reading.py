@@ -13,6 +13,8 @@ from shared.tables.dataset_tables import CATEGORY, CODE
 from shared.tables.form import Form
 from shared.tables.rows import Row
 
+#: Codes that the database can store, from 0.
+CODES = 2**31
 _NO_CODE = -1
 
 
@@ -22,6 +24,13 @@ def named_code(text: str, known: CategorySet) -> int | None:
     if written.isdecimal() and len(written) < ROW_DIGITS * 2 and int(written) in known:
         return int(written)
     return known.find(written)
+
+
+def new_code(text: str) -> int | None:
+    """Return the code that a text states, of a category that the release need not have."""
+    written = text.strip()
+    is_code = written.isdecimal() and len(written) <= len(str(CODES)) and int(written) < CODES
+    return int(written) if is_code else None
 
 
 def key_of(form: Form) -> str:
@@ -54,9 +63,11 @@ class LabelReader:
         known: CategorySet,
         rows: int,
         report: LabelReport,
+        *,
+        allows_new: bool = False,
     ) -> None:
         self._key, self._row_number = key, row_number
-        self._known, self._report = known, report
+        self._known, self._report, self._allows_new = known, report, allows_new
         # Eight bytes for each row of the catalog; a dictionary would take a hundred.
         self._codes = array("q", [_NO_CODE]) * (rows + 1)
 
@@ -81,6 +92,8 @@ class LabelReader:
             self._report.reject(row, self._key, cell, error.detail)
             return None
         code = named_code(written, self._known)
+        if code is None and self._allows_new:
+            code = new_code(written)
         if code is None:
             reason = f"Expected a category of the catalog's release. Received: {written[:40]!r}"
             self._report.reject(row, column, written, reason)

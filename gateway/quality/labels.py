@@ -25,7 +25,7 @@ from gateway.quality.label_keys import (
     products_of,
     require_products,
 )
-from gateway.quality.label_reading import LabelReader, key_of, named_code, written_label
+from gateway.quality.label_reading import CODES, LabelReader, key_of, named_code, written_label
 from gateway.quality.label_report import LabelReport
 from gateway.quality.schemas.labels import LabelIn
 from shared.categories import CategorySet
@@ -48,8 +48,6 @@ from shared.tables.unpack import unpack
 
 #: Reason why a label stays.
 KEPT = "A reviewer has set another label, which you cannot change"
-#: Codes that the database can store, from 0.
-CODES = 2**31
 #: Largest plain table that an uploaded file may unpack to.
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 
@@ -181,9 +179,23 @@ class LabelFiles:
         return report
 
     def steps(
-        self, catalog: Catalog, file: BinaryIO, author: Principal, known: CategorySet
+        self,
+        catalog: Catalog,
+        file: BinaryIO,
+        author: Principal,
+        known: CategorySet,
+        *,
+        allows_new: bool = False,
     ) -> Iterator[LabelReport]:
-        """Save a file like `take`, and yield the report so far after each short step."""
+        """Save a file like `take`, and yield the report so far after each short step.
+
+        Args:
+            catalog: The labelled catalog.
+            file: The table.
+            author: The author of the labels.
+            known: The categories of the catalog's release.
+            allows_new: True to accept codes that the release does not have.
+        """
         _require_jobs(catalog)
         with ExitStack() as files, ProductRows(catalog.rows) as products:
             table = unpack(file, files, max_bytes=MAX_UNPACKED_BYTES, table="labels")
@@ -194,7 +206,9 @@ class LabelFiles:
                     products.add(page_products)
                     yield report
             row_number = {ROW: by_row(catalog.rows), JOB: by_job(catalog)}.get(key, products.row_of)
-            reader = LabelReader(key, row_number, known, catalog.rows, report)
+            reader = LabelReader(
+                key, row_number, known, catalog.rows, report, allows_new=allows_new
+            )
             rows = rows_of(table, form, LABEL_NAMES)
             while page := next_page(rows):
                 batch = list(reader.labels(page))

@@ -245,17 +245,20 @@ class Catalog:
                 self.connection, self.connection.json("POST", path, files=files, headers=once())
             )
 
-    def label(self, labels: str | Path) -> LabelReport:
+    def label(self, labels: str | Path, *, new_categories: bool = False) -> LabelReport:
         """Record the true categories of rows. Sending the same file again changes nothing.
 
         Args:
             labels: Table with `prdtypecode` and one of `row`, `productid` and `job_id`.
+            new_categories: Accept codes that the catalog's release does not have yet. Requires the
+                operator role.
         """
         path = Path(labels)
         with path.open("rb") as file:
             body = self.connection.json(
                 "POST",
                 f"/v1/catalogs/{self.id}/labels",
+                data={"new_categories": "true"} if new_categories else None,
                 files={"labels": (path.name, file)},
                 headers=once(),
             )

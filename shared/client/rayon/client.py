@@ -226,11 +226,21 @@ class Rayon:
         """Cancel a job. A job that is final stays unchanged."""
         return Job.read(self._connection.json("DELETE", f"/v1/jobs/{quote(job_id, safe='')}"))
 
-    def label(self, job_id: str, prdtypecode: int | str | None) -> Job:
-        """Record a job's true category by its code or name; `None` removes the label."""
+    def label(
+        self, job_id: str, prdtypecode: int | str | None, *, new_category: bool = False
+    ) -> Job:
+        """Record a job's true category by its code or name; `None` removes the label.
+
+        Args:
+            job_id: The answered job.
+            prdtypecode: Code or name of the category.
+            new_category: Accept a code that the release does not have yet. Requires the operator
+                role.
+        """
         path = f"/v1/jobs/{quote(job_id, safe='')}/label"
         field = "category" if isinstance(prdtypecode, str) else "prdtypecode"
-        return Job.read(self._connection.json("PUT", path, json={field: prdtypecode}))
+        body = {field: prdtypecode, **({"new_category": True} if new_category else {})}
+        return Job.read(self._connection.json("PUT", path, json=body))
 
     def catalog(
         self,

@@ -204,6 +204,13 @@ def test_label_is_recorded_and_removed(client: Rayon, service: FakeService) -> N
     assert client.label(job_id, None).label is None
 
 
+def test_label_of_a_new_category_has_to_be_wanted(client: Rayon, service: FakeService) -> None:
+    job_id = service.add_job()["id"]
+    with pytest.raises(Refused, match="No such category: 9999"):
+        client.label(job_id, 9999)
+    assert client.label(job_id, 9999, new_category=True).label == 9999
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 def test_admin_decides_if_labels_of_an_account_train(client: Rayon, trusted: bool) -> None:
     account = client.trust_labels("eve", trusted=trusted)

@@ -379,6 +379,8 @@ def test_label_file_is_sent(run: Run, service: FakeService, label_file: Path) ->
     assert service.bodies == [hashlib.sha256(label_file.read_bytes()).hexdigest()]
     assert json.loads(run(f"labels {label_file} --catalog shop --json").stdout)["taken"] == 3
     assert run(f"labels {label_file} --catalog nowhere").exit_code == 4
+    run(f"labels {label_file} --catalog shop --new-categories")
+    assert service.forms == [{}, {}, {"new_categories": "true"}]
 
 
 @pytest.mark.usefixtures("signed_in")
@@ -431,6 +433,20 @@ def test_reviews_are_labelled_one_after_the_other(
     assert "4 labelled." in ended.stderr
     image = next(line for line in ended.stderr.splitlines() if "Image: " in line)
     assert Path(image.partition("Image: ")[2]).read_bytes() == b"\xff\xd8\xff"
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_reviews_are_labelled_with_new_categories(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "is_terminal", lambda: True)
+    for name in ("by number", "new"):
+        service.add_review(name)
+    ended = run("reviews --label --new-categories", "2\ndrones\n9999\n")
+    assert ended.exit_code == 0
+    labels = {name: review["label"] for name, review in service.reviews.items()}
+    assert labels == {"by number": 1280, "new": 9999}
+    assert "No such category: drones" in ended.stderr
 
 
 @pytest.mark.usefixtures("signed_in")
@@ -806,6 +822,7 @@ def test_expired_session_exits_with_3(run: Run, service: FakeService, signed_in:
         "labels nowhere.csv --catalog x",
         "reviews --label",
         "reviews --label --json",
+        "reviews --new-categories",
         "report --make",
         "dead-letters replay",
         "sing",

@@ -25,6 +25,14 @@ DESCRIPTION_CHARACTERS, TITLE_CHARACTERS = 600, 60
 CHOICES = 5
 
 Reason = Literal["random", "uncertain"]
+NewCategories = Annotated[
+    bool,
+    Option(
+        "--new-categories",
+        help="Accept codes of categories that the release does not have yet. Requires the operator "
+        "role.",
+    ),
+]
 
 
 def labels(
@@ -35,6 +43,7 @@ def labels(
         ),
     ],
     catalog: Annotated[str, Option("--catalog", metavar="ID", help="ID of the labelled catalog.")],
+    new_categories: NewCategories = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -46,7 +55,7 @@ def labels(
     """
     screen = Screen()
     with connected(url, screen) as client:
-        report = client.find_catalog(catalog).label(file)
+        report = client.find_catalog(catalog).label(file, new_categories=new_categories)
     if as_json:
         screen.json(report.raw)
     else:
@@ -80,6 +89,7 @@ def reviews(
     everything: Annotated[bool, Option("--all", help="Include answers already labelled.")] = False,
     reason: Annotated[Reason | None, Option("--reason", help="List only this reason.")] = None,
     limit: Annotated[int, Option("--limit", "-n", min=1, help="Maximum number of answers.")] = 50,
+    new_categories: NewCategories = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -89,6 +99,8 @@ def reviews(
     """
     if label and (as_json or everything):
         raise BadParameter("--label cannot be combined with --json or --all.")
+    if new_categories and not label:
+        raise BadParameter("--new-categories needs --label.")
     if label and not accounts.is_terminal():
         raise BadParameter("--label needs a terminal; use `rayon reviews --json` in a script.")
     screen = Screen()
@@ -96,7 +108,7 @@ def reviews(
         found = client.reviews(labelled=None if everything else False, reason=reason)
         chosen = list(islice(found, limit))
         if label:
-            _ask_all(client, chosen, screen)
+            _ask_all(client, chosen, screen, allows_new=new_categories)
             return
     if as_json:
         screen.json([one.raw for one in chosen])
@@ -105,18 +117,20 @@ def reviews(
     screen.table(columns, map(_row, chosen))
 
 
-def _ask_all(client: Rayon, chosen: Sequence[Review], screen: Screen) -> None:
+def _ask_all(client: Rayon, chosen: Sequence[Review], screen: Screen, *, allows_new: bool) -> None:
     labelled = 0
     for number, review in enumerate(chosen, start=1):
         screen.answer(f"\n{number} of {len(chosen)}  {review.job_id}  ({review.reason})")
-        outcome = _ask(client, review, screen)
+        outcome = _ask(client, review, screen, allows_new=allows_new)
         if outcome == "end":
             break
         labelled += outcome == "labelled"
     screen.say(f"{labelled} labelled.")
 
 
-def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["labelled", "skipped", "end"]:
+def _ask(
+    client: Rayon, review: Review, screen: Screen, *, allows_new: bool
+) -> Literal["labelled", "skipped", "end"]:
     """Show an answer and prompt until it is labelled or skipped."""
     _show(review, screen)
     options = "Number, code or name; Enter skips, q quits" + (
@@ -130,7 +144,9 @@ def _ask(client: Rayon, review: Review, screen: Screen) -> Literal["labelled", "
             screen.say(f"Image: {_image(client, review)}")
             continue
         try:
-            client.label(review.job_id, _label(review, reply))
+            category = _label(review, reply)
+            is_new = allows_new and isinstance(category, int)
+            client.label(review.job_id, category, new_category=is_new)
         except Refused as error:
             if error.status != 422:
                 raise

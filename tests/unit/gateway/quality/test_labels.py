@@ -432,3 +432,51 @@ def test_rows_need_their_number_once_the_file_is_deleted(
     error = label(api, hers, catalog, "productid,prdtypecode\n71,10\n", 409)
     assert "`row`" in error["detail"]
     assert label(api, hers, catalog, "row,prdtypecode\n1,10\n")["taken"] == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "fields", "taken"),
+    [
+        (Role.OPERATOR, {"new_categories": "true"}, 1),
+        (Role.OPERATOR, {}, 0),
+        (Role.CLIENT, {"new_categories": "true"}, None),
+    ],
+)
+def test_file_of_a_reviewer_may_have_categories_that_the_release_does_not_have_yet(
+    api: Api, feeder: Feeders, role: Role, fields: dict[str, str], taken: int | None
+) -> None:
+    headers = api.sign(api.user(role, username="otto"))
+    catalog_id = send(api, headers, table(["Drone", "71", "1"], header=HEADER))["id"]
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
+    answer = api.client.post(
+        f"/v1/catalogs/{catalog_id}/labels",
+        headers=headers,
+        data=fields,
+        files={"labels": ("labels.csv", b"row,prdtypecode\n1,9999\n")},
+    )
+    if taken is None:
+        assert answer.status_code == 403
+        return
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["taken"] == taken
+    job = api.get(Job, row_job_id(catalog_id, 1))
+    assert job is not None
+    assert job.label == (9999 if taken else None)
+
+
+@pytest.mark.parametrize("cell", ["Drones", "-1", "2147483648", "9" * 30])
+def test_new_category_of_a_file_is_a_code(api: Api, feeder: Feeders, cell: str) -> None:
+    headers = api.sign(api.user(Role.OPERATOR, username="otto"))
+    catalog_id = send(api, headers, table(["Drone", "71", "1"], header=HEADER))["id"]
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
+    answer = api.client.post(
+        f"/v1/catalogs/{catalog_id}/labels",
+        headers=headers,
+        data={"new_categories": "true"},
+        files={"labels": ("labels.csv", f"row,category\n1,{cell}\n".encode())},
+    )
+    assert (answer.status_code, answer.json()["rejected"]) == (200, 1)
