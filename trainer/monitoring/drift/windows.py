@@ -5,7 +5,8 @@ alert is for people, and ends when quality has not moved in two consecutive wind
 
 A window is the next thousand answers of the champion, or those of a day if there are at least two
 hundred. Every window is a row of `drift_windows`. Alerts depend on these rows alone, so a restarted
-monitor continues where the last one stopped.
+monitor continues where the last one stopped. A change that the release was trained for is no drift
+(`trainer.monitoring.drift.answered`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,12 @@ from shared.lifecycle.alerts import raise_alert, write_step
 from shared.logs import new_trace_id
 from shared.storage import Storage
 from trainer.monitoring.alert_state import SINCE
+from trainer.monitoring.drift.answered import (
+    SOURCE,
+    answered_kinds,
+    first_answers,
+    still_moved,
+)
 from trainer.monitoring.drift.measure import Limits, Measured, measure
 from trainer.monitoring.drift.window_products import Answered, next_answers, products_of
 from trainer.monitoring.settings import DriftSettings
@@ -32,7 +39,6 @@ from trainer.reference.sample import Sample
 
 log = structlog.get_logger(__name__)
 
-SOURCE = "monitor"
 #: Kind of drift in the input data itself, which retraining does not fix.
 QUALITY = "quality"
 #: Maximum length of a product title in an alert.
@@ -118,13 +124,32 @@ class DriftWatch:
         categories = watched.manifest.category_set
         with self._unit_of_work.reading() as session:
             described, products = products_of(session, self._storage, answered, categories)
-        measured = measure(watched.reference, products.sample(), categories, self._limits)
+        window = products.sample()
+        measured = measure(watched.reference, window, categories, self._limits)
         figures = {kind: _with_examples(drift, described) for kind, drift in measured.items()}
         moved = [kind for kind, drift in measured.items() if drift.has_moved(self._limits)]
+        moved = self._unanswered(watched, window, moved)
         is_stored = self._store(watched.version, answered, moved, figures)
         if is_stored:
             log.info("drift_measured", release=watched.version, rows=len(answered), moved=moved)
         return is_stored
+
+    def _unanswered(self, watched: _Watched, window: Sample, moved: list[str]) -> list[str]:
+        """Return the kinds that moved without those that the release was trained for."""
+        with self._unit_of_work.reading() as session:
+            answered = answered_kinds(session, watched.version)
+            if answered.isdisjoint(moved):
+                return moved
+            categories = watched.manifest.category_set
+            first = first_answers(session, watched.version)
+            since = None
+            # Too few are left once old products are deleted; then the reference alone counts.
+            if first is not None and len(first) >= self._settings.least_rows:
+                _, products = products_of(session, self._storage, first, categories)
+                since = measure(products.sample(), window, categories, self._limits)
+            elif first is not None:
+                return moved
+        return still_moved(moved, answered, since, self._limits)
 
     def _store(
         self,

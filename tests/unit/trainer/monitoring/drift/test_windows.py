@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from structlog.testing import capture_logs
 
 from shared.contracts import DriftDetected, Modality
-from shared.db.models import DriftAlert, DriftWindow, Job, Score, User, now
+from shared.db.models import DriftAlert, DriftWindow, Job, Score, TrainingRun, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.inference.preparation.decoders import prepare
@@ -25,7 +25,7 @@ from tests.support.fakes import FakeBroker
 from tests.support.folder_registry import FolderRegistry
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
-from tests.unit.trainer.monitoring.products import make_products, reference
+from tests.unit.trainer.monitoring.products import ENGLISH, make_products, reference
 from trainer.monitoring.alert_response import AlertResponse
 from trainer.monitoring.drift.windows import DriftWatch
 from trainer.monitoring.settings import DriftSettings, MonitorSettings
@@ -389,3 +389,86 @@ def test_failure_of_the_storage_still_delays_the_window(
     with pytest.raises(Unavailable):
         watch(unit_of_work, registry, storage).look()
     assert windows(unit_of_work) == []
+
+
+def answered_by(unit_of_work: UnitOfWork, release: str, kind: str) -> None:
+    """Record that a release was trained for an alert about the release before."""
+    run = TrainingRun(
+        requested_by="monitor",
+        reason="drift",
+        status="finished",
+        finished_at=BEGIN,
+        version=release,
+    )
+    with unit_of_work() as work:
+        work.session.add(run)
+        work.session.flush()
+        alert = DriftAlert(
+            source="monitor",
+            raised_by="drift",
+            kind=kind,
+            release="0",
+            status="ended",
+            ended_at=BEGIN,
+            fingerprint=f"drift:0:{kind}",
+            summary="Texts differ",
+            details={},
+            steps=[],
+            training_run_id=run.id,
+        )
+        work.session.add(alert)
+
+
+def test_change_that_the_release_was_trained_for_raises_no_alert(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    # Given a release whose training answered an alert about texts, and a cool-down that is over
+    answered_by(unit_of_work, "1", "text+prediction")
+    drift = watch(unit_of_work, registry, storage, cooldown_seconds=0)
+    # When the changed products go on, which are still unlike those of the training
+    for hour in range(3):
+        send(unit_of_work, user, hour, length=2)
+    drift.look()
+    # Then they are measured, and count as no drift
+    found = windows(unit_of_work)
+    texts = [window.measured["text"] for window in found]
+    assert all(text["effect"] > text["threshold"] for text in texts)
+    assert [window.moved for window in found] == [[], [], []]
+    assert [alert.release for alert in alerts(unit_of_work)] == ["0"]
+
+
+def test_next_change_of_a_kind_that_was_answered_raises_an_alert(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answered_by(unit_of_work, "1", "text")
+    drift = watch(unit_of_work, registry, storage, cooldown_seconds=0)
+    send(unit_of_work, user, 0, length=2)
+    for hour in (1, 2):
+        send(unit_of_work, user, hour, length=3, words=ENGLISH)
+    drift.look()
+    assert ["text" in window.moved for window in windows(unit_of_work)] == [False, True, True]
+    assert [(alert.release, alert.kind) for alert in alerts(unit_of_work)][1:] == [("1", "text")]
+
+
+def test_alert_that_trained_another_release_answers_nothing(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answered_by(unit_of_work, "2", "text")
+    send(unit_of_work, user, 0, length=2)
+    watch(unit_of_work, registry, storage).look()
+    assert [window.moved for window in windows(unit_of_work)] == [["text"]]
+
+
+def test_answered_kind_counts_again_once_its_first_products_are_deleted(
+    unit_of_work: UnitOfWork, registry: FolderRegistry, storage: Storage, user: User
+) -> None:
+    answered_by(unit_of_work, "1", "text")
+    drift = watch(unit_of_work, registry, storage)
+    send(unit_of_work, user, 0, length=2)
+    drift.look()
+    with unit_of_work() as work:
+        work.session.execute(delete(Score))
+        work.session.execute(delete(Job))
+    send(unit_of_work, user, 1, length=2)
+    drift.look()
+    assert [window.moved for window in windows(unit_of_work)] == [[], ["text"]]
