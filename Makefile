@@ -15,11 +15,12 @@ UV := $(BIN)/uv
 # pip before 24.2 reads the system's store by default.
 BUNDLE := $(or $(SSL_CERT_FILE),$(PIP_CERT),$(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE),$(wildcard /etc/ssl/certs/ca-certificates.crt))
 TRUST := $(if $(BUNDLE),$(if $(wildcard $(BUNDLE)/.),SSL_CERT_DIR,SSL_CERT_FILE)="$(BUNDLE)")
-INSTALL := $(TRUST) $(UV) pip install --quiet --compile-bytecode --require-hashes --python
+INSTALL := $(TRUST) $(UV) pip install --quiet --compile-bytecode --require-hashes --override requirements/overrides.txt --python
 LOCKS := base database gateway worker_text worker_image worker_fusion trainer client run mlflow
 # The locked versions hold for every Python from 3.11 on, on Linux x86_64 and aarch64.
 COMPILE = $(TRUST) UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
-	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
 
@@ -101,6 +102,7 @@ lock: .venv/dev.stamp ## Resolve requirements/*.in into requirements/*.txt with 
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/security.in -o requirements/security.txt
 	@$(COMPILE) --upgrade -c requirements/dev.txt requirements/delivery.in -o requirements/delivery.txt
+	@$(COMPILE) --upgrade --no-deps requirements/encoder.in -o requirements/encoder.txt
 	@$(COMPILE) --upgrade requirements/bench-bentoml.in -o requirements/bench-bentoml.txt
 	@for name in $(LOCKS); do \
 		$(COMPILE) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \

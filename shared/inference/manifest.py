@@ -32,11 +32,14 @@ class TextPart(_Frozen):
 
     Attributes:
         max_tokens: Limit of subword tokens (`tokenizer.json`); `None` without a token input.
+        encoder_tokens: The same for the tokens of a pretrained encoder, which has a tokenizer of
+            its own (`encoder_tokenizer.json`).
         ngrams: Parameters of counted n-grams; `None` if the model has no n-gram input.
     """
 
     preparation: str
     max_tokens: int | None = Field(default=None, ge=1)
+    encoder_tokens: int | None = Field(default=None, ge=1)
     ngrams: Ngrams | None = None
 
 
@@ -133,4 +136,6 @@ class ReleaseManifest(_Frozen):
 
     def write(self, folder: Path) -> None:
         """Write the manifest into a release folder."""
-        (folder / MANIFEST).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        # Absent values are left out, so that earlier versions read releases without new parts.
+        content = self.model_dump_json(indent=2, exclude_none=True)
+        (folder / MANIFEST).write_text(f"{content}\n", encoding="utf-8")

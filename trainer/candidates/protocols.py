@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from trainer.candidates.onnx.graph import Graph, Storage
 Floats = NDArray[np.float32]
 Targets = NDArray[np.int64]
 LogLine = Callable[[str], None]
+#: Numbers that the convolutions of image networks compute with.
+Arithmetic = Literal["float", "int8"]
 #: `full`: all candidates. `quick`: those that are fitted in seconds, for a shop's first release.
 Lineup = Literal["quick", "full"]
 
@@ -35,11 +37,13 @@ class Labels:
         targets: Column numbers, shape `(rows,)`.
         weights: Weight of each row, shape `(rows,)`; 1 for an official label.
         classes: Number of categories.
+        soft: Probabilities by a teacher, shape `(rows, classes)`; `None` without a teacher.
     """
 
     targets: Targets
     weights: Floats
     classes: int
+    soft: Floats | None = None
 
     @property
     def is_official(self) -> NDArray[np.bool_]:
@@ -49,11 +53,24 @@ class Labels:
     @property
     def digest(self) -> str:
         """Hash of the labels and weights, for the keys of steps."""
-        return hashlib.sha256(self.targets.tobytes() + self.weights.tobytes()).hexdigest()
+        soft = b"" if self.soft is None else self.soft.tobytes()
+        content = self.targets.tobytes() + self.weights.tobytes() + soft
+        return hashlib.sha256(content).hexdigest()
 
     def take(self, places: NDArray[np.int64]) -> "Labels":
         """Return the labels of some rows."""
-        return Labels(self.targets[places], self.weights[places], self.classes)
+        soft = None if self.soft is None else self.soft[places]
+        return Labels(self.targets[places], self.weights[places], self.classes, soft)
+
+    def distributions(self, places: NDArray[np.int64], share: float) -> Floats:
+        """Return what a model learns of some rows, shape `(places, classes)`.
+
+        Args:
+            places: Positions of the rows.
+            share: Share of the teacher's probabilities; the rest is the label.
+        """
+        hard = np.eye(self.classes, dtype=np.float32)[self.targets[places]]
+        return hard if self.soft is None else (1 - share) * hard + share * self.soft[places]
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class FitContext:
         storage: Number format of the weights in exported models.
         log_line: Called with a progress line from time to time.
         curve: Called with a name, a step and a value after each epoch.
+        arithmetic: Arithmetic of image networks to try first.
     """
 
     seed: int
@@ -73,6 +91,25 @@ class FitContext:
     storage: Storage
     log_line: LogLine
     curve: Callable[[str, int, float], None]
+    arithmetic: Arithmetic = "float"
+
+
+class SelfContained:
+    """A candidate that needs no file of the folder of weights.
+
+    Attributes:
+        is_teacher: False: it is no better than those that would learn from it.
+    """
+
+    is_teacher: ClassVar[bool] = False
+
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return `None`: it can be tried everywhere."""
+        return None
+
+    def pretrained(self, context: FitContext) -> str:
+        """Return an empty name: it starts from no pretrained files."""
+        return ""
 
 
 class TextCandidate(Protocol):
@@ -85,6 +122,16 @@ class TextCandidate(Protocol):
     @property
     def settings(self) -> Any:
         """Dataclass of hyperparameters; logged, and part of the keys of steps."""
+
+    @property
+    def is_teacher(self) -> bool:
+        """True if models that are cheaper to serve should learn from its answers."""
+
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        """Return the reason why it cannot be tried here; `None` if it can."""
+
+    def pretrained(self, context: FitContext) -> str:
+        """Return a name for the pretrained files that it starts from, for the keys of steps."""
 
     def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
         """Learn state that needs no labels, such as a vocabulary."""
@@ -111,11 +158,21 @@ class TextCandidate(Protocol):
 
 @dataclass(frozen=True)
 class TextReads:
-    """Inputs of a text model; the candidates pooled in one release must agree."""
+    """Inputs of a text model; the candidates pooled in one release must agree.
+
+    Attributes:
+        tokenizer: Tokenizer of the input `tokens`, if the model has it.
+        max_tokens: Most tokens of a text.
+        ngrams: Parameters of the n-gram inputs.
+        encoder_tokenizer: Tokenizer of the input `encoder_tokens`, if the model has it.
+        encoder_tokens: Most tokens of a text in that input.
+    """
 
     tokenizer: Path | None = None
     max_tokens: int | None = None
     ngrams: Ngrams | None = None
+    encoder_tokenizer: Path | None = None
+    encoder_tokens: int | None = None
 
 
 class ImageCandidate(Protocol):

@@ -11,12 +11,16 @@ from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.candidates.text.rnn import TextRnn
 from trainer.candidates.text.sentence import TextSentence
+from trainer.candidates.text.transformer import TextTransformer
 
 TEXT: tuple[TextCandidate, ...] = (
     TextNgrams(),
     TextRnn(),
     TextSentence(),
+    TextTransformer(),
 )
+#: Candidates that learn from a teacher too, where there is one.
+STUDENTS: tuple[TextCandidate, ...] = (TextRnn(name="text_rnn_taught"),)
 IMAGES: tuple[ImageCandidate, ...] = (
     XceptionFrozen(),
     XceptionTuned(),

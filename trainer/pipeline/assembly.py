@@ -44,7 +44,7 @@ def export_step(context: TrainingContext, chosen: Chosen) -> Step:
         "name": contents.name,
         "categories": [category.model_dump() for category in contents.categories],
         "parts": [
-            [(part.candidate.name, part.temperature, part.weight) for part in model.parts]
+            [(part.candidate.name, *part.numbers) for part in model.parts]
             for model in chosen.models
         ],
         "trained_on": contents.trained_on,

@@ -15,11 +15,15 @@ from shared.categories import Category
 from shared.errors import InvalidInput
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 from shared.inference.preparation.image import IMAGE_PREPARATION
-from shared.inference.preparation.text import TEXT_PREPARATION
+from shared.inference.preparation.text import (
+    ENCODER_TOKENS,
+    TEXT_PREPARATION,
+    TOKENIZERS,
+    TOKENS,
+)
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
-from trainer.candidates.text.subwords import TOKENIZER
 from trainer.pipeline.agreement import Form, HeldOut, write_agreeing
 from trainer.release.image_features import extractor_id
 
@@ -36,7 +40,7 @@ NGRAM_INPUTS = {
 
 
 class Part(Protocol):
-    """One candidate within a model: `weight · log softmax(logits / temperature)`."""
+    """One candidate within a model: `weight · log softmax(logits / temperature) + bias`."""
 
     @property
     def candidate(self) -> Any:
@@ -51,8 +55,12 @@ class Part(Protocol):
         """Divisor of its logits."""
 
     @property
-    def weight(self) -> float:
-        """Weight of its log-probabilities."""
+    def weight(self) -> float | tuple[float, ...]:
+        """Weight of its log-probabilities; one number, or one for each category."""
+
+    @property
+    def bias(self) -> tuple[float, ...]:
+        """Bias of each category; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,8 @@ def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPa
     reads = _common([part.candidate.reads(part.folder) for part in parts])
     graph = Graph(storage)
     probabilities = _pool(graph, parts)
-    inputs = {"tokens": TensorProto.INT32} if reads.tokenizer else {}
+    tokenizers = {TOKENS: reads.tokenizer, ENCODER_TOKENS: reads.encoder_tokenizer}
+    inputs = {name: TensorProto.INT32 for name, path in tokenizers.items() if path}
     if reads.ngrams is not None:
         inputs |= NGRAM_INPUTS
     model = graph.model(
@@ -146,9 +155,15 @@ def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPa
         [_output(probabilities)],
     )
     onnx.save(model, folder / "model.onnx")
-    if reads.tokenizer is not None:
-        shutil.copyfile(reads.tokenizer, folder / TOKENIZER)
-    return TextPart(preparation=TEXT_PREPARATION, max_tokens=reads.max_tokens, ngrams=reads.ngrams)
+    for name, path in tokenizers.items():
+        if path is not None:
+            shutil.copyfile(path, folder / TOKENIZERS[name])
+    return TextPart(
+        preparation=TEXT_PREPARATION,
+        max_tokens=reads.max_tokens,
+        encoder_tokens=reads.encoder_tokens,
+        ngrams=reads.ngrams,
+    )
 
 
 def export_image(parts: Sequence[Part], folder: Path, storage: Storage) -> ImagePart:
@@ -188,9 +203,10 @@ def _pool(graph: Graph, parts: Sequence[Part]) -> str:
         logits = part.candidate.export(graph, part.folder)
         scaled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
         log_probabilities = graph.add("LogSoftmax", scaled, axis=1)
-        weighted.append(
-            graph.add("Mul", log_probabilities, graph.constant(np.array(part.weight, np.float32)))
-        )
+        weight = graph.constant(np.array(part.weight, np.float32))
+        weighted.append(graph.add("Mul", log_probabilities, weight))
+        if part.bias:
+            weighted.append(graph.constant(np.array([part.bias], np.float32)))
     return graph.add("Softmax", graph.add("Sum", *weighted), axis=1, name="probabilities")
 
 
@@ -207,10 +223,13 @@ def _common(reads: Sequence[TextReads]) -> TextReads:
             "Expected candidates that read the same length and n-grams. "
             f"Received: {sorted(filter(None, lengths))} tokens, {len(forms)} forms of n-grams"
         )
+    encoder = next((one for one in reads if one.encoder_tokenizer is not None), TextReads())
     return TextReads(
         tokenizer=tokenizers[0] if tokenizers else None,
         max_tokens=next(iter(lengths), None),
         ngrams=forms[0] if forms else None,
+        encoder_tokenizer=encoder.encoder_tokenizer,
+        encoder_tokens=encoder.encoder_tokens,
     )
 
 

@@ -37,12 +37,23 @@ LOGITS = "logits.npz"
 
 @dataclass(frozen=True)
 class Part:
-    """One fitted candidate within a model: `weight · log softmax(logits / temperature)`."""
+    """One fitted candidate within a model: `weight · log softmax(logits / temperature) + bias`.
+
+    Attributes:
+        weight: One number, or one for each category.
+        bias: One number for each category, or none.
+    """
 
     candidate: Any
     folder: Path
     temperature: float
-    weight: float = 1.0
+    weight: float | tuple[float, ...] = 1.0
+    bias: tuple[float, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """Numbers that decide what the part answers, for the keys of steps."""
+        return self.temperature, self.weight, self.bias
 
 
 @dataclass(frozen=True)
@@ -209,7 +220,7 @@ def speed(
     step = context.steps.run(
         f"{name} measure",
         measure,
-        key=context.key | {"parts": [(part.temperature, part.weight) for part in parts]},
+        key=context.key | {"parts": [part.numbers for part in parts]},
         code=[exporter, measure_latency],
         after=after,
     )

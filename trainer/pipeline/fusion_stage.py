@@ -172,7 +172,7 @@ def _fitted(candidate: FusionCandidate, held: _PairedRows, test: _PairedRows) ->
         (folder / SPEED).write_text(json.dumps(speed))
 
     models = [*held.texts, held.image]
-    parts = [[(part.temperature, part.weight) for part in model.parts] for model in models]
+    parts = [[part.numbers for part in model.parts] for model in models]
     return context.steps.run(
         f"{candidate.name} fit",
         fit,

@@ -51,7 +51,8 @@ class Fitted:
     candidate: Any
     folder: Path
     temperature: float = 1.0
-    weight: float = 1.0
+    weight: float | tuple[float, ...] = 1.0
+    bias: tuple[float, ...] = ()
 
 
 def bench_text(work: Path, threads: int) -> Iterator[str]:

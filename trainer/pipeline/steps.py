@@ -28,6 +28,7 @@ MARKER = "step.json"
 #: Libraries whose version may change a result.
 LIBRARIES = (
     "keras",
+    "keras-hub",
     "numpy",
     "onnx",
     "onnxruntime",

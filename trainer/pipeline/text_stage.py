@@ -14,6 +14,7 @@ from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, prod
 from trainer.candidates.calibration import Doubles, fit_weights, logs, softmax
 from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.protocols import Labels, TextCandidate
+from trainer.candidates.shrunken_pool import fit_by_category, pooled_logits
 from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.export import export_text
 from trainer.pipeline.fitting import (
@@ -32,6 +33,8 @@ from trainer.pipeline.fitting import (
     uncalibrated,
 )
 from trainer.pipeline.latency import measure_latency
+from trainer.pipeline.leaderboard import Entry
+from trainer.pipeline.selection import losses
 from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
@@ -41,7 +44,12 @@ Places = NDArray[np.int64]
 TIMED_TEXTS = 128
 #: A candidate with less weight than this is left out of the pool.
 LEAST_WEIGHT = 0.01
-COMBINED = "text_combined"
+COMBINED, COMBINED_BY_CATEGORY = "text_combined", "text_combined_by_category"
+#: Ending of the names of combinations that include students.
+TAUGHT = "_taught"
+#: Most `rows * categories * models` with which weights by category are fitted within seconds.
+LARGEST_BY_CATEGORY = 5_000_000
+SOFT = "soft.npy"
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,43 @@ class _TextRows:
     labels: Labels
 
 
-def run_text_stage(context: TrainingContext, candidates: Sequence[TextCandidate]) -> list[Model]:
-    """Fit every text candidate and their combination; the chosen model comes first."""
+def run_text_stage(
+    context: TrainingContext,
+    candidates: Sequence[TextCandidate],
+    students: Sequence[TextCandidate] = (),
+) -> tuple[list[Model], list[Entry]]:
+    """Fit every text candidate and their combinations; the chosen model comes first.
+
+    Args:
+        context: Context of the run.
+        candidates: Candidates that learn from labels.
+        students: Candidates that learn from the answers of the best of the others as well, if one
+            of these is a teacher (`trainer.candidates.registry`).
+
+    Returns:
+        The models, and entries of candidates that could not be tried.
+    """
     rows = {name: context.data.part(*parts, text=True) for name, parts in PARTS.items()}
     if not len(rows["fit"]) or not len(rows["held"]):
         context.log_line("no texts: this release has no text model")
-        return []
+        return [], []
     products = _TextRows(
         rows,
         {name: prepared_texts(part) for name, part in rows.items()},
         context.labels(rows["fit"]),
     )
-    models = [_run(context, candidate, products) for candidate in candidates]
-    if len(models) > 1:
-        models.append(_combination(context, models, products))
-    return chosen_first(context, models, rows["held"], context.settings.budget.text_ms)
+    reasons = {one.name: one.unavailable_reason(context.fit) for one in candidates}
+    untried = [Entry(name, "text", note=why) for name, why in reasons.items() if why]
+    for entry in untried:
+        context.log_line(f"{entry.name} is skipped: {entry.note}")
+    models = [_run(context, one, products) for one in candidates if not reasons[one.name]]
+    models += _combinations(context, models, products)
+    if any(part.candidate.is_teacher for model in models for part in model.parts):
+        taught = replace(products, labels=_soft(context, _best(context, models, rows), products))
+        pupils = [_run(context, one, taught) for one in students]
+        singles = [one for one in models if one.entry.name == one.parts[0].candidate.name]
+        models += pupils + _combinations(context, [*singles, *pupils], products, TAUGHT)
+    return chosen_first(context, models, rows["held"], context.settings.budget.text_ms), untried
 
 
 def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Model:
@@ -96,6 +126,7 @@ def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextR
     code = [candidate, product_text]
     key = context.key | {
         "preparation": TEXT_PREPARATION,
+        "pretrained": candidate.pretrained(context.fit),
         "labels": products.labels.digest,
         **parameters(candidate.settings),
     }
@@ -115,50 +146,159 @@ def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextR
     )
 
 
-def _combination(context: TrainingContext, models: Sequence[Model], products: _TextRows) -> Model:
-    """Return the log-linear pool of all candidates, weighted on the rows that decide."""
+def _best(
+    context: TrainingContext, models: Sequence[Model], rows: dict[str, pd.DataFrame]
+) -> Model:
+    """Return the model with the least log loss on the rows that decide."""
+    held = rows["held"]
+    places, targets = decisive(held), context.data.targets(held)
+    return min(models, key=lambda one: losses(one.judged[:, places], targets[places]).mean().item())
+
+
+def _soft(context: TrainingContext, teacher: Model, products: _TextRows) -> Labels:
+    """Return the labels of the rows to fit on, with the teacher's probabilities."""
+    texts = products.texts["fit"]
+    context.log_line(f"teacher: {teacher.entry.name}")
+
+    def keep(folder: Path) -> None:
+        np.save(folder / SOFT, probabilities_of(teacher.parts, texts).astype(np.float16))
+
+    step = context.steps.run(
+        "text teacher",
+        keep,
+        key=context.key | {"parts": [part.numbers for part in teacher.parts]},
+        code=[probabilities_of, *(part.candidate for part in teacher.parts)],
+        after=teacher.steps,
+    )
+    return replace(products.labels, soft=np.load(step.folder / SOFT).astype(np.float32))
+
+
+def _combinations(
+    context: TrainingContext, models: Sequence[Model], products: _TextRows, suffix: str = ""
+) -> list[Model]:
+    """Return log-linear pools of models: with a weight for each, and with one by category."""
+    if len(models) < 2:
+        return []
     held = products.rows["held"]
-    targets, chosen = context.data.targets(held), decisive(held)
-    inputs = [logs(model.held.to_numpy()).astype(np.float32) for model in models]
-    weights = _weights(inputs, targets, chosen)
-    pairs = [(model, weight) for model, weight in zip(models, weights, strict=True) if weight]
-    parts = tuple(replace(model.parts[0], weight=weight) for model, weight in pairs)
-    frames = {
-        name: pd.DataFrame(
-            _pooled([logs(getattr(model, name).to_numpy()) for model in models], weights),
-            index=products.rows[name].index,
+    chosen = decisive(held)
+    rule = _Rule(context.data.targets(held), is_official(held), chosen, context.settings.seed)
+    found = [_combination(context, models, products, rule, f"{COMBINED}{suffix}")]
+    if len(chosen) * len(context.data.categories.categories) * len(models) <= LARGEST_BY_CATEGORY:
+        by_category = replace(rule, is_by_category=True)
+        name = f"{COMBINED_BY_CATEGORY}{suffix}"
+        found.append(_combination(context, models, products, by_category, name))
+    return found
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Rule by which the weights of a pool are fitted.
+
+    Attributes:
+        targets: Column numbers of the held-out rows.
+        is_official: Mask of those with an official label.
+        chosen: Positions of the rows that decide.
+        seed: Seed of the folds.
+        is_by_category: Each category has weights of its own.
+    """
+
+    targets: Places
+    is_official: NDArray[np.bool_]
+    chosen: Places
+    seed: int
+    is_by_category: bool = False
+
+    def fit(self, inputs: Floats, places: Places) -> tuple[Doubles, Doubles]:
+        """Return weights `(models, classes)` and bias `(classes,)` by the deciding rows in some.
+
+        A model that hardly helps gets no weight.
+        """
+        rows = np.intersect1d(places, self.chosen)
+        weights = np.array(fit_weights([*inputs[:, rows]], self.targets[rows]))
+        weights[weights <= LEAST_WEIGHT] = 0.0
+        classes = inputs.shape[2]
+        if not self.is_by_category:
+            return np.repeat(weights[:, None], classes, axis=1), np.zeros(classes)
+        used = np.flatnonzero(weights)
+        strata = strata_of(self.targets[rows], self.is_official[rows])
+        found = np.zeros((len(weights), classes))
+        found[used], bias = fit_by_category(
+            inputs[used][:, rows].astype(np.float64),
+            weights[used],
+            self.targets[rows],
+            strata,
+            self.seed,
         )
-        for name in ("held", "test")
+        return found, bias
+
+    def judged(self, inputs: Floats) -> Floats:
+        """Return probabilities by weights that were fitted without the row."""
+
+        def score(fit_on: Places, others: Places) -> Floats:
+            # Temperatures need no other fold: in a log-linear pool they only scale the weights.
+            return _pooled(inputs[:, others], *self.fit(inputs, fit_on))
+
+        return out_of_fold(strata_of(self.targets, self.is_official), score, self.seed)
+
+
+def _combination(
+    context: TrainingContext,
+    models: Sequence[Model],
+    products: _TextRows,
+    rule: _Rule,
+    name: str,
+) -> Model:
+    inputs = {
+        part: np.stack([logs(getattr(model, part).to_numpy()) for model in models])
+        for part in ("held", "test")
     }
-
-    def score(fit_on: Places, others: Places) -> Floats:
-        # Temperatures need no other fold: in a log-linear pool they only scale the weights.
-        found = _weights(inputs, targets, np.intersect1d(fit_on, chosen))
-        return _pooled([one[others] for one in inputs], found)
-
-    scores = out_of_fold(strata_of(targets, is_official(held)), score, context.settings.seed)
-    steps = tuple(step for model, _ in pairs for step in model.steps)
-    context.log_line(
-        f"{COMBINED}: " + ", ".join(f"{model.entry.name} {weight:.2f}" for model, weight in pairs)
-    )
+    held = inputs["held"].astype(np.float32)
+    weights, bias = rule.fit(held, np.arange(held.shape[1]))
+    used = [place for place, one in enumerate(weights) if one.any()]
+    parts = [replace(models[place].parts[0], weight=_plain(weights[place])) for place in used]
+    if bias.any():
+        parts[0] = replace(parts[0], bias=tuple(bias.tolist()))
+    frames = {
+        part: pd.DataFrame(_pooled(found, weights, bias), index=products.rows[part].index)
+        for part, found in inputs.items()
+    }
+    scores = rule.judged(held)
+    steps = tuple(step for place in used for step in models[place].steps)
+    shares = ", ".join(f"{models[at].entry.name} {weights[at].mean():.2f}" for at in used)
+    context.log_line(f"{name}: {shares}")
     entry = replace(
-        entry_of(context, COMBINED, "text", products.rows, scores, frames["test"]),
-        fit_seconds=sum(model.entry.fit_seconds for model, _ in pairs),
-        **_text_speed(context, COMBINED, parts, products.texts["held"], steps),
+        entry_of(context, name, "text", products.rows, scores, frames["test"]),
+        fit_seconds=sum(models[place].entry.fit_seconds for place in used),
+        **_text_speed(context, name, tuple(parts), products.texts["held"], steps),
     )
-    return Model(parts, frames["held"], scores, frames["test"], entry, steps)
+    return Model(tuple(parts), frames["held"], scores, frames["test"], entry, steps)
 
 
-def _weights(inputs: Sequence[Floats], targets: Places, chosen: Places) -> list[float]:
-    """Fit a weight for each model on some rows; a model that hardly helps gets none."""
-    weights = fit_weights([one[chosen] for one in inputs], targets[chosen])
-    return [weight if weight > LEAST_WEIGHT else 0.0 for weight in weights]
+def _plain(weights: Doubles) -> float | tuple[float, ...]:
+    """Return one weight if those of all categories are equal."""
+    if np.ptp(weights) == 0:
+        return float(weights[0])
+    return tuple(weights.tolist())
 
 
-def _pooled(inputs: Sequence[Floats | Doubles], weights: Sequence[float]) -> Floats:
-    weighted = [weight * one for weight, one in zip(weights, inputs, strict=True)]
-    pooled: Floats = softmax(np.sum(weighted, axis=0)).astype(np.float32)
+def _pooled(inputs: Floats | Doubles, weights: Doubles, bias: Doubles) -> Floats:
+    logits = pooled_logits(inputs.astype(np.float64), weights, bias)
+    pooled: Floats = softmax(logits).astype(np.float32)
     return pooled
+
+
+def probabilities_of(parts: Sequence[Part], texts: Sequence[str]) -> Floats:
+    """Return the probabilities of a fitted model, shape `(len(texts), classes)`."""
+    inputs = np.stack(
+        [
+            logs(softmax(part.candidate.predict(texts, part.folder) / part.temperature))
+            for part in parts
+        ]
+    )
+    classes = inputs.shape[2]
+    weights = np.stack([np.broadcast_to(part.weight, (classes,)) for part in parts])
+    bias = np.sum([part.bias for part in parts if part.bias], axis=0, initial=0.0)
+    return _pooled(inputs, weights, np.broadcast_to(bias, (classes,)))
 
 
 def _text_speed(

@@ -27,8 +27,10 @@ from trainer.candidates.registry import (
     QUICK_FUSION,
     QUICK_IMAGES,
     QUICK_TEXT,
+    STUDENTS,
     TEXT,
 )
+from trainer.candidates.text.encoders import find_encoder
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
 from trainer.pipeline.agreement import forms_as_markdown
@@ -47,7 +49,9 @@ from trainer.release.acceptance import PackageVerdict
 from trainer.release.feature_upload import publish_features
 
 #: Number of steps of a run by its line-up, for its progress.
-EXPECTED_STEPS = {"quick": 19, "full": 40}
+EXPECTED_STEPS = {"quick": 19, "full": 41}
+#: More steps of a full run with an encoder: a teacher, and models that learn from it.
+TEACHER_STEPS = 11
 RESULT = "result.json"
 
 
@@ -65,7 +69,9 @@ def train(
     """
     settings, out = settings.absolute(), out.absolute()
     settings.work.mkdir(parents=True, exist_ok=True)
-    steps = Steps(settings.work, total=EXPECTED_STEPS[settings.lineup], progress=settings.progress)
+    has_teacher = settings.lineup == "full" and find_encoder(settings.weights) is not None
+    expected = EXPECTED_STEPS[settings.lineup] + (TEACHER_STEPS if has_teacher else 0)
+    steps = Steps(settings.work, total=expected, progress=settings.progress)
     context = TrainingContext(settings, data, steps, tracking)
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
@@ -137,8 +143,8 @@ def _backbone_form(chosen: Chosen) -> dict[str, Any] | None:
 
 def _choose(context: TrainingContext) -> Chosen:
     candidates = _candidates(context)
-    texts = run_text_stage(context, candidates.text)
-    images, untried = run_image_stage(context, candidates.image)
+    texts, no_texts = run_text_stage(context, candidates.text, candidates.students)
+    images, no_images = run_image_stage(context, candidates.image)
     if not texts and not images:
         raise InvalidInput("Expected products with texts or readable images. Received: neither")
     fused, entries = (
@@ -149,7 +155,8 @@ def _choose(context: TrainingContext) -> Chosen:
     board = [
         *marked([model.entry for model in texts], texts[0].entry if texts else None),
         *marked([model.entry for model in images], images[0].entry if images else None),
-        *untried,
+        *no_texts,
+        *no_images,
         *marked(entries, next((one for one in entries if fused and one.name == fused.name), None)),
     ]
     return Chosen(texts, images, fused, board)
@@ -217,6 +224,7 @@ def _candidate_settings(context: TrainingContext) -> dict[str, dict[str, object]
     found = _candidates(context)
     candidates: tuple[TextCandidate | ImageCandidate | FusionCandidate, ...] = (
         *found.text,
+        *found.students,
         *found.image,
         *found.fusion,
     )
@@ -226,6 +234,7 @@ def _candidate_settings(context: TrainingContext) -> dict[str, dict[str, object]
 @dataclass(frozen=True)
 class _Candidates:
     text: tuple[TextCandidate, ...]
+    students: tuple[TextCandidate, ...]
     image: tuple[ImageCandidate, ...]
     fusion: tuple[FusionCandidate, ...]
 
@@ -234,6 +243,6 @@ def _candidates(context: TrainingContext) -> _Candidates:
     champion = champion_backbone(context.settings.champion)
     if context.settings.lineup == "full":
         # The champion's network comes last: of equals, one with a descriptive name is chosen.
-        return _Candidates(TEXT, (*IMAGES, *champion), FUSION)
+        return _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
     possible = [one for one in QUICK_IMAGES if one.unavailable_reason(context.fit) is None]
-    return _Candidates(QUICK_TEXT, (*possible, *champion)[:1], QUICK_FUSION)
+    return _Candidates(QUICK_TEXT, (), (*possible, *champion)[:1], QUICK_FUSION)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
 from shared.inference.manifest import ReleaseManifest
-from trainer.release.environments import IndexUnreachable, environment, run_clean, sources_in
+from trainer.installer import IndexUnreachable
+from trainer.release.environments import environment, run_clean, sources_in
 from trainer.release.golden import Golden, GoldenRows, Tolerance
 from trainer.release.response_times import undisturbed
 

@@ -11,22 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import InvalidInput
+from trainer.installer import uv
 
 #: Root of the project, with the workers' folders and requirements.
 PROJECT = Path(__file__).parents[2]
 #: Packages that a worker's process may import beside its requirements.
 SOURCES = ("shared", "worker_text", "worker_image", "worker_fusion")
-#: A first installation downloads several hundred megabytes.
-INSTALL_SECONDS = 900.0
 PROBE_SECONDS = 600.0
-#: Variables that name a bundle of certificate authorities. uv reads only the first.
-BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-#: The system's bundle on Debian and Ubuntu, which uv does not read by default.
-SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-#: Length at which an installer's error is cut; its beginning contains the reason.
-LONGEST_REASON = 400
-#: Parts of uv's errors about a package index that does not answer.
-UNREACHABLE = ("failed to fetch", "error sending request", "dns error", "connection refused")
 #: Audit hook that refuses connections: a release must not need anything outside its folder.
 NO_NETWORK = """\
 import sys
@@ -53,10 +44,6 @@ sys.meta_path.insert(0, Hidden())
 """
 
 
-class IndexUnreachable(InvalidInput):
-    """The package index does not answer, so no environment can be installed."""
-
-
 def surroundings() -> dict[str, str]:
     """Return digests of the workers' code and requirements, and the version of Python.
 
@@ -81,9 +68,6 @@ def environment(worker: str, work: Path) -> Path:
     requirements = PROJECT / "requirements" / f"{worker}.txt"
     if not requirements.is_file():
         raise InvalidInput(f"Expected the requirements {requirements.name}. Received: none")
-    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
-    if uv is None:
-        raise InvalidInput("Expected the installer `uv` beside this Python. Received: none")
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     # The worker's code runs in another folder.
     work = work.absolute()
@@ -97,46 +81,17 @@ def environment(worker: str, work: Path) -> Path:
     # Created under another name and renamed, so that an interrupted test leaves no partial one.
     with tempfile.TemporaryDirectory(prefix=".new-", dir=work) as temporary:
         created = Path(temporary) / target.name
-        _install(uv, created, requirements)
+        _install(created, requirements)
         # Another test may have created the same environment meanwhile.
         if not target.exists():
             created.rename(target)
     return python
 
 
-def _install(uv: str, folder: Path, requirements: Path) -> None:
-    create = [uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)]
+def _install(folder: Path, requirements: Path) -> None:
+    uv("venv", "--relocatable", "--python", sys.executable, str(folder))
     python = str(folder / "bin" / "python")
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r"]
-    for command in (create, [*install, str(requirements)]):
-        try:
-            subprocess.run(
-                command,
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS,
-                env=os.environ | _trusted_bundle(),
-            )
-        except subprocess.CalledProcessError as error:
-            output = " ".join(error.stderr.split())
-            is_unreachable = any(text in output.lower() for text in UNREACHABLE)
-            kind = IndexUnreachable if is_unreachable else InvalidInput
-            raise kind(output[:LONGEST_REASON] or str(error)) from error
-        except (subprocess.TimeoutExpired, OSError) as error:
-            raise InvalidInput(str(error)) from error
-
-
-def _trusted_bundle() -> dict[str, str]:
-    """Return the variable with which uv trusts the bundle that the user names, else the system's.
-
-    The system's bundle may hold a private authority that signs the package index.
-    """
-    named = filter(None, map(os.environ.get, BUNDLE_VARIABLES))
-    bundle = Path(next(named, SYSTEM_BUNDLE))
-    if bundle.is_dir():
-        return {"SSL_CERT_DIR": str(bundle)}
-    return {"SSL_CERT_FILE": str(bundle)} if bundle.exists() else {}
+    uv("pip", "install", "--python", python, "--require-hashes", "-r", str(requirements))
 
 
 @contextmanager

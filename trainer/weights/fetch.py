@@ -6,7 +6,8 @@ from pathlib import Path
 
 from shared.errors import InvalidInput, RayonError
 from trainer.weights.download import OnBytes, download
-from trainer.weights.files import FILES, Source, WeightsFile
+from trainer.weights.files import FILES, Packages, Source, WeightsFile
+from trainer.weights.packages import encoder_packages
 
 #: Interval of the lines that report a download, in seconds.
 LINE_SECONDS = 5.0
@@ -58,25 +59,40 @@ def _wanted(names: Sequence[str], files: Sequence[WeightsFile]) -> list[WeightsF
 
 
 def _is_there(file: WeightsFile, folder: Path, say: Say) -> bool:
-    found = (folder / file.name).is_file()
+    found = (folder / file.name).exists()
     if found:
         say(f"{file.name} is there")
     return found
 
 
-def _fetched(name: str, source: Source, folder: Path, say: Say) -> bool:
-    published = folder / source.name
+def _fetched(name: str, source: Source | Packages, folder: Path, say: Say) -> bool:
     try:
-        if not published.is_file():
-            say(f"fetching {source.url}, {source.size / 1e6:.0f} MB")
-            download(source.url, published, md5=source.md5, on_bytes=_reporter(source.name, say))
-        say(f"converting {source.name} to {name}")
-        source.convert(published, folder / name)
+        if isinstance(source, Packages):
+            _install(name, source, folder, say)
+        else:
+            _download(name, source, folder, say)
     except RayonError as error:
         say(f"error: {error.detail}")
         return False
-    published.unlink()
     return True
+
+
+def _install(name: str, source: Packages, folder: Path, say: Say) -> None:
+    say(f"installing from {source.url}, {source.size / 1e6:.0f} MB")
+    folder.mkdir(parents=True, exist_ok=True)
+    with encoder_packages() as packages:
+        say(f"converting packages to {name}")
+        source.convert(packages, folder / name)
+
+
+def _download(name: str, source: Source, folder: Path, say: Say) -> None:
+    published = folder / source.name
+    if not published.is_file():
+        say(f"fetching {source.url}, {source.size / 1e6:.0f} MB")
+        download(source.url, published, md5=source.md5, on_bytes=_reporter(source.name, say))
+    say(f"converting {source.name} to {name}")
+    source.convert(published, folder / name)
+    published.unlink()
 
 
 def _report_unpublished(file: WeightsFile, folder: Path, say: Say) -> None:

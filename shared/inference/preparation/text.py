@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ftfy
@@ -22,6 +22,9 @@ TEXT_PREPARATION = "text-2"
 #: long tags, invisible characters or placeholders, which its models have hardly seen.
 READ_PREPARATIONS = ("text-1", TEXT_PREPARATION)
 PADDING, UNKNOWN = 0, 1
+#: Token inputs of text models, and the tokenizer of each within the folder of a text model.
+TOKENS, ENCODER_TOKENS = "tokens", "encoder_tokens"
+TOKENIZERS = {TOKENS: "tokenizer.json", ENCODER_TOKENS: "encoder_tokenizer.json"}
 
 # Characters that show UTF-8 decoded as Latin-1 or Windows-1252. The repair is slow, and most texts
 # need none.
@@ -55,12 +58,12 @@ class TextInputs:
     """Builds the input arrays of a text model from prepared texts.
 
     Args:
-        encoder: Encoder of `tokens`; `None` if the model has no token input.
+        encoders: Encoders of the token inputs, by the name of the input.
         ngrams: Parameters of the n-gram inputs; `None` if the model has none.
     """
 
-    def __init__(self, encoder: "TextEncoder | None", ngrams: Ngrams | None) -> None:
-        self._encoder = encoder
+    def __init__(self, encoders: "Mapping[str, TextEncoder]", ngrams: Ngrams | None) -> None:
+        self._encoders = encoders
         self._ngrams = ngrams
 
     @classmethod
@@ -75,16 +78,19 @@ class TextInputs:
                 f"Expected a release for the preparation {' or '.join(READ_PREPARATIONS)}. "
                 f"Received: {part.preparation!r}"
             )
-        encoder = None
-        if part.max_tokens is not None:
-            encoder = TextEncoder.load(folder / "tokenizer.json", part.max_tokens)
-        return cls(encoder, part.ngrams)
+        limits = {TOKENS: part.max_tokens, ENCODER_TOKENS: part.encoder_tokens}
+        encoders = {
+            name: TextEncoder.load(folder / TOKENIZERS[name], limit)
+            for name, limit in limits.items()
+            if limit is not None
+        }
+        return cls(encoders, part.ngrams)
 
     def of(self, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
         """Return the inputs of the model by name, each of shape `(len(texts), …)`."""
-        inputs: dict[str, NDArray[np.generic]] = {}
-        if self._encoder is not None:
-            inputs["tokens"] = self._encoder.encode(texts)
+        inputs: dict[str, NDArray[np.generic]] = {
+            name: encoder.encode(texts) for name, encoder in self._encoders.items()
+        }
         if self._ngrams is not None:
             words, word_counts = counted(texts, self._ngrams, word_ids)
             characters, character_counts = counted(texts, self._ngrams, character_ids)

@@ -7,34 +7,28 @@ chosen by cross-validation: where the rows do not support a deviation, the pool 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from shared.inference.releases.fusion_model import FusionModel
-from trainer.candidates.calibration import Doubles, log_loss, logs, softmax
+from trainer.candidates.calibration import Doubles, log_loss, logs
 from trainer.candidates.folds import FOLDS, folds_of, strata_of
 from trainer.candidates.fusion.pools import Evidence, log_linear_pool, scaled
+from trainer.candidates.shrunken_pool import PENALTIES, Reach, ShrunkenPool
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 #: Most `max(rows, categories) * categories ** 2` with which weights between all categories are
 #: fitted: the nested cross-validation of more would take hours.
 LARGEST = 10_000_000
-#: Relative gain of the loss below which a fit ends.
-SMALLEST_GAIN = 1e-6
-#: `own`: each category weighs its own probabilities. `all`: also those of all other categories.
-Reach = Literal["own", "all"]
 
 
 @dataclass(frozen=True)
 class StackingSettings:
     """Penalties of squared deviations to choose from, the strongest first."""
 
-    penalties: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
+    penalties: tuple[float, ...] = PENALTIES
 
 
 @dataclass(frozen=True)
@@ -76,92 +70,6 @@ class Stacking:
         shared = np.array([pool.text_weights[0], pool.image_weights[0]], np.float64)
         problem = ShrunkenPool(inputs, shared, evidence.targets, reach)
         return [_model(*found) for found in problem.path(penalties)]
-
-
-@dataclass(frozen=True)
-class ShrunkenPool:
-    """A log-linear pool whose weights by category are penalised deviations from common ones.
-
-    Attributes:
-        inputs: Log-probabilities of each model, shape `(models, rows, classes)`.
-        shared: Weight of each model in the pool, shape `(models,)`.
-        targets: Column numbers, shape `(rows,)`.
-        reach: Which weights deviate.
-    """
-
-    inputs: Doubles
-    shared: Doubles
-    targets: Integers
-    reach: Reach
-
-    def path(self, penalties: Sequence[float]) -> list[tuple[Doubles, Doubles]]:
-        """Return weights and bias for each penalty; each fit starts from the one before.
-
-        Weights have the shape `(models, classes)` or `(models, classes, classes)`.
-        """
-        deviations = np.zeros(int(np.prod(self._shape)) + self._classes)
-        found = []
-        for penalty in penalties:
-            deviations = minimize(
-                self._loss,
-                x0=deviations,
-                args=(penalty,),
-                jac=True,
-                method="L-BFGS-B",
-                options={"ftol": SMALLEST_GAIN},
-            ).x
-            weights, bias = self._split(deviations)
-            found.append((self._common + weights, bias))
-        return found
-
-    @property
-    def _classes(self) -> int:
-        return int(self.inputs.shape[2])
-
-    @cached_property
-    def _absent(self) -> Integers:
-        """Columns of the categories that no row has."""
-        return np.setdiff1d(np.arange(self._classes), self.targets)
-
-    @cached_property
-    def _shape(self) -> tuple[int, ...]:
-        models, _, classes = self.inputs.shape
-        return (models, classes) if self.reach == "own" else (models, classes, classes)
-
-    @cached_property
-    def _common(self) -> Doubles:
-        """Weights of the pool in the shape of the deviations."""
-        if self.reach == "own":
-            return np.repeat(self.shared[:, None], self._classes, axis=1)
-        return np.stack([weight * np.eye(self._classes) for weight in self.shared])
-
-    def _split(self, deviations: Doubles) -> tuple[Doubles, Doubles]:
-        bias = deviations[-self._classes :]
-        return deviations[: -self._classes].reshape(self._shape), bias
-
-    def _loss(self, deviations: Doubles, penalty: float) -> tuple[float, Doubles]:
-        """Return the penalised log loss and its gradient."""
-        weights, bias = self._split(deviations)
-        logits = pooled_logits(self.inputs, self._common + weights, bias)
-        # Categories without rows keep the weights of the pool: nothing speaks for or against them.
-        logits[:, self._absent] = -np.inf
-        found = softmax(logits)
-        loss = log_loss(found, self.targets) + penalty * float(deviations @ deviations)
-        found[np.arange(len(self.targets)), self.targets] -= 1
-        found /= len(self.targets)
-        if self.reach == "own":
-            slopes = (self.inputs * found).sum(axis=1)
-        else:
-            slopes = self.inputs.transpose(0, 2, 1) @ found
-        slope = np.concatenate([slopes.ravel(), found.sum(axis=0)]) + 2 * penalty * deviations
-        return loss, slope
-
-
-def pooled_logits(inputs: Doubles, weights: Doubles, bias: Doubles) -> Doubles:
-    """Return the logits of a pool, shape `(rows, classes)`."""
-    weighted = inputs * weights[:, None] if weights.ndim == 2 else inputs @ weights
-    found: Doubles = weighted.sum(axis=0) + bias
-    return found
 
 
 def _model(weights: Doubles, bias: Doubles) -> FusionModel:

@@ -18,6 +18,10 @@ OPSET = 17
 #: Arrays with fewer elements (biases, scales) stay in float32.
 SMALLEST_STORED = 1024
 
+#: Largest weight in products of 8-bit integers. On processors without instructions for them (VNNI),
+#: two products are added in 16 bits, which 127 could overflow.
+MULTIPLIED_LIMIT = 63
+
 Storage = Literal["int8", "float16", "float32"]
 #: Number formats of weights, each finer than the one before.
 STORAGES: tuple[Storage, ...] = ("int8", "float16", "float32")
@@ -91,6 +95,37 @@ class Graph:
         product = self.add("MatMul", value, self.weight(kernel, (1,)))
         return self.add("Add", product, self.constant(bias.astype(np.float32)))
 
+    def integer_dense(self, value: str, kernel: Floats, bias: Floats) -> str:
+        """Add `value @ kernel + bias`, multiplied in 8-bit integers if weights are stored so.
+
+        The scale of `value` is found anew in each call (dynamic quantisation).
+        """
+        if self.storage != "int8" or kernel.size < SMALLEST_STORED:
+            return self.dense(value, kernel, bias)
+        limit = MULTIPLIED_LIMIT
+        scale = np.maximum(np.abs(kernel).max(axis=0, keepdims=True) / limit, 1e-12)
+        stored = self.constant(np.round(kernel / scale).astype(np.int8))
+        integers, factor, zero = self._quantised(value)
+        product = self.add("MatMulInteger", integers, stored, zero)
+        product = self.add("Cast", product, to=TensorProto.FLOAT)
+        factors = self.add("Mul", factor, self.constant(scale.reshape(-1).astype(np.float32)))
+        restored = self.add("Mul", product, factors)
+        return self.add("Add", restored, self.constant(bias.astype(np.float32)))
+
+    def rows(self, table: Floats, ids: str) -> str:
+        """Look up rows of a table.
+
+        The scale of each row is applied after the look-up, so that the table stays compact in
+        memory.
+        """
+        stored, scale = stored_small(table, (0,), self.storage)
+        found = self.add("Gather", self.constant(stored), ids)
+        if stored.dtype != np.float32:
+            found = self.add("Cast", found, to=TensorProto.FLOAT)
+        if scale is None:
+            return found
+        return self.add("Mul", found, self.add("Gather", self.constant(scale), ids))
+
     def model(
         self,
         inputs: Sequence[onnx.ValueInfoProto],
@@ -104,6 +139,11 @@ class Graph:
         model.ir_version = 8
         onnx.checker.check_model(model)
         return model
+
+    def _quantised(self, value: str) -> list[str]:
+        outputs = [self._fresh(kind) for kind in ("integers", "factor", "zero")]
+        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [value], outputs))
+        return outputs
 
     def _kept(self, tensor: onnx.TensorProto) -> str:
         array = numpy_helper.to_array(tensor)

@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from shared.inference.manifest import Ngrams
 from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
+from trainer.candidates.protocols import FitContext, Floats, Labels, SelfContained, TextReads
 from trainer.candidates.text.linear import (
     Planes,
     SoftmaxSettings,
@@ -54,7 +54,7 @@ class NgramSettings:
 
 
 @dataclass(frozen=True)
-class TextNgrams:
+class TextNgrams(SelfContained):
     """N-gram candidate; see the module."""
 
     settings: NgramSettings = field(default_factory=NgramSettings)

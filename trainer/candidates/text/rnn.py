@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from shared.inference.preparation.text import PADDING, UNKNOWN
-from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
+from trainer.candidates.onnx.graph import Graph
+from trainer.candidates.protocols import FitContext, Floats, Labels, SelfContained, TextReads
 from trainer.candidates.text.subwords import (
     TOKENIZER,
     VECTORS,
@@ -37,7 +37,12 @@ PREDICT_BATCH = 256
 
 @dataclass(frozen=True)
 class RnnSettings:
-    """Hyperparameters, chosen on validation rows."""
+    """Hyperparameters, chosen on validation rows.
+
+    Attributes:
+        soft_share: Share of a teacher's probabilities in what is learnt, beside the label (Hinton,
+            Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015).
+    """
 
     max_tokens: int = 96
     embedding: int = 256
@@ -48,6 +53,7 @@ class RnnSettings:
     token_dropout: float = 0.3
     dropout: float = 0.5
     label_smoothing: float = 0.1
+    soft_share: float = 0.7
     epochs: int = 7
     batch: int = 64
     learning_rate: float = 2e-3
@@ -55,7 +61,7 @@ class RnnSettings:
 
 
 @dataclass(frozen=True)
-class TextRnn:
+class TextRnn(SelfContained):
     """Recurrent candidate; see the module."""
 
     settings: RnnSettings = field(default_factory=RnnSettings)
@@ -200,13 +206,13 @@ def _step(
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None,), tf.int64),
+            tf.TensorSpec((None, classes), tf.float32),
             tf.TensorSpec((None,), tf.float32),
         ]
     )
     def step(tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = measure(tf.one_hot(targets, classes), network(tokens, training=True))
+            losses = measure(targets, network(tokens, training=True))
             loss = tf.reduce_mean(losses * weights)
         variables = network.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -217,7 +223,7 @@ def _step(
 
 def _batches(
     tokens: Sequence[Tokens], labels: Labels, settings: RnnSettings, seed: int
-) -> Iterator[tuple[Tokens, NDArray[np.int64], Floats]]:
+) -> Iterator[tuple[Tokens, Floats, Floats]]:
     generator = np.random.default_rng(seed)
     lengths = np.array([len(row) for row in tokens])
     # Texts of similar length share a batch; the order still varies between epochs.
@@ -228,7 +234,7 @@ def _batches(
         rows = padded([tokens[i] for i in chosen])
         dropped = (generator.random(rows.shape) < settings.token_dropout) & (rows != PADDING)
         rows[dropped] = UNKNOWN
-        yield rows, labels.targets[chosen], labels.weights[chosen]
+        yield rows, labels.distributions(chosen, settings.soft_share), labels.weights[chosen]
 
 
 @dataclass(frozen=True)
@@ -249,7 +255,7 @@ class _Mask:
 
 
 def _member(graph: Graph, network: keras.Model, tokens: str, mask: _Mask) -> str:
-    embedded = _embedded(graph, network.get_layer("embedding").get_weights()[0], tokens)
+    embedded = graph.rows(network.get_layer("embedding").get_weights()[0], tokens)
     states = _recurrent(graph, network.get_layer("recurrent"), embedded, mask.lengths)
     hidden = graph.dense(states, *network.get_layer("attention_hidden").get_weights())
     one = graph.constant(np.array(1.0, np.float32))
@@ -269,17 +275,6 @@ def _member(graph: Graph, network: keras.Model, tokens: str, mask: _Mask) -> str
     )
     joined = graph.add("Concat", attended, largest, mean, axis=1)
     return graph.dense(joined, *network.get_layer("logits").get_weights())
-
-
-def _embedded(graph: Graph, table: Floats, tokens: str) -> str:
-    # The scale of each token is applied after the lookup, so the table stays compact in memory.
-    stored, scale = stored_small(table, (0,), graph.storage)
-    rows = graph.add("Gather", graph.constant(stored), tokens)
-    if stored.dtype != np.float32:
-        rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
-    if scale is None:
-        return rows
-    return graph.add("Mul", rows, graph.add("Gather", graph.constant(scale), tokens))
 
 
 def _recurrent(graph: Graph, layer: keras.layers.Bidirectional, value: str, lengths: str) -> str:

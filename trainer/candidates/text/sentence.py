@@ -16,12 +16,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from keras import layers
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from shared.inference.preparation.text import PADDING
-from trainer.candidates.onnx.graph import Graph, stored_small
-from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
+from trainer.candidates.onnx.graph import Graph
+from trainer.candidates.protocols import FitContext, Floats, Labels, SelfContained, TextReads
 from trainer.candidates.text.subwords import TOKENIZER, VECTORS, learn_subwords, padded, tokens_of
 
 ENCODER, HEAD = "encoder.onnx", "head.keras"
@@ -50,7 +49,7 @@ class SentenceSettings:
 
 
 @dataclass(frozen=True)
-class TextSentence:
+class TextSentence(SelfContained):
     """Sentence-encoder candidate; see the module."""
 
     settings: SentenceSettings = field(default_factory=SentenceSettings)
@@ -153,7 +152,7 @@ def encode(graph: Graph, vectors: Floats) -> str:
         "Cast", graph.add("Not", graph.add("Equal", "tokens", padding)), to=TensorProto.FLOAT
     )
     mask = graph.add("Unsqueeze", is_token, graph.constant(np.array([2], np.int64)))
-    embedded = graph.add("Mul", _looked_up(graph, vectors), mask)
+    embedded = graph.add("Mul", graph.rows(vectors, "tokens"), mask)
     projection = np.concatenate([weights[f"proj{size}"] for size, _ in CONVOLUTIONS], axis=1)
     shift = np.concatenate([weights[f"proj_b{size}"] for size, _ in CONVOLUTIONS])
     gain = np.concatenate([weights[f"ln_g{size}"] for size, _ in CONVOLUTIONS])
@@ -224,16 +223,6 @@ def _normalised(graph: Graph, value: str, gain: Floats, offset: Floats, epsilon:
         axis=-1,
         epsilon=epsilon,
     )
-
-
-def _looked_up(graph: Graph, vectors: NDArray[np.float32]) -> str:
-    stored, scale = stored_small(vectors, (0,), graph.storage)
-    rows = graph.add("Gather", graph.constant(stored), "tokens")
-    if stored.dtype != np.float32:
-        rows = graph.add("Cast", rows, to=TensorProto.FLOAT)
-    if scale is None:
-        return rows
-    return graph.add("Mul", rows, graph.add("Gather", graph.constant(scale), "tokens"))
 
 
 def encoder_model(graph: Graph) -> onnx.ModelProto:

@@ -61,8 +61,10 @@ def learn_subwords(texts: Sequence[str], folder: Path) -> None:
 def tokens_of(texts: Sequence[str], folder: Path, max_tokens: int) -> list[NDArray[np.int32]]:
     """Return the token numbers of each text; an empty text gets one unknown token."""
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    # The tokenizer truncates, as while serving, so that tokens that end every text stay.
+    tokenizer.enable_truncation(max_tokens)
     rows = tokenizer.encode_batch_fast(list(texts))
-    return [np.array(row.ids[:max_tokens] or [UNKNOWN], np.int32) for row in rows]
+    return [np.array(row.ids or [UNKNOWN], np.int32) for row in rows]
 
 
 def padded(rows: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

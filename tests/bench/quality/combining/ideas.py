@@ -12,7 +12,8 @@ from tests.bench.quality.combining.scores import Doubles, Floats, Rows
 from trainer.candidates.calibration import fit_temperature, fit_weights, log_loss, softmax
 from trainer.candidates.folds import FOLDS, folds_of
 from trainer.candidates.fusion.pools import ENOUGH_TO_CALIBRATE
-from trainer.candidates.fusion.stacking import Reach, ShrunkenPool, StackingSettings, pooled_logits
+from trainer.candidates.fusion.stacking import StackingSettings
+from trainer.candidates.shrunken_pool import Reach, ShrunkenPool, pooled_logits
 
 #: From the log-probabilities of the models, `(models, rows, classes)`, to logits.
 Combine = Callable[[Doubles], Doubles]

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.categories import CategorySet
-from trainer.candidates.calibration import log_loss
+from trainer.candidates.calibration import log_loss, softmax
 from trainer.candidates.fusion.pools import NoSettings
-from trainer.candidates.protocols import TextCandidate
+from trainer.candidates.protocols import FitContext, Labels, SelfContained, TextCandidate
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import text_stage
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import COMBINED, run_text_stage
+from trainer.pipeline.text_stage import COMBINED, COMBINED_BY_CATEGORY, TAUGHT, run_text_stage
 
 CLASSES = 3
 PARTS = {"train": 30, "validation": 60, "test": 600}
@@ -35,31 +35,43 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class Expert:
-    """A candidate that knows the category of each text by its number, and adds noise to it."""
+class Expert(SelfContained):
+    """A candidate that knows the category of each text by its number, and adds noise to it.
+
+    Attributes:
+        strength: How much it knows, of each category or of one.
+        learnt: Labels of each fit.
+        reason: Why it cannot be tried.
+    """
 
     name: str
-    strength: float
+    strength: float | tuple[float, ...]
     seed: int
+    is_teacher: bool = False  # type: ignore[misc]
+    reason: str | None = None
+    learnt: list[Labels] = field(default_factory=list, hash=False, compare=False)
     settings: NoSettings = field(default_factory=NoSettings)
+
+    def unavailable_reason(self, context: FitContext) -> str | None:
+        return self.reason
 
     def prepare(self, *_: object) -> None: ...
 
-    def fit(self, *_: object) -> None: ...
+    def fit(self, texts: Sequence[str], labels: Labels, *_: object) -> None:
+        self.learnt.append(labels)
 
     def predict(self, texts: Sequence[str], folder: Path) -> Floats:
         numbers = np.array([int(text.split()[-1]) for text in texts])
         noise = np.random.default_rng(self.seed).normal(0, 1, (1_000, CLASSES))[numbers]
-        found: Floats = (noise + self.strength * np.eye(CLASSES)[numbers % CLASSES]).astype(
-            np.float32
-        )
+        known = np.broadcast_to(self.strength, (CLASSES,)) * np.eye(CLASSES)[numbers % CLASSES]
+        found: Floats = (noise + known).astype(np.float32)
         return found
 
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingContext:
     def speed(_context: object, name: str, *_: object) -> dict[str, Any]:
-        return {"latency_ms": 5.0 if name == COMBINED else 1.0}
+        return {"latency_ms": 5.0 if name.startswith(COMBINED) else 1.0}
 
     monkeypatch.setattr(text_stage, "_text_speed", speed)
     numbers = np.arange(sum(PARTS.values()))
@@ -85,7 +97,18 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingContext:
 def run(context: TrainingContext, *strengths: float) -> dict[str, Model]:
     """Return the models by name, the chosen one first."""
     experts = [Expert(f"text_{seed}", strength, seed) for seed, strength in enumerate(strengths)]
-    models = run_text_stage(context, cast("Sequence[TextCandidate]", experts))
+    return fitted(context, experts)
+
+
+def fitted(
+    context: TrainingContext, experts: Sequence[Expert], students: Sequence[Expert] = ()
+) -> dict[str, Model]:
+    """Return the models by name, the chosen one first."""
+    models, _ = run_text_stage(
+        context,
+        cast("Sequence[TextCandidate]", experts),
+        cast("Sequence[TextCandidate]", students),
+    )
     return {model.entry.name: model for model in models}
 
 
@@ -129,3 +152,61 @@ def test_temperature_of_a_candidate_is_judged_on_other_rows(context: TrainingCon
     tuned = log_loss(model.held.to_numpy(np.float32), targets)
     assert model.judged.shape == (3, PARTS["validation"], CLASSES)
     assert all(log_loss(repeat, targets) > tuned for repeat in model.judged)
+
+
+def test_models_that_know_different_categories_are_weighted_by_category(
+    context: TrainingContext,
+) -> None:
+    # Given two models, each of which knows a category that misleads the other
+    experts = [Expert("text_0", (3.0, -1.0, 1.0), 0), Expert("text_1", (-1.0, 3.0, 1.0), 1)]
+    models = fitted(context, experts)
+    # Then weights by category are better than one weight for each model
+    combined, by_category = (models[name].entry for name in (COMBINED, COMBINED_BY_CATEGORY))
+    assert combined.validation is not None
+    assert by_category.validation is not None
+    assert by_category.validation.log_loss < combined.validation.log_loss
+    first, second = models[COMBINED_BY_CATEGORY].parts
+    assert np.shape(first.weight) == np.shape(second.weight) == (CLASSES,)
+
+
+def test_students_learn_from_the_teacher(context: TrainingContext) -> None:
+    # Given a teacher, and a model that is worse
+    teacher = Expert("text_0", 3.0, 0, is_teacher=True)
+    student = Expert("text_taught", 1.0, 2)
+    models = fitted(context, [teacher, Expert("text_1", 0.0, 1)], [student])
+    # Then the student gets the teacher's probabilities of the rows to fit on
+    (labels,) = student.learnt
+    assert labels.soft is not None
+    assert labels.soft.shape == (PARTS["train"], CLASSES)
+    assert (labels.soft.argmax(axis=1) == labels.targets).mean() > 0.8
+    assert teacher.learnt[0].soft is None
+    # And a pool of the students and the others is compared too
+    assert f"{COMBINED}{TAUGHT}" in models
+
+
+def test_without_a_teacher_there_are_no_students(context: TrainingContext) -> None:
+    student = Expert("text_taught", 1.0, 2)
+    models = fitted(context, [Expert("text_0", 3.0, 0), Expert("text_1", 0.0, 1)], [student])
+    assert not student.learnt
+    assert f"{COMBINED}{TAUGHT}" not in models
+
+
+def test_candidate_that_cannot_be_tried_is_listed_with_its_reason(
+    context: TrainingContext,
+) -> None:
+    missing = Expert("text_1", 9.0, 1, reason="Expected a folder. Received: none")
+    models, untried = run_text_stage(
+        context, cast("Sequence[TextCandidate]", [Expert("text_0", 1.0, 0), missing])
+    )
+    assert [model.entry.name for model in models] == ["text_0"]
+    assert [(entry.name, entry.note) for entry in untried] == [("text_1", missing.reason)]
+
+
+def test_soft_labels_are_mixed_with_the_labels() -> None:
+    soft = softmax(np.random.default_rng(0).normal(0, 1, (2, CLASSES)).astype(np.float32))
+    labels = Labels(np.array([2, 0]), np.ones(2, np.float32), CLASSES, soft)
+    mixed = labels.distributions(np.array([1, 0]), 0.25)
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(mixed[0], 0.75 * np.eye(CLASSES)[0] + 0.25 * soft[1], rtol=1e-6)
+    assert labels.digest != Labels(labels.targets, labels.weights, CLASSES).digest
+    np.testing.assert_array_equal(labels.take(np.array([1])).soft, soft[1:])
