@@ -298,6 +298,14 @@ watch: .venv/dev.stamp ## Promote bad and good releases and count those that the
 foreign: .venv/dev.stamp ## Compare ways to tell products that belong to none of the categories, on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.foreign --data "$(DATA)"
 
+eightbits: .venv/dev.stamp ## Compare image networks in 8-bit arithmetic with floats: speed and F1, on DATA with WEIGHTS
+	@$(BIN)/python -W ignore -m tests.bench.quality.eightbits --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		--keep "$(or $(KEEP),var/eightbits)" $(if $(WEAK),--weak "$(WEAK)")
+
+.PHONY: texts
+texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK
+	@$(BIN)/python -W ignore -m tests.bench.quality.texts --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)")
+
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"
 

@@ -14,7 +14,12 @@ MODELS = {
     "text_ngrams": "hashed words and runs of characters, tf-idf, linear classifier",
     "text_rnn": "pretrained subword vectors, bidirectional GRU, attention, max and mean pooling",
     "text_sentence": "multilingual universal sentence encoder, frozen, with a fitted head",
+    "text_transformer": "pretrained transformer encoder, fine-tuned, in 8-bit integers",
+    "text_rnn_taught": "the recurrent network, fitted on a teacher's answers too",
     "text_combined": "log-linear pool of the text candidates",
+    "text_combined_by_category": "the same pool with weights by category",
+    "text_combined_taught": "log-linear pool that includes a teacher's student",
+    "text_combined_by_category_taught": "the same with weights by category",
     "image_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
     "image_xception_tuned": "Xception whose last block was fitted too; 299 x 299",
     "image_efficientnet_lite0": "EfficientNet-Lite0, frozen, with a fitted head; 299 x 299",
@@ -105,7 +110,9 @@ Each part ships in the smallest number format that answers as the fitted model o
 
 ## Limits
 
-{limits}* A product outside the {classes} categories still gets one of them.
+{limits}* A product outside the {classes} categories still gets one of them. `novelty` says how foreign its
+  answer looks and `is_foreign` marks it beyond a threshold, which 5 % of the categories' own products
+  pass; products of a neighbouring kind are hardly recognised.
 * The image model alone is weak; it helps when there is a text too.
 * Few test rows have both a text and an image: the fusion's figures have a wide margin of error.
 
@@ -113,7 +120,8 @@ Each part ships in the smallest number format that answers as the fitted model o
 
 Xception's weights: Keras Applications, MIT; EfficientNet-Lite0's: Apache 2.0 (both trained on
 ImageNet). Subword vectors and the sentence encoder: Google's multilingual universal sentence
-encoder, Apache 2.0. Code: this project's licence.
+encoder, Apache 2.0. A transformer's weights: as its publisher states (multilingual-e5-small: MIT).
+Code: this project's licence.
 """
 
 

@@ -69,6 +69,8 @@ def convert(packages: Path, target: Path) -> None:
     unfinished.mkdir(parents=True)
     (unfinished / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
     save_file(tensors, unfinished / "model.safetensors")
+    # The library lets only the owner read; a service may run as another user.
+    (unfinished / "model.safetensors").chmod(0o644)
     shutil.copyfile(packages / TOKENIZER, unfinished / "tokenizer.json")
     unfinished.rename(target)
 

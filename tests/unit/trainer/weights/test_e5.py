@@ -98,6 +98,7 @@ def test_converted_weights_are_those_of_the_package(tmp_path: Path) -> None:
         assert found[name].shape == tensors[source].shape, name
         # Half a step of 4 bits in blocks whose largest values are about 3.
         np.testing.assert_allclose(found[name], tensors[source], atol=0.3)
+    assert (tmp_path / "encoder" / "model.safetensors").stat().st_mode & 0o044 == 0o044
     config = json.loads((tmp_path / "encoder" / "config.json").read_text())
     assert (config["hidden_size"], config["vocab_size"]) == (HIDDEN, VOCABULARY)
 
