@@ -127,7 +127,7 @@ weights: .venv/run.stamp ## Fetch pretrained weights: make weights TO=folder; LI
 
 train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder with ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") \
-		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(OFFLINE),--offline)
+		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(ARITHMETIC),--arithmetic "$(ARITHMETIC)") $(if $(OFFLINE),--offline)
 
 deliver: .venv/run.stamp ## Register a trained release and compare it with the champion: make deliver FOLDER=var/training/release; PROMOTE=1
 	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(filter command,$(firstword $(origin DATA))),--data "$(DATA)") $(if $(PROMOTE),--promote)
@@ -294,7 +294,7 @@ recovery: .venv/dev.stamp ## Change the products of a throw-away system for good
 watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
 	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 
-.PHONY: foreign
+.PHONY: foreign eightbits
 foreign: .venv/dev.stamp ## Compare ways to tell products that belong to none of the categories, on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.foreign --data "$(DATA)"
 

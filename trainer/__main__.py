@@ -138,6 +138,12 @@ def _add_train(commands: Commands) -> None:
         help="number format of the weights in the release; finer where it changes answers",
     )
     train.add_argument(
+        "--arithmetic",
+        choices=("float", "int8"),
+        default="float",
+        help="numbers that image networks compute with; floats where 8 bits change the features",
+    )
+    train.add_argument(
         "--offline",
         action="store_true",
         help="test the package in this environment, instead of one that is installed from the "

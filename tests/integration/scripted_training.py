@@ -31,6 +31,7 @@ def main() -> int:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--champion", type=Path)
     parser.add_argument("--lineup", choices=("quick", "full"), required=True)
+    parser.add_argument("--arithmetic", choices=("float", "int8"), required=True)
     parser.add_argument("--unless-known", action="store_true")
     args = parser.parse_args()
     print(f"champion {args.champion}", flush=True)

@@ -158,7 +158,8 @@ def forms_as_markdown(forms: Sequence[Form], backbone: Mapping[str, Any] | None)
     if backbone is not None:
         lines += [
             "",
-            f"The image network is in {backbone['storage']}: its features are off by "
+            f"The image network is in {backbone['storage']} and computes in "
+            f"{backbone.get('arithmetic', 'float')}: its features are off by "
             f"{backbone['error']:.3f} of their deviation between {backbone['images']} images.",
         ]
     return "\n".join(lines)

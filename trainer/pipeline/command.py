@@ -64,6 +64,7 @@ def _train(args: argparse.Namespace, data: Dataset, out: Path, lineup: Lineup) -
         progress=args.progress,
         lineup=lineup,
         is_offline=args.offline,
+        arithmetic=args.arithmetic,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     tracking = Tracking(out.parent / "tracking", args.mlflow)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.candidates.onnx.graph import Storage
-from trainer.candidates.protocols import FitContext, Labels, Lineup
+from trainer.candidates.protocols import Arithmetic, FitContext, Labels, Lineup
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.steps import Steps
 from trainer.release.acceptance import Budget
@@ -34,6 +34,7 @@ class TrainingSettings:
         progress: File that gets a JSON line for each step.
         lineup: `full` tries every candidate, `quick` those that take seconds, for a first release.
         is_offline: Test the package with this Python instead of an installed environment.
+        arithmetic: Arithmetic of image networks to try first.
     """
 
     work: Path
@@ -48,6 +49,7 @@ class TrainingSettings:
     progress: Path | None = None
     lineup: Lineup = "full"
     is_offline: bool = False
+    arithmetic: Arithmetic = "float"
 
     def absolute(self) -> "TrainingSettings":
         """Return the settings with absolute paths: children run in folders of their own."""
@@ -81,7 +83,12 @@ class TrainingContext:
         """The part of the context that candidates may use."""
         settings = self.settings
         return FitContext(
-            settings.seed, settings.weights, settings.storage, self.log.log_line, self.log.curve
+            settings.seed,
+            settings.weights,
+            settings.storage,
+            self.log.log_line,
+            self.log.curve,
+            settings.arithmetic,
         )
 
     @property

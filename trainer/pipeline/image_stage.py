@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.inference.manifest import IMAGE_INPUT
-from shared.inference.onnx_session import open_session
+from shared.inference.onnx_session import open_fastest, open_session
 from trainer.candidates.imagenet import WeightsMissing
 from trainer.candidates.protocols import ImageCandidate, Labels
 from trainer.pipeline.context import TrainingContext
@@ -91,7 +91,9 @@ def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRo
     fitted = context.steps.run(
         f"{candidate.name} fit",
         lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
-        key=context.key | {"labels": products.labels.digest, **parameters(candidate.settings)},
+        key=context.key
+        | {"labels": products.labels.digest, "arithmetic": context.settings.arithmetic}
+        | parameters(candidate.settings),
         code=[candidate, RowImages],
     )
     predicted = predict(
@@ -118,7 +120,7 @@ def _image_speed(context: TrainingContext, parts: tuple[Part, ...], fitted: Step
 
     def measure(into: Path) -> None:
         onnx.save(export_head(parts, context.settings.storage), into / "head.onnx")
-        backbone = open_session(folder / "backbone.onnx", threads=0)
+        backbone = open_fastest(folder / "backbone.onnx", threads=0)
         head = open_session(into / "head.onnx", threads=0)
         generator = np.random.default_rng(0)
         shape = (candidate.size, candidate.size, 3)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageUnreadable, InvalidInput, NotFound
 from shared.files import atomic_write
-from shared.inference.onnx_session import open_session
+from shared.inference.onnx_session import open_fastest
 from shared.inference.preparation.decoders import prepare
 from shared.inference.preparation.greys import may_be_wide
 from shared.inference.preparation.image import IMAGE_PREPARATION
@@ -278,7 +278,7 @@ class _Network:
 
 
 def _open(backbone: Path) -> Callable[[NDArray[np.uint8]], Features]:
-    session = open_session(backbone, threads=_threads())
+    session = open_fastest(backbone, threads=_threads())
     model_input = session.get_inputs()[0]
     kind = np.uint8 if model_input.type == "tensor(uint8)" else np.float32
 

@@ -172,6 +172,7 @@ class Attempt:
             command += ["--weights", str(self._settings.weights)]
         if (champion := self._champion_folder()) is not None:
             command += ["--champion", str(champion)]
+        command += ["--arithmetic", self._settings.arithmetic]
         if self._settings.offline:
             command.append("--offline")
         self._run_child("training", command, (0, NOT_PASSED))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ReleaseIncompatible
 from shared.inference.manifest import IMAGE_INPUT, ImagePart
-from shared.inference.onnx_session import open_session
+from shared.inference.onnx_session import open_fastest, open_session
 from shared.inference.preparation.image import IMAGE_PREPARATION
 
 Pixels = NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Backbone:
         has_head = part.extractor is not None
         self._output = "features" if has_head else "probabilities"
         name = "backbone.onnx" if has_head else "model.onnx"
-        self._session = open_session(folder / "image" / name, threads=threads)
+        self._session = open_fastest(folder / "image" / name, threads=threads)
 
     def score(self, items: Sequence[Pixels]) -> Floats:
         """Return the features of pixels `(size, size, 3)`, shape `(batch, features)`."""

@@ -5,19 +5,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from shared.contracts import ImageItem, Lane, Modality, ModalityScore, ModalityScored, ScoreImage
 from shared.errors import NotFound, Unavailable
+from shared.inference import onnx_session
 from shared.inference.manifest import ImagePart
 from shared.inference.preparation.image import decode, thumbnail
 from shared.inference.releases.image_model import Features, Pixels
 from shared.inference.serving.pool import ModelPool
+from tests.support.convolutions import brightness_network
 from tests.support.factories import make_manifest
 from tests.support.fakes import FakeBroker, FolderReleases
 from tests.support.tiny_release import TINY_EXTRACTOR, write_tiny_release
+from trainer.candidates.onnx.quantisation import in_eight_bits
 from worker_image.handler import ImageHandler
 from worker_image.scorer import Backbones, Heads, ImageScorer
 
@@ -191,6 +195,24 @@ def test_one_and_two_step_models_return_equal_scores(one_step: Path, two_steps: 
     whole, split = (Scene(root, CONTENT).score(BRIGHT, DARK) for root in (one_step, two_steps))
     for one, other in zip(whole, split, strict=True):
         np.testing.assert_allclose(one.probabilities or (), other.probabilities or (), atol=1e-3)
+
+
+@pytest.mark.parametrize("in_floats", [False, True])
+def test_backbone_in_eight_bits_is_served(
+    two_steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_floats: bool
+) -> None:
+    # Given a release whose backbone computes in 8 bits, and a machine that is fast at one of both
+    folder = write_tiny_release(tmp_path / "1", in_two_steps=True)
+    grey = np.linspace(0, 255, 6).astype(np.uint8)[:, None, None, None]
+    pixels = np.broadcast_to(grey, (6, 299, 299, 3))
+    onnx.save(in_eight_bits(brightness_network(299), pixels), folder / "image/backbone.onnx")
+    monkeypatch.setattr(onnx_session, "has_instructions", lambda: not in_floats)
+    seconds = iter((0.2, 0.1))
+    monkeypatch.setattr(onnx_session, "timed", lambda _: (next(seconds), np.ones(1)))
+    # When the worker scores images, then it answers as in floats
+    found = Scene(tmp_path, CONTENT).score(BRIGHT, DARK)
+    for one, other in zip(found, Scene(two_steps, CONTENT).score(BRIGHT, DARK), strict=True):
+        np.testing.assert_allclose(one.probabilities or (), other.probabilities or (), atol=0.02)
 
 
 def test_missing_and_unreadable_images_fail_separately(either: Scene) -> None:
