@@ -17,7 +17,7 @@ def list_performance(
     services: ServicesDep,
     _operator: SignedIn,
     kind: Annotated[
-        Literal["test", "labelled", "volunteered", "estimated"] | None,
+        Literal["test", "labelled", "volunteered", "estimated", "not_estimated"] | None,
         Query(description="Kind of measurement; all by default."),
     ] = None,
     modality: Annotated[
@@ -30,7 +30,11 @@ def list_performance(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> PerformanceList:
-    """List F1 measurements, newest first: on the test set, from labels, or estimated (CBPE)."""
+    """List F1 measurements, newest first: on the test set, from labels, or estimated (CBPE).
+
+    Where products are too unlike those on which the release was measured, the kind is
+    `not_estimated`, without an F1, in place of `estimated`.
+    """
     with services.unit_of_work.reading() as session:
         found, following = performance.page(
             session, cursor, limit, kind=kind, modality=modality, release=release

@@ -24,7 +24,7 @@ from shared.lifecycle.label_trust import is_trusted_label
 from shared.lifecycle.ledger import last_done
 from shared.skipping import skipping
 from trainer.monitoring.drift.windows import QUALITY
-from trainer.monitoring.performance.figures import ESTIMATED
+from trainer.monitoring.performance.figures import ESTIMATED, NOT_ESTIMATED
 from trainer.monitoring.promotion_watch.record import Record
 from trainer.monitoring.promotion_watch.rollback import PROMOTION
 
@@ -80,25 +80,27 @@ def _newest_performance(session: Session, serving: str | None) -> Sequence[Perfo
     )
     newest: dict[tuple[str, str], Performance] = {}
     for row in sorted(session.scalars(query), key=_age_order):
-        newest[row.kind, row.modality] = row
+        # Where F1 cannot be estimated now, an earlier estimate must not be shown.
+        kind = ESTIMATED if row.kind == NOT_ESTIMATED else row.kind
+        newest[kind, row.modality] = row
     return list(newest.values())
 
 
 def _age_order(row: Performance) -> tuple[datetime, datetime]:
     """Sort key that puts the row to show last."""
-    end = row.begins_at if row.kind == ESTIMATED else row.ends_at
+    end = row.begins_at if row.kind in (ESTIMATED, NOT_ESTIMATED) else row.ends_at
     return end or row.measured_at, row.measured_at
 
 
 def _show_performance(rows: Sequence[Performance]) -> None:
     by_labels = {(row.kind, row.modality, row.release): row for row in rows}
-    metrics.show(metrics.f1, {labels: row.f1 for labels, row in by_labels.items()})
     metrics.show(metrics.f1_rows, {labels: row.rows for labels, row in by_labels.items()})
     metrics.show(
         metrics.f1_timestamp,
         {labels: row.measured_at.timestamp() for labels, row in by_labels.items()},
     )
     for gauge, column in (
+        (metrics.f1, "f1"),
         (metrics.f1_low, "low"),
         (metrics.f1_high, "high"),
         (metrics.f1_past_error, "past_error"),

@@ -4,7 +4,8 @@ It is measured with the serving code on held-out products, on which no model of 
 fitted; on its training products a model is more confident than on any later ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -23,15 +24,28 @@ from trainer.release.loaded import LoadedRelease
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-HELD_OUT = ("test", "validation", "weak_held")
+WEAK = "weak_held"
+HELD_OUT = ("test", "validation", WEAK)
 #: Size of the sample of held-out products. With a window of 1,000, even an infinite reference would
 #: leave six tenths of the sampling noise; this size takes 150 kB of a release.
 MOST_PRODUCTS = 1_700
 
 
 def measure_reference(release: LoadedRelease, data: Dataset) -> Sample:
-    """Describe and score the products of a release's reference."""
-    return scored(release, data, reference_rows(data)).sample()
+    """Describe and score the products of a release's reference, with their true categories."""
+    rows = reference_rows(data)
+    truth = true_columns(rows, release.manifest.category_set.codes)
+    return replace(scored(release, data, rows).sample(), truth=truth)
+
+
+def true_columns(rows: pd.DataFrame, codes: Sequence[int]) -> Counts:
+    """Return the column of each row's category, shape `(rows,)`; -1 for an unknown one.
+
+    Labels of `weak_held` rows agree with models more often than people do, so they do not count.
+    """
+    column = {code: place for place, code in enumerate(codes)}
+    columns = rows["code"].map(column).fillna(-1).where(rows["part"] != WEAK, -1)
+    return np.array(columns, np.int64)
 
 
 def scored(release: LoadedRelease, data: Dataset, rows: pd.DataFrame) -> Products:

@@ -87,12 +87,16 @@ class Sample:
         views: Scored products by modality.
         agreement: Number of products for which text and image agree, and number with both.
         quality: Count and total for each name in `QUALITY` and each `language: <name>`.
+        truth: Column of each product's true category, shape `(products,)`; -1 where no person
+            stated one that the release has. `None` in a window, and in the reference of an earlier
+            release.
     """
 
     answers: Counts
     views: Mapping[Modality, View]
     agreement: tuple[int, int] = (0, 0)
     quality: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    truth: Counts | None = None
 
     def mix(self, classes: int) -> Counts:
         """Count the answers by category, shape `(classes,)`."""
@@ -105,6 +109,8 @@ class Sample:
             arrays[f"{modality}_descriptors"] = view.descriptors.astype(np.float32)
             arrays[f"{modality}_probabilities"] = view.probabilities.astype(np.float16)
             arrays[f"{modality}_products"] = view.products.astype(np.int32)
+        if self.truth is not None:
+            arrays["truth"] = self.truth.astype(np.int16)
         path = folder / REFERENCE
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"names": _names(), "agreement": self.agreement, "quality": self.quality}
@@ -139,7 +145,9 @@ class Sample:
                 name: (int(one[0]), int(one[1])) for name, one in metadata["quality"].items()
             }
             agree, both = metadata["agreement"]
-            return cls(kept["answers"].astype(np.int64), views, (agree, both), quality)
+            answers = kept["answers"].astype(np.int64)
+            truth = kept["truth"].astype(np.int64) if "truth" in kept else None
+            return cls(answers, views, (agree, both), quality, truth)
 
 
 @dataclass(frozen=True)

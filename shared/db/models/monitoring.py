@@ -84,7 +84,7 @@ class Performance(Base):
     measured_at: Mapped[datetime] = mapped_column(default=now)
     #: `test` (held-out rows; without an interval the value is the one stored in the release),
     #: `labelled` (answers sampled for review), `volunteered` (answers labelled without a request)
-    #: or `estimated`.
+    #: `estimated`, or `not_estimated`: the products are too unlike the held-out ones.
     kind: Mapped[str] = mapped_column(String(16))
     release: Mapped[str] = mapped_column(String(32))
     #: `fusion`, `text` or `image`.
@@ -93,7 +93,8 @@ class Performance(Base):
     ends_at: Mapped[datetime | None]
     rows: Mapped[int]
     #: Weighted F1, and the bounds of its 95 % interval.
-    f1: Mapped[float]
+    #: `None` if it cannot be estimated.
+    f1: Mapped[float | None]
     low: Mapped[float | None]
     high: Mapped[float | None]
     #: For estimates: root mean square error of earlier estimates against labels.
@@ -101,6 +102,10 @@ class Performance(Base):
     #: Values by category code: `f1`, `low`, `high`, `rows`, and `taken_for`, the number of rows by
     #: the code of the wrong answer.
     classes: Mapped[dict[str, Any]]
+    #: Difference of the products from the held-out ones: `reason` (`unlike` or `foreign`) if F1
+    #: cannot be estimated, `effect foreign effective_rows correction deviation`. `None` for other
+    #: kinds, and for releases whose reference has no true categories.
+    shift: Mapped[dict[str, Any] | None]
 
 
 class Report(Base):

@@ -11,8 +11,8 @@ import itertools
 import pickle
 import sys
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,16 @@ from tests.bench.starter import STARTER
 from trainer.datasets.folder import Dataset
 from trainer.monitoring.drift.measure import Limits, measure
 from trainer.monitoring.performance.cbpe import estimated_f1
-from trainer.reference.build import HELD_OUT, MOST_PRODUCTS, other_rows, scored
+from trainer.monitoring.performance.known import known_answers
+from trainer.monitoring.performance.shift import Known, corrected, shift_of
+from trainer.reference.build import HELD_OUT, MOST_PRODUCTS, other_rows, reference_rows, scored
 from trainer.reference.sample import Products, Sample
 from trainer.release.loaded import LoadedRelease, release_digest
 
 SIZES = (200, 1_000, 5_000)
 WINDOWS, SHIFTED_WINDOWS = 50, 10
+#: Rows of a window of which F1 is estimated, and fewest that make one.
+ESTIMATED_ROWS, LEAST = 1_000, 100
 #: Shifted products that are scored for windows; images take most of the time.
 SHIFTED = 1_200
 #: Folder of the scores, which later runs read again.
@@ -134,35 +138,34 @@ class Bench:
         return lines
 
     def estimates(self) -> list[dict[str, Any]]:
-        """Compare the F1 estimated from probabilities with the true F1 on the `test` rows."""
-        print("\nEstimated and true F1 of rows with official labels")
+        """Compare the estimated with the true F1, in windows of `test` rows outside the reference.
+
+        `plain` is the error of confidences alone, `error` that of the corrected estimates that were
+        made, `held` the share of their intervals that hold the true F1.
+        """
+        print(
+            f"\nEstimated and true F1, windows of at most {ESTIMATED_ROWS} officially labelled rows"
+        )
         rows = self.data.part("test")
+        rows = rows.drop(index=rows.index.intersection(reference_rows(self.data).index))
+        known = known_answers(self.reference, len(self.categories), self.release.fusion, "fusion")
+        generator = np.random.default_rng(2)
         lines = []
         for name, products, labelled in self._labelled(rows):
             targets = self.data.targets(labelled)
             for modality, scores in _probabilities(products, self.release).items():
-                present = ~np.isnan(scores[:, 0])
-                if present.sum() < 50 or not _affects(name, modality):
+                present = np.flatnonzero(~np.isnan(scores[:, 0]))
+                if modality not in known or len(present) < LEAST or not _affects(name, modality):
                     continue
-                estimate = estimated_f1(scores[present])
-                true = f1_score(
-                    targets[present], scores[present].argmax(axis=1), average="weighted"
-                )
-                line = {
-                    "change": name,
-                    "modality": modality,
-                    "rows": int(present.sum()),
-                    "true": round(float(true), 4),
-                    "estimated": round(estimate.f1, 4),
-                    "error": round(estimate.f1 - float(true), 4),
-                }
-                lines.append(line)
-                print(
-                    f"  {name:<12}{modality:<8}{line['rows']:>5} rows  true {line['true']:.4f}  "
-                    f"estimated {line['estimated']:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]  "
-                    f"error {line['error']:+.4f}",
-                    flush=True,
-                )
+                drawn = [
+                    generator.permutation(present)[:ESTIMATED_ROWS] for _ in range(SHIFTED_WINDOWS)
+                ]
+                windows = [_estimated(known[modality], scores[one], targets[one]) for one in drawn]
+                lines.append({"change": name, "modality": modality, **_summary(windows)})
+                print(_estimate_line(lines[-1]), flush=True)
+        made = sum(line["made"] for line in lines)
+        held = sum(line["made"] * (line["held"] or 0.0) for line in lines)
+        print(f"  {made} estimates, {held / max(made, 1):.1%} of the intervals hold the true F1")
         return lines
 
     def _moved(self, reference: Sample, window: Sample) -> set[str]:
@@ -187,7 +190,7 @@ class Bench:
         }
 
     def _labelled(self, rows: pd.DataFrame) -> list[tuple[str, Products, pd.DataFrame]]:
-        unchanged = self._scored("test", rows)
+        unchanged = self._scored("rest", rows)
         popular = mixed(rows, SHIFTED, seed=0)
         places = rows.index.get_indexer(popular.index)
         with_image = rows[rows["image"] != ""]
@@ -196,9 +199,9 @@ class Bench:
             ("other mix", _rows_of(unchanged, places), popular),
         ]
         for name, text_shift in TEXT_SHIFTS.items():
-            found.append((name, self._scored(f"test-{name}", text_shift(rows)), rows))
+            found.append((name, self._scored(f"rest-{name}", text_shift(rows)), rows))
         for name, image_shift in IMAGE_SHIFTS.items():
-            found.append((name, self._scored(f"test-{name}", with_image, image_shift), with_image))
+            found.append((name, self._scored(f"rest-{name}", with_image, image_shift), with_image))
         return found
 
     def _scored(
@@ -230,6 +233,55 @@ class Bench:
                 path.write_bytes(shift(self.data.read_image(reference)))
             references.append(str(path) if reference else "")
         return references
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Estimate of a window; `error` and `holds` are `None` if F1 cannot be estimated."""
+
+    true: float
+    plain: float
+    error: float | None
+    holds: bool | None
+    reason: str | None
+
+
+def _estimated(known: Known, scores: NDArray[np.float64], targets: NDArray[np.int64]) -> _Window:
+    true = float(f1_score(targets, scores.argmax(axis=1), average="weighted"))
+    plain, shift = estimated_f1(scores), shift_of(known, scores)
+    if shift is None or shift.reason is not None:
+        reason = None if shift is None else shift.reason
+        return _Window(true, plain.f1 - true, None, None, reason)
+    found = corrected(plain, shift)
+    holds = found.low <= true <= found.high
+    return _Window(true, plain.f1 - true, found.f1 - true, holds, None)
+
+
+def _summary(windows: Sequence[_Window]) -> dict[str, Any]:
+    made = [window for window in windows if window.error is not None]
+    errors = [window.error or 0.0 for window in made]
+    return {
+        "windows": len(windows),
+        "true": round(float(np.mean([window.true for window in windows])), 4),
+        "plain": round(float(np.mean([window.plain for window in windows])), 4),
+        "made": len(made),
+        "error": round(float(np.mean(errors)), 4) if made else None,
+        "held": round(float(np.mean([window.holds for window in made])), 3) if made else None,
+        "reasons": dict(Counter(window.reason for window in windows if window.reason)),
+    }
+
+
+def _estimate_line(line: Mapping[str, Any]) -> str:
+    made = (
+        f"error {line['error']:+.4f}, held {line['held']:.0%}, "
+        if line["made"]
+        else "no estimate, "
+    )
+    share = 1 - line["made"] / line["windows"]
+    return (
+        f"  {line['change']:<12}{line['modality']:<8}true {line['true']:.4f}  plain "
+        f"{line['plain']:+.4f}  {made}cannot be estimated {share:.0%} {line['reasons'] or ''}"
+    )
 
 
 def _rows_of(products: Products, places: NDArray[np.int64]) -> Products:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Modality
-from trainer.monitoring.drift.domain_classifier import Difference, moved_categories
+from trainer.monitoring.two_samples import Difference, moved_categories
 from trainer.reference.sample import Sample
 
 Counts = NDArray[np.int64]

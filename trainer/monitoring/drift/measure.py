@@ -15,13 +15,6 @@ from numpy.typing import NDArray
 
 from shared.categories import CategorySet
 from shared.contracts import Modality
-from trainer.monitoring.drift.domain_classifier import (
-    Difference,
-    compare_feature,
-    compare_mixes,
-    compare_shares,
-    domain_classifier_test,
-)
 from trainer.monitoring.drift.listing import (
     MOST_LISTED,
     UNLIKE,
@@ -33,6 +26,13 @@ from trainer.monitoring.drift.listing import (
     format_shares,
     risen_examples,
     unlike_categories,
+)
+from trainer.monitoring.two_samples import (
+    Difference,
+    compare_feature,
+    compare_mixes,
+    compare_shares,
+    domain_classifier_test,
 )
 from trainer.reference.sample import NAMES, QUALITY, Sample, View
 

@@ -17,8 +17,11 @@ from shared.inference.releases.fusion_model import FusionModel
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.skipping import skipping
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
+from trainer.monitoring.performance.known import combined, known_answers
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
+from trainer.monitoring.performance.shift import Known
+from trainer.reference.sample import Sample
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -28,23 +31,61 @@ FUSION = "fusion"
 MODALITIES = (FUSION, Modality.TEXT.value, Modality.IMAGE.value)
 #: Rows per read, so that a month of a million jobs does not have to fit in memory.
 AT_ONCE = 4_000
+#: Answers to keep of a period, to compare them with the held-out ones.
+KEPT = 1_500
 PROBABILITY_TYPE = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
 class Fusing:
-    """Categories of a release, and its fusion model if it has two modalities."""
+    """Categories of a release, its fusion model if it has two modalities, and known answers.
+
+    Attributes:
+        codes: Codes of the categories.
+        fusion: The fusion model.
+        known: Held-out answers by modality; none of a release whose reference does not have them.
+    """
 
     codes: tuple[int, ...]
     fusion: FusionModel | None
+    known: Mapping[str, Known] = field(default_factory=dict)
 
     @classmethod
     def of(cls, registry: ServedReleases, version: str) -> "Fusing":
         """Load from the registry. Raises `NotFound` and `Unavailable` as the registry does."""
         manifest = registry.manifest(version)
         both = len(manifest.modalities) > 1
-        fusion = FusionModel.load(registry.folder(version) / "fusion") if both else None
-        return cls(tuple(manifest.category_set.codes), fusion)
+        folder, codes = registry.folder(version), tuple(manifest.category_set.codes)
+        fusion = FusionModel.load(folder / "fusion") if both else None
+        known: Mapping[str, Known] = {}
+        with skipping("performance", version):
+            reference = Sample.load(folder)
+            if reference is not None:
+                known = known_answers(reference, len(codes), fusion, FUSION)
+        return cls(codes, fusion, known)
+
+
+@dataclass
+class Collected:
+    """Answers of one modality: their expected confusions, and evenly spaced ones of them."""
+
+    expectation: Expectation
+    _kept: list[Floats] = field(default_factory=list)
+    _every: int = 1
+
+    @property
+    def sample(self) -> NDArray[np.float64]:
+        """Probabilities of the kept answers, shape `(rows, classes)`, at most `2 * KEPT`."""
+        return np.concatenate(self._kept).astype(np.float64)
+
+    def add(self, rows: Floats) -> None:
+        """Add probabilities, shape `(rows, classes)`. Raises `InvalidInput` if they are not."""
+        first = -self.expectation.rows % self._every
+        self.expectation.add(rows)
+        self._kept.append(rows[first :: self._every])
+        while sum(map(len, self._kept)) > 2 * KEPT:
+            self._kept = [np.concatenate(self._kept)[::2]]
+            self._every *= 2
 
 
 @dataclass
@@ -93,27 +134,23 @@ def releases_of(session: Session, period: Period) -> dict[str, int]:
     return {row.release: row.jobs for row in session.execute(query)}
 
 
-def expectations(
-    session: Session, period: Period, release: str, fusing: Fusing
-) -> dict[str, Expectation]:
-    """Return the CBPE expectation from a release's stored probabilities, by modality.
+def collect(session: Session, period: Period, release: str, fusing: Fusing) -> dict[str, Collected]:
+    """Return the answers of a period from a release's stored probabilities, by modality.
 
     `fusion` covers the jobs that requested it: combined as in `worker_fusion.combine`, or the only
     modality that was scored.
     """
-    expected = {modality: Expectation.of(len(fusing.codes)) for modality in MODALITIES}
+    classes = len(fusing.codes)
+    found = {modality: Collected(Expectation.of(classes)) for modality in MODALITIES}
     for rows in _scores(session, period, release):
-        text, image = (_stacked([row[at] for row in rows], len(fusing.codes)) for at in (1, 2))
+        text, image = (_stacked([row[at] for row in rows], classes) for at in (1, 2))
         has_text, has_image = (np.isfinite(scores[:, 0]) for scores in (text, image))
-        answered = np.where(has_text[:, None], text, image)
-        both = has_text & has_image
-        if fusing.fusion is not None and both.any():
-            answered[both] = fusing.fusion.combine(text[both], image[both])
+        answered = combined(text, image, fusing.fusion)
         requested = np.array([row.model == FUSION for row in rows]) & (has_text | has_image)
-        expected[FUSION].add(answered[requested])
-        expected[Modality.TEXT.value].add(text[has_text])
-        expected[Modality.IMAGE.value].add(image[has_image])
-    return {modality: part for modality, part in expected.items() if part.rows}
+        found[FUSION].add(answered[requested])
+        found[Modality.TEXT.value].add(text[has_text])
+        found[Modality.IMAGE.value].add(image[has_image])
+    return {modality: part for modality, part in found.items() if part.expectation.rows}
 
 
 def reviewed(session: Session, period: Period, release: str | None = None) -> Labelled:

@@ -1,4 +1,8 @@
-"""F1 estimated without labels (CBPE), for each day and month with answers."""
+"""F1 estimated without labels (CBPE), for each day and month with answers.
+
+Estimates are corrected for a shift of the products, and left out where nothing supports them
+(`trainer.monitoring.performance.shift`).
+"""
 
 from datetime import datetime, timedelta
 
@@ -11,9 +15,10 @@ from shared.errors import NotFound
 from shared.inference.releases.access import ServedReleases
 from shared.skipping import skipping
 from trainer.monitoring.performance import answers
-from trainer.monitoring.performance.answers import Fusing
-from trainer.monitoring.performance.figures import ESTIMATED, Figure, covers
+from trainer.monitoring.performance.answers import Collected, Fusing
+from trainer.monitoring.performance.figures import ESTIMATED, NOT_ESTIMATED, Figure, covers
 from trainer.monitoring.performance.periods import DAY, Period
+from trainer.monitoring.performance.shift import corrected, shift_of
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +42,7 @@ def estimated_figures(
     """Estimate the F1 of every release that answered in a period; empty if not due."""
     last = session.scalar(
         select(func.max(Performance.measured_at)).where(
-            Performance.kind == ESTIMATED, *covers(period)
+            Performance.kind.in_((ESTIMATED, NOT_ESTIMATED)), *covers(period)
         )
     )
     if not _is_due(period, last, moment):
@@ -57,17 +62,24 @@ def _figures_of(
     except NotFound:
         log.warning("estimate_skipped", release=release, reason="unknown release")
         return []
-    return [
-        Figure(
-            ESTIMATED,
-            release,
-            modality,
-            expectation.estimate(fusing.codes),
-            period,
-            expectation.by_truth(fusing.codes),
-        )
-        for modality, expectation in answers.expectations(session, period, release, fusing).items()
-    ]
+    found = answers.collect(session, period, release, fusing)
+    return [_figure(part, period, release, modality, fusing) for modality, part in found.items()]
+
+
+def _figure(
+    collected: Collected, period: Period, release: str, modality: str, fusing: Fusing
+) -> Figure:
+    """Return the estimate corrected for a shift, or the reason why there is none."""
+    expectation = collected.expectation
+    estimate = expectation.estimate(fusing.codes)
+    known = fusing.known.get(modality)
+    shift = None if known is None else shift_of(known, collected.sample)
+    if shift is not None and shift.reason is not None:
+        return Figure(NOT_ESTIMATED, release, modality, estimate, period, shift=shift)
+    if shift is not None:
+        estimate = corrected(estimate, shift)
+    truth = expectation.by_truth(fusing.codes)
+    return Figure(ESTIMATED, release, modality, estimate, period, truth, shift)
 
 
 def _is_due(period: Period, last: datetime | None, moment: datetime) -> bool:

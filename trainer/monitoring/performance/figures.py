@@ -1,7 +1,7 @@
 """Performance figures: their kinds, their storage, and the error of earlier estimates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +14,15 @@ from shared.db.models import Performance
 from shared.db.session import UnitOfWork
 from trainer.monitoring.performance.cbpe import Estimate
 from trainer.monitoring.performance.periods import Period
+from trainer.monitoring.performance.shift import Shift
 from trainer.monitoring.performance.weighted_f1 import Confusions, by_code
 
 log = structlog.get_logger(__name__)
 
 TEST, LABELLED, VOLUNTEERED, ESTIMATED = "test", "labelled", "volunteered", "estimated"
+#: Instead of an estimate: it cannot be made, and the row says why.
+NOT_ESTIMATED = "not_estimated"
+_REPLACED = {ESTIMATED: (ESTIMATED, NOT_ESTIMATED), NOT_ESTIMATED: (ESTIMATED, NOT_ESTIMATED)}
 #: Minimum number of labels to compare an estimate with; fewer labels are mostly noise.
 LEAST_TRUTH = 100
 
@@ -33,6 +37,7 @@ class Figure:
     estimate: Estimate
     period: Period
     confused: Confusions | None = None
+    shift: Shift | None = None
 
 
 def store(unit_of_work: UnitOfWork, figures: Sequence[Figure], moment: datetime) -> None:
@@ -43,7 +48,7 @@ def store(unit_of_work: UnitOfWork, figures: Sequence[Figure], moment: datetime)
         for figure in figures:
             work.session.execute(
                 delete(Performance).where(
-                    Performance.kind == figure.kind,
+                    Performance.kind.in_(_REPLACED.get(figure.kind, (figure.kind,))),
                     Performance.release == figure.release,
                     Performance.modality == figure.modality,
                     *covers(figure.period),
@@ -97,6 +102,7 @@ def _row(session: Session, figure: Figure, moment: datetime) -> Performance:
     past = None
     if figure.kind == ESTIMATED:
         past = past_error(session, figure.modality, figure.period.begins_at)
+    is_known = figure.kind != NOT_ESTIMATED
     return Performance(
         measured_at=moment,
         kind=figure.kind,
@@ -105,9 +111,10 @@ def _row(session: Session, figure: Figure, moment: datetime) -> Performance:
         begins_at=figure.period.begins_at,
         ends_at=figure.period.ends_at,
         rows=figure.estimate.rows,
-        f1=figure.estimate.f1,
-        low=figure.estimate.low,
-        high=figure.estimate.high,
+        f1=figure.estimate.f1 if is_known else None,
+        low=figure.estimate.low if is_known else None,
+        high=figure.estimate.high if is_known else None,
         past_error=past,
-        classes=by_code(figure.estimate, figure.confused),
+        classes=by_code(figure.estimate, figure.confused) if is_known else {},
+        shift=None if figure.shift is None else asdict(figure.shift),
     )

@@ -8,7 +8,8 @@ category. There are three kinds:
 * `labelled`: answers of a day or a month that were drawn for review; `volunteered`: answers that
   people labelled on their own initiative, a biased sample that is never mixed with the first.
 * `estimated`: all answers of a day or a month, from their probabilities. Each estimate is stored
-  with the error of earlier ones.
+  with the error of earlier ones. `not_estimated`: the products are too unlike those on which the
+  release was measured; such a figure has no F1.
 """
 
 import threading

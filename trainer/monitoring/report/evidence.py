@@ -33,6 +33,7 @@ class Evidence:
         estimated: F1 of all answers, estimated without labels.
         estimated_before: The same for the previous month.
         past_error: RMSE of earlier estimates against labels.
+        not_estimated: Reason why F1 could not be estimated without labels.
         classes: Labelled figures of last month and this month, by category name.
         windows: Number of drift windows.
         moved: Number of drift windows that moved.
@@ -50,6 +51,7 @@ class Evidence:
     estimated: Measured | None = None
     estimated_before: Measured | None = None
     past_error: float | None = None
+    not_estimated: str | None = None
     classes: dict[str, tuple[Measured, Measured]] = field(default_factory=dict)
     windows: int = 0
     moved: int = 0

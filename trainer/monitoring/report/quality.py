@@ -11,7 +11,7 @@ from shared.db.models import Performance
 from trainer.monitoring.performance import answers
 from trainer.monitoring.performance.answers import FUSION, MODALITIES, Labelled
 from trainer.monitoring.performance.cbpe import NORMAL_95
-from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
+from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, NOT_ESTIMATED, TEST
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.weighted_f1 import by_code, measured_f1
 from trainer.monitoring.report.traffic import THRESHOLDS
@@ -129,22 +129,41 @@ def _measured(labelled: Labelled, modality: str) -> Json | None:
 
 
 def _estimated(session: Session, period: Period, modality: str) -> Json | None:
-    rows = session.scalars(
+    rows = _of_period(session, period, modality, (ESTIMATED, NOT_ESTIMATED))
+    estimated = [row for row in rows if row.kind == ESTIMATED]
+    # An estimate of the fewer answers would stand for all of them.
+    is_enough = 2 * sum(row.rows for row in estimated) > sum(row.rows for row in rows)
+    return _combined(estimated) if is_enough else None
+
+
+def _of_period(
+    session: Session, period: Period, modality: str, kinds: Sequence[str]
+) -> Sequence[Performance]:
+    return session.scalars(
         select(Performance).where(
-            Performance.kind == ESTIMATED,
+            Performance.kind.in_(kinds),
             Performance.modality == modality,
             Performance.begins_at == period.begins_at,
             Performance.ends_at == period.ends_at,
         )
     ).all()
-    return _combined(rows) if rows else None
+
+
+def not_estimated(session: Session, period: Period) -> str | None:
+    """Return why the F1 of a month could not be estimated; `None` if it was for most answers."""
+    rows = _of_period(session, period, FUSION, (ESTIMATED, NOT_ESTIMATED))
+    without = [row for row in rows if row.kind == NOT_ESTIMATED]
+    if 2 * sum(row.rows for row in without) < sum(row.rows for row in rows) or not without:
+        return None
+    largest = max(without, key=lambda row: row.rows)
+    return str((largest.shift or {}).get("reason"))
 
 
 def _combined(rows: Sequence[Performance]) -> Json:
     """Combine the figures of several releases, weighted by rows; their errors are independent."""
     share = np.array([row.rows for row in rows], np.float64)
     share /= max(share.sum(), 1.0)
-    f1 = float(share @ [row.f1 for row in rows])
+    f1 = float(share @ np.array([row.f1 for row in rows], np.float64))
     ends = [(row.low, row.high) for row in rows if row.low is not None and row.high is not None]
     half = None
     if len(ends) == len(rows):

@@ -30,6 +30,13 @@ LONGEST = 120
 SLOW_SECONDS = 5.0
 
 
+#: Reasons why F1 cannot be estimated, by code.
+NOT_ESTIMATED = {
+    "unlike": "the products are too unlike those on which the release was measured",
+    "foreign": "too many products look as if they belonged to none of the categories",
+}
+
+
 class Level(StrEnum):
     """Recommendation to the product owner."""
 
@@ -111,6 +118,17 @@ def estimated_loss(evidence: Evidence) -> Finding:
     return _estimate(evidence, LOSS, Level.WATCH)
 
 
+def inestimable(evidence: Evidence) -> Finding:
+    """Detect products too unlike the held-out ones for an estimate without labels."""
+    rule = "F1 cannot be estimated without labels"
+    why = NOT_ESTIMATED.get(evidence.not_estimated or "")
+    if why is None:
+        found = "It was estimated." if evidence.estimated else "There is no estimate."
+        return Finding(rule, Level.WATCH, False if evidence.estimated else None, found)
+    found = f"F1 cannot be estimated without labels: {why}. Label a sample of the answers."
+    return Finding(rule, Level.WATCH, True, found)
+
+
 def fallen_classes(evidence: Evidence) -> Finding:
     """Detect losses of single categories, from labels."""
     rule = (
@@ -189,6 +207,7 @@ RULES: tuple[Callable[[Evidence], Finding], ...] = (
     failures,
     degraded_answers,
     slowness,
+    inestimable,
 )
 
 

@@ -19,7 +19,7 @@ from tests.bench.quality.recovery.shop import (
     REVIEWED_UNCERTAIN,
     Shop,
 )
-from trainer.monitoring.performance.answers import FUSION, Fusing, expectations, reviewed
+from trainer.monitoring.performance.answers import FUSION, Fusing, collect, reviewed
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.reviews import Reviews
 from trainer.monitoring.performance.weighted_f1 import measured_f1
@@ -96,7 +96,7 @@ class Stream:
     def _figures(self, release: str, period: Period, codes: tuple[int, ...]) -> Window:
         with self.unit_of_work.reading() as session:
             fusing = Fusing(codes, None)
-            expected = expectations(session, period, release, fusing)[FUSION]
+            expected = collect(session, period, release, fusing)[FUSION].expectation
             truth, answered, weights = reviewed(session, period, release).of(FUSION)
         labelled = measured_f1(truth, answered, weights).f1 if len(truth) else float("nan")
         estimated = expected.estimate(codes).f1

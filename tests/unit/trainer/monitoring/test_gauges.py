@@ -45,7 +45,7 @@ def promotion(version: str) -> Promotion:
     return Promotion(version=version, promoted_by="ada", reason="better", figures={})
 
 
-def performance(f1: float, **changes: Any) -> Performance:
+def performance(f1: float | None, **changes: Any) -> Performance:
     fields = {"kind": "test", "release": "1", "modality": "fusion", "rows": 100, "classes": {}}
     return Performance(**{**fields, "f1": f1, **changes})
 
@@ -108,6 +108,22 @@ def test_labels_are_shown_for_the_month_and_estimates_for_the_day(
     assert value("rayon_f1", kind="estimated", **labels) == 0.6
     assert value("rayon_f1_past_error", kind="estimated", **labels) == 0.01
     assert value("rayon_f1_past_error", kind="labelled", **labels) is None
+
+
+def test_earlier_estimate_is_not_shown_where_f1_cannot_be_estimated_now(
+    gauges: Gauges, unit_of_work: UnitOfWork
+) -> None:
+    begins, day = now().replace(hour=0), timedelta(days=1)
+    add(
+        unit_of_work,
+        performance(0.9, kind="estimated", begins_at=begins - day, ends_at=begins),
+        performance(None, kind="not_estimated", begins_at=begins, ends_at=begins + day),
+    )
+    gauges.refresh()
+    labels = {"modality": "fusion", "release": "1"}
+    assert value("rayon_f1", kind="estimated", **labels) is None
+    assert value("rayon_f1", kind="not_estimated", **labels) is None
+    assert value("rayon_f1_rows", kind="not_estimated", **labels) == 100
 
 
 def test_estimate_on_the_test_set_does_not_replace_the_estimate_of_the_day(

@@ -106,7 +106,7 @@ def test_days_of_which_reviews_are_drawn(
     skipped.extend(["reviews", days[1]])
 
 
-@pytest.mark.parametrize("stage", ["of", "expectations"])
+@pytest.mark.parametrize("stage", ["of", "collect"])
 def test_releases_of_which_f1_is_estimated(
     unit_of_work: UnitOfWork, monkeypatch: pytest.MonkeyPatch, skipped: list[str], stage: str
 ) -> None:
@@ -115,15 +115,15 @@ def test_releases_of_which_f1_is_estimated(
     def of(_registry: object, release: str) -> Any:
         if (stage, release) == ("of", "2"):
             raise KeyError("fusion")
-        return SimpleNamespace(codes=[10, 20])
+        return SimpleNamespace(codes=[10, 20], known={})
 
-    def expectations(_session: object, _period: Period, release: str, _fusing: Any) -> Any:
-        if (stage, release) == ("expectations", "2"):
+    def collect(_session: object, _period: Period, release: str, _fusing: Any) -> Any:
+        if (stage, release) == ("collect", "2"):
             raise ValueError("a score that raises")
-        return {"text": expectation}
+        return {"text": SimpleNamespace(expectation=expectation)}
 
     monkeypatch.setattr(f"{ANSWERS}.releases_of", lambda *_: ["1", "2", "3"])
-    monkeypatch.setattr(f"{ANSWERS}.expectations", expectations)
+    monkeypatch.setattr(f"{ANSWERS}.collect", collect)
     monkeypatch.setattr(f"{ANSWERS}.Fusing.of", of)
     registry: Any = None
     with unit_of_work.reading() as session:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.support.factories import make_user
 from tests.support.fakes import FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from tests.unit.gateway import conftest as gateway
+from tests.unit.trainer.monitoring.products import make_products
 from trainer.monitoring.performance.cbpe import estimated_f1
 from trainer.monitoring.performance.measure import Performances
 from trainer.monitoring.settings import MonitorSettings
@@ -117,6 +119,38 @@ def test_estimates_use_the_scores_that_formed_each_answer(
         )
         assert found.rows == 40
         assert found.classes["10"]["f1"] == pytest.approx(expected.by_class[10].f1)
+
+
+def test_broken_stream_has_no_estimate_until_its_answers_are_like_the_held_out_ones_again(
+    performances: Performances,
+    releases: FolderReleases,
+    jobs: AnsweredJobs,
+    add: Callable[..., None],
+    kept: Callable[..., list[Performance]],
+) -> None:
+    # Given a release with known answers, and a stream of which all answers are the same
+    held = make_products(400)
+    for version in ("1", "2"):
+        sample = replace(held.sample(), truth=held.answers)
+        sample.save(releases.folder(version))
+    same = np.array([0.97, 0.03], np.float32)
+    add(*(row for _ in range(120) for row in jobs.make(NOON, text=same)))
+    # When it is measured, I expect a reason in place of a figure
+    performances.measure(NOON)
+    assert kept(kind="estimated") == []
+    found = kept(kind="not_estimated", modality="text", ends_at=_midnight(21))
+    assert [(row.f1, row.low, row.high, row.classes) for row in found] == [(None, None, None, {})]
+    assert found[0].shift is not None
+    assert (found[0].shift["reason"], found[0].rows) == ("unlike", 120)
+    # When many like the held-out ones follow, I expect an estimate in its place
+    texts = make_products(1_000, seed=1).scores[Modality.TEXT].astype(np.float32)
+    add(*(row for text in texts for row in jobs.make(NOON, text=text)))
+    performances.measure(NOON + timedelta(hours=2))
+    (row,) = kept(kind="estimated", modality="text", ends_at=_midnight(21))
+    assert row.shift is not None
+    assert (row.shift["reason"], row.rows) == (None, 1_120)
+    assert row.low is not None
+    assert kept(kind="not_estimated", modality="text", ends_at=_midnight(21)) == []
 
 
 def test_days_and_months_have_their_own_figures(
@@ -278,6 +312,8 @@ def test_each_estimate_is_stored_with_the_error_of_earlier_ones(
         row for row in kept(kind="labelled", modality="fusion") if row.ends_at == _midnight(21)
     ]
     assert first.past_error is None
+    assert first.f1 is not None
+    assert labelled.f1 is not None
     assert second.past_error == pytest.approx(abs(first.f1 - labelled.f1))
 
 

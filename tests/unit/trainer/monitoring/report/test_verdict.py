@@ -68,6 +68,8 @@ def test_quiet_month_is_healthy_and_reports_its_figures() -> None:
         ({"failed": 400}, ["failures"], Level.WATCH),
         ({"degraded": 500}, ["degraded_answers"], Level.WATCH),
         ({"slow_seconds": 5.5}, ["slowness"], Level.WATCH),
+        ({"estimated": None, "not_estimated": "unlike"}, ["inestimable"], Level.WATCH),
+        ({"estimated": None, "not_estimated": "foreign"}, ["inestimable"], Level.WATCH),
         (
             {"classes": {"Livres": (Measured(0.9, 0.85, 0.95, 40), Measured(0.7, 0.6, 0.8, 40))}},
             ["fallen_classes"],

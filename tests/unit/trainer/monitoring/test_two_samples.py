@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.monitoring.drift.domain_classifier import (
+from trainer.monitoring.two_samples import (
     compare_mixes,
     compare_shares,
     domain_classifier_test,
