@@ -1,6 +1,7 @@
 """Image candidates are fitted and exported, with a small network in Xception's place."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from keras import layers
 from PIL import Image
 
 from shared.inference.manifest import IMAGE_INPUT
+from shared.inference.onnx_session import is_in_eight_bits, open_session
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
-from trainer.candidates.image.backbone import BACKBONE
+from trainer.candidates.image.backbone import BACKBONE, CALIBRATED, FORM
 from trainer.candidates.image.champion import ChampionBackbone
 from trainer.candidates.image.head import Batches, FrozenBackbone, HeadSettings
 from trainer.candidates.image.resnet import ResNet50
@@ -133,6 +135,44 @@ def test_served_head_is_the_fitted_one(
     assert features_of(int8_fit / BACKBONE) == features.shape[1] == 16
     found = served(Fitted(candidate, int8_fit, temperature=1.5), features, storage)
     np.testing.assert_allclose(found, softmax(logits / 1.5), atol=tolerance)
+
+
+def test_head_is_fitted_on_the_features_of_a_backbone_in_eight_bits(
+    images: RowImages, labels: Labels, tmp_path: Path
+) -> None:
+    context = replace(context_of("int8"), arithmetic="int8")
+    Small().fit(images, labels, tmp_path, context)
+    form = json.loads((tmp_path / FORM).read_text())
+    assert form["arithmetic"] == "int8"
+    assert 0 < form["error"] < 0.25
+    assert is_in_eight_bits(open_session(tmp_path / BACKBONE, threads=1))
+    # The answers are those of the features that the served file computes
+    logits = Small().predict(images, tmp_path)
+    assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
+    features = images.features(Small().name, tmp_path / BACKBONE, SIZE)
+    found = served(Fitted(Small(), tmp_path), features, "int8")
+    np.testing.assert_allclose(found, softmax(logits), atol=0.05)
+
+
+def test_backbone_that_eight_bits_change_computes_in_floats(
+    images: RowImages, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given ranges that were found with a plain image, outside which all others are
+    plain = np.full((1, SIZE, SIZE, 3), 128, np.uint8)
+    decoded = RowImages.pixels
+    monkeypatch.setattr(
+        RowImages,
+        "pixels",
+        lambda rows, size, most: plain if most == CALIBRATED else decoded(rows, size, most),
+    )
+    lines: list[str] = []
+    context = replace(context_of("int8"), arithmetic="int8", log_line=lines.append)
+    # When the candidate is fitted, then it computes in floats, and the log says why
+    Small().fit(images, labels, tmp_path, context)
+    form = json.loads((tmp_path / FORM).read_text())
+    assert (form["arithmetic"], form["storage"]) == ("float", "int8")
+    assert not is_in_eight_bits(open_session(tmp_path / BACKBONE, threads=1))
+    assert "in int8, computed in int8: features are off by" in lines[0]
 
 
 def test_backbone_reads_bytes_and_computes_the_features_of_keras(exact_fit: Path) -> None:
