@@ -49,8 +49,10 @@ def open_session(
     options.intra_op_num_threads = threads
     # Spinning threads would take CPU from the process of the other lane.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Before VNNI, x86 adds two products of 8 bits in 16, which are too few for the largest.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_instructions():
+        # Before VNNI, x86 adds two products of 8 bits in 16, which are too few for the largest.
+        # Elsewhere this takes all of the speed from integers.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     others: dict[str, Any] = {}
     if in_floats:

@@ -71,6 +71,15 @@ def test_processor_with_instructions_computes_in_eight_bits_without_a_measuremen
     assert not computes_in_floats(session)
 
 
+@pytest.mark.parametrize("instructions", [True, False])
+def test_products_have_more_bits_only_where_instructions_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: bool
+) -> None:
+    monkeypatch.setattr(onnx_session, "has_instructions", lambda: instructions)
+    options = open_session(small_graph(tmp_path / "small.onnx"), threads=1).get_session_options()
+    assert has_entry(options, "session.x64quantprecision") is not instructions
+
+
 def test_measurement_takes_time_and_returns_the_answer(tmp_path: Path) -> None:
     session = open_session(small_graph(tmp_path / "small.onnx"), threads=1)
     seconds, answer = timed(session)
@@ -99,11 +108,14 @@ def test_instructions_are_read_from_the_list_of_the_processor(
 
 
 def computes_in_floats(session: onnxruntime.InferenceSession) -> bool:
+    return has_entry(session.get_session_options(), "session.disable_quant_qdq")
+
+
+def has_entry(options: onnxruntime.SessionOptions, name: str) -> bool:
     try:
-        entry = session.get_session_options().get_session_config_entry("session.disable_quant_qdq")
+        return bool(options.get_session_config_entry(name) == "1")
     except RuntimeError:
         return False
-    return bool(entry == "1")
 
 
 def small_graph(path: Path) -> Path:
