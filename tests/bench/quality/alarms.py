@@ -267,7 +267,7 @@ def _summary(windows: Sequence[_Window]) -> dict[str, Any]:
         "made": len(made),
         "error": round(float(np.mean(errors)), 4) if made else None,
         "held": round(float(np.mean([window.holds for window in made])), 3) if made else None,
-        "reasons": dict(Counter(window.reason for window in windows if window.reason)),
+        "reasons": dict(Counter(str(one.reason) for one in windows if one.reason)),
     }
 
 
