@@ -21,6 +21,9 @@ SMALLEST_STORED = 1024
 #: Largest weight in products of 8-bit integers. On processors without instructions for them (VNNI),
 #: two products are added in 16 bits, which 127 could overflow.
 MULTIPLIED_LIMIT = 63
+#: Unsigned integer that stands for zero in such a product.
+ZERO_POINT = 128
+SMALLEST_SCALE = 1e-12
 
 Storage = Literal["int8", "float16", "float32"]
 #: Number formats of weights, each finer than the one before.
@@ -98,18 +101,19 @@ class Graph:
     def integer_dense(self, value: str, kernel: Floats, bias: Floats) -> str:
         """Add `value @ kernel + bias`, multiplied in 8-bit integers if weights are stored so.
 
-        The scale of `value` is found anew in each call (dynamic quantisation).
+        Each row of `value` gets a scale of its own in each call: one for all would be that of a few
+        outliers (Dettmers et al., "LLM.int8()", 2022, section 2.1).
         """
         if self.storage != "int8" or kernel.size < SMALLEST_STORED:
             return self.dense(value, kernel, bias)
-        limit = MULTIPLIED_LIMIT
-        scale = np.maximum(np.abs(kernel).max(axis=0, keepdims=True) / limit, 1e-12)
+        scale = np.maximum(np.abs(kernel).max(axis=0) / MULTIPLIED_LIMIT, SMALLEST_SCALE)
         stored = self.constant(np.round(kernel / scale).astype(np.int8))
-        integers, factor, zero = self._quantised(value)
+        integers, factor = self._quantised(value)
+        zero = self.constant(np.array(ZERO_POINT, np.uint8))
         product = self.add("MatMulInteger", integers, stored, zero)
         product = self.add("Cast", product, to=TensorProto.FLOAT)
-        factors = self.add("Mul", factor, self.constant(scale.reshape(-1).astype(np.float32)))
-        restored = self.add("Mul", product, factors)
+        by_row = self.add("Mul", product, factor)
+        restored = self.add("Mul", by_row, self.constant(scale.astype(np.float32)))
         return self.add("Add", restored, self.constant(bias.astype(np.float32)))
 
     def rows(self, table: Floats, ids: str) -> str:
@@ -140,10 +144,17 @@ class Graph:
         onnx.checker.check_model(model)
         return model
 
-    def _quantised(self, value: str) -> list[str]:
-        outputs = [self._fresh(kind) for kind in ("integers", "factor", "zero")]
-        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [value], outputs))
-        return outputs
+    def _quantised(self, value: str) -> tuple[str, str]:
+        """Add the integers of each row, shifted by `ZERO_POINT`, and its scale."""
+
+        def number(one: float) -> str:
+            return self.constant(np.array(one, np.float32))
+
+        largest = self.add("ReduceMax", self.add("Abs", value), axes=[-1], keepdims=1)
+        factor = self.add("Mul", largest, number(1 / (ZERO_POINT - 1)))
+        factor = self.add("Max", factor, number(SMALLEST_SCALE))
+        shifted = self.add("Add", self.add("Div", value, factor), number(ZERO_POINT))
+        return self.add("Cast", self.add("Round", shifted), to=TensorProto.UINT8), factor
 
     def _kept(self, tensor: onnx.TensorProto) -> str:
         array = numpy_helper.to_array(tensor)
