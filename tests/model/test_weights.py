@@ -11,11 +11,11 @@ from shared.errors import InvalidInput
 from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.registry import IMAGES, TEXT
 from trainer.weights.conversion import resnet50
-from trainer.weights.files import FILES, PACKAGED
+from trainer.weights.files import FILES, PACKAGED, Source
 
 
 def test_addresses_and_checksums_are_those_of_keras() -> None:
-    sources = {one.name: one.source for one in FILES if one.source}
+    sources = {one.name: one.source for one in FILES if isinstance(one.source, Source)}
     first = sources["xception_imagenet_notop_fp16.npz"]
     second = sources["resnet50_imagenet_notop.npz"]
     assert first.url == xception.WEIGHTS_PATH_NO_TOP
@@ -26,7 +26,7 @@ def test_addresses_and_checksums_are_those_of_keras() -> None:
 
 def test_every_image_candidate_and_pretrained_text_candidate_is_listed() -> None:
     listed = {candidate for one in FILES for candidate in one.candidates}
-    assert listed == {one.name for one in IMAGES}
+    assert listed == {one.name for one in IMAGES} | {"text_transformer"}
     assert set(PACKAGED.candidates) <= {one.name for one in TEXT}
     for candidate in IMAGES:
         file = getattr(candidate, "weights_file", None)

@@ -110,9 +110,9 @@ Each part ships in the smallest number format that answers as the fitted model o
 
 ## Limits
 
-{limits}* A product outside the {classes} categories still gets one of them. `novelty` says how foreign its
-  answer looks; `is_foreign` marks values that only 5 % of the categories' own products exceed.
-  Products of a neighbouring kind are hardly recognised.
+{limits}* A product outside the {classes} categories still gets one of them. `novelty` says how
+  foreign its answer looks; `is_foreign` marks values that only 5 % of the categories' own products
+  exceed. Products of a neighbouring kind are hardly recognised.
 * The image model alone is weak; it helps when there is a text too.
 * Few test rows have both a text and an image: the fusion's figures have a wide margin of error.
 

@@ -18,10 +18,9 @@ OPSET = 17
 #: Arrays with fewer elements (biases, scales) stay in float32.
 SMALLEST_STORED = 1024
 
-#: Largest weight in products of 8-bit integers. On processors without instructions for them (VNNI),
-#: two products are added in 16 bits, which 127 could overflow.
-MULTIPLIED_LIMIT = 63
-#: Unsigned integer that stands for zero in such a product.
+#: Largest 8-bit integer that a weight is stored as.
+LARGEST = 127
+#: Unsigned integer that stands for zero in a product of integers.
 ZERO_POINT = 128
 SMALLEST_SCALE = 1e-12
 
@@ -106,7 +105,7 @@ class Graph:
         """
         if self.storage != "int8" or kernel.size < SMALLEST_STORED:
             return self.dense(value, kernel, bias)
-        scale = np.maximum(np.abs(kernel).max(axis=0) / MULTIPLIED_LIMIT, SMALLEST_SCALE)
+        scale = np.maximum(np.abs(kernel).max(axis=0) / LARGEST, SMALLEST_SCALE)
         stored = self.constant(np.round(kernel / scale).astype(np.int8))
         integers, factor = self._quantised(value)
         zero = self.constant(np.array(ZERO_POINT, np.uint8))
@@ -151,7 +150,7 @@ class Graph:
             return self.constant(np.array(one, np.float32))
 
         largest = self.add("ReduceMax", self.add("Abs", value), axes=[-1], keepdims=1)
-        factor = self.add("Mul", largest, number(1 / (ZERO_POINT - 1)))
+        factor = self.add("Mul", largest, number(1 / LARGEST))
         factor = self.add("Max", factor, number(SMALLEST_SCALE))
         shifted = self.add("Add", self.add("Div", value, factor), number(ZERO_POINT))
         return self.add("Cast", self.add("Round", shifted), to=TensorProto.UINT8), factor
@@ -185,5 +184,5 @@ def stored_small(
             return array.astype(np.float32), None
         return array.astype(np.float16), None
     others = tuple(axis for axis in range(array.ndim) if axis not in channel_axes)
-    scale = np.maximum(np.abs(array).max(axis=others, keepdims=True) / 127, 1e-12)
+    scale = np.maximum(np.abs(array).max(axis=others, keepdims=True) / LARGEST, SMALLEST_SCALE)
     return np.round(array / scale).astype(np.int8), scale.astype(np.float32)

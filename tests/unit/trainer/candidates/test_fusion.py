@@ -16,7 +16,8 @@ from trainer.candidates.fusion.pools import (
     TextAlone,
     WeightedMean,
 )
-from trainer.candidates.fusion.stacking import Reach, Stacking, StackingSettings
+from trainer.candidates.fusion.stacking import Stacking, StackingSettings
+from trainer.candidates.shrunken_pool import Reach
 
 FITTED: list[FusionCandidate] = [
     WeightedMean(),
