@@ -55,7 +55,6 @@ def test_transparent_shade_becomes_white() -> None:
         (GREY.astype(np.float32) * 257, "0 to 65535"),
         (GREY.astype(np.float32) / 128 - 1, "-1 to 1"),
     ],
-    ids=str,
 )
 def test_wide_numbers_keep_their_grey(values: NDArray[np.generic], summary: str) -> None:
     assert np.abs(prepared(values) - GREY).max() <= 1, summary
