@@ -131,6 +131,7 @@ def project(tmp_path: Path, index: PackageIndex) -> Path:
     project = tmp_path / "project"
     (project / "requirements").mkdir(parents=True)
     shutil.copy(PROJECT / "Makefile", project)
+    shutil.copy(PROJECT / "requirements" / "overrides.txt", project / "requirements")
     (project / "requirements" / "uv.txt").write_text(index.locks["uv"])
     for name in LOCKS:
         (project / "requirements" / f"{name}.txt").write_text(index.locks[TINY])

@@ -163,5 +163,6 @@ def test_forms_are_a_table_of_the_model_card() -> None:
     form = Form("text", "float16", 200, 0.995, 0.9312, 0.9315)
     table = forms_as_markdown([form], {"storage": "int8", "error": 0.0645, "images": 12})
     assert "| text | float16 | 200 | 99.5% | 0.9315 | 0.9312 |" in table
-    assert "The image network is in int8: its features are off by 0.065" in table
+    expected = "The image network is in int8 and computes in float: its features are off by 0.065"
+    assert expected in table
     assert json.dumps(form.record())
