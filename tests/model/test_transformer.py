@@ -92,7 +92,7 @@ def test_transformer_learns(kind: str, fitted: dict[str, Fitted]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-3), ("int8", 0.1)])
+@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-5), ("int8", 0.1)])
 def test_served_answers_are_the_fitted_ones(
     kind: str, storage: str, tolerance: float, fitted: dict[str, Fitted], tmp_path: Path
 ) -> None:
@@ -186,3 +186,10 @@ def test_encoder_without_a_tokenizer_is_refused(
     (tmp_path / "broken" / "tokenizer.json").unlink()
     with pytest.raises(InvalidInput, match=r"Missing: tokenizer\.json"):
         cut_down(tmp_path / "broken", ["piscine"], tmp_path)
+
+
+def test_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("<html>")
+    with pytest.raises(InvalidInput, match=r"Expected JSON in .*broken/config\.json"):
+        find_encoder(tmp_path)

@@ -1,7 +1,7 @@
 """Pretrained encoders in Hugging Face's layout, cut down to the subwords that a shop's texts use.
 
 Of the 250,000 subwords of a multilingual encoder, which are four fifths of its weights, a shop
-uses a tenth. The others cost memory, and time in each step of a training.
+uses one in twenty. The others cost memory, and time in each step of a training.
 """
 
 import hashlib
@@ -77,7 +77,10 @@ def cut_down(encoder: Path, texts: Sequence[str], folder: Path) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / CONFIG).read_text("utf-8")))
+    try:
+        return dict(json.loads((folder / CONFIG).read_text("utf-8")))
+    except ValueError as error:
+        raise InvalidInput(f"Expected JSON in {folder / CONFIG}. Received: {error}") from error
 
 
 def _kept(encoder: Path, tokenizer: dict[str, Any], texts: Sequence[str]) -> NDArray[np.int64]:

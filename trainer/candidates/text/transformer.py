@@ -25,7 +25,7 @@ from trainer.candidates.imagenet import WeightsMissing
 from trainer.candidates.onnx.graph import Graph
 from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
 from trainer.candidates.text.encoders import CONFIG, TOKENIZER, cut_down, find_encoder, identity
-from trainer.candidates.text.subwords import tokens_of
+from trainer.candidates.text.subwords import padded, tokens_of
 from trainer.candidates.text.transformer_graph import LAYER, Encoder, mean_state
 
 Tokens = NDArray[np.int32]
@@ -44,7 +44,7 @@ FAST_BFLOAT16 = "amx_bf16"
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """Hyperparameters, chosen on validation rows.
+    """Hyperparameters that are usual for encoders of this size; none was tuned.
 
     Attributes:
         layer_decay: Learning rate of a layer as a share of that of the layer above it.
@@ -273,11 +273,9 @@ def computes_bfloat16() -> bool:
 
 
 def _stacked(rows: Sequence[Tokens]) -> Tokens:
-    longest = max(len(row) for row in rows)
-    stacked = np.full((len(rows), -(-longest // LENGTH_STEP) * LENGTH_STEP), PADDING, np.int32)
-    for place, row in enumerate(rows):
-        stacked[place, : len(row)] = row
-    return stacked
+    stacked = padded(rows)
+    missing = -stacked.shape[1] % LENGTH_STEP
+    return np.pad(stacked, ((0, 0), (0, missing)), constant_values=PADDING)
 
 
 def load_network(folder: Path) -> keras.Model:

@@ -33,18 +33,23 @@ class Encoder:
             layers begin with `transformer_layer_0/`.
         heads: Number of attention heads.
         epsilon: Added to variances in normalisations.
+        has_exact_gelu: Computes GELU exactly, as KerasHub's RoBERTa, and not by an approximation,
+            as its BERT.
     """
 
     values: Mapping[str, Floats]
     heads: int
     epsilon: float
+    has_exact_gelu: bool
 
     @classmethod
     def of(cls, backbone: keras.Model) -> "Encoder":
         """Read the weights of KerasHub's backbone."""
         values = {one.path: np.asarray(one.numpy(), np.float32) for one in backbone.weights}
         norm = backbone.get_layer("embeddings_layer_norm")
-        return cls(values, backbone.num_heads, float(norm.epsilon))
+        first = backbone.get_layer("transformer_layer_0")
+        is_exact = first.activation is keras.activations.gelu
+        return cls(values, backbone.num_heads, float(norm.epsilon), is_exact)
 
     @property
     def depth(self) -> int:
@@ -136,7 +141,8 @@ def _transformed(graph: Graph, encoder: Encoder, number: int, states: str) -> st
         kernel, bias = (encoder.layer(number, f"{part}/{kind}") for kind in ("kernel", "bias"))
         return graph.integer_dense(value, kernel, bias)
 
-    inner = _gelu(graph, dense(states, "feedforward_intermediate_dense"))
+    gelu = _exact_gelu if encoder.has_exact_gelu else _gelu
+    inner = gelu(graph, dense(states, "feedforward_intermediate_dense"))
     output = dense(inner, "feedforward_output_dense")
     gain, offset = (
         encoder.layer(number, f"feedforward_layer_norm/{part}") for part in ("gamma", "beta")
@@ -144,8 +150,16 @@ def _transformed(graph: Graph, encoder: Encoder, number: int, states: str) -> st
     return _normalised(graph, encoder, graph.add("Add", output, states), gain, offset)
 
 
+def _exact_gelu(graph: Graph, value: str) -> str:
+    root, one, half = (
+        graph.constant(np.array(number, np.float32)) for number in (math.sqrt(2), 1.0, 0.5)
+    )
+    bracket = graph.add("Add", graph.add("Erf", graph.add("Div", value, root)), one)
+    return graph.add("Mul", graph.add("Mul", value, bracket), half)
+
+
 def _gelu(graph: Graph, value: str) -> str:
-    """Add GELU by its approximation with a hyperbolic tangent, as KerasHub computes it.
+    """Add GELU by its approximation with a hyperbolic tangent.
 
     Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2.
     """
