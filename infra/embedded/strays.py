@@ -1,7 +1,7 @@
 """Processes of an instance, identified by a marker in their environment."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -10,6 +10,8 @@ from infra.embedded.settings import MARK
 
 #: Time for a process to stop before it is killed.
 STOP_SECONDS = 15.0
+#: Most searches for processes; one that cannot be killed does not hold up the launcher.
+SEARCHES = 4
 #: Module that runs supervisord (`infra.embedded.supervision`).
 SUPERVISOR = "infra.embedded.supervisord"
 
@@ -22,9 +24,20 @@ def instance_processes(home: Path) -> dict[str, psutil.Process]:
 def end_strays(home: Path) -> list[str]:
     """End the processes left by an earlier run, supervisor first; return their names.
 
-    The caller holds the lock of the home, so no living launcher owns them.
+    The caller holds the lock of the home, so no living launcher owns them. A process that is about
+    to become a program shows no environment for a moment, so the search is repeated until it finds
+    none.
     """
-    strays = sorted(_marked(home), key=lambda pair: pair[1] != "supervisord")
+    names: list[str] = []
+    for _ in range(SEARCHES):
+        found = _end(sorted(_marked(home), key=lambda pair: pair[1] != "supervisord"))
+        if not found:
+            break
+        names += found
+    return names
+
+
+def _end(strays: Sequence[tuple[psutil.Process, str]]) -> list[str]:
     for process, _ in strays:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
