@@ -89,10 +89,12 @@ async def image(
 def label(
     visit: SignedVisit,
     job_id: str,
-    form: Annotated[FormData, Depends(fields("prdtypecode"))],
+    form: Annotated[FormData, Depends(fields("prdtypecode", "current"))],
 ) -> Response:
-    """Set or remove the true category."""
+    """Set or remove the true category; one that is not changed stays, also a new category."""
     code = str(form.get("prdtypecode", ""))
+    if code and code == form.get("current"):
+        return visit.go(f"/jobs/{job_id}", labelled="1")
     true = LabelIn(prdtypecode=int(code) if code.lstrip("-").isdecimal() else None)
     api.label(visit.services, visit.user, visit.origin, job_id, true)
     return visit.go(f"/jobs/{job_id}", labelled="1")
