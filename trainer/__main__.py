@@ -225,7 +225,7 @@ def _write_reference(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from trainer.pipeline.speed import bench_image, bench_storage, bench_text
+    from trainer.bench import bench_image, bench_storage, bench_text
 
     for line in bench_text(args.work, args.threads):
         print(line, flush=True)

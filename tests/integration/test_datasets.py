@@ -4,17 +4,17 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from gateway.identity.principal import Origin, Principal
 from gateway.releases.datasets import Change, Datasets
-from shared.db.models import DatasetVersion, Role, User, new_id, now
+from shared.db.models import DatasetVersion, Job, Review, Role, User, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict, Unavailable
 from shared.settings import StorageSettings
@@ -180,6 +180,27 @@ def test_labelled_jobs_are_read_in_slices_ordered_by_id(
     statements.clear()
     assert [job.id for job in LabelledJobs(unit_of_work)] == ids
     assert sum("designation" in statement for statement, _ in statements) == 3
+
+
+def test_labels_of_drawn_answers_stand_for_those_that_were_not_drawn(
+    unit_of_work: UnitOfWork, user: User
+) -> None:
+    ids = add_labelled_jobs(unit_of_work, user, 3)
+    open_job = make_job(user)
+    with unit_of_work() as work:
+        work.session.add(open_job)
+        for job in work.session.scalars(select(Job).where(Job.id.in_(ids))):
+            job.finished_at = datetime(2026, 1, 2, tzinfo=UTC)
+    with unit_of_work() as work:
+        work.session.add_all(
+            Review(job_id=id_, reason=reason, chance=0.55, random_chance=0.1)
+            for id_, reason in ((ids[0], "random"), (open_job.id, "random"), (ids[1], "uncertain"))
+        )
+    found = {job.id: job for job in LabelledJobs(unit_of_work)}
+    # One of two random answers is labelled, and each uncertain one: .1 / 2 + .45.
+    assert [found[id_].represents for id_ in ids[:2]] == pytest.approx([2, 2])
+    assert found[ids[0]].answered_at == datetime(2026, 1, 2, tzinfo=UTC).timestamp()
+    assert (found[ids[2]].represents, found[ids[2]].answered_at) == (0.0, 0.0)
 
 
 def test_labelled_jobs_are_found_by_the_index_of_labels(

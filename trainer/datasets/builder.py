@@ -64,6 +64,7 @@ from trainer.datasets.validation import (
 from trainer.datasets.version_request import VersionRequest
 from trainer.datasets.versions import (
     COLUMNS,
+    DIGESTED,
     JOB_PREFIX,
     SCHEMA,
     STORED_IMAGE,
@@ -224,7 +225,8 @@ class _Builder:
             if job.image_uri is not None:
                 self.job_images[id_] = job.image_uri
             image = digest_in(job.image_uri or "") or ""
-            rows.append((id_, *texts, image, job.code, "", job.author))
+            drawn = job.represents, job.answered_at
+            rows.append((id_, *texts, image, job.code, "", job.author, *drawn))
         found = pd.DataFrame(rows, columns=COLUMNS)
         return found[~is_of_untrusted(found, self.request.authors)]
 
@@ -360,6 +362,8 @@ def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFr
             "prdtypecode": rows["code"].to_numpy(np.int64),
             "split": "",
             "labelled_by": "",
+            "represents": 0.0,
+            "answered_at": 0.0,
         }
     )
 
@@ -372,11 +376,15 @@ def _splits(rows: pd.DataFrame) -> pd.Series:
 def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]], separator: str) -> str:
     """Return the SHA-256 over categories and rows, which are sorted by id.
 
-    Authors are not part of it: the same rows train the same release.
+    Authors are not part of it: the same rows train the same release. What the labels of drawn
+    answers stand for is, if there are any.
     """
     digest = hashlib.sha256(json.dumps(categories).encode())
     # Equal names are one release as a tree and another one without.
     digest.update(separator.encode())
-    for row in zip(*(rows[name] for name in COLUMNS if name != "labelled_by"), strict=True):
+    for row in zip(*(rows[name] for name in DIGESTED), strict=True):
+        digest.update(json.dumps([str(value) for value in row]).encode())
+    drawn = rows[rows["represents"] > 0]
+    for row in zip(drawn["id"], drawn["represents"], drawn["answered_at"], strict=True):
         digest.update(json.dumps([str(value) for value in row]).encode())
     return digest.hexdigest()

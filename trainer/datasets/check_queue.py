@@ -3,8 +3,8 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.datasets import UPLOADS, upload_folder
 from shared.db.leases import RowLeases
-from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, now
+from shared.db.models import HAS_PRODUCT, DatasetStatus, DatasetVersion, Job, Review, now
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.files import is_disk_full
@@ -24,6 +24,7 @@ from shared.progress import PROGRESS
 from shared.skipping import skipping
 from shared.storage import Storage
 from trainer.datasets.authors import LabelLimits, authors_of_jobs, trusted_authors
+from trainer.datasets.drawn_answers import labelled_chance, labelled_shares
 from trainer.datasets.version_request import LabelledJob, VersionRequest
 
 if TYPE_CHECKING:
@@ -238,9 +239,10 @@ class LabelledJobs:
             # Sorted here: with ORDER BY, SQLite scans all jobs by id instead of using the index
             # of labels.
             ids = sorted(session.scalars(select(Job.id).where(is_trusted_label())))
+            shares = labelled_shares(session)
         for start in range(0, len(ids), SLICE):
             with self.unit_of_work.reading() as session:
-                found = _labelled_jobs(session, ids[start : start + SLICE])
+                found = _labelled_jobs(session, ids[start : start + SLICE], shares)
             yield from found
 
 
@@ -267,7 +269,9 @@ def _checking(id_: str) -> tuple[ColumnElement[bool], ...]:
     return DatasetVersion.id == id_, DatasetVersion.status == DatasetStatus.CHECKING.value
 
 
-def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
+def _labelled_jobs(
+    session: Session, ids: Sequence[str], shares: Mapping[str, float]
+) -> list[LabelledJob]:
     query = (
         select(
             Job.id,
@@ -276,16 +280,28 @@ def _labelled_jobs(session: Session, ids: Sequence[str]) -> list[LabelledJob]:
             Job.image_uri,
             Job.label,
             Job.labelled_by_id,
+            Job.finished_at,
+            Review.reason,
+            Review.chance,
+            Review.random_chance,
         )
+        .outerjoin(Review, Review.job_id == Job.id)
         # Retention has removed the products of old jobs; earlier versions contain them.
         .where(Job.id.in_(ids), Job.label.is_not(None), HAS_PRODUCT)
         .order_by(Job.id)
     )
-    return [
-        LabelledJob(id_, title, text, uri, label, author)
-        for id_, title, text, uri, label, author in session.execute(query)
-        if label is not None and author is not None
-    ]
+    found = []
+    for row in session.execute(query):
+        if row.label is None or row.labelled_by_id is None:
+            continue
+        texts = row.designation, row.description
+        job = LabelledJob(row.id, *texts, row.image_uri, row.label, row.labelled_by_id)
+        chance = labelled_chance(row, shares) if row.chance and row.finished_at else 0.0
+        if chance:
+            answered_at = row.finished_at.timestamp()
+            job = replace(job, represents=1 / chance, answered_at=answered_at)
+        found.append(job)
+    return found
 
 
 def _error_messages(built: "BuiltVersion") -> str | None:

@@ -17,6 +17,10 @@ class LabelledJob:
     code: int
     #: ID of the person's account.
     author: str
+    #: Number of answers that the label stands for, if the answer was drawn for review; else 0.
+    represents: float = 0.0
+    #: Time of such an answer, in seconds since the epoch; else 0.
+    answered_at: float = 0.0
 
 
 @dataclass(frozen=True)

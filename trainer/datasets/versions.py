@@ -41,9 +41,15 @@ SCHEMA = pa.schema(
         #: ID of the account that labelled the row, or empty for a row of an uploaded file. Versions
         #: of older trainers lack the column.
         ("labelled_by", pa.string()),
+        #: Number of answers that the label stands for, and the time of the answer in seconds since
+        #: the epoch, if it was drawn for review; else 0. Versions of older trainers lack both.
+        ("represents", pa.float64()),
+        ("answered_at", pa.float64()),
     ]
 )
 COLUMNS = [{STORED_IMAGE: "image"}.get(name, name) for name in SCHEMA.names]
+#: Columns that decide what every row trains.
+DIGESTED = [name for name in COLUMNS if name not in ("labelled_by", "represents", "answered_at")]
 #: Prefix of the ids of rows that were labelled jobs.
 JOB_PREFIX = "job-"
 
@@ -91,6 +97,8 @@ def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
     rows = rows.rename(columns={STORED_IMAGE: "image"})
     if "labelled_by" not in rows:
         rows["labelled_by"] = np.where(rows["id"].str.startswith(JOB_PREFIX), UNKNOWN, "")
+    if "represents" not in rows:
+        rows = rows.assign(represents=0.0, answered_at=0.0)
     return StoredVersion(
         rows,
         _names(about["categories"]),

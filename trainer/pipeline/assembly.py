@@ -29,8 +29,14 @@ class _NotPassed(Exception):
         self.verdict = verdict
 
 
-def export_step(context: TrainingContext, chosen: Chosen) -> Step:
-    """Write the release folder, without figures, as a step; `forms.json` is beside it."""
+def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step:
+    """Write the release folder, without figures, as a step; `forms.json` is beside it.
+
+    Args:
+        context: Context of the run.
+        chosen: The fitted models.
+        mix: Sentence about an adjustment to the mix of now.
+    """
     settings = context.settings
     contents = ReleaseContents(
         name=settings.name,
@@ -38,7 +44,7 @@ def export_step(context: TrainingContext, chosen: Chosen) -> Step:
         text=chosen.serving_text.parts if chosen.serving_text else (),
         image=chosen.serving_image.parts if chosen.serving_image else (),
         fusion=chosen.fusion.model if chosen.fusion else None,
-        trained_on=_trained_on(context),
+        trained_on="; ".join(filter(None, (_trained_on(context), mix))),
     )
     key = context.key | {
         "name": contents.name,

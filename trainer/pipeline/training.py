@@ -34,6 +34,7 @@ from trainer.candidates.text.encoders import find_encoder
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
 from trainer.pipeline.agreement import forms_as_markdown
+from trainer.pipeline.answered_mix import adjusted
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.fusion_stage import run_fusion_stage
@@ -76,8 +77,8 @@ def train(
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
     tracking.parameters(_parameters(context))
-    chosen = _choose(context)
-    exported = assembly.export_step(context, chosen)
+    chosen, mix = adjusted(context, _choose(context))
+    exported = assembly.export_step(context, chosen, mix)
     figures = assembly.evaluate_step(context, exported)
     reference = assembly.reference_step(context, exported)
     verdict = assembly.acceptance_step(context, exported, chosen)

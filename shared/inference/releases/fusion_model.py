@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,12 @@ class _FusionFile(BaseModel):
     text_weights: Weights
     image_weights: Weights
     bias: tuple[float, ...]
+    ratios: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> "_FusionFile":
         lengths = {len(self.text_weights), len(self.image_weights), len(self.bias)}
+        lengths |= {len(self.ratios)} if self.ratios is not None else set()
         rows = (row for row in (*self.text_weights, *self.image_weights) if isinstance(row, tuple))
         lengths |= {len(row) for row in rows}
         if len(lengths) != 1:
@@ -46,19 +48,33 @@ class FusionModel:
     weights may also be matrices, from every category to every category. In the space `probability`
     (section 3.1): `p(c) ∝ text_weights[c] p_text(c) + image_weights[c] p_image(c) + bias[c]`.
 
+    The models of a release can be adjusted to another mix of categories than that of the training
+    rows: their probabilities are multiplied by ratios. The pool was fitted on those before it, so
+    it divides by the ratios, and multiplies the result: both experts together must not count the
+    mix twice.
+
     Attributes:
         text_weights: Shape `(classes,)` or `(classes, classes)`.
         image_weights: Shape `(classes,)` or `(classes, classes)`.
         bias: Shape `(classes,)`.
+        ratios: Ratios by which the models' probabilities were multiplied, all above 0, shape
+            `(classes,)`; `None` without an adjustment.
     """
 
     text_weights: Floats
     image_weights: Floats
     bias: Floats
     space: Space = "log"
+    ratios: Floats | None = None
 
     def combine(self, text: Floats, image: Floats) -> Floats:
         """Combine the probabilities of both modalities, each of shape `(n, classes)`."""
+        if self.ratios is None:
+            return self._pooled(text, image)
+        fitted = (shifted(one, 1 / self.ratios) for one in (text, image))
+        return shifted(self._pooled(*fitted), self.ratios)
+
+    def _pooled(self, text: Floats, image: Floats) -> Floats:
         is_log = self.space == "log"
         parts = (_log(text), _log(image)) if is_log else (text, image)
         pooled = (
@@ -88,6 +104,7 @@ class FusionModel:
             np.array(found.image_weights, np.float32),
             np.array(found.bias, np.float32),
             found.space,
+            None if found.ratios is None else np.array(found.ratios, np.float32),
         )
 
     def save(self, folder: Path) -> None:
@@ -98,8 +115,22 @@ class FusionModel:
             text_weights=_nested(self.text_weights),
             image_weights=_nested(self.image_weights),
             bias=tuple(self.bias.tolist()),
+            ratios=None if self.ratios is None else tuple(self.ratios.tolist()),
         )
-        (folder / FUSION_FILE).write_text(content.model_dump_json(indent=1) + "\n", "utf-8")
+        text = content.model_dump_json(indent=1, exclude_none=True)
+        (folder / FUSION_FILE).write_text(text + "\n", "utf-8")
+
+
+def shifted(probabilities: Floats, ratios: NDArray[np.floating[Any]]) -> Floats:
+    """Multiply the probabilities of each category by a ratio, so that they still add up to 1.
+
+    Args:
+        probabilities: Shape `(n, classes)`.
+        ratios: Above 0, shape `(classes,)`.
+    """
+    products = probabilities * ratios.astype(np.float64)
+    found: Floats = (products / products.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 def _log(probabilities: Floats) -> Floats:

@@ -16,10 +16,10 @@ from shared.inference.releases.access import ServedReleases
 from shared.inference.releases.fusion_model import FusionModel
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.skipping import skipping
+from trainer.datasets.drawn_answers import labelled_chance
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.known import combined, known_answers
 from trainer.monitoring.performance.periods import Period
-from trainer.monitoring.performance.reviews import RANDOM, UNCERTAIN
 from trainer.monitoring.performance.shift import Known
 from trainer.reference.sample import Sample
 
@@ -159,16 +159,13 @@ def reviewed(session: Session, period: Period, release: str | None = None) -> La
     These figures can start a training, so only trusted labels count: a client can label its own
     answers, drawn ones too, and so decide what they measure.
 
-    The weight is one over the probability of being drawn and labelled (Horvitz & Thompson 1952).
-    Reviewers may stop early, or label only one part of the sample. So in each part, the labelled
-    share is taken as the probability of being labelled (Särndal, Swensson and Wretman 1992, chapter
-    15.6: response homogeneity groups).
+    See `trainer.datasets.drawn_answers` for the weights.
     """
     drawn = _drawn(session, period, release)
     rows = [row for row in _labelled(session, period, release) if row.chance and row.is_trusted]
     done = Counter(row.reason for row in rows)
     share = {reason: done[reason] / drawn[reason] for reason in done}
-    weights = [1 / _labelled_chance(row, share) for row in rows]
+    weights = [1 / labelled_chance(row, share) for row in rows]
     return _columns(rows, weights)
 
 
@@ -179,15 +176,6 @@ def volunteered(session: Session, period: Period, release: str | None = None) ->
     """
     rows = [row for row in _labelled(session, period, release) if not row.chance]
     return _columns(rows, [1.0] * len(rows))
-
-
-def _labelled_chance(row: Row[Any], share: Mapping[str, float]) -> float:
-    """Return the probability that either part drew the answer and that it was labelled."""
-    by_random = row.random_chance
-    if by_random is None:
-        by_random = row.chance if row.reason == RANDOM else 0.0
-    by_doubt = row.chance - by_random
-    return float(by_random * share.get(RANDOM, 0.0) + by_doubt * share.get(UNCERTAIN, 0.0))
 
 
 _IS_DONE = Job.status == JobStatus.DONE.value

@@ -34,12 +34,12 @@ from sqlalchemy.orm import Session
 from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
 from shared.skipping import skipping
+from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.settings import MonitorSettings
 
 log = structlog.get_logger(__name__)
 
-RANDOM, UNCERTAIN = "random", "uncertain"
 #: Days to look back for days without a sample, in case the monitor was down.
 DAYS_BACK = 7
 #: Delay after the end of a day: answers may be committed shortly after they were finished.

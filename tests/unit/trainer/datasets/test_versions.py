@@ -157,6 +157,28 @@ def test_labelled_jobs_are_added_with_their_products(make: Make, storage: Storag
     assert rows_of(storage, 3).loc["job-a", "part"] == rows.loc["job-a", "part"]
 
 
+def test_versions_keep_how_many_answers_a_label_stands_for(make: Make, storage: Storage) -> None:
+    first = make(1, {"products": table(range(10))})
+    job = LabelledJob("a", "Piscine", "ronde", None, 20, "olga", 12.5, 1_700_000_000.0)
+    drawn = make(2, {}, base=1, jobs=[job])
+    rows = rows_of(storage, 2)
+    assert rows.loc["job-a", ["represents", "answered_at"]].tolist() == [12.5, 1_700_000_000.0]
+    assert set(rows.drop("job-a")["represents"]) == {0.0}
+    # It decides what a training makes of the same products.
+    volunteered = make(3, {}, base=1, jobs=[replace(job, represents=0.0, answered_at=0.0)])
+    assert len({first.fingerprint, drawn.fingerprint, volunteered.fingerprint}) == 3
+
+
+def test_versions_of_older_trainers_have_no_drawn_answers(
+    make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "SCHEMA", SCHEMA.remove(8).remove(7))
+    before = make(1, {"products": table(range(10))}, jobs=harvest("olga", 2))
+    monkeypatch.undo()
+    assert set(rows_of(storage, 1)["represents"]) == {0.0}
+    assert make(2, {}, base=1).fingerprint == before.fingerprint
+
+
 def test_image_referenced_by_many_rows_is_read_once(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

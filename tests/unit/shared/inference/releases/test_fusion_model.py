@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.errors import InvalidInput
-from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.fusion_model import FusionModel, Space, shifted
 
 
 def model(text: float, image: float) -> FusionModel:
@@ -36,8 +37,35 @@ def test_saved_model_is_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.combine(TEXT, IMAGE), model(0.9, 0.3).combine(TEXT, IMAGE))
 
 
+@pytest.mark.parametrize("space", ["log", "probability"])
+def test_mix_that_both_models_are_adjusted_to_counts_once(space: Space, tmp_path: Path) -> None:
+    ratios = np.array([0.5, 3, 1], np.float32)
+    fitted = replace(model(0.9, 0.3), space=space)
+    expected = shifted(fitted.combine(TEXT, IMAGE), ratios)
+    replace(fitted, ratios=ratios).save(tmp_path)
+    both = shifted(TEXT, ratios), shifted(IMAGE, ratios)
+    np.testing.assert_allclose(FusionModel.load(tmp_path).combine(*both), expected, atol=1e-5)
+
+
+def test_file_without_an_adjustment_is_that_of_older_workers(tmp_path: Path) -> None:
+    model(0.9, 0.3).save(tmp_path)
+    assert "ratios" not in (tmp_path / "fusion.json").read_text()
+
+
+def test_shifted_probabilities_keep_their_ratios() -> None:
+    found = shifted(TEXT, np.array([1.0, 2.0, 4.0]))
+    np.testing.assert_allclose(found, [[0.7 / 1.5, 0.4 / 1.5, 0.4 / 1.5], [0, 1 / 3, 2 / 3]], 1e-6)
+
+
 @pytest.mark.parametrize(
-    "content", [None, "{}", "no json", '{"text_weights": [1], "image_weights": [], "bias": [1]}']
+    "content",
+    [
+        None,
+        "{}",
+        "no json",
+        '{"text_weights": [1], "image_weights": [], "bias": [1]}',
+        '{"text_weights": [1], "image_weights": [1], "bias": [1], "ratios": [1, 2]}',
+    ],
 )
 def test_broken_file_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
