@@ -144,6 +144,13 @@ def _add_train(commands: Commands) -> None:
         help="numbers that image networks compute with; floats where 8 bits change the features",
     )
     train.add_argument(
+        "--candidates",
+        nargs="+",
+        metavar="NAME",
+        help="candidates of the line-up to try, such as text_ngrams; all by default. Of a kind "
+        "(text, image, fusion) without a name here, all are tried",
+    )
+    train.add_argument(
         "--offline",
         action="store_true",
         help="test the package in this environment, instead of one that is installed from the "

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import PermutationMethod, chi2_contingency
 from sklearn.metrics import f1_score
 
 from shared.inference.releases.fusion_model import shifted
@@ -25,12 +26,14 @@ from trainer.pipeline.held_out import Chosen
 
 Places = NDArray[np.int64]
 
-#: Newest labels of drawn answers that count.
+#: Newest labels of drawn answers that count, at most.
 NEWEST = 500
 #: With fewer labels than this, the mix of now is not known.
 LEAST_LABELS = 100
+#: Older labels join the newest in blocks of this size, until a block has another mix.
+BLOCK = 50
 #: The mix of now must differ from that of the training rows beyond this probability of chance.
-SIGNIFICANCE, SAMPLES = 0.01, 2_000
+SIGNIFICANCE, SAMPLES = 0.01, 500
 #: Parts of the whole adjustment that are tried, in their logarithm.
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 #: Largest loss of weighted F1 on held-out rows of the files. A promotion is refused above
@@ -97,6 +100,7 @@ def answered_mix(context: TrainingContext) -> Mix | None:
     drawn = _drawn(context)
     if len(drawn) < LEAST_LABELS:
         return None
+    drawn = _of_one_mix(drawn, context.settings.seed)
     classes = len(context.data.categories)
     labels = context.labels(context.data.part("train", "weak"))
     # One row more of each category: a new one may have no row to learn from yet.
@@ -117,12 +121,30 @@ def _drawn(context: TrainingContext) -> pd.DataFrame:
     rows = context.data.part("train", "validation")
     if "represents" not in rows:
         return rows.iloc[:0]
-    return rows[rows["represents"] > 0].sort_values("answered_at").iloc[-NEWEST:]
+    return rows[rows["represents"] > 0].sort_values("answered_at", kind="stable").iloc[-NEWEST:]
 
 
 def _sums(targets: Places, weights: NDArray[np.floating[Any]], classes: int) -> Doubles:
     """Return the sum of the weights by category, shape `(classes,)`."""
     return np.bincount(targets, weights, classes).astype(np.float64)
+
+
+def _of_one_mix(drawn: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the newest rows, back to where the mix was another one.
+
+    Rows from before a change would hide it. The test is Pearson's, by permutation.
+    """
+    codes = drawn["code"].to_numpy()
+    start = len(codes) - LEAST_LABELS
+    while start > 0:
+        older = max(0, start - BLOCK)
+        table = pd.crosstab(codes[older:], np.arange(older, len(codes)) < start)
+        method = PermutationMethod(n_resamples=SAMPLES, rng=np.random.default_rng(seed))
+        found = chi2_contingency(table, correction=False, method=method) if len(table) > 1 else None
+        if found is not None and found.pvalue < SIGNIFICANCE:
+            break
+        start = older
+    return drawn.iloc[start:]
 
 
 def _by_chance(shares: Doubles, trained: Doubles, labels: int, seed: int) -> float:
@@ -159,10 +181,9 @@ def _loss(context: TrainingContext, model: Model, ratios: Doubles) -> float:
 
 def _shifted(model: Model, ratios: Doubles) -> Model:
     first = model.parts[0]
-    bias = np.log(ratios) + (first.bias or 0.0)
     held, test = (
         pd.DataFrame(shifted(frame.to_numpy(np.float32), ratios), frame.index, frame.columns)
         for frame in (model.held, model.test)
     )
-    parts = (replace(first, bias=tuple(bias.tolist())), *model.parts[1:])
+    parts = (replace(first, ratios=tuple(ratios.tolist())), *model.parts[1:])
     return replace(model, parts=parts, held=held, test=test)

@@ -35,6 +35,7 @@ class TrainingSettings:
         lineup: `full` tries every candidate, `quick` those that take seconds, for a first release.
         is_offline: Test the package with this Python instead of an installed environment.
         arithmetic: Arithmetic of image networks to try first.
+        candidates: Names of the candidates to try; all of the line-up if empty.
     """
 
     work: Path
@@ -50,6 +51,7 @@ class TrainingSettings:
     lineup: Lineup = "full"
     is_offline: bool = False
     arithmetic: Arithmetic = "float"
+    candidates: tuple[str, ...] = ()
 
     def absolute(self) -> "TrainingSettings":
         """Return the settings with absolute paths: children run in folders of their own."""

@@ -62,6 +62,14 @@ class Part(Protocol):
     def bias(self) -> tuple[float, ...]:
         """Bias of each category; empty if there is none."""
 
+    @property
+    def alone_at(self) -> float:
+        """Confidence from which the part answers alone; 0 if the others are always asked."""
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Ratios by which the model's probabilities are multiplied; empty if there are none."""
+
 
 @dataclass(frozen=True)
 class ReleaseContents:
@@ -142,11 +150,11 @@ def export_text(parts: Sequence[Part], folder: Path, storage: Storage) -> TextPa
     """
     reads = _common([part.candidate.reads(part.folder) for part in parts])
     graph = Graph(storage)
-    probabilities = _pool(graph, parts)
     tokenizers = {TOKENS: reads.tokenizer, ENCODER_TOKENS: reads.encoder_tokenizer}
     inputs = {name: TensorProto.INT32 for name, path in tokenizers.items() if path}
     if reads.ngrams is not None:
         inputs |= NGRAM_INPUTS
+    probabilities = answer_of(graph, parts, tuple(inputs))
     model = graph.model(
         [
             helper.make_tensor_value_info(name, kind, ["batch", name])
@@ -186,7 +194,7 @@ def export_head(parts: Sequence[Part], storage: Storage) -> onnx.ModelProto:
     width = features_of(part.folder / "backbone.onnx")
     return graph.model(
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])],
-        [_output(_pool(graph, parts))],
+        [_output(answer_of(graph, parts, ("features",)))],
     )
 
 
@@ -196,18 +204,61 @@ def features_of(backbone: Path) -> int:
     return int(output.type.tensor_type.shape.dim[-1].dim_value)
 
 
-def _pool(graph: Graph, parts: Sequence[Part]) -> str:
-    """Add the parts' weighted log-probabilities, and their softmax named `probabilities`."""
+def answer_of(graph: Graph, parts: Sequence[Part], inputs: Sequence[str]) -> str:
+    """Add the parts' pool, or their cascade, and return its probabilities.
+
+    Args:
+        graph: Graph to add to.
+        parts: Parts of the model.
+        inputs: Names of the inputs that the parts read, each with a row for each product.
+    """
+    first = next((part for part in parts if part.alone_at), None)
+    answer = _cascade(graph, first, parts, inputs) if first else _pool(graph, parts, {})
+    ratios = next((part.ratios for part in parts if part.ratios), None)
+    if ratios:
+        products = graph.add("Mul", answer, graph.constant(np.array([ratios], np.float32)))
+        total = graph.add("ReduceSum", products, graph.constant(np.array([1], np.int64)))
+        answer = graph.add("Div", products, total)
+    return graph.add("Identity", answer, name="probabilities")
+
+
+def _cascade(graph: Graph, first: Part, parts: Sequence[Part], inputs: Sequence[str]) -> str:
+    """Add a part that answers alone where it is confident; elsewhere the pool of all answers."""
+    log_probabilities = _log_probabilities(graph, first)
+    alone = graph.add("Exp", log_probabilities)
+    confidence = graph.add("ReduceMax", alone, axes=[1], keepdims=0)
+    is_unsure = graph.add("Less", confidence, graph.constant(np.array(first.alone_at, np.float32)))
+    places = graph.add("Transpose", graph.add("NonZero", is_unsure), perm=[1, 0])
+    rows = graph.add("Squeeze", places, graph.constant(np.array([1], np.int64)))
+    names = (*inputs, log_probabilities)
+    unsure = {name: graph.add("Gather", name, rows, axis=0) for name in names}
+    with graph.reading({name: unsure[name] for name in inputs}):
+        pooled = _pool(graph, parts, {id(first): unsure[log_probabilities]})
+    return graph.add("ScatterND", alone, places, pooled)
+
+
+def _pool(graph: Graph, parts: Sequence[Part], known: Mapping[int, str]) -> str:
+    """Add the softmax of the parts' weighted log-probabilities.
+
+    Args:
+        graph: Graph to add to.
+        parts: Parts of the pool.
+        known: Log-probabilities that the graph has already, by the identity of the part.
+    """
     weighted = []
     for part in parts:
-        logits = part.candidate.export(graph, part.folder)
-        scaled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
-        log_probabilities = graph.add("LogSoftmax", scaled, axis=1)
+        log_probabilities = known.get(id(part)) or _log_probabilities(graph, part)
         weight = graph.constant(np.array(part.weight, np.float32))
         weighted.append(graph.add("Mul", log_probabilities, weight))
         if part.bias:
             weighted.append(graph.constant(np.array([part.bias], np.float32)))
-    return graph.add("Softmax", graph.add("Sum", *weighted), axis=1, name="probabilities")
+    return graph.add("Softmax", graph.add("Sum", *weighted), axis=1)
+
+
+def _log_probabilities(graph: Graph, part: Part) -> str:
+    logits = part.candidate.export(graph, part.folder)
+    scaled = graph.add("Div", logits, graph.constant(np.array(part.temperature, np.float32)))
+    return graph.add("LogSoftmax", scaled, axis=1)
 
 
 def _common(reads: Sequence[TextReads]) -> TextReads:

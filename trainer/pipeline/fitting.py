@@ -42,6 +42,10 @@ class Part:
     Attributes:
         weight: One number, or one for each category.
         bias: One number for each category, or none.
+        alone_at: Confidence from which the part answers alone, and the others are not asked; 0 if
+            they always are. At most one part of a model has it.
+        ratios: Ratios by which the model's probabilities are multiplied in the end, one for each
+            category, or none. At most one part of a model has them.
     """
 
     candidate: Any
@@ -49,11 +53,13 @@ class Part:
     temperature: float
     weight: float | tuple[float, ...] = 1.0
     bias: tuple[float, ...] = ()
+    alone_at: float = 0.0
+    ratios: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> tuple[object, ...]:
         """Numbers that decide what the part answers, for the keys of steps."""
-        return self.temperature, self.weight, self.bias
+        return self.temperature, self.weight, self.bias, self.alone_at, self.ratios
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ Targets = NDArray[np.int64]
 
 #: Latencies that differ by less than this are equal: such differences are those of the machine.
 EQUAL_MS = 0.1
+#: Ending of the name of a cascade, after that of its pool.
+CASCADE = "_cascade"
+#: Largest rise of the log loss, in nats, at which a cascade serves instead of its pool.
+LARGEST_RISE = 0.03
 #: Floor of probabilities in a log loss.
 SMALLEST = 1e-12
 
@@ -44,7 +48,7 @@ def choose(judged: Sequence[Judged], targets: Targets, *, budget_ms: float) -> J
     The best has the least log loss. Log loss is compared rather than F1 alone: it accounts for the
     confidence in every row and so separates models that F1 on a thousand rows cannot, and fusion
     depends on that confidence. One that is worse in either is no equal. Of equally fast ones the
-    earlier is chosen: line-ups begin with the simplest.
+    earlier is chosen: line-ups begin with the simplest. A pool leaves the place to its cascade.
 
     Args:
         judged: Candidates in the order of the line-up.
@@ -60,7 +64,23 @@ def choose(judged: Sequence[Judged], targets: Targets, *, budget_ms: float) -> J
         for one in within
         if one is best or not contrast(one.scores, best.scores, targets).is_worse
     ]
-    return min(equal, key=lambda one: round(one.entry.latency_ms / EQUAL_MS))
+    chosen = min(equal, key=lambda one: round(one.entry.latency_ms / EQUAL_MS))
+    return _cascade_of(chosen, within, targets) or chosen
+
+
+def _cascade_of(chosen: Judged, within: Sequence[Judged], targets: Targets) -> Judged | None:
+    """Return the cascade of the chosen pool, if it answers as well; it needs less of the machine.
+
+    Its first model has the log loss of a cheap model on the rows that it answers, so some rise is
+    part of the bargain; F1 must not be lower beyond chance.
+    """
+    name = f"{chosen.entry.name}{CASCADE}"
+    cascade = next((one for one in within if one.entry.name == name), None)
+    if cascade is None:
+        return None
+    against = contrast(cascade.scores, chosen.scores, targets)
+    is_as_good = not against.f1.is_below_zero and against.log_loss.value <= LARGEST_RISE
+    return cascade if is_as_good else None
 
 
 def contrast(scores: Floats, others: Floats, targets: Targets) -> Contrast:

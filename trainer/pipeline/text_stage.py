@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, product_text
+from shared.inference.releases.fusion_model import shifted
 from trainer.candidates.calibration import Doubles, fit_weights, logs, softmax
 from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.protocols import Labels, TextCandidate
@@ -34,7 +35,7 @@ from trainer.pipeline.fitting import (
 )
 from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Entry
-from trainer.pipeline.selection import losses
+from trainer.pipeline.selection import CASCADE, losses
 from trainer.pipeline.steps import Step, parameters
 
 Floats = NDArray[np.float32]
@@ -45,6 +46,10 @@ TIMED_TEXTS = 128
 #: A candidate with less weight than this is left out of the pool.
 LEAST_WEIGHT = 0.01
 COMBINED, COMBINED_BY_CATEGORY = "text_combined", "text_combined_by_category"
+#: Confidence from which the first model of a cascade answers alone.
+ALONE_AT = 0.95
+#: A pool becomes a cascade if its cheapest model takes at most this share of its time.
+CHEAP_SHARE = 0.1
 #: Ending of the names of combinations that include students.
 TAUGHT = "_taught"
 #: Most `rows * categories * models` with which weights by category are fitted within seconds.
@@ -187,6 +192,49 @@ def _combinations(
         by_category = replace(rule, is_by_category=True)
         name = f"{COMBINED_BY_CATEGORY}{suffix}"
         found.append(_combination(context, models, products, by_category, name))
+    return [*found, *(one for pool in found if (one := _cascade(context, pool, models, products)))]
+
+
+def _cascade(
+    context: TrainingContext, pool: Model, models: Sequence[Model], products: _TextRows
+) -> Model | None:
+    """Return a pool that is asked only where its cheapest model is unsure; `None` if none is cheap.
+
+    The idea is that of Viola and Jones, "Robust Real-Time Face Detection" (2004), section 4.
+    """
+    used = [part.candidate.name for part in pool.parts]
+    first = min(
+        (one for one in models if one.entry.name in used), key=lambda one: one.entry.latency_ms
+    )
+    if len(used) < 2 or first.entry.latency_ms > CHEAP_SHARE * pool.entry.latency_ms:
+        return None
+    parts = tuple(
+        replace(part, alone_at=ALONE_AT) if part.candidate.name == first.entry.name else part
+        for part in pool.parts
+    )
+    held, test = (
+        pd.DataFrame(cascaded(alone.to_numpy(), pooled.to_numpy()), index=pooled.index)
+        for alone, pooled in ((first.held, pool.held), (first.test, pool.test))
+    )
+    scores = cascaded(first.judged, pool.judged)
+    name = f"{pool.entry.name}{CASCADE}"
+    is_alone = first.held.to_numpy().max(axis=1) >= ALONE_AT
+    context.log_line(f"{name}: {first.entry.name} alone answers {is_alone.mean():.0%}")
+    entry = replace(
+        entry_of(context, name, "text", products.rows, scores, test),
+        fit_seconds=pool.entry.fit_seconds,
+        **_text_speed(context, name, parts, products.texts["held"], pool.steps),
+    )
+    return Model(parts, held, scores, test, entry, pool.steps)
+
+
+def cascaded(alone: Floats, pooled: Floats) -> Floats:
+    """Return the first model's probabilities where it is sure, and elsewhere those of the pool.
+
+    Both have the shape `(…, rows, classes)`.
+    """
+    is_alone = alone.max(axis=-1, keepdims=True) >= np.float32(ALONE_AT)
+    found: Floats = np.where(is_alone, alone, pooled).astype(np.float32)
     return found
 
 
@@ -289,16 +337,19 @@ def _pooled(inputs: Floats | Doubles, weights: Doubles, bias: Doubles) -> Floats
 
 def probabilities_of(parts: Sequence[Part], texts: Sequence[str]) -> Floats:
     """Return the probabilities of a fitted model, shape `(len(texts), classes)`."""
-    inputs = np.stack(
-        [
-            logs(softmax(part.candidate.predict(texts, part.folder) / part.temperature))
-            for part in parts
-        ]
-    )
-    classes = inputs.shape[2]
+    answers = [
+        softmax(part.candidate.predict(texts, part.folder) / np.float32(part.temperature))
+        for part in parts
+    ]
+    classes = answers[0].shape[1]
     weights = np.stack([np.broadcast_to(part.weight, (classes,)) for part in parts])
     bias = np.sum([part.bias for part in parts if part.bias], axis=0, initial=0.0)
-    return _pooled(inputs, weights, np.broadcast_to(bias, (classes,)))
+    inputs = np.stack([logs(one) for one in answers])
+    found = _pooled(inputs, weights, np.broadcast_to(bias, (classes,)))
+    for part, alone in zip(parts, answers, strict=True):
+        found = cascaded(alone, found) if part.alone_at else found
+    ratios = next((part.ratios for part in parts if part.ratios), None)
+    return shifted(found, np.array(ratios)) if ratios else found
 
 
 def _text_speed(

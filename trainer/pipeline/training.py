@@ -8,7 +8,8 @@ drift reference ─ acceptance test ─ model card. Registration, comparison and
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def _backbone_form(chosen: Chosen) -> dict[str, Any] | None:
 
 
 def _choose(context: TrainingContext) -> Chosen:
-    candidates = _candidates(context)
+    candidates = candidates_of(context)
     texts, no_texts = run_text_stage(context, candidates.text, candidates.students)
     images, no_images = run_image_stage(context, candidates.image)
     if not texts and not images:
@@ -222,7 +223,7 @@ def _parameters(context: TrainingContext) -> dict[str, object]:
 
 
 def _candidate_settings(context: TrainingContext) -> dict[str, dict[str, object]]:
-    found = _candidates(context)
+    found = candidates_of(context)
     candidates: tuple[TextCandidate | ImageCandidate | FusionCandidate, ...] = (
         *found.text,
         *found.students,
@@ -239,11 +240,34 @@ class _Candidates:
     image: tuple[ImageCandidate, ...]
     fusion: tuple[FusionCandidate, ...]
 
+    def only(self, names: Sequence[str]) -> "_Candidates":
+        """Return the named candidates; all of each kind without a name in this line-up."""
+        kinds: dict[str, Any] = vars(self)
+        found: dict[str, Any] = {}
+        for kind in (("text", "students"), ("image",), ("fusion",)):
+            named = {one: [each for each in kinds[one] if each.name in names] for one in kind}
+            if any(named.values()):
+                found |= {one: tuple(some) for one, some in named.items()}
+        return replace(self, **found)
 
-def _candidates(context: TrainingContext) -> _Candidates:
+
+def candidates_of(context: TrainingContext) -> _Candidates:
+    """Return the candidates of the run. Raises `InvalidInput` if there is none of a name."""
     champion = champion_backbone(context.settings.champion)
-    if context.settings.lineup == "full":
-        # The champion's network comes last: of equals, one with a descriptive name is chosen.
-        return _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
+    # The champion's network comes last: of equals, one with a descriptive name is chosen.
+    full = _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
+    quick = _quick(context, champion)
+    known = sorted(
+        {one.name for lineup in (full, quick) for kind in vars(lineup).values() for one in kind}
+    )
+    if unknown := [name for name in context.settings.candidates if name not in known]:
+        raise InvalidInput(
+            f"Expected names out of {', '.join(known)}. Received: {', '.join(unknown)}"
+        )
+    lineup = full if context.settings.lineup == "full" else quick
+    return lineup.only(context.settings.candidates)
+
+
+def _quick(context: TrainingContext, champion: tuple[ImageCandidate, ...]) -> _Candidates:
     possible = [one for one in QUICK_IMAGES if one.unavailable_reason(context.fit) is None]
     return _Candidates(QUICK_TEXT, (), (*possible, *champion)[:1], QUICK_FUSION)

@@ -5,7 +5,8 @@ restore float32. ONNX Runtime folds those two at load, so a stored release is a 
 and serves at the speed of float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -45,6 +46,20 @@ class Graph:
         output = name or self._fresh(operation)
         self.nodes.append(helper.make_node(operation, list(inputs), [output], **attributes))
         return output
+
+    @contextmanager
+    def reading(self, values: Mapping[str, str]) -> Iterator[None]:
+        """Let operations that are added meanwhile read other values.
+
+        Args:
+            values: Name of the value to read, by the name of the one that it replaces.
+        """
+        first, shared = len(self.nodes), self._shared
+        self._shared = {}
+        yield
+        self._shared = shared
+        for node in self.nodes[first:]:
+            node.input[:] = [values.get(name, name) for name in node.input]
 
     def shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a value that several models read; `make` adds it on first use."""

@@ -65,6 +65,29 @@ def test_first_of_the_line_up_is_chosen_if_all_are_alike() -> None:
     assert chosen(judged("simple", same, 0.02), judged("complex", same, 0.01)) == "simple"
 
 
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [(0.9, "pool_cascade"), (0.6, "pool")],
+    ids=["as good", "worse"],
+)
+def test_cascade_serves_if_it_answers_as_well_as_its_pool(confidence: float, expected: str) -> None:
+    quick, pool = scores(2.5, 0.6), scores(4.0)
+    cascade = np.where(quick.max(axis=2, keepdims=True) >= confidence, quick, pool)
+    # Its log loss is higher beyond chance: one model knows less of a row than all.
+    assert contrast(cascade, pool, TARGETS).log_loss.is_above_zero
+    slow = [judged("pool", pool, 9), judged("pool_cascade", cascade, 5)]
+    assert chosen(judged("quick", quick, 1), *slow) == expected
+
+
+def test_cascade_with_too_high_a_log_loss_does_not_serve() -> None:
+    pool = scores(4.0)
+    # As often right, and hardly sure of it.
+    hesitant = (0.7 * pool + 0.3 / CLASSES).astype(np.float32)
+    pair = judged("pool", pool, 9), judged("pool_cascade", hesitant, 5)
+    assert not contrast(hesitant, pool, TARGETS).f1.is_below_zero
+    assert chosen(*pair) == "pool"
+
+
 def test_candidate_over_budget_is_not_chosen() -> None:
     assert chosen(judged("slow", scores(3.0), 11), judged("quick", scores(1.0), 1)) == "quick"
     assert chosen(judged("slow", scores(3.0), 11)) is None

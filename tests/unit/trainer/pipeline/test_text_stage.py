@@ -1,7 +1,7 @@
 """The pool of the text models is judged by weights that were fitted on other rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.categories import CategorySet
+from shared.inference.releases.fusion_model import shifted
 from trainer.candidates.calibration import log_loss, softmax
 from trainer.candidates.fusion.pools import NoSettings
 from trainer.candidates.protocols import FitContext, Labels, SelfContained, TextCandidate
@@ -18,10 +19,21 @@ from trainer.datasets.folder import Dataset
 from trainer.pipeline import text_stage
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
+from trainer.pipeline.selection import CASCADE
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import COMBINED, COMBINED_BY_CATEGORY, TAUGHT, run_text_stage
+from trainer.pipeline.text_stage import (
+    ALONE_AT,
+    COMBINED,
+    COMBINED_BY_CATEGORY,
+    TAUGHT,
+    prepared_texts,
+    probabilities_of,
+    run_text_stage,
+)
 
 CLASSES = 3
+#: Latencies by name; those of the others are 5 ms for pools and 1 ms for one model.
+LATENCIES = {"text_quick": 0.1}
 PARTS = {"train": 30, "validation": 60, "test": 600}
 Floats = NDArray[np.float32]
 
@@ -71,7 +83,7 @@ class Expert(SelfContained):
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingContext:
     def speed(_context: object, name: str, *_: object) -> dict[str, Any]:
-        return {"latency_ms": 5.0 if name.startswith(COMBINED) else 1.0}
+        return {"latency_ms": LATENCIES.get(name, 5.0 if name.startswith(COMBINED) else 1.0)}
 
     monkeypatch.setattr(text_stage, "_text_speed", speed)
     numbers = np.arange(sum(PARTS.values()))
@@ -167,6 +179,52 @@ def test_models_that_know_different_categories_are_weighted_by_category(
     assert by_category.validation.log_loss < combined.validation.log_loss
     first, second = models[COMBINED_BY_CATEGORY].parts
     assert np.shape(first.weight) == np.shape(second.weight) == (CLASSES,)
+
+
+# Cascades
+
+QUICK, SLOW = Expert("text_quick", 2.0, 0), Expert("text_1", 2.0, 1)
+
+
+def test_cascade_serves_in_place_of_its_pool(context: TrainingContext) -> None:
+    models = fitted(context, [QUICK, SLOW])
+    name, cascade = next(iter(models.items()))
+    pool = models[name.removesuffix(CASCADE)]
+    assert name.endswith(CASCADE)
+    # The pool is asked where the quick model is unsure.
+    alone = models["text_quick"].test.to_numpy()
+    is_alone = alone.max(axis=1) >= ALONE_AT
+    assert 0.2 < is_alone.mean() < 0.9
+    expected = np.where(is_alone[:, None], alone, pool.test.to_numpy())
+    np.testing.assert_array_equal(cascade.test.to_numpy(), expected)
+    assert [part.alone_at for part in cascade.parts] == [ALONE_AT, 0.0]
+    assert {part.alone_at for part in pool.parts} == {0.0}
+    # The judged scores come from temperatures and weights that were fitted without the row.
+    sure = models["text_quick"].judged.max(axis=2, keepdims=True) >= ALONE_AT
+    judged = np.where(sure, models["text_quick"].judged, pool.judged)
+    np.testing.assert_array_equal(cascade.judged, judged)
+
+
+def test_fitted_cascade_answers_as_it_was_judged(context: TrainingContext) -> None:
+    models = fitted(context, [QUICK, SLOW])
+    cascade = next(iter(models.values()))
+    rows = context.data.rows.loc[cascade.test.index]
+    found = probabilities_of(cascade.parts, prepared_texts(rows))
+    np.testing.assert_allclose(found, cascade.test, atol=1e-5)
+    ratios = (0.5, 1.0, 4.0)
+    adjusted = (replace(cascade.parts[0], ratios=ratios), *cascade.parts[1:])
+    expected = shifted(cascade.test.to_numpy(), np.array(ratios))
+    np.testing.assert_allclose(
+        probabilities_of(adjusted, prepared_texts(rows)), expected, atol=1e-5
+    )
+
+
+def test_pool_without_a_cheap_model_has_no_cascade(context: TrainingContext) -> None:
+    models = fitted(context, [Expert("text_0", 3.0, 0), SLOW])
+    assert not [name for name in models if name.endswith(CASCADE)]
+
+
+# Students
 
 
 def test_students_learn_from_the_teacher(context: TrainingContext) -> None:
