@@ -8,6 +8,7 @@ from shared.categories import Category
 from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.findings import LabelShare
 from trainer.pipeline.leaderboard import Entry, as_markdown
+from trainer.pipeline.steps import Step
 
 #: One-line descriptions of the models.
 MODELS = {
@@ -18,6 +19,10 @@ MODELS = {
     "text_rnn_taught": "the recurrent network, fitted on a teacher's answers too",
     "text_combined": "log-linear pool of the text candidates",
     "text_combined_by_category": "the same pool with weights by category",
+    "text_combined_cascade": "the pool, asked only where its cheapest model is unsure",
+    "text_combined_by_category_cascade": (
+        "pool with weights by category, asked only where its cheapest model is unsure"
+    ),
     "text_combined_taught": "log-linear pool that includes a teacher's student",
     "text_combined_by_category_taught": "the same with weights by category",
     "image_xception": "Xception with ImageNet weights, frozen, with a fitted head; 299 x 299",
@@ -41,6 +46,10 @@ PARTS = {
 }
 COLUMNS = ("rows", "f1_plain", "f1_official", "calibration_error", "log_loss")
 
+#: Power of a core of a server at full use, and of a gigabyte of memory (Green Algorithms, 2021).
+WATTS_PER_CORE, WATTS_PER_GIGABYTE = 12.0, 0.3725
+#: Steps that a card lists.
+LONGEST_STEPS = 5
 #: Categories that a card lists.
 LISTED_CATEGORIES = 1_000
 #: Category codes of the Rakuten France challenge, whose data has known properties.
@@ -98,6 +107,10 @@ Each part ships in the smallest number format that answers as the fitted model o
 
 {labels}
 
+## Time and energy of the training
+
+{training}
+
 ## Categories
 
 {categories}
@@ -133,6 +146,7 @@ def model_card(
     has_weak_labels: bool,
     labels: Sequence[LabelShare],
     forms: str = "",
+    training: str = "",
 ) -> str:
     """Return the model card: models, training data, figures and limits of a release.
 
@@ -143,6 +157,7 @@ def model_card(
         has_weak_labels: True if some rows were labelled by other systems.
         labels: Rows that it learnt from, by the user who labelled them.
         forms: Markdown table of the number formats.
+        training: Markdown about its time and energy.
     """
     names = [entry.name for entry in board if entry.is_chosen]
     is_challenge = {category.code for category in manifest.categories} == CHALLENGE
@@ -155,6 +170,7 @@ def model_card(
         data=data + (_WEAK_DATA if has_weak_labels else ""),
         labels=labels_as_markdown(labels),
         forms=forms or "Not compared.",
+        training=training or "Not recorded.",
         limits=_CHALLENGE_LIMITS if is_challenge else "",
         models="\n".join(f"* `{name}`: {MODELS.get(name, 'see its module')}" for name in names),
         board=as_markdown(board),
@@ -176,6 +192,29 @@ def categories_as_markdown(categories: Sequence[Category]) -> str:
     more = len(categories) - LISTED_CATEGORIES
     rest = f"\n\n{more} more are in `release.json`." if more > 0 else ""
     return "\n".join(lines) + rest
+
+
+def training_as_markdown(steps: Sequence[Step], cores: int) -> str:
+    """Return the time, memory and energy of a training as Markdown.
+
+    The energy is an estimate by Lannelongue, Grealey and Inouye, "Green Algorithms" (2021):
+    `time * (cores * power of a core + memory * power of memory)`, with all cores at work.
+
+    Args:
+        steps: Steps of the training, also those that were computed by an earlier run.
+        cores: Number of cores of this machine.
+    """
+    seconds = sum(step.seconds for step in steps)
+    gigabytes = max((step.peak_megabytes for step in steps), default=0.0) / 1024
+    watts = cores * WATTS_PER_CORE + gigabytes * WATTS_PER_GIGABYTE
+    longest = sorted(steps, key=lambda step: -step.seconds)[:LONGEST_STEPS]
+    lines = ["| longest steps | minutes |", "|---|---:|"]
+    lines += [f"| {step.name} | {step.seconds / 60:.1f} |" for step in longest]
+    return (
+        f"{seconds / 3600:.1f} hours on {cores} cores, {gigabytes:.1f} GB of memory at the peak. "
+        f"Estimated energy: {watts * seconds / 3.6e6:.2f} kWh (Green Algorithms, "
+        f"{WATTS_PER_CORE:.0f} W a core at full use).\n\n" + "\n".join(lines)
+    )
 
 
 def labels_as_markdown(labels: Sequence[LabelShare]) -> str:

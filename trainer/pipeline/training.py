@@ -7,6 +7,7 @@ drift reference ─ acceptance test ─ model card. Registration, comparison and
 """
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ from trainer.pipeline.fusion_stage import run_fusion_stage
 from trainer.pipeline.held_out import Chosen
 from trainer.pipeline.image_stage import run_image_stage
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
-from trainer.pipeline.model_card import labels_as_markdown, model_card
+from trainer.pipeline.model_card import labels_as_markdown, model_card, training_as_markdown
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.pipeline.text_stage import run_text_stage
 from trainer.pipeline.tracking import Tracking
@@ -128,6 +129,7 @@ def _write_release(
         has_weak_labels=bool(len(context.data.part("weak"))),
         labels=context.data.label_shares,
         forms=forms_as_markdown(forms, _backbone_form(chosen)),
+        training=training_as_markdown(context.steps.finished, os.cpu_count() or 1),
     )
     (unfinished / "MODEL_CARD.md").write_text(card, "utf-8")
     shutil.rmtree(out, ignore_errors=True)

@@ -1,9 +1,12 @@
-"""Labels by user in the model card."""
+"""The model card: labels by user, categories, time and energy."""
+
+from pathlib import Path
 
 from shared.categories import CategorySet
 from tests.support.factories import make_manifest
 from trainer.datasets.findings import LabelShare
-from trainer.pipeline.model_card import model_card
+from trainer.pipeline.model_card import LONGEST_STEPS, model_card, training_as_markdown
+from trainer.pipeline.steps import Step
 
 
 def card(*labels: LabelShare) -> str:
@@ -39,3 +42,20 @@ def test_card_lists_a_thousand_categories_at_most() -> None:
     assert "| 1000 | C1000 |" in card
     assert "C1001" not in card
     assert "202 more are in `release.json`" in card
+
+
+def test_card_states_the_time_and_energy_of_the_training() -> None:
+    steps = [
+        Step(f"step {number}", "", Path(), 360.0 * number, 1024.0 * number, is_reused=number > 3)
+        for number in range(1, 9)
+    ]
+    text = training_as_markdown(steps, cores=2)
+    # Steps of earlier runs count: their results are in the release.
+    assert text.startswith("3.6 hours on 2 cores, 8.0 GB of memory at the peak")
+    # 2 cores of 12 W and 8 GB of 0.3725 W, for 3.6 hours.
+    assert "0.10 kWh" in text
+    listed = [line for line in text.splitlines() if line.startswith("| step ")]
+    assert listed[0] == "| step 8 | 48.0 |"
+    assert len(listed) == LONGEST_STEPS
+    card = model_card(make_manifest(), [], {}, has_weak_labels=False, labels=(), training=text)
+    assert text in card
