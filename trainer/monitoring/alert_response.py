@@ -56,6 +56,7 @@ from trainer.monitoring.training_policy import (
     budget_refusal,
     label_refusal,
     raise_calendar_alert,
+    raise_label_alert,
 )
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,7 @@ class AlertResponse:
     def look(self) -> None:
         """Decide about open alerts, and follow the trainings of the others."""
         raise_calendar_alert(self._unit_of_work, self._settings)
+        raise_label_alert(self._unit_of_work, self._settings)
         for alert_id in self._with_status(AlertStatus.OPEN):
             with skipping("alerts", alert_id):
                 self.decide(alert_id)

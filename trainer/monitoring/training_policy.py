@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, TrainingRun, now
-from shared.db.session import UnitOfWork
+from shared.db.session import UnitOfWork, Work
 from shared.lifecycle.alerts import raise_alert
 from shared.logs import new_trace_id
 from trainer.monitoring.alert_state import AlertState
@@ -15,8 +15,8 @@ from trainer.monitoring.settings import MonitorSettings
 
 #: Requester of the monitor's trainings, and author of its steps on alerts.
 MONITOR = "monitor"
-#: Kind, fingerprint and `raised_by` of the alerts that the calendar raises.
-CALENDAR = "calendar"
+#: Kind, fingerprint and `raised_by` of the alerts that the calendar and new labels raise.
+CALENDAR, LABELS = "calendar", "labels"
 WEEK = timedelta(days=7)
 
 
@@ -60,32 +60,57 @@ def raise_calendar_alert(unit_of_work: UnitOfWork, settings: MonitorSettings) ->
     with unit_of_work() as work:
         last = work.session.scalar(select(func.max(TrainingRun.requested_at)))
         since = now() - timedelta(days=days)
-        if (last is not None and last > since) or _is_quiet(work.session, since, settings):
-            return
-        raise_alert(
-            work,
-            source=MONITOR,
-            raised_by=CALENDAR,
-            kind=CALENDAR,
-            release=None,
-            summary=f"No training was requested within {days} days",
-            details={},
-            trace_id=new_trace_id(),
-            fingerprint=CALENDAR,
-        )
+        if last is None or last <= since:
+            summary = f"No training was requested within {days} days"
+            _raise(work, CALENDAR, summary, since, settings)
 
 
-def _is_quiet(session: Session, since: datetime, settings: MonitorSettings) -> bool:
-    """Return True while an earlier calendar alert makes another one pointless.
+def raise_label_alert(unit_of_work: UnitOfWork, settings: MonitorSettings) -> None:
+    """Raise an alert if enough labels were added that no version of the dataset contains.
 
-    An alert that the budget refused is raised again as soon as the budget has room. An alert that a
-    person dismissed silences the calendar for its whole interval.
+    A training after an alert may come when there are few labels yet; what follows would wait for
+    the next alert, which does not come if the release was trained for the change.
+    """
+    least = settings.train_every_labels
+    if not least:
+        return
+    with unit_of_work() as work:
+        base = latest_dataset(work.session, settings.dataset)
+        labels = new_labels(work.session, base.name) if base is not None else 0
+        if labels >= least:
+            summary = f"{labels} labels are in no version of the dataset yet"
+            _raise(work, LABELS, summary, now() - WEEK, settings)
+
+
+def _raise(
+    work: Work, kind: str, summary: str, quiet_since: datetime, settings: MonitorSettings
+) -> None:
+    if _is_quiet(work.session, kind, quiet_since, settings):
+        return
+    raise_alert(
+        work,
+        source=MONITOR,
+        raised_by=kind,
+        kind=kind,
+        release=None,
+        summary=summary,
+        details={},
+        trace_id=new_trace_id(),
+        fingerprint=kind,
+    )
+
+
+def _is_quiet(session: Session, kind: str, since: datetime, settings: MonitorSettings) -> bool:
+    """Return True while an earlier alert of a kind makes another one pointless.
+
+    An alert that the budget refused is raised again as soon as the budget has room. One that a
+    person dismissed silences its kind for the whole interval, a week for labels.
     """
     last = session.scalar(
         select(DriftAlert)
         .where(
             DriftAlert.source == MONITOR,
-            DriftAlert.kind == CALENDAR,
+            DriftAlert.kind == kind,
             DriftAlert.training_run_id.is_(None),
             DriftAlert.ended_at > since,
         )

@@ -97,7 +97,7 @@ def run_text_stage(
         context.log_line(f"{entry.name} is skipped: {entry.note}")
     models = [_run(context, one, products) for one in candidates if not reasons[one.name]]
     models += _combinations(context, models, products)
-    if any(part.candidate.is_teacher for model in models for part in model.parts):
+    if students and any(part.candidate.is_teacher for one in models for part in one.parts):
         taught = replace(products, labels=_soft(context, _best(context, models, rows), products))
         pupils = [_run(context, one, taught) for one in students]
         singles = [one for one in models if one.entry.name == one.parts[0].candidate.name]

@@ -84,8 +84,8 @@ class DriftAlertOut(BaseModel):
         "`calendar`."
     )
     kind: str = Field(
-        description="The part that drifted, such as `text`, `image`, `prediction` or `quality`, or "
-        "the name of an alert of Prometheus."
+        description="The part that drifted, such as `text`, `image`, `prediction` or `quality`; "
+        "`labels` or `calendar` for a training that is due; or the name of an alert of Prometheus."
     )
     release: str | None = Field(
         description="Version of the release that it concerns; `null` for no particular one."

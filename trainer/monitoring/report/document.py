@@ -16,6 +16,7 @@ from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report import confusions, events, quality, traffic
 from trainer.monitoring.report.evidence import Evidence, Measured
 from trainer.monitoring.report.verdict import Verdict, judge
+from trainer.monitoring.training_policy import CALENDAR, LABELS
 
 Json = dict[str, Any]
 
@@ -142,9 +143,9 @@ def _is_about_drift(alert: Json) -> bool:
     """Return True if the alert is evidence of drift.
 
     An alert of a report follows from a verdict and must not influence the next one. The calendar
-    requests trainings regardless of the input.
+    and new labels request trainings regardless of the input.
     """
-    return not (alert["source"] == "report" or alert["kind"] == "calendar")
+    return not (alert["source"] == "report" or alert["kind"] in (CALENDAR, LABELS))
 
 
 def _promoted(served: Iterable[Json], end: datetime) -> str | None:

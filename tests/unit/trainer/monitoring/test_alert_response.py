@@ -495,6 +495,68 @@ def test_calendar_counts_from_the_last_run_and_not_from_the_end_of_its_alert(
     assert len(runs(unit_of_work)) == 2
 
 
+def add_labels(unit_of_work: UnitOfWork, count: int, role: str = "operator") -> None:
+    user = make_user(f"u{new_id()}", role=role)
+    ages = {"labelled_at": now(), "labelled_by_id": user.id}
+    add(unit_of_work, user, *(make_job(user, label=10, **ages) for _ in range(count)))
+
+
+def test_enough_new_labels_request_a_training(unit_of_work: UnitOfWork) -> None:
+    add(unit_of_work, dataset(1))
+    response = respond(unit_of_work, train_every_labels=3)
+    add_labels(unit_of_work, 2)
+    add_labels(unit_of_work, 5, role="client")
+    response.look()
+    assert not alerts(unit_of_work)
+    add_labels(unit_of_work, 1)
+    for _ in range(3):
+        response.look()
+    # They are imported first, and then no longer new.
+    (alert,) = alerts(unit_of_work)
+    assert (alert.kind, alert.status) == ("labels", "training")
+    assert alert.summary == "3 labels are in no version of the dataset yet"
+    with unit_of_work() as work:
+        version = work.session.scalars(
+            select(DatasetVersion).where(DatasetVersion.status == "checking")
+        ).one()
+        assert version.asked["corrected"]
+        version.status = "ready"
+    for _ in range(3):
+        response.look()
+    (run,) = runs(unit_of_work)
+    assert run.dataset == "shop@2"
+    end_run(unit_of_work, "The champion stays")
+    response.look()
+    assert len(alerts(unit_of_work)) == 1
+
+
+@pytest.mark.parametrize(("every", "names"), [(0, ["shop"]), (3, [])], ids=["off", "no dataset"])
+def test_labels_request_no_training_where_it_is_off_or_nothing_can_be_trained_on(
+    unit_of_work: UnitOfWork, every: int, names: list[str]
+) -> None:
+    add(unit_of_work, *(dataset(1, name) for name in names))
+    add_labels(unit_of_work, 5)
+    respond(unit_of_work, train_every_labels=every).look()
+    assert not alerts(unit_of_work)
+
+
+def test_dismissed_alert_about_labels_is_not_raised_again_within_a_week(
+    unit_of_work: UnitOfWork,
+) -> None:
+    add(unit_of_work, dataset(1))
+    add_labels(unit_of_work, 5)
+    response = respond(unit_of_work, train_every_labels=3, response="ask")
+    response.look()
+    (asked,) = alerts(unit_of_work)
+    dismiss(unit_of_work, asked.id)
+    response.look()
+    assert len(alerts(unit_of_work)) == 1
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=7)
+    response.look()
+    assert len(alerts(unit_of_work)) == 2
+
+
 def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(
     unit_of_work: UnitOfWork,
 ) -> None:
