@@ -18,11 +18,11 @@ from trainer.candidates.calibration import fit_temperature, softmax
 from trainer.candidates.folds import out_of_fold, strata_of
 from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.pipeline.context import TrainingContext, is_official
-from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.selection import Judged, choose, contrast, mean_figures
 from trainer.pipeline.steps import Step
 from trainer.release.intervals import f1_interval
+from trainer.release.response_times import measure_latency
 
 Floats = NDArray[np.float32]
 

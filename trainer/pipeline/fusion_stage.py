@@ -21,11 +21,11 @@ from trainer.candidates.fusion.cross_validation import cross_validated, evidence
 from trainer.candidates.fusion.pools import Evidence, FusionCandidate, TextAlone, combined
 from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.fitting import Model, decisive, entry_of, judged
-from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Contrast, Entry
 from trainer.pipeline.row_images import RowImages
 from trainer.pipeline.selection import Judged, choose, contrast
 from trainer.pipeline.steps import Step, parameters
+from trainer.release.response_times import measure_latency
 
 Floats = NDArray[np.float32]
 

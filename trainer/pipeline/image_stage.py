@@ -30,10 +30,10 @@ from trainer.pipeline.fitting import (
     temperature,
     uncalibrated,
 )
-from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.row_images import RowImages, readable
 from trainer.pipeline.steps import Step, parameters
+from trainer.release.response_times import measure_latency
 
 #: Number of images in the latency measurement.
 TIMED_IMAGES = 24

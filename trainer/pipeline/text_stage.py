@@ -33,10 +33,10 @@ from trainer.pipeline.fitting import (
     temperature,
     uncalibrated,
 )
-from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.selection import CASCADE, losses
 from trainer.pipeline.steps import Step, parameters
+from trainer.release.response_times import measure_latency
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]

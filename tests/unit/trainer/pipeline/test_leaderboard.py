@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from trainer.pipeline.latency import measure_latency
 from trainer.pipeline.leaderboard import Contrast, Entry, as_json, as_markdown, marked
 from trainer.release.evaluation import Figures
 from trainer.release.intervals import Interval
+from trainer.release.response_times import measure_latency
 
 
 def entry(name: str, loss: float, latency: float = 1.0, note: str = "") -> Entry:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from trainer.pipeline.latency import Clocks, measure_latency
-from trainer.release.response_times import undisturbed
+from trainer.release.response_times import Clocks, measure_latency, undisturbed
 
 BURNERS = 3 * (os.cpu_count() or 1)
 
