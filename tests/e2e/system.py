@@ -19,6 +19,8 @@ from tests.support.servers import free_port, until
 #: The launcher ends a start in which nothing moves; this one only ends a test.
 START_SECONDS = 900.0
 STOP_SECONDS = 40.0
+#: Last line of what the launcher says when all is ready: an earlier one may be half of the text.
+READY = "Ctrl-C stops everything"
 
 
 class System:
@@ -58,7 +60,7 @@ class System:
         """Start the system and wait until it reports that it is ready."""
         self.launch()
         until(self._is_ready_or_dead, START_SECONDS, "the system is ready")
-        if "Rayon is ready" not in self.output:
+        if READY not in self.output:
             pytest.fail(f"the system did not start:\n{self.output}")
         shown = re.search(r"password +(\S+)", self.output)
         self.password = shown[1] if shown else self.password
@@ -126,7 +128,7 @@ class System:
 
     def _is_ready_or_dead(self) -> bool:
         assert self._launcher is not None
-        return "Rayon is ready" in self.output or self._launcher.poll() is not None
+        return READY in self.output or self._launcher.poll() is not None
 
 
 def final(client: httpx.Client, **parts: Any) -> dict[str, Any]:

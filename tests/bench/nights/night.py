@@ -23,7 +23,7 @@ from tests.bench.nights.prober import Prober, probing
 from tests.bench.nights.traffic import Traffic, traffic_of
 from tests.bench.processes import kill_all, programs
 from tests.bench.reference import reference
-from tests.e2e.system import System
+from tests.e2e.system import READY, System
 from tests.support.servers import until
 
 PASSWORD = "six green lanterns over water"
@@ -171,7 +171,7 @@ def start(system: System) -> None:
     with few_open_files():
         system.launch()
     deadline = time.monotonic() + START_SECONDS
-    while system.is_running and "Rayon is ready" not in system.output:
+    while system.is_running and READY not in system.output:
         if time.monotonic() > deadline:
             raise RuntimeError(f"not ready within {START_SECONDS:.0f} s")
         time.sleep(0.1)
