@@ -213,7 +213,8 @@ def training_as_markdown(steps: Sequence[Step], cores: int) -> str:
     return (
         f"{seconds / 3600:.1f} hours on {cores} cores, {gigabytes:.1f} GB of memory at the peak. "
         f"Estimated energy: {watts * seconds / 3.6e6:.2f} kWh (Green Algorithms, "
-        f"{WATTS_PER_CORE:.0f} W a core at full use).\n\n" + "\n".join(lines)
+        f"{WATTS_PER_CORE:.0f} W a core at full use). "
+        "Steps that were interrupted count from their last start.\n\n" + "\n".join(lines)
     )
 
 
