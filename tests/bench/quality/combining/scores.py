@@ -156,6 +156,15 @@ def _kept(path: Path, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[st
         return {name: file[name] for name in file.files}
 
 
+def _ask_all(graph: onnx.GraphProto) -> None:
+    """Let the first model of a cascade be unsure of every row, so that the pool answers."""
+    thresholds = [node.input[1] for node in graph.node if node.op_type == "Less"]
+    never = np.array(2.0, np.float32)
+    for constant in graph.initializer:
+        if constant.name in thresholds:
+            constant.CopyFrom(onnx.numpy_helper.from_array(never, constant.name))
+
+
 def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:
     """Score texts by each pooled model, and last by the pool; `(models + 1, rows, classes)`."""
     part = release.manifest.text
@@ -163,6 +172,7 @@ def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:
         raise ValueError("Expected a starter release with a text model. Received: one without")
     inputs, texts = TextInputs.load(STARTER / "text", part), prepared_texts(rows)
     model = onnx.load(STARTER / "text/model.onnx")
+    _ask_all(model.graph)
     names = [node.output[0] for node in model.graph.node if node.op_type == "LogSoftmax"]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     with TemporaryDirectory() as folder:
