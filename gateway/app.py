@@ -178,6 +178,7 @@ def _body_limits(services: Services) -> dict[str, int]:
         f"{CONSOLE}/password": MAX_SIGN_IN_BYTES,
         f"{CONSOLE}/catalogs/*/repair/images": catalog_bytes,
         f"{CONSOLE}/catalogs/*/repair": settings.max_body_bytes,
+        f"{CONSOLE}/catalogs/*/labels": catalog_labels.MAX_LABELS_BYTES + settings.max_body_bytes,
         f"{CONSOLE}/try": settings.max_body_bytes,
         f"{uploads.PREFIX}/": catalog_bytes,
         f"{CONSOLE}/uploads/": catalog_bytes,

@@ -1,5 +1,7 @@
 """Labels of a catalog: the true categories of its rows, in a file."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import BinaryIO
 
 from fastapi import APIRouter, Request
@@ -11,12 +13,13 @@ from gateway.api.parameters import CatalogId
 from gateway.api.services import Services, ServicesDep, SignedIn, announced_bytes
 from gateway.identity.principal import Principal
 from gateway.quality.label_report import LabelReport
+from gateway.quality.labels import require_may_add_categories
 from gateway.quality.schemas.labels import LabelReportOut
 from gateway.web.disk_space import DiskSpace
 from gateway.web.forms import read_form
 from gateway.web.heavy_work import LABELS_UNITS
 from shared.db.models import Catalog
-from shared.errors import Forbidden, InvalidInput, TooLarge
+from shared.errors import InvalidInput, TooLarge
 
 #: Largest label file, in bytes. A million labels take about 20 MB.
 MAX_LABELS_BYTES = 128 * 1024 * 1024
@@ -63,13 +66,39 @@ async def label(
     labels are stored, and the others are listed with the reason; rows without a label are skipped.
     Uploading the same file again changes nothing.
     """
-    catalog = await run_in_threadpool(found_catalog, services, principal, catalog_id)
+    await run_in_threadpool(found_catalog, services, principal, catalog_id)
+    async with received(services, principal, request) as form:
+        return await take(services, principal, catalog_id, form)
+
+
+@asynccontextmanager
+async def received(
+    services: Services, principal: Principal, request: Request
+) -> AsyncIterator[FormData]:
+    """Read the form of a label file, and delete the file when the block ends.
+
+    Raises:
+        RayonError: The form is invalid, the disk is full, or the user has too much heavy work.
+    """
     size = announced_bytes(request, MAX_LABELS_BYTES)
     await run_in_threadpool(DiskSpace(services.storage).require, size)
     with services.heavy_work.counted(principal.id, LABELS_UNITS):
         async with read_form(request, ("labels", NEW)) as form:
-            file, allows_new = _labels_file(form), _allows_new(form, principal)
-            report = await _label(services, principal, catalog, file, allows_new=allows_new)
+            yield form
+
+
+async def take(
+    services: Services, principal: Principal, catalog_id: str, form: FormData
+) -> LabelReportOut:
+    """Store the valid labels of a form, and report the other rows.
+
+    Raises:
+        RayonError: The catalog is missing or has no answers, the file cannot be read, or the user
+            may not add categories.
+    """
+    catalog = await run_in_threadpool(found_catalog, services, principal, catalog_id)
+    file, allows_new = _labels_file(form), _allows_new(form, principal)
+    report = await _label(services, principal, catalog, file, allows_new=allows_new)
     return LabelReportOut.model_validate(report, from_attributes=True)
 
 
@@ -89,8 +118,8 @@ def _allows_new(form: FormData, principal: Principal) -> bool:
     written = form.get(NEW, "false")
     if written not in ("true", "false"):
         raise InvalidInput("Expected `true` or `false`. Received: something else", field=(NEW,))
-    if written == "true" and not principal.is_operator:
-        raise Forbidden("Only operators and admins add categories")
+    if written == "true":
+        require_may_add_categories(principal)
     return written == "true"
 
 

@@ -38,7 +38,7 @@ from gateway.releases.resolve import resolve
 from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
-from shared.errors import Forbidden, NotFound, Unavailable
+from shared.errors import NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -161,8 +161,8 @@ def label(
     category that the release does not have yet (`new_category`).
     """
     true.require_stated()
-    if true.new_category and not principal.is_operator:
-        raise Forbidden("Only operators and admins add categories")
+    if true.new_category:
+        labels.require_may_add_categories(principal)
     # Read before the transaction, because the registry may have to be asked.
     known = None if true.is_removed else _categories(services, principal, job_id)
     code = None if known is None else labels.code_of(true, known)

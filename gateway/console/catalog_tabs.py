@@ -38,6 +38,7 @@ class Tab:
 _TABS = (
     Tab("", N_("Progress")),
     Tab("/answers", N_("Answers"), "done"),
+    Tab("/labels", N_("Labels")),
     Tab("/repair", N_("Repair"), "rejected"),
     Tab("/failed", N_("Failed"), "failed"),
     Tab("/files", N_("Files")),

@@ -127,7 +127,69 @@ _TABLE = (
 #: Sentences about catalogs.
 _CATALOGS = (
     _when(
-        r"Expected a category of the release\. .*",
+        r"Expected a category of the catalog's release\. .*",
+        N_("The release does not have this category."),
+    ),
+    _when(
+        r"Expected a category of the catalog's release, or the code of a new one\. .*",
+        N_("The release does not have this category, and it is no code."),
+    ),
+    _when(
+        r"Expected one label for row (?P<row>\d+)\. Received: (?P<code>\d+) before",
+        N_("Product %(row)s has another label in this file: %(code)s."),
+        row=_number,
+        code=_text,
+    ),
+    _when(
+        r"Expected a row (number from 1|of the catalog with a job)\. .*",
+        N_("The catalog has no answer with this number."),
+    ),
+    _when(r"Expected a job of this catalog\. .*", N_("This catalog has no product with this ID.")),
+    _when(
+        r"Expected a product of exactly one row\. Received: no row with .*",
+        N_("No product of the catalog has this number."),
+    ),
+    _when(
+        r"Expected a product of exactly one row\. Received: (?P<count>\d+) rows with .*",
+        N_("%(count)s products of the catalog have this number. Use the column “row”."),
+        count=_number,
+    ),
+    _when(
+        r"Expected the column `prdtypecode` or `category`, and one of .*",
+        N_(
+            "The table needs a column “prdtypecode” or “category”, and “row”, “productid” or "
+            "“job_id” to find the products."
+        ),
+    ),
+    _when(
+        r"The catalog('s file has been deleted, so its| has no column) `productid`.*",
+        N_("The column “productid” of the catalog is not known. Use the column “row”."),
+    ),
+    _when(
+        r"Expected a file as `labels`\. .*",
+        N_("Choose a table that is not empty."),
+    ),
+    _when(
+        r"Only operators and admins add categories",
+        N_("Only operators and admins add categories."),
+    ),
+    _when(
+        r"Expected a code from 0 to (?P<most>\d+)\. .*",
+        N_("A code is a whole number, from 0 to %(most)s."),
+        most=_number,
+    ),
+    _when(
+        r"Expected a code that the release lacks\. Received: (?P<code>\d+), (?P<name>.*)",
+        N_("The release has this category: %(name)s (%(code)s). Choose it in the list."),
+        code=_text,
+        name=_text,
+    ),
+    _when(
+        r"Expected the confirmation that the category is new\. .*",
+        N_("Confirm that the category is new."),
+    ),
+    _when(
+        r"Expected a (category of the release|code of release .*)\. Received: .*",
         N_("There is no such category. Choose one of the list."),
     ),
     _when(r"Expected a category\. .*", N_("Choose a category.")),

@@ -159,6 +159,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/console/catalogs/{catalog_id}/files"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/answers"): Rule(_EVERYONE, Keys.NONE),
     ("POST", "/console/catalogs/{catalog_id}/answers/label"): Rule(_EVERYONE, Keys.NONE),
+    ("GET", "/console/catalogs/{catalog_id}/labels"): Rule(_EVERYONE, Keys.NONE),
+    ("POST", "/console/catalogs/{catalog_id}/labels"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/results"): Rule(_EVERYONE, Keys.NONE),
     ("GET", "/console/catalogs/{catalog_id}/errors"): Rule(_EVERYONE, Keys.NONE),
     ("POST", "/console/uploads"): Rule(_EVERYONE, Keys.NONE),

@@ -13,6 +13,8 @@ from shared.tables.dataset_tables import CATEGORY, CODE
 from shared.tables.form import Form
 from shared.tables.rows import Row
 
+#: Beginning of the reason for rejecting a category that the release does not have.
+UNKNOWN = "Expected a category of the catalog's release"
 #: Codes that the database can store, from 0.
 CODES = 2**31
 _NO_CODE = -1
@@ -95,7 +97,8 @@ class LabelReader:
         if code is None and self._allows_new:
             code = new_code(written)
         if code is None:
-            reason = f"Expected a category of the catalog's release. Received: {written[:40]!r}"
+            also = ", or the code of a new one" if self._allows_new else ""
+            reason = f"{UNKNOWN}{also}. Received: {written[:40]!r}"
             self._report.reject(row, column, written, reason)
             return None
         before = self._codes[number]
@@ -104,4 +107,6 @@ class LabelReader:
             self._report.reject(row, column, written, reason)
             return None
         self._codes[number] = code
+        if code not in self._known:
+            self._report.count_new(code)
         return number, code

@@ -38,7 +38,7 @@ from shared.db.models import (
     row_job_id,
 )
 from shared.db.session import UnitOfWork
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.storage import Storage
 from shared.tables.dataset_tables import CATEGORY, CODE
 from shared.tables.form import form_of
@@ -95,6 +95,12 @@ def write(
     if _is_replaced(session, job, code, author):
         job.label, job.labelled_at = code, now()
         job.labelled_by, job.labelled_by_id = author.username, author.id
+
+
+def require_may_add_categories(principal: Principal) -> None:
+    """Check that a principal may label with new categories. Raises `Forbidden`."""
+    if not principal.is_operator:
+        raise Forbidden("Only operators and admins add categories")
 
 
 def code_of(true: LabelIn, known: CategorySet) -> int:

@@ -1,7 +1,7 @@
 """Try one product, and read its answer."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -10,14 +10,17 @@ from starlette.datastructures import FormData
 from gateway.api import jobs as api
 from gateway.api.explaining.explanation import explanation
 from gateway.api.parameters import IfNoneMatch, Size, ThumbnailSize
+from gateway.console import label_form
 from gateway.console.form import Mistakes, fields
+from gateway.console.label_form import LabelForm
 from gateway.console.visit import HEADERS, SignedVisit, Visit
 from gateway.console.why import Why, why_of
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.jobs import service as jobs
 from gateway.jobs.product_body import FIELDS, read_body
 from gateway.jobs.schemas import JobOut
-from gateway.quality.schemas.labels import LabelIn
+from gateway.quality import labels
+from shared.categories import CategorySet
 from shared.db.models import Job
 from shared.errors import NotFound, RayonError, Unauthenticated, Unavailable
 
@@ -86,18 +89,46 @@ async def image(
 
 
 @router.post("/jobs/{job_id}/label")
-def label(
+async def label(
     visit: SignedVisit,
     job_id: str,
-    form: Annotated[FormData, Depends(fields("prdtypecode", "current"))],
+    form: Annotated[FormData, Depends(fields(*label_form.FIELDS))],
 ) -> Response:
     """Set or remove the true category; one that is not changed stays, also a new category."""
-    code = str(form.get("prdtypecode", ""))
-    if code and code == form.get("current"):
-        return visit.go(f"/jobs/{job_id}", labelled="1")
-    true = LabelIn(prdtypecode=int(code) if code.lstrip("-").isdecimal() else None)
+    sent = LabelForm.of(form)
+    try:
+        await run_in_threadpool(_label, visit, job_id, sent)
+    except (NotFound, Unauthenticated):
+        raise
+    except RayonError as error:
+        job = await api.show(visit.services, visit.user, job_id, 0)
+        return await run_in_threadpool(
+            _answer, visit, job, Why(), error.status, form=sent, mistakes=Mistakes.of(error)
+        )
+    away = visit.go(f"/jobs/{job_id}", labelled="1")
+    away.headers["location"] += "#label"
+    return away
+
+
+def _label(visit: Visit, job_id: str, sent: LabelForm) -> None:
+    """Set or remove a label. A refusal is that of the API, or names the fields of the form."""
+    if sent.is_unchanged:
+        return
+    if sent.is_another:
+        labels.require_may_add_categories(visit.user)
+        true = sent.new_label(_categories(visit, _found(visit, job_id)))
+    else:
+        true = sent.listed_label()
     api.label(visit.services, visit.user, visit.origin, job_id, true)
-    return visit.go(f"/jobs/{job_id}", labelled="1")
+
+
+def _found(visit: Visit, job_id: str) -> Job:
+    with visit.services.unit_of_work.reading() as session:
+        return jobs.find(session, visit.user, job_id)
+
+
+def _categories(visit: Visit, job: Job) -> CategorySet:
+    return visit.services.releases.manifest(job.release).category_set
 
 
 def _form(
@@ -127,23 +158,24 @@ async def _why(visit: Visit, job_id: str, wait: float) -> Why:
         return Why(problem=error.detail)
 
 
-def _answer(visit: Visit, shown: JobOut, done: str, why: Why) -> Response:
-    services = visit.services
-    with services.unit_of_work.reading() as session:
-        job = jobs.find(session, visit.user, shown.id)
-    categories = services.releases.manifest(job.release).category_set
-    names = {one.code: one.name for one in categories.categories}
-    return visit.page(
-        "job.html",
-        job=shown,
-        product=job,
-        names=names,
-        done=done,
-        why=why,
-        wait=MAX_WAIT_SECONDS,
-        pixels=int(PIXELS),
-        examples=_examples(visit, job),
-    )
+def _answer(
+    visit: Visit, shown: JobOut, why: Why, status_code: int = 200, **changes: Any
+) -> Response:
+    job = _found(visit, shown.id)
+    context: dict[str, Any] = {
+        "job": shown,
+        "product": job,
+        "names": {one.code: one.name for one in _categories(visit, job).categories},
+        "done": "",
+        "why": why,
+        "form": LabelForm("" if shown.label is None else str(shown.label)),
+        "another": label_form.ANOTHER,
+        "mistakes": Mistakes(),
+        "wait": MAX_WAIT_SECONDS,
+        "pixels": int(PIXELS),
+        "examples": _examples(visit, job),
+    }
+    return visit.page("job.html", status_code, **{**context, **changes})
 
 
 def _examples(visit: Visit, job: Job) -> dict[str, str]:

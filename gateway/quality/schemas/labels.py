@@ -53,6 +53,13 @@ class LabelProblemOut(BaseModel):
     reason: str = Field(description="Sentence that states why the row is rejected.")
 
 
+class NewCategoryOut(BaseModel):
+    """A code of a label file that the release does not have."""
+
+    prdtypecode: int = Field(description="The code.")
+    rows: int = Field(description="Rows of the file with the code.")
+
+
 class LabelReportOut(BaseModel):
     """Number of rows of a label file by outcome, and the first problems."""
 
@@ -61,6 +68,11 @@ class LabelReportOut(BaseModel):
     skipped: int = Field(description="Rows without a code.")
     rejected: int = Field(description="Rows with a problem, whose label was not stored.")
     problems: list[LabelProblemOut] = Field(description="The first thousand rejected rows.")
+    new_categories: list[NewCategoryOut] = Field(
+        default=[],
+        description="Codes that the release does not have, rarest first, because a typing error is "
+        "rare; at most a thousand. Empty without `new_categories` in the request.",
+    )
 
 
 class ReviewOut(BaseModel):

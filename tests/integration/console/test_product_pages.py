@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
 from shared.contracts import thumbnail_uri
-from shared.db.models import Job, JobStatus, now
+from shared.db.models import Job, JobStatus, Role, now
 from tests.integration.console.conftest import Visitor
 from tests.support.factories import make_job
 
@@ -43,6 +43,8 @@ TEXTS = {
         "failed": "The product could not be classified.",
         "labelled": "The label is saved. It may train the next release.",
         "share": "97%",
+        "has": "The release has this category: Livres (10). Choose it in the list.",
+        "confirm": "Confirm that the category is new.",
         "missing": "There is nothing here",
     },
     "fr": {
@@ -53,6 +55,8 @@ TEXTS = {
         "failed": "Le produit n’a pas pu être classé.",
         "labelled": "La correction est enregistrée.",
         "share": "97\u00a0%",
+        "has": "La version connaît déjà cette catégorie : Livres (10).",
+        "confirm": "Confirmez que la catégorie est nouvelle.",
         "missing": "Page introuvable",
     },
 }
@@ -170,6 +174,43 @@ def test_wrong_answer_is_labelled(visit: Visit) -> None:
     kept = visitor.api.get(Job, job.id)
     assert kept is not None
     assert kept.label == 10
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_category_that_the_release_lacks_is_given_with_keys_alone(
+    visit: Visit, scripts: bool
+) -> None:
+    visitor = visit(Role.OPERATOR, java_script_enabled=scripts)
+    texts = TEXTS[visitor.language]
+    job = make_job(visitor.user)
+    visitor.api.add(job)
+    answer(visitor, job.id)
+    page = visitor.open(f"/jobs/{job.id}")
+    expect(page.locator("#new_code")).not_to_be_visible()
+    page.locator("#prdtypecode").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#new_code")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.type("10")
+    page.keyboard.press("Enter")
+    expect(page.locator("#new_code-mistake")).to_contain_text(texts["has"])
+    expect(page.locator("#is_new-mistake")).to_have_text(texts["confirm"])
+    expect(page.locator("#new_code")).to_have_value("10")
+    expect(page.locator("#new_code")).to_be_focused()
+    if scripts:
+        visitor.check("label-new-mistake")
+    page.locator("#new_code").fill("4711")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    expect(page.locator("#label .notice")).to_contain_text(texts["labelled"])
+    expect(page.locator("#prdtypecode")).to_have_value("4711")
+    if scripts:
+        visitor.check("label-new")
+    kept = visitor.api.get(Job, job.id)
+    assert kept is not None
+    assert kept.label == 4711
+    visitor.complaints.clear()  # The browser reports the refusal.
 
 
 def test_product_of_somebody_else_is_a_page_that_says_so(visit: Visit) -> None:

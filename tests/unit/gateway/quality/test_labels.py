@@ -480,3 +480,20 @@ def test_new_category_of_a_file_is_a_code(api: Api, feeder: Feeders, cell: str) 
         files={"labels": ("labels.csv", f"row,category\n1,{cell}\n".encode())},
     )
     assert (answer.status_code, answer.json()["rejected"]) == (200, 1)
+
+
+def test_report_counts_the_new_categories_of_a_file_rarest_first(api: Api, feeder: Feeders) -> None:
+    headers = api.sign(api.user(Role.OPERATOR, username="otto"))
+    rows = [[f"Drone {number}", str(number), "1"] for number in range(4)]
+    catalog_id = send(api, headers, table(*rows, header=HEADER))["id"]
+    running = feeder()
+    step_until_checked(api, running, catalog_id)
+    running.step()
+    answer = api.client.post(
+        f"/v1/catalogs/{catalog_id}/labels",
+        headers=headers,
+        data={"new_categories": "true"},
+        files={"labels": ("labels.csv", b"row,prdtypecode\n1,9999\n2,9999\n3,999\n4,10\n")},
+    )
+    found = [{"prdtypecode": 999, "rows": 1}, {"prdtypecode": 9999, "rows": 2}]
+    assert (answer.json()["taken"], answer.json()["new_categories"]) == (4, found)
