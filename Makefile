@@ -294,6 +294,10 @@ recovery: .venv/dev.stamp ## Change the products of a throw-away system for good
 watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
 	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 
+.PHONY: poison
+poison: .venv/dev.stamp ## Train on wrong labels of clients and reviewers, with and without the guards, on the texts of DATA
+	@$(BIN)/python -W ignore -m tests.bench.quality.poison --data "$(DATA)"
+
 .PHONY: foreign eightbits
 foreign: .venv/dev.stamp ## Compare ways to tell products that belong to none of the categories, on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.foreign --data "$(DATA)"

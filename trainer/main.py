@@ -53,7 +53,9 @@ def main() -> int:
         unit_of_work,
         Storage(StorageSettings()),
         settings.work_folder,
-        limits=LabelLimits(settings.labels_per_user, settings.labels_per_user_share),
+        limits=LabelLimits(
+            settings.labels_per_user, settings.labels_per_user_share, settings.labels_odds_ratio
+        ),
     )
     run_requested, dataset_uploaded = threading.Event(), threading.Event()
 

@@ -78,6 +78,10 @@ class TrainerSettings(Settings):
     #: release. Reviewers who label 100 answers a day reach the share of 100,000 rows in 100 days.
     labels_per_user: int = Field(default=10_000, ge=0)
     labels_per_user_share: float = Field(default=0.1, ge=0, le=1)
+    #: Ratio of the odds of disagreement with the model, of one user to the others, from which all
+    #: labels of the user are left out of a dataset version; 0 for never. A user who differs in 21 %
+    #: of confident answers where others differ in 5 % has the ratio 5.
+    labels_odds_ratio: float = Field(default=5.0, ge=0)
 
 
 def memory_share() -> int:

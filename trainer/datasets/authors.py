@@ -21,15 +21,19 @@ class Author:
 
 @dataclass(frozen=True)
 class LabelLimits:
-    """The largest part of the training rows with labels of one author.
+    """The largest part of the training rows with labels of one author, and whose are left out.
 
     Attributes:
         rows: Number of rows.
         share: Share of all training rows.
+        odds_ratio: Ratio of the odds of disagreement with the model, of an author to the others,
+            from which all labels of the author are left out; 0 for never. See
+            `trainer.datasets.label_agreement`.
     """
 
     rows: int = 10_000
     share: float = 0.1
+    odds_ratio: float = 5.0
 
 
 def trusted_authors(session: Session) -> dict[str, Author]:

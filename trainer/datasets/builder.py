@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from trainer.datasets.findings import (
 )
 from trainer.datasets.folder import tables, with_images
 from trainer.datasets.images import images_in, is_readable, read_image
+from trainer.datasets.label_agreement import doubtful_authors, sentence
 from trainer.datasets.label_authors import (
     UNKNOWN,
     is_above_limit,
@@ -218,7 +219,7 @@ class _Builder:
 
     def _job_rows(self) -> pd.DataFrame:
         """Return the labelled jobs of trusted authors as rows; their images are not copied yet."""
-        rows = []
+        rows, judged = [], []
         for job in self.request.jobs:
             self.on_progress()
             id_, texts = f"{JOB_PREFIX}{job.id}", (job.designation, job.description)
@@ -227,8 +228,24 @@ class _Builder:
             image = digest_in(job.image_uri or "") or ""
             drawn = job.represents, job.answered_at
             rows.append((id_, *texts, image, job.code, "", job.author, *drawn))
+            judged.append((job.author, job.code, job.answer, job.confidence))
         found = pd.DataFrame(rows, columns=COLUMNS)
+        found = found[~is_of_untrusted(found, self.request.authors)]
+        answers = pd.DataFrame(judged, columns=["author", "label", "answer", "confidence"])
+        self._distrust_outliers(found, answers.loc[found.index])
         return found[~is_of_untrusted(found, self.request.authors)]
+
+    def _distrust_outliers(self, rows: pd.DataFrame, answers: pd.DataFrame) -> None:
+        """Take the trust from authors who disagree with the model far more often than others do."""
+        doubts = doubtful_authors(answers, self.request.limits.odds_ratio)
+        if not doubts:
+            return
+        authors, out = self.request.authors, [doubt.author for doubt in doubts]
+        text = sentence(doubts, {id_: author.name for id_, author in authors.items()})
+        ids = list(rows["id"][rows["labelled_by"].isin(out)])
+        self.findings.append(warning("outlying_labels", text, ids))
+        kept = {id_: author for id_, author in authors.items() if id_ not in out}
+        self.request = replace(self.request, authors=kept)
 
     def _limited(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows without client labels to test with, and without those above a limit."""

@@ -281,6 +281,8 @@ def _labelled_jobs(
             Job.label,
             Job.labelled_by_id,
             Job.finished_at,
+            Job.prdtypecode,
+            Job.confidence,
             Review.reason,
             Review.chance,
             Review.random_chance,
@@ -295,7 +297,15 @@ def _labelled_jobs(
         if row.label is None or row.labelled_by_id is None:
             continue
         texts = row.designation, row.description
-        job = LabelledJob(row.id, *texts, row.image_uri, row.label, row.labelled_by_id)
+        job = LabelledJob(
+            row.id,
+            *texts,
+            row.image_uri,
+            row.label,
+            row.labelled_by_id,
+            answer=row.prdtypecode,
+            confidence=row.confidence,
+        )
         chance = labelled_chance(row, shares) if row.chance and row.finished_at else 0.0
         if chance:
             answered_at = row.finished_at.timestamp()

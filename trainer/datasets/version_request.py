@@ -21,6 +21,9 @@ class LabelledJob:
     represents: float = 0.0
     #: Time of such an answer, in seconds since the epoch; else 0.
     answered_at: float = 0.0
+    #: Category that the model answered, and its confidence; `None` without an answer.
+    answer: int | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)

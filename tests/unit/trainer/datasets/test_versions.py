@@ -26,6 +26,7 @@ Make = Callable[..., BuiltVersion]
 
 OLGA, SHOP = Author("olga", "Olga", is_reviewer=True), Author("shop", "Shop", is_reviewer=False)
 AUTHORS = {"olga": OLGA, "shop": SHOP}
+WITH_EVE = {**AUTHORS, "eve": Author("eve", "Eve", is_reviewer=True)}
 
 
 def image(colour: str) -> bytes:
@@ -404,6 +405,26 @@ def test_author_above_the_limit_contributes_a_sample(make: Make, storage: Storag
     assert codes_of(built)["too_many_labels"] > 150
     again = make(2, {}, base=1, jobs=jobs, limits=LabelLimits(30, 1.0))
     assert again.fingerprint == built.fingerprint
+
+
+def test_author_who_disagrees_with_the_model_far_more_than_others_is_left_out(
+    make: Make, storage: Storage
+) -> None:
+    make(1, {"products": table(range(40))}, jobs=harvest("eve", 200), authors=WITH_EVE)
+    assert "eve" in set(rows_of(storage, 1)["labelled_by"])
+    agreeing = [replace(job, answer=job.code, confidence=0.9) for job in harvest("olga", 100)]
+    wrong = [replace(job, answer=30 - job.code, confidence=0.9) for job in harvest("eve", 200)]
+    jobs = [*agreeing, *wrong]
+    built = make(2, {}, base=1, jobs=jobs, authors=WITH_EVE)
+    # Not even the rows that the version before contains stay.
+    assert set(rows_of(storage, 2)["labelled_by"]) == {"", "olga"}
+    assert codes_of(built)["outlying_labels"] == 200
+    finding = next(one for one in built.report.findings if one.code == "outlying_labels")
+    assert "Eve (100% of 200 confident answers" in finding.message
+    limits = LabelLimits(odds_ratio=0)
+    built = make(3, {}, base=1, jobs=jobs, authors=WITH_EVE, limits=limits)
+    assert "eve" in set(rows_of(storage, 3)["labelled_by"])
+    assert "outlying_labels" not in codes_of(built)
 
 
 def test_loaded_version_shows_the_share_of_each_user(make: Make, storage: Storage) -> None:
