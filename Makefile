@@ -291,6 +291,10 @@ drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that 
 recovery: .venv/dev.stamp ## Change the products of a throw-away system for good, and see F1 recover with no hand: make recovery ONLY="new category"
 	@$(BIN)/python -W ignore -m tests.bench.quality.recovery --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")
 
+.PHONY: taxonomy
+taxonomy: .venv/dev.stamp ## Train a throw-away system on 500 made-up categories in a tree, and add one later: make taxonomy SEED=1; WEIGHTS_ONLY=1
+	@$(BIN)/python -W ignore -m tests.bench.quality.taxonomy $(if $(SEED),--seed $(SEED)) $(if $(WEIGHTS_ONLY),--weights-only)
+
 watch: .venv/dev.stamp ## Promote bad and good releases and count those that the watch rolls back: make watch GOOD=20
 	@$(BIN)/python -W ignore -m tests.bench.quality.watch --data "$(DATA)" $(if $(GOOD),--good $(GOOD))
 

@@ -144,6 +144,14 @@ def _add_train(commands: Commands) -> None:
         help="numbers that image networks compute with; floats where 8 bits change the features",
     )
     train.add_argument(
+        "--class-balance",
+        type=float,
+        default=0.0,
+        metavar="STRENGTH",
+        help="weight of rare categories while models are fitted: 0 for none to below 1, such as "
+        "0.9; for a shop to whom rare categories matter as much as frequent ones",
+    )
+    train.add_argument(
         "--candidates",
         nargs="+",
         metavar="NAME",

@@ -56,6 +56,9 @@ class TrainerSettings(Settings):
     #: Numbers that image networks compute with. `int8` is two to three times as fast on processors
     #: with instructions for it; a network whose features it changes computes in floats.
     arithmetic: Literal["float", "int8"] = "float"
+    #: Weight of rare categories while models are fitted, from 0 for none to below 1: the effective
+    #: number of rows of Cui et al. (2019).
+    class_balance: float = Field(default=0.0, ge=0, lt=1)
     #: `automatic` promotes a better release at once; `manual` leaves it to an admin. Manual is the
     #: default: a release may be better on the whole and worse where it matters to a shop.
     promotion: Literal["automatic", "manual"] = "manual"

@@ -65,6 +65,7 @@ def _train(args: argparse.Namespace, data: Dataset, out: Path, lineup: Lineup) -
         lineup=lineup,
         is_offline=args.offline,
         arithmetic=args.arithmetic,
+        class_balance=args.class_balance,
         candidates=tuple(args.candidates or ()),
     )
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import Arithmetic, FitContext, Labels, Lineup
+from trainer.datasets.class_balance import balanced_weights
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.steps import Steps
 from trainer.release.acceptance import Budget
@@ -29,6 +30,8 @@ class TrainingSettings:
         champion: Folder of the serving release; its image network becomes a candidate too.
         storage: Number format of the weights in the release.
         weak_weight: Weight of a weakly labelled row; an officially labelled one counts 1.
+        class_balance: Strength from which rare categories weigh more, 0 to below 1; 0 for none. See
+            `trainer.datasets.class_balance`.
         budget: Latency limits of one product, for the choice of models and the acceptance test.
         upload_target: Storage where workers look image features up; `None` publishes none.
         progress: File that gets a JSON line for each step.
@@ -45,6 +48,7 @@ class TrainingSettings:
     seed: int = 0
     storage: Storage = "int8"
     weak_weight: float = 0.7
+    class_balance: float = 0.0
     budget: Budget = field(default_factory=Budget)
     upload_target: UploadTarget | None = None
     progress: Path | None = None
@@ -59,6 +63,29 @@ class TrainingSettings:
             name: value.absolute() for name, value in vars(self).items() if isinstance(value, Path)
         }
         return replace(self, **paths)
+
+
+@dataclass(frozen=True)
+class BalancedLabels(Labels):
+    """Labels whose weights do not show any more which of them are official.
+
+    Attributes:
+        official: Mask of the rows with an official label, shape `(rows,)`.
+    """
+
+    official: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    @property
+    def is_official(self) -> NDArray[np.bool_]:
+        """Mask of the rows with an official label, shape `(rows,)`."""
+        return self.official
+
+    def take(self, places: NDArray[np.int64]) -> "BalancedLabels":
+        """Return the labels of some rows, with the weights that they have among all rows."""
+        taken = super().take(places)
+        return BalancedLabels(
+            taken.targets, taken.weights, taken.classes, taken.soft, self.official[places]
+        )
 
 
 class RunLog(Protocol):
@@ -111,21 +138,29 @@ class TrainingContext:
     @property
     def key(self) -> dict[str, Any]:
         """Parameters that decide every fit of this run."""
-        return {
+        key = {
             "data": self.fingerprint,
             "seed": self.settings.seed,
             "weak_weight": self.settings.weak_weight,
             "storage": self.settings.storage,
         }
+        # Without balance the key stays as it was, so that kept steps are found.
+        balance = self.settings.class_balance
+        return key | {"class_balance": balance} if balance else key
 
     def labels(self, rows: pd.DataFrame) -> Labels:
-        """Return the true categories of rows; weak labels count less."""
-        weights = np.where(is_official(rows), 1.0, self.settings.weak_weight)
-        return Labels(
-            targets=self.data.targets(rows),
-            weights=weights.astype(np.float32),
-            classes=len(self.data.categories),
-        )
+        """Return the true categories of rows; weak labels count less, and rare ones may count more.
+
+        Raises:
+            InvalidInput: The strength of the balance is no share below 1.
+        """
+        targets, official = self.data.targets(rows), is_official(rows)
+        weights = np.where(official, 1.0, self.settings.weak_weight).astype(np.float32)
+        classes, strength = len(self.data.categories), self.settings.class_balance
+        balanced = balanced_weights(targets, weights, classes, strength)
+        if strength == 0:
+            return Labels(targets, balanced, classes)
+        return BalancedLabels(targets, balanced, classes, official=official)
 
     def figures(self, rows: pd.DataFrame, probabilities: pd.DataFrame) -> Figures:
         """Measure the probabilities of rows."""

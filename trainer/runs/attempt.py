@@ -173,6 +173,7 @@ class Attempt:
         if (champion := self._champion_folder()) is not None:
             command += ["--champion", str(champion)]
         command += ["--arithmetic", self._settings.arithmetic]
+        command += ["--class-balance", str(self._settings.class_balance)]
         if self._settings.offline:
             command.append("--offline")
         self._run_child("training", command, (0, NOT_PASSED))

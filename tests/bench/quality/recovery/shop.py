@@ -58,10 +58,10 @@ class Shop:
         table = rows[["designation", "description"]].assign(prdtypecode=rows["code"])
         files = {"products": ("p.csv", table.to_csv(index=False).encode())}
         await self.client.send("/v1/datasets", files, name=DATASET)
-        await self.until(f"/v1/datasets/{DATASET}", _is_checked)
+        await self.until(f"/v1/datasets/{DATASET}", is_checked)
         body = {"reason": "The first release of the shop", "dataset": DATASET}
         run = await self.client.post("/v1/training-runs", body)
-        run = await self.until(f"/v1/training-runs/{run['id']}", _is_over)
+        run = await self.until(f"/v1/training-runs/{run['id']}", is_over)
         if run["version"] is None:
             raise SystemExit(f"Expected a first release. Received: {run['message']}")
         # A release is watched, and rolled back if it is worse than the one before, the first time
@@ -145,6 +145,19 @@ def database_of(home: Path) -> str:
     return f"sqlite:///{home / 'rayon.db'}"
 
 
+def is_checked(dataset: dict[str, Any]) -> bool:
+    """Return True if the newest version of a dataset is ready. Exits if its check failed."""
+    status = dataset["versions"][0]["status"]
+    if status == "failed":
+        raise SystemExit(f"Expected a dataset. Received: {dataset['versions'][0]['message']}")
+    return bool(status == "ready")
+
+
+def is_over(run: dict[str, Any]) -> bool:
+    """Return True if a training run has ended."""
+    return run["status"] not in ("queued", "running")
+
+
 def _open_reviews(client: httpx.Client) -> Iterator[dict[str, Any]]:
     found, cursor = [], None
     while True:
@@ -154,14 +167,3 @@ def _open_reviews(client: httpx.Client) -> Iterator[dict[str, Any]]:
         cursor = page["next_cursor"]
         if cursor is None:
             return iter(found)
-
-
-def _is_checked(dataset: dict[str, Any]) -> bool:
-    status = dataset["versions"][0]["status"]
-    if status == "failed":
-        raise SystemExit(f"Expected a dataset. Received: {dataset['versions'][0]['message']}")
-    return bool(status == "ready")
-
-
-def _is_over(run: dict[str, Any]) -> bool:
-    return run["status"] not in ("queued", "running")
