@@ -1,5 +1,6 @@
 """Forms of the console: read their fields, and explain what is wrong with them."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from shared.errors import InvalidInput, RayonError
 Model = TypeVar("Model", bound=BaseModel)
 #: Texts of a form, unless it is a table.
 MAX_FIELDS = 20
+#: Codes of categories have 10 digits at most.
+_CODE = re.compile(r"-?[0-9]{1,10}")
 
 
 def fields(
@@ -34,6 +37,11 @@ def fields(
             yield form
 
     return read
+
+
+def code_in(text: str) -> int | None:
+    """Return the code of a category that a text states; `None` for another text."""
+    return int(text) if _CODE.fullmatch(text) else None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """The form of a label: a category of the release, or the code of a new one with a confirmation."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.console.form import Mistaken, Mistakes
+from gateway.console.form import Mistaken, Mistakes, code_in
 from gateway.quality.label_reading import CODES, new_code
 from gateway.quality.schemas.labels import LabelIn
 from shared.categories import CategorySet
@@ -17,7 +16,6 @@ from shared.tables.rows import SHOWN_CHARACTERS
 ANOTHER = "new"
 #: Fields of the form. `current` is the label that the page showed.
 FIELDS = (CODE, "current", "new_code", "is_new")
-_NUMBER = re.compile(r"-?[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,13 @@ class LabelForm:
 
     def listed_label(self) -> LabelIn:
         """Return the label that was chosen from the list. Raises `InvalidInput`."""
-        if self.choice and not _NUMBER.fullmatch(self.choice):
+        code = code_in(self.choice)
+        if self.choice and code is None:
             shown = repr(self.choice[:SHOWN_CHARACTERS])
             raise InvalidInput(
                 f"Expected a category of the release. Received: {shown}", field=(CODE,)
             )
-        return LabelIn(prdtypecode=int(self.choice) if self.choice else None)
+        return LabelIn(prdtypecode=code)
 
     def _new_code(self, known: CategorySet) -> int:
         code = new_code(self.new_code)

@@ -14,7 +14,7 @@ from gateway.catalogs.output.answers import Filter, LabelState, Sort
 from gateway.catalogs.output.schemas import AnswerPage
 from gateway.catalogs.output.text_search import LONGEST
 from gateway.console.catalog_tabs import CATALOGS, path_of, tab_page
-from gateway.console.form import Mistakes, fields
+from gateway.console.form import Mistakes, code_in, fields
 from gateway.console.percent import percent_of
 from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
@@ -70,11 +70,10 @@ class View:
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "View":
         """Return the view of an address."""
-        category, status = query.get("category", ""), query.get("status", "")
-        label, sort = query.get("label", ""), query.get("sort", "")
+        status, label, sort = (query.get(name, "") for name in ("status", "label", "sort"))
         return cls(
             text=query.get("text", "").strip()[:LONGEST].replace("\x00", ""),
-            category=int(category) if category.lstrip("-").isdecimal() else None,
+            category=code_in(query.get("category", "")),
             min=percent_of(query.get("min", "")),
             max=percent_of(query.get("max", "")),
             status=JobStatus(status) if status in tuple(JobStatus) else None,

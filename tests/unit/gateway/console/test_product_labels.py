@@ -146,3 +146,29 @@ def test_label_of_a_reviewer_stays_and_the_page_says_why(
     assert "A reviewer has set another label, which you cannot change." in page
     assert _selected(page) == ["2583"]
     assert _kept(browser, job) == 10
+
+
+@pytest.mark.parametrize("code", ["--5", "-", "9" * 5_000, "²"])
+def test_category_in_an_address_that_makes_no_sense_is_left_out(
+    browser: Browser, code: str
+) -> None:
+    catalog, row = answered_catalog(browser.user, [{}])
+    browser.api.add(catalog)
+    browser.api.add(row)
+    page = browser.get(f"/console/catalogs/{catalog.id}/answers?category={code}")
+    assert page.status_code == 200
+    assert f'id="row-{row.id}"' in page.text
+
+
+@pytest.mark.parametrize(("role", "is_led"), [(Role.OPERATOR, True), (Role.CLIENT, False)])
+def test_reviewer_is_led_from_an_unknown_category_to_the_form_for_new_ones(
+    open_browser: Callable[..., Browser], role: Role, is_led: bool
+) -> None:
+    browser = open_browser(role)
+    catalog, row = answered_catalog(browser.user, [{}])
+    browser.api.add(catalog)
+    browser.api.add(row)
+    fields = {"job_id": row.id, "category": "4711"}
+    page = browser.post(f"/console/catalogs/{catalog.id}/answers/label", data=fields).text
+    assert "There is no such category." in page
+    assert (f'/jobs/{row.id}#label"' in page) is is_led
