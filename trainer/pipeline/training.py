@@ -218,6 +218,7 @@ def _parameters(context: TrainingContext) -> dict[str, object]:
         "seed": settings.seed,
         "storage": settings.storage,
         "weak_weight": settings.weak_weight,
+        "class_balance": settings.class_balance,
         "budget": vars(settings.budget),
         "labels": {share.user: share.rows for share in context.data.label_shares},
     }
