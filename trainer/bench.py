@@ -6,9 +6,7 @@ A release does not contain the Keras models; the work folder of `train` keeps th
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -31,6 +29,7 @@ from trainer.candidates.registry import TEXT
 from trainer.candidates.text.rnn import TextRnn
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.export import export_head, export_text
+from trainer.pipeline.fitting import Part
 from trainer.pipeline.steps import MARKER
 from trainer.pipeline.text_stage import prepared_texts
 
@@ -42,17 +41,6 @@ IMAGE_BATCHES = (1, 4)
 TEXT_TOKENS = 40
 
 Call = Callable[[NDArray[np.generic]], object]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A single candidate, in the form that `trainer.pipeline.export` reads."""
-
-    candidate: Any
-    folder: Path
-    temperature: float = 1.0
-    weight: float | tuple[float, ...] = 1.0
-    bias: tuple[float, ...] = ()
 
 
 def bench_text(work: Path, threads: int) -> Iterator[str]:
@@ -72,7 +60,7 @@ def bench_text(work: Path, threads: int) -> Iterator[str]:
     signature = [tf.TensorSpec((None, None), tf.int32)]
     plain = tf.function(lambda x: _mean(members, x), input_signature=signature)
     with tempfile.TemporaryDirectory() as folder_name:
-        export_text((Fitted(candidate, folder),), Path(folder_name), "int8")
+        export_text((Part(candidate, folder),), Path(folder_name), "int8")
         calls = {
             "onnx": _onnx(_session(Path(folder_name) / "model.onnx", threads), "tokens"),
             "tensorflow": plain,
@@ -105,7 +93,7 @@ def bench_image(weights: Path | None, work: Path, threads: int) -> Iterator[str]
     )
     with tempfile.TemporaryDirectory() as folder_name:
         top = Path(folder_name) / "head.onnx"
-        onnx.save(export_head((Fitted(candidate, folder),), "int8"), top)
+        onnx.save(export_head((Part(candidate, folder),), "int8"), top)
         above = _session(top, threads)
 
         def both(pixels: NDArray[np.generic]) -> object:
@@ -132,7 +120,7 @@ def bench_storage(data: Dataset, work: Path) -> Iterator[str]:
         yield f"{candidate.name:<16}{'fitted':<10}{'':>7}{'':>9}{score:>9.4f}"
         for storage in STORAGES:
             with tempfile.TemporaryDirectory() as folder_name:
-                reads = export_text((Fitted(candidate, folder),), Path(folder_name), storage)
+                reads = export_text((Part(candidate, folder),), Path(folder_name), storage)
                 session = _session(Path(folder_name) / "model.onnx", 0)
                 inputs = TextInputs.load(Path(folder_name), reads)
                 started = time.perf_counter()

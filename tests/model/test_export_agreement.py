@@ -14,7 +14,6 @@ from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.image_model import Head
 from tests.model.test_image_candidates import context_of
 from tests.model.test_text_candidates import WORDS
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image.backbone import BACKBONE, export_backbone
 from trainer.candidates.onnx.graph import Graph, Storage
@@ -22,6 +21,7 @@ from trainer.candidates.protocols import Labels
 from trainer.candidates.text.ngrams import FILE, TextNgrams
 from trainer.pipeline.agreement import Form, HeldOut, compare, forms_as_markdown, write_agreeing
 from trainer.pipeline.export import ReleaseContents, export_release
+from trainer.pipeline.fitting import Part
 from trainer.release.loaded import TextModel
 
 ROWS, CLASSES, WIDTH = 120, 3, 400
@@ -88,7 +88,7 @@ def test_head_with_an_outlying_weight_takes_a_finer_form(
     targets = fitted.argmax(axis=1)
     held = HeldOut(fitted, targets, lambda folder, part: Head(folder, part).score(features))
     # When it is exported in 8 bits
-    parts = (Fitted(LopsidedHead(kernel), backbone),)
+    parts = (Part(LopsidedHead(kernel), backbone),)
     forms, lines = export(contents_of(image=parts), tmp_path, {"image": held})
     # Then it ships in the smallest form that answers as the fitted head
     assert [one.storage for one in forms] == [form]
@@ -122,7 +122,7 @@ def test_text_model_with_an_outlying_category_takes_a_finer_form(tmp_path: Path)
 
     held = HeldOut(fitted, labels.targets, score)
     # When it is exported in 8 bits
-    parts = (Fitted(candidate, tmp_path),)
+    parts = (Part(candidate, tmp_path),)
     forms, lines = export(contents_of(text=parts), tmp_path, {"text": held})
     # Then it ships in a finer form that agrees
     assert forms[0].storage in ("float16", "float32")

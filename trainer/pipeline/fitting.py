@@ -50,7 +50,7 @@ class Part:
 
     candidate: Any
     folder: Path
-    temperature: float
+    temperature: float = 1.0
     weight: float | tuple[float, ...] = 1.0
     bias: tuple[float, ...] = ()
     alone_at: float = 0.0

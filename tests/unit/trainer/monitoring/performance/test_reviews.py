@@ -14,10 +14,9 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
+from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.performance.reviews import (
-    RANDOM,
-    UNCERTAIN,
     Floats,
     Reviews,
     draw_reviews,
