@@ -9,7 +9,7 @@ from tests.support.factories import make_manifest
 from tests.support.fakes import FakeBroker, FolderReleases
 from tests.support.tiny_release import write_tiny_release
 from worker_text.handler import TextHandler
-from worker_text.scorer import TextScorer
+from worker_text.scorer import ALIKE, TextScorer, groups
 
 LONG = "piscine ronde avec pompe et filtre et echelle"
 
@@ -53,6 +53,15 @@ def test_score_of_a_text_does_not_depend_on_its_batch(folder: Path) -> None:
     assert alone[0].tolist() == together[1].tolist()
     assert together[0].argmax() == 1
     assert together[1].argmax() == 0
+
+
+def test_texts_of_similar_length_share_a_call() -> None:
+    lengths = [100, 10, 11, 300, 12, 110, 13]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    assert groups(order, lengths) == [[1, 2, 4], [6], [0, 5], [3]]
+    many = groups(range(20), [50] * 20)
+    assert [len(call) for call in many] == [ALIKE, ALIKE, 20 - 2 * ALIKE]
+    assert groups(range(2), [0, 0]) == [[0, 1]]
 
 
 def test_empty_text_has_probabilities(folder: Path) -> None:
