@@ -1,4 +1,4 @@
-"""Adjustment of a release to the mix of categories that is answered now.
+"""Adjustment of a release to the mix of categories that is answered today.
 
 A model learns how frequent each category is, and answers accordingly. Training rows cover years,
 so after a change of the assortment their mix is wrong for a long time. Labels of drawn answers
@@ -28,11 +28,11 @@ Places = NDArray[np.int64]
 
 #: Newest labels of drawn answers that count, at most.
 NEWEST = 500
-#: With fewer labels than this, the mix of now is not known.
+#: With fewer labels than this, the current mix is not known.
 LEAST_LABELS = 100
 #: Older labels join the newest in blocks of this size, until a block has another mix.
 BLOCK = 50
-#: The mix of now must differ from that of the training rows beyond this probability of chance.
+#: The current mix must differ from that of the training rows beyond this probability of chance.
 SIGNIFICANCE, SAMPLES = 0.01, 500
 #: Parts of the whole adjustment that are tried, in their logarithm.
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
@@ -48,7 +48,7 @@ class Mix:
     Attributes:
         now: Shape `(classes,)`.
         trained: Shape `(classes,)`.
-        labels: Number of labels that tell the mix of now.
+        labels: Number of labels that tell the current mix.
     """
 
     now: Doubles
@@ -62,7 +62,7 @@ class Mix:
 
 
 def adjusted(context: TrainingContext, chosen: Chosen) -> tuple[Chosen, str]:
-    """Adjust the chosen models to the mix of now, if it is known and another one.
+    """Adjust the chosen models to the current mix, if it differs from that of the training rows.
 
     Returns:
         The models, and a sentence about the adjustment; empty if there is none.
@@ -70,9 +70,9 @@ def adjusted(context: TrainingContext, chosen: Chosen) -> tuple[Chosen, str]:
     mix = answered_mix(context)
     if mix is None:
         return chosen, ""
-    strength = next((one for one in STRENGTHS if _is_bearable(context, chosen, mix, one)), None)
+    strength = next((one for one in STRENGTHS if _is_acceptable(context, chosen, mix, one)), None)
     if strength is None:
-        context.log_line("not adjusted to the mix of now: F1 on the rows of the files would fall")
+        context.log_line("not adjusted to the current mix: F1 on the rows of the files would fall")
         return chosen, ""
     ratios = mix.ratios**strength
     fusion = chosen.fusion
@@ -92,10 +92,10 @@ def adjusted(context: TrainingContext, chosen: Chosen) -> tuple[Chosen, str]:
 
 
 def answered_mix(context: TrainingContext) -> Mix | None:
-    """Return the mix of now, or `None` if it is unknown, or that of the training rows by chance.
+    """Return the current mix; `None` if it is unknown or not significantly different.
 
-    The shares are those of the sample, shrunk towards the training rows as by one more label for
-    each category.
+    The shares are those of the sample, shrunk towards those of the training rows by the weight of
+    one label for each category.
     """
     drawn = _drawn(context)
     if len(drawn) < LEAST_LABELS:
@@ -117,7 +117,7 @@ def answered_mix(context: TrainingContext) -> Mix | None:
 
 
 def _drawn(context: TrainingContext) -> pd.DataFrame:
-    """Return the newest rows with a label of a drawn answer; rows that test stay unseen."""
+    """Return the newest rows with a label of a drawn answer; `test` rows are left out."""
     rows = context.data.part("train", "validation")
     if "represents" not in rows:
         return rows.iloc[:0]
@@ -130,7 +130,7 @@ def _sums(targets: Places, weights: NDArray[np.floating[Any]], classes: int) -> 
 
 
 def _of_one_mix(drawn: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the newest rows, back to where the mix was another one.
+    """Return the newest rows, back to the last significant change of the mix.
 
     Rows from before a change would hide it. The test is Pearson's, by permutation.
     """
@@ -148,7 +148,7 @@ def _of_one_mix(drawn: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _by_chance(shares: Doubles, trained: Doubles, labels: int, seed: int) -> float:
-    """Return how probable shares at least as far from the training rows are by chance.
+    """Return the p-value of the shares if the mix were that of the training rows.
 
     Pearson's statistic, with its distribution by simulation: many categories have no label.
     """
@@ -158,7 +158,7 @@ def _by_chance(shares: Doubles, trained: Doubles, labels: int, seed: int) -> flo
     return float((1 + (distances >= observed).sum()) / (SAMPLES + 1))
 
 
-def _is_bearable(context: TrainingContext, chosen: Chosen, mix: Mix, strength: float) -> bool:
+def _is_acceptable(context: TrainingContext, chosen: Chosen, mix: Mix, strength: float) -> bool:
     """Return True if no model loses too much on the held-out rows of the files."""
     return all(
         _loss(context, model, mix.ratios**strength) <= LARGEST_LOSS for model in chosen.models

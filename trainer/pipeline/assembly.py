@@ -35,7 +35,7 @@ def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step
     Args:
         context: Context of the run.
         chosen: The fitted models.
-        mix: Sentence about an adjustment to the mix of now.
+        mix: Sentence about an adjustment to the current mix.
     """
     settings = context.settings
     contents = ReleaseContents(

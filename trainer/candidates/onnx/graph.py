@@ -49,7 +49,7 @@ class Graph:
 
     @contextmanager
     def reading(self, values: Mapping[str, str]) -> Iterator[None]:
-        """Let operations that are added meanwhile read other values.
+        """Redirect the inputs of the operations that are added within the block.
 
         Args:
             values: Name of the value to read, by the name of the one that it replaces.

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tests.support import made_up_shop
+
 #: Code of the first category in the shop's tables.
 FIRST_CODE = 1_000
 #: Rows of a rare category, and rows that the smallest ones have.
@@ -19,28 +21,7 @@ ROOT_WORDS, FAMILY_WORDS, LEAF_WORDS, COMMON_WORDS = 12, 24, 6, 200
 WORD_SHARES = (0.35, 0.2, 0.45)
 #: Words of a title, and of a description, which every second product has.
 TITLE_WORDS, DESCRIPTION_WORDS = (3, 7), (4, 12)
-SYLLABLES = [
-    "ba",
-    "co",
-    "di",
-    "fu",
-    "gle",
-    "ha",
-    "jo",
-    "lu",
-    "mar",
-    "ne",
-    "pol",
-    "ra",
-    "si",
-    "vu",
-    "zer",
-    "tin",
-    "kel",
-    "wos",
-    "pra",
-    "nym",
-]
+SYLLABLES = [*made_up_shop.SYLLABLES, "tin", "kel", "wos", "pra", "nym"]
 
 
 @dataclass(frozen=True)

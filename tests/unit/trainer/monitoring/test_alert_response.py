@@ -466,17 +466,24 @@ def test_calendar_waits_for_the_budget_after_a_refusal(unit_of_work: UnitOfWork)
     assert len(runs(unit_of_work)) == 2
 
 
-def test_dismissed_calendar_alert_is_not_raised_again_within_its_interval(
-    unit_of_work: UnitOfWork,
+@pytest.mark.parametrize(
+    ("settings", "days"),
+    [({"train_every_days": 3}, 3), ({"train_every_labels": 3}, 7)],
+    ids=["calendar", "labels"],
+)
+def test_dismissed_alert_is_not_raised_again_within_its_interval(
+    unit_of_work: UnitOfWork, settings: dict[str, int], days: int
 ) -> None:
-    response = respond(unit_of_work, train_every_days=3, response="ask")
+    add(unit_of_work, dataset(1))
+    add_labels(unit_of_work, 5)
+    response = respond(unit_of_work, **{"train_every_labels": 0, **settings}, response="ask")
     response.look()
     (asked,) = alerts(unit_of_work)
     dismiss(unit_of_work, asked.id)
     response.look()
     assert len(alerts(unit_of_work)) == 1
     with unit_of_work() as work:
-        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=3)
+        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=days)
     response.look()
     assert len(alerts(unit_of_work)) == 2
 
@@ -538,23 +545,6 @@ def test_labels_request_no_training_where_it_is_off_or_nothing_can_be_trained_on
     add_labels(unit_of_work, 5)
     respond(unit_of_work, train_every_labels=every).look()
     assert not alerts(unit_of_work)
-
-
-def test_dismissed_alert_about_labels_is_not_raised_again_within_a_week(
-    unit_of_work: UnitOfWork,
-) -> None:
-    add(unit_of_work, dataset(1))
-    add_labels(unit_of_work, 5)
-    response = respond(unit_of_work, train_every_labels=3, response="ask")
-    response.look()
-    (asked,) = alerts(unit_of_work)
-    dismiss(unit_of_work, asked.id)
-    response.look()
-    assert len(alerts(unit_of_work)) == 1
-    with unit_of_work() as work:
-        work.session.get_one(DriftAlert, asked.id).ended_at = now() - timedelta(days=7)
-    response.look()
-    assert len(alerts(unit_of_work)) == 2
 
 
 def test_labels_older_than_a_plain_upload_are_new_until_a_version_imports_them(

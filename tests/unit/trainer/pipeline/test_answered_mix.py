@@ -1,4 +1,4 @@
-"""Adjustment of a release to the mix of categories that is answered now."""
+"""Adjustment of a release to the mix of categories that is answered today."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,7 @@ def context_of(folder: Path, *tables: pd.DataFrame) -> TrainingContext:
     )
 
 
-def test_mix_of_now_is_that_of_the_drawn_answers(tmp_path: Path) -> None:
+def test_current_mix_is_that_of_the_drawn_answers(tmp_path: Path) -> None:
     mix = answered_mix(context_of(tmp_path, of_files(), drawn()))
     assert mix is not None
     assert mix.labels == 400
@@ -91,7 +91,7 @@ def test_other_labels_do_not_tell_the_mix(tmp_path: Path, labelled: pd.DataFrame
     assert answered_mix(context_of(tmp_path, of_files(), labelled)) is None
 
 
-def test_folders_of_files_have_no_mix_of_now(tmp_path: Path) -> None:
+def test_folders_of_files_have_no_current_mix(tmp_path: Path) -> None:
     rows = of_files().drop(columns=["represents", "answered_at", "labelled_by"])
     assert answered_mix(context_of(tmp_path, rows)) is None
 
@@ -121,7 +121,7 @@ def test_label_counts_for_the_answers_that_it_represents(tmp_path: Path) -> None
     np.testing.assert_allclose(mix.now, [0.25, 0, 0.75], atol=0.02)
 
 
-def test_mix_of_now_is_rarely_another_one_by_chance(tmp_path: Path) -> None:
+def test_current_mix_is_rarely_another_one_by_chance(tmp_path: Path) -> None:
     found = [
         answered_mix(context_of(tmp_path, of_files(), table(codes(300, OLD, seed), "train", 5.0)))
         for seed in range(100, 115)
@@ -170,13 +170,13 @@ def test_all_models_of_a_release_are_adjusted(tmp_path: Path) -> None:
     assert before.fusion.model.ratios is None
 
 
-def test_release_stays_without_a_mix_of_now(tmp_path: Path) -> None:
+def test_release_stays_without_a_current_mix(tmp_path: Path) -> None:
     context = context_of(tmp_path, of_files())
     before = chosen_of(context, sure=0.9)
     assert adjusted(context, before) == (before, "")
 
 
-def test_adjustment_is_only_as_strong_as_the_rows_of_the_files_bear(tmp_path: Path) -> None:
+def test_adjustment_is_only_as_strong_as_the_rows_of_the_files_allow(tmp_path: Path) -> None:
     context = context_of(tmp_path, of_files(), drawn())
     mix = answered_mix(context)
     assert mix is not None
@@ -188,7 +188,7 @@ def test_adjustment_is_only_as_strong_as_the_rows_of_the_files_bear(tmp_path: Pa
     np.testing.assert_allclose(after.text[0].parts[0].ratios, np.sqrt(mix.ratios))
 
 
-def test_release_stays_if_the_rows_of_the_files_bear_none(
+def test_release_stays_if_the_rows_of_the_files_allow_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STRENGTHS", (1.0,))

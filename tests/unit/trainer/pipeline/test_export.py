@@ -70,7 +70,7 @@ def test_pool_is_asked_only_where_the_first_part_is_unsure(rows: int) -> None:
     alone = softmax(quick / np.float32(0.8))
     is_sure = alone.max(axis=1) >= 0.9
     assert rows == 1 or 10 < is_sure.sum() < 40
-    # What the slow part reads of the others must not count.
+    # The slow part must not read the rows of which the first part is sure.
     read = np.where(is_sure[:, None], np.float32("nan"), slow)
     found = answers(parts_of(alone_at=0.9), quick=quick, slow=read)
     expected = np.where(is_sure[:, None], alone, pooled(quick, slow))

@@ -81,7 +81,7 @@ def test_cascade_serves_if_it_answers_as_well_as_its_pool(confidence: float, exp
 
 def test_cascade_with_too_high_a_log_loss_does_not_serve() -> None:
     pool = scores(4.0)
-    # As often right, and hardly sure of it.
+    # It has the same answers with a low confidence.
     hesitant = (0.7 * pool + 0.3 / CLASSES).astype(np.float32)
     pair = judged("pool", pool, 9), judged("pool_cascade", hesitant, 5)
     assert not contrast(hesitant, pool, TARGETS).f1.is_below_zero
