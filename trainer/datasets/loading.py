@@ -40,6 +40,8 @@ def load(folder: Path, *, seed: int = 0) -> Dataset:
     """
     if "@" in folder.name and not folder.exists():
         return load_stored(str(folder))
+    if not folder.exists():
+        raise InvalidInput(f"Expected a dataset folder or `name@version`. Received: {folder}")
     official, findings = labelled_rows(folder)
     for finding in errors_in(findings):
         raise InvalidInput(finding.message)

@@ -224,3 +224,8 @@ def test_files_that_are_not_tables_are_refused(
     (tmp_path / "products.csv").write_bytes(content)
     with pytest.raises(InvalidInput, match=message):
         load(tmp_path)
+
+
+def test_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"Expected a dataset folder.*Received: .*absent"):
+        load(tmp_path / "absent")
