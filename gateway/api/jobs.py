@@ -1,6 +1,8 @@
 """Jobs: single products."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
@@ -28,9 +30,15 @@ from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.preferences import preferred_wait
-from gateway.jobs.product_body import PRODUCT_BODY, SentBody, product_of, sent_body
+from gateway.jobs.product_body import (
+    PRODUCT_BODY,
+    SentBody,
+    may_have_image,
+    product_of,
+    sent_body,
+)
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
-from gateway.jobs.service import TITLE_CHARACTERS
+from gateway.jobs.service import TITLE_CHARACTERS, Offer
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
@@ -71,9 +79,13 @@ async def submit(
     The response comes before the classification. Read the category with
     `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
     """
-    job = await services.submitting.run(
-        lambda: accept(services, principal, body.content, request, response, idempotency_key)
-    )
+    sent = Sent(principal, body.content, request.state.trace_id)
+    if idempotency_key is None and not may_have_image(body.content):
+        job = await services.grouped(accept_all).of(sent)
+    else:
+        # Storing an image takes time, and a key needs a query of its own.
+        job = await services.submitting.run(lambda: accept(services, sent, idempotency_key))
+    response.headers["Location"] = f"{PREFIX}/{job.id}"
     seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)
     if not seconds or not services.long_polls.has_room:
         # The preference is not applied: the job is stored, and its client can ask again.
@@ -113,10 +125,10 @@ async def show(
     wait: Wait = 0,
 ) -> JobOut:
     """Return a job. With `wait`, respond as soon as it is final."""
-    found = await run_in_threadpool(_find, services, principal, job_id)
+    found = await services.grouped(_read_all).of((principal, job_id))
     if wait and found.status == JobStatus.QUEUED.value:
         await services.long_polls.until_final(job_id, wait)
-        found = await run_in_threadpool(_find, services, principal, job_id)
+        found = await services.grouped(_read_all).of((principal, job_id))
     return found
 
 
@@ -191,29 +203,45 @@ def _categories(services: Services, principal: Principal, job_id: str) -> Catego
     return services.releases.manifest(release).category_set
 
 
-def accept(
-    services: Services,
-    principal: Principal,
-    body: FormData | bytes,
-    request: Request,
-    response: Response,
-    idempotency_key: str | None = None,
-) -> JobOut:
+@dataclass(frozen=True)
+class Sent:
+    """A submission: its sender, the body and the ID of its trace."""
+
+    principal: Principal
+    body: FormData | bytes
+    trace_id: str
+
+
+def accept(services: Services, sent: Sent, idempotency_key: str | None = None) -> JobOut:
     """Store a product and its job, and block until they are committed."""
-    product = product_of(body, services.settings)
+    offer = _offer(services, sent)
+    return job_out(services.jobs.submit(offer, idempotency_key))
+
+
+def accept_all(services: Services, sent: Sequence[Sent]) -> list[JobOut | Exception]:
+    """Store products and their jobs together; return each job, or the error of `accept`."""
+    offers = [_offer_or_error(services, one) for one in sent]
+    kept = iter(services.jobs.submit_all([one for one in offers if isinstance(one, Offer)]))
+    outcomes = [next(kept) if isinstance(one, Offer) else one for one in offers]
+    return [job_out(one) if isinstance(one, Job) else one for one in outcomes]
+
+
+def _offer_or_error(services: Services, sent: Sent) -> Offer | Exception:
+    try:
+        return _offer(services, sent)
+    except Exception as error:
+        return error
+
+
+def _offer(services: Services, sent: Sent) -> Offer:
+    """Check a submission and count it."""
+    product = product_of(sent.body, services.settings)
     jobs.require_input(product)
     if product.image:
-        services.require_space(principal, len(product.image))
-    services.quotas.take_job(principal)
-    job = services.jobs.submit(
-        principal,
-        product,
-        version=resolve(services.champion, services.releases, product.release),
-        idempotency_key=idempotency_key,
-        trace_id=request.state.trace_id,
-    )
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job_out(job)
+        services.require_space(sent.principal, len(product.image))
+    services.quotas.take_job(sent.principal)
+    version = resolve(services.champion, services.releases, product.release)
+    return Offer(sent.principal, product, version, sent.trace_id)
 
 
 async def _waited(
@@ -227,7 +255,7 @@ async def _waited(
         await services.long_polls.until_final(job.id, seconds)
         # The time of a submission is measured without the wait that its client asked for.
         request.state.waited_seconds = time.perf_counter() - started
-        return await run_in_threadpool(_find, services, principal, job.id)
+        return await services.grouped(_read_all).of((principal, job.id))
     except Unavailable as error:
         # An error would suggest that the job was not accepted.
         log.warning("wait_ended", error=error.detail)
@@ -273,6 +301,10 @@ def _image_of(services: Services, principal: Principal, job_id: str) -> tuple[st
     return job.image_uri, job.catalog_id is not None
 
 
-def _find(services: Services, principal: SignedIn, job_id: str) -> JobOut:
+def _read_all(
+    services: Services, wanted: Sequence[tuple[Principal, str]]
+) -> list[JobOut | Exception]:
+    """Return the response bodies of jobs, each as its principal may see it, or the errors."""
     with services.unit_of_work.reading() as session:
-        return job_out(jobs.find(session, principal, job_id))
+        found = jobs.find_all(session, wanted)
+        return [job_out(one) if isinstance(one, Job) else one for one in found]

@@ -1,7 +1,9 @@
 """Dependencies of the routes: services, and the authenticated principal."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
@@ -18,6 +20,7 @@ from gateway.identity.principal import Origin, Principal
 from gateway.identity.sessions import Sessions
 from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs.explanations import Explanations
+from gateway.jobs.grouped_calls import GroupedCalls
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
 from gateway.jobs.service import Jobs
@@ -38,6 +41,10 @@ from shared.errors import Unauthenticated
 from shared.inference.releases.registry import Releases
 from shared.storage import Storage
 
+#: Concurrent requests that are answered together, at most.
+MOST_TOGETHER = 32
+Sent = TypeVar("Sent")
+Result = TypeVar("Result")
 _BEARER = OAuth2PasswordBearer(
     tokenUrl="/v1/token",
     auto_error=False,
@@ -46,6 +53,15 @@ _BEARER = OAuth2PasswordBearer(
 _API_KEY = APIKeyHeader(
     name="X-API-Key", auto_error=False, description="API key of `POST /v1/api-keys`."
 )
+
+
+@dataclass(frozen=True)
+class _SignIn:
+    """A request to authenticate, by its access token, or by its API key if it has no token."""
+
+    request: Request
+    token: str | None
+    api_key: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,15 @@ class Services:
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
     submitting: Submitting = field(default_factory=Submitting)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    _groups: dict[object, GroupedCalls[Any, Any]] = field(default_factory=dict)
+
+    def grouped(
+        self, answer: "Callable[[Services, Sequence[Sent]], Sequence[Result | Exception]]"
+    ) -> GroupedCalls[Sent, Result]:
+        """Return the grouped calls of a function, which answers concurrent requests together."""
+        if answer not in self._groups:
+            self._groups[answer] = GroupedCalls(partial(answer, self), most=MOST_TOGETHER)
+        return self._groups[answer]
 
     def release_waiting(self) -> None:
         """Respond to all clients that wait, before the process ends. Safe in a signal handler."""
@@ -135,31 +160,59 @@ def _needs_principal(dependant: Dependant) -> bool:
 async def _authenticated(request: Request) -> Principal:
     """Return the principal of a request, which is looked up and counted once."""
     if not hasattr(request.state, "principal"):
-        token, api_key = await _BEARER(request), await _API_KEY(request)
-        request.state.principal = await run_in_threadpool(_look_up, request, token, api_key)
+        services: Services = request.app.state.services
+        if request.scope["route"].path.startswith(CONSOLE):
+            request.state.principal = await run_in_threadpool(_of_browser, services, request)
+        else:
+            request.state.principal = await _of_program(services, request)
     return cast(Principal, request.state.principal)
 
 
-def _look_up(request: Request, token: str | None, api_key: str | None) -> Principal:
-    services: Services = request.app.state.services
-    if request.scope["route"].path.startswith(CONSOLE):
-        principal = services.sessions.browsers.principal(read_cookie(request) or "")
-        return _admitted(request, services, principal)
+def _of_browser(services: Services, request: Request) -> Principal:
+    principal = services.sessions.browsers.principal(read_cookie(request) or "")
+    return _admitted(services, request, principal)
+
+
+async def _of_program(services: Services, request: Request) -> Principal:
+    token, api_key = await _BEARER(request), await _API_KEY(request)
     # Alertmanager can send no other header than a bearer token, so an API key is accepted as one.
     if token is not None and token.startswith(api_keys.PREFIX):
         api_key, token = token, None
-    if token is not None:
-        principal = services.sessions.principal(token)
-    elif api_key is not None:
-        principal = api_keys.principal_of(services.unit_of_work, api_key)
-    else:
+    if token is None and api_key is None:
         raise Unauthenticated(
             "Expected an access token, `Authorization: Bearer …`, or an API key, `X-API-Key: …`"
         )
-    return _admitted(request, services, principal)
+    principal = await services.grouped(_look_up).of(_SignIn(request, token, api_key or ""))
+    if principal.is_use_due and principal.key_id is not None:
+        await run_in_threadpool(api_keys.record_use, services.unit_of_work, principal.key_id)
+    return principal
 
 
-def _admitted(request: Request, services: Services, principal: Principal) -> Principal:
+def _look_up(services: Services, sign_ins: Sequence[_SignIn]) -> list[Principal | Exception]:
+    """Look up the principals of requests and count the requests, with a query for each kind."""
+    tokens = [one.token for one in sign_ins if one.token is not None]
+    keys = [one.api_key for one in sign_ins if one.token is None]
+    of_tokens = iter(services.sessions.principals(tokens) if tokens else ())
+    of_keys = iter(api_keys.principals_of(services.unit_of_work, keys) if keys else ())
+    found = [next(of_keys if one.token is None else of_tokens) for one in sign_ins]
+    return [
+        _admitted_or_error(services, one.request, principal)
+        for one, principal in zip(sign_ins, found, strict=True)
+    ]
+
+
+def _admitted_or_error(
+    services: Services, request: Request, found: Principal | Unauthenticated
+) -> Principal | Exception:
+    if isinstance(found, Unauthenticated):
+        return found
+    try:
+        return _admitted(services, request, found)
+    except Exception as error:
+        return error
+
+
+def _admitted(services: Services, request: Request, principal: Principal) -> Principal:
     permissions.require(principal, request.method, request.scope["route"].path)
     request.state.headers = _count(services, principal)
     return principal

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
@@ -23,9 +24,10 @@ MOST_KEYS = 50
 #: Shortest time between two updates of `last_used_at`, each of which costs a transaction.
 LAST_USED_EVERY = timedelta(minutes=1)
 
-_KEY_OF_ACTIVE_USER = (
+_KEYS_OF_ACTIVE_USERS = (
     select(
         ApiKey.id,
+        ApiKey.key_hash,
         ApiKey.scopes,
         ApiKey.expires_at,
         ApiKey.last_used_at,
@@ -34,7 +36,7 @@ _KEY_OF_ACTIVE_USER = (
         User.role,
     )
     .join(User, User.id == ApiKey.user_id)
-    .where(ApiKey.key_hash == bindparam("key_hash"), User.is_active)
+    .where(ApiKey.key_hash.in_(bindparam("key_hashes", expanding=True)), User.is_active)
 )
 
 
@@ -114,18 +116,34 @@ def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
     Raises:
         Unauthenticated: The key is unknown, expired or revoked, or its owner is disabled.
     """
+    found = principals_of(unit_of_work, [key])[0]
+    if isinstance(found, Unauthenticated):
+        raise found
+    return found
+
+
+def principals_of(
+    unit_of_work: UnitOfWork, keys: Sequence[str]
+) -> list[Principal | Unauthenticated]:
+    """Return the principal of each key, or the error of `principal_of`."""
+    hashes = [digest(key) for key in keys]
     with unit_of_work.reading() as session:
-        row = session.execute(_KEY_OF_ACTIVE_USER, {"key_hash": digest(key)}).one_or_none()
+        found = session.execute(_KEYS_OF_ACTIVE_USERS, {"key_hashes": list(set(hashes))}).all()
+    rows = {row.key_hash: row for row in found}
+    return [_principal(rows.get(one)) for one in hashes]
+
+
+def record_use(unit_of_work: UnitOfWork, key_id: str) -> None:
+    """Record that a key was used now, if the database can be written."""
+    with suppress(Unavailable), unit_of_work() as work:
+        work.session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now()))
+
+
+def _principal(row: Any) -> Principal | Unauthenticated:
     if row is None:
-        raise Unauthenticated("The API key is invalid")
+        return Unauthenticated("The API key is invalid")
     if row.expires_at is not None and row.expires_at <= now():
-        raise Unauthenticated("The API key has expired")
-    if row.last_used_at is None or row.last_used_at < now() - LAST_USED_EVERY:
-        # Reading goes on while the database cannot be written.
-        with suppress(Unavailable), unit_of_work() as work:
-            work.session.execute(
-                update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now())
-            )
+        return Unauthenticated("The API key has expired")
     return Principal(
         id=row.user_id,
         username=row.username,
@@ -133,4 +151,5 @@ def principal_of(unit_of_work: UnitOfWork, key: str) -> Principal:
         session_id="",
         scopes=frozenset(row.scopes),
         key_id=row.id,
+        is_use_due=row.last_used_at is None or row.last_used_at < now() - LAST_USED_EVERY,
     )

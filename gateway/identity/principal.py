@@ -37,6 +37,8 @@ class Principal:
     #: The scopes of the API key; `None` for a signed-in person.
     scopes: frozenset[str] | None = None
     key_id: str | None = None
+    #: True if the use of the API key is to be recorded, for the first time or once more.
+    is_use_due: bool = False
     #: The language of the account; `None` if the browser decides. Known in the console only.
     language: str | None = None
 

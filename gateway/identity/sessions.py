@@ -6,7 +6,7 @@ repeats the request, and processes of a client may refresh at the same time. All
 same new token. A token that was never issued is refused and ends nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -219,13 +219,27 @@ class Sessions:
             Unauthenticated: The token is invalid, its session has ended, or the account is
                 disabled or deleted.
         """
-        claims = self._access.read(access_token)
-        with self._unit_of_work.reading() as session:
-            parameters = {"session_id": claims.session_id, "user_id": claims.user_id}
-            user = session.execute(_SIGNED_IN, parameters).one_or_none()
-        if user is None:
-            raise Unauthenticated("The session has ended")
-        return Principal(user.id, user.username, Role(user.role), claims.session_id)
+        found = self.principals([access_token])[0]
+        if isinstance(found, Unauthenticated):
+            raise found
+        return found
+
+    def principals(self, access_tokens: Sequence[str]) -> list[Principal | Unauthenticated]:
+        """Return the principal of each access token, or the error of `principal`."""
+        claims = [self._claims(token) for token in access_tokens]
+        ids = {one.session_id for one in claims if isinstance(one, Claims)}
+        rows: Sequence[Any] = []
+        if ids:
+            with self._unit_of_work.reading() as session:
+                rows = session.execute(_SIGNED_IN, {"session_ids": list(ids)}).all()
+        users = {Claims(row.id, row.session_id): row for row in rows}
+        return [_principal(one, users) for one in claims]
+
+    def _claims(self, access_token: str) -> Claims | Unauthenticated:
+        try:
+            return self._access.read(access_token)
+        except Unauthenticated as error:
+            return error
 
     def _pair(self, login: LoginSession, secret: str) -> TokenPair:
         return TokenPair(
@@ -233,6 +247,17 @@ class Sessions:
             refresh_token=f"{login.id}.{secret}",
             expires_in=self._access.seconds,
         )
+
+
+def _principal(
+    claims: Claims | Unauthenticated, users: Mapping[Claims, Any]
+) -> Principal | Unauthenticated:
+    if isinstance(claims, Unauthenticated):
+        return claims
+    user = users.get(claims)
+    if user is None:
+        return Unauthenticated("The session has ended")
+    return Principal(user.id, user.username, Role(user.role), claims.session_id)
 
 
 def sessions_of(session: Session, user_id: str) -> Sequence[LoginSession]:
@@ -259,11 +284,7 @@ def delete_expired(session: Session) -> None:
 
 #: Runs with every request. It is built once, because building it costs more than executing it.
 _SIGNED_IN = (
-    select(User.id, User.username, User.role)
+    select(User.id, User.username, User.role, LoginSession.id.label("session_id"))
     .join(LoginSession, LoginSession.user_id == User.id)
-    .where(
-        LoginSession.id == bindparam("session_id"),
-        User.id == bindparam("user_id"),
-        User.is_active,
-    )
+    .where(LoginSession.id.in_(bindparam("session_ids", expanding=True)), User.is_active)
 )

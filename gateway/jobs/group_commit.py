@@ -44,14 +44,22 @@ class GroupCommit(Generic[Request, Result]):
         Raises:
             Exception: The error that `write` returned or raised for this request.
         """
-        entry: _Entry[Request, Result] = _Entry(request)
-        self._entries.append(entry)
+        outcome = self.submit_all([request])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Result | Exception]:
+        """Write requests as `submit` does; return the result or error of each, in their order."""
+        entries = [_Entry[Request, Result](request) for request in requests]
+        self._entries.extend(entries)
+        outcomes: list[Result | Exception] = []
         with self._turn:
-            while entry.outcome is None:
-                self._write_next()
-        if isinstance(entry.outcome, Exception):
-            raise entry.outcome
-        return entry.outcome
+            for entry in entries:
+                while entry.outcome is None:
+                    self._write_next()
+                outcomes.append(entry.outcome)
+        return outcomes
 
     @property
     def waiting(self) -> int:

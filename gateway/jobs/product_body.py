@@ -98,6 +98,11 @@ async def read_body(sent: Annotated[SentBody, Depends(sent_body)]) -> FormData |
     return sent.content
 
 
+def may_have_image(body: FormData | bytes) -> bool:
+    """Return True if a body seems to have an image, without parsing it."""
+    return b'"image"' in body if isinstance(body, bytes) else bool(body.get("image"))
+
+
 def product_of(body: FormData | bytes, settings: GatewaySettings) -> Product:
     """Return the product of a body.
 

@@ -29,7 +29,6 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, NotFound, Unauthenticated
-from shared.logs import new_trace_id
 from shared.readable import readable
 from shared.storage import Storage
 
@@ -80,13 +79,34 @@ def require_input(product: Product) -> None:
 
 
 @dataclass(frozen=True)
-class _Submission:
-    """A job to be stored, with its idempotency key."""
+class Offer:
+    """A product to be classified.
+
+    Attributes:
+        principal: Owner of the job.
+        product: A product that `require_input` has accepted.
+        version: Version of the release that answers.
+        trace_id: ID of the trace that the messages of the job continue.
+    """
 
     principal: Principal
     product: Product
+    version: str
+    trace_id: str
+
+
+@dataclass(frozen=True)
+class _Submission:
+    """A job to be stored, with its idempotency key."""
+
+    offer: Offer
     job: Job
-    key: str | None
+    key: str | None = None
+
+    @property
+    def user_id(self) -> str:
+        """ID of the owner."""
+        return self.offer.principal.id
 
 
 class Jobs:
@@ -103,24 +123,13 @@ class Jobs:
         self._group: GroupCommit[_Submission, Job] = GroupCommit(self._keep, most=LARGEST_GROUP)
         self.outbox = Outbox(unit_of_work.publisher.publish)
 
-    def submit(
-        self,
-        principal: Principal,
-        product: Product,
-        *,
-        version: str,
-        idempotency_key: str | None = None,
-        trace_id: str | None = None,
-    ) -> Job:
+    def submit(self, offer: Offer, idempotency_key: str | None = None) -> Job:
         """Store a job and request its scores from the workers.
 
         Args:
-            principal: Owner of the job.
-            product: A product that `require_input` has accepted.
-            version: Version of the release that answers.
+            offer: The product.
             idempotency_key: A repeated request with the same key and content returns the same
                 job.
-            trace_id: ID of the trace that the messages of this job continue; new by default.
 
         Raises:
             Conflict: The key was used with other content.
@@ -129,12 +138,18 @@ class Jobs:
         """
 
         def keep() -> Job:
-            job = self._job(principal, product, version, trace_id or new_trace_id())
-            kept = self._group.submit(_Submission(principal, product, job, idempotency_key))
-            metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
-            return kept
+            submission = _Submission(offer, self._job(offer), idempotency_key)
+            return _counted(self._group.submit(submission))
 
-        return run_once(lambda: self._known(principal, idempotency_key, product), keep)
+        return run_once(lambda: self._known(offer, idempotency_key), keep)
+
+    def submit_all(self, offers: Sequence[Offer]) -> list[Job | Exception]:
+        """Store jobs without idempotency keys; return each of them, or the error of `submit`."""
+        made = [self._submission_or_error(one) for one in offers]
+        submissions = [one for one in made if isinstance(one, _Submission)]
+        kept = iter(self._group.submit_all(submissions))
+        outcomes = [next(kept) if isinstance(one, _Submission) else one for one in made]
+        return [_counted(one) if isinstance(one, Job) else one for one in outcomes]
 
     @property
     def waiting(self) -> int:
@@ -143,8 +158,8 @@ class Jobs:
 
     def _keep(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
         with self._unit_of_work() as work:
-            there = _accounts(work.session, {one.principal.id for one in submissions})
-            kept = [one for one in submissions if one.principal.id in there]
+            there = _accounts(work.session, {one.user_id for one in submissions})
+            kept = [one for one in submissions if one.user_id in there]
             if kept:
                 work.session.execute(insert(Job), [_values(one.job) for one in kept])
             keys = [_key_values(one) for one in kept if one.key is not None]
@@ -152,20 +167,27 @@ class Jobs:
                 work.session.execute(insert(IdempotencyKey), keys)
         self.outbox.put([one.job for one in kept])
         return [
-            one.job if one.principal.id in there else Unauthenticated("The account was deleted")
+            one.job if one.user_id in there else Unauthenticated("The account was deleted")
             for one in submissions
         ]
 
-    def _job(self, principal: Principal, product: Product, version: str, trace_id: str) -> Job:
+    def _submission_or_error(self, offer: Offer) -> _Submission | Exception:
+        try:
+            return _Submission(offer, self._job(offer))
+        except Exception as error:
+            return error
+
+    def _job(self, offer: Offer) -> Job:
+        product = offer.product
         wants_image = product.model != "text" and bool(product.image)
         moment = now()
         return Job(
             id=new_id(),
-            user_id=principal.id,
-            trace_id=trace_id,
+            user_id=offer.principal.id,
+            trace_id=offer.trace_id,
             lane=Lane.INTERACTIVE.value,
             model=product.model,
-            release=version,
+            release=offer.version,
             designation=product.designation,
             description=product.description,
             image_uri=self._storage.put(IMAGES, product.image) if wants_image else None,
@@ -179,20 +201,37 @@ class Jobs:
             attempts=0,
         )
 
-    def _known(self, principal: Principal, key: str | None, product: Product) -> Job | None:
+    def _known(self, offer: Offer, key: str | None) -> Job | None:
         if key is None:
             return None
         with self._unit_of_work.reading() as session:
-            found = session.get(IdempotencyKey, (principal.id, key))
+            found = session.get(IdempotencyKey, (offer.principal.id, key))
             if found is None:
                 return None
-            require_same_content(key, kept=found.fingerprint, sent=product.fingerprint())
+            sent = offer.product.fingerprint()
+            require_same_content(key, kept=found.fingerprint, sent=sent)
             return session.get(Job, found.job_id)
 
 
 def find(session: Session, principal: Principal, job_id: str) -> Job:
     """Return a job. Raises `NotFound`, also for jobs of other users."""
-    job = session.get(Job, job_id)
+    return _visible(session.get(Job, job_id), principal, job_id)
+
+
+def find_all(session: Session, wanted: Sequence[tuple[Principal, str]]) -> list[Job | NotFound]:
+    """Return jobs by ID, each as its principal may see it, or the error of `find`."""
+    ids = {job_id for _, job_id in wanted}
+    jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids)))}
+    found: list[Job | NotFound] = []
+    for principal, job_id in wanted:
+        try:
+            found.append(_visible(jobs.get(job_id), principal, job_id))
+        except NotFound as error:
+            found.append(error)
+    return found
+
+
+def _visible(job: Job | None, principal: Principal, job_id: str) -> Job:
     if job is None or (job.user_id != principal.id and not principal.is_admin):
         raise NotFound(f"No job {job_id!r}")
     return job
@@ -253,6 +292,11 @@ def finished(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
         return set(ids) - set(queued)
 
 
+def _counted(job: Job) -> Job:
+    metrics.jobs_submitted_total.labels(job.lane, job.model).inc()
+    return job
+
+
 def _accounts(session: Session, ids: Collection[str]) -> set[str]:
     return set(session.scalars(select(User.id).where(User.id.in_(ids))))
 
@@ -264,8 +308,8 @@ def _values(job: Job) -> dict[str, object]:
 
 def _key_values(submission: _Submission) -> dict[str, object]:
     return {
-        "user_id": submission.principal.id,
+        "user_id": submission.user_id,
         "key": submission.key,
-        "fingerprint": submission.product.fingerprint(),
+        "fingerprint": submission.offer.product.fingerprint(),
         "job_id": submission.job.id,
     }

@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import select, update
 
 from gateway.identity.principal import Principal
-from gateway.jobs.service import Jobs, Product
+from gateway.jobs.service import Jobs, Offer, Product
 from gateway.operations.requeue import Sweeper
 from gateway.settings import SweepSettings
 from gateway.web.rates import Rate, Rates, shared_storage
@@ -18,6 +18,7 @@ from shared.contracts import Lane, ScoreText, TextItem
 from shared.db.models import Job, Role, User, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
+from shared.logs import new_trace_id
 from shared.settings import BrokerSettings, StorageSettings
 from shared.storage import Storage
 from tests.integration.conftest import VISIBILITY_SECONDS, WorkerProcess, Workers
@@ -93,11 +94,9 @@ def submit(there: UnitOfWork, user: User, folder: Path, count: int) -> None:
     storage = Storage(StorageSettings(url=str(folder)))
     jobs = Jobs(there, storage, lease_seconds=30)
     for number in range(count):
-        jobs.submit(
-            Principal(user.id, user.username, Role(user.role), session_id=""),
-            Product(f"Piscine {number}", "", b"", "fusion", "champion"),
-            version="1",
-        )
+        principal = Principal(user.id, user.username, Role(user.role), session_id="")
+        product = Product(f"Piscine {number}", "", b"", "fusion", "champion")
+        jobs.submit(Offer(principal, product, "1", new_trace_id()))
 
 
 def test_jobs_are_kept_and_sent_after_any_number_of_refusals(

@@ -46,7 +46,7 @@ def submit(
 ) -> Response:
     """Submit the product and go to its answer."""
     try:
-        job = api.accept(visit.services, visit.user, form, request, Response())
+        job = api.accept(visit.services, api.Sent(visit.user, form, request.state.trace_id))
     except Unauthenticated:
         raise
     except RayonError as error:

@@ -16,6 +16,7 @@ from limits.storage import MemoryStorage
 from pydantic import SecretStr
 from sqlalchemy import event
 
+from gateway.api.jobs import accept_all
 from gateway.api.services import Services
 from gateway.app import build_app
 from gateway.catalogs.feeder import Feeder
@@ -73,6 +74,11 @@ class Api:
     releases: FakeReleases
     #: Job ids of each query of the long poll, in order.
     asked: list[set[str]] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> int:
+        """Number of submissions that wait for the running transaction."""
+        return self.services.jobs.waiting + self.services.grouped(accept_all).waiting
 
     def add(self, *rows: Base) -> None:
         """Commit rows."""

@@ -79,7 +79,7 @@ def test_concurrent_jobs_share_a_message_and_keep_their_traces(
         # first request.
         work.session.execute(select(1))
         sent = [pool.submit(send, number) for number in range(CONCURRENT)]
-        while api.services.jobs.waiting < CONCURRENT - 1:
+        while api.waiting < CONCURRENT - 1:
             time.sleep(0.01)
         work.session.commit()
         ids = [one.result() for one in sent]
@@ -102,7 +102,7 @@ def test_concurrent_jobs_of_two_users_share_no_message(api: Api, mine: dict[str,
     with ThreadPoolExecutor(CONCURRENT) as pool, api.unit_of_work() as work:
         work.session.execute(select(1))
         sent = [pool.submit(send, (mine, theirs)[number % 2]) for number in range(CONCURRENT)]
-        while api.services.jobs.waiting < CONCURRENT - 1:
+        while api.waiting < CONCURRENT - 1:
             time.sleep(0.01)
         work.session.commit()
         for one in sent:
@@ -124,7 +124,7 @@ def test_concurrent_requests_with_one_key_create_one_job(api: Api, mine: dict[st
     with ThreadPoolExecutor(4) as pool, api.unit_of_work() as work:
         work.session.execute(select(1))
         sent = [pool.submit(send, number) for number in range(4)]
-        while api.services.jobs.waiting < 3:
+        while api.waiting < 3:
             time.sleep(0.01)
         work.session.commit()
         first, *same = [one.result() for one in sent]

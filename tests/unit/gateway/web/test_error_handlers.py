@@ -32,7 +32,7 @@ def test_crash_is_a_500_without_internals(
     def crash(*_args: object, **_options: object) -> Job:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr(Jobs, "submit", crash)
+    monkeypatch.setattr(Jobs, "submit_all", crash)
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
@@ -46,7 +46,7 @@ def test_value_that_the_database_cannot_store_is_422(
     def refuse(*_args: object, **_options: object) -> Job:
         raise DataError("SELECT", {}, ValueError("text fields cannot contain NUL"))
 
-    monkeypatch.setattr(Jobs, "submit", refuse)
+    monkeypatch.setattr(Jobs, "submit_all", refuse)
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 422
 
@@ -75,7 +75,7 @@ def test_full_disk_is_503_wherever_it_is_met(
     def refuse(*_args: object, **_options: object) -> Job:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/lib/rayon/tmp/upload")
 
-    monkeypatch.setattr(Jobs, "submit", refuse)
+    monkeypatch.setattr(Jobs, "submit_all", refuse)
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 503
     assert answer.json()["detail"] == "A disk is full. Expected room. Received: no space left"
@@ -88,7 +88,7 @@ def test_other_errors_of_the_operating_system_stay_500(
     def refuse(*_args: object, **_options: object) -> Job:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Jobs, "submit", refuse)
+    monkeypatch.setattr(Jobs, "submit_all", refuse)
     answer = api.client.post("/v1/jobs", headers=mine, data={"designation": "x"})
     assert answer.status_code == 500
     assert answer.headers["x-request-id"]
