@@ -14,6 +14,8 @@ import httpx
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
 
+#: Wait of one request for an answer.
+WAIT_SECONDS = 30
 #: A job must be final within this time.
 PATIENCE_SECONDS = 300.0
 #: Pause before a failed request is retried.
@@ -86,15 +88,15 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def submit(self, product: Product) -> dict[str, Any]:
+    async def submit(self, product: Product, **headers: str) -> dict[str, Any]:
         """Send a product and return its job."""
         form = {name: str(getattr(product, name)) for name in ("model", "designation")}
         form["description"] = product.description
         files = None
         if product.image:
             files = {"image": ("p.jpg", product.image.read_bytes() + product.salt)}
-        answer = await self._request("POST", "/v1/jobs", data=form, files=files)
-        if answer.status_code != 202:
+        answer = await self._request("POST", "/v1/jobs", data=form, files=files, headers=headers)
+        if answer.status_code not in (201, 202):
             raise SystemExit(f"{product}: {answer.status_code} {answer.text}")
         job: dict[str, Any] = answer.json()
         return job
@@ -103,14 +105,15 @@ class Client:
         """Wait until a job is final; return it unfinished after the deadline."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
-            job = await self.get(f"/v1/jobs/{job_id}", wait=30)
+            job = await self.get(f"/v1/jobs/{job_id}", wait=WAIT_SECONDS)
             late = asyncio.get_running_loop().time() > deadline
             if job["status"] != "queued" or late:
                 return job
 
     async def classify(self, product: Product) -> dict[str, Any]:
-        """Send a product and wait for its answer."""
-        return await self.final((await self.submit(product))["id"])
+        """Send a product and wait for its answer, in one request if it comes in time."""
+        job = await self.submit(product, Prefer=f"wait={WAIT_SECONDS}")
+        return job if job["status"] != "queued" else await self.final(job["id"])
 
     async def get(self, path: str, **query: object) -> dict[str, Any]:
         """Read a JSON object."""
