@@ -203,7 +203,7 @@ def results(
     """
     catalog = found_catalog(services, principal, catalog_id)
     known = known_categories(services, catalog.release) if labels else None
-    extras = Extras(acceptance_of(services, catalog.id, target, by_category=by_category), known)
+    extras = Extras(acceptance_of(services, catalog, target, by_category=by_category), known)
     pieces = services.results.write(catalog, format, raw=raw, has_bom=bom, extras=extras)
     return download(services, principal, pieces, catalog, "results", format)
 

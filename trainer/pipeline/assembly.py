@@ -12,7 +12,13 @@ from trainer.datasets.folder import Dataset
 from trainer.pipeline.agreement import Form
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.export import ReleaseContents, export_release
-from trainer.pipeline.held_out import Chosen, golden_rows, held_out_rows, novelty_of
+from trainer.pipeline.held_out import (
+    Chosen,
+    confidence_of,
+    golden_rows,
+    held_out_rows,
+    novelty_of,
+)
 from trainer.pipeline.steps import Step
 from trainer.reference.build import measure_reference
 from trainer.release.acceptance import PackageVerdict, test_package
@@ -21,6 +27,7 @@ from trainer.release.evaluation import evaluate_release
 from trainer.release.loaded import LoadedRelease, release_digest
 
 RELEASE, FIGURES, FORMS, VERDICT = "release", "figures.json", "forms.json", "verdict.json"
+CONFIDENCE = "confidence.json"
 
 
 class _NotPassed(Exception):
@@ -30,7 +37,7 @@ class _NotPassed(Exception):
 
 
 def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step:
-    """Write the release folder, without figures, as a step; `forms.json` is beside it.
+    """Write the release folder, without figures, as a step; some of them are in files beside it.
 
     Args:
         context: Context of the run.
@@ -64,12 +71,25 @@ def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step
         release = folder / RELEASE
         forms = export_release(contents, release, settings.storage, held, context.log_line)
         novelty_of(context, chosen).save(release / "fusion")
+        stated = confidence_of(context, chosen).items()
+        numbers = {name: one for kind, of in stated for name, one in of.named(kind).items()}
+        (folder / CONFIDENCE).write_text(json.dumps(numbers, indent=1), "utf-8")
         found = [form.record() for form in forms]
         (folder / FORMS).write_text(json.dumps(found, indent=1), "utf-8")
 
     return context.steps.run(
-        "export", export, key=key, code=[export_release, held_out_rows, novelty_of], after=after
+        "export",
+        export,
+        key=key,
+        code=[export_release, held_out_rows, novelty_of, confidence_of],
+        after=after,
     )
+
+
+def confidence_figures(exported: Step) -> dict[str, float]:
+    """Return what the release states about its confidences, by the names of its figures."""
+    found: dict[str, float] = json.loads((exported.folder / CONFIDENCE).read_text("utf-8"))
+    return found
 
 
 def forms_of(exported: Step) -> list[Form]:

@@ -44,6 +44,15 @@ class Fused:
     model: FusionModel
     step: Step
 
+    @property
+    def out_of_fold(self) -> Floats:
+        """Probabilities of the held-out rows that have both, by fits without the row.
+
+        They are from before an adjustment; the shape is `(rows, classes)`.
+        """
+        found: Floats = _Scores.of(self.step).held[0]
+        return found
+
 
 @dataclass(frozen=True)
 class _PairedRows:

@@ -7,19 +7,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from shared.inference.manifest import TextPart
-from shared.inference.releases.fusion_model import FusionModel
+from shared.inference.releases.confidence import HeldOutConfidence, LabelledRows, calibrated
+from shared.inference.releases.fusion_model import FusionModel, shifted
 from shared.inference.releases.image_model import Head
-from shared.inference.releases.novelty import Novelty
+from shared.inference.releases.novelty import FOREIGN_FROM, Novelty
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.agreement import HeldOut, spread
 from trainer.pipeline.context import TrainingContext
-from trainer.pipeline.fitting import Model, deciding
+from trainer.pipeline.fitting import ENOUGH_TO_CALIBRATE, Model, deciding
 from trainer.pipeline.fusion_stage import Fused
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.row_images import RowImages
@@ -29,6 +31,8 @@ from trainer.release.loaded import TextModel
 
 Floats = NDArray[np.float32]
 
+#: Digits of a confidence in an answer.
+DIGITS = 4
 #: Number of rows in the acceptance test.
 GOLDEN_ROWS = 64
 #: Number of texts that are scored at once.
@@ -137,6 +141,49 @@ def novelty_of(context: TrainingContext, chosen: Chosen) -> Novelty:
             for kind, (index, found) in held.items()
         }
     )
+
+
+def confidence_of(context: TrainingContext, chosen: Chosen) -> dict[str, HeldOutConfidence]:
+    """Return how often answers to held-out products are right, by their confidence and kind.
+
+    Each product is answered by temperatures, weights and a fusion that were fitted without it.
+    Products that seem foreign are left out, as by the precision dial. Weakly labelled ones, which
+    are easier, count only where hardly any others are there.
+    """
+    rows = context.data.rows
+    found: dict[str, tuple[pd.Index, Floats]] = {}
+    for kind, model in (("text", chosen.serving_text), ("image", chosen.serving_image)):
+        if model is not None:
+            ratios = next((np.array(part.ratios) for part in model.parts if part.ratios), None)
+            scores = model.out_of_fold
+            found[kind] = scores.index, _adjusted(scores.to_numpy(np.float32), ratios)
+    if chosen.fusion:
+        index, _ = _both(chosen)
+        found["fusion"] = index, _adjusted(chosen.fusion.out_of_fold, chosen.fusion.model.ratios)
+    novelty = novelty_of(context, chosen)
+    return {
+        kind: _confidence(scores[mask], context.data.targets(rows.loc[index[mask]]), novelty, kind)
+        for kind, (index, scores) in found.items()
+        if (mask := index.isin(deciding(rows.loc[index], ENOUGH_TO_CALIBRATE).index)).any()
+    }
+
+
+def _adjusted(scores: Floats, ratios: NDArray[np.floating[Any]] | None) -> Floats:
+    return scores if ratios is None else shifted(scores, ratios)
+
+
+def _confidence(
+    scores: Floats, targets: NDArray[np.int64], novelty: Novelty, kind: str
+) -> HeldOutConfidence:
+    foreign = novelty.score(kind, scores)
+    known = np.full(len(scores), True) if foreign is None else foreign < FOREIGN_FROM
+    confidences = scores[known].max(axis=1).astype(np.float64).round(DIGITS)
+    right = scores[known].argmax(axis=1) == targets[known]
+    labelled = (
+        LabelledRows(float(one), 1, int(is_right))
+        for one, is_right in zip(confidences, right, strict=True)
+    )
+    return HeldOutConfidence(int(known.sum()), calibrated(labelled))
 
 
 def golden_rows(context: TrainingContext, chosen: Chosen, folder: Path) -> Golden:

@@ -118,6 +118,7 @@ def _write_release(
     shutil.copytree(reference.folder / REFERENCE.parent, unfinished / REFERENCE.parent)
     forms = assembly.forms_of(exported)
     figures |= {name: value for form in forms for name, value in form.figures().items()}
+    figures |= assembly.confidence_figures(exported)
     manifest = ReleaseManifest.read(unfinished).model_copy(
         update={"figures": figures, "created_at": datetime.now(UTC)}
     )

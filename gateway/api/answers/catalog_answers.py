@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from sqlalchemy import Row
 
-from gateway.api.answers.accepting import ByCategory, Target, acceptance_of
+from gateway.api.answers.accepting import ByCategory, Target, acceptance_of, precision_of
 from gateway.api.answers.categories import known_categories, named
 from gateway.api.catalogs import PREFIX, found_catalog
 from gateway.api.parameters import CatalogId, Cursor, Limit
@@ -106,7 +106,7 @@ def list_answers(
     wanted = Filter(
         status, category, min_confidence, max_confidence, text, label, accepted, foreign
     )
-    acceptance = acceptance_of(services, catalog.id, target, by_category=by_category)
+    acceptance = acceptance_of(services, catalog, target, by_category=by_category)
     return answer_page(services, catalog.id, wanted, acceptance, sort, cursor, limit)
 
 
@@ -147,12 +147,11 @@ def show_precision(
 ) -> PrecisionOut:
     """Return which answers to accept so that a target share of them is right.
 
-    Answers are accepted from a confidence upwards, the lowest for which the expected precision
-    reaches the target. While a catalog runs, its answers so far count.
+    Answers are accepted from a confidence upwards, the lowest for which the precision reaches the
+    target with a confidence of 90 %. While a catalog runs, its answers so far count.
     """
     catalog = found_catalog(services, principal, catalog_id)
-    with services.unit_of_work.reading() as session:
-        found = dial.precision(session, catalog.id, target, by_category=by_category)
+    found = precision_of(services, catalog, target, by_category=by_category)
     return precision_out(services, catalog, found)
 
 
@@ -183,6 +182,7 @@ def precision_out(services: Services, catalog: Catalog, found: Precision) -> Pre
         is_estimate=found.is_estimate,
         labelled=found.labelled,
         labels_needed=dial.ENOUGH_LABELS,
+        held_out=found.held_out,
         categories=[
             CategoryPrecision(
                 prdtypecode=code, category=named(known, code)["category"], **_selection(one)

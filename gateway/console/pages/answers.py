@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, QueryParams
 
 from gateway.api import jobs
 from gateway.api.answers import catalog_answers as api
+from gateway.api.answers.accepting import precision_of
 from gateway.api.catalogs import found_catalog, shown_catalog
 from gateway.catalogs.output.answers import Filter, LabelState, Sort
 from gateway.catalogs.output.schemas import AnswerPage
@@ -18,7 +19,7 @@ from gateway.console.form import Mistakes, code_in, fields
 from gateway.console.percent import percent_of
 from gateway.console.visit import SignedVisit, Visit
 from gateway.identity.browser_cookie import CONSOLE
-from gateway.quality.precision import dial
+from gateway.quality.precision.dial import Precision
 from gateway.quality.schemas.labels import LabelIn
 from shared.categories import Category
 from shared.db.models import JobStatus
@@ -150,8 +151,7 @@ def _page(
 ) -> Response:
     services = visit.services
     catalog = found_catalog(services, visit.user, catalog_id)
-    with services.unit_of_work.reading() as session:
-        found = dial.precision(session, catalog_id, view.target / 100, by_category=view.by_category)
+    found = precision_of(services, catalog, view.target / 100, by_category=view.by_category)
     page = _list(visit, catalog_id, view, found)
     categories = _categories(visit, catalog.release)
     query = changes.pop("kept", None) or {
@@ -176,7 +176,7 @@ def _page(
     )
 
 
-def _list(visit: Visit, catalog_id: str, view: View, found: dial.Precision) -> AnswerPage:
+def _list(visit: Visit, catalog_id: str, view: View, found: Precision) -> AnswerPage:
     """Return the page of the list; the first one if the address is of an old or other list."""
     arguments = (visit.services, catalog_id, view.filter, found.acceptance, view.sort)
     try:

@@ -8,17 +8,20 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.output.acceptance import Acceptance
 from gateway.catalogs.output.answers import answered
-from gateway.quality.precision.calibration import (
+from gateway.quality.precision.selection import Bin, Selection, selected, threshold_of
+from shared.db.models import Job
+from shared.inference.releases.confidence import (
     IDENTITY,
     Calibration,
+    HeldOutConfidence,
     LabelledRows,
     calibrated,
 )
-from gateway.quality.precision.selection import Bin, Selection, selected, threshold_of
-from shared.db.models import Job
 
 #: Labelled answers of a catalog from which on labels correct the confidences.
 ENOUGH_LABELS = 100
+#: Confidences are taken as they are.
+UNSTATED = HeldOutConfidence(0, IDENTITY)
 #: Category of all answers together.
 _ALL = 0
 #: Number of answers, of labelled ones among them, and of right ones among those.
@@ -35,7 +38,8 @@ class Precision:
         whole: The selection among all answers.
         by_category: The selection by code, if each category has a threshold of its own.
         labelled: Labelled answers of the catalog, without foreign products.
-        is_estimate: True if no labels support the precision, only confidences.
+        is_estimate: True if no labels of the catalog support the precision.
+        held_out: Held-out products by which the release corrects confidences; 0 for none.
         acceptance: The thresholds.
     """
 
@@ -44,11 +48,17 @@ class Precision:
     by_category: Mapping[int, Selection]
     labelled: int
     is_estimate: bool
+    held_out: int
     acceptance: Acceptance
 
 
 def precision(
-    session: Session, catalog_id: str, target: float, *, by_category: bool = False
+    session: Session,
+    catalog_id: str,
+    target: float,
+    *,
+    by_category: bool = False,
+    stated: HeldOutConfidence = UNSTATED,
 ) -> Precision:
     """Return which answers of a catalog to accept.
 
@@ -57,10 +67,12 @@ def precision(
         catalog_id: The catalog.
         target: Wanted share of right answers among the accepted ones, 0 to 1.
         by_category: True for a threshold for each category, so that each reaches the target.
+        stated: Statement of the release about its confidences.
     """
     bins = _bins(session, catalog_id, by_category=by_category)
     labelled = sum(one.labelled for one in bins if not one.is_foreign)
-    calibration = _calibration(bins) if labelled >= ENOUGH_LABELS else IDENTITY
+    is_estimate = labelled < ENOUGH_LABELS
+    calibration = stated.calibration if is_estimate else _calibration(bins, stated.calibration)
     groups = _grouped(bins)
     thresholds = {code: threshold_of(group, target, calibration) for code, group in groups.items()}
     return Precision(
@@ -72,7 +84,8 @@ def precision(
         if by_category
         else {},
         labelled=labelled,
-        is_estimate=labelled < ENOUGH_LABELS,
+        is_estimate=is_estimate,
+        held_out=stated.rows,
         acceptance=_acceptance(thresholds, by_category=by_category),
     )
 
@@ -121,15 +134,14 @@ def _grouped(bins: Sequence[Bin]) -> Mapping[int, Sequence[Bin]]:
     return found
 
 
-def _calibration(bins: Sequence[Bin]) -> Calibration:
+def _calibration(bins: Sequence[Bin], expected: Calibration) -> Calibration:
     labelled: dict[float, tuple[int, int]] = {}
     for one in bins:
         if one.labelled and not one.is_foreign:
             rows, right = labelled.get(one.confidence, (0, 0))
             labelled[one.confidence] = (rows + one.labelled, right + one.right)
-    return calibrated(
-        LabelledRows(confidence, *counts) for confidence, counts in sorted(labelled.items())
-    )
+    found = [LabelledRows(confidence, *counts) for confidence, counts in sorted(labelled.items())]
+    return calibrated(found, expected)
 
 
 def _acceptance(thresholds: Mapping[int, float | None], *, by_category: bool) -> Acceptance:

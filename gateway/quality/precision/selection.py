@@ -1,22 +1,27 @@
 """Select answers by confidence so that a target share of them is right; pure functions.
 
 A selection accepts all answers from a confidence upwards. Its expected precision is the mean of the
-probabilities that its answers are right. The number of right answers among independent ones with
-probabilities `p` is Poisson-binomial, with variance `sum(p * (1 - p))`; for many answers it is
-close to a normal distribution (Le Cam, Pacific J. Math. 10, 1960; Hong, On computing the
-distribution function for the Poisson binomial distribution, 2013). The uncertainty of a calibration
-by labels is added by the delta method.
+probabilities that its answers are right. It reaches a target if the lower bound of that mean does,
+with a confidence of 90 %: the calibration is fitted on few rows, and a threshold that is chosen by
+the expected precision alone misses the target as often as not.
+
+The number of right answers among independent ones with probabilities `p` is Poisson-binomial, with
+variance `sum(p * (1 - p))`; for many answers it is close to a normal distribution (Le Cam, Pacific
+J. Math. 10, 1960; Hong, On computing the distribution function for the Poisson binomial
+distribution, 2013). The uncertainty of a calibration is added by the delta method.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.quality.precision.calibration import Calibration, logit
+from shared.inference.releases.confidence import Calibration, logit
 
 #: Two-sided level of all intervals, and its quantile of the normal distribution.
 LEVEL = 0.95
 Z = 1.959963984540054
+#: Quantile of the normal distribution for one-sided bounds with 90 % confidence.
+BOUND_Z = 1.2815515655446004
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Selection:
         interval: Interval of the precision; `None` for none.
         labelled: Labelled answers from the threshold upwards.
         right: Number of labelled ones whose label is the answer.
-        reachable: Highest precision that a selection reaches; `None` without known products.
+        reachable: Highest target that a selection reaches; `None` without known products.
     """
 
     threshold: float | None
@@ -79,23 +84,17 @@ class Selection:
 
 
 def threshold_of(bins: Iterable[Bin], target: float, calibration: Calibration) -> float | None:
-    """Return the lowest confidence from which upwards the target is expected to be reached.
+    """Return the lowest confidence from which upwards the target is reached.
 
     Args:
         bins: Answers of one or several categories.
         target: Wanted share of right answers, 0 to 1.
         calibration: Probability of being right for each confidence.
     """
-    found, rows, right = None, 0, 0.0
-    known = [one for one in bins if not one.is_foreign]
-    for confidence, count in sorted(_counted(known).items(), reverse=True):
-        rows += count
-        right += count * calibration.probability(confidence)
-        # The mean falls with the confidence, so no lower threshold reaches the target again.
-        if right < target * rows - 1e-9 * rows:
-            break
-        found = confidence
-    return found
+    reached = (
+        confidence for confidence, mean in _reached(bins, calibration) if mean >= target - 1e-9
+    )
+    return min(reached, default=None)
 
 
 def selected(
@@ -124,10 +123,7 @@ def selected(
         interval=_interval(taken, calibration),
         labelled=labelled,
         right=sum(one.right for one in taken),
-        reachable=max(
-            (calibration.probability(one.confidence) for one in bins if not one.is_foreign),
-            default=None,
-        ),
+        reachable=max((mean for _, mean in _reached(bins, calibration)), default=None),
     )
 
 
@@ -145,6 +141,27 @@ def wilson(right: int, rows: int) -> Interval:
     )
     low = 0.0 if right == 0 else max(0.0, middle - half)
     return Interval(low, 1.0 if right == rows else min(1.0, middle + half))
+
+
+def _reached(bins: Iterable[Bin], calibration: Calibration) -> Iterator[tuple[float, float]]:
+    """Yield each confidence with the target that accepting from it upwards reaches."""
+    rows, right, by_intercept, by_slope = 0, 0.0, 0.0, 0.0
+    known = [one for one in bins if not one.is_foreign]
+    for confidence, count in sorted(_counted(known).items(), reverse=True):
+        p = calibration.probability(confidence)
+        rows += count
+        right += count * p
+        by_intercept += count * p * (1 - p)
+        by_slope += count * p * (1 - p) * logit(confidence)
+        fitted = _variance(calibration, by_intercept / rows, by_slope / rows)
+        yield confidence, right / rows - BOUND_Z * math.sqrt(fitted)
+
+
+def _variance(calibration: Calibration, by_intercept: float, by_slope: float) -> float:
+    """Return the variance that the uncertainty of a calibration adds, from derivatives."""
+    first, mixed, second = calibration.covariance
+    found = first * by_intercept**2 + 2 * mixed * by_intercept * by_slope + second * by_slope**2
+    return max(0.0, found)
 
 
 def _counted(bins: Iterable[Bin]) -> Mapping[float, int]:
@@ -178,10 +195,8 @@ def _interval(bins: Sequence[Bin], calibration: Calibration) -> Interval | None:
         variance += weight
         by_intercept += weight
         by_slope += weight * logit(confidence)
-    first, mixed, second = calibration.covariance
     # Variances of the mean: of which answers are right, and of the calibration.
     drawn = variance / rows**2
-    by_intercept, by_slope = by_intercept / rows, by_slope / rows
-    fitted = first * by_intercept**2 + 2 * mixed * by_intercept * by_slope + second * by_slope**2
+    fitted = _variance(calibration, by_intercept / rows, by_slope / rows)
     half = Z * math.sqrt(drawn + fitted)
     return Interval(max(0.0, middle - half), min(1.0, middle + half))

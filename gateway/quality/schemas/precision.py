@@ -23,7 +23,7 @@ class SelectionOut(BaseModel):
         description="True if the target can be reached; otherwise nothing is accepted."
     )
     reachable: float | None = Field(
-        description="Highest precision that any threshold reaches, 0 to 1; `null` without answers, "
+        description="Highest target that any threshold reaches, 0 to 1; `null` without answers, "
         "or if all are `is_foreign`."
     )
     threshold: float | None = Field(
@@ -70,10 +70,11 @@ class PrecisionOut(SelectionOut):
     """The answers of a catalog that are accepted for a target precision.
 
     The expected precision is the mean of the probabilities that the accepted answers are right.
-    Those are the calibrated confidences; with at least 100 labelled answers they are corrected by
-    the labels (logistic recalibration). The interval contains the chance of a Poisson-binomial
-    distribution and the uncertainty of the correction, both as normal distributions. Labels correct
-    well only if right answers were labelled as well as wrong ones.
+    Those are the confidences, corrected by held-out products of the release, and with at least 100
+    labelled answers by the labels (logistic recalibration). A target is reached if the lower
+    bound of that mean reaches it, with a confidence of 90 %. The interval contains the
+    chance of a Poisson-binomial distribution and the uncertainty of the correction, both as normal
+    distributions. Labels correct well only if right answers were labelled as well as wrong ones.
     """
 
     target: float = Field(description="Wanted share of right answers among the accepted ones.")
@@ -81,15 +82,19 @@ class PrecisionOut(SelectionOut):
         description="True if each category has a threshold of its own; `threshold` is the lowest."
     )
     method: Literal["confidences", "labels"] = Field(
-        description="`confidences`: calibrated confidences alone. `labels`: corrected by labels."
+        description="`confidences`: confidences, as the release corrects them. `labels`: corrected "
+        "by labels of the catalog too."
     )
-    is_estimate: bool = Field(
-        description="True if no labels support the precision, only confidences."
-    )
+    is_estimate: bool = Field(description="True if no labels of the catalog support the precision.")
     labelled: int = Field(
         description="Labelled answers of the catalog, without those that are `is_foreign`."
     )
     labels_needed: int = Field(description="Labelled answers from which on they are used.")
+    held_out: int = Field(
+        default=0,
+        description="Held-out products by which the release corrects its confidences; 0 for a "
+        "release of an earlier version, whose confidences are taken as they are.",
+    )
     categories: list[CategoryPrecision] = Field(
         description="The same for each category, most answers first; empty without `by_category`."
     )

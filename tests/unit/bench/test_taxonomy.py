@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
+from shared.inference.releases.confidence import IDENTITY
 from tests.bench.quality.taxonomy.__main__ import is_as_wanted, lines
 from tests.bench.quality.taxonomy.figures import NO_ANSWER, category_f1, tree_f1
+from tests.bench.quality.taxonomy.offline import Answered
 from tests.bench.quality.taxonomy.shop import FEWEST_ROWS, Leaf, Shop, Tree, truth_of
-from tests.bench.quality.taxonomy.story import FEWEST_TESTED, Accepted, Rows, Story, accepted
+from tests.bench.quality.taxonomy.story import (
+    FEWEST_TESTED,
+    PRECISION,
+    Accepted,
+    Rows,
+    Story,
+    accepted,
+)
 
 SMALL = Tree(roots=3, families=2, leaves=2)
 
@@ -104,3 +113,23 @@ def test_report_without_an_estimate_is_shown() -> None:
     report = {"sentence": "All well.", "categories": 3, "by labels": labels, "estimated": None}
     shown = lines(Story(report=report))[-1]
     assert shown == "report: All well. 3 categories were answered, F1 by 100 labels 0.500"
+
+
+@pytest.fixture(scope="module")
+def answered() -> Answered:
+    return Answered.of(Shop(0, Tree(roots=5, families=5, leaves=6)), 0)
+
+
+def test_one_temperature_makes_confident_answers_of_many_categories_overconfident(
+    answered: Answered,
+) -> None:
+    assert answered.accepted(PRECISION, IDENTITY).precision < PRECISION - 0.03
+
+
+def test_precision_dial_reaches_its_target_on_many_categories_by_held_out_products(
+    answered: Answered,
+) -> None:
+    found = answered.accepted(PRECISION, answered.stated)
+    # The sampling error of a share of some 300 accepted rows.
+    assert found.precision >= PRECISION - 0.02
+    assert found.share > 0.3

@@ -44,7 +44,7 @@ def balanced(
     for strength in BALANCES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            context = _context(first, leaves, folder, strength)
+            context = context_of(first, leaves, folder, strength)
             labels = context.labels(context.data.rows)
             candidate.fit(texts, labels, folder, folder, context.fit)
             columns = candidate.predict(tested, folder).argmax(axis=1)
@@ -52,9 +52,10 @@ def balanced(
         yield strength, tree_f1(truth_of(test), answers, leaves)
 
 
-def _context(
-    first: pd.DataFrame, leaves: Sequence[Leaf], work: Path, strength: float
+def context_of(
+    first: pd.DataFrame, leaves: Sequence[Leaf], work: Path, strength: float = 0.0
 ) -> TrainingContext:
+    """Return a context that fits on all rows, with a strength of the class balance."""
     rows = first.assign(part="train", image="", has_text=True)
     categories = CategorySet.of(((leaf.code, leaf.name) for leaf in leaves), ">")
     settings = replace(TrainingSettings(work=work), class_balance=strength)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,14 @@ from python_calamine import CalamineWorkbook
 
 from gateway.quality.precision.dial import ENOUGH_LABELS
 from shared.db.models import Catalog, Role, row_job_id
+from shared.inference.releases.confidence import (
+    Calibration,
+    HeldOutConfidence,
+    logit,
+    sigmoid,
+)
 from tests.support.answered_catalog import answered_catalog, failed_row
+from tests.support.factories import make_manifest
 from tests.unit.gateway.conftest import Api
 
 ROWS: list[dict[str, Any]] = [
@@ -230,6 +238,40 @@ def test_few_labels_leave_the_confidences_alone(api: Api) -> None:
     rows = [{"confidence": 0.99, "label": 10} for _ in range(ENOUGH_LABELS - 1)]
     found = Shop(api, rows).get("precision", target=0.98)
     assert (found["is_estimate"], found["is_reached"]) == (True, True)
+
+
+OVERCONFIDENT = HeldOutConfidence(450, Calibration(0.0, 0.4))
+
+
+def state(api: Api, shop: Shop, **stated: HeldOutConfidence) -> None:
+    """Let the release of a catalog state how often its answers are right."""
+    figures = {name: one for kind, of in stated.items() for name, one in of.named(kind).items()}
+    version = shop.catalog.release
+    api.releases.manifests[version] = make_manifest(figures=figures)
+
+
+def test_held_out_products_of_the_release_correct_the_confidences(api: Api, shop: Shop) -> None:
+    assert shop.get("precision", target=0.85)["held_out"] == 0
+    state(api, shop, text=OVERCONFIDENT)
+    found = shop.get("precision", target=0.85)
+    assert (found["method"], found["held_out"], found["threshold"]) == ("confidences", 450, 0.99)
+    assert found["expected_precision"] == pytest.approx(sigmoid(0.4 * logit(0.99)))
+    assert shop.rows(target=0.85, accepted=True) == [1]
+    assert results(shop, target=0.85).decode().count(",true\r\n") == 1
+
+
+def test_catalog_with_images_takes_what_the_release_states_about_both(api: Api) -> None:
+    shop = Shop(api, ROWS, has_images=True)
+    state(api, shop, text=OVERCONFIDENT)
+    assert shop.get("precision", target=0.85)["held_out"] == 0
+    state(api, shop, text=OVERCONFIDENT, fusion=replace(OVERCONFIDENT, rows=47))
+    assert shop.get("precision", target=0.85)["held_out"] == 47
+
+
+def test_dial_trusts_the_confidences_while_the_registry_is_away(api: Api, shop: Shop) -> None:
+    state(api, shop, text=OVERCONFIDENT)
+    api.releases.is_down = True
+    assert shop.get("precision", target=0.85)["held_out"] == 0
 
 
 @pytest.mark.parametrize("path", ["answers", "answers/categories", "precision"])

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.quality.precision.calibration import (
+from shared.inference.releases.confidence import (
     IDENTITY,
     Calibration,
+    HeldOutConfidence,
     LabelledRows,
     calibrated,
     logit,
@@ -94,3 +95,19 @@ def test_posterior_is_stationary_at_the_result() -> None:
     for change in (-0.05, 0.05):
         assert log_posterior(Calibration(found.intercept + change, found.slope)) < best
         assert log_posterior(Calibration(found.intercept, found.slope + change)) < best
+
+
+def test_labels_start_from_what_is_expected() -> None:
+    expected = Calibration(-0.5, 0.7)
+    assert (calibrated([], expected).intercept, calibrated([], expected).slope) == (-0.5, 0.7)
+    labels = drawn(0.5, 1.2, 20_000)
+    found = calibrated(labels, expected)
+    assert (found.intercept, found.slope) == pytest.approx((0.5, 1.2), abs=0.08)
+
+
+def test_statement_of_a_release_is_read_as_it_was_named() -> None:
+    stated = HeldOutConfidence(450, Calibration(0.1, 0.4, (0.02, -0.001, 0.003)))
+    figures = {"text_f1_plain": 0.8, **stated.named("text")}
+    assert HeldOutConfidence.read("text", figures) == stated
+    assert HeldOutConfidence.read("fusion", figures) is None
+    assert HeldOutConfidence.read("text", {"text_f1_plain": 0.8}) is None
