@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -145,7 +146,7 @@ def _add_train(commands: Commands) -> None:
     )
     train.add_argument(
         "--class-balance",
-        type=float,
+        type=_strength,
         default=0.0,
         metavar="STRENGTH",
         help="weight of rare categories while models are fitted: 0 for none to below 1, such as "
@@ -164,6 +165,14 @@ def _add_train(commands: Commands) -> None:
         help="test the package in this environment, instead of one that is installed from the "
         "package index",
     )
+
+
+def _strength(typed: str) -> float:
+    """Return the strength of the class balance. Raises `ArgumentTypeError`."""
+    with suppress(ValueError):
+        if 0 <= (found := float(typed)) < 1:
+            return found
+    raise argparse.ArgumentTypeError(f"Expected a number from 0 to below 1. Received: {typed}")
 
 
 def _add_deliver(commands: Commands) -> None:

@@ -13,7 +13,7 @@ from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingSettings
 from trainer.pipeline.tracking import Tracking
-from trainer.pipeline.training import RESULT, train
+from trainer.pipeline.training import RESULT, require_candidates, train
 from trainer.release.acceptance import NOT_PASSED
 from trainer.release.category_overlap import Overlap
 from trainer.release.feature_upload import UploadTarget
@@ -24,7 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Train the line-ups that are asked for, and return the exit code of the last.
 
     Of `both`, the quick one is in the folder `quick` beside the other's.
+
+    Raises:
+        InvalidInput: A candidate is unknown, or the data cannot be read or trained on.
     """
+    require_candidates(args.candidates or (), args.champion)
     if (line := cost(args.weights)) is not None:
         _say(line)
     data = load(args.data, seed=args.seed)

@@ -255,21 +255,40 @@ class _Candidates:
         return replace(self, **found)
 
 
+def require_candidates(names: Sequence[str], champion: Path | None) -> None:
+    """Check that candidates exist, without any data.
+
+    Args:
+        names: Their names, of any line-up.
+        champion: Folder of the serving release, whose image network is a candidate.
+
+    Raises:
+        InvalidInput: There is none of a name.
+    """
+    lineups = (
+        _full(champion_backbone(champion)),
+        _Candidates(QUICK_TEXT, (), QUICK_IMAGES, QUICK_FUSION),
+    )
+    known = sorted({one.name for some in lineups for kind in vars(some).values() for one in kind})
+    if unknown := [name for name in names if name not in known]:
+        raise InvalidInput(
+            f"Expected names of candidates out of {', '.join(known)}. "
+            f"Received: {', '.join(unknown)}"
+        )
+
+
 def candidates_of(context: TrainingContext) -> _Candidates:
     """Return the candidates of the run. Raises `InvalidInput` if there is none of a name."""
-    champion = champion_backbone(context.settings.champion)
+    settings = context.settings
+    require_candidates(settings.candidates, settings.champion)
+    champion = champion_backbone(settings.champion)
+    lineup = _full(champion) if settings.lineup == "full" else _quick(context, champion)
+    return lineup.only(settings.candidates)
+
+
+def _full(champion: tuple[ImageCandidate, ...]) -> _Candidates:
     # The champion's network comes last: of equals, one with a descriptive name is chosen.
-    full = _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
-    quick = _quick(context, champion)
-    known = sorted(
-        {one.name for lineup in (full, quick) for kind in vars(lineup).values() for one in kind}
-    )
-    if unknown := [name for name in context.settings.candidates if name not in known]:
-        raise InvalidInput(
-            f"Expected names out of {', '.join(known)}. Received: {', '.join(unknown)}"
-        )
-    lineup = full if context.settings.lineup == "full" else quick
-    return lineup.only(context.settings.candidates)
+    return _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
 
 
 def _quick(context: TrainingContext, champion: tuple[ImageCandidate, ...]) -> _Candidates:

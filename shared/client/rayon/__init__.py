@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Explanation,
         Job,
         LabelReport,
+        NewCategory,
         RejectedLabel,
         Release,
         Vote,
@@ -58,6 +59,7 @@ __all__ = [
     "Job",
     "LabelEvidence",
     "LabelReport",
+    "NewCategory",
     "Limited",
     "Precision",
     "Progress",
@@ -82,7 +84,7 @@ __all__ = [
 #: Modules that define the public names. A module is imported when one of its names is first used,
 #: so that a command loads only what it needs.
 _MODULES = {
-    "answers": "Account Answer Category Choice Explanation Job LabelReport RejectedLabel Release "
+    "answers": "Account Answer Category Choice Explanation Job LabelReport NewCategory RejectedLabel Release "
     "Vote",
     "catalogs": "Catalog Counts Progress RefusedImage",
     "client": "Rayon",

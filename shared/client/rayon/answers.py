@@ -290,12 +290,21 @@ class RejectedLabel:
 
 
 @dataclass(frozen=True)
+class NewCategory:
+    """Code of a label file that the release does not have, and the number of rows with it."""
+
+    prdtypecode: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class LabelReport:
     """Outcome of a label file.
 
     Attributes:
         skipped: Rows without a code.
         problems: The first thousand rejected rows.
+        new_categories: Codes that the release does not have, rarest first; a thousand at most.
     """
 
     rows: int
@@ -303,6 +312,7 @@ class LabelReport:
     skipped: int
     rejected: int
     problems: tuple[RejectedLabel, ...]
+    new_categories: tuple[NewCategory, ...]
     raw: JsonObject = field(repr=False, compare=False)
 
     @classmethod
@@ -316,6 +326,11 @@ class LabelReport:
             problems=tuple(
                 RejectedLabel(one["row"], one["line"], one["column"], one["value"], one["reason"])
                 for one in body["problems"]
+            ),
+            # Services of earlier versions do not return them.
+            new_categories=tuple(
+                NewCategory(one["prdtypecode"], one["rows"])
+                for one in body.get("new_categories", ())
             ),
             raw=body,
         )

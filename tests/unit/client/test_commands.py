@@ -398,6 +398,22 @@ def test_rejected_labels_are_listed_with_the_reason(
 
 
 @pytest.mark.usefixtures("signed_in")
+def test_new_categories_of_a_label_file_are_listed(
+    run: Run, service: FakeService, label_file: Path
+) -> None:
+    service.add_catalog(id="shop", status="finished")
+    new = [{"prdtypecode": 90_000 + number, "rows": 1 + number // 6} for number in range(7)]
+    service.labels |= {"new_categories": new}
+    lines = run(f"labels {label_file} --catalog shop --new-categories").stdout.splitlines()
+    assert lines[1] == "7 new categories, rarest first; remove the labels of a wrong code:"
+    assert lines[2] == "  90000: 1 row"
+    assert lines[-1] == "  and 2 more; use --json to list them"
+    service.labels |= {"new_categories": new[6:]}
+    lines = run(f"labels {label_file} --catalog shop --new-categories").stdout.splitlines()
+    assert lines[1:] == ["1 new category; remove the labels of a wrong code:", "  90006: 2 rows"]
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_reviews_are_listed(run: Run, service: FakeService) -> None:
     service.add_review("one")
     service.add_review("two", reason="uncertain", result=None)

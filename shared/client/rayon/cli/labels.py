@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Exit, Option, prompt
 
-from rayon.answers import Choice, LabelReport
+from rayon.answers import Choice, LabelReport, NewCategory
 from rayon.cli import accounts
 from rayon.cli.exits import DONE, INCOMPLETE
 from rayon.cli.options import AsJson, Url, connected
@@ -194,6 +194,18 @@ def _show_report(report: LabelReport, screen: Screen) -> None:
         screen.answer(f"  {where}: {one.reason}")
     if report.rejected > SHOWN:
         screen.answer(f"  and {report.rejected - SHOWN} more; use --json to list them")
+    _show_new(report.new_categories, screen)
+
+
+def _show_new(new: Sequence[NewCategory], screen: Screen) -> None:
+    if not new:
+        return
+    counted = "1 new category" if len(new) == 1 else f"{len(new)} new categories, rarest first"
+    screen.answer(f"{counted}; remove the labels of a wrong code:")
+    for one in new[:SHOWN]:
+        screen.answer(f"  {one.prdtypecode}: {one.rows} row{'' if one.rows == 1 else 's'}")
+    if len(new) > SHOWN:
+        screen.answer(f"  and {len(new) - SHOWN} more; use --json to list them")
 
 
 def _row(review: Review) -> tuple[object, ...]:
