@@ -1,7 +1,7 @@
 """The model card of a release, in Markdown."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.categories import Category
@@ -9,6 +9,7 @@ from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.findings import LabelShare
 from trainer.pipeline.leaderboard import Entry, as_markdown
 from trainer.pipeline.steps import Step
+from trainer.release.intervals import Interval
 
 #: One-line descriptions of the models.
 MODELS = {
@@ -92,7 +93,7 @@ beyond chance the cheaper one is chosen.
 
 `f1_plain` is the weighted F1 with every row counted once; in `f1_official` each row counts by its
 category's share in the Rakuten France challenge's training set, where that is known.
-
+{levels}
 ## Number formats
 
 Each part ships in the smallest number format that answers as the fitted model on held-out rows.
@@ -177,10 +178,39 @@ def model_card(
         columns=" | ".join(COLUMNS),
         rule="---|" * len(COLUMNS),
         table="\n".join(_row(manifest.figures, prefix, label) for prefix, label in PARTS.items()),
+        levels=levels_as_markdown(manifest.figures),
         trained_on=manifest.trained_on,
         categories=categories_as_markdown(manifest.categories),
         settings=json.dumps(settings, indent=1),
     )
+
+
+def levels_as_markdown(figures: Mapping[str, float]) -> str:
+    """Return a Markdown section on F1 at each level of the tree; empty without a tree."""
+    rows = {label: _levels(figures, prefix) for prefix, label in PARTS.items()}
+    depth = max(map(len, rows.values()))
+    if not depth:
+        return ""
+    heads = " | ".join(f"level {level}" for level in range(1, depth + 1))
+    lines = [f"| | {heads} |", "|---|" + "---:|" * depth]
+    lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in rows.items() if cells]
+    table = "\n".join(lines)
+    return f"""
+### F1 by level of the tree
+
+Weighted F1 with its 95 % interval, from the roots to the leaves. An answer is right at a level if
+its ancestor there is.
+
+{table}
+"""
+
+
+def _levels(figures: Mapping[str, float], prefix: str) -> list[str]:
+    cells: list[str] = []
+    while (name := f"{prefix}_level{len(cells) + 1}") + "_f1" in figures:
+        ends = (figures[f"{name}_{end}"] for end in ("f1", "low", "high"))
+        cells.append(Interval(*ends).text())
+    return cells
 
 
 def categories_as_markdown(categories: Sequence[Category]) -> str:

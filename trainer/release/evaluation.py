@@ -1,6 +1,6 @@
 """Evaluation of a release folder on held-out rows, with the code that serves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from sklearn.metrics import f1_score
 from shared.inference.releases.fusion_model import FusionModel
 from trainer.candidates.calibration import log_loss
 from trainer.datasets.folder import Dataset
+from trainer.release.intervals import Interval
 from trainer.release.loaded import LoadedRelease
+from trainer.release.tree_levels import Tree, level_intervals
 
 Floats = NDArray[np.float32]
 
@@ -30,6 +32,7 @@ class Figures:
             comparable to published figures. `nan` if the official shares are unknown.
         calibration_error: Expected calibration error.
         log_loss: Mean log loss in nats.
+        levels: Weighted F1 at each level of the tree of categories; none without a tree.
     """
 
     rows: int
@@ -37,10 +40,18 @@ class Figures:
     f1_official: float
     calibration_error: float
     log_loss: float
+    levels: tuple[Interval, ...] = ()
 
     def named(self, prefix: str) -> dict[str, float]:
-        """Return the figures under their names in a release, such as `text_f1_plain`."""
-        named = {f"{prefix}_{name}": float(value) for name, value in vars(self).items()}
+        """Return the figures under their names in a release, such as `text_f1_plain`.
+
+        Those of the first level are `text_level1_f1`, `text_level1_low` and `text_level1_high`.
+        """
+        plain = {name: value for name, value in vars(self).items() if name != "levels"}
+        named = {f"{prefix}_{name}": float(value) for name, value in plain.items()}
+        for level, one in enumerate(self.levels, start=1):
+            ends = {"f1": one.value, "low": one.low, "high": one.high}
+            named |= {f"{prefix}_level{level}_{name}": value for name, value in ends.items()}
         return {name: value for name, value in named.items() if not np.isnan(value)}
 
 
@@ -111,8 +122,12 @@ def official_weights(codes: NDArray[np.int64], official_share: dict[int, float])
 
 
 def _figures(data: Dataset, rows: pd.DataFrame, probabilities: pd.DataFrame) -> Figures:
-    weights = official_weights(rows["code"].to_numpy(), data.official_share)
-    return figures_of(probabilities.to_numpy(np.float32), data.targets(rows), weights)
+    codes, scores = rows["code"].to_numpy(np.int64), probabilities.to_numpy(np.float32)
+    weights = official_weights(codes, data.official_share)
+    figures = figures_of(scores, data.targets(rows), weights)
+    categories = data.categories.categories
+    answers = np.array(data.categories.codes, np.int64)[scores.argmax(axis=1)]
+    return replace(figures, levels=level_intervals(Tree.of(categories), codes, answers))
 
 
 def _fused(

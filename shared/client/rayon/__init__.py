@@ -59,8 +59,8 @@ __all__ = [
     "Job",
     "LabelEvidence",
     "LabelReport",
-    "NewCategory",
     "Limited",
+    "NewCategory",
     "Precision",
     "Progress",
     "Queue",
@@ -84,8 +84,8 @@ __all__ = [
 #: Modules that define the public names. A module is imported when one of its names is first used,
 #: so that a command loads only what it needs.
 _MODULES = {
-    "answers": "Account Answer Category Choice Explanation Job LabelReport NewCategory RejectedLabel Release "
-    "Vote",
+    "answers": "Account Answer Category Choice Explanation Job LabelReport NewCategory "
+    "RejectedLabel Release Vote",
     "catalogs": "Catalog Counts Progress RefusedImage",
     "client": "Rayon",
     "datasets": "Dataset DatasetVersion Finding",

@@ -1,6 +1,7 @@
 """The monthly report as a JSON document, gathered from the database."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Lane
 from shared.errors import NotFound
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.access import ServedReleases
 from trainer.monitoring.performance.answers import FUSION
 from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
@@ -17,6 +19,7 @@ from trainer.monitoring.report import confusions, events, quality, traffic
 from trainer.monitoring.report.evidence import Evidence, Measured
 from trainer.monitoring.report.verdict import Verdict, judge
 from trainer.monitoring.training_policy import CALENDAR, LABELS
+from trainer.release.tree_levels import Tree
 
 Json = dict[str, Any]
 
@@ -38,7 +41,10 @@ def gather(session: Session, registry: ServedReleases, period: Period, moment: d
     volume = traffic.volume(session, period)
     served = events.releases(session, period, volume["by_release"])
     last = events.last_served(served)
-    names = _names(registry, [*volume["by_release"], *([last] if last else [])])
+    manifests = _manifests(registry, [*volume["by_release"], *([last] if last else [])])
+    categories = [one for manifest in manifests.values() for one in manifest.categories]
+    names = {category.code: category.name for category in categories}
+    tested = manifests[last].figures if last is not None and last in manifests else {}
     now = quality.figures(session, period, last)
     before = quality.figures(session, period.before(), last)
     counts = traffic.answered_codes(session, period)
@@ -52,6 +58,7 @@ def gather(session: Session, registry: ServedReleases, period: Period, moment: d
         "quality": {
             "modalities": _modalities(now, before),
             "classes": quality.classes(now[FUSION], before[FUSION], counts, names),
+            "levels": quality.levels(session, period, Tree.of(categories), tested),
             "days": quality.days(session, period),
             "not_estimated": quality.not_estimated(session, period),
         },
@@ -157,15 +164,12 @@ def _promoted(served: Iterable[Json], end: datetime) -> str | None:
     return f"release {new[-1]['version']} has served only since {new[-1]['begins_at'][:10]}"
 
 
-def _names(registry: ServedReleases, versions: Iterable[str]) -> dict[int, str]:
-    names: dict[int, str] = {}
+def _manifests(registry: ServedReleases, versions: Iterable[str]) -> Mapping[str, ReleaseManifest]:
+    manifests: dict[str, ReleaseManifest] = {}
     for version in versions:
-        try:
-            manifest = registry.manifest(version)
-        except NotFound:
-            continue
-        names |= {category.code: category.name for category in manifest.categories}
-    return names
+        with suppress(NotFound):
+            manifests[version] = registry.manifest(version)
+    return manifests
 
 
 def _as_json(verdict: Verdict) -> Mapping[str, Any]:

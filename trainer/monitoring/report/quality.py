@@ -12,9 +12,11 @@ from trainer.monitoring.performance import answers
 from trainer.monitoring.performance.answers import FUSION, MODALITIES, Labelled
 from trainer.monitoring.performance.cbpe import NORMAL_95
 from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, NOT_ESTIMATED, TEST
+from trainer.monitoring.performance.levels import measured_levels
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.performance.weighted_f1 import by_code, measured_f1
 from trainer.monitoring.report.traffic import THRESHOLDS
+from trainer.release.tree_levels import Tree
 
 Json = dict[str, Any]
 
@@ -41,6 +43,40 @@ def figures(session: Session, period: Period, release: str | None) -> Json:
         }
         for modality in MODALITIES
     }
+
+
+def levels(session: Session, period: Period, tree: Tree, tested: Mapping[str, float]) -> list[Json]:
+    """Return the F1 of the answers at each level of the tree; empty without a tree.
+
+    Args:
+        session: Read-only.
+        period: A month.
+        tree: Categories of the releases of the month.
+        tested: Figures of the release that served last, on its test set.
+    """
+    found: list[Json] = [
+        {"level": level, TEST: _level(tested, level), LABELLED: None, "volunteered": None}
+        for level in range(1, tree.depth + 1)
+    ]
+    kinds = {
+        LABELLED: answers.reviewed(session, period),
+        "volunteered": answers.volunteered(session, period),
+    }
+    for kind, labelled in kinds.items():
+        truth, predicted, weights = labelled.of(FUSION)
+        estimates = measured_levels(tree, truth, predicted, weights) if len(truth) else []
+        for line, estimate in zip(found, estimates, strict=False):
+            line[kind] = {name: getattr(estimate, name) for name in _COLUMNS}
+    return [line for line in found if line[TEST] or line[LABELLED] or line["volunteered"]]
+
+
+def _level(figures: Mapping[str, float], level: int) -> Json | None:
+    """Return a figure of the release; that of its only modality if it has no fusion."""
+    kind = next((one for one in MODALITIES if f"{one}_level{level}_f1" in figures), None)
+    if kind is None:
+        return None
+    ends = {name: figures[f"{kind}_level{level}_{name}"] for name in ("f1", "low", "high")}
+    return ends | {"rows": figures[f"{kind}_rows"]}
 
 
 def days(session: Session, period: Period) -> list[Json]:

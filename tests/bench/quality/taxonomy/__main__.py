@@ -120,6 +120,10 @@ def _reported(report: Mapping[str, Any]) -> str:
     if estimated:
         interval = f"{estimated['low']:.3f} to {estimated['high']:.3f}"
         parts.append(f"estimated {estimated['f1']:.3f} ({interval})")
+    for one in report.get("levels", ()):
+        if tested := one["test"]:
+            interval = f"{tested['low']:.3f} to {tested['high']:.3f}"
+            parts.append(f"level {one['level']} on its test set {tested['f1']:.3f} ({interval})")
     return ", ".join(parts)
 
 

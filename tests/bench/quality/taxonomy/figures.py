@@ -1,6 +1,6 @@
 """F1 of answers in a tree: of its leaves, of its upper levels, and of rare categories."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from tests.bench.quality.taxonomy.shop import Leaf
+from trainer.monitoring.performance.levels import measured_levels
+from trainer.release.tree_levels import Tree
 
 Codes = NDArray[np.int64]
 #: Code of a product without an answer.
@@ -55,7 +57,7 @@ def tree_f1(truth: Codes, answers: Codes, leaves: Sequence[Leaf]) -> TreeF1:
         answers: Codes of the answers; `NO_ANSWER` for a row without one.
         leaves: Categories that count; each of them needs a row.
     """
-    by_code = {leaf.code: leaf for leaf in leaves}
+    tree = Tree({leaf.code: leaf.path for leaf in leaves})
     weights = shop_weights(truth, leaves)
     codes = [leaf.code for leaf in leaves]
     rare = [leaf.code for leaf in leaves if leaf.is_rare]
@@ -63,10 +65,7 @@ def tree_f1(truth: Codes, answers: Codes, leaves: Sequence[Leaf]) -> TreeF1:
         rows=len(truth),
         weighted=_f1(truth, answers, weights),
         macro=_mean_f1(truth, answers, codes),
-        levels=tuple(
-            _f1(_nodes(truth, by_code, depth), _nodes(answers, by_code, depth), weights)
-            for depth in range(1, len(leaves[0].path) + 1)
-        ),
+        levels=tuple(one.f1 for one in measured_levels(tree, truth, answers, weights)),
         rare=_mean_f1(truth, answers, rare),
     )
 
@@ -81,12 +80,6 @@ def shop_weights(truth: Codes, leaves: Sequence[Leaf]) -> NDArray[np.float64]:
 def category_f1(truth: Codes, answers: Codes, code: int) -> float:
     """Return the F1 of one category."""
     return _mean_f1(truth, answers, [code])
-
-
-def _nodes(codes: Codes, by_code: Mapping[int, Leaf], depth: int) -> NDArray[np.str_]:
-    """Return the node of each code at a level; an answer that is no category has one of its own."""
-    names = {code: " > ".join(leaf.path[:depth]) for code, leaf in by_code.items()}
-    return np.array([names.get(int(code), "") for code in codes])
 
 
 def _f1(

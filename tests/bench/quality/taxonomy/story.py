@@ -237,6 +237,7 @@ class Teller:
             "categories": len(quality["classes"]),
             "by labels": fusion["volunteered"],
             "estimated": fusion["estimated"],
+            "levels": quality["levels"],
         }
 
     def _table(self, rows: pd.DataFrame) -> bytes:

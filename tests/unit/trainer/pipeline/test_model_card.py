@@ -35,6 +35,18 @@ def test_card_names_the_categories_by_their_paths() -> None:
     assert "| 12 | a \\| b |" in card
 
 
+def test_card_has_the_f1_of_each_level_of_a_tree_with_its_interval() -> None:
+    ends = {"f1": 0.9, "low": 0.88, "high": 0.92}
+    figures = {f"text_level1_{name}": value for name, value in ends.items()}
+    figures |= {f"text_level2_{name}": value - 0.2 for name, value in ends.items()}
+    manifest = make_manifest(figures=figures)
+    card = model_card(manifest, [], {}, has_weak_labels=False, labels=())
+    assert "### F1 by level of the tree" in card
+    assert "| | level 1 | level 2 |" in card
+    assert "| text | 0.9000 (0.880–0.920) | 0.7000 (0.680–0.720) |" in card
+    assert "level" not in model_card(make_manifest(), [], {}, has_weak_labels=False, labels=())
+
+
 def test_card_lists_a_thousand_categories_at_most() -> None:
     many = CategorySet.of((code, f"C{code}") for code in range(1, 1_203))
     manifest = make_manifest(categories=many.categories)

@@ -26,6 +26,7 @@ from shared.db.models import (
 )
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput, Unavailable
+from shared.inference.manifest import ReleaseManifest
 from shared.lifecycle.alerts import raise_alert
 from tests.support.answered_jobs import AnsweredJobs
 from tests.support.fakes import FakeBroker, FolderReleases
@@ -200,6 +201,31 @@ def test_f1_is_shown_with_last_months_and_by_category(
     assert books["now"]["labelled"]["f1"] == pytest.approx(0.75)
     assert pools["now"]["labelled"]["rows"] == 40
     assert [day["day"] for day in found["quality"]["days"]] == ["2026-10-15"]
+
+
+def test_f1_is_shown_by_level_where_the_categories_are_a_tree(
+    jobs: AnsweredJobs, add: Add, page: Callable[[], str], make: Make, tmp_path: Path
+) -> None:
+    add(*reviewed(jobs, 60, 40, MIDDLE))
+    assert make()["quality"]["levels"] == []
+    assert "level of the tree" not in page()
+    # Given both categories under one root
+    path = tmp_path / "releases" / "1"
+    manifest = ReleaseManifest.read(path)
+    tree = tuple(
+        one.model_copy(update={"path": ("Loisirs", one.name)}) for one in manifest.categories
+    )
+    figures = {"text_rows": 50.0, "text_level1_f1": 0.95}
+    figures |= {"text_level1_low": 0.9, "text_level1_high": 0.99}
+    manifest.model_copy(update={"categories": tree, "figures": figures}).write(path)
+    add(_promotion("1", OCTOBER))
+    first, second = make()["quality"]["levels"]
+    assert (first["labelled"]["f1"], first["labelled"]["rows"]) == (1, 100)
+    assert first["test"] == {"f1": 0.95, "low": 0.9, "high": 0.99, "rows": 50}
+    assert second["labelled"]["f1"] == pytest.approx(2 * 60 / 160 * 0.6)
+    assert second["labelled"]["low"] < second["labelled"]["f1"] < second["labelled"]["high"]
+    assert second["test"] is None
+    assert "F1 of the answers by level of the tree of categories" in page()
 
 
 def test_confusions_come_from_labels_if_there_are_enough(
