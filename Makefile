@@ -227,8 +227,8 @@ bench: .venv/dev.stamp ## Measure latency, throughput and memory of the running 
 guard: .venv/dev.stamp ## Compare the running system's speed with the stored one, as ratios to the bare models; KEEP=1 stores it
 	@$(BIN)/python -W ignore -m tests.bench.load.guard --url "$(URL)" --data "$(DATA)" $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
 
-compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Compare with other ways to serve the same model; OTHERS=1 installs them
-	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)"
+compare: $(if $(OTHERS),.venv-bench/stamp,.venv/dev.stamp) ## Compare with other ways to serve the same model; OTHERS=1 installs them, ROUNDS=3 prints medians
+	@$(if $(OTHERS),.venv-bench/bin,$(BIN))/python -m tests.bench.rivals.compare --url "$(URL)" --data "$(DATA)" $(if $(ROUNDS),--rounds $(ROUNDS))
 
 replicas: .venv/dev.stamp ## Measure two image workers of the Compose system beside one
 	@$(BIN)/python -m tests.bench.load.replicas --url "$(URL)" --data "$(DATA)"

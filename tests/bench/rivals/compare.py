@@ -1,6 +1,7 @@
 """Catalogs and single jobs of Rayon compared with other ways to serve the same model.
 
     make compare DATA=folder
+    make compare DATA=folder OTHERS=1 ROUNDS=3      # medians of three rounds
 
 The system must be idle and on this machine. The other ways are started, warmed up, measured on the
 same texts and stopped one at a time; those that are not installed are reported and skipped.
@@ -16,7 +17,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -82,11 +85,55 @@ WAYS = (
 
 def main() -> int:
     """Measure and return the exit code."""
-    args = embedded_parser(__doc__).parse_args()
+    parser = embedded_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=1, help="rounds (%(default)s)")
+    args = parser.parse_args()
     rows = rows_of(dataset(args.data), "text")
-    figures = asyncio.run(_measure(args.url, args.home.resolve(), rows))
-    save("compare", figures)
+    rounds = []
+    for number in range(args.rounds):
+        print(f"round {number + 1} of {args.rounds}", flush=True)
+        rounds.append(asyncio.run(_measure(args.url, args.home.resolve(), rows)))
+        save("compare", {"rounds": rounds})
+    if args.rounds > 1:
+        _print_medians(rounds)
     return 0
+
+
+def _print_medians(rounds: Sequence[dict[str, Any]]) -> None:
+    """Print the medians of the rounds in which a way did not fail, and their ratios.
+
+    A ratio is the median of the ratios of each round.
+    """
+    print("medians of the rounds", flush=True)
+    for name in rounds[0]:
+        measured = [one for one in rounds if "failed" not in one[name]]
+        if not measured:
+            continue
+        found, rayon = ([one[which] for one in measured] for which in (name, "Rayon"))
+        p50_ms = median(one["clients_1"]["p50_ms"] for one in found)
+        singles, catalogs = (
+            (median(map(rate, found)), median(map(truediv, map(rate, rayon), map(rate, found))))
+            for rate in (_singles_rate, _catalog_rate)
+        )
+        print(_line(name, p50_ms, singles, catalogs), flush=True)
+
+
+def _singles_rate(found: dict[str, Any]) -> float:
+    return float(found["clients_64"]["per_second"])
+
+
+def _catalog_rate(found: dict[str, Any]) -> float:
+    return float(found["catalog_rows_per_second"])
+
+
+def _line(
+    name: str, p50_ms: float, singles: tuple[float, float], catalogs: tuple[float, float]
+) -> str:
+    """Return a line of the table; a pair is a rate and the ratio of Rayon's to it."""
+    return (
+        f"{name:<24} 1 client p50 {p50_ms:5.1f} ms   64 clients {singles[0]:7.1f} /s"
+        f" (Rayon x{singles[1]:.2f})   catalog {catalogs[0]:7.1f} rows/s (Rayon x{catalogs[1]:.2f})"
+    )
 
 
 async def _measure(url: str, home: Path, rows: pd.DataFrame) -> dict[str, Any]:
@@ -241,14 +288,10 @@ def _print(name: str, found: dict[str, Any], rayon: dict[str, Any]) -> None:
     if "failed" in found:
         print(f"{name:<24} {found['failed']}", flush=True)
         return
-    one, many = found["clients_1"], found["clients_64"]
-    catalog = found["catalog_rows_per_second"]
-    print(
-        f"{name:<24} 1 client p50 {one['p50_ms']:5.0f} ms   64 clients {many['per_second']:7.1f} /s"
-        f" (Rayon x{rayon['clients_64']['per_second'] / many['per_second']:.2f})   "
-        f"catalog {catalog:7.1f} rows/s (Rayon x{rayon['catalog_rows_per_second'] / catalog:.2f})",
-        flush=True,
+    singles, catalogs = (
+        (rate(found), rate(rayon) / rate(found)) for rate in (_singles_rate, _catalog_rate)
     )
+    print(_line(name, found["clients_1"]["p50_ms"], singles, catalogs), flush=True)
 
 
 if __name__ == "__main__":
