@@ -6,7 +6,7 @@ both know, and the others are reported by themselves.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,12 @@ class Overlap:
 
 
 def judge(
-    codes: Codes, champion: Codes, challenger: Codes, overlap: Overlap, rule: Rule
+    codes: Codes,
+    champion: Codes,
+    challenger: Codes,
+    overlap: Overlap,
+    rule: Rule,
+    weights: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return the figures of the comparison, with its `sentence`.
 
@@ -64,6 +69,7 @@ def judge(
         challenger: Answers of the challenger, shape `(rows,)`.
         overlap: Categories of both.
         rule: Margin and confidence.
+        weights: Weight of a row by its true category; 1 for all without it.
 
     Raises:
         InvalidInput: There are no rows.
@@ -71,10 +77,12 @@ def judge(
     is_common = np.isin(codes, sorted(overlap.common))
     # The champion's code of another category must not count as right.
     champion = np.where(np.isin(champion, sorted(overlap.common)), champion, NO_ANSWER)
-    on_all = compare(codes, champion, challenger, rule)
+    on_all = compare(codes, champion, challenger, rule, weights=weights)
     if not is_common.any():
         return _incomparable(codes, challenger, overlap, rule)
-    on_common = compare(codes[is_common], champion[is_common], challenger[is_common], rule)
+    on_common = compare(
+        codes[is_common], champion[is_common], challenger[is_common], rule, weights=weights
+    )
     is_new = ~is_common
     outcome = _outcome(on_common, on_all) if is_new.any() else on_common.outcome
     sentence = begun(

@@ -22,6 +22,7 @@ from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.release.category_overlap import NO_ANSWER, Overlap
+from trainer.release.current_mix import current_mix, sums
 from trainer.release.labelled_answers import judge_parts
 from trainer.release.loaded import LoadedRelease, release_digest
 from trainer.release.paired_bootstrap import Rule
@@ -87,7 +88,16 @@ def contest(
     overlap = Overlap.of(*categories)
     is_labelled = labelled_answers(rows)
     codes = rows["code"].to_numpy(np.int64)
-    return judge_parts(codes, both[0], both[1], is_labelled, overlap, rule, tolerance)
+    now = _current_shares(data)
+    return judge_parts(codes, both[0], both[1], is_labelled, overlap, rule, tolerance, now)
+
+
+def _current_shares(data: Dataset) -> dict[int, float] | None:
+    """Return the share of each category in the current mix, if it is another one than before."""
+    classes, rows = len(data.categories), data.part("train", "weak")
+    trained = sums(data.targets(rows), np.ones(len(rows)), classes) + 1.0
+    mix = current_mix(data, trained / trained.sum())
+    return None if mix is None else dict(zip(data.categories.codes, mix.now.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def distinct(rows: Codes) -> tuple[Codes, Codes]:
     return cells[order], counts[order]
 
 
-def weighted_f1(cells: Codes, answer: int, drawn: Codes) -> Floats:
+def weighted_f1(cells: Codes, answer: int, drawn: Codes | Floats) -> Floats:
     """Return the weighted F1 of each draw, shape `(resamples,)`.
 
     F1 of a category is 2 right / (true + answered); it counts by its share of the true rows
@@ -103,7 +103,8 @@ def weighted_f1(cells: Codes, answer: int, drawn: Codes) -> Floats:
     Args:
         cells: Distinct rows, the true category in the first column.
         answer: Column of the answers.
-        drawn: Counts of the cells, shape `(resamples, cells)`.
+        drawn: Counts of the cells, or sums of the weights of their rows, shape
+            `(resamples, cells)`.
     """
     classes = np.unique(cells[:, 0])
     true = (cells[:, :1] == classes).astype(np.float64)

@@ -3,8 +3,12 @@
 Labelled answers are what comes now. Beside the rows of the files they are few, so a gain on them
 drowns in the whole, and a loss on the one part can hide behind a gain on the other. A challenger
 that is better on what comes now, and not worse beyond a tolerance on what came before, is better.
+
+Where the mix of categories has changed, all rows weighted to the current mix are what comes now:
+losing on products that come no more is no loss, as long as no category is given up.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.release.category_overlap import Codes, Overlap, begun, judge
+from trainer.release.current_mix import given_up
 from trainer.release.paired_bootstrap import Outcome, Rule
 
 #: With fewer rows, a part is not judged by itself.
 LEAST_ROWS = 50
 FILES, LABELLED = "rows of the files", "labelled answers"
+CURRENT = "rows weighted to the current mix"
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ def judge_parts(
     overlap: Overlap,
     rule: Rule,
     tolerance: float,
+    now: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return the figures of the comparison, with its `sentence` and `parts`.
 
@@ -75,6 +82,8 @@ def judge_parts(
         rule: Margin and confidence.
         tolerance: Largest loss of weighted F1 on the rows of the files that a gain on labelled
             answers excuses.
+        now: Share of each category in the current mix, if it is significantly another one than
+            that of the training rows.
 
     Raises:
         InvalidInput: There are no rows.
@@ -87,24 +96,66 @@ def judge_parts(
         Part(name, judge(codes[mask], champion[mask], challenger[mask], overlap, rule))
         for name, mask in masks.items()
     )
+    parts = [files, labelled]
+    lost: list[int] = []
+    if now is not None:
+        weights = _weights(codes, now)
+        found = judge(codes, champion, challenger, overlap, rule, weights)
+        parts.append(Part(CURRENT, found))
+        lost = given_up(codes, champion, challenger)
     before = Outcome(whole["outcome"])
-    outcome = _outcome(before, files, labelled, rule, tolerance)
-    worse = [part.name for part in (files, labelled) if part.is_worse(rule.margin)]
-    reason = f"Worse on the {' and the '.join(worse)}" if worse else "Better on what comes now"
+    # What came before counts as it comes today, if that is known.
+    decisive = [labelled, parts[-1] if now is not None else files]
+    outcome = _outcome(before, decisive, rule, tolerance, is_current=now is not None)
+    if lost and outcome is Outcome.BETTER:
+        outcome = Outcome.UNDECIDED
+    worse = [part.name for part in reversed(decisive) if part.is_worse(rule.margin)]
+    reason = _reason(outcome, worse, lost)
     sentence = begun(whole["sentence"], before, outcome, f"{reason}. On all rows")
     return whole | {
         "outcome": outcome.value,
-        "sentence": f"{sentence}; {files.sentence()}; {labelled.sentence()}",
-        "parts": [{"name": part.name, **_short(part.figures)} for part in (files, labelled)],
+        "sentence": "; ".join([sentence, *(part.sentence() for part in parts)]),
+        "parts": [{"name": part.name, **_short(part.figures)} for part in parts],
     }
 
 
-def _outcome(whole: Outcome, files: Part, labelled: Part, rule: Rule, tolerance: float) -> Outcome:
-    if files.is_worse(rule.margin) or labelled.is_worse(rule.margin):
+def _outcome(
+    whole: Outcome, decisive: list[Part], rule: Rule, tolerance: float, *, is_current: bool
+) -> Outcome:
+    """Return the outcome by the labelled answers and the other rows.
+
+    Args:
+        whole: Outcome on all rows as they are.
+        decisive: The labelled answers, and what the other rows say.
+        rule: Margin and confidence.
+        tolerance: Largest loss on the other rows that a gain on labelled answers excuses.
+        is_current: The other rows are weighted to the current mix.
+    """
+    labelled, others = decisive
+    if labelled.is_worse(rule.margin) or others.is_worse(rule.margin):
         return Outcome.NOT_BETTER
-    if labelled.outcome is Outcome.BETTER and files.is_kept(tolerance):
+    if labelled.outcome is Outcome.BETTER and others.is_kept(tolerance):
         return Outcome.BETTER
-    return whole
+    return others.outcome if is_current else whole
+
+
+def _reason(outcome: Outcome, worse: list[str], lost: list[int]) -> str:
+    if worse:
+        return f"Worse on the {' and the '.join(worse)}"
+    if lost:
+        return f"More than half of the F1 is lost of {', '.join(map(str, lost))}"
+    return (
+        "Better on what comes now" if outcome is Outcome.BETTER else "On what comes now undecided"
+    )
+
+
+def _weights(codes: Codes, now: Mapping[int, float]) -> dict[int, float]:
+    """Return the weight of a row of each category, so that the rows have the current mix."""
+    found, counts = np.unique(codes, return_counts=True)
+    return {
+        int(code): now.get(int(code), 0.0) * len(codes) / count
+        for code, count in zip(found, counts, strict=True)
+    }
 
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:

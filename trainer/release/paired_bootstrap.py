@@ -1,5 +1,6 @@
 """Paired bootstrap test of a challenger against the champion on the same held-out rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -106,6 +107,7 @@ def compare(
     challenger: Codes,
     rule: Rule,
     *,
+    weights: Mapping[int, float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Verdict:
@@ -122,6 +124,8 @@ def compare(
         champion: Answers of the champion, shape `(rows,)`; a code that no row has counts as wrong.
         challenger: Answers of the challenger, shape `(rows,)`.
         rule: Margin and confidence.
+        weights: Weight of a row by its true category; 1 for all without it. Rows are drawn as they
+            are, and each draw is weighted.
         resamples: Number of resamples.
         seed: Equal seeds give equal verdicts.
 
@@ -135,12 +139,15 @@ def compare(
         )
     cells, counts = distinct(np.stack([codes, champion, challenger], axis=1))
     drawn = np.random.default_rng(seed).multinomial(len(codes), counts / len(codes), size=resamples)
-    difference = weighted_f1(cells, 2, drawn) - weighted_f1(cells, 1, drawn)
+    weight = np.array(
+        [1.0 if weights is None else weights.get(int(code), 1.0) for code in cells[:, 0]]
+    )
+    difference = weighted_f1(cells, 2, drawn * weight) - weighted_f1(cells, 1, drawn * weight)
     tail = (1 - rule.confidence) / 2
     low, high = np.quantile(difference, [tail, 1 - tail])
     return Verdict(
-        champion_f1=float(weighted_f1(cells, 1, counts[None])[0]),
-        challenger_f1=float(weighted_f1(cells, 2, counts[None])[0]),
+        champion_f1=float(weighted_f1(cells, 1, counts[None] * weight)[0]),
+        challenger_f1=float(weighted_f1(cells, 2, counts[None] * weight)[0]),
         low=float(low),
         high=float(high),
         probability_better=float((difference > 0).mean() + (difference == 0).mean() / 2),

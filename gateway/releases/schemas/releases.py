@@ -29,7 +29,9 @@ class CategoryList(BaseModel):
 class VerdictPartOut(BaseModel):
     """Comparison on some of the rows."""
 
-    name: str = Field(description="`rows of the files` or `labelled answers`.")
+    name: str = Field(
+        description="`rows of the files`, `labelled answers` or `rows weighted to the current mix`."
+    )
     outcome: str = Field(description="Outcome on these rows alone, as that of the whole.")
     rows: int = Field(description="Number of rows that both answered.")
     champion_f1: float | None = Field(
@@ -52,7 +54,8 @@ class VerdictOut(BaseModel):
     parts: list[VerdictPartOut] = Field(
         default=[],
         description="Rows of the shop's files and labelled answers by themselves, with 50 rows of "
-        "each or more; a release that is worse on either is not better.",
+        "each or more; a release that is worse on either is not better. If the mix of categories "
+        "has changed, all rows weighted to the current mix take the place of those of the files.",
     )
 
 

@@ -13,12 +13,13 @@ from shared.categories import CategorySet
 from shared.inference.releases.fusion_model import FusionModel, shifted
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import answered_mix as module
-from trainer.pipeline.answered_mix import LEAST_LABELS, NEWEST, adjusted, answered_mix
+from trainer.pipeline.answered_mix import adjusted, answered_mix
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model, Part
 from trainer.pipeline.fusion_stage import Fused
 from trainer.pipeline.held_out import Chosen
 from trainer.pipeline.steps import Steps
+from trainer.release.current_mix import LEAST_LABELS, NEWEST
 
 CLASSES = 3
 #: Mix of the rows of the files, and another one.
@@ -186,6 +187,41 @@ def test_adjustment_is_only_as_strong_as_the_rows_of_the_files_allow(tmp_path: P
     after, sentence = adjusted(context, chosen_of(context, float(sure)))
     assert sentence.startswith("adjusted 50% to the mix")
     np.testing.assert_allclose(after.text[0].parts[0].ratios, np.sqrt(mix.ratios))
+
+
+def test_rows_of_the_files_count_as_their_categories_come_today(tmp_path: Path) -> None:
+    # Given a third of the rows of the category that comes less, which the adjustment turns, and
+    # half of those of the category that comes more, which it mends
+    context = context_of(tmp_path, of_files(), drawn())
+    model = model_of(context, 0.99)
+    held = model.held.to_numpy(copy=True)
+    targets = context.data.targets(context.data.rows.loc[model.held.index])
+    turned, mended = (np.flatnonzero(targets == one)[::step] for one, step in ((0, 3), (2, 2)))
+    held[turned] = held[mended] = [0.55, 0.01, 0.44]
+    frame = pd.DataFrame(held, model.held.index)
+    chosen = replace(chosen_of(context, 0.99), text=[replace(model, held=frame)])
+    # Then the whole adjustment is made, although it loses on the rows as they are
+    after, sentence = adjusted(context, chosen)
+    assert sentence.startswith("adjusted to the mix")
+    right = [
+        (one.to_numpy().argmax(axis=1) == targets).mean() for one in (frame, after.text[0].held)
+    ]
+    assert right[1] < right[0] - 0.05
+
+
+def test_adjustment_gives_no_category_up(tmp_path: Path) -> None:
+    # Given a category that hardly comes any more, most of whose rows the adjustment turns
+    context = context_of(tmp_path, of_files(), drawn(mix=(0.0, 0.2, 0.8)))
+    model = model_of(context, 0.99)
+    held = model.held.to_numpy(copy=True)
+    targets = context.data.targets(context.data.rows.loc[model.held.index])
+    held[np.flatnonzero(targets == 0)[10:]] = [0.9, 0.01, 0.09]
+    chosen = chosen_of(context, 0.99)
+    chosen = replace(chosen, text=[replace(model, held=pd.DataFrame(held, model.held.index))])
+    after, sentence = adjusted(context, chosen)
+    assert "%" in sentence
+    found = after.text[0].held.to_numpy().argmax(axis=1)
+    assert (found[targets == 0] == 0).mean() > 0.5
 
 
 def test_release_stays_if_the_rows_of_the_files_allow_none(

@@ -122,3 +122,69 @@ def test_figures_of_a_part_say_which_rows_they_leave_out() -> None:
         "on 60 labelled answers and 40 of new categories better, difference without these +0.0000"
         in found["sentence"]
     )
+
+
+# Another mix of categories
+
+
+def judged_now(
+    files: tuple[list[float], list[float]],
+    labelled: tuple[float, float],
+    now: dict[int, float] | None,
+) -> dict[str, Any]:
+    """Judge releases that are right on shares of 1,000 rows of each category of the files.
+
+    Args:
+        files: Shares of the champion and of the challenger, by category.
+        labelled: The same on 100 labelled answers, all of the second category.
+        now: Current mix.
+    """
+    codes = np.repeat([10, 20], 1_000)
+    both = []
+    for shares, share in zip(files, labelled, strict=True):
+        right = np.concatenate([np.arange(1_000) < part * 1_000 for part in shares])
+        of_files = np.where(right, codes, 30 - codes)
+        both.append(np.concatenate([of_files, np.where(np.arange(100) < share * 100, 20, 10)]))
+    all_codes = np.concatenate([codes, np.full(100, 20)])
+    is_labelled = np.arange(len(all_codes)) >= len(codes)
+    overlap = Overlap.of(KNOWN, KNOWN)
+    return judge_parts(all_codes, both[0], both[1], is_labelled, overlap, RULE, 0.02, now)
+
+
+def test_loss_on_products_that_come_no_more_is_no_loss() -> None:
+    shares = [0.9, 0.6], [0.7, 0.7]
+    # The second category comes nine times in ten, and was half of the files
+    before = judged_now(shares, (0.6, 0.62), None)
+    assert before["outcome"] == "not better"
+    found = judged_now(shares, (0.6, 0.62), {10: 0.1, 20: 0.9})
+    assert found["outcome"] == "better"
+    assert found["sentence"].startswith("Better. Better on what comes now. On all rows: ")
+    assert "on 2100 rows weighted to the current mix better, difference +0.0" in found["sentence"]
+    assert [part["name"] for part in found["parts"]][-1] == "rows weighted to the current mix"
+
+
+def test_gain_on_products_that_come_no_more_is_no_gain() -> None:
+    found = judged_now(([0.6, 0.8], [0.95, 0.76]), (0.8, 0.8), {10: 0.02, 20: 0.98})
+    assert found["outcome"] == "not better"
+    assert "Worse on the rows weighted to the current mix" in found["sentence"]
+
+
+def test_release_that_gives_a_category_up_waits_for_a_person() -> None:
+    found = judged_now(([0.9, 0.6], [0.1, 0.9]), (0.6, 0.9), {10: 0.001, 20: 0.999})
+    assert [part["outcome"] for part in found["parts"]][1:] == ["better", "better"]
+    assert found["outcome"] == "undecided"
+    assert "More than half of the F1 is lost of 10" in found["sentence"]
+
+
+def test_labelled_answers_can_still_refuse_a_release() -> None:
+    found = judged_now(([0.9, 0.6], [0.9, 0.9]), (0.9, 0.5), {10: 0.1, 20: 0.9})
+    assert found["outcome"] == "not better"
+    assert "Worse on the labelled answers" in found["sentence"]
+
+
+def test_weighted_rows_count_by_their_category() -> None:
+    found = judged_now(([0.5, 0.5], [0.5, 0.5]), (0.5, 0.5), {10: 0.0, 20: 1.0})
+    current = found["parts"][-1]
+    # Of 1,100 rows of the second category half are right; rows of the other one weigh nothing.
+    assert current["champion_f1"] == pytest.approx(2 * 0.5 / 1.5)
+    assert current["low"] == current["high"] == 0
