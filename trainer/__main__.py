@@ -153,6 +153,12 @@ def _add_train(commands: Commands) -> None:
         "0.9; for a shop to whom rare categories matter as much as frequent ones",
     )
     train.add_argument(
+        "--answers",
+        type=Path,
+        help="file of recent products without labels to learn from if the mix of categories has "
+        "changed, a JSON line for each: designation, description, answered_at",
+    )
+    train.add_argument(
         "--candidates",
         nargs="+",
         metavar="NAME",

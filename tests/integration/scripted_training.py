@@ -33,9 +33,12 @@ def main() -> int:
     parser.add_argument("--lineup", choices=("quick", "full"), required=True)
     parser.add_argument("--arithmetic", choices=("float", "int8"), required=True)
     parser.add_argument("--class-balance", type=float, required=True)
+    parser.add_argument("--answers", type=Path)
     parser.add_argument("--unless-known", action="store_true")
     args = parser.parse_args()
     print(f"champion {args.champion}", flush=True)
+    if args.answers is not None:
+        print(f"answers {args.answers.read_text('utf-8').strip()}", flush=True)
     if args.lineup == "quick":
         return _quick(args.out, args.data, args.work)
     kept = args.work / "kept"

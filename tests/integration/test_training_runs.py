@@ -22,7 +22,7 @@ from shared.inference.releases.registry import Releases
 from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.scripted_training import STEPS
 from tests.integration.training_service import SCRIPTED
-from tests.support.factories import make_manifest
+from tests.support.factories import make_job, make_manifest, make_user
 from tests.support.folder_registry import FolderRegistry
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import write_tiny_release
@@ -136,6 +136,27 @@ def test_training_receives_the_champion(
     runs.run_pending()
     log = (settings.work_folder / "runs" / id_ / "training.log").read_text()
     assert f"champion {registry.folder('1')}\n" in log
+
+
+def test_training_receives_recent_products_without_a_label(
+    runs: Runs, unit_of_work: UnitOfWork, settings: TrainerSettings
+) -> None:
+    user = make_user(new_id())
+    with unit_of_work() as work:
+        work.session.add(user)
+        work.session.flush()
+        work.session.add(make_job(user, status="done", finished_at=now()))
+    id_ = add(unit_of_work)
+    runs.run_pending()
+    folder = settings.work_folder / "runs" / id_
+    log = (folder / "training.log").read_text()
+    assert 'answers {"designation": "Piscine gonflable"' in log
+    assert not (folder / "answers.jsonl").exists()
+    # Nor does a training receive them where they are not wanted
+    other = add(unit_of_work)
+    changed(runs, recent_answers=0).run_pending()
+    log = (settings.work_folder / "runs" / other / "training.log").read_text()
+    assert "answers" not in log
 
 
 def test_training_runs_while_the_registry_is_down(

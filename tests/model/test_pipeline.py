@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -251,6 +251,42 @@ def test_second_run_on_the_same_data_computes_nothing(
     run(data, tmp_path)
     assert finished
     assert all(step.is_reused for step in finished)
+
+
+@pytest.mark.usefixtures("accepted")
+def test_text_model_learns_from_recent_products_after_a_change_of_the_mix(
+    data: Dataset, tmp_path: Path, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given labels of drawn answers, all of the first category, and products without a label
+    is_drawn = (data.rows["code"] == CODES[0]) & (data.rows["part"] != "test")
+    rows = data.rows.assign(represents=is_drawn * 4.0, answered_at=is_drawn * 50.0, labelled_by="")
+    changed = replace(data, rows=rows)
+    words = np.random.default_rng(7).choice(WORDS[0].split(), (300, 4))
+    lines = [
+        {"designation": f"{' '.join(some)} new {number}", "description": "", "answered_at": 90.0}
+        for number, some in enumerate(words)
+    ]
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    monkeypatch.setattr("trainer.release.current_mix.LEAST_LABELS", 20)
+    steps = computed(monkeypatch)
+    # When a release is trained
+    settings = TrainingSettings(work=tmp_path / "work", answers=answers)
+    manifest, out = run(changed, tmp_path, settings)
+    # Then the text model is fitted again, and the image model is not
+    assert "recent products that nobody labelled, with the answers of the model; adj" in (
+        manifest.trained_on
+    )
+    again = [step.name for step in steps if not step.is_reused]
+    assert again.count("text_ngrams fit") == 1
+    assert not [name for name in again if name.startswith("image") and name.endswith("fit")]
+    release = LoadedRelease.load(out)
+    assert release.text is not None
+    assert release.fusion is not None
+    before = LoadedRelease.load(finished.out)
+    assert before.text is not None
+    unknown = ["rien de connu"]
+    assert release.text.score(unknown)[0, 0] > before.text.score(unknown)[0, 0]
 
 
 @pytest.mark.usefixtures("accepted")

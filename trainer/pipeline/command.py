@@ -71,6 +71,7 @@ def _train(args: argparse.Namespace, data: Dataset, out: Path, lineup: Lineup) -
         arithmetic=args.arithmetic,
         class_balance=args.class_balance,
         candidates=tuple(args.candidates or ()),
+        answers=args.answers,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     tracking = Tracking(out.parent / "tracking", args.mlflow)

@@ -39,6 +39,7 @@ class TrainingSettings:
         is_offline: Test the package with this Python instead of an installed environment.
         arithmetic: Arithmetic of image networks to try first.
         candidates: Names of the candidates to try; all of the line-up if empty.
+        answers: File of recent products without labels, see `trainer.pipeline.unlabelled_answers`.
     """
 
     work: Path
@@ -56,6 +57,7 @@ class TrainingSettings:
     is_offline: bool = False
     arithmetic: Arithmetic = "float"
     candidates: tuple[str, ...] = ()
+    answers: Path | None = None
 
     def absolute(self) -> "TrainingSettings":
         """Return the settings with absolute paths: children run in folders of their own."""

@@ -47,6 +47,7 @@ from trainer.pipeline.model_card import labels_as_markdown, model_card, training
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.pipeline.text_stage import run_text_stage
 from trainer.pipeline.tracking import Tracking
+from trainer.pipeline.unlabelled_answers import candidates_again, with_answers
 from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import PackageVerdict
 from trainer.release.feature_upload import publish_features
@@ -79,8 +80,8 @@ def train(
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
     tracking.parameters(_parameters(context))
-    chosen, mix = adjusted(context, _choose(context))
-    exported = assembly.export_step(context, chosen, mix)
+    chosen, sentence = _adjusted(context, _choose(context))
+    exported = assembly.export_step(context, chosen, sentence)
     figures = assembly.evaluate_step(context, exported)
     reference = assembly.reference_step(context, exported)
     verdict = assembly.acceptance_step(context, exported, chosen)
@@ -165,6 +166,29 @@ def _choose(context: TrainingContext) -> Chosen:
         *marked(entries, next((one for one in entries if fused and one.name == fused.name), None)),
     ]
     return Chosen(texts, images, fused, board)
+
+
+def _adjusted(context: TrainingContext, chosen: Chosen) -> tuple[Chosen, str]:
+    """Adjust the models to what comes now; return them, and a sentence about it."""
+    if chosen.serving_text is None:
+        return adjusted(context, chosen)
+    more, learnt = with_answers(context, chosen.serving_text)
+    if learnt:
+        chosen = _taught(context, more, chosen)
+    # The mix of the training rows includes what was learnt from.
+    chosen, mix = adjusted(more, chosen)
+    return chosen, "; ".join(filter(None, (learnt, mix)))
+
+
+def _taught(context: TrainingContext, more: TrainingContext, chosen: Chosen) -> Chosen:
+    """Fit the text model that serves on more rows, and combine it with the image model again."""
+    candidates = candidates_of(context)
+    again = candidates_again(chosen.text[0], candidates.text, candidates.students)
+    texts, _ = run_text_stage(more, *again)
+    fusion = chosen.fusion
+    if fusion is not None:
+        fusion, _ = run_fusion_stage(context, candidates.fusion, texts, chosen.image)
+    return replace(chosen, text=texts, fusion=fusion)
 
 
 def _report(

@@ -24,6 +24,7 @@ from trainer.runs.delivery import RESULT_FILE, Delivery, Trained, TrainingFailed
 from trainer.runs.lease_keeper import LeaseKeeper
 from trainer.runs.leases import Claim, Leases
 from trainer.runs.limits import Limits, MemoryExceeded
+from trainer.runs.recent_answers import write_recent_answers
 from trainer.runs.step_progress import StepProgress
 from trainer.settings import TrainerSettings
 
@@ -33,7 +34,7 @@ Result = TypeVar("Result")
 
 STEPS_KEPT = "Finished steps are kept, so a new run on the same data repeats none of them"
 MEGABYTE = 2**20
-RELEASE, VERDICT = "release", "verdict.json"
+RELEASE, VERDICT, ANSWERS = "release", "verdict.json", "answers.jsonl"
 #: Texts that report a full disk: the operating system's, and SQLite's.
 FULL_DISK_TEXTS = (os.strerror(errno.ENOSPC), "disk is full")
 
@@ -176,7 +177,16 @@ class Attempt:
         command += ["--class-balance", str(self._settings.class_balance)]
         if self._settings.offline:
             command.append("--offline")
-        self._run_child("training", command, (0, NOT_PASSED))
+        answers = self._folder / ANSWERS
+        if self._claim.dataset is not None and self._settings.recent_answers:
+            most = self._settings.recent_answers
+            unit_of_work = self._delivery.unit_of_work
+            self._retry(lambda: write_recent_answers(unit_of_work, most, answers))
+            command += ["--answers", str(answers)]
+        try:
+            self._run_child("training", command, (0, NOT_PASSED))
+        finally:
+            answers.unlink(missing_ok=True)
         trained = Trained.read(out.parent)
         if trained is None:
             raise TrainingFailed(
