@@ -31,7 +31,8 @@ def write_recent_answers(unit_of_work: UnitOfWork, most: int, path: Path) -> int
             Job.is_foreign.is_not(True),
             (Job.designation != "") | (Job.description != ""),
         )
-        .order_by(Job.finished_at.desc())
+        # IDs grow with time and are indexed; by the time of the answer, all jobs would be sorted.
+        .order_by(Job.id.desc())
         .limit(most)
     )
     with unit_of_work.reading() as session:
