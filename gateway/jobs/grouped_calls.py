@@ -59,7 +59,9 @@ class GroupedCalls(Generic[Request, Result]):
             Exception: The error that `answer` returned or raised for this request.
         """
         loop = asyncio.get_running_loop()
-        queue = self._queues.setdefault(loop, _Queue())
+        queue = self._queues.get(loop)
+        if queue is None:
+            queue = self._queues[loop] = _Queue()
         future: asyncio.Future[Result] = loop.create_future()
         queue.waiting.append((request, future))
         if queue.task is None:
