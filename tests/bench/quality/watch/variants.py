@@ -115,7 +115,7 @@ def heads(arrays: Arrays, path: str) -> Arrays:
 
 
 def _retraining(data: Dataset) -> Retraining:
-    rows = data.part("train")
+    rows = data.part("train", "weak")
     rows = rows[rows["has_text"]]
     codes = _codes()
     targets = np.array([codes.index(code) for code in rows["code"]], np.int64)
