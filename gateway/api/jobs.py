@@ -38,7 +38,7 @@ from gateway.jobs.product_body import (
     sent_body,
 )
 from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
-from gateway.jobs.service import TITLE_CHARACTERS, Offer
+from gateway.jobs.service import TITLE_CHARACTERS, Offer, Product
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
@@ -47,6 +47,7 @@ from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
 from shared.errors import NotFound, Unavailable
+from shared.inference.releases.registry import CHAMPION
 
 log = structlog.get_logger(__name__)
 
@@ -80,9 +81,10 @@ async def submit(
     `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
     """
     sent = Sent(principal, body.content, request.state.trace_id)
+    job = None
     if idempotency_key is None and not may_have_image(body.content):
         job = await services.grouped(accept_all).of(sent)
-    else:
+    if job is None:
         # Storing an image takes time, and a key needs a query of its own.
         job = await services.submitting.run(lambda: accept(services, sent, idempotency_key))
     response.headers["Location"] = f"{PREFIX}/{job.id}"
@@ -214,28 +216,34 @@ class Sent:
 
 def accept(services: Services, sent: Sent, idempotency_key: str | None = None) -> JobOut:
     """Store a product and its job, and block until they are committed."""
-    offer = _offer(services, sent)
+    offer = _offer(services, sent, product_of(sent.body, services.settings))
     return job_out(services.jobs.submit(offer, idempotency_key))
 
 
-def accept_all(services: Services, sent: Sequence[Sent]) -> list[JobOut | Exception]:
-    """Store products and their jobs together; return each job, or the error of `accept`."""
-    offers = [_offer_or_error(services, one) for one in sent]
+def accept_all(services: Services, sent: Sequence[Sent]) -> list[JobOut | Exception | None]:
+    """Store products and their jobs together; return each job, or the error of `accept`.
+
+    `None` stands for a product that may hold up the others and is not stored: it has an image, or
+    the registry must be asked for its release.
+    """
+    offers = [_quick_offer(services, one) for one in sent]
     kept = iter(services.jobs.submit_all([one for one in offers if isinstance(one, Offer)]))
     outcomes = [next(kept) if isinstance(one, Offer) else one for one in offers]
     return [job_out(one) if isinstance(one, Job) else one for one in outcomes]
 
 
-def _offer_or_error(services: Services, sent: Sent) -> Offer | Exception:
+def _quick_offer(services: Services, sent: Sent) -> Offer | Exception | None:
     try:
-        return _offer(services, sent)
+        product = product_of(sent.body, services.settings)
+        if product.image or product.release != CHAMPION:
+            return None
+        return _offer(services, sent, product)
     except Exception as error:
         return error
 
 
-def _offer(services: Services, sent: Sent) -> Offer:
+def _offer(services: Services, sent: Sent, product: Product) -> Offer:
     """Check a submission and count it."""
-    product = product_of(sent.body, services.settings)
     jobs.require_input(product)
     if product.image:
         services.require_space(sent.principal, len(product.image))

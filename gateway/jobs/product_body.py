@@ -99,7 +99,7 @@ async def read_body(sent: Annotated[SentBody, Depends(sent_body)]) -> FormData |
 
 
 def may_have_image(body: FormData | bytes) -> bool:
-    """Return True if a body seems to have an image, without parsing it."""
+    """Return True if a body seems to have an image, as far as it shows without parsing."""
     return b'"image"' in body if isinstance(body, bytes) else bool(body.get("image"))
 
 

@@ -80,6 +80,12 @@ class Api:
         """Number of submissions that wait for the running transaction."""
         return self.services.jobs.waiting + self.services.grouped(accept_all).waiting
 
+    @property
+    def is_submitting(self) -> bool:
+        """True once submissions are being stored; others then wait for the next transaction."""
+        queues = list(self.services.grouped(accept_all)._queues.values())
+        return self.waiting == 0 and any(queue.task is not None for queue in queues)
+
     def add(self, *rows: Base) -> None:
         """Commit rows."""
         with self.unit_of_work() as work:

@@ -1,6 +1,5 @@
 """Tests of submitting products."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +10,7 @@ from shared.contracts import Lane, ScoreImage, ScoreText
 from shared.db.models import Job
 from shared.errors import Unavailable
 from shared.storage import Storage
+from tests.support.servers import until
 from tests.unit.gateway.conftest import Api
 
 IMAGE = {"image": ("a.jpg", b"not an image", "image/jpeg")}
@@ -78,9 +78,10 @@ def test_concurrent_jobs_share_a_message_and_keep_their_traces(
         # SQLite has one writer: the first request waits for this transaction, the others for the
         # first request.
         work.session.execute(select(1))
-        sent = [pool.submit(send, number) for number in range(CONCURRENT)]
-        while api.waiting < CONCURRENT - 1:
-            time.sleep(0.01)
+        sent = [pool.submit(send, 0)]
+        until(lambda: api.is_submitting, 10, "the first request is being stored")
+        sent += [pool.submit(send, number) for number in range(1, CONCURRENT)]
+        until(lambda: api.waiting == CONCURRENT - 1, 10, "the others wait")
         work.session.commit()
         ids = [one.result() for one in sent]
     messages = [message for message in api.broker.messages if isinstance(message, ScoreText)]
@@ -101,9 +102,10 @@ def test_concurrent_jobs_of_two_users_share_no_message(api: Api, mine: dict[str,
 
     with ThreadPoolExecutor(CONCURRENT) as pool, api.unit_of_work() as work:
         work.session.execute(select(1))
-        sent = [pool.submit(send, (mine, theirs)[number % 2]) for number in range(CONCURRENT)]
-        while api.waiting < CONCURRENT - 1:
-            time.sleep(0.01)
+        sent = [pool.submit(send, mine)]
+        until(lambda: api.is_submitting, 10, "the first request is being stored")
+        sent += [pool.submit(send, (mine, theirs)[number % 2]) for number in range(1, CONCURRENT)]
+        until(lambda: api.waiting == CONCURRENT - 1, 10, "the others wait")
         work.session.commit()
         for one in sent:
             one.result()
@@ -124,8 +126,7 @@ def test_concurrent_requests_with_one_key_create_one_job(api: Api, mine: dict[st
     with ThreadPoolExecutor(4) as pool, api.unit_of_work() as work:
         work.session.execute(select(1))
         sent = [pool.submit(send, number) for number in range(4)]
-        while api.waiting < 3:
-            time.sleep(0.01)
+        until(lambda: api.waiting == 3, 10, "three requests wait")
         work.session.commit()
         first, *same = [one.result() for one in sent]
     assert first[0] == 202

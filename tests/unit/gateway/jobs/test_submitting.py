@@ -1,6 +1,7 @@
 """Tests of submissions that wait: they hold up no other requests."""
 
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,3 +36,29 @@ def test_submissions_that_wait_do_not_hold_up_reading(
         assert not any(one.done() for one in sent)
         work.session.commit()
     assert {one.result() for one in sent} == {202}
+
+
+@pytest.mark.parametrize("name", ["release", "\\u0072elease"], ids=["plain", "escaped"])
+def test_a_release_that_the_registry_looks_up_holds_up_no_other_submission(
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def version_of(_name: str) -> str:
+        is_asked.set()
+        assert may_answer.wait(20)
+        return "1"
+
+    monkeypatch.setattr(api.services.releases, "version_of", version_of)
+    headers = mine | {"Content-Type": "application/json"}
+    slow = f'{{"designation": "slow", "{name}": "other"}}'.encode()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(api.client.post, "/v1/jobs", headers=headers, content=slow)
+        assert is_asked.wait(10)
+        second = pool.submit(api.client.post, "/v1/jobs", headers=mine, data={"designation": "x"})
+        try:
+            assert second.result(10).status_code == 202
+            assert not first.done()
+        finally:
+            may_answer.set()
+        assert first.result(10).status_code == 202
