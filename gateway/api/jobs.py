@@ -85,7 +85,7 @@ async def submit(
     if idempotency_key is None and not may_have_image(body.content):
         job = await services.grouped(accept_all).of(sent)
     if job is None:
-        # Storing an image takes time, and a key needs a query of its own.
+        # Storing an image and looking up a release take time; a key needs a query of its own.
         job = await services.submitting.run(lambda: accept(services, sent, idempotency_key))
     response.headers["Location"] = f"{PREFIX}/{job.id}"
     seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)

@@ -24,7 +24,7 @@ class _Queue(Generic[Request, Result]):
 
     waiting: deque[tuple[Request, "asyncio.Future[Result]"]] = field(default_factory=deque)
     task: "asyncio.Task[None] | None" = None
-    #: Apart from the threads of other requests, which a call that hangs does not take.
+    #: A thread of its own: a call that hangs takes none from other requests.
     thread: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 

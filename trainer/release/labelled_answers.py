@@ -104,7 +104,7 @@ def judge_parts(
         parts.append(Part(CURRENT, found))
         lost = given_up(codes, champion, challenger)
     before = Outcome(whole["outcome"])
-    # What came before counts as it comes today, if that is known.
+    # Old rows are weighted to the current mix, if it is known.
     decisive = [labelled, parts[-1] if now is not None else files]
     outcome = _outcome(before, decisive, rule, tolerance, is_current=now is not None)
     if lost and outcome is Outcome.BETTER:

@@ -185,6 +185,6 @@ def test_labelled_answers_can_still_refuse_a_release() -> None:
 def test_weighted_rows_count_by_their_category() -> None:
     found = judged_now(([0.5, 0.5], [0.5, 0.5]), (0.5, 0.5), {10: 0.0, 20: 1.0})
     current = found["parts"][-1]
-    # Of 1,100 rows of the second category half are right; rows of the other one weigh nothing.
+    # Half of the 1,100 rows of the second category are right; rows of the other one weigh nothing.
     assert current["champion_f1"] == pytest.approx(2 * 0.5 / 1.5)
     assert current["low"] == current["high"] == 0
