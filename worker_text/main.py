@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 
-from shared.broker import Broker
+from shared.broker import Broker, Publisher
 from shared.contracts import ExplainText, Modality, ScoreText
 from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
@@ -23,8 +23,18 @@ from worker_text.scorer import TextScorer
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
     start_service("worker_text")
-    settings, release_settings = WorkerSettings(), ReleaseSettings()
     broker = Broker(BrokerSettings())
+    return run(broker, broker)
+
+
+def run(broker: Broker, publisher: Publisher) -> int:
+    """Consume until SIGTERM; return the exit code.
+
+    Args:
+        broker: Queue of the requests.
+        publisher: Takes the scores and explanations.
+    """
+    settings, release_settings = WorkerSettings(), ReleaseSettings()
     releases = Releases(release_settings)
     pool: ModelPool[str] = ModelPool(
         releases,
@@ -36,8 +46,8 @@ def main() -> int:
         calls=settings.model_calls,
     )
     pool.watch(release_settings.poll_seconds)
-    broker.subscribe(ScoreText, TextHandler(pool, broker).score_text)
-    explainer = TextExplainer(pool, releases, broker, lambda: datetime.now(UTC))
+    broker.subscribe(ScoreText, TextHandler(pool, publisher).score_text)
+    explainer = TextExplainer(pool, releases, publisher, lambda: datetime.now(UTC))
     broker.subscribe(ExplainText, explainer.explain_text)
     return run_worker(broker, "text", settings, pool.ready, [pool.loads])
 

@@ -77,7 +77,11 @@ _INHERITS = {"text": variables.TEXT, "image": variables.IMAGE, "fusion": variabl
 
 
 def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
-    command = [sys.executable, "-m", f"worker_{modality}.main"]
+    # Where the text worker joins its scores, an answer needs one message less.
+    joins = (modality, lane) == ("text", "interactive")
+    module = "infra.embedded.text_worker" if joins else f"worker_{modality}.main"
+    inherits = variables.FUSION if joins else _INHERITS[modality]
+    command = [sys.executable, "-m", module]
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
     cores = os.cpu_count() or 1
     if lane == "catalog" or modality == "text":
@@ -94,7 +98,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     if lane == "catalog" and modality != "fusion":
         # The fusion worker keeps its priority: single jobs wait while it locks the database.
         environment["RAYON_WORKER_NICENESS"] = "19"
-    return Program(f"{modality}-{lane}", command, environment, _INHERITS[modality], stage)
+    return Program(f"{modality}-{lane}", command, environment, inherits, stage)
 
 
 def _numbered(settings: EmbeddedSettings, services: list[Program]) -> list[Program]:

@@ -8,12 +8,14 @@ from shared.broker.celery_broker import Broker, Publisher
 from shared.broker.clients import client_limits
 from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
 from shared.broker.heartbeat import Heartbeat
+from shared.broker.local_delivery import LocalDelivery
 from shared.broker.presence import Presence, process_name
 
 __all__ = [
     "Broker",
     "Heartbeat",
     "Listener",
+    "LocalDelivery",
     "Presence",
     "Publisher",
     "QueueDepth",
