@@ -19,6 +19,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "gateway.main",
+        "infra.embedded.text_worker",
         "tests.integration.probe_worker",
         "tests.integration.training_service",
         "trainer.main",

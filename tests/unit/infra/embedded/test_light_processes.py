@@ -19,10 +19,14 @@ LARGE = {
     "psycopg": 5,
 }
 #: Large libraries that a process needs all the time.
-NEEDED = {"worker_text.main": {"onnxruntime"}, "worker_image.main": {"onnxruntime"}}
+NEEDED = {
+    "worker_text.main": {"onnxruntime"},
+    "infra.embedded.text_worker": {"onnxruntime"},
+    "worker_image.main": {"onnxruntime"},
+}
 PROCESSES = (
     *("gateway.main", "gateway.feeder", "gateway.scheduler"),
-    *("worker_text.main", "worker_image.main", "worker_fusion.main"),
+    *("worker_text.main", "worker_image.main", "worker_fusion.main", "infra.embedded.text_worker"),
     *("trainer.main", "trainer.monitor"),
 )
 
