@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
-from sqlalchemy import Engine, create_engine, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -14,7 +15,6 @@ from shared import metrics
 from shared.breaker import Breaker
 from shared.broker import Publisher
 from shared.contracts import Message
-from shared.db.sqlite import READ_ONLY, prepare_sqlite
 from shared.db.stalls import (
     Breakers,
     breakers_of,
@@ -91,7 +91,7 @@ class UnitOfWork:
         """Open a read-only transaction, which never waits for a writer."""
         breaker = None if self.breakers is None else self.breakers.reads
         with _guarded(breaker), self.engine.connect() as connection:
-            reader = connection.execution_options(**{READ_ONLY: True})
+            reader = connection.execution_options(rayon_read_only=True)
             with Session(reader, expire_on_commit=False) as session:
                 yield session
 
@@ -173,13 +173,29 @@ def open_engine(settings: DatabaseSettings, breakers: Breakers | None = None) ->
     if url.startswith("sqlite"):
         waits = {"timeout": settings.answer_seconds, "check_same_thread": False}
         engine = create_engine(url, **pool, connect_args=waits)
-        prepare_sqlite(engine, settings.answer_seconds)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
     lock_seconds = settings.answer_seconds if breakers else None
     arguments = postgresql_arguments(lock_seconds)
     engine = create_engine(url, **pool, pool_pre_ping=True, connect_args=arguments)
     limit_waits(engine, settings.answer_seconds, (breakers or breakers_of(settings)).writes)
     return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver starts transactions too late and never with BEGIN IMMEDIATE; `_begin_sqlite` does.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail with "database is locked" if
+    # another one wrote in between; with the write lock from the start it waits instead. This lock
+    # also makes the join of two modalities safe, since SQLite has no row locks.
+    is_reader = connection.get_execution_options().get("rayon_read_only", False)
+    connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
 
 
 def _is_full(error: Exception) -> bool:
