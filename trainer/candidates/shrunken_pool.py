@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from trainer.candidates.calibration import Doubles, log_loss, softmax
 from trainer.candidates.folds import FOLDS, folds_of
@@ -47,6 +48,12 @@ class ShrunkenPool:
 
         Weights have the shape `(models, classes)` or `(models, classes, classes)`.
         """
+        # Its products are small: with several threads each takes longer, and a hundred times as
+        # long if other programs use the cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._path(penalties)
+
+    def _path(self, penalties: Sequence[float]) -> list[tuple[Doubles, Doubles]]:
         deviations = np.zeros(int(np.prod(self._shape)) + self._classes)
         found = []
         for penalty in penalties:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tests.bench.arguments import dataset_parser
 from tests.bench.quality.combining.ideas import Idea, pair_ideas, text_ideas
@@ -60,11 +61,13 @@ def main() -> int:
     parser.add_argument("--only", default="", help="pattern of the ideas' names")
     options = parser.parse_args()
     data = load(options.data)
-    texts = text_scores(data, options.scores)
-    print("\nText models")
-    _print_table(texts, text_ideas(texts.names), options)
-    print("\nText with image, on rows with both")
-    _print_table(pair_scores(data, options.scores, options.weak), pair_ideas(), options)
+    # All products of matrices are small here, see `trainer.candidates.shrunken_pool`.
+    with threadpool_limits(limits=1, user_api="blas"):
+        texts = text_scores(data, options.scores)
+        print("\nText models")
+        _print_table(texts, text_ideas(texts.names), options)
+        print("\nText with image, on rows with both")
+        _print_table(pair_scores(data, options.scores, options.weak), pair_ideas(), options)
     return 0
 
 

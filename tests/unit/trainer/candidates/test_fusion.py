@@ -1,11 +1,15 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from shared.inference.releases.fusion_model import FusionModel
+from trainer.candidates import shrunken_pool
 from trainer.candidates.calibration import fit_temperature, fit_weights, log_loss, softmax
 from trainer.candidates.fusion import stacking
 from trainer.candidates.fusion.cross_validation import cross_validated
@@ -159,6 +163,20 @@ def test_weights_by_category_do_no_harm_where_all_categories_are_alike(reach: Re
         for candidate in (LogLinear(), Stacking(reach=reach))
     )
     assert stacked < 1.02 * pool
+
+
+def test_weights_by_category_are_fitted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    minimize = scipy.optimize.minimize
+
+    def watched(*args: Any, **settings: Any) -> Any:
+        threads.update(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return minimize(*args, **settings)
+
+    monkeypatch.setattr(shrunken_pool, "minimize", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        fit_fusion(expert(2.0), expert(1.5), TARGETS, ALL, Stacking())
+    assert threads == {1}
 
 
 def test_too_many_categories_get_only_their_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
