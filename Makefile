@@ -306,13 +306,21 @@ poison: .venv/dev.stamp ## Train on wrong labels of clients and reviewers, with 
 foreign: .venv/dev.stamp ## Compare ways to tell products that belong to none of the categories, on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.foreign --data "$(DATA)"
 
-eightbits: .venv/dev.stamp ## Compare image networks in 8-bit arithmetic with floats: speed and F1, on DATA with WEIGHTS
-	@$(BIN)/python -W ignore -m tests.bench.quality.eightbits --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
-		--keep "$(or $(KEEP),var/eightbits)" $(if $(WEAK),--weak "$(WEAK)")
+eightbits: .venv/dev.stamp ## Compare image networks and text models in 8-bit arithmetic with floats: speed and F1, on DATA with WEIGHTS; ONLY=texts
+	@$(if $(filter texts,$(ONLY)),,$(BIN)/python -W ignore -m tests.bench.quality.eightbits --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		--keep "$(or $(KEEP),var/eightbits)" $(if $(WEAK),--weak "$(WEAK)"))
+	@$(if $(filter images,$(ONLY)),,$(BIN)/python -W ignore -m tests.bench.quality.eightbit_texts --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		--keep "$(or $(KEEP),var/eightbits)" $(if $(TEXTS),--texts "$(TEXTS)"))
 
 .PHONY: texts
-texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK
-	@$(BIN)/python -W ignore -m tests.bench.quality.texts --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)")
+texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK; CANDIDATES=text_ngrams
+	@$(BIN)/python -W ignore -m tests.bench.quality.texts --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)") \
+		$(if $(CANDIDATES),--candidates $(CANDIDATES))
+
+.PHONY: finetuning
+finetuning: .venv/dev.stamp ## Measure fine-tuning on the texts of DATA blown up to 84,916: time of an epoch, memory; with WEIGHTS, MINUTES and THREADS
+	@$(BIN)/python -W ignore -m tests.bench.load.finetuning --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		$(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(THREADS),--threads $(THREADS))
 
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"

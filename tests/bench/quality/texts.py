@@ -1,6 +1,7 @@
 """Board of the text models alone: students beside their teacher, and each combination.
 
     make texts DATA=folder WEIGHTS=folder WORK=var/training
+    make texts DATA=folder CANDIDATES="text_ngrams text_rnn"
 
 Runs the text stage of a training (`trainer.pipeline.text_stage`) and prints its board: weighted F1
 with 95 % intervals, paired differences to the chosen model, milliseconds of a text, texts per
@@ -13,12 +14,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer.candidates.registry import STUDENTS, TEXT
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.leaderboard import as_markdown, marked
 from trainer.pipeline.steps import Steps
 from trainer.pipeline.text_stage import run_text_stage
+from trainer.pipeline.training import candidates_of, require_candidates
 
 
 class Printed:
@@ -38,12 +39,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/rakuten"))
     parser.add_argument("--weights", type=Path, help="folder of pretrained weights")
     parser.add_argument("--work", type=Path, default=Path("var/training"))
+    parser.add_argument(
+        "--candidates", nargs="*", default=(), help="text models to try, such as text_ngrams"
+    )
     options = parser.parse_args()
-    settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
+    require_candidates(options.candidates, None)
+    settings = TrainingSettings(
+        work=options.work, weights=options.weights, candidates=tuple(options.candidates)
+    ).absolute()
     settings.work.mkdir(parents=True, exist_ok=True)
     steps = Steps(settings.work, total=0)
     context = TrainingContext(settings, load(options.data), steps, Printed())
-    models, untried = run_text_stage(context, TEXT, STUDENTS)
+    lineup = candidates_of(context)
+    models, untried = run_text_stage(context, lineup.text, lineup.students)
     chosen = models[0].entry if models else None
     print(as_markdown([*marked([model.entry for model in models], chosen), *untried]))
     print()

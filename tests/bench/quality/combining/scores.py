@@ -156,13 +156,20 @@ def _kept(path: Path, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[st
         return {name: file[name] for name in file.files}
 
 
-def _ask_all(graph: onnx.GraphProto) -> None:
-    """Let the first model of a cascade be unsure of every row, so that the pool answers."""
-    thresholds = [node.input[1] for node in graph.node if node.op_type == "Less"]
+def asked_for_all(model: onnx.ModelProto) -> list[str]:
+    """Let the pool of a cascade answer every row, and return the models' log-probabilities too.
+
+    Returns:
+        Names of the outputs: one for each model, and last the probabilities of the pool.
+    """
+    thresholds = [node.input[1] for node in model.graph.node if node.op_type == "Less"]
     never = np.array(2.0, np.float32)
-    for constant in graph.initializer:
+    for constant in model.graph.initializer:
         if constant.name in thresholds:
             constant.CopyFrom(onnx.numpy_helper.from_array(never, constant.name))
+    names = [node.output[0] for node in model.graph.node if node.op_type == "LogSoftmax"]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    return [*names, "probabilities"]
 
 
 def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:
@@ -172,13 +179,10 @@ def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:
         raise ValueError("Expected a starter release with a text model. Received: one without")
     inputs, texts = TextInputs.load(STARTER / "text", part), prepared_texts(rows)
     model = onnx.load(STARTER / "text/model.onnx")
-    _ask_all(model.graph)
-    names = [node.output[0] for node in model.graph.node if node.op_type == "LogSoftmax"]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    outputs = asked_for_all(model)
     with TemporaryDirectory() as folder:
         onnx.save(model, Path(folder) / "model.onnx")
         session = open_session(Path(folder) / "model.onnx", threads=1)
-    outputs = [*names, "probabilities"]
     order = np.argsort([len(text) for text in texts], kind="stable")
     found = np.zeros((len(outputs), len(texts), len(release.manifest.categories)), np.float32)
     for start in range(0, len(texts), BATCH):
