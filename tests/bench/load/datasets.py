@@ -33,7 +33,19 @@ STEPS = ("load", "check", "store")
 
 
 def enlarge(folder: Path, out: Path, rows: int) -> None:
-    """Write a dataset of many rows that repeats the texts of another one."""
+    """Write a dataset of many rows that repeats the texts of another one, each with an image."""
+    enlarge_texts(folder, out, rows)
+    content = io.BytesIO()
+    Image.new("RGB", (500, 500), "white").save(content, "JPEG")
+    with zipfile.ZipFile(out / "images.zip", "w") as archive:
+        for row in range(rows):
+            # Bytes after the end of an image are not part of it, and make each file unique.
+            image = content.getvalue() + str(row).encode()
+            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", image)
+
+
+def enlarge_texts(folder: Path, out: Path, rows: int) -> None:
+    """Write the two tables of a dataset of many rows that repeats the texts of another one."""
     data = load(folder)
     texts = data.rows[data.rows["has_text"] & data.rows["part"].isin(["train", "test"])]
     parts = [texts] * (rows // len(texts) + 1)
@@ -42,13 +54,6 @@ def enlarge(folder: Path, out: Path, rows: int) -> None:
     many["productid"] = many["imageid"] = many.index
     many[["designation", "description", "productid", "imageid"]].to_csv(out / "X_train_update.csv")
     many[["code"]].set_axis(["prdtypecode"], axis=1).to_csv(out / "Y_train_CVw08PX.csv")
-    content = io.BytesIO()
-    Image.new("RGB", (500, 500), "white").save(content, "JPEG")
-    with zipfile.ZipFile(out / "images.zip", "w") as archive:
-        for row in range(rows):
-            # Bytes after the end of an image are not part of it, and make each file unique.
-            image = content.getvalue() + str(row).encode()
-            archive.writestr(f"image_train/image_{row}_product_{row}.jpg", image)
 
 
 def measure(step: str, folder: Path) -> str:

@@ -103,16 +103,8 @@ class TextTransformer:
         shutil.copyfile(prepared / TOKENIZER, folder / TOKENIZER)
         tokens = tokens_of(texts, folder, settings.max_tokens)
         keras.utils.set_random_seed(context.seed)
-        network = build_network(prepared, labels.classes, settings)
-        batches = _Batches(tokens, labels, settings.batch, context.seed)
-        network.compile(
-            optimizer=_optimizer(network, settings, steps=len(batches) * settings.epochs),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=settings.label_smoothing
-            ),
-            # On a processor, the compiler does not use its matrix units.
-            jit_compile=has_accelerator(),
-        )
+        batches = Batches(tokens, labels, settings.batch, context.seed)
+        network = compiled_network(prepared, batches, settings)
         for epoch in range(_resumed(network, batches, folder), settings.epochs):
             losses = [network.train_on_batch(*batch) for batch in batches.of(epoch)]
             loss = float(np.mean(losses))
@@ -151,6 +143,22 @@ class TextTransformer:
         )
 
 
+def compiled_network(
+    encoder: Path, batches: "Batches", settings: TransformerSettings
+) -> keras.Model:
+    """Build the network, ready to be fitted on batches."""
+    network = build_network(encoder, batches.labels.classes, settings)
+    network.compile(
+        optimizer=_optimizer(network, settings, steps=len(batches) * settings.epochs),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
+        # On a processor, the compiler does not use its matrix units.
+        jit_compile=has_accelerator(),
+    )
+    return network
+
+
 def build_network(encoder: Path, classes: int, settings: TransformerSettings) -> keras.Model:
     """Build the network from int32 tokens `(batch, length)` to logits `(batch, classes)`."""
     policy = "mixed_bfloat16" if computes_bfloat16() else "float32"
@@ -176,7 +184,7 @@ def build_network(encoder: Path, classes: int, settings: TransformerSettings) ->
 
 
 @dataclass(frozen=True)
-class _Batches:
+class Batches:
     """Batches of texts of about one length, in another order in each epoch."""
 
     tokens: Sequence[Tokens]
@@ -246,7 +254,7 @@ def _factors(network: keras.Model, settings: TransformerSettings) -> list[float]
     return [factor(path) for path in paths]
 
 
-def _resumed(network: keras.Model, batches: _Batches, folder: Path) -> int:
+def _resumed(network: keras.Model, batches: Batches, folder: Path) -> int:
     """Load the weights and the optimizer's state after the last finished epoch; return its number.
 
     The optimizer has its variables only after a step, whose result is overwritten.
