@@ -4,9 +4,10 @@
 
 Test rows of DATA are scored by the transformer of the starter release, by its pool and its cascade
 with n-grams, once as they ship and once with the products in floats; the weights are of 8 bits in
-both. If WEIGHTS has an encoder, a transformer is also fine-tuned on some rows for one epoch, and
-exported in 8 bits and in float32 as in a training, weights included; the fit is kept. The paired
-difference of F1 has its 95 % interval. CPU time is that of a text in batches of 8, on one thread.
+both. Their scores and CPU times are of one run in which the pool answers every text. If WEIGHTS has
+an encoder, a transformer is also fine-tuned on some rows for one epoch, and exported in 8 bits and
+in float32 as in a training, weights included; the fit is kept. The paired difference of F1 has its
+95 % interval. CPU time is that of a text in batches of 8, on one thread.
 """
 
 import argparse
