@@ -79,6 +79,10 @@ class TrainerSettings(Settings):
     #: Largest loss of weighted F1 on the rows of the shop's files that a gain on labelled answers
     #: excuses; the whole interval of the difference must lie above it. Chance alone moves it .01.
     promotion_tolerance: float = Field(default=0.02, ge=0)
+    #: Least gain of weighted F1, as the lower end of its interval, for which a training that the
+    #: calendar or new labels asked for is promoted by itself while nothing has changed; less waits
+    #: for an admin. Clients see other answers after each promotion, however small its gain.
+    promotion_routine_gain: float = Field(default=0.01, ge=0)
     #: Most rows of a dataset version with labels of one user, and their largest share of its rows
     #: for training; a user's first 100 rows always count. They limit what one account can do to a
     #: release. Reviewers who label 100 answers a day reach the share of 100,000 rows in 100 days.

@@ -11,6 +11,13 @@ from shared.db.session import Work, take_turns
 
 log = structlog.get_logger(__name__)
 
+#: Source of the alerts of the monitor, and requester of its trainings.
+MONITOR = "monitor"
+#: Kinds of alerts about a promoted release, and of those that the calendar and new labels raise.
+PROMOTION, CALENDAR, LABELS = "promotion", "calendar", "labels"
+#: Kinds of alerts that ask for a training while nothing has changed.
+ROUTINE = (CALENDAR, LABELS)
+
 
 def raise_alert(
     work: Work,

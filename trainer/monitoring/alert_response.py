@@ -29,7 +29,7 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork, Work, take_turns
-from shared.lifecycle.alerts import write_step
+from shared.lifecycle.alerts import MONITOR, PROMOTION, write_step
 from shared.lifecycle.label_trust import removal_of, untrusted_authors
 from shared.lifecycle.ledger import last_done
 from shared.logs import new_trace_id
@@ -49,10 +49,8 @@ from trainer.monitoring.latest_dataset import (
     new_labels,
     next_version_number,
 )
-from trainer.monitoring.promotion_watch.rollback import PROMOTION
 from trainer.monitoring.settings import MonitorSettings
 from trainer.monitoring.training_policy import (
-    MONITOR,
     budget_refusal,
     label_refusal,
     raise_calendar_alert,

@@ -20,13 +20,13 @@ from shared.db.models import (
     now,
 )
 from shared.db.session import UnitOfWork
+from shared.lifecycle.alerts import PROMOTION
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.lifecycle.ledger import last_done
 from shared.skipping import skipping
 from trainer.monitoring.drift.windows import QUALITY
 from trainer.monitoring.performance.figures import ESTIMATED, NOT_ESTIMATED
 from trainer.monitoring.promotion_watch.record import Record
-from trainer.monitoring.promotion_watch.rollback import PROMOTION
 
 #: Days of labels to count.
 LABELS_DAYS = 7

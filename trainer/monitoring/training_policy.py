@@ -7,16 +7,12 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, TrainingRun, now
 from shared.db.session import UnitOfWork, Work
-from shared.lifecycle.alerts import raise_alert
+from shared.lifecycle.alerts import CALENDAR, LABELS, MONITOR, raise_alert
 from shared.logs import new_trace_id
 from trainer.monitoring.alert_state import AlertState
 from trainer.monitoring.latest_dataset import latest_dataset, new_labels
 from trainer.monitoring.settings import MonitorSettings
 
-#: Requester of the monitor's trainings, and author of its steps on alerts.
-MONITOR = "monitor"
-#: Kind, fingerprint and `raised_by` of the alerts that the calendar and new labels raise.
-CALENDAR, LABELS = "calendar", "labels"
 WEEK = timedelta(days=7)
 
 

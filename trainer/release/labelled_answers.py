@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from trainer.release.category_overlap import Codes, Overlap, begun, judge
 from trainer.release.current_mix import given_up
-from trainer.release.paired_bootstrap import Outcome, Rule
+from trainer.release.paired_bootstrap import CURRENT, LABELLED, Outcome, Rule
 
 #: With fewer rows, a part is not judged by itself.
 LEAST_ROWS = 50
-FILES, LABELLED = "rows of the files", "labelled answers"
-CURRENT = "rows weighted to the current mix"
+FILES = "rows of the files"
 
 
 @dataclass(frozen=True)

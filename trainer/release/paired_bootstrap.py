@@ -13,6 +13,9 @@ from trainer.release.intervals import RESAMPLES, distinct, weighted_f1
 
 Codes = NDArray[np.int64]
 
+#: Names of parts of a comparison; see `trainer.release.labelled_answers`.
+LABELLED, CURRENT = "labelled answers", "rows weighted to the current mix"
+
 
 class Outcome(StrEnum):
     """Outcome of a comparison."""

@@ -14,6 +14,7 @@ from shared.inference.releases.access import Registry
 from shared.lifecycle.promotion import promote
 from trainer.release.paired_bootstrap import Outcome
 from trainer.runs.leases import Claim
+from trainer.runs.routine import is_routine, surest_gain
 from trainer.settings import TrainerSettings
 
 Result = TypeVar("Result")
@@ -115,12 +116,13 @@ class Delivery:
             return f"Promoted. {sentence}"
         if outcome is Outcome.NOT_BETTER:
             return f"The champion stays. {sentence}"
-        if self._promotes(outcome, verdict):
+        reserve = self._reserve(claim, outcome, verdict)
+        if not reserve and self._promotes(outcome, verdict):
             reason = f"Training run {claim.run_id}. {sentence}"
             promote(self.unit_of_work, self.registry, version, by="trainer", reason=reason)
             return f"Promoted. {sentence}"
         self.registry.mark_challenger(version)
-        return f"Waiting for an admin: POST /v1/releases/{version}/promote. {sentence}"
+        return f"Waiting for an admin: POST /v1/releases/{version}/promote. {reserve}{sentence}"
 
     def _promotes(self, outcome: Outcome, verdict: dict[str, Any] | None) -> bool:
         """Return True if the release is promoted without a person.
@@ -135,6 +137,26 @@ class Delivery:
             is_allowed = self.settings.promotion_of_other_categories == "automatic"
             return is_allowed or self._starter_serves()
         return outcome is Outcome.BETTER
+
+    def _reserve(self, claim: Claim, outcome: Outcome, verdict: dict[str, Any] | None) -> str:
+        """Explain why a better release is not worth a promotion by itself; empty if it is."""
+        least = self.settings.promotion_routine_gain
+        if (
+            self.settings.promotion != "automatic"
+            or outcome is not Outcome.BETTER
+            or verdict is None
+            or (gain := surest_gain(verdict)) >= least
+            or self._starter_serves()
+        ):
+            return ""
+        with self.unit_of_work.reading() as session:
+            if not is_routine(session, claim.run_id, verdict):
+                return ""
+        return (
+            "Nothing has changed, so clients' answers change by themselves only for a sure gain of "
+            f"{least:.4f} (RAYON_TRAINER_PROMOTION_ROUTINE_GAIN). Sure of this release: "
+            f"{gain:.4f}. "
+        )
 
     def _starter_serves(self) -> bool:
         champion = self.registry.champion()

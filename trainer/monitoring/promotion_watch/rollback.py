@@ -13,18 +13,15 @@ from shared.db.models import Promotion, WatchState, now
 from shared.db.session import UnitOfWork, Work, take_turns
 from shared.errors import Conflict, NotFound
 from shared.inference.releases.access import ChampionWriter
-from shared.lifecycle.alerts import raise_alert, write_step
+from shared.lifecycle.alerts import MONITOR, PROMOTION, raise_alert, write_step
 from shared.lifecycle.audit import append_entry
 from shared.lifecycle.ledger import newest
 from shared.lifecycle.promotion import Superseded, roll_back
 from shared.logs import new_trace_id
 from trainer.monitoring.promotion_watch.record import Record
-from trainer.monitoring.training_policy import MONITOR
 
 log = structlog.get_logger(__name__)
 
-#: Kind of the alerts about a promoted release.
-PROMOTION = "promotion"
 #: Sentence of a watch that ended with another promotion.
 REPLACED = "Another promotion came first"
 

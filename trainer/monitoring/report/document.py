@@ -12,13 +12,13 @@ from shared.contracts import Lane
 from shared.errors import NotFound
 from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.access import ServedReleases
+from shared.lifecycle.alerts import ROUTINE
 from trainer.monitoring.performance.answers import FUSION
 from trainer.monitoring.performance.figures import ESTIMATED, LABELLED, TEST
 from trainer.monitoring.performance.periods import Period
 from trainer.monitoring.report import confusions, events, quality, traffic
 from trainer.monitoring.report.evidence import Evidence, Measured
 from trainer.monitoring.report.verdict import Verdict, judge
-from trainer.monitoring.training_policy import CALENDAR, LABELS
 from trainer.release.tree_levels import Tree
 
 Json = dict[str, Any]
@@ -152,7 +152,7 @@ def _is_about_drift(alert: Json) -> bool:
     An alert of a report follows from a verdict and must not influence the next one. The calendar
     and new labels request trainings regardless of the input.
     """
-    return not (alert["source"] == "report" or alert["kind"] in (CALENDAR, LABELS))
+    return not (alert["source"] == "report" or alert["kind"] in ROUTINE)
 
 
 def _promoted(served: Iterable[Json], end: datetime) -> str | None:
