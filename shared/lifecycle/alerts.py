@@ -1,12 +1,14 @@
 """Drift alerts: raised once, and stored with every step taken."""
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from shared.contracts import DriftDetected
-from shared.db.models import DriftAlert, now
+from shared.db.models import AlertStatus, DriftAlert, now
 from shared.db.session import Work, take_turns
 
 log = structlog.get_logger(__name__)
@@ -17,6 +19,8 @@ MONITOR = "monitor"
 PROMOTION, CALENDAR, LABELS = "promotion", "calendar", "labels"
 #: Kinds of alerts that ask for a training while nothing has changed.
 ROUTINE = (CALENDAR, LABELS)
+#: Time in which trainings after an alert go on learning from the change: labels come day by day.
+CHANGE = timedelta(days=30)
 
 
 def raise_alert(
@@ -69,6 +73,25 @@ def raise_alert(
     work.publish(DriftDetected(trace_id=trace_id, alert_id=alert.id))
     log.info("drift_alert_raised", alert=alert.id, source=source, kind=kind, summary=summary)
     return alert
+
+
+def has_changed(session: Session, *, is_answered: bool = False) -> bool:
+    """Return True after an alert within 30 days about a change that a training learns from.
+
+    It waits for its training, or led to one. An alert that people must allow or that ended
+    otherwise does not count, nor do those of the calendar, of new labels and about a promotion.
+
+    Args:
+        session: Read-only.
+        is_answered: Only alerts count that led to a training.
+    """
+    waiting = () if is_answered else (AlertStatus.OPEN.value, AlertStatus.TRAINING.value)
+    query = select(DriftAlert.id).where(
+        DriftAlert.kind.not_in((*ROUTINE, PROMOTION)),
+        DriftAlert.raised_at > now() - CHANGE,
+        or_(DriftAlert.training_run_id.is_not(None), DriftAlert.status.in_(waiting)),
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def write_step(alert: DriftAlert, by: str, text: str) -> None:

@@ -27,8 +27,8 @@ class MonitorSettings(Settings):
     dataset: str | None = None
     #: Request a training this many days after the last request; 0 disables the calendar.
     train_every_days: int = Field(default=0, ge=0)
-    #: Request a training once this many trusted labels are in no version of the dataset; 0 disables
-    #: it.
+    #: Request a training once this many trusted labels are in no version of the dataset, or
+    #: `least_labels` in the 30 days after a change; 0 disables it.
     train_every_labels: int = Field(default=1_000, ge=0)
     #: Interval between checks of open alerts and their trainings.
     interval_seconds: float = Field(default=10.0, gt=0)

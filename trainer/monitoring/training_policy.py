@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.models import DriftAlert, TrainingRun, now
 from shared.db.session import UnitOfWork, Work
-from shared.lifecycle.alerts import CALENDAR, LABELS, MONITOR, raise_alert
+from shared.lifecycle.alerts import CALENDAR, LABELS, MONITOR, has_changed, raise_alert
 from shared.logs import new_trace_id
 from trainer.monitoring.alert_state import AlertState
 from trainer.monitoring.latest_dataset import latest_dataset, new_labels
@@ -65,17 +65,26 @@ def raise_label_alert(unit_of_work: UnitOfWork, settings: MonitorSettings) -> No
     """Raise an alert if enough labels were added that no version of the dataset contains.
 
     A training after an alert may come when there are few labels yet; what follows would wait for
-    the next alert, which does not come if the release was trained for the change.
+    the next alert, which does not come if the release was trained for the change. So after a
+    change fewer labels are enough: as many as its first training waits for.
     """
-    least = settings.train_every_labels
-    if not least:
+    if not settings.train_every_labels:
         return
     with unit_of_work() as work:
+        least = _labels_needed(work.session, settings)
         base = latest_dataset(work.session, settings.dataset)
         labels = new_labels(work.session, base.name) if base is not None else 0
         if labels >= least:
             summary = f"{labels} labels are in no version of the dataset yet"
             _raise(work, LABELS, summary, now() - WEEK, settings)
+
+
+def _labels_needed(session: Session, settings: MonitorSettings) -> int:
+    every = settings.train_every_labels
+    # The first training after a change waits for labels of it (`label_refusal`).
+    if 0 < settings.least_labels < every and has_changed(session, is_answered=True):
+        return settings.least_labels
+    return every
 
 
 def _raise(

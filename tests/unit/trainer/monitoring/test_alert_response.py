@@ -537,6 +537,43 @@ def test_enough_new_labels_request_a_training(unit_of_work: UnitOfWork) -> None:
     assert len(alerts(unit_of_work)) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "days", "every", "least", "is_raised"),
+    [
+        ("text", 1, 100, 3, True),
+        ("text", 31, 100, 3, False),
+        ("labels", 1, 100, 3, False),
+        ("text", 1, 100, 4, False),
+        ("text", 1, 3, 100, True),
+        ("text", 1, 100, 0, False),
+        ("text", 1, 0, 3, False),
+    ],
+)
+def test_fewer_labels_request_the_next_training_after_a_change(
+    unit_of_work: UnitOfWork, kind: str, days: int, every: int, least: int, is_raised: bool
+) -> None:
+    add(unit_of_work, dataset(1))
+    alert_id = alert_of(unit_of_work, kind)
+    respond(unit_of_work, train_every_labels=0).decide(alert_id)
+    end_run(unit_of_work, "Promoted")
+    respond(unit_of_work, train_every_labels=0).look()
+    with unit_of_work() as work:
+        work.session.get_one(DriftAlert, alert_id).raised_at = now() - timedelta(days=days)
+    add_labels(unit_of_work, 3)
+    respond(unit_of_work, train_every_labels=every, least_labels=least).look()
+    assert [one.kind for one in alerts(unit_of_work)[1:]] == ["labels"] * is_raised
+
+
+def test_first_training_after_a_change_is_not_asked_for_by_labels_of_before(
+    unit_of_work: UnitOfWork,
+) -> None:
+    alert_id = changed(unit_of_work)
+    label(unit_of_work, 5, minutes_ago=90)
+    respond(unit_of_work, train_every_labels=100, least_labels=3).look()
+    assert [one.id for one in alerts(unit_of_work)] == [alert_id]
+    assert not runs(unit_of_work)
+
+
 @pytest.mark.parametrize(("every", "names"), [(0, ["shop"]), (3, [])], ids=["off", "no dataset"])
 def test_labels_request_no_training_where_it_is_off_or_nothing_can_be_trained_on(
     unit_of_work: UnitOfWork, every: int, names: list[str]
