@@ -63,7 +63,10 @@ def test_four_of_five_kinds_and_the_control_are_wanted(stories: list[Story], wan
 def test_kinds_that_lost_nothing_are_counted_apart() -> None:
     stories = [RECOVERED, RECOVERED, RECOVERED, NO_LOSS, LOST, CONTROL]
     first, rule, control, last = conclusion(stories)
-    assert "5 kinds of change: 3 recovered, 1 not recovered, 1 nothing lost; wanted are 4" in first
+    assert (
+        "kinds of change, 5: 3 recovered, 1 not recovered, 1 nothing lost; wanted: at least 4"
+        in first
+    )
     assert "80%" in rule
-    assert (control, last) == ("control: nothing promoted; wanted is nothing promoted", "as wanted")
+    assert (control, last) == ("control: nothing promoted; wanted: nothing promoted", "as wanted")
     assert table([NO_LOSS])[-1].split()[1:5] == ["0.700", "0.700", "0.700", "-"]

@@ -189,13 +189,11 @@ def conclusion(stories: Sequence[Story]) -> list[str]:
         counts = [f"{changes.count(one)} {one.value}" for one in Outcome if one in changes]
         needed = min(NEEDED, len(changes))
         found.append(
-            f"\n{len(changes)} kinds of change: {', '.join(counts)}; wanted are {needed} that "
-            "recovered or lost nothing"
+            f"\nkinds of change, {len(changes)}: {', '.join(counts)}; wanted: at least {needed} "
+            "that recovered or lost nothing"
         )
         found.append(f"  {RULE}")
-    found += [
-        f"control: {one.value}; wanted is {Outcome.NOTHING_PROMOTED.value}" for one in controls
-    ]
+    found += [f"control: {one.value}; wanted: {Outcome.NOTHING_PROMOTED.value}" for one in controls]
     return [*found, "as wanted" if is_as_wanted(stories) else "NOT as wanted"]
 
 
