@@ -90,6 +90,9 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
             "RAYON_WORKER_MODEL_THREADS": "1",
             "RAYON_WORKER_MODEL_CALLS": str(cores),
         }
+    if (modality, lane) == ("text", "interactive"):
+        # As many texts as share a model call: with more, clients of a batch wait for each other.
+        environment["RAYON_WORKER_MAX_BATCH"] = "8"
     if lane == "catalog":
         environment |= {
             "RAYON_WORKER_MAX_BATCH": "256",
