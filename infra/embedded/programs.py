@@ -77,11 +77,7 @@ _INHERITS = {"text": variables.TEXT, "image": variables.IMAGE, "fusion": variabl
 
 
 def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
-    # Where the text worker joins its scores, an answer needs one message less.
-    joins = (modality, lane) == ("text", "interactive")
-    module = "infra.embedded.text_worker" if joins else f"worker_{modality}.main"
-    inherits = variables.FUSION if joins else _INHERITS[modality]
-    command = [sys.executable, "-m", module]
+    module, inherits = f"worker_{modality}.main", _INHERITS[modality]
     environment = {"RAYON_WORKER_LANES": f'["{lane}"]'}
     cores = os.cpu_count() or 1
     if lane == "catalog" or modality == "text":
@@ -91,7 +87,10 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
             "RAYON_WORKER_MODEL_CALLS": str(cores),
         }
     if (modality, lane) == ("text", "interactive"):
-        # As many texts as share a model call: with more, clients of a batch wait for each other.
+        # Joining its own scores saves a message per job, so it writes to the database.
+        module, inherits = "infra.embedded.text_worker", variables.FUSION
+        # The size of a model call (`ALIKE` in `worker_text/scorer.py`). A larger batch takes
+        # several calls, and its first answers wait for the last.
         environment["RAYON_WORKER_MAX_BATCH"] = "8"
     if lane == "catalog":
         environment |= {
@@ -101,6 +100,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
     if lane == "catalog" and modality != "fusion":
         # The fusion worker keeps its priority: single jobs wait while it locks the database.
         environment["RAYON_WORKER_NICENESS"] = "19"
+    command = [sys.executable, "-m", module]
     return Program(f"{modality}-{lane}", command, environment, inherits, stage)
 
 

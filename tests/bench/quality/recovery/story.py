@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"
     NOT_RECOVERED = "not recovered"
     NOTHING_LOST = "nothing lost"
-    #: Of the control.
+    #: Outcomes of the control only.
     NOTHING_PROMOTED = "nothing promoted"
     PROMOTED = "promoted"
     FAILED = "failed"
