@@ -18,7 +18,8 @@ from gateway.identity.single_sign_on import SingleSignOn
 from gateway.jobs.explanations import MOST_WAITING, Explanations, explained
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
-from gateway.jobs.service import Jobs, finished
+from gateway.jobs.service import finished
+from gateway.jobs.submission import Jobs
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch
 from gateway.releases.datasets import Datasets

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 
+from gateway.api.acceptance import Sent, accept, accept_all
 from gateway.api.parameters import (
     KEPT_IMAGE,
     MAX_WAIT_SECONDS,
@@ -30,24 +29,16 @@ from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.preferences import preferred_wait
-from gateway.jobs.product_body import (
-    PRODUCT_BODY,
-    SentBody,
-    may_have_image,
-    product_of,
-    sent_body,
-)
-from gateway.jobs.schemas import JobError, JobOut, JobPage, Result
-from gateway.jobs.service import TITLE_CHARACTERS, Offer, Product
+from gateway.jobs.product_body import PRODUCT_BODY, SentBody, may_have_image, sent_body
+from gateway.jobs.responses import job_out
+from gateway.jobs.schemas import JobOut, JobPage
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
-from gateway.releases.resolve import resolve
 from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
 from shared.db.models import Job, JobStatus
 from shared.errors import NotFound, Unavailable
-from shared.inference.releases.registry import CHAMPION
 
 log = structlog.get_logger(__name__)
 
@@ -205,53 +196,6 @@ def _categories(services: Services, principal: Principal, job_id: str) -> Catego
     return services.releases.manifest(release).category_set
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A submission: its sender, the body and the ID of its trace."""
-
-    principal: Principal
-    body: FormData | bytes
-    trace_id: str
-
-
-def accept(services: Services, sent: Sent, idempotency_key: str | None = None) -> JobOut:
-    """Store a product and its job, and block until they are committed."""
-    offer = _offer(services, sent, product_of(sent.body, services.settings))
-    return job_out(services.jobs.submit(offer, idempotency_key))
-
-
-def accept_all(services: Services, sent: Sequence[Sent]) -> list[JobOut | Exception | None]:
-    """Store products and their jobs together; return each job, or the error of `accept`.
-
-    `None` stands for a product that may hold up the others and is not stored: it has an image, or
-    the registry must be asked for its release.
-    """
-    offers = [_quick_offer(services, one) for one in sent]
-    kept = iter(services.jobs.submit_all([one for one in offers if isinstance(one, Offer)]))
-    outcomes = [next(kept) if isinstance(one, Offer) else one for one in offers]
-    return [job_out(one) if isinstance(one, Job) else one for one in outcomes]
-
-
-def _quick_offer(services: Services, sent: Sent) -> Offer | Exception | None:
-    try:
-        product = product_of(sent.body, services.settings)
-        if product.image or product.release != CHAMPION:
-            return None
-        return _offer(services, sent, product)
-    except Exception as error:
-        return error
-
-
-def _offer(services: Services, sent: Sent, product: Product) -> Offer:
-    """Check a submission and count it."""
-    jobs.require_input(product)
-    if product.image:
-        services.require_space(sent.principal, len(product.image))
-    services.quotas.take_job(sent.principal)
-    version = resolve(services.champion, services.releases, product.release)
-    return Offer(sent.principal, product, version, sent.trace_id)
-
-
 async def _waited(
     services: Services, principal: Principal, request: Request, job: JobOut, seconds: float
 ) -> JobOut:
@@ -268,36 +212,6 @@ async def _waited(
         # An error would suggest that the job was not accepted.
         log.warning("wait_ended", error=error.detail)
         return job
-
-
-def job_out(job: Job) -> JobOut:
-    """Return the response body of a job."""
-    return JobOut.model_validate(
-        {
-            "id": job.id,
-            "status": job.status,
-            "model": job.model,
-            "release": job.release,
-            "created_at": job.created_at,
-            "finished_at": job.finished_at,
-            "result": _result(job),
-            "error": JobError(code=job.error_code, message=job.error_message or "")
-            if job.error_code
-            else None,
-            "label": job.label,
-            "title": (job.designation if job.title is None else job.title)[:TITLE_CHARACTERS],
-            "has_image": job.image_uri is not None,
-        }
-    )
-
-
-def _result(job: Job) -> Result | None:
-    if job.result is None:
-        return None
-    answer: dict[str, Any] = job.result
-    return Result.model_validate(
-        {"prdtypecode": job.prdtypecode, "confidence": job.confidence, **answer}
-    )
 
 
 def _image_of(services: Services, principal: Principal, job_id: str) -> tuple[str, bool]:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from gateway.api.jobs import job_out
 from gateway.api.parameters import IMAGE, Cursor, Limit, ReviewId, image_response
 from gateway.api.services import ServicesDep, SignedIn
+from gateway.jobs.responses import job_out
 from gateway.quality import reviews
 from gateway.quality.reviews import Reason
 from gateway.quality.schemas.labels import ReviewOut, ReviewPage

@@ -23,7 +23,7 @@ from gateway.jobs.explanations import Explanations
 from gateway.jobs.grouped_calls import GroupedCalls
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
-from gateway.jobs.service import Jobs
+from gateway.jobs.submission import Jobs
 from gateway.jobs.submitting import Submitting
 from gateway.jobs.thumbnails import Thumbnails
 from gateway.operations.readiness import ReadinessProbe

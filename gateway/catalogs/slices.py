@@ -14,7 +14,7 @@ from gateway.catalogs.image_archive import Archive
 from gateway.catalogs.row_check import Checked
 from gateway.catalogs.service import failed_rows
 from gateway.jobs.messages import messages_of
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from shared.contracts import ImageItem, Lane, ScoreImage, ScoreText, TextItem, WorkMessage
 from shared.db.models import (
     MOST_ROWS,

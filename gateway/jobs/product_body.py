@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
 from gateway.jobs.schemas import ModelName
-from gateway.jobs.service import Product
+from gateway.jobs.submission import Product
 from gateway.settings import GatewaySettings
 from gateway.web.fields import require_known, require_no_query, require_single
 from gateway.web.forms import FORM_TYPES, MAX_TEXT_BYTES, broken_off, content_type, read_form

@@ -17,7 +17,7 @@ from gateway.catalogs.importing.drafts import expired_drafts, give_up
 from gateway.catalogs.importing.partial_uploads import PartialUploads
 from gateway.catalogs.service import CATALOGS, folder_of
 from gateway.catalogs.service import IMAGES as ARCHIVE
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations.thumbnails import remove_image
 from shared.db.datasets import UPLOADS
 from shared.db.models import (

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from gateway.catalogs.admission import UNFINISHED
 from gateway.catalogs.service import CATALOGS
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations.orphans import LOOP, Orphans
 from gateway.operations.thumbnails import clean_thumbnails, remove_image
 from gateway.settings import RetentionSettings

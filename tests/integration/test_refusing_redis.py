@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import select, update
 
 from gateway.identity.principal import Principal
-from gateway.jobs.service import Jobs, Offer, Product
+from gateway.jobs.submission import Jobs, Offer, Product
 from gateway.operations.requeue import Sweeper
 from gateway.settings import SweepSettings
 from gateway.web.rates import Rate, Rates, shared_storage

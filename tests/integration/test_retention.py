@@ -14,7 +14,7 @@ from gateway.catalogs.resume import retry
 from gateway.catalogs.service import CATALOGS
 from gateway.catalogs.slices import failed_after
 from gateway.identity.principal import Principal
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations.retention import Retention
 from gateway.settings import RetentionSettings
 from shared.db.models import (

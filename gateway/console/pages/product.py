@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api import jobs as api
+from gateway.api.acceptance import Sent, accept
 from gateway.api.explaining.explanation import explanation
 from gateway.api.parameters import IfNoneMatch, Size, ThumbnailSize
 from gateway.console import label_form
@@ -46,7 +47,7 @@ def submit(
 ) -> Response:
     """Submit the product and go to its answer."""
     try:
-        job = api.accept(visit.services, api.Sent(visit.user, form, request.state.trace_id))
+        job = accept(visit.services, Sent(visit.user, form, request.state.trace_id))
     except Unauthenticated:
         raise
     except RayonError as error:

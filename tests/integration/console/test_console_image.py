@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from shared.categories import Category
 from shared.db.models import Explanation, now
 from tests.integration.console.conftest import Visitor

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import update
 
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from shared.db.models import Explanation, now
 from tests.integration.console.conftest import Visitor
 from tests.integration.console.test_product_pages import RESULT, png, store_thumbnail

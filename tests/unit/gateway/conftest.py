@@ -16,7 +16,7 @@ from limits.storage import MemoryStorage
 from pydantic import SecretStr
 from sqlalchemy import event
 
-from gateway.api.jobs import accept_all
+from gateway.api.acceptance import accept_all
 from gateway.api.services import Services
 from gateway.app import build_app
 from gateway.catalogs.feeder import Feeder
@@ -29,7 +29,8 @@ from gateway.identity.sessions import Sessions
 from gateway.jobs.explanations import Explanations, explained
 from gateway.jobs.long_poll import LongPolls
 from gateway.jobs.quotas import Quotas
-from gateway.jobs.service import Jobs, finished
+from gateway.jobs.service import finished
+from gateway.jobs.submission import Jobs
 from gateway.main import sign_in_limits_of
 from gateway.quality.labels import LabelFiles
 from gateway.releases.champion_watch import ChampionWatch

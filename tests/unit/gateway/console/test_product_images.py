@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.jobs import thumbnails
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from shared.contracts import thumbnail_uri
 from shared.db.models import Job
 from tests.support.factories import make_job

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.jobs import explanations
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations.retention import Retention
 from gateway.settings import RetentionSettings
 from shared.contracts import ExplainImage, ExplainText, Message

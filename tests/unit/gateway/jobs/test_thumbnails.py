@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from gateway.jobs import thumbnails
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from shared.contracts import MakeThumbnails, Message, thumbnail_uri
 from shared.db.models import Job, User
 from shared.storage import Storage

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from gateway.catalogs.service import CATALOGS, folder_of
 from gateway.catalogs.service import IMAGES as ARCHIVE
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations.orphans import ABANDONED, UNUSED, Orphans
 from shared.db.datasets import UPLOADS
 from shared.db.models import (

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from gateway.jobs.service import IMAGES
+from gateway.jobs.submission import IMAGES
 from gateway.operations import thumbnails
 from gateway.operations.orphans import LOOP
 from gateway.operations.retention import Retention

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
 from gateway.app import MAX_SIGN_IN_BYTES
-from gateway.jobs.service import Jobs
+from gateway.jobs.submission import Jobs
 from gateway.settings import GatewaySettings
 from shared.db.models import Job
 from shared.db.session import UnitOfWork

@@ -1,0 +1,37 @@
+"""Response bodies of jobs."""
+
+from typing import Any
+
+from gateway.jobs.schemas import JobError, JobOut, Result
+from gateway.jobs.service import TITLE_CHARACTERS
+from shared.db.models import Job
+
+
+def job_out(job: Job) -> JobOut:
+    """Return the response body of a job."""
+    return JobOut.model_validate(
+        {
+            "id": job.id,
+            "status": job.status,
+            "model": job.model,
+            "release": job.release,
+            "created_at": job.created_at,
+            "finished_at": job.finished_at,
+            "result": _result(job),
+            "error": JobError(code=job.error_code, message=job.error_message or "")
+            if job.error_code
+            else None,
+            "label": job.label,
+            "title": (job.designation if job.title is None else job.title)[:TITLE_CHARACTERS],
+            "has_image": job.image_uri is not None,
+        }
+    )
+
+
+def _result(job: Job) -> Result | None:
+    if job.result is None:
+        return None
+    answer: dict[str, Any] = job.result
+    return Result.model_validate(
+        {"prdtypecode": job.prdtypecode, "confidence": job.confidence, **answer}
+    )
