@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from shared.memory import return_free_memory
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -99,10 +101,21 @@ def by_category(languages: "pd.Series", codes: "pd.Series", *, most: int = 4) ->
 @lru_cache(maxsize=1)
 def _detector() -> LanguageIdentifier:
     # Unpacking the model takes half a second.
-    detector = LanguageIdentifier.from_model_file(
-        MODEL_FILE, norm_probs=True, min_confidence=CONFIDENCE
+    of_all = LanguageIdentifier.from_model_file(MODEL_FILE)
+    of_all.set_languages(list(LANGUAGES))
+    # The first detector also keeps the weights of all languages, 27 MiB.
+    detector = LanguageIdentifier(
+        of_all.nb_ptc,
+        of_all.nb_pc,
+        of_all.nb_classes,
+        of_all.tk_nextmove,
+        of_all.tk_output,
+        norm_probs=True,
+        min_confidence=CONFIDENCE,
+        tk_row=of_all.tk_row,
     )
-    detector.set_languages(list(LANGUAGES))
+    del of_all
+    return_free_memory()
     return detector
 
 
