@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from shared.broker import Broker
-from shared.db.migrations.upgrade import upgrade
 from shared.db.models import Job, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import BrokerSettings, DatabaseSettings
 from tests.support import preloaded
 from tests.support.factories import make_user
 from tests.support.fakes import FakeBroker
+from tests.support.migrated import MigratedDatabases
 
 #: The minimum of the setting, so that a lost message is redelivered within a test.
 VISIBILITY_SECONDS = 5
@@ -92,10 +92,16 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def migrated_databases(tmp_path_factory: pytest.TempPathFactory) -> MigratedDatabases:
+    """Return databases at the newest revision, which tests copy."""
+    return MigratedDatabases(tmp_path_factory.mktemp("migrated"))
+
+
 @pytest.fixture
-def unit_of_work(database_url: str) -> Iterator[UnitOfWork]:
+def unit_of_work(database_url: str, migrated_databases: MigratedDatabases) -> Iterator[UnitOfWork]:
     """Provide a unit of work on a migrated database and a queue in memory."""
-    upgrade(database_url)
+    migrated_databases.copy_to(database_url)
     engine = open_engine(DatabaseSettings(url=SecretStr(database_url)))
     yield UnitOfWork(engine, FakeBroker())
     engine.dispose()
