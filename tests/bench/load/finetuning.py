@@ -25,6 +25,7 @@ from shared.errors import InvalidInput
 from tests.bench.arguments import dataset_parser
 from tests.bench.load.datasets import ROWS, enlarge_texts
 from tests.bench.load.memory import peak_megabytes, resident_megabytes
+from tests.bench.printed import Printed
 from trainer.candidates.protocols import FitContext
 from trainer.candidates.text.subwords import tokens_of
 from trainer.candidates.text.transformer import (
@@ -53,17 +54,6 @@ class Moment:
     cpu: float
     resident: float
     peak: float
-
-
-class Printed:
-    """A log whose lines are printed."""
-
-    def log_line(self, line: str) -> None:
-        """Print a line."""
-        print(line, flush=True)
-
-    def curve(self, name: str, step: int, value: float) -> None:
-        """Record nothing: no epoch ends."""
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ from sklearn.metrics import f1_score
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TextInputs
 from tests.bench.arguments import dataset_parser
+from tests.bench.printed import Printed
 from tests.bench.quality.combining.scores import asked_for_all
 from tests.bench.starter import STARTER
 from trainer.candidates.calibration import fit_temperature
@@ -55,17 +56,6 @@ class Scored:
     answers: Mapping[str, Floats]
     milliseconds: float
     megabytes: float
-
-
-class Printed:
-    """A log whose lines are printed."""
-
-    def log_line(self, line: str) -> None:
-        """Print a line."""
-        print(line, file=sys.stderr, flush=True)
-
-    def curve(self, name: str, step: int, value: float) -> None:
-        """Record nothing: the loss is a line too."""
 
 
 def main() -> int:

@@ -14,23 +14,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.bench.printed import Printed
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.leaderboard import as_markdown, marked
 from trainer.pipeline.steps import Steps
 from trainer.pipeline.text_stage import run_text_stage
 from trainer.pipeline.training import candidates_of, require_candidates
-
-
-class Printed:
-    """A log whose lines are printed."""
-
-    def log_line(self, line: str) -> None:
-        """Print a line."""
-        print(line, file=sys.stderr, flush=True)
-
-    def curve(self, name: str, step: int, value: float) -> None:
-        """Record nothing: the loss of each epoch is a line too."""
 
 
 def main() -> int:
