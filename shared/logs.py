@@ -23,7 +23,8 @@ _BEFORE: tuple[Processor, ...] = (
 def configure_logs(settings: LogSettings, *, service: str) -> None:
     """Write all logs of this process, including those of libraries, to standard error."""
     renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # A traceback by rich takes a second and shows local variables, passwords among them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if settings.format == "console"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
