@@ -29,8 +29,9 @@ from gateway.api.answers import catalog_answers
 from gateway.api.explaining import explanation
 from gateway.api.importing import drafts, uploads
 from gateway.api.repair import catalog_rows
-from gateway.api.services import Services, authenticate_first
+from gateway.api.services import SECURITY_SCHEMES, Services, authenticate_first
 from gateway.console import app as console
+from gateway.identity import permissions
 from gateway.identity.browser_cookie import CONSOLE
 from gateway.web import error_handlers, reference
 from gateway.web.edge import Edge, require_storable_form
@@ -100,7 +101,9 @@ def build_app(services: Services) -> FastAPI:
         responses=problems_of(Problem),
         dependencies=[Depends(require_storable_form)],
     )
-    app.openapi = partial(document_of, app)  # type: ignore[method-assign]  # as FastAPI has it
+    app.openapi = partial(  # type: ignore[method-assign]  # as FastAPI has it
+        document_of, app, SECURITY_SCHEMES, permissions.needs_principal
+    )
     app.state.services = services
     for module in ROUTES:
         app.include_router(module.router)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from gateway.api.acceptance import Sent, accept, accept_all
@@ -29,7 +29,7 @@ from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
 from gateway.jobs.preferences import preferred_wait
-from gateway.jobs.product_body import PRODUCT_BODY, SentBody, may_have_image, sent_body
+from gateway.jobs.product_body import PRODUCT_BODY, may_have_image, sent_body
 from gateway.jobs.responses import job_out
 from gateway.jobs.schemas import JobOut, JobPage
 from gateway.jobs.thumbnails import Wanted
@@ -60,7 +60,6 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"])
 async def submit(
     services: ServicesDep,
     principal: SignedIn,
-    body: Annotated[SentBody, Depends(sent_body)],
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -71,19 +70,13 @@ async def submit(
     The response comes before the classification. Read the category with
     `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
     """
-    sent = Sent(principal, body.content, request.state.trace_id)
-    job = None
-    if idempotency_key is None and not may_have_image(body.content):
-        job = await services.grouped(accept_all).of(sent)
-    if job is None:
-        # Storing an image and looking up a release take time; a key needs a query of its own.
-        job = await services.submitting.run(lambda: accept(services, sent, idempotency_key))
+    # The body is not a parameter, which would be kept for as long as the client waits.
+    job = await _accepted(services, principal, request, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/{job.id}"
     seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)
     if not seconds or not services.long_polls.has_room:
         # The preference is not applied: the job is stored, and its client can ask again.
         return job
-    await body.discard()
     final = await _waited(services, principal, request, job, seconds)
     response.headers["Preference-Applied"] = f"wait={seconds:g}"
     if final.status != JobStatus.QUEUED.value:
@@ -194,6 +187,20 @@ def _categories(services: Services, principal: Principal, job_id: str) -> Catego
     with services.unit_of_work.reading() as session:
         release = labels.find(session, principal, job_id).release
     return services.releases.manifest(release).category_set
+
+
+async def _accepted(
+    services: Services, principal: Principal, request: Request, idempotency_key: str | None
+) -> JobOut:
+    """Read a product and store its job, with others where nothing may hold these up."""
+    async with sent_body(request) as body:
+        sent = Sent(principal, body, request.state.trace_id)
+        if idempotency_key is None and not may_have_image(body):
+            job = await services.grouped(accept_all).of(sent)
+            if job is not None:
+                return job
+        # Storing an image and looking up a release take time; a key needs a query of its own.
+        return await services.submitting.run(lambda: accept(services, sent, idempotency_key))
 
 
 async def _waited(

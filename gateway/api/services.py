@@ -6,7 +6,6 @@ from functools import partial
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.concurrency import run_in_threadpool
@@ -62,6 +61,10 @@ class _SignIn:
     request: Request
     token: str | None
     api_key: str
+
+
+#: Schemes by which a program signs in, for OpenAPI.
+SECURITY_SCHEMES = (_BEARER, _API_KEY)
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,9 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-async def _principal(
-    request: Request,
-    token: Annotated[str | None, Depends(_BEARER)],
-    api_key: Annotated[str | None, Depends(_API_KEY)],
-) -> Principal:
-    # The parameters document the two schemes in OpenAPI.
-    del token, api_key
+async def _principal(request: Request) -> Principal:
+    # Dependencies on the schemes would document them in OpenAPI, but each costs every request time;
+    # `gateway.web.openapi` does it instead.
     return await _authenticated(request)
 
 
@@ -149,12 +148,8 @@ async def authenticate_first(scope: Scope) -> None:
         Limited: The principal has used up a rate.
     """
     route = scope.get("route")
-    if isinstance(route, APIRoute) and _needs_principal(route.dependant):
+    if isinstance(route, APIRoute) and permissions.needs_principal(scope["method"], route.path):
         await _authenticated(Request(scope))
-
-
-def _needs_principal(dependant: Dependant) -> bool:
-    return any(one.call is _principal or _needs_principal(one) for one in dependant.dependencies)
 
 
 async def _authenticated(request: Request) -> Principal:

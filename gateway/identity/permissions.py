@@ -238,6 +238,12 @@ def require(principal: Principal, method: str, path: str) -> None:
         raise Forbidden(f"Expected an API key with the scope `{rule.keys}`. Received: {scopes}")
 
 
+def needs_principal(method: str, path: str) -> bool:
+    """Return True if a route admits only signed-in people and API keys."""
+    rule = RULES.get((method, path))
+    return rule is not None and not rule.is_public
+
+
 def scopes_of(role: Role) -> frozenset[Scope]:
     """Return the scopes that the API keys of a role may have."""
     return frozenset(

@@ -3,10 +3,11 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, cast, get_args
+from typing import Any, cast, get_args
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
@@ -65,37 +66,31 @@ PRODUCT_BODY = {
 }
 
 
-@dataclass
-class SentBody:
-    """The body of a request: a form, or the bytes of JSON."""
+@asynccontextmanager
+async def sent_body(request: Request) -> AsyncIterator[FormData | bytes]:
+    """Read the body: a form, whose files are deleted when the block ends, or the bytes of JSON.
 
-    content: FormData | bytes
-
-    async def discard(self) -> None:
-        """Free its memory and delete its files, before the response of a client that waits."""
-        if isinstance(self.content, FormData):
-            await self.content.close()
-        self.content = b""
-
-
-async def sent_body(request: Request) -> AsyncIterator[SentBody]:
-    """Read the body, which is discarded after the response."""
+    Raises:
+        InvalidInput: The body is no form, or the client disconnected before its end.
+        RequestValidationError: A field of a form is unknown.
+    """
     if content_type(request) == JSON_TYPE:
         require_no_query(request.query_params)
         try:
             # `request.body` would keep it for as long as the request lasts.
-            sent = SentBody(b"".join([part async for part in request.stream()]))
+            content = b"".join([part async for part in request.stream()])
         except ClientDisconnect as error:
             raise broken_off() from error
-        yield sent
+        yield content
         return
     async with read_form(request, FIELDS, types=(*FORM_TYPES, JSON_TYPE)) as form:
-        yield SentBody(form)
+        yield form
 
 
-async def read_body(sent: Annotated[SentBody, Depends(sent_body)]) -> FormData | bytes:
-    """Read the body: a form, whose files are deleted after the response, or the bytes of JSON."""
-    return sent.content
+async def read_body(request: Request) -> AsyncIterator[FormData | bytes]:
+    """Read the body as a dependency of a route; its files are deleted after the response."""
+    async with sent_body(request) as body:
+        yield body
 
 
 def may_have_image(body: FormData | bytes) -> bool:

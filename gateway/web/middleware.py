@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Any
 
 import structlog
@@ -112,7 +112,9 @@ class LimitedBody:
     ) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._others = others or {}
+        self._others = [
+            (re.compile(translate(f"{prefix}*")), size) for prefix, size in (others or {}).items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -138,8 +140,10 @@ class LimitedBody:
         await self._app(scope, receive_limited, send)
 
     def _limit(self, path: str) -> int:
-        sizes = (size for prefix, size in self._others.items() if fnmatchcase(path, f"{prefix}*"))
-        return next(sizes, self._max_bytes)
+        for pattern, size in self._others:
+            if pattern.match(path):
+                return size
+        return self._max_bytes
 
 
 def _secured(scope: Scope, is_production: bool) -> list[tuple[bytes, bytes]]:

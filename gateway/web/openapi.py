@@ -1,10 +1,12 @@
 """The OpenAPI document: summaries of the operations and the headers of responses."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from fastapi.security.base import SecurityBase
 
 from gateway.web.schemas import Problem
 
@@ -36,17 +38,31 @@ _RATE = ("RateLimit", "RateLimit-Policy")
 _FIRST_SENTENCE = re.compile(r"(.+?)\.(?:\s|$)", re.DOTALL)
 
 
-def document_of(app: FastAPI) -> Json:
-    """Return the OpenAPI document of an application, with the schema of problem documents."""
+def document_of(
+    app: FastAPI, schemes: Sequence[SecurityBase], needs_scheme: Callable[[str, str], bool]
+) -> Json:
+    """Return the OpenAPI document of an application, with the schema of problem documents.
+
+    Args:
+        app: The application.
+        schemes: Security schemes, each of which suffices.
+        needs_scheme: Returns True if a method and path need one of the schemes.
+    """
     document = FastAPI.openapi(app)
     components = document["components"]
+    components["securitySchemes"] = {
+        scheme.scheme_name: jsonable_encoder(scheme.model, by_alias=True, exclude_none=True)
+        for scheme in schemes
+    }
     components["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
     components["headers"] = {
         name: {"description": text, "schema": {"type": kind}}
         for name, (text, kind) in _HEADERS.items()
     }
-    for operation in _operations(document):
+    for method, path, operation in _operations(document):
         operation["summary"] = _summary(operation["description"])
+        if needs_scheme(method, path):
+            operation["security"] = [{scheme.scheme_name: []} for scheme in schemes]
         for status, response in operation["responses"].items():
             names = _header_names(status, is_counted="security" in operation)
             response.setdefault("headers", {}).update(documented_headers(*names))
@@ -58,9 +74,10 @@ def documented_headers(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _operations(document: Json) -> Iterator[Json]:
-    for item in document["paths"].values():
-        yield from item.values()
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method.upper(), path, operation
 
 
 def _summary(description: str) -> str:

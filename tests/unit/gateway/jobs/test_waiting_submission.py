@@ -1,5 +1,6 @@
 """Tests of submissions that wait for the answer (`Prefer: wait`)."""
 
+import base64
 import gc
 import threading
 from dataclasses import replace
@@ -7,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
+from starlette.datastructures import UploadFile
 
+from gateway.api.acceptance import Sent
 from gateway.jobs.long_poll import LongPolls
-from gateway.jobs.product_body import SentBody
 from shared import metrics
 from shared.db.models import Job, now
 from shared.errors import Unavailable
@@ -145,12 +147,24 @@ def test_wait_is_not_part_of_the_measured_time(
     assert 0 < seconds < 1.5
 
 
-def test_body_is_freed_while_its_client_waits(api: Api, mine: dict[str, str]) -> None:
-    image = {"image": ("piscine.jpg", b"\xff\xd8" + b"x" * 5_000)}
-    client, _ = _submitted(api, mine | {"Prefer": "wait=30"}, data=FORM, files=image)
+IMAGE = b"\xff\xd8" + b"x" * 5_000
+BODIES: dict[str, dict[str, Any]] = {
+    "form": {"data": FORM, "files": {"image": ("piscine.jpg", IMAGE)}},
+    "form-without-image": {"data": FORM},
+    "json": {"json": {**FORM, "image": base64.b64encode(IMAGE).decode()}},
+    "json-without-image": {"json": FORM},
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_body_is_freed_while_its_client_waits(
+    api: Api, mine: dict[str, str], body: dict[str, Any]
+) -> None:
+    client, _ = _submitted(api, mine | {"Prefer": "wait=30"}, **body)
     job_id = _waiting(api)
     gc.collect()
-    bodies = [one for one in gc.get_objects() if isinstance(one, SentBody)]
-    assert [one.content for one in bodies] == [b""]
+    kept = gc.get_objects()
+    assert [one for one in kept if isinstance(one, Sent)] == []
+    assert [one for one in kept if isinstance(one, UploadFile) and not one.file.closed] == []
     _finish(api, job_id)
     client.join(10)
