@@ -1,7 +1,11 @@
 """Effect sizes and p-values on samples with a known difference."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from trainer.monitoring.two_samples import (
     compare_mixes,
@@ -88,3 +92,18 @@ def test_risen_share_has_a_positive_effect() -> None:
 @pytest.mark.parametrize("counts", [(0, 0, 3, 10), (3, 10, 0, 0), (0, 10, 0, 20), (10, 10, 20, 20)])
 def test_empty_and_full_shares_have_not_moved(counts: tuple[int, int, int, int]) -> None:
     assert compare_shares(*counts).p_value == 1
+
+
+def test_domain_classifier_is_fitted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    fit = LogisticRegression.fit
+
+    def watched(*args: Any) -> Any:
+        threads.update(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return fit(*args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    generator = np.random.default_rng(0)
+    with threadpool_limits(limits=2, user_api="blas"):
+        domain_classifier_test(generator.normal(size=(300, 5)), generator.normal(size=(200, 5)))
+    assert threads == {1}
