@@ -288,8 +288,8 @@ drill: .venv/dev.stamp ## Shift the input of a throw-away system and check that 
 	@$(BIN)/python -m tests.bench.quality.drill --data "$(DATA)"
 
 .PHONY: recovery
-recovery: .venv/dev.stamp ## Change the products of a throw-away system for good, and see F1 recover with no hand: make recovery ONLY="new category"
-	@$(BIN)/python -W ignore -m tests.bench.quality.recovery --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)")
+recovery: .venv/dev.stamp ## Change the products of a throw-away system for good, and see F1 recover with no hand: make recovery ONLY="new category" SEEDS=3
+	@$(BIN)/python -W ignore -m tests.bench.quality.recovery --data "$(DATA)" $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: taxonomy
 taxonomy: .venv/dev.stamp ## Train a throw-away system on 500 made-up categories in a tree, and add one later: make taxonomy SEED=1; WEIGHTS_ONLY=1

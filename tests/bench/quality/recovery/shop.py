@@ -145,6 +145,11 @@ def database_of(home: Path) -> str:
     return f"sqlite:///{home / 'rayon.db'}"
 
 
+def releases_of(home: Path) -> Path:
+    """Return the folder in which a throw-away system keeps the releases that it has served."""
+    return home / "releases"
+
+
 def is_checked(dataset: dict[str, Any]) -> bool:
     """Return True if the newest version of a dataset is ready. Exits if its check failed."""
     status = dataset["versions"][0]["status"]

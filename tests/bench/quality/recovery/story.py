@@ -1,61 +1,37 @@
-"""The story of a shop after a change: windows, alert, verdicts, and the share recovered."""
+"""The story of one run: windows, alert, verdicts, and what was lost and regained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
+from tests.bench.quality.recovery.held_products import Held
 from tests.bench.quality.recovery.stream import Window
 
-#: Share of the loss that must be recovered, and the least loss that counts as one: chance alone
-#: moves the F1 of two windows of 500 products by this much.
-WANTED, LEAST_LOSS = 0.8, 0.02
-#: Windows over which F1 is averaged before the change and at the end.
+#: Windows over which F1 of the stream is averaged before the change and at the end.
 AVERAGED = 2
-#: Kinds that must end as they should, of those that change.
-NEEDED = 4
-CONTROL = "control"
-
-
-class Outcome(StrEnum):
-    """Outcome of a story; see `RULE`."""
-
-    RECOVERED = "recovered"
-    NOT_RECOVERED = "not recovered"
-    NOTHING_LOST = "nothing lost"
-    #: Outcomes of the control only.
-    NOTHING_PROMOTED = "nothing promoted"
-    PROMOTED = "promoted"
-    FAILED = "failed"
-
-
-#: Outcomes that are wanted. A kind that lost nothing cannot recover it, and is counted apart.
-GOOD = (Outcome.RECOVERED, Outcome.NOTHING_LOST, Outcome.NOTHING_PROMOTED)
-RULE = (
-    f"recovered: after a promotion, the mean F1 of the last {AVERAGED} windows has regained "
-    f"{WANTED:.0%} of what the worst window lost of the mean before; nothing lost: no window is "
-    f"{LEAST_LOSS:g} or more below that mean, so there is nothing to recover"
-)
 
 
 @dataclass
 class Story:
-    """One kind of change.
+    """One run of a kind of change.
 
     Attributes:
+        seed: Seed that drew its products.
         before: Windows before the change.
         after: Windows after it.
         champion: Release that served before the change.
         alert: The first alert, with the products, labels and minutes until it.
         verdicts: Messages of the trainings since the change.
         promotions: Lines of the ledger since the change, oldest first.
+        held: Answers to products that no release has seen; `None` until the end of the story.
         failure: Reason why the story ended early.
     """
 
     name: str
     about: str
+    seed: int = 0
     champion: str = ""
     before: list[Window] = field(default_factory=list)
     after: list[Window] = field(default_factory=list)
@@ -63,12 +39,13 @@ class Story:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
     promotions: list[dict[str, Any]] = field(default_factory=list)
+    held: Held | None = None
     minutes: float = 0.0
     failure: str = ""
 
     @property
     def f1_before(self) -> float:
-        """F1 before the change."""
+        """F1 of the stream before the change."""
         return _mean(self.before)
 
     @property
@@ -82,40 +59,25 @@ class Story:
         return _mean(self.after[-AVERAGED:])
 
     @property
-    def recovered(self) -> float | None:
-        """Share of the loss that was recovered; `None` if nothing was lost."""
-        loss = self.f1_before - self.f1_worst
-        return (self.f1_after - self.f1_worst) / loss if loss >= LEAST_LOSS else None
-
-    @property
-    def is_over(self) -> bool:
-        """True once the loss is recovered for as long as F1 is averaged, after a promotion."""
-        served = [window.release for window in self.after[-AVERAGED:]]
-        is_replaced = len(served) == AVERAGED and self.champion not in served
-        return is_replaced and (self.recovered or 0.0) >= WANTED
-
-    @property
-    def outcome(self) -> Outcome:
-        """Outcome by `RULE`; of the control, whether anything was promoted."""
-        if self.failure or not self.after:
-            return Outcome.FAILED
-        if self.name == CONTROL:
-            return Outcome.PROMOTED if self.promotions else Outcome.NOTHING_PROMOTED
-        if self.recovered is None:
-            return Outcome.NOTHING_LOST
-        is_recovered = bool(self.promotions) and self.recovered >= WANTED
-        return Outcome.RECOVERED if is_recovered else Outcome.NOT_RECOVERED
+    def promoted_after(self) -> int | None:
+        """Products after the change until another release served; `None` if none did."""
+        served = [window.release for window in self.after]
+        others = [place for place, one in enumerate(served) if one != self.champion]
+        return sum(window.products for window in self.after[: others[0]]) if others else None
 
     def figures(self) -> dict[str, Any]:
         """Return the figures as JSON."""
-        found = {**vars(self), "outcome": self.outcome.value}
+        found = {**vars(self), "promoted_after": self.promoted_after}
         found["before"], found["after"] = ([vars(one) for one in part] for part in self._parts)
         if self.after:
             found |= {
-                "f1_before": round(self.f1_before, 4),
-                "f1_worst": round(self.f1_worst, 4),
-                "f1_after": round(self.f1_after, 4),
-                "recovered": None if self.recovered is None else round(self.recovered, 3),
+                name: round(getattr(self, name), 4)
+                for name in ("f1_before", "f1_worst", "f1_after")
+            }
+        if self.held is not None:
+            names = ("first_before", "first_after", "last_after")
+            found["held"] = {
+                name: round(f1, 4) for name, f1 in zip(names, self.held.f1, strict=True)
             }
         return found
 
@@ -126,7 +88,7 @@ class Story:
 
 def lines(story: Story) -> list[str]:
     """Return a story as lines of text."""
-    found = [f"\n{story.name}: {story.about}"]
+    found = [f"\n{story.name}, seed {story.seed}: {story.about}"]
     windows = [*story.before, *story.after]
     found += [
         f"  F1 {name:<9} {_row(story, [getattr(one, name) for one in windows])}"
@@ -144,57 +106,15 @@ def lines(story: Story) -> list[str]:
             f"{story.alert['labels']} labels and {story.alert['minutes']} minutes"
         )
     found += [f"  verdict      {verdict}" for verdict in story.verdicts]
+    if story.held is not None:
+        before, first, last = story.held.f1
+        found.append(
+            f"  held         F1 of the first release {before:.3f}, after the change {first:.3f}; "
+            f"of the last release {last:.3f}"
+        )
     if story.failure:
         found.append(f"  failed       {story.failure}")
     return found
-
-
-def table(stories: Sequence[Story]) -> list[str]:
-    """Return the outcome of all kinds as a table."""
-    found = [
-        f"\n{'change':<13} {'before':>6} {'worst':>6} {'after':>6} {'recovered':>9} "
-        f"{'alert after':>11} {'labels':>6} {'promoted':>8}  outcome"
-    ]
-    for story in stories:
-        if not story.after:
-            found.append(f"{story.name:<13} {story.failure}")
-            continue
-        share = "-" if story.recovered is None else f"{story.recovered:.0%}"
-        alert = story.alert["products"] if story.alert else "none"
-        labels = sum(window.labels for window in story.after)
-        found.append(
-            f"{story.name:<13} {story.f1_before:6.3f} {story.f1_worst:6.3f} {story.f1_after:6.3f} "
-            f"{share:>9} {alert:>11} {labels:>6} {len(story.promotions):>8}  "
-            f"{story.outcome.value}"
-        )
-    return found
-
-
-def is_as_wanted(stories: Sequence[Story]) -> bool:
-    """Return True if four of five kinds end as they should, and the control promotes nothing."""
-    changes = [story for story in stories if story.name != CONTROL]
-    good = [story for story in stories if story.outcome in GOOD]
-    controls = len(stories) - len(changes)
-    needed = min(NEEDED, len(changes))
-    is_control_good = sum(story.name == CONTROL for story in good) == controls
-    return is_control_good and sum(story.name != CONTROL for story in good) >= needed
-
-
-def conclusion(stories: Sequence[Story]) -> list[str]:
-    """Return the number of kinds by outcome, and the rule, as lines of text."""
-    changes = [story.outcome for story in stories if story.name != CONTROL]
-    controls = [story.outcome for story in stories if story.name == CONTROL]
-    found = []
-    if changes:
-        counts = [f"{changes.count(one)} {one.value}" for one in Outcome if one in changes]
-        needed = min(NEEDED, len(changes))
-        found.append(
-            f"\nkinds of change, {len(changes)}: {', '.join(counts)}; wanted: at least {needed} "
-            "that recovered or lost nothing"
-        )
-        found.append(f"  {RULE}")
-    found += [f"control: {one.value}; wanted: {Outcome.NOTHING_PROMOTED.value}" for one in controls]
-    return [*found, "as wanted" if is_as_wanted(stories) else "NOT as wanted"]
 
 
 def _row(story: Story, values: Sequence[float]) -> str:

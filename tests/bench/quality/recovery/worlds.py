@@ -10,13 +10,18 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tests.bench.quality.shifts import cut, translated
+from shared.inference.preparation.text import product_text
+from tests.bench.quality.shifts import cut
 from trainer.datasets.folder import Dataset
+from trainer.datasets.languages import detect
 
 #: Rows of the first dataset: enough test rows to show that a release is not worse on them.
 FIRST = 6_000
 #: Products of a window, windows before the change, and windows after it at most.
 WINDOW, BEFORE, AFTER = 500, 2, 10
+#: Products before the change, and after it, that are never sent: what was lost and regained is
+#: measured on them. With fewer, chance decides about small losses.
+HELD = 1_500
 #: Share of the products after the change that are of the new kind.
 NEW_SHARE = 0.3
 #: Share of their rows that rare categories have before the change, and of the products after it.
@@ -35,6 +40,8 @@ class World:
         first: Rows of the first dataset.
         before: Products of the windows before the change.
         after: Products of the windows after it.
+        held_before: Products as before the change, of which none is sent or trained on.
+        held_after: The same as after the change.
         about: The change in a sentence.
     """
 
@@ -43,17 +50,19 @@ class World:
     first: pd.DataFrame
     before: pd.DataFrame
     after: pd.DataFrame
+    held_before: pd.DataFrame
+    held_after: pd.DataFrame
 
 
 Rows = pd.DataFrame
 Change = Callable[[Rows, np.random.Generator], World]
 
 
-def world(name: str, data: Dataset) -> World:
-    """Return the world of a kind of change."""
+def world(name: str, data: Dataset, seed: int) -> World:
+    """Return the world of a kind of change; the seed draws the rows and their order."""
     rows = data.part("train", "validation", "test", text=True)[COLUMNS]
-    rows = rows.drop_duplicates(["designation"]).sample(frac=1.0, random_state=0)
-    return KINDS[name](rows.reset_index(drop=True), np.random.default_rng(0))
+    rows = rows.drop_duplicates(["designation"]).sample(frac=1.0, random_state=seed)
+    return KINDS[name](rows.reset_index(drop=True), np.random.default_rng(seed))
 
 
 def _control(rows: Rows, random: np.random.Generator) -> World:
@@ -76,8 +85,13 @@ def _vocabulary(rows: Rows, random: np.random.Generator) -> World:
 
 
 def _language(rows: Rows, random: np.random.Generator) -> World:
-    old, after = _parted(rows)
-    return _world("language", "All texts are in English, word by word", old, translated(after))
+    pairs = zip(rows["designation"], rows["description"], strict=True)
+    language = np.array(detect(product_text(title, body) for title, body in pairs))
+    old, others = _parted(rows[language == "French"])
+    after = _mixed(rows[language == "English"], others)
+    share = (language[after.index] == "English").mean()
+    about = f"{share:.0%} of the products are in English, after French ones alone"
+    return _world("language", about, old, after)
 
 
 def _cut_titles(rows: Rows, random: np.random.Generator) -> World:
@@ -108,19 +122,26 @@ KINDS: dict[str, Change] = {
 
 
 def _world(name: str, about: str, old: Rows, after: Rows) -> World:
-    first, before = old.iloc[:FIRST], old.iloc[FIRST : FIRST + BEFORE * WINDOW]
-    return World(name, about, first, before, after.iloc[: AFTER * WINDOW])
+    first, before, held_before = _consecutive(old, FIRST, BEFORE * WINDOW, HELD)
+    sent, held_after = _consecutive(after, AFTER * WINDOW, HELD)
+    return World(name, about, first, before, sent, held_before, held_after)
+
+
+def _consecutive(rows: Rows, *sizes: int) -> list[Rows]:
+    """Return the first rows in parts of these sizes."""
+    ends = np.cumsum(sizes)
+    return [rows.iloc[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def _parted(rows: Rows) -> tuple[Rows, Rows]:
     """Return the rows of the world before, and others, which are in no dataset and no window."""
-    size = FIRST + BEFORE * WINDOW
+    size = FIRST + BEFORE * WINDOW + HELD
     return rows.iloc[:size], rows.iloc[size:]
 
 
 def _mixed(new: Rows, others: Rows, share: float = NEW_SHARE) -> Rows:
     """Mix new products evenly among others, as many as there are, at most the share."""
-    size = AFTER * WINDOW
+    size = AFTER * WINDOW + HELD
     new = new.iloc[: round(size * share)]
     both = pd.concat([new, others.iloc[: size - len(new)]])
     return both.sample(frac=1.0, random_state=0)
@@ -135,7 +156,7 @@ def _other_words(rows: Rows) -> tuple[NDArray[np.bool_], list[int]]:
     splits = sorted(_split_categories(rows), key=lambda split: split[0])
     is_new, codes = np.zeros(len(rows), np.bool_), []
     for _, code, held in splits:
-        if is_new.sum() >= NEW_SHARE * AFTER * WINDOW:
+        if is_new.sum() >= NEW_SHARE * (AFTER * WINDOW + HELD):
             break
         is_new[held] = True
         codes.append(code)
