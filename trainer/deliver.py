@@ -29,7 +29,6 @@ from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.release.comparison import contest
 from trainer.release.loaded import release_digest
-from trainer.release.paired_bootstrap import Rule
 from trainer.runs.delivery import RESULT_FILE, Delivery, Trained
 from trainer.runs.leases import Claim
 from trainer.settings import TrainerSettings
@@ -122,7 +121,7 @@ class ByHand:
             registry.folder(champion),
             registry.folder(version),
             data,
-            Rule(settings.promotion_margin, settings.promotion_confidence),
+            self.delivery.rule(),
             kept=settings.work_folder / "answers",
             tolerance=settings.promotion_tolerance,
         )

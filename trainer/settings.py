@@ -76,6 +76,9 @@ class TrainerSettings(Settings):
     #: Confidence level of the two-sided interval of the gain; a release that is merely as good as
     #: the champion passes once in forty times.
     promotion_confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    #: The same after an alert about a change: the release that serves is known to answer worse than
+    #: it did, so that waiting costs more than another release that is merely as good.
+    promotion_confidence_after_change: float = Field(default=0.8, gt=0.5, lt=1)
     #: Largest loss of weighted F1 on the rows of the shop's files that a gain on labelled answers
     #: excuses; the whole interval of the difference must lie above it. Chance alone moves it .01.
     promotion_tolerance: float = Field(default=0.02, ge=0)

@@ -1,6 +1,7 @@
 """Replacement for `trainer.release.comparison`; its verdict comes from the environment."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ def main() -> int:
         parser.add_argument(name)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kept", type=Path, required=True)
+    parser.add_argument("--confidence", type=float, required=True)
     args, _ = parser.parse_known_args()
     inject_fault("compare", args.data, args.kept.parent)
     if "SCRIPTED_VERDICT" not in os.environ:
         print("no verdict", file=sys.stderr)
         return 1
-    args.out.write_text(os.environ["SCRIPTED_VERDICT"])
+    verdict = json.loads(os.environ["SCRIPTED_VERDICT"])
+    args.out.write_text(json.dumps(verdict | {"confidence": args.confidence}))
     return 0
 
 

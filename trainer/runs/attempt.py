@@ -214,8 +214,8 @@ class Attempt:
         folders = [self._folder_of(one) for one in (champion, version)]
         command = [*self._commands.contest, *map(str, folders), self._data()]
         command += ["--out", str(out), "--kept", str(self._settings.work_folder / "answers")]
-        command += ["--margin", str(self._settings.promotion_margin)]
-        command += ["--confidence", str(self._settings.promotion_confidence)]
+        rule = self._retry(self._delivery.rule)
+        command += ["--margin", str(rule.margin), "--confidence", str(rule.confidence)]
         command += ["--tolerance", str(self._settings.promotion_tolerance)]
         self._run_child(f"comparison of release {version} with the champion", command)
         return {**json.loads(out.read_text()), "champion": champion}

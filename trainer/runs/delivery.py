@@ -11,8 +11,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from shared.db.session import UnitOfWork
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.access import Registry
+from shared.lifecycle.alerts import has_changed
 from shared.lifecycle.promotion import promote
-from trainer.release.paired_bootstrap import Outcome
+from trainer.release.paired_bootstrap import Outcome, Rule
 from trainer.runs.leases import Claim
 from trainer.runs.routine import is_routine, surest_gain
 from trainer.settings import TrainerSettings
@@ -97,6 +98,15 @@ class Delivery:
         return self.registry.register(
             folder, description=description, rejected=trained.rejected, run_id=trained.mlflow_run
         )
+
+    def rule(self) -> Rule:
+        """Return the rule of a comparison: after a change, less confidence is enough."""
+        settings = self.settings
+        confidence = settings.promotion_confidence
+        with self.unit_of_work.reading() as session:
+            if has_changed(session):
+                confidence = min(confidence, settings.promotion_confidence_after_change)
+        return Rule(settings.promotion_margin, confidence)
 
     def decide(self, claim: Claim, version: str, verdict: dict[str, Any] | None) -> str:
         """Promote the release, leave it to an admin or drop it; return the outcome for a person.
