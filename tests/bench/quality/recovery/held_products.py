@@ -1,4 +1,4 @@
-"""What a change costs and what is regained, on products that no release has seen.
+"""Measure what a change costs and what is regained, on products that no release has seen.
 
 The first release answers products as before the change and products as after it; the difference of
 F1 is what is lost. The last release answers the same products as after the change; its gain is what
