@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tests.bench.quality.recovery.held_products import Held, regained_share
 from tests.bench.quality.recovery.outcomes import Kind, Outcome, conclusion, is_as_wanted, table
-from tests.bench.quality.recovery.story import Story
+from tests.bench.quality.recovery.story import Story, first_change
 from tests.bench.quality.recovery.stream import Window
 
 PRODUCTS = 1_000
@@ -132,3 +132,9 @@ def test_table_has_each_run_and_the_share_of_all() -> None:
     assert first.split("|")[2].split() == ["0.700", "0.400", "0.740", "0.300", "0.340"]
     assert second.split("|")[3].split() == ["none", "1000", "400", "1"]
     assert summary.startswith("  mix: recovered, 83% regained")
+
+
+def test_alert_of_a_story_is_the_first_one_about_a_change() -> None:
+    alerts = [{"kind": kind} for kind in ("labels", "calendar", "promotion", "quality", "text")]
+    assert first_change(alerts) == {"kind": "quality"}
+    assert first_change(alerts[:3]) is None

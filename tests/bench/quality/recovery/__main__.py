@@ -39,7 +39,7 @@ from tests.bench.quality.recovery.outcomes import (
     table,
 )
 from tests.bench.quality.recovery.shop import SETTINGS, Shop, database_of, releases_of
-from tests.bench.quality.recovery.story import Story, lines
+from tests.bench.quality.recovery.story import Story, first_change, lines
 from tests.bench.quality.recovery.stream import Stream
 from tests.bench.quality.recovery.worlds import AFTER, BEFORE, KINDS, WINDOW, World, world
 from tests.bench.throwaway import throwaway_system
@@ -131,11 +131,12 @@ async def _follow(story: Story, client: Client, since: float) -> None:
 
     alerts = (await client.get("/v1/drift-alerts", limit=200))["items"]
     story.alerts = [one for one in reversed(alerts) if is_new(one["raised_at"])]
-    if story.alert is None and story.alerts:
-        raised = datetime.fromisoformat(story.alerts[0]["raised_at"]).timestamp()
+    found = first_change(story.alerts)
+    if story.alert is None and found is not None:
+        raised = datetime.fromisoformat(found["raised_at"]).timestamp()
         story.alert = {
-            "kind": story.alerts[0]["kind"],
-            "summary": story.alerts[0]["summary"],
+            "kind": found["kind"],
+            "summary": found["summary"],
             "products": sum(window.products for window in story.after),
             "labels": sum(window.labels for window in story.after),
             "minutes": round((raised - since) / 60, 1),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.lifecycle.alerts import PROMOTION, ROUTINE
 from tests.bench.quality.recovery.held_products import Held
 from tests.bench.quality.recovery.stream import Window
 
@@ -22,7 +23,7 @@ class Story:
         before: Windows before the change.
         after: Windows after it.
         champion: Release that served before the change.
-        alert: The first alert, with the products, labels and minutes until it.
+        alert: The first alert about a change, with the products, labels and minutes until it.
         verdicts: Messages of the trainings since the change.
         promotions: Lines of the ledger since the change, oldest first.
         held: Answers to products that no release has seen; `None` until the end of the story.
@@ -84,6 +85,12 @@ class Story:
     @property
     def _parts(self) -> tuple[list[Window], list[Window]]:
         return self.before, self.after
+
+
+def first_change(alerts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the first alert about a change, oldest first; the others come without one too."""
+    changes = [one for one in alerts if one["kind"] not in (*ROUTINE, PROMOTION)]
+    return changes[0] if changes else None
 
 
 def lines(story: Story) -> list[str]:
