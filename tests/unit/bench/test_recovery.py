@@ -1,6 +1,7 @@
 """Outcomes of the bench of changes that stay, and how losses and gains are measured and counted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -8,6 +9,7 @@ from tests.bench.quality.recovery.held_products import Held, regained_share
 from tests.bench.quality.recovery.outcomes import Kind, Outcome, conclusion, is_as_wanted, table
 from tests.bench.quality.recovery.story import Story, first_change
 from tests.bench.quality.recovery.stream import Window
+from tests.bench.quality.recovery.worlds import AFTER, HELD, KINDS, WINDOW
 
 PRODUCTS = 1_000
 
@@ -138,3 +140,13 @@ def test_alert_of_a_story_is_the_first_one_about_a_change() -> None:
     alerts = [{"kind": kind} for kind in ("labels", "calendar", "promotion", "quality", "text")]
     assert first_change(alerts) == {"kind": "quality"}
     assert first_change(alerts[:3]) is None
+
+
+@pytest.mark.parametrize("name", ["control", "new category", "other mix", "cut titles"])
+def test_held_products_are_in_no_window_and_no_dataset(name: str) -> None:
+    codes = np.random.default_rng(0).choice(9, p=[0.2] + [0.1] * 8, size=18_000)
+    rows = pd.DataFrame({"designation": "Title", "description": "", "code": codes})
+    world = KINDS[name](rows, np.random.default_rng(0))
+    parts = [world.first, world.before, world.after, world.held_before, world.held_after]
+    assert [len(part) for part in parts[2:]] == [AFTER * WINDOW, HELD, HELD]
+    assert not pd.concat(parts).index.duplicated().any()
