@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from tests.bench.quality.recovery.held_products import Held, regained_share
+from tests.bench.quality.recovery.held_products import NOT_ASKED, Held, regained_share
 from tests.bench.quality.recovery.outcomes import Kind, Outcome, conclusion, is_as_wanted, table
 from tests.bench.quality.recovery.story import Story, first_change
 from tests.bench.quality.recovery.stream import Window
@@ -53,8 +53,17 @@ def kind(before: float, first: float, last: float, name: str = "mix", promotions
 
 def test_loss_is_that_of_the_first_release_and_gain_that_of_the_last_one_over_it() -> None:
     found = held(0.8, 0.4, 0.7)
-    assert found.f1 == pytest.approx((0.8, 0.4, 0.7))
+    first = (found.first_before, found.first_after, found.first_held)
+    assert (*first, found.last_held) == pytest.approx((0.8, 0.4, 0.4, 0.7))
     assert (found.lost, found.regained) == pytest.approx((0.4, 0.3))
+
+
+def test_loss_counts_products_that_were_sent_and_gain_does_not() -> None:
+    found = held(0.8, 0.4, 0.7)
+    sent = held(0.8, 0.6, NOT_ASKED).after
+    sent[:, 2] = NOT_ASKED
+    both = Held(found.before, np.concatenate([found.after, sent]))
+    assert (both.lost, both.regained) == pytest.approx((0.3, 0.3))
 
 
 def test_share_is_the_sum_of_gains_over_the_sum_of_losses() -> None:
@@ -131,8 +140,9 @@ def test_kinds_that_lost_nothing_are_counted_apart() -> None:
 def test_table_has_each_run_and_the_share_of_all() -> None:
     told = Kind([story("mix", 0.7, 0.4, 0.74), story("mix", 0.7, 0.4, 0.56)])
     *_, first, second, summary, _ = table([told])
-    assert first.split("|")[2].split() == ["0.700", "0.400", "0.740", "0.300", "0.340"]
-    assert second.split("|")[3].split() == ["none", "1000", "400", "1"]
+    lost, regained = (part.split() for part in first.split("|")[2:4])
+    assert (lost, regained) == (["0.700", "0.400", "0.300"], ["0.400", "0.740", "0.340"])
+    assert second.split("|")[4].split() == ["none", "1000", "400", "1"]
     assert summary.startswith("  mix: recovered, 83% regained")
 
 

@@ -12,6 +12,7 @@ from tests.bench.quality.recovery.stream import Window
 
 #: Windows over which F1 of the stream is averaged before the change and at the end.
 AVERAGED = 2
+HELD_FIGURES = ("first_before", "first_after", "lost", "first_held", "last_held", "regained")
 
 
 @dataclass
@@ -76,10 +77,7 @@ class Story:
                 for name in ("f1_before", "f1_worst", "f1_after")
             }
         if self.held is not None:
-            names = ("first_before", "first_after", "last_after")
-            found["held"] = {
-                name: round(f1, 4) for name, f1 in zip(names, self.held.f1, strict=True)
-            }
+            found["held"] = {name: round(getattr(self.held, name), 4) for name in HELD_FIGURES}
         return found
 
     @property
@@ -114,10 +112,14 @@ def lines(story: Story) -> list[str]:
         )
     found += [f"  verdict      {verdict}" for verdict in story.verdicts]
     if story.held is not None:
-        before, first, last = story.held.f1
+        held = story.held
         found.append(
-            f"  held         F1 of the first release {before:.3f}, after the change {first:.3f}; "
-            f"of the last release {last:.3f}"
+            f"  lost         {held.lost:.3f}: F1 of the first release {held.first_before:.3f}, "
+            f"after the change {held.first_after:.3f}"
+        )
+        found.append(
+            f"  regained     {held.regained:.3f}: on the held products {held.first_held:.3f}, "
+            f"of the last release {held.last_held:.3f}"
         )
     if story.failure:
         found.append(f"  failed       {story.failure}")

@@ -19,8 +19,8 @@ from trainer.datasets.languages import detect
 FIRST = 6_000
 #: Products of a window, windows before the change, and windows after it at most.
 WINDOW, BEFORE, AFTER = 500, 2, 10
-#: Products before the change, and after it, that are never sent: what was lost and regained is
-#: measured on them. With fewer, chance decides about small losses.
+#: Products before the change, and after it, that are never sent; see `held_products`. With fewer,
+#: chance decides about small losses.
 HELD = 1_500
 #: Share of the products after the change that are of the new kind.
 NEW_SHARE = 0.3
