@@ -313,9 +313,9 @@ eightbits: .venv/dev.stamp ## Compare image networks and text models in 8-bit ar
 		--keep "$(or $(KEEP),var/eightbits)" $(if $(TEXTS),--texts "$(TEXTS)"))
 
 .PHONY: texts
-texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK; CANDIDATES=text_ngrams
-	@$(BIN)/python -W ignore -m tests.bench.quality.texts --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)") \
-		$(if $(CANDIDATES),--candidates $(CANDIDATES))
+texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK; CANDIDATES=text_ngrams; CURVE=1 prints learning curves instead, with TARGET=.80, SHARES="25 50 100" and SEEDS
+	@$(BIN)/python -W ignore -m tests.bench.quality.$(if $(CURVE),text_curve,texts) --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)") \
+		$(if $(CANDIDATES),--candidates $(CANDIDATES)) $(if $(CURVE),$(if $(TARGET),--target $(TARGET)) $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)))
 
 .PHONY: finetuning
 finetuning: .venv/dev.stamp ## Measure fine-tuning on the texts of DATA blown up to 84,916: time of an epoch, memory; with WEIGHTS, MINUTES and THREADS
