@@ -6,8 +6,7 @@ from shared.broker import Broker
 from shared.contracts import MessageParked, ModalityExplained, ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
-from shared.inference.serving.worker import run_worker
-from shared.service import start_service
+from shared.inference.serving.worker import run_worker, start_worker
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
@@ -21,7 +20,8 @@ from worker_fusion.join import Fusions, Join
 
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
-    start_service("worker_fusion")
+    settings = WorkerSettings()
+    start_worker("worker_fusion", settings)
     broker = Broker(BrokerSettings())
     unit_of_work = UnitOfWork(open_engine(DatabaseSettings()), broker)
     fusions = Fusions(Releases(ReleaseSettings()))
@@ -31,7 +31,7 @@ def main() -> int:
     broker.subscribe(ModalityExplained, explanations.on_modality_explained)
     dead_letters = DeadLetters(unit_of_work, join, explanations)
     broker.subscribe(MessageParked, dead_letters.on_message_parked)
-    return run_worker(broker, "fusion", WorkerSettings(), tuple, [fusions.loads])
+    return run_worker(broker, "fusion", settings, tuple, [fusions.loads])
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from shared.inference.releases.image_model import Pixels
 from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
-from shared.inference.serving.worker import run_worker
-from shared.service import start_service
+from shared.inference.serving.worker import run_worker, start_worker
 from shared.settings import (
     BrokerSettings,
     FeatureSettings,
@@ -34,8 +33,9 @@ LARGEST_BATCH = 1
 
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
-    start_service("worker_image")
-    settings, release_settings = WorkerSettings(), ReleaseSettings()
+    settings = WorkerSettings()
+    start_worker("worker_image", settings)
+    release_settings = ReleaseSettings()
     broker = Broker(BrokerSettings())
     releases, storage = Releases(release_settings), Storage(StorageSettings())
     backbones = Backbones(threads=settings.model_threads)

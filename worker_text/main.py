@@ -8,8 +8,7 @@ from shared.contracts import ExplainText, Modality, ScoreText
 from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
-from shared.inference.serving.worker import run_worker
-from shared.service import start_service
+from shared.inference.serving.worker import run_worker, start_worker
 from shared.settings import (
     BrokerSettings,
     ReleaseSettings,
@@ -22,19 +21,21 @@ from worker_text.scorer import TextScorer
 
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
-    start_service("worker_text")
+    settings = WorkerSettings()
+    start_worker("worker_text", settings)
     broker = Broker(BrokerSettings())
-    return run(broker, broker)
+    return run(settings, broker, broker)
 
 
-def run(broker: Broker, publisher: Publisher) -> int:
+def run(settings: WorkerSettings, broker: Broker, publisher: Publisher) -> int:
     """Consume until SIGTERM; return the exit code.
 
     Args:
+        settings: Settings of the worker.
         broker: Queue of the requests.
         publisher: Takes the scores and explanations.
     """
-    settings, release_settings = WorkerSettings(), ReleaseSettings()
+    release_settings = ReleaseSettings()
     releases = Releases(release_settings)
     pool: ModelPool[str] = ModelPool(
         releases,

@@ -11,22 +11,23 @@ from shared.contracts import ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
-from shared.service import start_service
-from shared.settings import BrokerSettings, DatabaseSettings, ReleaseSettings
+from shared.inference.serving.worker import start_worker
+from shared.settings import BrokerSettings, DatabaseSettings, ReleaseSettings, WorkerSettings
 from worker_fusion.join import Fusions, Join
 from worker_text.main import run
 
 
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
-    start_service("worker_text")
+    settings = WorkerSettings()
+    start_worker("worker_text", settings)
     broker = Broker(BrokerSettings())
     database = DatabaseSettings()
     # A database that hangs delays one message, not each.
     breakers = breakers_of(database)
     unit_of_work = UnitOfWork(open_engine(database, breakers), broker, breakers)
     join = Join(unit_of_work, Fusions(Releases(ReleaseSettings())))
-    return run(broker, LocalDelivery(broker, ModalityScored, join.on_modality_scored))
+    return run(settings, broker, LocalDelivery(broker, ModalityScored, join.on_modality_scored))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,13 @@ class WorkerProcess:
         self._process.join()
 
     @property
+    def pid(self) -> int:
+        """ID of the process."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """Exit code, or `None` while the process runs."""
         assert self._process is not None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,23 @@ def test_worker_consumes_only_its_lanes(workers: Workers, broker: Broker, tmp_pa
     )
     assert broker.depth("text.catalog").waiting == 1
     assert broker.depth("fusion.catalog").waiting == 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_thread_of_a_worker_has_its_priority(
+    workers: Workers, broker: Broker, tmp_path: Path, module: str
+) -> None:
+    write_tiny_release(tmp_path / "releases" / "1", in_two_steps=True)
+    started = workers.start(
+        module,
+        RAYON_WORKER_NICENESS="5",
+        RAYON_DATABASE_URL=f"sqlite:///{tmp_path / 'rayon.db'}",
+        RAYON_STORAGE_URL=str(tmp_path / "storage"),
+        RAYON_RELEASES_CACHE=str(tmp_path / "releases"),
+        RAYON_RELEASES_MLFLOW_URL=f"http://127.0.0.1:{free_port()}",
+    )
+    until(lambda: bool(broker.workers()), START_SECONDS, "the worker is present")
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    threads = [int(thread.name) for thread in Path(f"/proc/{started.pid}/task").iterdir()]
+    assert len(threads) > 1
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {own + 5}

@@ -1,4 +1,4 @@
-"""Last steps of every worker's start: presence, then consumption."""
+"""First and last steps of every worker's start: its priority; presence, then consumption."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,21 @@ from shared import metrics
 from shared.broker import Broker, process_name
 from shared.contracts import Lane, queue_name
 from shared.inference.serving.loading import Loads
+from shared.service import start_service
 from shared.settings import WorkerSettings
+
+
+def start_worker(name: str, settings: WorkerSettings) -> None:
+    """Start the service of a worker at its priority. Call it before anything starts a thread.
+
+    Args:
+        name: Name of the worker in logs and traces.
+        settings: The nice value that is added.
+    """
+    # Linux has a nice value for each thread, which new threads inherit; those of models keep theirs
+    # if it changes later.
+    os.nice(settings.niceness)
+    start_service(name)
 
 
 def run_worker(
@@ -26,7 +40,6 @@ def run_worker(
         ready: Names the releases that the worker has loaded.
         loads: Its loads, of which failed ones are announced.
     """
-    os.nice(settings.niceness)
     queues = lane_queues(station, settings.lanes)
     presence = broker.presence(process_name(station), queues)
     presence.releases = ready
