@@ -116,7 +116,12 @@ def handled_key(moment: float) -> str:
 
 
 class QoS(redis.QoS):
-    """Messages that were delivered and not yet acknowledged."""
+    """Messages that were delivered and not yet acknowledged.
+
+    A message that Redis refuses to remove or to return stays in `unacked`, and is delivered again
+    after the visibility timeout. It leaves this process all the same: Celery only logs an error,
+    and a consumer that keeps as many messages as it may take does not ask for another one.
+    """
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a received message in memory only; the script has written it to `unacked`."""
@@ -131,8 +136,19 @@ class QoS(redis.QoS):
             self._remove(delivery_tag, message)
         except ResponseError:
             # A full Redis refuses to count, but still removes.
-            self._remove(delivery_tag, None)
+            try:
+                self._remove(delivery_tag, None)
+            except ResponseError as error:
+                log.warning("acknowledgement_refused", error=str(error))
         InMemoryQoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Return a message to its queue, or drop it."""
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        except ResponseError as error:
+            log.warning("rejection_refused", error=str(error))
+            InMemoryQoS.ack(self, delivery_tag)
 
     def restore_visible(self, *arguments: Any, **options: Any) -> None:
         """Return messages to their queues that were not acknowledged for too long."""

@@ -1,11 +1,15 @@
 """Redis answers and refuses to write: jobs wait in the database, and workers wait with them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
+from typing import Any
 
 import pytest
 import redis
+from kombu import Connection
 from sqlalchemy import select, update
 
 from gateway.identity.principal import Principal
@@ -14,6 +18,7 @@ from gateway.operations.requeue import Sweeper
 from gateway.settings import SweepSettings
 from gateway.web.rates import Rate, Rates, shared_storage
 from shared.broker import Broker
+from shared.broker.transport import Transport
 from shared.contracts import Lane, ScoreText, TextItem
 from shared.db.models import Job, Role, User, now
 from shared.db.session import UnitOfWork
@@ -135,6 +140,39 @@ def test_worker_waits_and_then_handles_everything(
     until(lambda: expected <= set(client.hgetall(DONE)), RECOVERY_SECONDS, "all are handled")
     assert client.hgetall(PARKED) == {}
     assert (probe.exit_code, probe.starts) == (None, 1)
+
+
+ENDS: dict[str, Callable[[Any], None]] = {
+    "acknowledged": lambda message: message.ack(),
+    "requeued": lambda message: message.requeue(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_message_that_redis_keeps_makes_room_for_the_next(
+    broker_settings: BrokerSettings,
+    client: redis.Redis,
+    fault: Fault,
+    end: Callable[[Any], None],
+) -> None:
+    # Given a consumer that takes one message at a time
+    with Connection(broker_settings.url.get_secret_value(), transport=Transport) as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 1, False)
+        channel.queue_declare(QUEUE)
+        for text in ("first", "second"):
+            channel.basic_publish(channel.prepare_message(text), exchange="", routing_key=QUEUE)
+        taken: list[Any] = []
+        channel.basic_consume(QUEUE, False, taken.append, "tag")
+        while not taken:
+            with suppress(Empty):
+                connection.drain_events(timeout=1)
+        assert not channel.qos.can_consume()
+        # When Redis refuses to end the first
+        with fault(client):
+            end(taken[0])
+        # Then the consumer takes the second
+        assert channel.qos.can_consume()
 
 
 def test_worker_starts_while_redis_refuses(
