@@ -176,8 +176,8 @@ class Visitor:
         assert found.violations_count == 0, found.generate_report()
 
     def _is_wider_than_the_window(self) -> bool:
-        root = "document.documentElement"
-        return bool(self.page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"))
+        root = self.page.locator("html")
+        return bool(root.evaluate("root => root.scrollWidth > root.clientWidth"))
 
     def _keep(self, name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):

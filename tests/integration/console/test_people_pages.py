@@ -68,6 +68,7 @@ def test_account_is_found_changed_signed_out_and_disabled(visit: Visit) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_role("link", name="grace").click()
+    page.wait_for_url("**/people/grace")
     admin.check("person")
     page.locator("#role").select_option("operator")
     page.locator("#trusted").select_option("yes")
