@@ -70,7 +70,7 @@ async def submit(
     The response comes before the classification. Read the category with
     `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
     """
-    # The body is not a parameter, which would be kept for as long as the client waits.
+    # The body is read in a function of its own, so that it is freed while the client waits.
     job = await _accepted(services, principal, request, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/{job.id}"
     seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)

@@ -134,8 +134,8 @@ ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def _principal(request: Request) -> Principal:
-    # Dependencies on the schemes would document them in OpenAPI, but each costs every request time;
-    # `gateway.web.openapi` does it instead.
+    # `gateway.web.openapi` documents the security schemes. As dependencies they would be resolved
+    # in each request.
     return await _authenticated(request)
 
 

@@ -18,8 +18,7 @@ def start_worker(name: str, settings: WorkerSettings) -> None:
         name: Name of the worker in logs and traces.
         settings: The nice value that is added.
     """
-    # Linux has a nice value for each thread, which new threads inherit; those of models keep theirs
-    # if it changes later.
+    # On Linux each thread has its own nice value and inherits it from the thread that starts it.
     os.nice(settings.niceness)
     start_service(name)
 
