@@ -314,7 +314,7 @@ eightbits: .venv/dev.stamp ## Compare image networks and text models in 8-bit ar
 
 .PHONY: texts
 texts: .venv/dev.stamp ## Print the board of the text models on DATA: students beside their teacher, with WEIGHTS and WORK; CANDIDATES=text_ngrams; CURVE=1 prints learning curves instead, with TARGET=.80, SHARES="25 50 100" and SEEDS
-	@$(BIN)/python -W ignore -m tests.bench.quality.$(if $(CURVE),text_curve,texts) --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)") \
+	@$(BIN)/python -W ignore -m tests.bench.quality.$(if $(CURVE),curves.)texts --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(WORK),--work "$(WORK)") \
 		$(if $(CANDIDATES),--candidates $(CANDIDATES)) $(if $(CURVE),$(if $(TARGET),--target $(TARGET)) $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)))
 
 .PHONY: finetuning
@@ -325,8 +325,9 @@ finetuning: .venv/dev.stamp ## Measure fine-tuning on the texts of DATA blown up
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"
 
-combining: .venv/dev.stamp ## Compare ways to combine models on the scores of the starter release, on the rows of DATA
-	@$(BIN)/python -W ignore -m tests.bench.quality.combining --data "$(DATA)"
+combining: .venv/dev.stamp ## Compare ways to combine models on the scores of the starter release, on the rows of DATA; CURVE=1 prints learning curves of images and fusion instead, with WEIGHTS, WORK, SHARES and SEEDS
+	@$(BIN)/python -W ignore -m tests.bench.quality.$(if $(CURVE),curves.images,combining) --data "$(DATA)" \
+		$(if $(CURVE),--weights "$(or $(WEIGHTS),weights)" $(if $(WORK),--work "$(WORK)") $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)))
 
 quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"

@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.bench.quality.combining.ideas import Idea, pair_ideas, text_ideas
-from tests.bench.quality.combining.scores import Rows
+from tests.bench.quality.combining.outcomes import outcome_of
+from tests.bench.quality.combining.scores import Rows, Scored
 from trainer.candidates.calibration import log_loss, logs, softmax
 
 CLASSES, COUNT = 4, 900
@@ -87,3 +88,14 @@ def test_official_rows_decide_the_pool_that_is_fitted_on_them(experts: Rows) -> 
     assert loss_of("pool fitted on official rows only") < loss_of(
         "log-linear pool, a weight by modality"
     )
+
+
+def test_official_scores_are_of_held_out_rows_and_then_of_all_test_rows(experts: Rows) -> None:
+    held, test = halves(experts)
+    places = np.flatnonzero(held.is_official)
+    outcome = outcome_of(IDEAS["text alone"], Scored(("text", "image"), held, test), repeats=2)
+    scores = outcome.official(places)
+    assert scores.shape == (2, len(places) + len(test.targets), CLASSES)
+    # The model alone has nothing to fit but a temperature, which keeps the order of its answers.
+    expected = np.concatenate([held.inputs[0, places], test.inputs[0]]).argmax(axis=1)
+    assert (scores.argmax(axis=2) == expected).all()

@@ -14,7 +14,6 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,34 +22,21 @@ from threadpoolctl import threadpool_limits
 
 from tests.bench.arguments import dataset_parser
 from tests.bench.quality.combining.ideas import Idea, pair_ideas, text_ideas
+from tests.bench.quality.combining.outcomes import Outcome, outcome_of
 from tests.bench.quality.combining.scores import (
-    Floats,
     Integers,
     Rows,
     Scored,
     pair_scores,
     text_scores,
 )
-from trainer.candidates.folds import REPEATS, out_of_fold
+from trainer.candidates.folds import REPEATS
 from trainer.datasets.loading import load
 from trainer.pipeline.leaderboard import Contrast
 from trainer.pipeline.selection import contrast, losses
 from trainer.release.intervals import f1_interval
 
 KEPT = Path("var/combining")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Scores of an idea.
-
-    Attributes:
-        held: Shape `(repeats, rows, classes)`, by fits without the row.
-        test: Shape `(1, rows, classes)`, by a fit on all held-out rows.
-    """
-
-    held: Floats
-    test: Floats
 
 
 def main() -> int:
@@ -87,7 +73,7 @@ def _print_table(scored: Scored, ideas: Sequence[Idea], options: argparse.Namesp
     )
     reference: Outcome | None = None
     for idea in [ideas[0], *(one for one in ideas[1:] if re.search(options.only, one.name))]:
-        outcome = _outcome(idea, scored, options.repeats)
+        outcome = outcome_of(idea, scored, options.repeats)
         reference = reference or outcome
         print(_line(idea.name, outcome, reference, held, test, official), flush=True)
 
@@ -109,24 +95,12 @@ def _reach(held: Rows, test: Rows, official: Integers) -> str:
     )
 
 
-def _outcome(idea: Idea, scored: Scored, repeats: int) -> Outcome:
-    held = scored.held
-
-    def score(fit_on: Integers, others: Integers) -> Floats:
-        return idea.score(held.take(fit_on), held.take(others))
-
-    return Outcome(
-        held=out_of_fold(held.strata, score, seed=0, repeats=repeats),
-        test=idea.score(held, scored.test)[None],
-    )
-
-
 def _line(
     name: str, outcome: Outcome, reference: Outcome, held: Rows, test: Rows, official: Integers
 ) -> str:
     crossed = contrast(outcome.held, reference.held, held.targets)
     # Officially labelled rows: the held-out ones by fits without the row, and those of `test`.
-    scores, others = (_official(one, official) for one in (outcome, reference))
+    scores, others = (one.official(official) for one in (outcome, reference))
     targets = np.concatenate([held.targets[official], test.targets])
     real = contrast(scores, others, targets)
     cells = [
@@ -138,12 +112,6 @@ def _line(
         real.beyond_chance if outcome is not reference else "reference",
     ]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def _official(outcome: Outcome, official: Integers) -> Floats:
-    repeats = len(outcome.held)
-    test = np.repeat(outcome.test, repeats, axis=0)
-    return np.concatenate([outcome.held[:, official], test], axis=1)
 
 
 def _differences(found: Contrast) -> list[str]:

@@ -77,10 +77,10 @@ class Scored:
 
 def text_scores(data: Dataset, folder: Path) -> Scored:
     """Return the scores of the models that the text model pools, on officially labelled rows."""
-    found = _texts(data, folder)
+    found = starter_texts(data, folder)
     names = tuple(f"model {number + 1}" for number in range(len(found["scores"]) - 1))
     held, test = (
-        _rows(data, data.part(part, text=True), found["scores"][:-1], found["rows"])
+        rows_of(data, data.part(part, text=True), found["scores"][:-1], found["rows"])
         for part in ("validation", "test")
     )
     return Scored(names, held, test)
@@ -96,22 +96,30 @@ def pair_scores(data: Dataset, folder: Path, weak: int | None = None) -> Scored:
     """
     both = [data.part(part, text=True, image=True) for part in PARTS]
     both[1] = both[1].iloc[:weak]
-    texts, images = _texts(data, folder), _images(pd.concat(both), data.fingerprint, folder)
+    texts, images = starter_texts(data, folder), _images(pd.concat(both), data.fingerprint, folder)
     rows = []
     for both_parts in (pd.concat(both[:2]), both[2]):
-        text = _rows(data, both_parts, texts["scores"][-1:], texts["rows"])
-        image = _rows(data, both_parts, images["scores"], images["rows"])
+        text = rows_of(data, both_parts, texts["scores"][-1:], texts["rows"])
+        image = rows_of(data, both_parts, images["scores"], images["rows"])
         rows.append(replace(text, inputs=np.concatenate([text.inputs, image.inputs])))
     return Scored(("text", "image"), *rows)
 
 
-def _rows(data: Dataset, part: pd.DataFrame, scores: Floats, index: Integers) -> Rows:
+def rows_of(data: Dataset, part: pd.DataFrame, scores: Floats, index: Integers) -> Rows:
+    """Return the scores of some rows.
+
+    Args:
+        data: The dataset.
+        part: The rows.
+        scores: Probabilities of more rows, shape `(models, rows, classes)`.
+        index: Numbers of those rows.
+    """
     places = pd.Series(np.arange(len(index)), index=index).loc[part.index].to_numpy()
     inputs = np.stack([logs(one[places]) for one in scores])
     return Rows(inputs, data.targets(part), is_official(part))
 
 
-def _texts(data: Dataset, folder: Path) -> dict[str, NDArray[Any]]:
+def starter_texts(data: Dataset, folder: Path) -> dict[str, NDArray[Any]]:
     """Return scores `(models + 1, rows, classes)`, the last of the pool, and the rows' numbers."""
 
     def computed() -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Learning curves of text models on made-up rows."""
+"""Learning curves on made-up rows."""
 
 import math
 from itertools import pairwise
@@ -8,15 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
-from tests.bench.quality.text_curve import (
+from tests.bench.quality.curves.images import candidate_named
+from tests.bench.quality.curves.points import (
     PARTS,
     Point,
-    candidates_named,
     continued,
     eighths_of,
     needed_rows,
     places_of,
 )
+from tests.bench.quality.curves.texts import candidates_named
 
 Places = NDArray[np.int64]
 #: Test rows, all of which two categories share.
@@ -56,6 +57,12 @@ def test_unknown_candidate_is_refused_with_the_known_ones() -> None:
         candidates_named(["text_ngrams", "text_none"])
 
 
+def test_unknown_image_candidate_is_refused_with_the_known_ones() -> None:
+    assert candidate_named("image_xception").name == "image_xception"
+    with pytest.raises(InvalidInput, match=r"image_efficientnet_lite0, .*Received: image_none"):
+        candidate_named("image_none")
+
+
 def test_curve_is_continued_by_its_power_law() -> None:
     # Given an error of 8 / sqrt(rows), and one that rises
     sizes = np.array([400, 1_600, 6_400])
@@ -75,6 +82,12 @@ def test_rows_for_a_target_have_an_interval_over_the_test_rows() -> None:
     assert 4_000 < found.low < 6_000
     assert 7_000 < found.high < 11_000
     assert found.text().startswith(f"6,400 rows ({found.low:,.0f} to {found.high:,.0f}); twice")
+
+
+def test_curve_is_continued_on_the_rows_that_are_named() -> None:
+    points = [point(100, 800), point(400, 400)]
+    named = [Point(one.rows, {"images": one.answers["test"]}) for one in points]
+    assert needed_rows(TARGETS, named, 0.9, "images") == needed_rows(TARGETS, points, 0.9)
 
 
 def test_flat_curve_never_reaches_the_target() -> None:
