@@ -31,7 +31,7 @@ from trainer.datasets.folder import Dataset
 from trainer.pipeline.export import export_head, export_text
 from trainer.pipeline.fitting import Part
 from trainer.pipeline.steps import MARKER
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 #: Duration of one measurement: long enough that a short stall does not decide.
 SECONDS = 4.0

@@ -82,7 +82,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "IMAGES", (NotFetched(), Quick(), MissingImage()))
     monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
     monkeypatch.setattr(training, "QUICK_IMAGES", (MissingImage(), Quick()))
-    monkeypatch.setattr("trainer.pipeline.text_stage.TIMED_TEXTS", 8)
+    monkeypatch.setattr("trainer.pipeline.text.stage.TIMED_TEXTS", 8)
     monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)
 
 

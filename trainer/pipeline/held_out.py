@@ -25,7 +25,7 @@ from trainer.pipeline.fitting import ENOUGH_TO_CALIBRATE, Model, deciding
 from trainer.pipeline.fusion_stage import Fused
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.row_images import RowImages
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.golden import Golden, GoldenRows
 from trainer.release.loaded import TextModel
 

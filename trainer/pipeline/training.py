@@ -45,7 +45,7 @@ from trainer.pipeline.image_stage import run_image_stage
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
 from trainer.pipeline.model_card import labels_as_markdown, model_card, training_as_markdown
 from trainer.pipeline.steps import Step, Steps, parameters
-from trainer.pipeline.text_stage import run_text_stage
+from trainer.pipeline.text.stage import run_text_stage
 from trainer.pipeline.tracking import Tracking
 from trainer.pipeline.unlabelled_answers import candidates_again, with_answers
 from trainer.reference.sample import REFERENCE

@@ -23,7 +23,8 @@ from trainer.datasets.split import split_key
 from trainer.pipeline.answered_mix import answered_mix
 from trainer.pipeline.context import TrainingContext
 from trainer.pipeline.fitting import Model
-from trainer.pipeline.text_stage import prepared_texts, probabilities_of
+from trainer.pipeline.text.pools import probabilities_of
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.current_mix import Mix
 
 #: Confidence from which a product is learnt from with the answer of the model.

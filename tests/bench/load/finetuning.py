@@ -37,7 +37,7 @@ from trainer.candidates.text.transformer import (
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 MINUTES = 10.0
 #: Shares of the steps run after which memory is shown.

@@ -38,7 +38,8 @@ from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.export import export_text
 from trainer.pipeline.fitting import Part
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import cascaded, prepared_texts
+from trainer.pipeline.text.pools import cascaded
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.evaluation import official_weights
 from trainer.release.intervals import f1_difference
 from trainer.release.loaded import LoadedRelease

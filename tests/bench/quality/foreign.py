@@ -33,7 +33,7 @@ from shared.inference.releases.novelty import FOREIGN_FROM, SMALLEST
 from tests.support.foreign_products import foreign_products
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.loaded import TEXT_BATCH, LoadedRelease
 from trainer.starter import STARTER
 

@@ -29,7 +29,7 @@ from trainer.candidates.text.ngrams import FILE, NgramSettings, TextNgrams
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingSettings
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 Targets = NDArray[np.int64]
 Fit = Callable[[], tuple[Targets, float]]

@@ -3,7 +3,7 @@
     make texts DATA=folder WEIGHTS=folder WORK=var/training
     make texts DATA=folder CANDIDATES="text_ngrams text_rnn"
 
-Runs the text stage of a training (`trainer.pipeline.text_stage`) and prints its board: weighted F1
+Runs the text stage of a training (`trainer.pipeline.text.stage`) and prints its board: weighted F1
 with 95 % intervals, paired differences to the chosen model, milliseconds of a text, texts per
 second, MB, and seconds of the fit. Finished steps are kept in WORK, where `make train` reuses them
 and from where an interrupted run continues; two cores need an hour for the fine-tuning of an
@@ -19,7 +19,7 @@ from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.leaderboard import as_markdown, marked
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import run_text_stage
+from trainer.pipeline.text.stage import run_text_stage
 from trainer.pipeline.training import candidates_of, require_candidates
 
 

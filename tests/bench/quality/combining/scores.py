@@ -19,7 +19,7 @@ from trainer.candidates.calibration import logs
 from trainer.candidates.folds import strata_of
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.context import is_official
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float32]

@@ -38,7 +38,7 @@ from trainer.candidates.registry import TEXT
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
 from trainer.pipeline.steps import Steps, parameters
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.intervals import f1_interval
 
 ANSWERS = "answers.npz"

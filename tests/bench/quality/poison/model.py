@@ -12,7 +12,7 @@ from trainer.candidates.calibration import fit_temperature, softmax
 from trainer.candidates.protocols import FitContext, Labels
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 #: Strengths: none, from weak to strong, the last nearly the inverse frequency.
 BALANCES = (0.0, 0.9, 0.99, 0.9999)

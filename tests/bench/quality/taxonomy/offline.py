@@ -19,7 +19,7 @@ from trainer.candidates.calibration import fit_temperature, softmax
 from trainer.candidates.folds import out_of_fold
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.split import hashed_parts
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 Floats = NDArray[np.float64]
 #: Digits of a confidence in an answer.

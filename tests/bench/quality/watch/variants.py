@@ -14,7 +14,7 @@ from tests.bench.quality.watch.graphs import IMAGE, TEXT, Arrays, change, copy_s
 from tests.bench.quality.watch.retraining import Retraining
 from tests.bench.starter import STARTER
 from trainer.datasets.folder import Dataset
-from trainer.pipeline.text_stage import prepared_texts
+from trainer.pipeline.text.stage import prepared_texts
 
 #: Models whose heads are changed in the starter release, in the order of their graphs.
 HEADS = {TEXT: ("n-grams", "transformer"), IMAGE: ("image network",)}

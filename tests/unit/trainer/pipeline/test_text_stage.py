@@ -16,18 +16,17 @@ from trainer.candidates.calibration import log_loss, softmax
 from trainer.candidates.fusion.pools import NoSettings
 from trainer.candidates.protocols import FitContext, Labels, SelfContained, TextCandidate
 from trainer.datasets.folder import Dataset
-from trainer.pipeline import text_stage
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.selection import CASCADE
 from trainer.pipeline.steps import Steps
-from trainer.pipeline.text_stage import (
-    ALONE_AT,
+from trainer.pipeline.text import stage as text_stage
+from trainer.pipeline.text.pools import ALONE_AT, probabilities_of
+from trainer.pipeline.text.stage import (
     COMBINED,
     COMBINED_BY_CATEGORY,
     TAUGHT,
     prepared_texts,
-    probabilities_of,
     run_text_stage,
 )
 

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TEXT_PREPARATION, TextInputs, product_text
-from shared.inference.releases.fusion_model import shifted
-from trainer.candidates.calibration import Doubles, fit_weights, logs, softmax
-from trainer.candidates.folds import out_of_fold, strata_of
+from trainer.candidates.calibration import logs
 from trainer.candidates.protocols import Labels, TextCandidate
-from trainer.candidates.shrunken_pool import fit_by_category, pooled_logits
 from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.export import export_text
 from trainer.pipeline.fitting import (
@@ -36,18 +33,21 @@ from trainer.pipeline.fitting import (
 from trainer.pipeline.leaderboard import Entry
 from trainer.pipeline.selection import CASCADE, losses
 from trainer.pipeline.steps import Step, parameters
+from trainer.pipeline.text.pools import (
+    ALONE_AT,
+    PoolRule,
+    cascaded,
+    plain_weight,
+    pool_probabilities,
+    probabilities_of,
+)
 from trainer.release.response_times import measure_latency
 
 Floats = NDArray[np.float32]
-Places = NDArray[np.int64]
 
 #: Number of texts in the latency measurement.
 TIMED_TEXTS = 128
-#: A candidate with less weight than this is left out of the pool.
-LEAST_WEIGHT = 0.01
 COMBINED, COMBINED_BY_CATEGORY = "text_combined", "text_combined_by_category"
-#: Confidence from which the first model of a cascade answers alone.
-ALONE_AT = 0.95
 #: A pool becomes a cascade if its cheapest model takes at most this share of its time.
 CHEAP_SHARE = 0.1
 #: Ending of the names of combinations that include students.
@@ -186,7 +186,7 @@ def _combinations(
         return []
     held = products.rows["held"]
     chosen = decisive(held)
-    rule = _Rule(context.data.targets(held), is_official(held), chosen, context.settings.seed)
+    rule = PoolRule(context.data.targets(held), is_official(held), chosen, context.settings.seed)
     found = [_combination(context, models, products, rule, f"{COMBINED}{suffix}")]
     if len(chosen) * len(context.data.categories.categories) * len(models) <= LARGEST_BY_CATEGORY:
         by_category = replace(rule, is_by_category=True)
@@ -228,72 +228,11 @@ def _cascade(
     return Model(parts, held, scores, test, entry, pool.steps)
 
 
-def cascaded(alone: Floats, pooled: Floats) -> Floats:
-    """Return the first model's probabilities where it is sure, and elsewhere those of the pool.
-
-    Both have the shape `(…, rows, classes)`.
-    """
-    is_alone = alone.max(axis=-1, keepdims=True) >= np.float32(ALONE_AT)
-    found: Floats = np.where(is_alone, alone, pooled).astype(np.float32)
-    return found
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """Rule by which the weights of a pool are fitted.
-
-    Attributes:
-        targets: Column numbers of the held-out rows.
-        is_official: Mask of those with an official label.
-        chosen: Positions of the rows that decide.
-        seed: Seed of the folds.
-        is_by_category: Each category has weights of its own.
-    """
-
-    targets: Places
-    is_official: NDArray[np.bool_]
-    chosen: Places
-    seed: int
-    is_by_category: bool = False
-
-    def fit(self, inputs: Floats, places: Places) -> tuple[Doubles, Doubles]:
-        """Return weights `(models, classes)` and bias `(classes,)` by the deciding rows in some.
-
-        A model that hardly helps gets no weight.
-        """
-        rows = np.intersect1d(places, self.chosen)
-        weights = np.array(fit_weights([*inputs[:, rows]], self.targets[rows]))
-        weights[weights <= LEAST_WEIGHT] = 0.0
-        classes = inputs.shape[2]
-        if not self.is_by_category:
-            return np.repeat(weights[:, None], classes, axis=1), np.zeros(classes)
-        used = np.flatnonzero(weights)
-        strata = strata_of(self.targets[rows], self.is_official[rows])
-        found = np.zeros((len(weights), classes))
-        found[used], bias = fit_by_category(
-            inputs[used][:, rows].astype(np.float64),
-            weights[used],
-            self.targets[rows],
-            strata,
-            self.seed,
-        )
-        return found, bias
-
-    def judged(self, inputs: Floats) -> Floats:
-        """Return probabilities by weights that were fitted without the row."""
-
-        def score(fit_on: Places, others: Places) -> Floats:
-            # Temperatures need no other fold: in a log-linear pool they only scale the weights.
-            return _pooled(inputs[:, others], *self.fit(inputs, fit_on))
-
-        return out_of_fold(strata_of(self.targets, self.is_official), score, self.seed)
-
-
 def _combination(
     context: TrainingContext,
     models: Sequence[Model],
     products: _TextRows,
-    rule: _Rule,
+    rule: PoolRule,
     name: str,
 ) -> Model:
     inputs = {
@@ -303,11 +242,13 @@ def _combination(
     held = inputs["held"].astype(np.float32)
     weights, bias = rule.fit(held, np.arange(held.shape[1]))
     used = [place for place, one in enumerate(weights) if one.any()]
-    parts = [replace(models[place].parts[0], weight=_plain(weights[place])) for place in used]
+    parts = [replace(models[place].parts[0], weight=plain_weight(weights[place])) for place in used]
     if bias.any():
         parts[0] = replace(parts[0], bias=tuple(bias.tolist()))
     frames = {
-        part: pd.DataFrame(_pooled(found, weights, bias), index=products.rows[part].index)
+        part: pd.DataFrame(
+            pool_probabilities(found, weights, bias), index=products.rows[part].index
+        )
         for part, found in inputs.items()
     }
     scores = rule.judged(held)
@@ -320,36 +261,6 @@ def _combination(
         **_text_speed(context, name, tuple(parts), products.texts["held"], steps),
     )
     return Model(tuple(parts), frames["held"], scores, frames["test"], entry, steps)
-
-
-def _plain(weights: Doubles) -> float | tuple[float, ...]:
-    """Return one weight if those of all categories are equal."""
-    if np.ptp(weights) == 0:
-        return float(weights[0])
-    return tuple(weights.tolist())
-
-
-def _pooled(inputs: Floats | Doubles, weights: Doubles, bias: Doubles) -> Floats:
-    logits = pooled_logits(inputs.astype(np.float64), weights, bias)
-    pooled: Floats = softmax(logits).astype(np.float32)
-    return pooled
-
-
-def probabilities_of(parts: Sequence[Part], texts: Sequence[str]) -> Floats:
-    """Return the probabilities of a fitted model, shape `(len(texts), classes)`."""
-    answers = [
-        softmax(part.candidate.predict(texts, part.folder) / np.float32(part.temperature))
-        for part in parts
-    ]
-    classes = answers[0].shape[1]
-    weights = np.stack([np.broadcast_to(part.weight, (classes,)) for part in parts])
-    bias = np.sum([part.bias for part in parts if part.bias], axis=0, initial=0.0)
-    inputs = np.stack([logs(one) for one in answers])
-    found = _pooled(inputs, weights, np.broadcast_to(bias, (classes,)))
-    for part, alone in zip(parts, answers, strict=True):
-        found = cascaded(alone, found) if part.alone_at else found
-    ratios = next((part.ratios for part in parts if part.ratios), None)
-    return shifted(found, np.array(ratios)) if ratios else found
 
 
 def _text_speed(

@@ -1,0 +1,1 @@
+"""Text stage of a training: fits of the candidates, and their pools and cascades."""
