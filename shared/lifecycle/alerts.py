@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from shared.contracts import DriftDetected
@@ -78,20 +78,28 @@ def raise_alert(
 def has_changed(session: Session, *, is_answered: bool = False) -> bool:
     """Return True after an alert within 30 days about a change that a training learns from.
 
-    It waits for its training, or led to one. An alert that people must allow or that ended
-    otherwise does not count, nor do those of the calendar, of new labels and about a promotion.
-
     Args:
         session: Read-only.
         is_answered: Only alerts count that led to a training.
     """
+    return session.scalar(changes(is_answered=is_answered).limit(1)) is not None
+
+
+def changes(*, is_answered: bool = False) -> Select[DriftAlert]:
+    """Return a query for the alerts within 30 days about a change that a training learns from.
+
+    Each waits for its training, or led to one. An alert that people must allow or that ended
+    otherwise does not count, nor do those of the calendar, of new labels and about a promotion.
+
+    Args:
+        is_answered: Only alerts count that led to a training.
+    """
     waiting = () if is_answered else (AlertStatus.OPEN.value, AlertStatus.TRAINING.value)
-    query = select(DriftAlert.id).where(
+    return select(DriftAlert).where(
         DriftAlert.kind.not_in((*ROUTINE, PROMOTION)),
         DriftAlert.raised_at > now() - CHANGE,
         or_(DriftAlert.training_run_id.is_not(None), DriftAlert.status.in_(waiting)),
     )
-    return session.scalar(query.limit(1)) is not None
 
 
 def write_step(alert: DriftAlert, by: str, text: str) -> None:

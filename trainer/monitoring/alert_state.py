@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db.models import AlertStatus, DriftAlert, TrainingRun
+from shared.lifecycle.alerts import changes
 
 # Keys of the stored JSON. Alerts of earlier versions use them too, so they never change.
 _AWAITED_VERSION = "dataset_version_id"
@@ -71,6 +72,16 @@ def awaited_version(session: Session) -> tuple[DriftAlert, str] | None:
     if alert is None:
         return None
     return alert, alert.details[_AWAITED_VERSION]
+
+
+def changed_since(session: Session) -> datetime | None:
+    """Return the time of the first product of a change that trainings learn from.
+
+    Returns:
+        `None` without such a change, and if no alert about it measured its products.
+    """
+    moments = (AlertState.of(alert).since for alert in session.scalars(changes()))
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def run_for_version(session: Session, version_id: str) -> TrainingRun | None:

@@ -4,9 +4,12 @@ The sample has two parts, drawn independently (Poisson sampling: each answer by 
 probability):
 
 * `random`: each of the day's `N` answers with the same probability, `p = min(1, size / N)`.
-* `uncertain`: an answer of confidence `c` with `q = min(1, level * (1 - c))`, where the level makes
-  the probabilities add up to the wanted size. Reviews are most useful at low confidence. The
-  confidence of an answer to a product that seems foreign counts as 0.
+* `uncertain`: an answer of confidence `c` with `q = min(1, level * (1 - c) * odds)`, where the
+  level makes the probabilities add up to the wanted size. Reviews are most useful at low
+  confidence. The confidence of an answer to a product that seems foreign counts as 0. The odds are
+  1, except while trainings learn from a change: then they say how much likelier the text is now
+  than before it (`trainer.monitoring.performance.changed_texts`), because most is to be learnt from
+  what has changed.
 
 Either part may draw an answer, so the probability stored with it is `1 - (1 - p) * (1 - q)`. It is
 above 0 for every answer, and `1 / chance` is the number of answers that a label represents: sums
@@ -22,7 +25,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
 from shared.skipping import skipping
 from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
+from trainer.monitoring.performance.changed_texts import changed_odds
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.settings import MonitorSettings
 
@@ -55,36 +58,37 @@ _CONFIDENCE = case((Job.is_foreign == true(), 0.0), else_=Job.confidence).label(
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Probability of drawing an answer, by its confidence.
+    """Probability of drawing an answer of a day.
 
     Attributes:
         random: Probability in the random part.
-        level: Probability per unit of uncertainty in the uncertain part, before the cap at 1.
+        uncertain: Probabilities in the uncertain part, shape `(answers,)`.
     """
 
     random: float
-    level: float
+    uncertain: Floats
 
-    def uncertain(self, confidences: Floats) -> Floats:
-        """Return the probabilities in the uncertain part, shape `(answers,)`."""
-        return np.minimum(1.0, self.level * uncertainties(confidences))
-
-    def chances(self, confidences: Floats) -> Floats:
-        """Return the probabilities of being drawn by either part, shape `(answers,)`."""
-        return 1.0 - (1.0 - self.random) * (1.0 - self.uncertain(confidences))
+    @property
+    def chances(self) -> Floats:
+        """Probabilities of being drawn by either part, shape `(answers,)`."""
+        return 1.0 - (1.0 - self.random) * (1.0 - self.uncertain)
 
 
-def plan_sample(confidences: Floats, random_size: int, uncertain_size: int) -> SamplingPlan:
+def plan_sample(
+    confidences: Floats, random_size: int, uncertain_size: int, odds: Floats | None = None
+) -> SamplingPlan:
     """Plan the sample of a day's answers.
 
     Args:
         confidences: Confidences of all answers of the day, shape `(answers,)`; at least one.
         random_size: Expected size of the random part.
         uncertain_size: Expected size of the uncertain part.
+        odds: Factors of the chances in the uncertain part, above 0, shape `(answers,)`.
     """
+    sizes = uncertainties(confidences) * (1.0 if odds is None else odds)
     return SamplingPlan(
         random=min(1.0, random_size / len(confidences)),
-        level=sampling_level(uncertainties(confidences), uncertain_size),
+        uncertain=np.minimum(1.0, sampling_level(sizes, uncertain_size) * sizes),
     )
 
 
@@ -122,12 +126,9 @@ def random_number(part: str, day: datetime, job_id: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def draw_reviews(
-    plan: SamplingPlan, day: datetime, ids: Sequence[str], confidences: Floats
-) -> Iterator[dict[str, Any]]:
+def draw_reviews(plan: SamplingPlan, day: datetime, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of `reviews` for the answers that are drawn."""
-    uncertain, chances = plan.uncertain(confidences), plan.chances(confidences)
-    for id_, uncertain_chance, chance in zip(ids, uncertain, chances, strict=True):
+    for id_, uncertain_chance, chance in zip(ids, plan.uncertain, plan.chances, strict=True):
         reason = None
         if random_number(RANDOM, day, id_) < plan.random:
             reason = RANDOM
@@ -165,10 +166,12 @@ class Reviews:
         with self.unit_of_work.reading() as session:
             if _has_reviews(session, day):
                 return 0
-            confidences = _confidences(session, day)
-            if not len(confidences):
+            ids, confidences = _answers(session, day)
+            if not ids:
                 return 0
-            rows = list(self._draw(session, day, confidences))
+            odds = _odds(session, day, ids)
+        sizes = self.settings.reviews_random, self.settings.reviews_uncertain
+        rows = list(draw_reviews(plan_sample(confidences, *sizes, odds), day.begins_at, ids))
         with self.unit_of_work() as work:
             # Two monitors run during a rolling update and would insert the same rows.
             take_turns(work.session, Review.__tablename__)
@@ -178,30 +181,34 @@ class Reviews:
         log.info(
             "reviews_chosen",
             day=f"{day.begins_at:%Y-%m-%d}",
-            answers=len(confidences),
+            answers=len(ids),
             chosen=len(rows),
+            by_change=odds is not None,
         )
         return len(rows)
 
-    def _draw(self, session: Session, day: Period, confidences: Floats) -> Iterable[dict[str, Any]]:
-        sizes = self.settings.reviews_random, self.settings.reviews_uncertain
-        plan = plan_sample(confidences, *sizes)
-        query = select(Job.id, _CONFIDENCE).where(_answered(day))
-        for batch in session.execute(query, execution_options={"yield_per": AT_ONCE}).partitions():
-            ids = [row.id for row in batch]
-            values = _floats(row.confidence for row in batch)
-            yield from draw_reviews(plan, day.begins_at, ids, values)
 
-
-def _confidences(session: Session, day: Period) -> Floats:
-    query = select(_CONFIDENCE).where(_answered(day))
-    rows = session.execute(query, execution_options={"yield_per": AT_ONCE}).scalars().partitions()
-    return _floats(chain.from_iterable(rows))
+def _answers(session: Session, day: Period) -> tuple[list[str], Floats]:
+    """Return ids and confidences of a day's answers; an id takes some 90 bytes."""
+    query = select(Job.id, _CONFIDENCE).where(_answered(day))
+    ids: list[str] = []
+    confidences = [np.empty(0)]
+    for batch in session.execute(query, execution_options={"yield_per": AT_ONCE}).partitions():
+        ids += [row.id for row in batch]
+        confidences.append(_floats(row.confidence for row in batch))
+    return ids, np.concatenate(confidences)
 
 
 def _floats(confidences: Iterable[float | None]) -> Floats:
     # One confidence that is not a number would make the chances of the whole day so.
     return np.nan_to_num(np.fromiter((value or 0.0 for value in confidences), np.float64))
+
+
+def _odds(session: Session, day: Period, ids: Sequence[str]) -> Floats | None:
+    """Return the odds of the answers to be of a change; `None` if they cannot be computed."""
+    with skipping("reviews", f"odds of {day.begins_at:%Y-%m-%d}"):
+        return changed_odds(session, day, ids)
+    return None
 
 
 def _has_reviews(session: Session, day: Period) -> bool:

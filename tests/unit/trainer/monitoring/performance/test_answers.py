@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.db.session import UnitOfWork
 from tests.unit.gateway import conftest as gateway
 from trainer.monitoring.drift import window_products
-from trainer.monitoring.performance import answers, reviews
+from trainer.monitoring.performance import answers, changed_texts, reviews
 from trainer.monitoring.performance.periods import Period
 
 broker, migrated, unit_of_work = gateway.broker, gateway.migrated, gateway.unit_of_work
@@ -34,9 +34,14 @@ DAY = Period.day(NOON)
             id="next window",
         ),
         pytest.param(
-            lambda session: reviews._confidences(session, DAY),
+            lambda session: reviews._answers(session, DAY),
             "ix_jobs_status_finished_at (status=? AND finished_at>? AND finished_at<?)",
             id="a day's answers",
+        ),
+        pytest.param(
+            lambda session: changed_texts.products_before(session, DAY.ends_at),
+            "ix_jobs_status_finished_at (status=? AND finished_at>? AND finished_at<?)",
+            id="products of before a change",
         ),
         pytest.param(
             lambda session: answers.releases_of(session, DAY),

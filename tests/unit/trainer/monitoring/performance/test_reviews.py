@@ -78,8 +78,8 @@ def kept(unit_of_work: UnitOfWork) -> dict[str, tuple[str, float]]:
 def test_probabilities_add_up_to_the_wanted_sizes(answers: Floats) -> None:
     made = plan_sample(answers, 50, 50)
     assert made.random == 50 / 2_000
-    assert made.uncertain(answers).sum() == pytest.approx(50)
-    assert made.chances(answers).min() >= made.random
+    assert made.uncertain.sum() == pytest.approx(50)
+    assert made.chances.min() >= made.random
 
 
 @pytest.mark.parametrize("wanted", [1, 5, 40, 99, 100, 500])
@@ -94,21 +94,37 @@ def test_level_gives_the_wanted_size_for_any_number_of_certain_answers(wanted: i
 
 def test_uncertain_part_is_empty_if_all_answers_are_certain() -> None:
     made = plan_sample(np.ones(100), 10, 10)
-    assert not made.uncertain(np.ones(100)).any()
-    assert made.chances(np.ones(100)) == pytest.approx(0.1)
+    assert not made.uncertain.any()
+    assert made.chances == pytest.approx(0.1)
 
 
 def test_small_days_are_drawn_completely() -> None:
     confidences = np.array([0.2, 1.0, 0.7])
-    rows = list(draw_reviews(plan_sample(confidences, 10, 10), NOON, ["a", "b", "c"], confidences))
+    rows = list(draw_reviews(plan_sample(confidences, 10, 10), NOON, ["a", "b", "c"]))
     assert [(row["job_id"], row["chance"]) for row in rows] == [("a", 1), ("b", 1), ("c", 1)]
 
 
 def test_low_confidence_raises_the_probability() -> None:
     confidences = np.linspace(0, 1, 1_000)
-    chances = plan_sample(confidences, 20, 20).chances(confidences)
+    chances = plan_sample(confidences, 20, 20).chances
     assert (np.diff(chances) <= 0).all()
     assert chances[0] > 2 * chances[-1]
+
+
+def test_odds_raise_the_chances_of_the_uncertain_part_alone() -> None:
+    confidences, odds = np.full(1_000, 0.6), np.repeat([1.0, 5.0], [800, 200])
+    made, without = plan_sample(confidences, 50, 50, odds), plan_sample(confidences, 50, 50)
+    assert made.uncertain[-1] == pytest.approx(5 * made.uncertain[0])
+    assert made.uncertain.sum() == pytest.approx(50)
+    assert made.random == without.random
+
+
+def test_odds_of_one_change_nothing(answers: Floats) -> None:
+    made, without = (
+        plan_sample(answers, 50, 50, np.ones(len(answers))),
+        plan_sample(answers, 50, 50),
+    )
+    assert (made.uncertain == without.uncertain).all()
 
 
 # The draw
@@ -134,7 +150,7 @@ def test_weighted_sample_is_an_unbiased_estimate_of_the_accuracy(answers: Floats
     # When samples are drawn on many days
     weighted, naive, sizes = [], [], []
     for number in range(300):
-        rows = list(draw_reviews(made, NOON + number * DAY, ids, answers))
+        rows = list(draw_reviews(made, NOON + number * DAY, ids))
         hits = correct[[position[row["job_id"]] for row in rows]]
         weights = 1 / np.array([row["chance"] for row in rows])
         weighted.append((hits * weights).sum() / len(answers))
@@ -146,7 +162,40 @@ def test_weighted_sample_is_an_unbiased_estimate_of_the_accuracy(answers: Floats
     assert np.mean(weighted) == pytest.approx(truth, abs=3 * error)
     assert 3 * error < 0.02
     assert truth - np.mean(naive) > 10 * naive_error
-    assert np.mean(sizes) == pytest.approx(made.chances(answers).sum(), rel=0.05)
+    assert np.mean(sizes) == pytest.approx(made.chances.sum(), rel=0.05)
+
+
+@pytest.mark.parametrize("part", ["either", RANDOM])
+def test_weighted_sample_is_unbiased_although_what_has_changed_is_drawn_more_often(
+    part: str,
+) -> None:
+    # Given a day on which every fifth answer is to a product of a new kind, most of them wrong
+    generator = np.random.default_rng(2)
+    is_new = np.arange(2_000) % 5 == 0
+    correct = generator.random(2_000) < np.where(is_new, 0.3, 0.8)
+    odds = np.where(is_new, 8.0, 0.5)
+    made = plan_sample(generator.beta(5, 1.2, 2_000), 50, 50, odds)
+    ids = [f"job-{number}" for number in range(2_000)]
+    position = {id_: number for number, id_ in enumerate(ids)}
+
+    # When samples are drawn on many days
+    means, shares = [], []
+    for number in range(300):
+        rows = list(draw_reviews(made, NOON + number * DAY, ids))
+        chosen = [row for row in rows if part == "either" or row["reason"] == RANDOM]
+        places = [position[row["job_id"]] for row in chosen]
+        name = "chance" if part == "either" else "random_chance"
+        means.append((correct[places] / [row[name] for row in chosen]).sum() / 2_000)
+        shares.append(is_new[places].mean())
+
+    # I expect the truth within its error, and a random part that does not know of the change
+    error = np.std(means) / np.sqrt(len(means))
+    assert np.mean(means) == pytest.approx(correct.mean(), abs=3 * error)
+    assert 3 * error < 0.02
+    if part == RANDOM:
+        assert np.mean(shares) == pytest.approx(0.2, abs=0.01)
+    else:
+        assert np.mean(shares) > 0.4
 
 
 def test_stored_probability_equals_the_frequency_of_being_drawn() -> None:
@@ -155,9 +204,9 @@ def test_stored_probability_equals_the_frequency_of_being_drawn() -> None:
     made = plan_sample(confidences, 5, 5)
     times = np.zeros(50)
     for number in range(2_000):
-        for row in draw_reviews(made, NOON + number * DAY, ids, confidences):
+        for row in draw_reviews(made, NOON + number * DAY, ids):
             times[ids.index(row["job_id"])] += 1
-    assert times / 2_000 == pytest.approx(made.chances(confidences), abs=0.05)
+    assert times / 2_000 == pytest.approx(made.chances, abs=0.05)
 
 
 # The daily schedule
@@ -194,7 +243,7 @@ def test_stored_probability_is_that_of_the_plan_sample(
 ) -> None:
     ids = fill(unit_of_work, answers[:500])
     reviews.choose(NIGHT)
-    chances = dict(zip(ids, plan_sample(answers[:500], 10, 20).chances(answers[:500]), strict=True))
+    chances = dict(zip(ids, plan_sample(answers[:500], 10, 20).chances, strict=True))
     for id_, (_, chance) in kept(unit_of_work).items():
         assert chance == pytest.approx(chances[id_])
 
