@@ -1,7 +1,8 @@
 """Kinds of change that stay, made of real rows: the products before and after each of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,9 @@ HELD = 1_500
 NEW_SHARE = 0.3
 #: Share of their rows that rare categories have before the change, and of the products after it.
 RARE_SHARE, RISEN_SHARE = 0.1, 0.6
-#: Categories whose words are compared, the largest ones, and how finely.
-CLUSTERED, WORDS, TOPICS = 10, 20_000, 50
+#: Parts of a category by the words of its titles, the largest share of the part that is held back,
+#: and how finely the words are compared. Of finer parts, too few products would be held back.
+PARTS, LARGEST_PART, WORDS, TOPICS = 3, 0.4, 20_000, 50
 
 COLUMNS = ["designation", "description", "code"]
 
@@ -78,10 +80,11 @@ def _new_category(rows: Rows, random: np.random.Generator) -> World:
 
 
 def _vocabulary(rows: Rows, random: np.random.Generator) -> World:
-    is_new, codes = _other_words(rows)
+    is_new = _other_words(rows)
     old, others = _parted(rows[~is_new])
-    about = f"Other products of the categories {', '.join(map(str, codes))}"
-    return _world("vocabulary", about, old, _mixed(rows[is_new], others))
+    after = _mixed(rows[is_new], others)
+    about = f"{is_new[after.index].mean():.0%} are of the old categories with words of their own"
+    return _world("vocabulary", about, old, after)
 
 
 def _language(rows: Rows, random: np.random.Generator) -> World:
@@ -147,30 +150,31 @@ def _mixed(new: Rows, others: Rows, share: float = NEW_SHARE) -> Rows:
     return both.sample(frac=1.0, random_state=0)
 
 
-def _other_words(rows: Rows) -> tuple[NDArray[np.bool_], list[int]]:
-    """Return a mask of the rows to hold back, and their categories.
+def _other_words(rows: Rows) -> NDArray[np.bool_]:
+    """Return a mask of the rows to hold back: of each category, a part with words of its own.
 
-    The titles of each large category are parted in two by their words, and the smaller parts of
-    those categories are held back whose parts are least alike.
+    The titles of a category are parted in three by their words. The part is held back that is least
+    like the others, of those that are not most of the category. Held back in all categories, new
+    products change the mix of categories little.
     """
-    splits = sorted(_split_categories(rows), key=lambda split: split[0])
-    is_new, codes = np.zeros(len(rows), np.bool_), []
-    for _, code, held in splits:
-        if is_new.sum() >= NEW_SHARE * (AFTER * WINDOW + HELD):
-            break
-        is_new[held] = True
-        codes.append(code)
-    return is_new, codes
-
-
-def _split_categories(rows: Rows) -> Iterator[tuple[float, int, NDArray[np.int64]]]:
-    """Yield likeness of the two parts, code, and places of the smaller part of each category."""
-    for code in rows["code"].value_counts().index[:CLUSTERED]:
+    is_new = np.zeros(len(rows), np.bool_)
+    for code in rows["code"].unique():
         places = np.flatnonzero(rows["code"] == code)
-        words = TfidfVectorizer(max_features=WORDS, min_df=3)
-        found = words.fit_transform(rows["designation"].iloc[places])
-        topics = TruncatedSVD(TOPICS, random_state=0).fit_transform(found)
-        part = KMeans(2, n_init=5, random_state=0).fit_predict(topics)
-        first, second = (np.asarray(found[part == one].mean(axis=0)).ravel() for one in (0, 1))
-        likeness = float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
-        yield likeness, int(code), places[part == np.bincount(part, minlength=2).argmin()]
+        is_new[places[_least_like(rows["designation"].iloc[places])]] = True
+    return is_new
+
+
+def _least_like(titles: "pd.Series[str]") -> NDArray[np.bool_]:
+    """Return a mask of the titles of the part that is least like the others."""
+    found = TfidfVectorizer(max_features=WORDS, min_df=2).fit_transform(titles)
+    topics = TruncatedSVD(min(TOPICS, found.shape[1] - 1), random_state=0).fit_transform(found)
+    part = KMeans(PARTS, n_init=3, random_state=0).fit_predict(topics)
+    masks = [part == number for number in range(PARTS)]
+    small = [mask for mask in masks if mask.mean() <= LARGEST_PART]
+    return min(small, key=lambda mask: _likeness(found[mask], found[~mask]))
+
+
+def _likeness(rows: Any, others: Any) -> float:
+    """Return the cosine of the means of two groups of sparse rows."""
+    first, second = (np.asarray(one.mean(axis=0)).ravel() for one in (rows, others))
+    return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
