@@ -82,7 +82,9 @@ class ReviewOut(BaseModel):
         description="ID of the reviewed job, a UUID, which also identifies the review."
     )
     chosen_at: datetime = Field(description="Time of the selection, in UTC.")
-    reason: str = Field(description="`random`, or `uncertain`: low confidence.")
+    reason: str = Field(
+        description="`random`, or `uncertain`: low confidence, after a change what is new."
+    )
     chance: float = Field(description="Probability of being chosen, for either reason.")
     designation: str = Field(description="Title of the product, as sent.")
     description: str = Field(description="Description of the product, as sent.")
