@@ -9,7 +9,7 @@ from tests.bench.quality.recovery.held_products import NOT_ASKED, Held, regained
 from tests.bench.quality.recovery.outcomes import Kind, Outcome, conclusion, is_as_wanted, table
 from tests.bench.quality.recovery.story import Story, first_change
 from tests.bench.quality.recovery.stream import Window
-from tests.bench.quality.recovery.worlds import AFTER, HELD, KINDS, WINDOW
+from tests.bench.quality.recovery.worlds import AFTER, HELD, KINDS, WINDOW, other_words
 
 PRODUCTS = 1_000
 
@@ -160,3 +160,21 @@ def test_held_products_are_in_no_window_and_no_dataset(name: str) -> None:
     parts = [world.first, world.before, world.after, world.held_before, world.held_after]
     assert [len(part) for part in parts[2:]] == [AFTER * WINDOW, HELD, HELD]
     assert not pd.concat(parts).index.duplicated().any()
+
+
+def test_other_words_are_a_part_of_each_category_whose_titles_others_lack() -> None:
+    words = [f"{part}{number}" for part in ("old", "usual", "new") for number in range(8)]
+    drawn = np.random.default_rng(0)
+    titles, codes, parts = [], [], []
+    for code in range(3):
+        for part in drawn.choice(3, p=[0.35, 0.35, 0.3], size=100):
+            titles.append(" ".join(drawn.choice(words[part * 8 : part * 8 + 8], 5)))
+            codes.append(code)
+            parts.append(part)
+    rows = pd.DataFrame({"designation": titles, "code": codes, "part": parts})
+    held = rows[other_words(rows)]
+    assert set(held["code"]) == {0, 1, 2}
+    for _, group in held.groupby("code"):
+        assert group["part"].nunique() == 1
+        same = (rows["code"] == group["code"].iloc[0]) & (rows["part"] == group["part"].iloc[0])
+        assert len(group) == same.sum()

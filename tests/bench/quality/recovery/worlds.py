@@ -80,7 +80,7 @@ def _new_category(rows: Rows, random: np.random.Generator) -> World:
 
 
 def _vocabulary(rows: Rows, random: np.random.Generator) -> World:
-    is_new = _other_words(rows)
+    is_new = other_words(rows)
     old, others = _parted(rows[~is_new])
     after = _mixed(rows[is_new], others)
     about = f"{is_new[after.index].mean():.0%} are of the old categories with words of their own"
@@ -150,7 +150,7 @@ def _mixed(new: Rows, others: Rows, share: float = NEW_SHARE) -> Rows:
     return both.sample(frac=1.0, random_state=0)
 
 
-def _other_words(rows: Rows) -> NDArray[np.bool_]:
+def other_words(rows: Rows) -> NDArray[np.bool_]:
     """Return a mask of the rows to hold back: of each category, a part with words of its own.
 
     The titles of a category are parted in three by their words. The part is held back that is least
