@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import PermutationMethod, chi2_contingency
 from sklearn.metrics import f1_score
 
 from trainer.datasets.folder import Dataset
@@ -83,8 +82,7 @@ def current_mix(data: Dataset, trained: Doubles, seed: int = 0) -> Mix | None:
     classes = len(trained)
     weights = drawn["represents"].to_numpy(np.float64)
     shares = sums(data.targets(drawn), weights, classes) / weights.sum()
-    # Labels of unequal weights tell less than as many equal ones (Kish, "Survey Sampling", 1965).
-    effective = weights.sum() ** 2 / (weights**2).sum()
+    effective = _effective(weights)
     if _by_chance(shares, trained, round(effective), seed) > SIGNIFICANCE:
         return None
     now = (effective * shares + classes * trained) / (effective + classes)
@@ -129,19 +127,50 @@ def _drawn(data: Dataset) -> pd.DataFrame:
 def _of_one_mix(drawn: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the newest rows, back to the last significant change of the mix.
 
-    Rows from before a change would hide it. The test is Pearson's, by permutation.
+    Rows from before a change would hide it. Each row counts for the answers that it represents:
+    what is drawn more often on some days is no change of the mix.
     """
-    codes = drawn["code"].to_numpy()
-    start = len(codes) - LEAST_LABELS
+    start = len(drawn) - LEAST_LABELS
     while start > 0:
         older = max(0, start - BLOCK)
-        table = pd.crosstab(codes[older:], np.arange(older, len(codes)) < start)
-        method = PermutationMethod(n_resamples=SAMPLES, rng=np.random.default_rng(seed))
-        found = chi2_contingency(table, correction=False, method=method) if len(table) > 1 else None
-        if found is not None and found.pvalue < SIGNIFICANCE:
+        if _alike(drawn.iloc[older:start], drawn.iloc[start:], seed) < SIGNIFICANCE:
             break
         start = older
     return drawn.iloc[start:]
+
+
+def _alike(older: pd.DataFrame, newer: pd.DataFrame, seed: int) -> float:
+    """Return the p-value of two groups of rows if their answers had one mix.
+
+    Pearson's statistic, with its distribution by simulation, for as many equally weighted rows as
+    tell the same.
+    """
+    places = pd.factorize(pd.concat([older["code"], newer["code"]]))[0]
+    classes = int(places.max()) + 1
+    shares, rows = [], []
+    for group, columns in ((older, places[: len(older)]), (newer, places[len(older) :])):
+        weights = group["represents"].to_numpy(np.float64)
+        shares.append(sums(columns, weights, classes) / weights.sum())
+        rows.append(round(_effective(weights)))
+    pooled = np.average(shares, axis=0, weights=rows)
+    generator = np.random.default_rng(seed)
+    simulated = [generator.multinomial(count, pooled, size=SAMPLES) / count for count in rows]
+    distances = _distance(np.stack(simulated), rows)
+    observed = _distance(np.stack(shares)[:, None], rows)
+    return float((1 + (distances >= observed).sum()) / (SAMPLES + 1))
+
+
+def _distance(shares: Doubles, rows: list[int]) -> Doubles:
+    """Return Pearson's statistic of the shares of two groups, shape `(2, samples, classes)`."""
+    pooled = np.average(shares, axis=0, weights=rows)
+    squares = (shares - pooled) ** 2 / np.where(pooled > 0, pooled, 1.0)
+    found: Doubles = np.tensordot(np.array(rows, np.float64), squares, axes=1).sum(axis=1)
+    return found
+
+
+def _effective(weights: Doubles) -> float:
+    """Return the number of equal labels that tell as much (Kish, "Survey Sampling", 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _by_chance(shares: Doubles, trained: Doubles, labels: int, seed: int) -> float:

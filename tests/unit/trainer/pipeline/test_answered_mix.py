@@ -104,6 +104,25 @@ def test_newest_answers_tell_the_mix(tmp_path: Path) -> None:
     np.testing.assert_allclose(mix.now, NEW, atol=0.06)
 
 
+def test_labels_of_one_mix_count_although_some_were_drawn_more_often(tmp_path: Path) -> None:
+    # Given labels of one mix, of which the newer ones were drawn five times as often in a category
+    generator = np.random.default_rng(2)
+    answered = codes(4_000, NEW, seed=4)
+    chance = np.where(answered == 10, 0.25, 0.05)
+    is_drawn = generator.random(4_000) < chance
+    newer = table(answered[is_drawn], "train", 1 / chance[is_drawn], 2.0)
+    earlier = drawn(200, NEW, at=1.0)
+    assert (newer["code"] == 10).mean() > 0.3
+
+    # When the current mix is estimated
+    mix = answered_mix(context_of(tmp_path, of_files(), earlier, newer))
+
+    # I expect both to count, each for the answers that it represents
+    assert mix is not None
+    assert mix.labels == min(NEWEST, 200 + len(newer))
+    np.testing.assert_allclose(mix.now, NEW, atol=0.06)
+
+
 def test_labels_from_before_a_change_do_not_count(tmp_path: Path) -> None:
     earlier = drawn(200, OLD, at=1.0)
     mix = answered_mix(context_of(tmp_path, of_files(), earlier, drawn(150, at=2.0)))
