@@ -40,9 +40,6 @@ class MonitorSettings(Settings):
     #: low confidence.
     reviews_random: int = Field(default=50, ge=0)
     reviews_uncertain: int = Field(default=50, ge=0)
-    #: Answers more per day while trainings learn from a change, weighted towards low confidence and
-    #: what has changed.
-    reviews_changed: int = Field(default=50, ge=0)
 
 
 class DriftSettings(Settings):

@@ -170,8 +170,8 @@ class Reviews:
             if not ids:
                 return 0
             odds = _odds(session, day, ids)
-        plan = plan_sample(confidences, *self._sizes(is_changed=odds is not None), odds)
-        rows = list(draw_reviews(plan, day.begins_at, ids))
+        sizes = self.settings.reviews_random, self.settings.reviews_uncertain
+        rows = list(draw_reviews(plan_sample(confidences, *sizes, odds), day.begins_at, ids))
         with self.unit_of_work() as work:
             # Two monitors run during a rolling update and would insert the same rows.
             take_turns(work.session, Review.__tablename__)
@@ -186,11 +186,6 @@ class Reviews:
             by_change=odds is not None,
         )
         return len(rows)
-
-    def _sizes(self, *, is_changed: bool) -> tuple[int, int]:
-        """Return the sizes of the random and of the uncertain part."""
-        more = self.settings.reviews_changed if is_changed else 0
-        return self.settings.reviews_random, self.settings.reviews_uncertain + more
 
 
 def _answers(session: Session, day: Period) -> tuple[list[str], Floats]:

@@ -93,9 +93,9 @@ def alert(
         )
 
 
-def drawn(unit_of_work: UnitOfWork, more: int = 0) -> dict[str, list[bool]]:
+def drawn(unit_of_work: UnitOfWork) -> dict[str, list[bool]]:
     """Draw the day; return for each part whether its reviews are of the new kind."""
-    settings = MonitorSettings(reviews_random=100, reviews_uncertain=100, reviews_changed=more)
+    settings = MonitorSettings(reviews_random=100, reviews_uncertain=100)
     Reviews(unit_of_work, settings).choose_day(TODAY)
     found: dict[str, list[bool]] = {RANDOM: [], UNCERTAIN: []}
     with unit_of_work.reading() as session:
@@ -128,19 +128,6 @@ def test_without_a_change_reviews_are_drawn_as_before(unit_of_work: UnitOfWork, 
     found = drawn(unit_of_work)
     assert np.mean(found[UNCERTAIN]) == pytest.approx(0.25, abs=0.1)
     assert len(found[UNCERTAIN]) > 50
-
-
-@pytest.mark.parametrize(("is_changed", "expected"), [(False, 100), (True, 200)])
-def test_more_is_drawn_after_a_change(
-    unit_of_work: UnitOfWork, user: User, is_changed: bool, expected: int
-) -> None:
-    changed_day(unit_of_work, user)
-    if is_changed:
-        alert(unit_of_work)
-    found = drawn(unit_of_work, more=100)
-    # An answer that both parts draw counts for the random one.
-    assert len(found[UNCERTAIN]) == pytest.approx(expected * 7 / 8, abs=25)
-    assert len(found[RANDOM]) == pytest.approx(100, abs=25)
 
 
 def test_random_part_is_the_same_with_and_without_a_change(
