@@ -1,7 +1,7 @@
 """Estimate of the accuracy of the release before, on which the comparison of answers depends."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import fmean
 
 from sqlalchemy import select
@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from shared.contracts import Modality
 from shared.db.models import DriftWindow, Performance, Promotion, now
 from shared.inference.manifest import ReleaseManifest
+from shared.lifecycle.alerts import has_changed
+from trainer.monitoring.alert_state import changed_since
 from trainer.monitoring.performance.figures import LABELLED
 from trainer.monitoring.promotion_watch.looks import FIRST_ROWS
 from trainer.monitoring.promotion_watch.measures import AGREEMENTS, Pair
@@ -28,7 +30,9 @@ def accuracy_before(
     what comes now, and the new one may have been trained for that reason: its mean confidence on
     the compared products (its probabilities are calibrated), its F1 in the training, its F1 on the
     rows by which the new release was found better, and the upper end of its F1 by labels. After a
-    drift, the confidence means little, so that only labels count.
+    drift, and while trainings learn from a change, the other figures mean little, so that only
+    labels count: after a change of the mix, a release of .88 may be right on half of what comes.
+    They are those of the days after the change, if its alert tells when it began.
 
     Args:
         session: Read-only.
@@ -36,10 +40,11 @@ def accuracy_before(
         manifest: Manifest of the release before.
         pairs: Replies to the compared products.
     """
-    has_drifted = _has_drifted(session, line)
+    has_drifted = _has_drifted(session, line) or has_changed(session)
+    since = changed_since(session)
     return {
         modality: _accuracy(
-            by_labels=_by_labels(session, line, modality),
+            by_labels=_by_labels(session, line, modality, since),
             others=() if has_drifted else _others(line, manifest, pairs, modality),
         )
         for modality in AGREEMENTS
@@ -69,7 +74,10 @@ def _compared_f1(verdict: Mapping[str, object] | None) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
-def _by_labels(session: Session, line: Promotion, modality: str) -> float | None:
+def _by_labels(
+    session: Session, line: Promotion, modality: str, since: datetime | None
+) -> float | None:
+    after_change = () if since is None else (Performance.begins_at >= since,)
     newest = (
         select(Performance.high)
         .where(
@@ -78,6 +86,7 @@ def _by_labels(session: Session, line: Promotion, modality: str) -> float | None
             Performance.modality == modality,
             Performance.rows >= FIRST_ROWS,
             Performance.measured_at > now() - LABELLED_DAYS,
+            *after_change,
         )
         .order_by(Performance.ends_at.desc(), Performance.rows.desc())
     )

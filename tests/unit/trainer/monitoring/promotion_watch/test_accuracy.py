@@ -1,10 +1,19 @@
 """Accuracy of the release before, on which the comparison of answers depends."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.db.models import Base, DriftWindow, Performance, Promotion, now
+from shared.db.models import (
+    AlertStatus,
+    Base,
+    DriftAlert,
+    DriftWindow,
+    Performance,
+    Promotion,
+    now,
+)
 from shared.db.session import UnitOfWork
 from tests.support.factories import make_manifest
 from tests.unit.gateway import conftest as gateway
@@ -87,3 +96,31 @@ def test_drift_of_the_mix_or_of_another_release_leaves_the_confidence(
 ) -> None:
     found = accuracy(unit_of_work, window("prediction"), window("text", release="7"))
     assert found["fusion"] == pytest.approx(0.8)
+
+
+def alert(since: datetime | None) -> DriftAlert:
+    """Return an alert about a change of the mix that led to a training."""
+    return DriftAlert(
+        source="monitor",
+        raised_by="drift",
+        kind="prediction",
+        release="1",
+        fingerprint="drift:1:prediction",
+        summary="The mix differs",
+        details={} if since is None else {"since": since.isoformat()},
+        steps=[],
+        status=AlertStatus.TRAINING.value,
+    )
+
+
+def test_while_trainings_learn_from_a_change_only_labels_count(unit_of_work: UnitOfWork) -> None:
+    figures = {"verdict": {"outcome": "better", "champion_f1": 0.7}}
+    assert accuracy(unit_of_work, alert(since=None), figures=figures)["fusion"] is None
+    assert accuracy(unit_of_work, labelled(0.75))["fusion"] == 0.75
+
+
+def test_labels_from_before_the_change_do_not_count(unit_of_work: UnitOfWork) -> None:
+    change = now() - timedelta(days=2)
+    earlier = labelled(0.9, begins_at=change - timedelta(days=1), ends_at=now())
+    assert accuracy(unit_of_work, alert(change), earlier)["fusion"] is None
+    assert accuracy(unit_of_work, labelled(0.5, begins_at=change))["fusion"] == 0.5
