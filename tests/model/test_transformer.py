@@ -33,7 +33,7 @@ KINDS = ("bert", "xlm-roberta")
 def full_precision() -> Iterator[None]:
     """Compute in float32, as processors without matrices of bfloat16 do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transformer, "computes_bfloat16", lambda: False)
+        patch.setattr(transformer, "computes_bfloat16", lambda *_: False)
         yield
 
 

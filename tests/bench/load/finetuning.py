@@ -26,13 +26,13 @@ from tests.bench.arguments import dataset_parser
 from tests.bench.load.datasets import ROWS, enlarge_texts
 from tests.bench.load.memory import peak_megabytes, resident_megabytes
 from tests.bench.printed import Printed
+from trainer.candidates.devices import TILES, computes_bfloat16
 from trainer.candidates.protocols import FitContext
 from trainer.candidates.text.subwords import tokens_of
 from trainer.candidates.text.transformer import (
     Batches,
     TextTransformer,
     compiled_network,
-    computes_bfloat16,
 )
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
@@ -74,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         network, batches = _prepared(options, Path(temporary))
         print(f"{len(batches.tokens)} texts, {len(batches)} steps of {batches.size} an epoch")
-        print(f"{options.threads} threads, {'bfloat16' if computes_bfloat16() else 'float32'}")
+        print(f"{options.threads} threads, {'bfloat16' if computes_bfloat16(TILES) else 'float32'}")
         moments = _run(network, batches, options.minutes * 60)
     _print(moments, len(batches), len(batches.tokens))
     return 0

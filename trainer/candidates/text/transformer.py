@@ -1,9 +1,9 @@
 """A pretrained transformer encoder, fine-tuned: the teacher of the other text models.
 
 Devlin et al., "BERT" (2019), with the mean over the tokens of the last layer under a linear layer.
-Layers near the input learn more slowly (Howard and Ruder, "Universal Language Model Fine-tuning",
-2018, section 3.2). The encoder is any BERT or RoBERTa in Hugging Face's layout in the folder of
-weights. It is plain Keras, so it is fitted by whichever backend and accelerator Keras uses.
+Layers near the input learn more slowly (`trainer.candidates.layer_rates`). The encoder is any BERT
+or RoBERTa in Hugging Face's layout in the folder of weights. It is plain Keras, so it is fitted by
+whichever backend and accelerator Keras uses.
 """
 
 import json
@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import keras_hub
@@ -21,7 +21,9 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from shared.inference.preparation.text import PADDING
+from trainer.candidates.devices import TILES, computes_bfloat16, has_accelerator
 from trainer.candidates.imagenet import WeightsMissing
+from trainer.candidates.layer_rates import LayerWise, warmed_cosine
 from trainer.candidates.onnx.graph import Graph
 from trainer.candidates.protocols import FitContext, Floats, Labels, TextReads
 from trainer.candidates.text.encoders import CONFIG, TOKENIZER, cut_down, find_encoder, identity
@@ -38,8 +40,6 @@ LENGTH_STEP = 16
 #: Encoders with larger tokens keep no activations: they are computed again for the gradients.
 LARGEST_KEPT = 512
 PREDICT_BATCH = 128
-#: Flag of processors that multiply matrices of bfloat16.
-FAST_BFLOAT16 = "amx_bf16"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def compiled_network(
 
 def build_network(encoder: Path, classes: int, settings: TransformerSettings) -> keras.Model:
     """Build the network from int32 tokens `(batch, length)` to logits `(batch, classes)`."""
-    policy = "mixed_bfloat16" if computes_bfloat16() else "float32"
+    policy = "mixed_bfloat16" if computes_bfloat16(TILES) else "float32"
     width = json.loads((encoder / CONFIG).read_text("utf-8"))["hidden_size"]
     with keras.RematScope(mode="full" if width > LARGEST_KEPT else None):
         backbone = keras_hub.models.Backbone.from_preset(
@@ -209,32 +209,12 @@ class Batches:
             yield tokens, self.labels.distributions(chosen, 0.0), self.labels.weights[chosen]
 
 
-class _LayerWise(keras.optimizers.AdamW):
-    """AdamW with a learning rate of its own for each layer."""
-
-    def __init__(self, factors: Sequence[float], **settings: Any) -> None:
-        super().__init__(name="layer_wise", **settings)
-        self._factors = factors
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update a variable with its share of the learning rate."""
-        factor = self._factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
-
-
 def _optimizer(
     network: keras.Model, settings: TransformerSettings, steps: int
 ) -> keras.optimizers.Optimizer:
-    warmup = max(1, round(steps * settings.warmup))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, steps - warmup),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
-    return _LayerWise(
+    return LayerWise(
         _factors(network, settings),
-        learning_rate=schedule,
+        learning_rate=warmed_cosine(settings.learning_rate, steps, settings.warmup),
         weight_decay=settings.weight_decay,
         clipnorm=1.0,
     )
@@ -265,19 +245,6 @@ def _resumed(network: keras.Model, batches: Batches, folder: Path) -> int:
     network.train_on_batch(*next(batches.of(0)))
     network.load_weights(finished[max(finished)])
     return max(finished)
-
-
-def has_accelerator() -> bool:
-    """Return True if Keras computes on something else than a processor."""
-    return any(not one.startswith("cpu") for one in keras.distribution.list_devices())
-
-
-def computes_bfloat16() -> bool:
-    """Return True if this machine computes products of bfloat16 faster than of float32."""
-    if has_accelerator():
-        return True
-    cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and FAST_BFLOAT16 in cpu.read_text("utf-8")
 
 
 def _stacked(rows: Sequence[Tokens]) -> Tokens:
