@@ -25,7 +25,7 @@ from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.image.xception import TuningSettings, XceptionTuned
 from trainer.candidates.onnx.graph import Storage
 from trainer.candidates.protocols import FitContext, ImageCandidate, Labels
-from trainer.candidates.registry import IMAGES
+from trainer.candidates.registry import IMAGES, ON_REQUEST_IMAGES
 from trainer.pipeline.export import export_head, features_of
 from trainer.pipeline.fitting import Part
 from trainer.pipeline.row_images import RowImages, readable
@@ -267,7 +267,7 @@ def test_broken_images_are_not_readable(tmp_path: Path) -> None:
     assert readable(rows, 32).tolist() == [True, False, False, False]
 
 
-@pytest.mark.parametrize("candidate", [*IMAGES, ChampionBackbone()])
+@pytest.mark.parametrize("candidate", [*IMAGES, *ON_REQUEST_IMAGES, ChampionBackbone()])
 def test_code_of_every_candidate_covers_what_computes_its_features(
     candidate: ImageCandidate,
 ) -> None:
@@ -275,6 +275,15 @@ def test_code_of_every_candidate_covers_what_computes_its_features(
     assert {"trainer.candidates.image.head", "trainer.candidates.onnx.conversion"} <= modules
     # A closure that reached pipeline or settings would repeat every training at any edit
     assert not [name for name in modules if name.startswith(("trainer.pipeline", "shared.s"))]
+
+
+@pytest.mark.parametrize("candidate", ON_REQUEST_IMAGES)
+def test_code_of_fine_tuned_candidates_covers_their_networks_and_augmentation(
+    candidate: ImageCandidate,
+) -> None:
+    modules = SourceClosure().modules([candidate])
+    parts = ("xception", "efficientnet", "stages", "augmentation", "unfreezing")
+    assert {f"trainer.candidates.image.{part}" for part in parts} <= modules
 
 
 def test_code_of_resnet_covers_the_loading_of_its_weights() -> None:

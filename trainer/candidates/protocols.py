@@ -219,6 +219,9 @@ class Images(Protocol):
     def pixels(self, size: int, most: int) -> NDArray[np.uint8]:
         """Decode some images, spread over all, shape `(at most most, size, size, 3)`."""
 
+    def decoded(self, places: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """Decode the images at some positions, shape `(places, size, size, 3)`."""
+
     def features(self, name: str, backbone: Path, size: int) -> Features:
         """Return the features of a backbone, shape `(images, features)`; computed once and kept."""
 

@@ -4,6 +4,7 @@ from trainer.candidates.fusion.network import FeatureNetwork
 from trainer.candidates.fusion.pools import FusionCandidate, LogLinear, WeightedMean
 from trainer.candidates.fusion.stacking import Stacking
 from trainer.candidates.image.efficientnet import EfficientNetLite0
+from trainer.candidates.image.finetuning import FINE_TUNED
 from trainer.candidates.image.pair import XceptionAndEfficientNet
 from trainer.candidates.image.resnet import ResNet50
 from trainer.candidates.image.xception import XceptionFrozen, XceptionTuned
@@ -28,6 +29,8 @@ IMAGES: tuple[ImageCandidate, ...] = (
     XceptionAndEfficientNet(),
     ResNet50(),
 )
+#: Candidates of the full line-up that are tried only if they are named: they take hours.
+ON_REQUEST_IMAGES: tuple[ImageCandidate, ...] = FINE_TUNED
 FUSION: tuple[FusionCandidate, ...] = (
     WeightedMean(),
     LogLinear(),

@@ -74,8 +74,11 @@ class RowImages:
 
     def pixels(self, size: int, most: int) -> NDArray[np.uint8]:
         """Decode some images, spread over all, shape `(at most most, size, size, 3)`."""
-        places = np.unique(np.linspace(0, len(self) - 1, most).astype(int))
-        return np.stack([_read(self.rows["image"].iloc[place], size) for place in places])
+        return self.decoded(np.unique(np.linspace(0, len(self) - 1, most).astype(np.int64)), size)
+
+    def decoded(self, places: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """Decode the images at some positions, shape `(places, size, size, 3)`."""
+        return np.stack([_read(one, size) for one in self.rows["image"].iloc[places]])
 
     def features(self, name: str, backbone: Path, size: int) -> Features:
         """Return the features of a backbone, shape `(images, features)`."""

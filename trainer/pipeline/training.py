@@ -26,6 +26,7 @@ from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.candidates.registry import (
     FUSION,
     IMAGES,
+    ON_REQUEST_IMAGES,
     QUICK_FUSION,
     QUICK_IMAGES,
     QUICK_TEXT,
@@ -290,7 +291,7 @@ def require_candidates(names: Sequence[str], champion: Path | None) -> None:
         InvalidInput: There is none of a name.
     """
     lineups = (
-        _full(champion_backbone(champion)),
+        _full(champion_backbone(champion), ON_REQUEST_IMAGES),
         _Candidates(QUICK_TEXT, (), QUICK_IMAGES, QUICK_FUSION),
     )
     known = sorted({one.name for some in lineups for kind in vars(some).values() for one in kind})
@@ -306,13 +307,14 @@ def candidates_of(context: TrainingContext) -> _Candidates:
     settings = context.settings
     require_candidates(settings.candidates, settings.champion)
     champion = champion_backbone(settings.champion)
-    lineup = _full(champion) if settings.lineup == "full" else _quick(context, champion)
+    asked = tuple(one for one in ON_REQUEST_IMAGES if one.name in settings.candidates)
+    lineup = _full(champion, asked) if settings.lineup == "full" else _quick(context, champion)
     return lineup.only(settings.candidates)
 
 
-def _full(champion: tuple[ImageCandidate, ...]) -> _Candidates:
+def _full(champion: tuple[ImageCandidate, ...], asked: tuple[ImageCandidate, ...]) -> _Candidates:
     # The champion's network comes last: of equals, one with a descriptive name is chosen.
-    return _Candidates(TEXT, STUDENTS, (*IMAGES, *champion), FUSION)
+    return _Candidates(TEXT, STUDENTS, (*IMAGES, *asked, *champion), FUSION)
 
 
 def _quick(context: TrainingContext, champion: tuple[ImageCandidate, ...]) -> _Candidates:

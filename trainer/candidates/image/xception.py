@@ -69,8 +69,8 @@ class XceptionFrozen(FrozenBackbone):
     weights_file: str = WEIGHTS
 
     def build(self, weights: Path | None) -> keras.Model:
-        """Build the backbone: pixels 0 to 255 `(batch, 299, 299, 3)` to `(batch, 2048)`."""
-        return build_backbone(weights)
+        """Build the backbone: pixels 0 to 255 `(batch, size, size, 3)` to `(batch, 2048)`."""
+        return build_backbone(weights, self.size)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class XceptionTuned:
         for name in TOP_LAYERS:
             if top.get_layer(name).get_weights():
                 network.get_layer(name).set_weights(top.get_layer(name).get_weights())
-        whole = _with_pixels(network)
+        whole = _with_pixels(network, SIZE)
         place_backbone(self.name, whole, SIZE, folder / BACKBONE, images, context)
         # Several gigabytes that no later step reads.
         (folder / "maps.npy").unlink()
@@ -158,11 +158,12 @@ class XceptionTuned:
             )
 
 
-def build_network(weights: Path | None) -> keras.Model:
+def build_network(weights: Path | None, size: int = SIZE) -> keras.Model:
     """Build Xception without its top: pixels from -1 to 1 to `(batch, 2048)`.
 
     Args:
         weights: File of arrays in `get_weights()` order; `None` downloads Keras's own.
+        size: Side of the images, in pixels.
 
     Raises:
         WeightsMissing: Keras cannot download them.
@@ -170,19 +171,19 @@ def build_network(weights: Path | None) -> keras.Model:
 
     def build(name: str | None) -> keras.Model:
         return keras.applications.Xception(
-            weights=name, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3)
+            weights=name, include_top=False, pooling="avg", input_shape=(size, size, 3)
         )
 
     return with_weights(build, weights, WEIGHTS)
 
 
-def build_backbone(weights: Path | None) -> keras.Model:
+def build_backbone(weights: Path | None, size: int = SIZE) -> keras.Model:
     """Build Xception in its served form: pixels 0 to 255 to `(batch, 2048)`."""
-    return _with_pixels(build_network(weights))
+    return _with_pixels(build_network(weights, size), size)
 
 
-def _with_pixels(network: keras.Model) -> keras.Model:
-    pixels = keras.Input((SIZE, SIZE, 3), dtype="float32", name=IMAGE_INPUT)
+def _with_pixels(network: keras.Model, size: int) -> keras.Model:
+    pixels = keras.Input((size, size, 3), dtype="float32", name=IMAGE_INPUT)
     return keras.Model(pixels, network(_scaled(pixels)))
 
 

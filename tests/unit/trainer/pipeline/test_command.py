@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainer.__main__ import main
-from trainer.candidates.registry import FUSION, IMAGES, STUDENTS, TEXT
+from trainer.candidates.registry import FUSION, IMAGES, ON_REQUEST_IMAGES, STUDENTS, TEXT
 from trainer.pipeline import command
 
 
@@ -31,7 +31,10 @@ def test_unknown_candidate_is_refused_with_the_list_of_names(
     assert train(tmp_path, "--candidates", "text_ngrams", "text_ngram", "fusion_maen") == 1
     error = capsys.readouterr().err
     assert error.endswith("Received: text_ngram, fusion_maen\n")
-    names = [*(one.name for one in (*TEXT, *STUDENTS)), *(one.name for one in IMAGES)]
+    names = [
+        *(one.name for one in (*TEXT, *STUDENTS)),
+        *(one.name for one in (*IMAGES, *ON_REQUEST_IMAGES)),
+    ]
     assert all(name in error for name in [*names, *(one.name for one in FUSION)])
     assert "image_champion" in error, "of the starter release"
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from shared.errors import InvalidInput
-from trainer.candidates.registry import FUSION, IMAGES, STUDENTS, TEXT
+from trainer.candidates.registry import FUSION, IMAGES, ON_REQUEST_IMAGES, STUDENTS, TEXT
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.training import candidates_of
 
@@ -32,6 +32,14 @@ def test_named_candidates_are_tried_and_all_of_other_kinds() -> None:
     named = found("text_transformer", "text_ngrams")
     assert named == found() | {"text": ["text_ngrams", "text_transformer"], "students": []}
     assert found("fusion_mean") == found() | {"fusion": ["fusion_mean"]}
+
+
+@pytest.mark.parametrize("name", [one.name for one in ON_REQUEST_IMAGES])
+def test_candidates_on_request_are_tried_if_they_are_named(name: str) -> None:
+    assert name not in found()["image"]
+    assert found(name, "image_xception") == found() | {"image": ["image_xception", name]}
+    quick = found(lineup="quick")
+    assert found(name, lineup="quick") == quick
 
 
 def test_names_of_another_line_up_limit_nothing() -> None:
