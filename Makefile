@@ -127,7 +127,7 @@ weights: .venv/run.stamp ## Fetch pretrained weights: make weights TO=folder; LI
 
 train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder with ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") \
-		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(ARITHMETIC),--arithmetic "$(ARITHMETIC)") $(if $(OFFLINE),--offline)
+		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(ARITHMETIC),--arithmetic "$(ARITHMETIC)") $(if $(CANDIDATES),--candidates $(CANDIDATES)) $(if $(OFFLINE),--offline)
 
 deliver: .venv/run.stamp ## Register a trained release and compare it with the champion: make deliver FOLDER=var/training/release; PROMOTE=1
 	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(filter command,$(firstword $(origin DATA))),--data "$(DATA)") $(if $(PROMOTE),--promote)
@@ -321,6 +321,12 @@ texts: .venv/dev.stamp ## Print the board of the text models on DATA: students b
 finetuning: .venv/dev.stamp ## Measure fine-tuning on the texts of DATA blown up to 84,916: time of an epoch, memory; with WEIGHTS, MINUTES and THREADS
 	@$(BIN)/python -W ignore -m tests.bench.load.finetuning --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
 		$(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(THREADS),--threads $(THREADS))
+
+.PHONY: imagetuning
+imagetuning: .venv/dev.stamp ## Measure fine-tuning of all layers of an image network on 84,916 images: make imagetuning NETWORK=xception WEIGHTS=folder MINUTES=5 THREADS=2; STAGES="96:1:.5 128:2:1" (pixels, epochs, layers); FIT=1 fits it and compares F1 with the frozen one, in WORK
+	@$(BIN)/python -W ignore -m tests.bench.$(if $(FIT),quality,load).imagetuning --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		$(if $(NETWORK),--network $(NETWORK)) $(if $(STAGES),--stages $(STAGES)) $(if $(THREADS),--threads $(THREADS)) \
+		$(if $(FIT),$(if $(WORK),--work "$(WORK)") $(if $(TARGET),--target $(TARGET)) $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)),$(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)))
 
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"

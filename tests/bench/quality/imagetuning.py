@@ -1,0 +1,254 @@
+"""F1 of a fine-tuned image network beside the frozen one, and the frozen one's learning curve.
+
+    make imagetuning FIT=1 DATA=folder WEIGHTS=folder NETWORK=xception WORK=var/training
+
+Both candidates are fitted as in a training, on the images of `train` and the weakly labelled ones,
+and answer the held-out and the test images. Prints weighted F1, on `test` also by official shares,
+with 95 % intervals, and the paired differences to the frozen network. Then the learning curve: the
+mean of heads on parts of the frozen network's features, of which a smaller one lies within the
+larger ones, and the images for a target F1 if the error goes on to fall as a power of their number.
+Finished epochs and fits are kept in WORK, from where an interrupted run continues. Without FIT, the
+command computes how long the fit takes.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tests.bench.image_networks import candidate_of, network_parser, require_weights
+from tests.bench.printed import Printed
+from tests.bench.quality.text_curve import Point, eighths_of, needed_rows, places_of
+from trainer.candidates.folds import strata_of
+from trainer.candidates.image.backbone import BACKBONE
+from trainer.candidates.image.head import HEAD, FrozenBackbone, fit_head, predict_logits
+from trainer.candidates.protocols import ImageCandidate, Labels
+from trainer.datasets.loading import load
+from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
+from trainer.pipeline.fitting import PARTS
+from trainer.pipeline.image_stage import readable_rows
+from trainer.pipeline.row_images import RowImages
+from trainer.pipeline.steps import Step, Steps, parameters
+from trainer.release.evaluation import official_weights
+from trainer.release.intervals import (
+    CONFIDENCE,
+    Interval,
+    distinct,
+    f1_interval,
+    weighted_f1,
+)
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+SHARES = (25.0, 50.0, 100.0)
+SEEDS = 2
+TARGET = 0.55
+RESAMPLES = 4_000
+
+
+@dataclass(frozen=True)
+class Products:
+    """Rows with readable images by use, `fit`, `held` and `test`, and the labels to fit on."""
+
+    rows: Mapping[str, pd.DataFrame]
+    images: Mapping[str, RowImages]
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows on which F1 is reported.
+
+    Attributes:
+        name: Column of the table.
+        use: `held` or `test`.
+        chosen: Mask of these among the rows of that use.
+        weights: Weight of each category by its column number; `None` counts rows equally.
+    """
+
+    name: str
+    use: str
+    chosen: NDArray[np.bool_]
+    weights: Floats | None = None
+
+
+def main() -> int:
+    """Fit, and print the figures."""
+    options = _options()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
+    settings.work.mkdir(parents=True, exist_ok=True)
+    eighths = [eighths_of(share) for share in options.shares]
+    candidate = candidate_of(options)
+    context = TrainingContext(
+        settings, load(options.data), Steps(settings.work, total=0), Printed()
+    )
+    require_weights(candidate, context.fit)
+    products = products_of(context)
+    fits = {one.name: _fitted(context, one, products) for one in (candidate.frozen, candidate)}
+    answers = {
+        one.name: {
+            use: one.predict(products.images[use], fits[one.name].folder).argmax(axis=1)
+            for use in ("held", "test")
+        }
+        for one in (candidate.frozen, candidate)
+    }
+    print(f"fitted on {len(products.images['fit'])} images")
+    print_figures(context, products, answers[candidate.frozen.name], answers[candidate.name])
+    for name, step in fits.items():
+        print(f"{name}: fitted in {step.seconds / 3600:.2f} hours, {step.peak_megabytes:.0f} MB")
+    frozen = fits[candidate.frozen.name].folder
+    _print_curve(context, candidate.frozen, frozen, products, eighths, options)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = network_parser(__doc__)
+    parser.add_argument("--work", type=Path, default=Path("var/training"))
+    parser.add_argument("--shares", nargs="*", type=float, default=SHARES, help="in per cent")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="heads of each part")
+    parser.add_argument("--target", type=float, default=TARGET, help="F1 (default: %(default)s)")
+    return parser.parse_args()
+
+
+def products_of(context: TrainingContext) -> Products:
+    """Return the rows with readable images."""
+    rows = {use: readable_rows(context, use, parts) for use, parts in PARTS.items()}
+    images = {
+        use: RowImages(part, context.features, context.log_line) for use, part in rows.items()
+    }
+    return Products(rows, images, context.labels(rows["fit"]))
+
+
+def _fitted(context: TrainingContext, candidate: ImageCandidate, products: Products) -> Step:
+    """Fit a candidate, as a step that a training with the same folder shares."""
+    return context.steps.run(
+        f"{candidate.name} fit",
+        lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
+        key=context.key
+        | {"labels": products.labels.digest, "arithmetic": context.settings.arithmetic}
+        | parameters(candidate.settings),
+        code=[candidate, RowImages],
+    )
+
+
+def print_figures(
+    context: TrainingContext,
+    products: Products,
+    frozen: Mapping[str, Codes],
+    tuned: Mapping[str, Codes],
+) -> None:
+    """Print F1 of both networks, and their paired difference.
+
+    Args:
+        context: Context of the fits.
+        products: Rows.
+        frozen: Answers of the frozen network by use.
+        tuned: Answers of the fine-tuned one.
+    """
+    print("\n| rows | | frozen | all layers | difference (95 %) |")
+    print("|---|---:|---:|---:|---:|")
+    for one in _reports(context, products):
+        if not one.chosen.any():
+            continue
+        targets = context.data.targets(products.rows[one.use])
+        columns = np.stack([targets, frozen[one.use], tuned[one.use]], axis=1)[one.chosen]
+        before, after, difference = compared(columns, one.weights)
+        print(
+            f"| {one.name} | {len(columns)} | {before.text()} | {after.text()} "
+            f"| {difference.text(signed=True)} |"
+        )
+
+
+def _reports(context: TrainingContext, products: Products) -> list[Report]:
+    held, test = products.rows["held"], products.rows["test"]
+    official, every = is_official(held), np.ones(len(test), bool)
+    reports = [
+        Report("held, official", "held", official),
+        Report("held, weak", "held", ~official),
+        Report("test, plain", "test", every),
+    ]
+    shares = official_weights(test["code"].to_numpy(), context.data.official_share)
+    if shares is not None:
+        weights = np.zeros(len(context.data.categories), np.float32)
+        weights[context.data.targets(test)] = shares
+        reports.append(Report("test, by official shares", "test", every, weights))
+    return reports
+
+
+def compared(columns: Codes, weights: Floats | None) -> tuple[Interval, Interval, Interval]:
+    """Return the weighted F1 of two models and their paired difference, by the bootstrap.
+
+    Args:
+        columns: True category and both answers of each row, shape `(rows, 3)`.
+        weights: Weight of each category by its number; `None` counts rows equally.
+
+    Returns:
+        F1 of the first model, of the second, and second - first.
+    """
+    cells, counts = distinct(columns)
+    rows = int(counts.sum())
+    draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=RESAMPLES)
+    drawn = np.concatenate([counts[None], draws])
+    weighed = drawn if weights is None else drawn * weights[cells[:, 0]]
+    first, second = (weighted_f1(cells, column, weighed) for column in (1, 2))
+    tail = (1 - CONFIDENCE) / 2
+
+    def interval(values: NDArray[np.float64]) -> Interval:
+        low, high = np.quantile(values[1:], [tail, 1 - tail])
+        return Interval(float(values[0]), float(low), float(high))
+
+    return interval(first), interval(second), interval(second - first)
+
+
+def _print_curve(
+    context: TrainingContext,
+    frozen: FrozenBackbone,
+    folder: Path,
+    products: Products,
+    eighths: Sequence[int],
+    options: argparse.Namespace,
+) -> None:
+    """Print F1 of heads on parts of the frozen network's features, and the images for a target."""
+    features = {
+        use: images.features(frozen.network, folder / BACKBONE, frozen.size)
+        for use, images in products.images.items()
+    }
+    strata = strata_of(products.labels.targets, is_official(products.rows["fit"]))
+    targets = {use: context.data.targets(products.rows[use]) for use in ("held", "test")}
+    print(f"\n| images, frozen, mean of {options.seeds} | held F1 | test F1 |")
+    print("|---:|---:|---:|")
+    points = []
+    for number in eighths:
+        found: dict[str, list[Codes]] = {"held": [], "test": []}
+        for seed in range(options.seeds):
+            places = places_of(strata, number, seed)
+            fit = replace(context.fit, seed=seed)
+            labels = products.labels.take(places)
+            head = fit_head(frozen.name, features["fit"][places], labels, frozen.settings, fit)
+            with TemporaryDirectory() as temporary:
+                head.save(Path(temporary) / HEAD)
+                for use, some in found.items():
+                    some.append(predict_logits(Path(temporary), features[use]).argmax(axis=1))
+        points.append(Point(len(places), {use: np.stack(some) for use, some in found.items()}))
+        print(f"| {len(places)} | {_means(points[-1], targets)} |", flush=True)
+    needed = needed_rows(targets["test"], points, options.target)
+    print(f"\ntest F1 {options.target}: {needed.text().replace('rows', 'images')}")
+
+
+def _means(point: Point, targets: Mapping[str, Codes]) -> str:
+    return " | ".join(
+        f1_interval(targets[use], point.answers[use]).text() for use in ("held", "test")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
