@@ -21,7 +21,7 @@ from tests.model.test_image_candidates import (
     with_pixels,
 )
 from trainer.candidates.calibration import softmax
-from trainer.candidates.image import stages
+from trainer.candidates.image import precision, stages
 from trainer.candidates.image.augmentation import Augmentation, AugmentationSettings
 from trainer.candidates.image.backbone import BACKBONE
 from trainer.candidates.image.finetuning import FINE_TUNED, FineTuned
@@ -42,6 +42,8 @@ SETTINGS = FineTuningSettings(
     learning_rate=1e-2,
     head_rate=1e-2,
     average=0.8,
+    # Its operations are traced anew in each epoch, which takes seconds.
+    augmentation=AugmentationSettings(operations=0),
     head=HeadSettings(hidden=32, epochs=60, batch=8, learning_rate=1e-2, dropout=0.1),
 )
 
@@ -82,11 +84,11 @@ def tiny_network() -> keras.Model:
 CANDIDATE = FineTuned("image_tiny_all_layers", Tiny(), SETTINGS)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def full_precision() -> Iterator[None]:
     """Compute in float32, as processors without instructions for bfloat16 do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "computes_bfloat16", lambda *_: False)
+        patch.setattr(precision, "computes_bfloat16", lambda *_: False)
         yield
 
 
@@ -94,9 +96,7 @@ def full_precision() -> Iterator[None]:
 def fitted(images: RowImages, labels: Labels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fit the candidate once, without an interruption."""
     folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "computes_bfloat16", lambda *_: False)
-        CANDIDATE.fit(images, labels, folder, context_of("float32"))
+    CANDIDATE.fit(images, labels, folder, context_of("float32"))
     return folder
 
 
@@ -125,11 +125,11 @@ def test_served_model_is_the_fitted_one(images: RowImages, labels: Labels, fitte
     assert not finished_epochs(fitted)
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("killed_after", [1, 2, 5])
 def test_resumed_fit_equals_an_uninterrupted_one(
     images: RowImages, labels: Labels, fitted: Path, tmp_path: Path, killed_after: int
 ) -> None:
-    # Given a fit that was killed in the epoch after some finished ones
+    # Given a fit that was killed: at the end of a stage, within one, or after the last epoch
     def die(line: str) -> None:
         if f"epoch {killed_after + 1} of" in line or "backbone in" in line:
             raise Killed
@@ -250,6 +250,31 @@ def test_copy_in_bfloat16_keeps_its_weights_in_full_precision() -> None:
     assert {one.dtype for one in copy.weights} == {"float32"}
     difference = np.abs(found.numpy() - expected).max()
     assert 0 < difference < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("fastest", precision.PRECISIONS)
+def test_fit_computes_in_the_faster_precision_and_continues_with_it(
+    fastest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a processor with instructions for bfloat16, and the times of both
+    lines: list[str] = []
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda *_: True)
+    monkeypatch.setattr(precision, "step_seconds", lambda _, one: 1 + (one != fastest))
+    found = precision.kept_precision(Tiny().build(None), tmp_path, lines.append)
+    # Then the faster one is chosen, and the log has the times
+    assert found == fastest
+    assert "float32" in lines[0]
+    # And a fit that continues keeps it, whatever would be faster then
+    monkeypatch.setattr(precision, "step_seconds", lambda *_: pytest.fail("timed again"))
+    assert precision.kept_precision(Tiny().build(None), tmp_path, lines.append) == fastest
+
+
+def test_timed_step_changes_nothing() -> None:
+    backbone = Tiny().build(None)
+    before = backbone.get_weights()
+    assert precision.step_seconds(backbone, "mixed_bfloat16") > 0
+    for one, old in zip(backbone.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, old)
 
 
 @pytest.mark.parametrize(("share", "learning"), [(0.0, 0), (0.5, 2), (1.0, 4)])

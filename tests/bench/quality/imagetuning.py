@@ -198,7 +198,7 @@ def compared(columns: Codes, weights: Floats | None) -> tuple[Interval, Interval
     rows = int(counts.sum())
     draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=RESAMPLES)
     drawn = np.concatenate([counts[None], draws])
-    weighed = drawn if weights is None else drawn * weights[cells[:, 0]]
+    weighed = drawn * (1.0 if weights is None else weights[cells[:, 0]].astype(np.float64))
     first, second = (weighted_f1(cells, column, weighed) for column in (1, 2))
     tail = (1 - CONFIDENCE) / 2
 

@@ -17,6 +17,7 @@ from trainer.candidates.image.head import (
     fit_head,
     predict_logits,
 )
+from trainer.candidates.image.precision import kept_precision
 from trainer.candidates.image.stages import FineTuningSettings, Training, finished_epochs
 from trainer.candidates.image.xception import XceptionFrozen
 from trainer.candidates.onnx.graph import Graph
@@ -53,7 +54,10 @@ class FineTuned:
         """Fine-tune all layers, and fit the head; an interrupted fit continues with its epoch."""
         if not (folder / BACKBONE).exists():
             backbone = self.frozen.build(self._weights(context))
-            training = Training(self.name, backbone, labels.classes, self.settings, context)
+            precision = kept_precision(backbone, folder, context.log_line)
+            training = Training(
+                self.name, backbone, labels.classes, self.settings, context, precision
+            )
             training.run(images, labels, folder)
             backbone.set_weights(training.features.get_weights())
             place_backbone(self.name, backbone, self.size, folder / BACKBONE, images, context)

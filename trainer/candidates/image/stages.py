@@ -15,13 +15,7 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from trainer.candidates.devices import (
-    TILES,
-    VECTORS,
-    Precision,
-    computes_bfloat16,
-    has_accelerator,
-)
+from trainer.candidates.devices import Precision, has_accelerator
 from trainer.candidates.image.augmentation import MARGIN, Augmentation, AugmentationSettings
 from trainer.candidates.image.head import HeadSettings
 from trainer.candidates.image.unfreezing import rate_factors, resizable, unfreeze
@@ -71,7 +65,7 @@ class FineTuningSettings:
         Stage(224, 3, 1.0),
     )
     batch: int = 32
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     layer_decay: float = 0.85
     head_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -97,6 +91,7 @@ class Training:
         classes: Number of categories.
         settings: Hyperparameters.
         context: Context of the fit.
+        precision: Precision of the network's computations.
 
     Attributes:
         features: Copy of the backbone that learns.
@@ -110,10 +105,11 @@ class Training:
         classes: int,
         settings: FineTuningSettings,
         context: FitContext,
+        precision: Precision = "float32",
     ) -> None:
         self.name, self.settings, self.context = name, settings, context
         keras.utils.set_random_seed(context.seed)
-        self.features = resizable(backbone, precision())
+        self.features = resizable(backbone, precision)
         self._dropout = layers.Dropout(settings.dropout, seed=context.seed)
         linear = layers.Dense(classes, name="logits", dtype="float32")
         logits = linear(self._dropout(self.features.output))
@@ -243,11 +239,6 @@ def batches(images: Images, labels: Labels, size: int, batch: int, seed: int) ->
 def steps_of(images: int, batch: int) -> int:
     """Return the number of steps of an epoch."""
     return max(1, images // batch)
-
-
-def precision() -> Precision:
-    """Return the precision in which this machine fits image networks fastest."""
-    return "mixed_bfloat16" if computes_bfloat16(TILES, VECTORS) else "float32"
 
 
 def finished_epochs(folder: Path) -> list[tuple[int, Path]]:
