@@ -326,7 +326,7 @@ finetuning: .venv/dev.stamp ## Measure fine-tuning on the texts of DATA blown up
 imagetuning: .venv/dev.stamp ## Measure fine-tuning of all layers of an image network on 84,916 images: make imagetuning NETWORK=xception WEIGHTS=folder MINUTES=5 THREADS=2; STAGES="96:1:.5 128:2:1" (pixels, epochs, layers); FIT=1 fits it and compares F1 with the frozen one, in WORK
 	@$(BIN)/python -W ignore -m tests.bench.$(if $(FIT),quality,load).imagetuning --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
 		$(if $(NETWORK),--network $(NETWORK)) $(if $(STAGES),--stages $(STAGES)) $(if $(THREADS),--threads $(THREADS)) \
-		$(if $(FIT),$(if $(WORK),--work "$(WORK)") $(if $(TARGET),--target $(TARGET)) $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)),$(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)))
+		$(if $(FIT),$(if $(WORK),--work "$(WORK)"),$(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)))
 
 ngrams: .venv/dev.stamp ## Compare forms of the n-gram model with exact n-grams on the rows of DATA
 	@$(BIN)/python -W ignore -m tests.bench.quality.ngrams --data "$(DATA)"

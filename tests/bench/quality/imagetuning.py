@@ -1,39 +1,30 @@
-"""F1 of a fine-tuned image network beside the frozen one, and the frozen one's learning curve.
+"""F1 of a fine-tuned image network beside the frozen one.
 
     make imagetuning FIT=1 DATA=folder WEIGHTS=folder NETWORK=xception WORK=var/training
 
 Both candidates are fitted as in a training, on the images of `train` and the weakly labelled ones,
 and answer the held-out and the test images. Prints weighted F1, on `test` also by official shares,
-with 95 % intervals, and the paired differences to the frozen network. Then the learning curve: the
-mean of heads on parts of the frozen network's features, of which a smaller one lies within the
-larger ones, and the images for a target F1 if the error goes on to fall as a power of their number.
-Finished epochs and fits are kept in WORK, from where an interrupted run continues. Without FIT, the
-command computes how long the fit takes.
+with 95 % intervals, and the paired differences to the frozen network. Finished epochs and fits are
+kept in WORK, from where an interrupted run continues. Without FIT, the command computes how long
+the fit takes. `make combining CURVE=1` prints the learning curve of frozen networks.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
 from tests.bench.printed import Printed
-from tests.bench.quality.text_curve import Point, eighths_of, needed_rows, places_of
-from trainer.candidates.folds import strata_of
-from trainer.candidates.image.backbone import BACKBONE
-from trainer.candidates.image.head import HEAD, FrozenBackbone, fit_head, predict_logits
-from trainer.candidates.protocols import ImageCandidate, Labels
+from tests.bench.quality.curves.images import Products, products_of
+from trainer.candidates.protocols import ImageCandidate
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
-from trainer.pipeline.fitting import PARTS
-from trainer.pipeline.image_stage import readable_rows
 from trainer.pipeline.row_images import RowImages
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.release.evaluation import official_weights
@@ -41,26 +32,13 @@ from trainer.release.intervals import (
     CONFIDENCE,
     Interval,
     distinct,
-    f1_interval,
     weighted_f1,
 )
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-SHARES = (25.0, 50.0, 100.0)
-SEEDS = 2
-TARGET = 0.55
 RESAMPLES = 4_000
-
-
-@dataclass(frozen=True)
-class Products:
-    """Rows with readable images by use, `fit`, `held` and `test`, and the labels to fit on."""
-
-    rows: Mapping[str, pd.DataFrame]
-    images: Mapping[str, RowImages]
-    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -86,7 +64,6 @@ def main() -> int:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
     settings.work.mkdir(parents=True, exist_ok=True)
-    eighths = [eighths_of(share) for share in options.shares]
     candidate = candidate_of(options)
     context = TrainingContext(
         settings, load(options.data), Steps(settings.work, total=0), Printed()
@@ -105,27 +82,13 @@ def main() -> int:
     print_figures(context, products, answers[candidate.frozen.name], answers[candidate.name])
     for name, step in fits.items():
         print(f"{name}: fitted in {step.seconds / 3600:.2f} hours, {step.peak_megabytes:.0f} MB")
-    frozen = fits[candidate.frozen.name].folder
-    _print_curve(context, candidate.frozen, frozen, products, eighths, options)
     return 0
 
 
 def _options() -> argparse.Namespace:
     parser = network_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("var/training"))
-    parser.add_argument("--shares", nargs="*", type=float, default=SHARES, help="in per cent")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="heads of each part")
-    parser.add_argument("--target", type=float, default=TARGET, help="F1 (default: %(default)s)")
     return parser.parse_args()
-
-
-def products_of(context: TrainingContext) -> Products:
-    """Return the rows with readable images."""
-    rows = {use: readable_rows(context, use, parts) for use, parts in PARTS.items()}
-    images = {
-        use: RowImages(part, context.features, context.log_line) for use, part in rows.items()
-    }
-    return Products(rows, images, context.labels(rows["fit"]))
 
 
 def _fitted(context: TrainingContext, candidate: ImageCandidate, products: Products) -> Step:
@@ -207,47 +170,6 @@ def compared(columns: Codes, weights: Floats | None) -> tuple[Interval, Interval
         return Interval(float(values[0]), float(low), float(high))
 
     return interval(first), interval(second), interval(second - first)
-
-
-def _print_curve(
-    context: TrainingContext,
-    frozen: FrozenBackbone,
-    folder: Path,
-    products: Products,
-    eighths: Sequence[int],
-    options: argparse.Namespace,
-) -> None:
-    """Print F1 of heads on parts of the frozen network's features, and the images for a target."""
-    features = {
-        use: images.features(frozen.network, folder / BACKBONE, frozen.size)
-        for use, images in products.images.items()
-    }
-    strata = strata_of(products.labels.targets, is_official(products.rows["fit"]))
-    targets = {use: context.data.targets(products.rows[use]) for use in ("held", "test")}
-    print(f"\n| images, frozen, mean of {options.seeds} | held F1 | test F1 |")
-    print("|---:|---:|---:|")
-    points = []
-    for number in eighths:
-        found: dict[str, list[Codes]] = {"held": [], "test": []}
-        for seed in range(options.seeds):
-            places = places_of(strata, number, seed)
-            fit = replace(context.fit, seed=seed)
-            labels = products.labels.take(places)
-            head = fit_head(frozen.name, features["fit"][places], labels, frozen.settings, fit)
-            with TemporaryDirectory() as temporary:
-                head.save(Path(temporary) / HEAD)
-                for use, some in found.items():
-                    some.append(predict_logits(Path(temporary), features[use]).argmax(axis=1))
-        points.append(Point(len(places), {use: np.stack(some) for use, some in found.items()}))
-        print(f"| {len(places)} | {_means(points[-1], targets)} |", flush=True)
-    needed = needed_rows(targets["test"], points, options.target)
-    print(f"\ntest F1 {options.target}: {needed.text().replace('rows', 'images')}")
-
-
-def _means(point: Point, targets: Mapping[str, Codes]) -> str:
-    return " | ".join(
-        f1_interval(targets[use], point.answers[use]).text() for use in ("held", "test")
-    )
 
 
 if __name__ == "__main__":

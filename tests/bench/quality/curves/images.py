@@ -90,7 +90,7 @@ def main() -> int:
     if reason := candidate.unavailable_reason(context.fit):
         raise InvalidInput(reason)
     with threadpool_limits(limits=1, user_api="blas"):
-        _print_curves(_Curve(context, candidate, _products(context)), eighths, options.seeds)
+        _print_curves(_Curve(context, candidate, products_of(context)), eighths, options.seeds)
     return 0
 
 
@@ -138,7 +138,8 @@ def _line(point: Point, curve: "_Curve") -> str:
     return f"| {point.rows} | {' | '.join(cells)} |"
 
 
-def _products(context: TrainingContext) -> Products:
+def products_of(context: TrainingContext) -> Products:
+    """Return the rows with a readable image."""
     rows = {name: readable_rows(context, name, parts) for name, parts in PARTS.items()}
     images = {
         name: RowImages(part, context.features, context.log_line) for name, part in rows.items()
