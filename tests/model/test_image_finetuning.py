@@ -333,8 +333,11 @@ def test_equal_seeds_augment_equally() -> None:
         augmentation = Augmentation(32, AugmentationSettings(), seed)
         return np.stack([augmentation(PIXELS, TRUTH)[0].numpy() for _ in range(4)])
 
-    np.testing.assert_array_equal(augmented(1), augmented(1))
-    assert np.abs(augmented(1) - augmented(2)).max() > 1
+    found = augmented(1)
+    np.testing.assert_array_equal(found, augmented(1))
+    assert np.abs(found - augmented(2)).max() > 1
+    # And every batch is augmented in another way
+    assert np.abs(found[1:] - found[:-1]).max(axis=(1, 2, 3, 4)).min() > 1
 
 
 def test_crop_of_the_whole_image_is_the_image_or_its_mirror() -> None:
