@@ -224,6 +224,26 @@ def test_exported_weights_are_the_moving_average_of_the_last_stage(
     assert np.abs(network(pixels).numpy() - exported).max() > 1e-2
 
 
+def test_loss_of_an_epoch_is_the_mean_of_its_batches(
+    images: RowImages, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[float] = []
+    epochs: list[float] = []
+    step = Training.step
+
+    def recorded(run: Training, *batch: object) -> float:
+        batches.append(step(run, *batch))  # type: ignore[arg-type]
+        return batches[-1]
+
+    monkeypatch.setattr(Training, "step", recorded)
+    context = replace(context_of("float32"), curve=lambda *point: epochs.append(point[2]))
+    settings = replace(SETTINGS, stages=STAGES[:1])
+    run = Training("image_tiny", Tiny().build(None), 3, settings, context)
+    run.run(images, labels, tmp_path)
+    assert epochs == [pytest.approx(np.mean(batches))]
+    assert len(batches) == 3
+
+
 @pytest.mark.parametrize("candidate", FINE_TUNED, ids=lambda one: one.name)
 def test_missing_weights_are_named(candidate: FineTuned, tmp_path: Path) -> None:
     context = replace(context_of("int8"), weights=tmp_path)

@@ -178,10 +178,8 @@ class Training:
         augmentation = Augmentation(stage.size, self.settings.augmentation, seed)
         # Files of weights do not hold its state.
         self._dropout.seed_generator.state.assign([seed, 0])
-        self.network.reset_metrics()
-        loss = float("nan")
-        for pixels, truth in batches(images, labels, stage.size, self.settings.batch, seed):
-            loss = self.step(augmentation, pixels, truth)
+        found = batches(images, labels, stage.size, self.settings.batch, seed)
+        loss = float(np.mean([self.step(augmentation, *batch) for batch in found]))
         self.context.curve(f"{self.name}_tuning_loss", epoch + 1, loss)
         self.context.log_line(
             f"{self.name}: epoch {epoch + 1} of {self.settings.epochs}, {stage.size} pixels, "
@@ -189,7 +187,7 @@ class Training:
         )
 
     def step(self, augmentation: Augmentation, pixels: tf.Tensor, truth: tf.Tensor) -> float:
-        """Fit one batch; return the mean loss of the epoch so far.
+        """Fit one batch; return its loss.
 
         Args:
             augmentation: That of the epoch.
