@@ -160,6 +160,11 @@ def test_interrupted_fit_continues_with_the_next_epoch(
         "epoch 3 of 3",
     ]
     assert not list(stopped_in.glob("epoch_*"))
+    # And it is the model of a fit without an interruption
+    candidate.fit(texts, labels, whole_in, prepared, context)
+    np.testing.assert_allclose(
+        candidate.predict(texts, stopped_in), candidate.predict(texts, whole_in), atol=1e-4
+    )
 
 
 def test_without_an_encoder_the_candidate_says_so(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class TextTransformer:
         batches = Batches(tokens, labels, settings.batch, context.seed)
         network = compiled_network(prepared, batches, settings)
         for epoch in range(_resumed(network, batches, folder), settings.epochs):
+            _seed_dropout(network, context.seed, epoch)
             losses = [network.train_on_batch(*batch) for batch in batches.of(epoch)]
             loss = float(np.mean(losses))
             context.curve(f"{self.name}_loss", epoch + 1, loss)
@@ -232,6 +233,20 @@ def _factors(network: keras.Model, settings: TransformerSettings) -> list[float]
         return settings.layer_decay ** (depth - int(match[1]) - 1 if match else depth)
 
     return [factor(path) for path in paths]
+
+
+def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
+    """Make what an epoch drops depend on its number only: files of weights do not hold the seeds.
+
+    Args:
+        network: The network, with a seed in each of its layers that drop.
+        seed: Seed of the fit.
+        epoch: Number of the epoch.
+    """
+    states = [one for one in network.variables if one.path.endswith("seed_generator_state")]
+    drawn = np.random.SeedSequence([seed, epoch]).generate_state(len(states))
+    for state, number in zip(states, drawn, strict=True):
+        state.assign([int(number >> 1), 0])
 
 
 def _resumed(network: keras.Model, batches: Batches, folder: Path) -> int:
