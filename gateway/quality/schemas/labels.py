@@ -83,7 +83,8 @@ class ReviewOut(BaseModel):
     )
     chosen_at: datetime = Field(description="Time of the selection, in UTC.")
     reason: str = Field(
-        description="`random`, or `uncertain`: low confidence, after a change what is new."
+        description="`random`, or `uncertain`: low confidence or, after a change, unlike earlier "
+        "products."
     )
     chance: float = Field(description="Probability of being chosen, for either reason.")
     designation: str = Field(description="Title of the product, as sent.")
