@@ -21,20 +21,18 @@ import tensorflow as tf
 from shared.errors import InvalidInput
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
+from tests.bench.contexts import training_context
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
 from tests.bench.load.datasets import ROWS
 from tests.bench.load.memory import peak_megabytes, resident_megabytes
-from tests.bench.printed import Printed
 from trainer.candidates.image.augmentation import Augmentation
 from trainer.candidates.image.backbone import export_backbone
 from trainer.candidates.image.finetuning import FineTuned
 from trainer.candidates.image.precision import fastest_precision
 from trainer.candidates.image.stages import Stage, Training, batches
 from trainer.candidates.protocols import FitContext, Labels
-from trainer.datasets.loading import load
-from trainer.pipeline.context import TrainingContext, TrainingSettings
+from trainer.pipeline.context import TrainingContext
 from trainer.pipeline.row_images import RowImages
-from trainer.pipeline.steps import Steps
 
 MINUTES = 5.0
 TIMED_FEATURES = 16
@@ -69,16 +67,13 @@ def main() -> int:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     candidate = candidate_of(options)
     with tempfile.TemporaryDirectory() as temporary:
-        settings = TrainingSettings(work=Path(temporary), weights=options.weights).absolute()
-        context = TrainingContext(
-            settings, load(options.data), Steps(settings.work, total=0), Printed()
-        )
+        context = training_context(options.data, Path(temporary), options.weights)
         require_weights(candidate, context.fit)
         images, labels = _many(context, options.rows)
         print(f"{len(images)} images, {options.threads} threads")
         seconds = options.minutes * 60 / len(candidate.settings.stages)
         wall, cpu = _measure_stages(candidate, images, labels, context.fit, seconds)
-        features = _features(candidate, images, context.fit, settings.work, options.threads)
+        features = _features(candidate, images, context.fit, context.settings.work, options.threads)
     hours = features * len(images) / 3600
     print(
         f"\nfeatures of whole images at {candidate.size} pixels: {features * 1000:.1f} ms an "

@@ -19,14 +19,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tests.bench.contexts import training_context
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
-from tests.bench.printed import Printed
 from tests.bench.quality.curves.images import Products, products_of
 from trainer.candidates.protocols import ImageCandidate
-from trainer.datasets.loading import load
-from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
+from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.row_images import RowImages
-from trainer.pipeline.steps import Step, Steps, parameters
+from trainer.pipeline.steps import Step, parameters
 from trainer.release.evaluation import official_weights
 from trainer.release.intervals import (
     CONFIDENCE,
@@ -62,12 +61,8 @@ def main() -> int:
     """Fit, and print the figures."""
     options = _options()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
-    settings.work.mkdir(parents=True, exist_ok=True)
     candidate = candidate_of(options)
-    context = TrainingContext(
-        settings, load(options.data), Steps(settings.work, total=0), Printed()
-    )
+    context = training_context(options.data, options.work, options.weights)
     require_weights(candidate, context.fit)
     products = products_of(context)
     fits = {one.name: _fitted(context, one, products) for one in (candidate.frozen, candidate)}

@@ -27,7 +27,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from shared.errors import InvalidInput
-from tests.bench.printed import Printed
+from tests.bench.contexts import training_context
 from tests.bench.quality.combining.ideas import Idea, alone, pool
 from tests.bench.quality.combining.outcomes import Outcome, outcome_of
 from tests.bench.quality.combining.scores import Floats, Rows, Scored, rows_of, starter_texts
@@ -45,12 +45,11 @@ from trainer.candidates.image.backbone import BACKBONE
 from trainer.candidates.image.head import FrozenBackbone
 from trainer.candidates.protocols import Labels
 from trainer.candidates.registry import IMAGES as CANDIDATES
-from trainer.datasets.loading import load
-from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
+from trainer.pipeline.context import TrainingContext, is_official
 from trainer.pipeline.fitting import PARTS
 from trainer.pipeline.image_stage import readable_rows
 from trainer.pipeline.row_images import RowImages
-from trainer.pipeline.steps import Steps, parameters
+from trainer.pipeline.steps import parameters
 from trainer.release.intervals import f1_difference, f1_interval
 
 #: F1 of the image model on the test images, and F1 of fusion over that of text.
@@ -81,12 +80,9 @@ class Products:
 def main() -> int:
     """Print the curves."""
     options = _options()
-    settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
-    settings.work.mkdir(parents=True, exist_ok=True)
     candidate = candidate_named(options.candidate)
     eighths = [eighths_of(share) for share in options.shares]
-    steps = Steps(settings.work, total=0)
-    context = TrainingContext(settings, load(options.data), steps, Printed())
+    context = training_context(options.data, options.work, options.weights)
     if reason := candidate.unavailable_reason(context.fit):
         raise InvalidInput(reason)
     with threadpool_limits(limits=1, user_api="blas"):

@@ -23,7 +23,7 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import TEXT_PREPARATION, product_text
-from tests.bench.printed import Printed
+from tests.bench.contexts import training_context
 from tests.bench.quality.curves.points import (
     Places,
     Point,
@@ -35,9 +35,8 @@ from tests.bench.quality.curves.points import (
 from trainer.candidates.folds import strata_of
 from trainer.candidates.protocols import Labels, TextCandidate
 from trainer.candidates.registry import TEXT
-from trainer.datasets.loading import load
-from trainer.pipeline.context import TrainingContext, TrainingSettings, is_official
-from trainer.pipeline.steps import Steps, parameters
+from trainer.pipeline.context import TrainingContext, is_official
+from trainer.pipeline.steps import parameters
 from trainer.pipeline.text.stage import prepared_texts
 from trainer.release.intervals import f1_interval
 
@@ -59,12 +58,9 @@ class Products:
 def main() -> int:
     """Print the curves."""
     options = _options()
-    settings = TrainingSettings(work=options.work, weights=options.weights).absolute()
-    settings.work.mkdir(parents=True, exist_ok=True)
     candidates = candidates_named(options.candidates)
     eighths = [eighths_of(share) for share in options.shares]
-    steps = Steps(settings.work, total=0)
-    context = TrainingContext(settings, load(options.data), steps, Printed())
+    context = training_context(options.data, options.work, options.weights)
     products = _products(context)
     print("| candidate | training rows | validation F1 (95 %) | test F1 (95 %) |")
     print("|---|---:|---:|---:|")
