@@ -11,6 +11,7 @@ from shared.errors import InvalidInput
 from tests.bench.quality.curves.images import candidate_named
 from tests.bench.quality.curves.points import (
     PARTS,
+    Needed,
     Point,
     continued,
     eighths_of,
@@ -88,6 +89,11 @@ def test_curve_is_continued_on_the_rows_that_are_named() -> None:
     points = [point(100, 800), point(400, 400)]
     named = [Point(one.rows, {"images": one.answers["test"]}) for one in points]
     assert needed_rows(TARGETS, named, 0.9, "images") == needed_rows(TARGETS, points, 0.9)
+
+
+def test_huge_numbers_of_rows_are_not_printed() -> None:
+    found = Needed(rows=5_000, low=100, high=1e80, doubling=0.9)
+    assert found.text("images").startswith("5,000 images (100 to more than 1,000,000,000); twice")
 
 
 def test_flat_curve_never_reaches_the_target() -> None:

@@ -22,6 +22,8 @@ PARTS = 8
 SHARES = (12.5, 25.0, 50.0, 100.0)
 SEEDS = 2
 RESAMPLES = 1_000
+#: Larger numbers of rows are not printed: a curve that is nearly flat may need any number.
+MOST_ROWS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,15 @@ class Needed:
 
     def text(self, unit: str = "rows") -> str:
         """Return the numbers for a reader."""
+        rows, low, high = (_number(one) for one in (self.rows, self.low, self.high))
         return (
-            f"{self.rows:,.0f} {unit} ({self.low:,.0f} to {self.high:,.0f}); "
+            f"{rows} {unit} ({low} to {high}); "
             f"twice the {unit} leave {self.doubling:.3f} of the error"
         )
+
+
+def _number(rows: float) -> str:
+    return f"{rows:,.0f}" if rows <= MOST_ROWS or np.isinf(rows) else f"more than {MOST_ROWS:,}"
 
 
 def curve_parser(doc: str | None) -> argparse.ArgumentParser:
