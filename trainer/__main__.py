@@ -153,6 +153,13 @@ def _add_train(commands: Commands) -> None:
         "0.9; for a shop to whom rare categories matter as much as frequent ones",
     )
     train.add_argument(
+        "--final-fit",
+        choices=("none", "validation", "test"),
+        default="validation",
+        help="held-out rows that the chosen models are fitted on once more: none, those of "
+        "validation (%(default)s), or the test rows too, which cannot compare the release then",
+    )
+    train.add_argument(
         "--answers",
         type=Path,
         help="file of recent products without labels to learn from if the mix of categories has "

@@ -59,6 +59,9 @@ class TrainerSettings(Settings):
     #: Weight of rare categories while models are fitted, from 0 for none to below 1: the effective
     #: number of rows of Cui et al. (2019).
     class_balance: float = Field(default=0.0, ge=0, lt=1)
+    #: `validation`: the models that serve are fitted once more when they are chosen, on the rows of
+    #: validation as well. `none`: they ship as they were chosen.
+    final_fit: Literal["none", "validation"] = "validation"
     #: Most recent products without a label that a training may learn from if the mix of categories
     #: has changed; 0 for none.
     recent_answers: int = Field(default=3_000, ge=0)

@@ -33,9 +33,12 @@ from trainer.pipeline.context import TrainingSettings
 from trainer.pipeline.steps import Step, Steps
 from trainer.pipeline.tracking import Tracking
 from trainer.pipeline.training import train
+from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import NOT_PASSED, Budget, PackageVerdict
+from trainer.release.comparison import contest
 from trainer.release.feature_upload import UploadTarget
 from trainer.release.loaded import LoadedRelease
+from trainer.release.paired_bootstrap import Rule
 
 CODES = (10, 20, 30)
 PRODUCTS = 180
@@ -287,6 +290,49 @@ def test_text_model_learns_from_recent_products_after_a_change_of_the_mix(
     assert before.text is not None
     unknown = ["rien de connu"]
     assert release.text.score(unknown)[0, 0] > before.text.score(unknown)[0, 0]
+
+
+def test_models_that_serve_are_fitted_again_on_the_rows_that_chose_them(
+    data: Dataset, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given test rows enough to check the release by
+    monkeypatch.setattr("trainer.pipeline.chosen.final_fit.LEAST_ROWS", 5)
+    steps = computed(monkeypatch)
+    # When the models of the finished run are chosen again
+    manifest, out = run(data, tmp_path)
+    # Then text model and image head are fitted once more, and the network of images is not
+    again = [step.name for step in steps if not step.is_reused]
+    assert {"text_ngrams final fit", "image_small final fit", "final export"} <= {*again}
+    assert manifest.figures["final_fit_rows"] == len(data.part("validation"))
+    assert "fitted again with" in (out / "MODEL_CARD.md").read_text("utf-8")
+    assert result(out)["status"] == "ready"
+    before, after = (ReleaseManifest.read(folder) for folder in (finished.out, out))
+    assert after.image_part.extractor == before.image_part.extractor
+    for path in ("text/model.onnx", "image/head.onnx"):
+        assert (out / path).read_bytes() != (finished.out / path).read_bytes()
+    # What the release states about held-out products is that of the models before
+    assert (out / REFERENCE).read_bytes() == (finished.out / REFERENCE).read_bytes()
+    stated = [name for name in manifest.figures if "confidence" in name or "right" in name]
+    assert stated
+    assert all(manifest.figures[name] == finished.manifest.figures[name] for name in stated)
+
+
+@pytest.mark.usefixtures("accepted")
+def test_fit_on_test_rows_states_the_figures_of_the_models_before(
+    data: Dataset, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.pipeline.chosen.final_fit.LEAST_ROWS", 5)
+    settings = TrainingSettings(work=tmp_path / "work", final_fit="test")
+    manifest, out = run(data, tmp_path, settings)
+    assert manifest.figures["final_fit_test_rows"] == len(data.part("test"))
+    for name in ("text_f1_plain", "text_log_loss", "fusion_log_loss"):
+        assert manifest.figures[name] == finished.manifest.figures[name]
+    # Another release cannot be compared with it on these rows
+    verdict = contest(finished.out, out, data, Rule(0.0, 0.95), kept=tmp_path / "kept")
+    assert verdict["outcome"] == "undecided"
+    assert "the new release has learnt from" in str(verdict["sentence"])
+    verdict = contest(out, finished.out, data, Rule(0.0, 0.95), kept=tmp_path / "kept")
+    assert "the champion has learnt from" in str(verdict["sentence"])
 
 
 @pytest.mark.usefixtures("accepted")

@@ -27,6 +27,8 @@ LogLine = Callable[[str], None]
 Arithmetic = Literal["float", "int8"]
 #: `full`: all candidates. `quick`: those that are fitted in seconds, for a shop's first release.
 Lineup = Literal["quick", "full"]
+#: Rows that a final fit learns from, beside those of the first fit. `test`: `validation` too.
+FinalRows = Literal["none", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,11 @@ class SelfContained:
 
     Attributes:
         is_teacher: False: it is no better than those that would learn from it.
+        refits: False: a vocabulary that it shares with others would change.
     """
 
     is_teacher: ClassVar[bool] = False
+    refits: ClassVar[bool] = False
 
     def unavailable_reason(self, context: FitContext) -> str | None:
         """Return `None`: it can be tried everywhere."""
@@ -126,6 +130,10 @@ class TextCandidate(Protocol):
     @property
     def is_teacher(self) -> bool:
         """True if models that are cheaper to serve should learn from its answers."""
+
+    @property
+    def refits(self) -> bool:
+        """True if it takes part in the final fit: it is fitted in minutes, by itself."""
 
     def unavailable_reason(self, context: FitContext) -> str | None:
         """Return the reason why it cannot be tried here; `None` if it can."""
@@ -193,6 +201,10 @@ class ImageCandidate(Protocol):
     @property
     def network(self) -> str:
         """Name under which the features of the backbone are stored."""
+
+    @property
+    def refits(self) -> bool:
+        """True if it takes part in the final fit: it keeps its backbone, and fits a head."""
 
     def unavailable_reason(self, context: FitContext) -> str | None:
         """Return the reason why it cannot be tried here; `None` if it can."""

@@ -5,6 +5,7 @@ Each is a step: a run that chooses the same models as an earlier one reuses its 
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,36 @@ class _NotPassed(Exception):
         self.verdict = verdict
 
 
-def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step:
-    """Write the release folder, without figures, as a step; some of them are in files beside it.
+@dataclass(frozen=True)
+class Shipped:
+    """Models of a release.
 
-    Args:
-        context: Context of the run.
-        chosen: The fitted models.
-        mix: Sentence about an adjustment to the current mix.
+    Attributes:
+        chosen: The fitted models that ship.
+        measured: The same models as they answered rows that they were not fitted on.
+        sentences: Later changes of the models, for the model card; empty ones are left out.
     """
-    settings = context.settings
+
+    chosen: Chosen
+    measured: Chosen
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """True after a final fit."""
+        return self.chosen is not self.measured
+
+
+def export_step(context: TrainingContext, shipped: Shipped) -> Step:
+    """Write the release folder, without figures, as a step; some of them are in files beside it."""
+    settings, chosen, measured = context.settings, shipped.chosen, shipped.measured
     contents = ReleaseContents(
         name=settings.name,
         categories=context.data.categories.categories,
         text=chosen.serving_text.parts if chosen.serving_text else (),
         image=chosen.serving_image.parts if chosen.serving_image else (),
         fusion=chosen.fusion.model if chosen.fusion else None,
-        trained_on="; ".join(filter(None, (_trained_on(context), mix))),
+        trained_on="; ".join(filter(None, (_trained_on(context), *shipped.sentences))),
     )
     key = context.key | {
         "name": contents.name,
@@ -70,15 +85,15 @@ def export_step(context: TrainingContext, chosen: Chosen, mix: str = "") -> Step
         held = held_out_rows(context, chosen)
         release = folder / RELEASE
         forms = export_release(contents, release, settings.storage, held, context.log_line)
-        novelty_of(context, chosen).save(release / "fusion")
-        stated = confidence_of(context, chosen).items()
+        novelty_of(context, measured).save(release / "fusion")
+        stated = confidence_of(context, measured).items()
         numbers = {name: one for kind, of in stated for name, one in of.named(kind).items()}
         (folder / CONFIDENCE).write_text(json.dumps(numbers, indent=1), "utf-8")
         found = [form.record() for form in forms]
         (folder / FORMS).write_text(json.dumps(found, indent=1), "utf-8")
 
     return context.steps.run(
-        "export",
+        "final export" if shipped.is_final else "export",
         export,
         key=key,
         code=[export_release, held_out_rows, novelty_of, confidence_of],

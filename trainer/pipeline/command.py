@@ -72,6 +72,7 @@ def _train(args: argparse.Namespace, data: Dataset, out: Path, lineup: Lineup) -
         class_balance=args.class_balance,
         candidates=tuple(args.candidates or ()),
         answers=args.answers,
+        final_fit=args.final_fit,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     tracking = Tracking(out.parent / "tracking", args.mlflow)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.candidates.onnx.graph import Storage
-from trainer.candidates.protocols import Arithmetic, FitContext, Labels, Lineup
+from trainer.candidates.protocols import Arithmetic, FinalRows, FitContext, Labels, Lineup
 from trainer.datasets.class_balance import balanced_weights
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.steps import Steps
@@ -39,7 +39,10 @@ class TrainingSettings:
         is_offline: Test the package with this Python instead of an installed environment.
         arithmetic: Arithmetic of image networks to try first.
         candidates: Names of the candidates to try; all of the line-up if empty.
-        answers: File of recent products without labels, see `trainer.pipeline.unlabelled_answers`.
+        answers: File of recent products without labels, see
+            `trainer.pipeline.chosen.unlabelled_answers`.
+        final_fit: Rows that the models that serve learn from once they are chosen, see
+            `trainer.pipeline.chosen.final_fit`: held-out rows, and with `test` those too.
     """
 
     work: Path
@@ -58,6 +61,7 @@ class TrainingSettings:
     arithmetic: Arithmetic = "float"
     candidates: tuple[str, ...] = ()
     answers: Path | None = None
+    final_fit: FinalRows = "validation"
 
     def absolute(self) -> "TrainingSettings":
         """Return the settings with absolute paths: children run in folders of their own."""

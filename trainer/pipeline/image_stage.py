@@ -1,5 +1,6 @@
 """Image stage: fit, calibrate and measure each image candidate."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,14 +89,7 @@ def _outcome(
 
 
 def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRows) -> Model:
-    fitted = context.steps.run(
-        f"{candidate.name} fit",
-        lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
-        key=context.key
-        | {"labels": products.labels.digest, "arithmetic": context.settings.arithmetic}
-        | parameters(candidate.settings),
-        code=[candidate, RowImages],
-    )
+    fitted = fit_images(context, candidate, products.images["fit"], products.labels)
     predicted = predict(
         context,
         candidate,
@@ -113,6 +107,40 @@ def _run(context: TrainingContext, candidate: ImageCandidate, products: _ImageRo
         **_image_speed(context, parts, fitted),
     )
     return Model(parts, held, scores, test, entry, (fitted,))
+
+
+def fit_images(
+    context: TrainingContext,
+    candidate: ImageCandidate,
+    images: RowImages,
+    labels: Labels,
+    which: str = "",
+    backbone: Path | None = None,
+) -> Step:
+    """Fit a candidate on images, as a step.
+
+    Args:
+        context: Context of the run.
+        candidate: The candidate.
+        images: Images to fit on.
+        labels: Their labels.
+        which: Names the step apart from that of another fit.
+        backbone: A backbone to start with, as the candidate keeps it, whose features are known.
+    """
+
+    def fit(folder: Path) -> None:
+        if backbone is not None:
+            shutil.copyfile(backbone, folder / backbone.name)
+        candidate.fit(images, labels, folder, context.fit)
+
+    return context.steps.run(
+        f"{candidate.name} {which}fit",
+        fit,
+        key=context.key
+        | {"labels": labels.digest, "arithmetic": context.settings.arithmetic}
+        | parameters(candidate.settings),
+        code=[candidate, RowImages],
+    )
 
 
 def _image_speed(context: TrainingContext, parts: tuple[Part, ...], fitted: Step) -> dict[str, Any]:

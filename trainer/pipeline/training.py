@@ -37,7 +37,9 @@ from trainer.candidates.text.encoders import find_encoder
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
 from trainer.pipeline.agreement import forms_as_markdown
-from trainer.pipeline.answered_mix import adjusted
+from trainer.pipeline.chosen.answered_mix import adjusted
+from trainer.pipeline.chosen.final_fit import final_fit
+from trainer.pipeline.chosen.unlabelled_answers import candidates_again, with_answers
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.fusion_stage import run_fusion_stage
@@ -48,7 +50,6 @@ from trainer.pipeline.model_card import labels_as_markdown, model_card, training
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.pipeline.text.stage import run_text_stage
 from trainer.pipeline.tracking import Tracking
-from trainer.pipeline.unlabelled_answers import candidates_again, with_answers
 from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import PackageVerdict
 from trainer.release.feature_upload import publish_features
@@ -81,22 +82,31 @@ def train(
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
     tracking.parameters(_parameters(context))
-    chosen, sentence = _adjusted(context, _choose(context))
-    exported = assembly.export_step(context, chosen, sentence)
-    figures = assembly.evaluate_step(context, exported)
+    texts, chosen, sentence = _adjusted(context, _choose(context))
+    exported = assembly.export_step(context, assembly.Shipped(chosen, chosen, (sentence,)))
+    # On rows that no model was fitted on, before the final fit.
     reference = assembly.reference_step(context, exported)
-    verdict = assembly.acceptance_step(context, exported, chosen)
+    figures = assembly.evaluate_step(context, exported)
+    shipped, final = chosen, final_fit(context, texts, chosen)
+    if final is not None:
+        shipped = final.chosen
+        sentences = (sentence, final.sentence())
+        exported = assembly.export_step(context, assembly.Shipped(shipped, chosen, sentences))
+        if not final.test_rows:
+            figures = assembly.evaluate_step(context, exported)
+        figures |= final.figures()
+    verdict = assembly.acceptance_step(context, exported, shipped)
     for reason in verdict.reasons:
         tracking.log_line(f"the package does not pass: {reason}")
     shutil.rmtree(not_passed(out), ignore_errors=True)
     folder = out if verdict.passed else not_passed(out)
     manifest = _write_release(
-        context, chosen, (exported, reference), figures | verdict.figures(), folder
+        context, shipped, (exported, reference), figures | verdict.figures(), folder
     )
     if settings.upload_target and verdict.passed:
         images = data.part("train", image=True)["image"].tolist()
         publish_features(out, context.features, images, settings.upload_target, tracking.log_line)
-    _report(context, chosen, verdict, manifest, folder, tracking)
+    _report(context, shipped, verdict, manifest, folder, tracking)
     steps.prune()
     return manifest
 
@@ -169,16 +179,21 @@ def _choose(context: TrainingContext) -> Chosen:
     return Chosen(texts, images, fused, board)
 
 
-def _adjusted(context: TrainingContext, chosen: Chosen) -> tuple[Chosen, str]:
-    """Adjust the models to what comes now; return them, and a sentence about it."""
+def _adjusted(context: TrainingContext, chosen: Chosen) -> tuple[TrainingContext, Chosen, str]:
+    """Adjust the models to what comes now.
+
+    Returns:
+        The context with all rows that the text model has learnt from, the models, and a sentence
+        about the adjustment.
+    """
     if chosen.serving_text is None:
-        return adjusted(context, chosen)
+        return context, *adjusted(context, chosen)
     more, learnt = with_answers(context, chosen.serving_text)
     if learnt:
         chosen = _taught(context, more, chosen)
     # The mix of the training rows includes what was learnt from.
     chosen, mix = adjusted(more, chosen)
-    return chosen, "; ".join(filter(None, (learnt, mix)))
+    return more, chosen, "; ".join(filter(None, (learnt, mix)))
 
 
 def _taught(context: TrainingContext, more: TrainingContext, chosen: Chosen) -> Chosen:

@@ -79,7 +79,7 @@ def judge(
     champion = np.where(np.isin(champion, sorted(overlap.common)), champion, NO_ANSWER)
     on_all = compare(codes, champion, challenger, rule, weights=weights)
     if not is_common.any():
-        return _incomparable(codes, challenger, overlap, rule)
+        return _none_common(codes, challenger, overlap, rule)
     on_common = compare(
         codes[is_common], champion[is_common], challenger[is_common], rule, weights=weights
     )
@@ -124,25 +124,37 @@ def begun(sentence: str, before: Outcome, outcome: Outcome, about: str) -> str:
     return f"{outcome.value.capitalize()}. {about}: {sentence[0].lower()}{sentence[1:]}"
 
 
-def _incomparable(codes: Codes, challenger: Codes, overlap: Overlap, rule: Rule) -> dict[str, Any]:
+def incomparable(sentence: str, rows: int, rule: Rule) -> dict[str, Any]:
+    """Return the figures of a comparison that nothing can decide: a person does."""
+    return {
+        "outcome": Outcome.UNDECIDED.value,
+        "champion_f1": None,
+        "challenger_f1": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+        "probability_better": None,
+        "rows": rows,
+        "margin": rule.margin,
+        "confidence": rule.confidence,
+        "sentence": sentence,
+        "new_categories": 0,
+        "lost_categories": 0,
+        "new_rows": 0,
+        "new_f1": None,
+    }
+
+
+def _none_common(codes: Codes, challenger: Codes, overlap: Overlap, rule: Rule) -> dict[str, Any]:
     sentence = (
         f"Not comparable: the champion knows none of the {_counted(codes)} of these "
         f"{len(codes)} rows; weighted F1 {_f1(codes, challenger):.4f} of the new release on them"
     )
     if overlap.lost:
         sentence += f"; {_about_lost(overlap.lost)}"
-    return {
+    return incomparable(sentence, len(codes), rule) | {
         "outcome": Outcome.NOT_COMPARABLE.value,
-        "champion_f1": None,
         "challenger_f1": _f1(codes, challenger),
-        "difference": None,
-        "low": None,
-        "high": None,
-        "probability_better": None,
-        "rows": len(codes),
-        "margin": rule.margin,
-        "confidence": rule.confidence,
-        "sentence": sentence,
         **_figures(codes, challenger, overlap),
     }
 

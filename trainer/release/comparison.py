@@ -21,8 +21,9 @@ from shared.files import atomic_write
 from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
-from trainer.release.category_overlap import NO_ANSWER, Overlap
+from trainer.release.category_overlap import NO_ANSWER, Overlap, incomparable
 from trainer.release.current_mix import current_mix, sums
+from trainer.release.evaluation import FINAL_FIT_TEST_ROWS
 from trainer.release.labelled_answers import judge_parts
 from trainer.release.loaded import LoadedRelease, release_digest
 from trainer.release.paired_bootstrap import Rule
@@ -83,6 +84,8 @@ def contest(
         InvalidInput: A folder is not a release, or no row has a text or an image.
     """
     rows = askable(data, part)
+    if part == "test" and (reason := _not_comparable(champion, challenger)):
+        return incomparable(reason, len(rows), rule)
     both = [_kept_answers(folder, data, part, kept) for folder in (champion, challenger)]
     categories = [ReleaseManifest.read(folder).categories for folder in (champion, challenger)]
     overlap = Overlap.of(*categories)
@@ -90,6 +93,17 @@ def contest(
     codes = rows["code"].to_numpy(np.int64)
     now = _current_shares(data)
     return judge_parts(codes, both[0], both[1], is_labelled, overlap, rule, tolerance, now)
+
+
+def _not_comparable(champion: Path, challenger: Path) -> str | None:
+    """Return the reason why the `test` rows cannot compare two releases; `None` if they can."""
+    for name, folder in (("champion", champion), ("new release", challenger)):
+        if learnt := ReleaseManifest.read(folder).figures.get(FINAL_FIT_TEST_ROWS, 0.0):
+            return (
+                f"Undecided: the {name} has learnt from {learnt:.0f} test rows, so these cannot "
+                "compare it with another; its figures are those of its models before that fit"
+            )
+    return None
 
 
 def _current_shares(data: Dataset) -> dict[int, float] | None:

@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 
 #: Number of equal confidence bins in the calibration error.
 CALIBRATION_BINS = 15
+#: Figures of a release: rows that only its final fit learnt from, and those of them from `test`.
+FINAL_FIT_ROWS, FINAL_FIT_TEST_ROWS = "final_fit_rows", "final_fit_test_rows"
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ class Attempt:
             command += ["--champion", str(champion)]
         command += ["--arithmetic", self._settings.arithmetic]
         command += ["--class-balance", str(self._settings.class_balance)]
+        command += ["--final-fit", self._settings.final_fit]
         if self._settings.offline:
             command.append("--offline")
         answers = self._folder / ANSWERS

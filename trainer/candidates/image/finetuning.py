@@ -7,6 +7,7 @@ train-test resolution discrepancy", 2019). The model is served as a frozen one i
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from trainer.candidates.image.backbone import BACKBONE, place_backbone
 from trainer.candidates.image.efficientnet import EfficientNetLite0
@@ -35,6 +36,8 @@ class FineTuned:
     name: str
     frozen: FrozenBackbone
     settings: FineTuningSettings = field(default_factory=FineTuningSettings)
+    #: A fit takes hours.
+    refits: ClassVar[bool] = False
 
     @property
     def size(self) -> int:

@@ -6,6 +6,7 @@ Image features are computed once per backbone and stored; see `trainer.release.i
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -48,6 +49,7 @@ class FrozenBackbone:
     size: int
     weights_file: str
     settings: HeadSettings = field(default_factory=HeadSettings)
+    refits: ClassVar[bool] = True
 
     @property
     def network(self) -> str:

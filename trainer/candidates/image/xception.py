@@ -7,6 +7,7 @@ costs two matrix products an image instead of the whole network.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -80,6 +81,7 @@ class XceptionTuned:
     name: str = "image_xception_tuned"
     size: int = SIZE
     settings: TuningSettings = field(default_factory=TuningSettings)
+    refits: ClassVar[bool] = False
 
     @property
     def network(self) -> str:

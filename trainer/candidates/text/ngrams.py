@@ -8,6 +8,7 @@ twice: once on all n-grams, then on those with the largest weights.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sparse
@@ -59,6 +60,7 @@ class TextNgrams(SelfContained):
 
     settings: NgramSettings = field(default_factory=NgramSettings)
     name: str = "text_ngrams"
+    refits: ClassVar[bool] = True
 
     def prepare(self, texts: Sequence[str], folder: Path, context: FitContext) -> None:
         """Do nothing: hashing needs no vocabulary."""

@@ -71,6 +71,8 @@ class TextTransformer:
     settings: TransformerSettings = field(default_factory=TransformerSettings)
     name: str = "text_transformer"
     is_teacher: ClassVar[bool] = True
+    #: A fit takes hours.
+    refits: ClassVar[bool] = False
 
     def unavailable_reason(self, context: FitContext) -> str | None:
         """Return the reason if there is no encoder."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +93,15 @@ def pool_probabilities(inputs: Floats | Doubles, weights: Doubles, bias: Doubles
     return found
 
 
-def probabilities_of(parts: Sequence[Part], texts: Sequence[str]) -> Floats:
-    """Return the probabilities of a fitted model, shape `(len(texts), classes)`."""
+def probabilities_of(parts: Sequence[Part], products: Any) -> Floats:
+    """Return the probabilities of a fitted model, shape `(products, classes)`.
+
+    Args:
+        parts: Parts of the model.
+        products: Prepared texts, or images, as the candidates of the parts read them.
+    """
     answers = [
-        softmax(part.candidate.predict(texts, part.folder) / np.float32(part.temperature))
+        softmax(part.candidate.predict(products, part.folder) / np.float32(part.temperature))
         for part in parts
     ]
     classes = answers[0].shape[1]

@@ -106,7 +106,7 @@ def run_text_stage(
 
 
 def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Model:
-    fitted = _fitted(context, candidate, products)
+    fitted = fit_text(context, candidate, products.texts["fit"], products.labels)
     predicted = predict(
         context,
         candidate,
@@ -126,25 +126,31 @@ def _run(context: TrainingContext, candidate: TextCandidate, products: _TextRows
     return Model(parts, held, scores, test, entry, (fitted,))
 
 
-def _fitted(context: TrainingContext, candidate: TextCandidate, products: _TextRows) -> Step:
-    # Not every candidate imports the preparation of the texts that it is products.
+def fit_text(
+    context: TrainingContext,
+    candidate: TextCandidate,
+    texts: list[str],
+    labels: Labels,
+    which: str = "",
+) -> Step:
+    """Fit a candidate on prepared texts, as two steps; `which` names them apart from others."""
+    # Not every candidate imports the preparation of the texts that it is given.
     code = [candidate, product_text]
     key = context.key | {
         "preparation": TEXT_PREPARATION,
         "pretrained": candidate.pretrained(context.fit),
-        "labels": products.labels.digest,
+        "labels": labels.digest,
         **parameters(candidate.settings),
     }
-    texts = products.texts["fit"]
     prepared = context.steps.run(
-        f"{candidate.name} prepare",
+        f"{candidate.name} {which}prepare",
         lambda folder: candidate.prepare(texts, folder, context.fit),
         key=key,
         code=code,
     )
     return context.steps.run(
-        f"{candidate.name} fit",
-        lambda folder: candidate.fit(texts, products.labels, folder, prepared.folder, context.fit),
+        f"{candidate.name} {which}fit",
+        lambda folder: candidate.fit(texts, labels, folder, prepared.folder, context.fit),
         key=key,
         code=code,
         after=(prepared,),

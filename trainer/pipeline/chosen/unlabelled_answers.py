@@ -20,7 +20,7 @@ import pandas as pd
 from shared.inference.releases.fusion_model import shifted
 from trainer.candidates.protocols import TextCandidate
 from trainer.datasets.split import split_key
-from trainer.pipeline.answered_mix import answered_mix
+from trainer.pipeline.chosen.answered_mix import answered_mix
 from trainer.pipeline.context import TrainingContext
 from trainer.pipeline.fitting import Model
 from trainer.pipeline.text.pools import probabilities_of

@@ -12,15 +12,15 @@ import pytest
 from shared.categories import CategorySet
 from trainer.candidates.protocols import TextCandidate
 from trainer.datasets.folder import Dataset
-from trainer.pipeline.context import TrainingContext, TrainingSettings
-from trainer.pipeline.fitting import Model, Part
-from trainer.pipeline.steps import Steps
-from trainer.pipeline.unlabelled_answers import (
+from trainer.pipeline.chosen.unlabelled_answers import (
     LEAST_ROWS,
     candidates_again,
     read_answers,
     with_answers,
 )
+from trainer.pipeline.context import TrainingContext, TrainingSettings
+from trainer.pipeline.fitting import Model, Part
+from trainer.pipeline.steps import Steps
 from trainer.release.current_mix import current_mix
 
 CLASSES = 3

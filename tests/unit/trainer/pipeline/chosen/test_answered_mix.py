@@ -12,8 +12,8 @@ import pytest
 from shared.categories import CategorySet
 from shared.inference.releases.fusion_model import FusionModel, shifted
 from trainer.datasets.folder import Dataset
-from trainer.pipeline import answered_mix as module
-from trainer.pipeline.answered_mix import adjusted, answered_mix
+from trainer.pipeline.chosen import answered_mix as module
+from trainer.pipeline.chosen.answered_mix import adjusted, answered_mix
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.fitting import Model, Part
 from trainer.pipeline.fusion_stage import Fused

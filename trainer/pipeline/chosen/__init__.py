@@ -1,0 +1,1 @@
+"""Changes of the chosen models before they are exported: mix of categories, and later fits."""
