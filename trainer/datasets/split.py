@@ -12,9 +12,12 @@ import pandas as pd
 
 #: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: Share of labelled answers held out for testing. They decide if a release is better on what comes
-#: now, and `trainer.release.labelled_answers` needs 50 of them: 200 labels, 500 with a tenth.
+#: Largest share of labelled answers held out for testing. They decide if a release is better on
+#: what comes now, and `trainer.release.labelled_answers` needs 50 of them: 200 labels, 500 with a
+#: tenth.
 LABELLED_TEST_SHARE = 0.25
+#: Labelled answers from which the share falls, so that more of them are learnt from.
+ENOUGH_LABELLED = 150
 #: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1
 
@@ -46,7 +49,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     of_rest = np.array([_share(f"validation {seed}", key) for key in unique])
     is_labelled = unique.isin(keys[_is_labelled(rows)])
     side = np.where(
-        of_test < np.where(is_labelled, LABELLED_TEST_SHARE, TEST_SHARE),
+        of_test < np.where(is_labelled, labelled_test_share(int(is_labelled.sum())), TEST_SHARE),
         "test",
         np.where(of_rest < VALIDATION_SHARE, "validation", "train"),
     )
@@ -61,6 +64,14 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     for part, order in (("test", of_test), ("validation", of_rest)):
         _require_some(part, parts, keys[is_free], rows["code"], unique[np.argsort(order)])
     return parts
+
+
+def labelled_test_share(labels: int) -> float:
+    """Return the share of labelled answers that is held out for testing.
+
+    With more labels it never rises, so what is held out of many was held out of fewer.
+    """
+    return min(LABELLED_TEST_SHARE, max(TEST_SHARE, ENOUGH_LABELLED / max(labels, 1)))
 
 
 def _is_labelled(rows: pd.DataFrame) -> pd.Series:

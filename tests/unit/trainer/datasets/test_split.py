@@ -40,15 +40,28 @@ def test_rows_keep_their_part_when_others_are_added() -> None:
     assert 150 < (after == "test").sum() < 250
 
 
-def test_a_quarter_of_the_labelled_answers_tests() -> None:
-    table = frame([(f"produit {i}", 10 + i % 2) for i in range(2000)])
-    before = hashed_parts(table[:1000])
-    authors = ["" if i < 1000 else "1" for i in range(2000)]
+@pytest.mark.parametrize(
+    ("labels", "least", "most"), [(400, 80, 120), (1_000, 130, 170), (4_000, 360, 440)]
+)
+def test_a_quarter_of_few_labelled_answers_tests_and_less_of_many(
+    labels: int, least: int, most: int
+) -> None:
+    table = frame([(f"produit {i}", 10 + i % 2) for i in range(1_000 + labels)])
+    before = hashed_parts(table[:1_000])
+    authors = ["" if i < 1_000 else "1" for i in range(len(table))]
     parts = hashed_parts(table.assign(labelled_by=authors), kept=before)
-    assert parts[:1000].equals(before)
+    assert parts[:1_000].equals(before)
     # With a tenth, a gate that needs 50 rows would wait for 500 labels.
-    assert 200 < (parts[1000:] == "test").sum() < 300
-    assert 50 < (parts[1000:] == "validation").sum() < 110
+    assert least < (parts[1_000:] == "test").sum() < most
+
+
+def test_labelled_answers_that_test_have_tested_before() -> None:
+    table = frame([(f"produit {i}", 10 + i % 2) for i in range(2_000)]).assign(labelled_by="1")
+    tests = [hashed_parts(table[:labels])[:600] == "test" for labels in (600, 1_200, 2_000)]
+    assert tests[0].sum() > tests[1].sum() > tests[2].sum()
+    # A release learnt from none of the rows on which a later one is compared with it.
+    assert (tests[1] <= tests[0]).all()
+    assert (tests[2] <= tests[1]).all()
 
 
 def test_answer_keeps_the_part_of_a_row_with_its_title() -> None:
