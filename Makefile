@@ -335,6 +335,11 @@ combining: .venv/dev.stamp ## Compare ways to combine models on the scores of th
 	@$(BIN)/python -W ignore -m tests.bench.quality.$(if $(CURVE),curves.images,combining) --data "$(DATA)" \
 		$(if $(CURVE),--weights "$(or $(WEIGHTS),weights)" $(if $(WORK),--work "$(WORK)") $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS)))
 
+.PHONY: finalfit
+finalfit: .venv/dev.stamp ## Compare models before and after the final fit by the number of rows of DATA, with WEIGHTS, WORK, SHARES and SEEDS
+	@$(BIN)/python -W ignore -m tests.bench.quality.curves.finalfit --data "$(DATA)" --weights "$(or $(WEIGHTS),weights)" \
+		$(if $(WORK),--work "$(WORK)") $(if $(SHARES),--shares $(SHARES)) $(if $(SEEDS),--seeds $(SEEDS))
+
 quarter: .venv/dev.stamp ## Replay three months of DATA and write their reports: make quarter PAGES=folder
 	@$(BIN)/python -m tests.bench.quality.quarter --data "$(DATA)" --out "$(or $(PAGES),var/quarter)"
 
