@@ -243,6 +243,10 @@ cpu: .venv/dev.stamp ## Measure CPU time of a single job, idle CPU and memory by
 answers: .venv/dev.stamp ## Measure the answers of a catalog on SQLite and PostgreSQL: make answers ROWS=50000
 	@$(BIN)/python -m tests.bench.load.answers $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+.PHONY: growth
+growth: .venv/dev.stamp ## Measure whether the cost of a row of a large catalog of the texts of DATA grows: make growth ROWS=1000000 STEP=100000
+	@$(BIN)/python -W ignore -m tests.bench.load.growth --data "$(DATA)" $(if $(ROWS),--rows $(ROWS)) $(if $(STEP),--step $(STEP))
+
 admission: .venv/dev.stamp ## Measure the cost of accepting a job, beside a bare endpoint that writes a row
 	@$(BIN)/python -m tests.bench.load.admission
 
