@@ -127,7 +127,8 @@ weights: .venv/run.stamp ## Fetch pretrained weights: make weights TO=folder; LI
 
 train: .venv/run.stamp ## Train a release: make train DATA=folder WEIGHTS=folder with ImageNet weights
 	$(BIN)/python -m trainer train "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(MLFLOW),--mlflow "$(MLFLOW)") \
-		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(ARITHMETIC),--arithmetic "$(ARITHMETIC)") $(if $(CANDIDATES),--candidates $(CANDIDATES)) $(if $(OFFLINE),--offline)
+		$(if $(LINEUP),--lineup "$(LINEUP)") $(if $(ARITHMETIC),--arithmetic "$(ARITHMETIC)") $(if $(CANDIDATES),--candidates $(CANDIDATES)) \
+		$(if $(FINAL_FIT),--final-fit "$(FINAL_FIT)") $(if $(OFFLINE),--offline)
 
 deliver: .venv/run.stamp ## Register a trained release and compare it with the champion: make deliver FOLDER=var/training/release; PROMOTE=1
 	@$(BIN)/python -m trainer deliver "$(or $(FOLDER),var/training/release)" $(if $(filter command,$(firstword $(origin DATA))),--data "$(DATA)") $(if $(PROMOTE),--promote)

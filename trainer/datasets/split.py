@@ -12,11 +12,11 @@ import pandas as pd
 
 #: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: Largest share of labelled answers held out for testing. They decide if a release is better on
+#: Share of labelled answers held out for testing at first. They decide if a release is better on
 #: what comes now, and `trainer.release.labelled_answers` needs 50 of them: 200 labels, 500 with a
 #: tenth.
 LABELLED_TEST_SHARE = 0.25
-#: Labelled answers from which the share falls, so that more of them are learnt from.
+#: Labelled answers that test, from which on a tenth of further ones does, as of other rows.
 ENOUGH_LABELLED = 150
 #: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1
@@ -47,15 +47,18 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     unique = pd.Index(keys.unique())
     of_test = np.array([_share("test", key) for key in unique])
     of_rest = np.array([_share(f"validation {seed}", key) for key in unique])
-    is_labelled = unique.isin(keys[_is_labelled(rows)])
+    if kept is None:
+        kept = pd.Series([], dtype=object, index=rows.index[:0])
+    is_labelled = _is_labelled(rows)
+    tested = is_labelled[kept.index] & (kept == "test")
+    new = int(is_labelled.sum() - is_labelled[kept.index].sum())
+    share = labelled_test_share(new, int(tested.sum()))
     side = np.where(
-        of_test < np.where(is_labelled, labelled_test_share(int(is_labelled.sum())), TEST_SHARE),
+        of_test < np.where(unique.isin(keys[is_labelled]), share, TEST_SHARE),
         "test",
         np.where(of_rest < VALIDATION_SHARE, "validation", "train"),
     )
     sides = dict(zip(unique, side, strict=True))
-    if kept is None:
-        kept = pd.Series([], dtype=object, index=rows.index[:0])
     sides |= dict(zip(keys.loc[kept.index], kept, strict=True))
     parts = keys.map(sides).astype(object)
     parts[kept.index] = kept
@@ -66,12 +69,15 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     return parts
 
 
-def labelled_test_share(labels: int) -> float:
-    """Return the share of labelled answers that is held out for testing.
+def labelled_test_share(new: int, tested: int) -> float:
+    """Return the share of new labelled answers to hold out for testing.
 
-    With more labels it never rises, so what is held out of many was held out of fewer.
+    Args:
+        new: Number of labelled answers without a part.
+        tested: Number of those that test already.
     """
-    return min(LABELLED_TEST_SHARE, max(TEST_SHARE, ENOUGH_LABELLED / max(labels, 1)))
+    wanted = (ENOUGH_LABELLED - tested) / max(new, 1)
+    return min(LABELLED_TEST_SHARE, max(TEST_SHARE, wanted))
 
 
 def _is_labelled(rows: pd.DataFrame) -> pd.Series:

@@ -13,12 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.contracts import Modality
+from shared.errors import InvalidInput
+from shared.inference.manifest import ReleaseManifest
 from shared.inference.releases.fusion_model import FusionModel
 from shared.skipping import skipping
 from trainer.datasets.folder import Dataset
 from trainer.datasets.images import file_name
 from trainer.reference.descriptors import describe_image, describe_texts
 from trainer.reference.sample import Products, Sample
+from trainer.release.evaluation import FINAL_FIT_ROWS, FINAL_FIT_TEST_ROWS
 from trainer.release.loaded import LoadedRelease
 
 Floats = NDArray[np.float64]
@@ -32,8 +35,12 @@ MOST_PRODUCTS = 1_700
 
 
 def measure_reference(release: LoadedRelease, data: Dataset) -> Sample:
-    """Describe and score the products of a release's reference, with their true categories."""
-    rows = reference_rows(data)
+    """Describe and score the products of a release's reference, with their true categories.
+
+    Raises:
+        InvalidInput: The release has learnt from all held-out products in its final fit.
+    """
+    rows = reference_rows(data, held_out_from(release.manifest))
     truth = true_columns(rows, release.manifest.category_set.codes)
     return replace(scored(release, data, rows).sample(), truth=truth)
 
@@ -93,9 +100,26 @@ def _scores(
     return found
 
 
-def reference_rows(data: Dataset) -> pd.DataFrame:
+def held_out_from(manifest: ReleaseManifest) -> tuple[str, ...]:
+    """Return the parts of its dataset that a release has not learnt from.
+
+    A training measures its reference before the final fit, so this matters to an older release that
+    gets another one.
+
+    Raises:
+        InvalidInput: It has learnt from all of them.
+    """
+    if manifest.figures.get(FINAL_FIT_TEST_ROWS, 0.0):
+        raise InvalidInput(
+            "Expected a release that held-out products can be scored by. Received: "
+            f"{manifest.name}, which has learnt from all of them, the test rows included"
+        )
+    return ("test",) if manifest.figures.get(FINAL_FIT_ROWS, 0.0) else HELD_OUT
+
+
+def reference_rows(data: Dataset, parts: tuple[str, ...] = HELD_OUT) -> pd.DataFrame:
     """Return the held-out products of the reference; the choice is deterministic."""
-    held = data.part(*HELD_OUT)
+    held = data.part(*parts)
     return held.iloc[np.argsort(_digests(held), kind="stable")[:MOST_PRODUCTS]]
 
 

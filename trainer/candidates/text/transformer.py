@@ -107,7 +107,7 @@ class TextTransformer:
         keras.utils.set_random_seed(context.seed)
         batches = Batches(tokens, labels, settings.batch, context.seed)
         network = compiled_network(prepared, batches, settings)
-        for epoch in range(_resumed(network, batches, folder), settings.epochs):
+        for epoch in range(_resumed(network, folder), settings.epochs):
             _seed_dropout(network, context.seed, epoch)
             losses = [network.train_on_batch(*batch) for batch in batches.of(epoch)]
             loss = float(np.mean(losses))
@@ -159,6 +159,8 @@ def compiled_network(
         # On a processor, the compiler does not use its matrix units.
         jit_compile=has_accelerator(),
     )
+    # Else its variables are made in the first step, which is traced twice then.
+    network.optimizer.build(network.trainable_variables)
     return network
 
 
@@ -251,15 +253,14 @@ def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
         state.assign([int(number >> 1), 0])
 
 
-def _resumed(network: keras.Model, batches: Batches, folder: Path) -> int:
+def _resumed(network: keras.Model, folder: Path) -> int:
     """Load the weights and the optimizer's state after the last finished epoch; return its number.
 
-    The optimizer has its variables only after a step, whose result is overwritten.
+    Without a finished epoch nothing is loaded.
     """
     finished = {int(match[1]): one for one in folder.iterdir() if (match := KEPT.match(one.name))}
     if not finished:
         return 0
-    network.train_on_batch(*next(batches.of(0)))
     network.load_weights(finished[max(finished)])
     return max(finished)
 

@@ -43,7 +43,7 @@ def test_rows_keep_their_part_when_others_are_added() -> None:
 @pytest.mark.parametrize(
     ("labels", "least", "most"), [(400, 80, 120), (1_000, 130, 170), (4_000, 360, 440)]
 )
-def test_a_quarter_of_few_labelled_answers_tests_and_less_of_many(
+def test_a_quarter_of_few_labelled_answers_tests_and_a_tenth_of_many(
     labels: int, least: int, most: int
 ) -> None:
     table = frame([(f"produit {i}", 10 + i % 2) for i in range(1_000 + labels)])
@@ -55,13 +55,14 @@ def test_a_quarter_of_few_labelled_answers_tests_and_less_of_many(
     assert least < (parts[1_000:] == "test").sum() < most
 
 
-def test_labelled_answers_that_test_have_tested_before() -> None:
-    table = frame([(f"produit {i}", 10 + i % 2) for i in range(2_000)]).assign(labelled_by="1")
-    tests = [hashed_parts(table[:labels])[:600] == "test" for labels in (600, 1_200, 2_000)]
-    assert tests[0].sum() > tests[1].sum() > tests[2].sum()
-    # A release learnt from none of the rows on which a later one is compared with it.
-    assert (tests[1] <= tests[0]).all()
-    assert (tests[2] <= tests[1]).all()
+def test_a_tenth_of_further_labelled_answers_tests_once_enough_do() -> None:
+    table = frame([(f"produit {i}", 10 + i % 2) for i in range(3_000)]).assign(labelled_by="1")
+    parts = pd.Series([], dtype=object)
+    for labels in range(200, 3_001, 200):
+        parts = hashed_parts(table[:labels], kept=parts)
+    assert 40 < (parts[:200] == "test").sum() < 65
+    assert 120 < (parts[:600] == "test").sum() < 180
+    assert 160 < (parts[1_000:] == "test").sum() < 240
 
 
 def test_answer_keeps_the_part_of_a_row_with_its_title() -> None:
