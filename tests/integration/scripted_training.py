@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--lineup", choices=("quick", "full"), required=True)
     parser.add_argument("--arithmetic", choices=("float", "int8"), required=True)
     parser.add_argument("--class-balance", type=float, required=True)
+    parser.add_argument("--final-fit", choices=("none", "validation"), required=True)
     parser.add_argument("--answers", type=Path)
     parser.add_argument("--unless-known", action="store_true")
     args = parser.parse_args()
