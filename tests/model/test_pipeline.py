@@ -28,7 +28,7 @@ from trainer.candidates.imagenet import with_weights
 from trainer.candidates.text.ngrams import TextNgrams
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
-from trainer.pipeline import assembly, training
+from trainer.pipeline import assembly, lineup
 from trainer.pipeline.context import TrainingSettings
 from trainer.pipeline.steps import Step, Steps
 from trainer.pipeline.tracking import Tracking
@@ -81,10 +81,10 @@ def small_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train small candidates, and time them on a few products."""
-    monkeypatch.setattr(training, "TEXT", (TextNgrams(),))
-    monkeypatch.setattr(training, "IMAGES", (NotFetched(), Quick(), MissingImage()))
-    monkeypatch.setattr(training, "FUSION", (WeightedMean(), LogLinear()))
-    monkeypatch.setattr(training, "QUICK_IMAGES", (MissingImage(), Quick()))
+    monkeypatch.setattr(lineup, "TEXT", (TextNgrams(),))
+    monkeypatch.setattr(lineup, "IMAGES", (NotFetched(), Quick(), MissingImage()))
+    monkeypatch.setattr(lineup, "FUSION", (WeightedMean(), LogLinear()))
+    monkeypatch.setattr(lineup, "QUICK_IMAGES", (MissingImage(), Quick()))
     monkeypatch.setattr("trainer.pipeline.text.stage.TIMED_TEXTS", 8)
     monkeypatch.setattr("trainer.pipeline.image_stage.TIMED_IMAGES", 4)
 
@@ -220,7 +220,7 @@ def test_network_of_the_champion_serves_without_imagenet_weights(
     # Given a release that serves, and a machine where no network has weights
     before, out = run(data, tmp_path)
     champion = out.rename(tmp_path / "champion")
-    monkeypatch.setattr(training, "IMAGES", (NotFetched(), MissingImage()))
+    monkeypatch.setattr(lineup, "IMAGES", (NotFetched(), MissingImage()))
     network = before.image_part.extractor
     known = sorted((tmp_path / "work/features").rglob("*.parquet"))
     # When a release is trained beside it

@@ -12,8 +12,9 @@ from trainer.candidates.protocols import Lineup
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingSettings
+from trainer.pipeline.lineup import require_candidates
 from trainer.pipeline.tracking import Tracking
-from trainer.pipeline.training import RESULT, require_candidates, train
+from trainer.pipeline.training import RESULT, train
 from trainer.release.acceptance import NOT_PASSED
 from trainer.release.category_overlap import Overlap
 from trainer.release.feature_upload import UploadTarget

@@ -9,6 +9,7 @@ from shared.inference.manifest import ReleaseManifest
 from trainer.datasets.findings import LabelShare
 from trainer.pipeline.leaderboard import Entry, as_markdown
 from trainer.pipeline.steps import Step
+from trainer.release.evaluation import FINAL_FIT_ROWS, FINAL_FIT_TEST_ROWS
 from trainer.release.intervals import Interval
 
 #: One-line descriptions of the models.
@@ -93,7 +94,7 @@ beyond chance the cheaper one is chosen.
 
 `f1_plain` is the weighted F1 with every row counted once; in `f1_official` each row counts by its
 category's share in the Rakuten France challenge's training set, where that is known.
-{levels}
+{final}{levels}
 ## Number formats
 
 Each part ships in the smallest number format that answers as the fitted model on held-out rows.
@@ -178,11 +179,27 @@ def model_card(
         columns=" | ".join(COLUMNS),
         rule="---|" * len(COLUMNS),
         table="\n".join(_row(manifest.figures, prefix, label) for prefix, label in PARTS.items()),
+        final=_final_fit(manifest.figures),
         levels=levels_as_markdown(manifest.figures),
         trained_on=manifest.trained_on,
         categories=categories_as_markdown(manifest.categories),
         settings=json.dumps(settings, indent=1),
     )
+
+
+def _final_fit(figures: Mapping[str, float]) -> str:
+    """Return a paragraph about the final fit; empty without one."""
+    if not figures.get(FINAL_FIT_ROWS, 0.0):
+        return ""
+    if figures.get(FINAL_FIT_TEST_ROWS, 0.0):
+        return """
+The models that ship have learnt from the validation and the test rows too, once these had been
+measured. All figures are those of the models before.
+"""
+    return """
+The models that ship have learnt from the validation rows too, once these had chosen them. These
+figures are theirs; the leaderboard has those of the models before.
+"""
 
 
 def levels_as_markdown(figures: Mapping[str, float]) -> str:

@@ -9,8 +9,7 @@ drift reference ─ acceptance test ─ model card. Registration, comparison and
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,7 @@ from shared.errors import InvalidInput
 from shared.inference.manifest import ReleaseManifest
 from trainer.candidates.fusion.pools import FusionCandidate
 from trainer.candidates.image.backbone import FORM
-from trainer.candidates.image.champion import champion_backbone
 from trainer.candidates.protocols import ImageCandidate, TextCandidate
-from trainer.candidates.registry import (
-    FUSION,
-    IMAGES,
-    ON_REQUEST_IMAGES,
-    QUICK_FUSION,
-    QUICK_IMAGES,
-    QUICK_TEXT,
-    STUDENTS,
-    TEXT,
-)
-from trainer.candidates.text.encoders import find_encoder
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
 from trainer.pipeline.agreement import forms_as_markdown
@@ -46,6 +33,7 @@ from trainer.pipeline.fusion_stage import run_fusion_stage
 from trainer.pipeline.held_out import Chosen
 from trainer.pipeline.image_stage import run_image_stage
 from trainer.pipeline.leaderboard import as_json, as_markdown, marked
+from trainer.pipeline.lineup import candidates_of, expected_steps
 from trainer.pipeline.model_card import labels_as_markdown, model_card, training_as_markdown
 from trainer.pipeline.steps import Step, Steps, parameters
 from trainer.pipeline.text.stage import run_text_stage
@@ -54,10 +42,6 @@ from trainer.reference.sample import REFERENCE
 from trainer.release.acceptance import PackageVerdict
 from trainer.release.feature_upload import publish_features
 
-#: Number of steps of a run by its line-up, for its progress.
-EXPECTED_STEPS = {"quick": 19, "full": 43}
-#: More steps of a full run with an encoder: a teacher, and models that learn from it.
-TEACHER_STEPS = 13
 RESULT = "result.json"
 
 
@@ -75,9 +59,7 @@ def train(
     """
     settings, out = settings.absolute(), out.absolute()
     settings.work.mkdir(parents=True, exist_ok=True)
-    has_teacher = settings.lineup == "full" and find_encoder(settings.weights) is not None
-    expected = EXPECTED_STEPS[settings.lineup] + (TEACHER_STEPS if has_teacher else 0)
-    steps = Steps(settings.work, total=expected, progress=settings.progress)
+    steps = Steps(settings.work, total=expected_steps(settings, data), progress=settings.progress)
     context = TrainingContext(settings, data, steps, tracking)
     parts = data.rows["part"].value_counts().to_dict()
     tracking.log_line(f"read {len(data.rows)} products: {parts}")
@@ -275,63 +257,3 @@ def _candidate_settings(context: TrainingContext) -> dict[str, dict[str, object]
         *found.fusion,
     )
     return {one.name: parameters(one.settings) for one in candidates}
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    text: tuple[TextCandidate, ...]
-    students: tuple[TextCandidate, ...]
-    image: tuple[ImageCandidate, ...]
-    fusion: tuple[FusionCandidate, ...]
-
-    def only(self, names: Sequence[str]) -> "_Candidates":
-        """Return the named candidates; all of each kind without a name in this line-up."""
-        kinds: dict[str, Any] = vars(self)
-        found: dict[str, Any] = {}
-        for kind in (("text", "students"), ("image",), ("fusion",)):
-            named = {one: [each for each in kinds[one] if each.name in names] for one in kind}
-            if any(named.values()):
-                found |= {one: tuple(some) for one, some in named.items()}
-        return replace(self, **found)
-
-
-def require_candidates(names: Sequence[str], champion: Path | None) -> None:
-    """Check that candidates exist, without any data.
-
-    Args:
-        names: Their names, of any line-up.
-        champion: Folder of the serving release, whose image network is a candidate.
-
-    Raises:
-        InvalidInput: There is none of a name.
-    """
-    lineups = (
-        _full(champion_backbone(champion), ON_REQUEST_IMAGES),
-        _Candidates(QUICK_TEXT, (), QUICK_IMAGES, QUICK_FUSION),
-    )
-    known = sorted({one.name for some in lineups for kind in vars(some).values() for one in kind})
-    if unknown := [name for name in names if name not in known]:
-        raise InvalidInput(
-            f"Expected names of candidates out of {', '.join(known)}. "
-            f"Received: {', '.join(unknown)}"
-        )
-
-
-def candidates_of(context: TrainingContext) -> _Candidates:
-    """Return the candidates of the run. Raises `InvalidInput` if there is none of a name."""
-    settings = context.settings
-    require_candidates(settings.candidates, settings.champion)
-    champion = champion_backbone(settings.champion)
-    asked = tuple(one for one in ON_REQUEST_IMAGES if one.name in settings.candidates)
-    lineup = _full(champion, asked) if settings.lineup == "full" else _quick(context, champion)
-    return lineup.only(settings.candidates)
-
-
-def _full(champion: tuple[ImageCandidate, ...], asked: tuple[ImageCandidate, ...]) -> _Candidates:
-    # The champion's network comes last: of equals, one with a descriptive name is chosen.
-    return _Candidates(TEXT, STUDENTS, (*IMAGES, *asked, *champion), FUSION)
-
-
-def _quick(context: TrainingContext, champion: tuple[ImageCandidate, ...]) -> _Candidates:
-    possible = [one for one in QUICK_IMAGES if one.unavailable_reason(context.fit) is None]
-    return _Candidates(QUICK_TEXT, (), (*possible, *champion)[:1], QUICK_FUSION)

@@ -18,9 +18,9 @@ from tests.bench.printed import Printed
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
 from trainer.pipeline.leaderboard import as_markdown, marked
+from trainer.pipeline.lineup import candidates_of, require_candidates
 from trainer.pipeline.steps import Steps
 from trainer.pipeline.text.stage import run_text_stage
-from trainer.pipeline.training import candidates_of, require_candidates
 
 
 def main() -> int:

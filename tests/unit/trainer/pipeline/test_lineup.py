@@ -9,7 +9,7 @@ import pytest
 from shared.errors import InvalidInput
 from trainer.candidates.registry import FUSION, IMAGES, ON_REQUEST_IMAGES, STUDENTS, TEXT
 from trainer.pipeline.context import TrainingContext, TrainingSettings
-from trainer.pipeline.training import candidates_of
+from trainer.pipeline.lineup import candidates_of
 
 
 def found(*names: str, lineup: Any = "full") -> dict[str, list[str]]:

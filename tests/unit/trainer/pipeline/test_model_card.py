@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from shared.categories import CategorySet
 from tests.support.factories import make_manifest
 from trainer.datasets.findings import LabelShare
@@ -71,3 +73,20 @@ def test_card_states_the_time_and_energy_of_the_training() -> None:
     assert len(listed) == LONGEST_STEPS
     card = model_card(make_manifest(), [], {}, has_weak_labels=False, labels=(), training=text)
     assert text in card
+
+
+@pytest.mark.parametrize(
+    ("rows", "test_rows", "sentence"),
+    [
+        (40.0, 0.0, "figures are theirs; the leaderboard has those of the models before."),
+        (60.0, 20.0, "measured. All figures are those of the models before."),
+        (0.0, 0.0, None),
+    ],
+)
+def test_card_states_whose_figures_it_has_after_a_final_fit(
+    rows: float, test_rows: float, sentence: str | None
+) -> None:
+    manifest = make_manifest(figures={"final_fit_rows": rows, "final_fit_test_rows": test_rows})
+    card = model_card(manifest, [], {}, has_weak_labels=False, labels=())
+    assert ("The models that ship" in card) == (sentence is not None)
+    assert sentence is None or sentence in card
