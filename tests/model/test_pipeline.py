@@ -310,7 +310,7 @@ def test_models_that_serve_are_fitted_again_on_the_rows_that_chose_them(
     assert after.image_part.extractor == before.image_part.extractor
     for path in ("text/model.onnx", "image/head.onnx"):
         assert (out / path).read_bytes() != (finished.out / path).read_bytes()
-    # What the release states about held-out products is that of the models before
+    # And the release states the drift reference and the confidence of the models before
     assert (out / REFERENCE).read_bytes() == (finished.out / REFERENCE).read_bytes()
     stated = [name for name in manifest.figures if "confidence" in name or "right" in name]
     assert stated

@@ -159,7 +159,7 @@ def compiled_network(
         # On a processor, the compiler does not use its matrix units.
         jit_compile=has_accelerator(),
     )
-    # Else its variables are made in the first step, which is traced twice then.
+    # TensorFlow traces the first step twice if the optimizer creates its variables in it.
     network.optimizer.build(network.trainable_variables)
     return network
 

@@ -1,1 +1,1 @@
-"""Changes of the chosen models before they are exported: mix of categories, and later fits."""
+"""Changes to the chosen models: adjustment to the current mix, self-training and the final fit."""

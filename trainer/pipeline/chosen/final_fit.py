@@ -1,10 +1,10 @@
 """Final fit: the models that serve are fitted again, on the held-out rows as well.
 
-Held-out rows have chosen candidates, temperatures, weights and thresholds once these are settled;
-then they are labelled rows like any others, a tenth of all. Nothing is chosen or tuned again, and
-what a release states about its confidence is that of the models before. The `test` rows still tell
-how good the release is, unless a run asks for a fit on these too: then the figures are those of the
-models before.
+Held-out rows choose candidates, temperatures, weights and thresholds. After that they are labelled
+rows like any others, a tenth of all, and the models learn from them. Nothing is chosen or tuned
+again, and a release states the confidence of the models before the final fit. Its figures on `test`
+rows are those of the final models, unless a run asks for a fit on these rows too: then all figures
+are those of the models before.
 
 Fits that take long are not repeated, see `refits` of `trainer.candidates.protocols`.
 """

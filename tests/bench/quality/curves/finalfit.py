@@ -1,4 +1,4 @@
-"""Gain of the final fit: F1 on the test rows before and after it, by the size of the shop.
+"""Gain of the final fit: F1 on the test rows before and after it, by the number of rows.
 
     make finalfit DATA=folder WEIGHTS=folder WORK=folder
 
@@ -38,7 +38,7 @@ Fit = Callable[[pd.DataFrame], Places]
 
 
 @dataclass(frozen=True)
-class _Shop:
+class _Learner:
     """Rows by use, `fit`, `held` and `test`, and how a model is fitted on some of them."""
 
     name: str
@@ -55,9 +55,9 @@ def main() -> int:
     print("| model | rows: before | after | test F1 before (95 %) | after | difference |")
     print("|---|---:|---:|---:|---:|---:|")
     with threadpool_limits(limits=1, user_api="blas"):
-        for shop in (_texts(context), *_images(context, options.candidate)):
+        for learner in (_texts(context), *_images(context, options.candidate)):
             for number in eighths:
-                print(_line(context, shop, number, options.seeds), flush=True)
+                print(_line(context, learner, number, options.seeds), flush=True)
     return 0
 
 
@@ -67,20 +67,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _line(context: TrainingContext, shop: _Shop, eighths: int, seeds: int) -> str:
+def _line(context: TrainingContext, learner: _Learner, eighths: int, seeds: int) -> str:
     answers: list[tuple[Places, Places]] = []
     # All rows are the same for each seed.
     for seed in range(1 if eighths == eighths_of(100.0) else seeds):
-        parts = [_part(context, shop.rows[name], eighths, seed) for name in ("fit", "held")]
-        answers.append((shop.fit(parts[0]), shop.fit(pd.concat(parts))))
+        parts = [_part(context, learner.rows[name], eighths, seed) for name in ("fit", "held")]
+        answers.append((learner.fit(parts[0]), learner.fit(pd.concat(parts))))
     before, after = (np.stack(found) for found in zip(*answers, strict=True))
     cells = [
-        shop.name,
+        learner.name,
         str(len(parts[0])),
         str(len(parts[0]) + len(parts[1])),
-        f1_interval(shop.targets, before).text(),
-        f1_interval(shop.targets, after).text(),
-        f1_difference(shop.targets, after, before).text(signed=True),
+        f1_interval(learner.targets, before).text(),
+        f1_interval(learner.targets, after).text(),
+        f1_difference(learner.targets, after, before).text(signed=True),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -90,7 +90,7 @@ def _part(context: TrainingContext, rows: pd.DataFrame, eighths: int, seed: int)
     return rows.iloc[places_of(strata, eighths, seed)]
 
 
-def _texts(context: TrainingContext) -> _Shop:
+def _texts(context: TrainingContext) -> _Learner:
     rows = {name: context.data.part(*parts, text=True) for name, parts in PARTS.items()}
     candidate, tested = TextNgrams(), prepared_texts(rows["test"])
 
@@ -102,10 +102,10 @@ def _texts(context: TrainingContext) -> _Shop:
             found: Places = candidate.predict(tested, path).argmax(axis=1)
         return found
 
-    return _Shop(candidate.name, rows, context.data.targets(rows["test"]), fit)
+    return _Learner(candidate.name, rows, context.data.targets(rows["test"]), fit)
 
 
-def _images(context: TrainingContext, name: str) -> Sequence[_Shop]:
+def _images(context: TrainingContext, name: str) -> Sequence[_Learner]:
     candidate = candidate_named(name)
     if reason := candidate.unavailable_reason(context.fit):
         print(f"left out: {name}. {reason}", file=sys.stderr)
@@ -121,7 +121,7 @@ def _images(context: TrainingContext, name: str) -> Sequence[_Shop]:
             found: Places = candidate.predict(tested, Path(folder)).argmax(axis=1)
         return found
 
-    return [_Shop(name, rows, context.data.targets(rows["test"]), fit)]
+    return [_Learner(name, rows, context.data.targets(rows["test"]), fit)]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 from shared.categories import CategorySet
 from shared.inference.releases.fusion_model import FusionModel, shifted
+from tests.unit.trainer.pipeline.kept_log import KeptLog
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.chosen import answered_mix as module
 from trainer.pipeline.chosen.answered_mix import adjusted, answered_mix
@@ -24,18 +25,6 @@ from trainer.release.current_mix import LEAST_LABELS, NEWEST
 CLASSES = 3
 #: Mix of the rows of the files, and another one.
 OLD, NEW = (0.6, 0.3, 0.1), (0.1, 0.3, 0.6)
-
-
-class Log:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log_line(self, line: str) -> None:
-        self.lines.append(line)
-
-    def curve(self, name: str, step: int, value: float) -> None: ...
 
 
 def codes(rows: int, mix: tuple[float, ...], seed: int = 0) -> Any:
@@ -64,7 +53,10 @@ def context_of(folder: Path, *tables: pd.DataFrame) -> TrainingContext:
     categories = CategorySet.of((code, f"C{code}") for code in range(10, 10 + CLASSES))
     rows = pd.concat(tables, ignore_index=True)
     return TrainingContext(
-        TrainingSettings(work=folder), Dataset(rows, categories, {}), Steps(folder, total=0), Log()
+        TrainingSettings(work=folder),
+        Dataset(rows, categories, {}),
+        Steps(folder, total=0),
+        KeptLog(),
     )
 
 
@@ -250,7 +242,7 @@ def test_release_stays_if_the_rows_of_the_files_allow_none(
     context = context_of(tmp_path, of_files(), drawn())
     before = chosen_of(context, sure=0.4)
     assert adjusted(context, before) == (before, "")
-    assert "not adjusted" in cast(Log, context.log).lines[-1]
+    assert "not adjusted" in cast(KeptLog, context.log).lines[-1]
 
 
 def test_labelled_rows_do_not_speak_against_an_adjustment(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.categories import CategorySet
+from tests.unit.trainer.pipeline.kept_log import KeptLog
 from trainer.candidates.fusion.pools import NoSettings
 from trainer.candidates.protocols import FinalRows, Labels, SelfContained, TextCandidate
 from trainer.datasets.folder import Dataset
@@ -27,18 +28,6 @@ CLASSES = 3
 PARTS = {"train": 60, "validation": 45, "weak_held": 15, "test": LEAST_ROWS}
 LEARNT = "learnt.json"
 Floats = NDArray[np.float32]
-
-
-class Log:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log_line(self, line: str) -> None:
-        self.lines.append(line)
-
-    def curve(self, name: str, step: int, value: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,7 @@ def context_of(folder: Path, which: FinalRows = "validation", **sizes: int) -> T
         TrainingSettings(work=folder, final_fit=which),
         Dataset(rows, categories, {}, stored_fingerprint="rows"),
         Steps(folder, total=10),
-        Log(),
+        KeptLog(),
     )
 
 
@@ -196,6 +185,6 @@ def test_models_ship_as_they_were_chosen(
     context = context_of(tmp_path, which, test=tested)
     _, final = both_fits(context, candidate)
     assert final is None
-    lines = [line for line in cast(Log, context.log).lines if "no final fit" in line]
+    lines = [line for line in cast(KeptLog, context.log).lines if "no final fit" in line]
     expected = "no final fit: expected 100 test rows of each kind to check it by; there are 99"
     assert lines == ([expected] if tested < LEAST_ROWS else [])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from shared.categories import CategorySet
+from tests.unit.trainer.pipeline.kept_log import KeptLog
 from trainer.candidates.protocols import TextCandidate
 from trainer.datasets.folder import Dataset
 from trainer.pipeline.chosen.unlabelled_answers import (
@@ -37,18 +38,6 @@ class Reader:
         return np.array([[float(one) for one in text.split()[-CLASSES:]] for text in texts])
 
 
-class Log:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log_line(self, line: str) -> None:
-        self.lines.append(line)
-
-    def curve(self, name: str, step: int, value: float) -> None: ...
-
-
 def context_of(folder: Path, mix: tuple[float, ...], answers: list[dict[str, Any]]) -> Any:
     """Return a context with 900 rows of an even mix, and 300 labels of another one."""
     drawn = np.random.default_rng(0).choice(CLASSES, 300, p=mix)
@@ -68,7 +57,7 @@ def context_of(folder: Path, mix: tuple[float, ...], answers: list[dict[str, Any
         TrainingSettings(work=folder, answers=path),
         Dataset(rows, categories, {}, stored_fingerprint="rows"),
         Steps(folder, total=0),
-        Log(),
+        KeptLog(),
     )
 
 
