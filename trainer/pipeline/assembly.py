@@ -5,7 +5,8 @@ Each is a step: a run that chooses the same models as an earlier one reuses its 
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,22 @@ def confidence_figures(exported: Step) -> dict[str, float]:
     return found
 
 
-def forms_of(exported: Step) -> list[Form]:
-    """Return the number formats of the release's parts, and how well they agree."""
-    return [Form(**one) for one in json.loads((exported.folder / FORMS).read_text("utf-8"))]
+def forms_of(exported: Step, f1_of: Sequence[Form] = ()) -> list[Form]:
+    """Return the number formats of the release's parts, and how well they agree.
+
+    Args:
+        exported: The export.
+        f1_of: Forms of an earlier export, whose F1 takes the place of the F1 of models that have
+            learnt from the compared rows.
+    """
+    found = [Form(**one) for one in json.loads((exported.folder / FORMS).read_text("utf-8"))]
+    before = {form.part: form for form in f1_of}
+    return [
+        replace(one, fitted_f1=form.fitted_f1, exported_f1=form.exported_f1)
+        if (form := before.get(one.part))
+        else one
+        for one in found
+    ]
 
 
 def evaluate_step(context: TrainingContext, exported: Step) -> dict[str, float]:

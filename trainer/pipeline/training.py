@@ -9,6 +9,7 @@ drift reference ─ acceptance test ─ model card. Registration, comparison and
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from trainer.candidates.image.backbone import FORM
 from trainer.candidates.protocols import ImageCandidate, TextCandidate
 from trainer.datasets.folder import Dataset
 from trainer.pipeline import assembly
-from trainer.pipeline.agreement import forms_as_markdown
+from trainer.pipeline.agreement import Form, forms_as_markdown
 from trainer.pipeline.chosen.answered_mix import adjusted
 from trainer.pipeline.chosen.final_fit import final_fit
 from trainer.pipeline.chosen.unlabelled_answers import candidates_again, with_answers
@@ -68,14 +69,16 @@ def train(
     exported = assembly.export_step(context, assembly.Shipped(chosen, chosen, (sentence,)))
     # On rows that no model was fitted on, before the final fit.
     reference = assembly.reference_step(context, exported)
-    figures = assembly.evaluate_step(context, exported)
+    figures, forms = assembly.evaluate_step(context, exported), assembly.forms_of(exported)
     shipped, final = chosen, final_fit(context, texts, chosen)
     if final is not None:
         shipped = final.chosen
         sentences = (sentence, final.sentence())
         exported = assembly.export_step(context, assembly.Shipped(shipped, chosen, sentences))
-        if not final.test_rows:
-            figures = assembly.evaluate_step(context, exported)
+        if final.test_rows:
+            forms = assembly.forms_of(exported, f1_of=forms)
+        else:
+            figures, forms = assembly.evaluate_step(context, exported), assembly.forms_of(exported)
         figures |= final.figures()
     verdict = assembly.acceptance_step(context, exported, shipped)
     for reason in verdict.reasons:
@@ -83,7 +86,7 @@ def train(
     shutil.rmtree(not_passed(out), ignore_errors=True)
     folder = out if verdict.passed else not_passed(out)
     manifest = _write_release(
-        context, shipped, (exported, reference), figures | verdict.figures(), folder
+        context, shipped, (exported, reference), forms, figures | verdict.figures(), folder
     )
     if settings.upload_target and verdict.passed:
         images = data.part("train", image=True)["image"].tolist()
@@ -102,6 +105,7 @@ def _write_release(
     context: TrainingContext,
     chosen: Chosen,
     steps: tuple[Step, Step],
+    forms: Sequence[Form],
     figures: dict[str, float],
     out: Path,
 ) -> ReleaseManifest:
@@ -110,7 +114,6 @@ def _write_release(
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(exported.folder / assembly.RELEASE, unfinished)
     shutil.copytree(reference.folder / REFERENCE.parent, unfinished / REFERENCE.parent)
-    forms = assembly.forms_of(exported)
     figures |= {name: value for form in forms for name, value in form.figures().items()}
     figures |= assembly.confidence_figures(exported)
     manifest = ReleaseManifest.read(unfinished).model_copy(
