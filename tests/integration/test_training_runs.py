@@ -199,7 +199,8 @@ def test_verdict_and_promotion_mode_decide_the_champion(
     run = show(runs.unit_of_work, id_)
     assert (run.status, run.version, run.attempts) == ("finished", "2", 1)
     assert (run.message or "").startswith(message)
-    assert run.verdict == verdict(outcome) | {"champion": "1", "confidence": 0.95}
+    rule = {"confidence": 0.95, "probability": 1.0}
+    assert run.verdict == verdict(outcome) | {"champion": "1", **rule}
     assert run.labels == [{"user": "olga", "user_id": "1", "rows": 12, "share": 0.1}]
     assert (registry.champion(), registry.challenger) == (champion, challenger)
     assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
@@ -309,26 +310,31 @@ def test_release_that_is_not_worth_a_promotion_waits_with_the_reason(
 @pytest.mark.parametrize(
     ("alert", "expected"),
     [
-        (None, 0.9),
-        ({"kind": "labels"}, 0.9),
-        ({"kind": "text"}, 0.7),
-        ({"kind": "text", "status": AlertStatus.ENDED.value, "ended_at": now()}, 0.9),
-        ({"kind": "text", "raised_at": now() - timedelta(days=31)}, 0.9),
+        (None, (0.9, 1.0)),
+        ({"kind": "labels"}, (0.9, 1.0)),
+        ({"kind": "text"}, (0.7, 0.6)),
+        ({"kind": "text", "status": AlertStatus.ENDED.value, "ended_at": now()}, (0.9, 1.0)),
+        ({"kind": "text", "raised_at": now() - timedelta(days=31)}, (0.9, 1.0)),
     ],
 )
-def test_comparison_after_a_change_has_a_confidence_of_its_own(
+def test_comparison_after_a_change_has_a_rule_of_its_own(
     runs: Runs,
     monkeypatch: pytest.MonkeyPatch,
     alert: dict[str, Any] | None,
-    expected: float,
+    expected: tuple[float, float],
 ) -> None:
     monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL))
     id_ = add(runs.unit_of_work)
     if alert is not None:
         raise_alert(runs.unit_of_work, **alert)
-    settings = {"promotion_confidence": 0.9, "promotion_confidence_after_change": 0.7}
+    settings = {
+        "promotion_confidence": 0.9,
+        "promotion_confidence_after_change": 0.7,
+        "promotion_probability_after_change": 0.6,
+    }
     changed(runs, **settings).run_pending()
-    assert (show(runs.unit_of_work, id_).verdict or {})["confidence"] == expected
+    verdict = show(runs.unit_of_work, id_).verdict or {}
+    assert (verdict["confidence"], verdict["probability"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from shared.db.datasets import (
 from shared.errors import InvalidInput, NotFound
 from shared.skipping import skipping
 from shared.storage import Storage, digest_in
+from trainer.datasets.authors import Author
 from trainer.datasets.findings import (
     Counted,
     DatasetReport,
@@ -42,6 +43,7 @@ from trainer.datasets.label_authors import (
     UNKNOWN,
     is_above_limit,
     is_client_test,
+    is_of_client,
     is_of_untrusted,
     label_shares,
 )
@@ -136,7 +138,7 @@ class _Builder:
             self.findings += too_many_categories(rows["prdtypecode"])
         fingerprint = None
         if not self._has_errors():
-            rows["split"] = _splits(rows)
+            rows["split"] = _splits(rows, self.request.authors)
             rows = self._limited(rows)
             self.findings += too_few_categories(rows["prdtypecode"])
         known = base.known | names
@@ -385,8 +387,10 @@ def _columns(ids: list[str], rows: pd.DataFrame, hashes: list[str]) -> pd.DataFr
     )
 
 
-def _splits(rows: pd.DataFrame) -> pd.Series:
-    texts = rows.assign(image_name=rows["image"], code=rows["prdtypecode"])
+def _splits(rows: pd.DataFrame, authors: Mapping[str, Author]) -> pd.Series:
+    # Labels of clients never test, so they need not be the newest that do.
+    reviewed_by = rows["labelled_by"].mask(is_of_client(rows, authors), "")
+    texts = rows.assign(image_name=rows["image"], code=rows["prdtypecode"], labelled_by=reviewed_by)
     return hashed_parts(texts, kept=rows["split"][rows["split"] != ""])
 
 

@@ -305,11 +305,11 @@ def _labelled_jobs(
             row.labelled_by_id,
             answer=row.prdtypecode,
             confidence=row.confidence,
+            answered_at=row.finished_at.timestamp() if row.finished_at else 0.0,
         )
         chance = labelled_chance(row, shares) if row.chance and row.finished_at else 0.0
         if chance:
-            answered_at = row.finished_at.timestamp()
-            job = replace(job, represents=1 / chance, answered_at=answered_at)
+            job = replace(job, represents=1 / chance)
         found.append(job)
     return found
 

@@ -36,8 +36,13 @@ def is_client_test(rows: pd.DataFrame, authors: Mapping[str, Author]) -> pd.Seri
     Test rows decide on promotions. A client whose labels took part in them could let the release
     win that learnt the same wrong labels.
     """
+    return (rows["split"] == "test") & is_of_client(rows, authors)
+
+
+def is_of_client(rows: pd.DataFrame, authors: Mapping[str, Author]) -> pd.Series:
+    """Return a mask of the rows with labels of clients."""
     clients = [author.id for author in authors.values() if not author.is_reviewer]
-    return (rows["split"] == "test") & rows["labelled_by"].isin(clients)
+    return rows["labelled_by"].isin(clients)
 
 
 def is_above_limit(rows: pd.DataFrame, limits: LabelLimits) -> pd.Series:

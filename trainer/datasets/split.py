@@ -12,12 +12,11 @@ import pandas as pd
 
 #: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: Share of labelled answers held out for testing at first. They decide if a release is better on
-#: what comes now, and `trainer.release.labelled_answers` needs 50 of them: 200 labels, 500 with a
-#: tenth.
-LABELLED_TEST_SHARE = 0.25
-#: Labelled answers that test, from which on a tenth of further ones does, as of other rows.
-ENOUGH_LABELLED = 150
+#: Share of labelled answers, the newest of them, that test until newer ones do. They decide if a
+#: release is better on what comes now, and `trainer.release.labelled_answers` needs 50 of them.
+NEWEST_TEST_SHARE = 0.25
+#: Most of these.
+NEWEST_TEST_ROWS = 150
 #: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1
 
@@ -34,11 +33,16 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     Each category keeps at least one training row. With three titles or more, one is moved to
     `test` and one to `validation` if their categories keep another title to train on.
 
+    The newest labelled answers test, whatever their hash, until newer ones do. By then the release
+    that they helped to choose is the champion, and would seem better on them than it is. A row
+    that was trained on never tests.
+
     Args:
-        rows: Table with `designation`, `description`, `image_name` and `code`; with `labelled_by`,
-            rows whose author it names are labelled answers.
+        rows: Table with `designation`, `description`, `image_name` and `code`; with `labelled_by`
+            and `answered_at`, rows whose author it names are labelled answers.
         seed: Moves rows between `train` and `validation`, never to or from `test`.
-        kept: Parts already assigned to some rows. They stay, and rows with equal titles join them.
+        kept: Parts already assigned to some rows. They stay, except those of labelled answers that
+            tested as the newest, and rows with equal titles join them.
 
     Returns:
         Part of each row, with the index of `rows`.
@@ -49,15 +53,10 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     of_rest = np.array([_share(f"validation {seed}", key) for key in unique])
     if kept is None:
         kept = pd.Series([], dtype=object, index=rows.index[:0])
-    is_labelled = _is_labelled(rows)
-    tested = is_labelled[kept.index] & (kept == "test")
-    new = int(is_labelled.sum() - is_labelled[kept.index].sum())
-    share = labelled_test_share(new, int(tested.sum()))
-    side = np.where(
-        of_test < np.where(unique.isin(keys[is_labelled]), share, TEST_SHARE),
-        "test",
-        np.where(of_rest < VALIDATION_SHARE, "validation", "train"),
-    )
+    newest = _newest_labelled(rows, keys, kept)
+    tests = (of_test < TEST_SHARE) | unique.isin(newest)
+    side = np.where(tests, "test", np.where(of_rest < VALIDATION_SHARE, "validation", "train"))
+    kept = kept[~_is_released(rows, keys, kept, unique[tests])]
     sides = dict(zip(unique, side, strict=True))
     sides |= dict(zip(keys.loc[kept.index], kept, strict=True))
     parts = keys.map(sides).astype(object)
@@ -69,15 +68,31 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     return parts
 
 
-def labelled_test_share(new: int, tested: int) -> float:
-    """Return the share of new labelled answers to hold out for testing.
+def _newest_labelled(rows: pd.DataFrame, keys: pd.Series, kept: pd.Series) -> pd.Series:
+    """Return the keys of the newest labelled answers that no release was trained on.
 
-    Args:
-        new: Number of labelled answers without a part.
-        tested: Number of those that test already.
+    Each author has a share of them as of all labels, whoever labelled last.
     """
-    wanted = (ENOUGH_LABELLED - tested) / max(new, 1)
-    return min(LABELLED_TEST_SHARE, max(TEST_SHARE, wanted))
+    labelled = rows[_is_labelled(rows)]
+    if labelled.empty:
+        return keys[:0]
+    labelled = labelled.assign(key=keys)
+    size = min(NEWEST_TEST_ROWS, round(NEWEST_TEST_SHARE * len(labelled)))
+    trained = keys[kept.index[kept != "test"]]
+    untrained = labelled[~labelled["key"].isin(trained)].sort_values(["answered_at", "key"])
+    author = untrained["labelled_by"]
+    newer = author.groupby(author).cumcount(ascending=False)
+    age = (newer + 1) / author.map(labelled["labelled_by"].value_counts())
+    return untrained["key"][age.sort_values(kind="stable").index[:size]]
+
+
+def _is_released(
+    rows: pd.DataFrame, keys: pd.Series, kept: pd.Series, tests: pd.Index
+) -> pd.Series:
+    """Return a mask of the kept labelled answers that tested as the newest, and need not now."""
+    of_files = keys[~_is_labelled(rows)]
+    kept_keys = keys[kept.index]
+    return (kept == "test") & ~kept_keys.isin(tests) & ~kept_keys.isin(of_files)
 
 
 def _is_labelled(rows: pd.DataFrame) -> pd.Series:

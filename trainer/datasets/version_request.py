@@ -19,7 +19,7 @@ class LabelledJob:
     author: str
     #: Number of answers that the label stands for, if the answer was drawn for review; else 0.
     represents: float = 0.0
-    #: Time of such an answer, in seconds since the epoch; else 0.
+    #: Time of the answer, in seconds since the epoch; 0 if it is unknown.
     answered_at: float = 0.0
     #: Category that the model answered, and its confidence; `None` without an answer.
     answer: int | None = None

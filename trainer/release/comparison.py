@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.champion,
             args.challenger,
             load(args.data),
-            Rule(args.margin, args.confidence),
+            Rule(args.margin, args.confidence, args.probability),
             kept=args.kept,
             tolerance=args.tolerance,
         )
@@ -71,7 +71,7 @@ def contest(
         champion: Folder of the champion.
         challenger: Folder of the challenger.
         data: Dataset with the rows.
-        rule: Margin and confidence.
+        rule: Margin and confidence; its `probability` is for the labelled answers alone.
         kept: Folder that caches their answers.
         tolerance: Largest loss of weighted F1 on the rows of the files that a gain on labelled
             answers excuses.
@@ -215,6 +215,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--margin", type=float, required=True, help="smallest relevant gain of F1")
     parser.add_argument(
         "--confidence", type=float, required=True, help="confidence of the interval, such as 0.95"
+    )
+    parser.add_argument(
+        "--probability",
+        type=float,
+        default=1.0,
+        help="probability of being better on labelled answers that is enough there",
     )
     parser.add_argument(
         "--tolerance",

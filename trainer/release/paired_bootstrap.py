@@ -34,10 +34,12 @@ class Rule:
     Attributes:
         margin: Smallest relevant difference of weighted F1.
         confidence: Confidence of the two-sided interval that must lie above zero.
+        probability: Probability of being better that is enough as well.
     """
 
     margin: float
     confidence: float
+    probability: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """Outcome; `BETTER` requires a gain that is both significant and at least the margin."""
-        if self.low > 0 and self.difference >= self.rule.margin:
+        """Outcome; `BETTER` requires a gain of at least the margin that is likely enough."""
+        is_likely = self.low > 0 or self.probability_better >= self.rule.probability
+        if is_likely and self.difference >= self.rule.margin:
             return Outcome.BETTER
         return Outcome.NOT_BETTER if self.high < 0 else Outcome.UNDECIDED
 

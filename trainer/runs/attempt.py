@@ -217,6 +217,7 @@ class Attempt:
         command += ["--out", str(out), "--kept", str(self._settings.work_folder / "answers")]
         rule = self._retry(self._delivery.rule)
         command += ["--margin", str(rule.margin), "--confidence", str(rule.confidence)]
+        command += ["--probability", str(rule.probability)]
         command += ["--tolerance", str(self._settings.promotion_tolerance)]
         self._run_child(f"comparison of release {version} with the champion", command)
         return {**json.loads(out.read_text()), "champion": champion}

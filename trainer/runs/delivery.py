@@ -1,7 +1,7 @@
 """Registers a trained release once, then promotes it, leaves it to an admin or drops it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -102,11 +102,15 @@ class Delivery:
     def rule(self) -> Rule:
         """Return the rule of a comparison: after a change, less confidence is enough."""
         settings = self.settings
-        confidence = settings.promotion_confidence
+        rule = Rule(settings.promotion_margin, settings.promotion_confidence)
         with self.unit_of_work.reading() as session:
-            if has_changed(session):
-                confidence = min(confidence, settings.promotion_confidence_after_change)
-        return Rule(settings.promotion_margin, confidence)
+            if not has_changed(session):
+                return rule
+        return replace(
+            rule,
+            confidence=min(rule.confidence, settings.promotion_confidence_after_change),
+            probability=settings.promotion_probability_after_change,
+        )
 
     def decide(self, claim: Claim, version: str, verdict: dict[str, Any] | None) -> str:
         """Promote the release, leave it to an admin or drop it; return the outcome for a person.

@@ -88,6 +88,44 @@ def test_possible_loss_on_the_files_is_held_against_the_tolerance(
         assert found["sentence"].startswith("Better. Better on what comes now. On all rows: undec")
 
 
+@pytest.mark.parametrize(
+    ("became_right", "became_wrong", "probability", "outcome"),
+    [(12, 9, 0.5, "better"), (12, 9, 1.0, "undecided"), (9, 9, 0.5, "undecided")],
+)
+def test_likely_gain_on_labelled_answers_is_enough_after_a_change(
+    became_right: int, became_wrong: int, probability: float, outcome: str
+) -> None:
+    found = judged_changes((0, 0), (became_right, became_wrong), probability)
+    assert found["outcome"] == outcome
+    if outcome == "better":
+        assert found["parts"][1]["low"] < 0
+        assert "on 60 labelled answers better with a probability of 0.7" in found["sentence"]
+
+
+def test_likely_gain_on_the_rows_of_the_files_is_not_enough() -> None:
+    assert judged_changes((12, 9), (0, 0), 0.5)["outcome"] == "undecided"
+
+
+def judged_changes(
+    files: tuple[int, int], labelled: tuple[int, int], probability: float
+) -> dict[str, Any]:
+    """Judge releases on 600 rows of the files and 60 labelled answers.
+
+    Args:
+        files: Number of the rows that become right and wrong.
+        labelled: The same of the labelled answers.
+        probability: Probability of being better that is enough on labelled answers.
+    """
+    codes = np.full(660, 10)
+    champion, challenger = codes.copy(), codes.copy()
+    for start, (right, wrong) in ((0, files), (600, labelled)):
+        champion[start : start + right] = 20
+        challenger[start + right : start + right + wrong] = 20
+    is_labelled = np.arange(660) >= 600
+    overlap, rule = Overlap.of(KNOWN, KNOWN), Rule(0.002, 0.95, probability)
+    return judge_parts(codes, champion, challenger, is_labelled, overlap, rule, 0.02)
+
+
 def test_few_labelled_answers_are_judged_with_the_rest() -> None:
     found = judged((0.9, 0.9), (0.1, 0.9), rows=(2000, LEAST_ROWS - 1))
     assert "parts" not in found
