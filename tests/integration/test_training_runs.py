@@ -15,14 +15,14 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from shared.db.models import AlertStatus, DriftAlert, Promotion, TrainingRun, new_id, now
+from shared.db.models import Promotion, TrainingRun, new_id, now
 from shared.db.session import UnitOfWork
 from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
 from tests.integration.conftest import WorkerProcess, Workers
 from tests.integration.scripted_training import STEPS
 from tests.integration.training_service import SCRIPTED
-from tests.support.factories import make_job, make_manifest, make_user
+from tests.support.factories import make_drift_alert, make_job, make_manifest, make_user
 from tests.support.folder_registry import FolderRegistry
 from tests.support.servers import free_port, until
 from tests.support.tiny_release import write_tiny_release
@@ -206,174 +206,16 @@ def test_verdict_and_promotion_mode_decide_the_champion(
     assert ledger(runs.unit_of_work) == ([("2", "trainer")] if champion == "2" else [])
 
 
-@pytest.mark.parametrize(
-    ("found", "allowed", "starter", "champion"),
-    [
-        ({"outcome": "not comparable"}, "manual", False, "1"),
-        ({"outcome": "not comparable"}, "automatic", False, "2"),
-        ({"outcome": "not comparable"}, "manual", True, "2"),
-        ({"outcome": "better", "lost_categories": 2}, "manual", False, "1"),
-        ({"outcome": "better", "lost_categories": 2}, "automatic", False, "2"),
-        ({"outcome": "better", "lost_categories": 2}, "manual", True, "2"),
-        ({"outcome": "better", "lost_categories": 0}, "manual", False, "2"),
-        ({"outcome": "undecided", "lost_categories": 2}, "automatic", True, "1"),
-    ],
-)
-def test_other_categories_wait_for_a_person_unless_the_starter_release_serves(
-    runs: Runs,
-    registry: FolderRegistry,
-    monkeypatch: pytest.MonkeyPatch,
-    found: dict[str, object],
-    allowed: str,
-    starter: bool,
-    champion: str,
-) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(found | {"sentence": "It differs"}))
-    if starter:
-        registry.describe("1", "Starter release")
-    id_ = add(runs.unit_of_work)
-    changed(runs, promotion="automatic", promotion_of_other_categories=allowed).run_pending()
-    assert registry.champion() == champion
-    assert registry.challenger == (None if champion == "2" else "2")
-    begin = "Promoted. It differs" if champion == "2" else "Waiting for an admin: "
-    assert (show(runs.unit_of_work, id_).message or "").startswith(begin)
-
-
-#: A gain that is certain and small, as a training on some more labels finds it.
-SMALL = {"outcome": "better", "low": 0.001, "sentence": "It is better"}
-
-
-def raise_alert(unit_of_work: UnitOfWork, kind: str, **changes: Any) -> None:
-    alert = DriftAlert(
-        source="monitor",
-        raised_by="test",
-        kind=kind,
-        fingerprint=new_id(),
-        summary="It moved",
-        details={},
-        steps=[],
-    )
-    for name, value in changes.items():
-        setattr(alert, name, value)
-    with unit_of_work() as work:
-        work.session.add(alert)
-
-
-def labelled(low: float) -> dict[str, Any]:
-    return {"parts": [{"name": "labelled answers", "low": low}]}
-
-
-@pytest.mark.parametrize(
-    ("found", "least", "champion"),
-    [
-        ({}, 0.01, "1"),
-        ({"low": 0.009}, 0.01, "1"),
-        ({"low": 0.01}, 0.01, "2"),
-        (labelled(0.009), 0.01, "1"),
-        (labelled(0.02), 0.01, "2"),
-        ({}, 0.001, "2"),
-        ({}, 0.0, "2"),
-        ({"new_categories": 1}, 0.01, "2"),
-        ({"parts": [{"name": "rows weighted to the current mix", "low": 0.001}]}, 0.01, "2"),
-        ({"low": 0.5, "outcome": "undecided"}, 0.01, "1"),
-    ],
-)
-def test_routine_training_needs_a_gain_that_is_worth_a_promotion(
-    runs: Runs,
-    registry: FolderRegistry,
-    monkeypatch: pytest.MonkeyPatch,
-    found: dict[str, Any],
-    least: float,
-    champion: str,
-) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL | found))
-    id_ = add(runs.unit_of_work, requested_by="monitor")
-    raise_alert(runs.unit_of_work, "labels", training_run_id=id_)
-    changed(runs, promotion_routine_gain=least).run_pending()
-    assert registry.champion() == champion
-    assert registry.challenger == (None if champion == "2" else "2")
-
-
-def test_release_that_is_not_worth_a_promotion_waits_with_the_reason(
+def test_comparison_receives_the_rule_after_a_change(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL))
-    id_ = add(runs.unit_of_work, requested_by="monitor")
-    runs.run_pending()
-    assert show(runs.unit_of_work, id_).message == (
-        "Waiting for an admin: POST /v1/releases/2/promote. Nothing has changed, so clients' "
-        "answers change by themselves only for a sure gain of 0.0100 "
-        "(RAYON_TRAINER_PROMOTION_ROUTINE_GAIN). Sure of this release: 0.0010. It is better"
-    )
-
-
-@pytest.mark.parametrize(
-    ("alert", "expected"),
-    [
-        (None, (0.9, 1.0)),
-        ({"kind": "labels"}, (0.9, 1.0)),
-        ({"kind": "text"}, (0.7, 0.6)),
-        ({"kind": "text", "status": AlertStatus.ENDED.value, "ended_at": now()}, (0.9, 1.0)),
-        ({"kind": "text", "raised_at": now() - timedelta(days=31)}, (0.9, 1.0)),
-    ],
-)
-def test_comparison_after_a_change_has_a_rule_of_its_own(
-    runs: Runs,
-    monkeypatch: pytest.MonkeyPatch,
-    alert: dict[str, Any] | None,
-    expected: tuple[float, float],
-) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL))
     id_ = add(runs.unit_of_work)
-    if alert is not None:
-        raise_alert(runs.unit_of_work, **alert)
-    settings = {
-        "promotion_confidence": 0.9,
-        "promotion_confidence_after_change": 0.7,
-        "promotion_probability_after_change": 0.6,
-    }
+    with runs.unit_of_work() as work:
+        work.session.add(make_drift_alert("text"))
+    settings = {"promotion_confidence_after_change": 0.7, "promotion_probability_after_change": 0.6}
     changed(runs, **settings).run_pending()
-    verdict = show(runs.unit_of_work, id_).verdict or {}
-    assert (verdict["confidence"], verdict["probability"]) == expected
-
-
-@pytest.mark.parametrize(
-    ("alert", "champion"),
-    [
-        ({"kind": "text+prediction"}, "2"),
-        ({"kind": "report", "source": "report"}, "2"),
-        ({"kind": "text", "raised_at": now() - timedelta(days=31)}, "1"),
-        # Nobody has said yet that it is a change to learn from.
-        ({"kind": "quality", "status": AlertStatus.ASKING.value}, "1"),
-        ({"kind": "text", "status": AlertStatus.ENDED.value, "ended_at": now()}, "1"),
-        ({"kind": "promotion"}, "1"),
-    ],
-)
-def test_training_after_an_alert_about_a_change_is_no_routine(
-    runs: Runs,
-    registry: FolderRegistry,
-    monkeypatch: pytest.MonkeyPatch,
-    alert: dict[str, Any],
-    champion: str,
-) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL))
-    add(runs.unit_of_work, requested_by="monitor")
-    raise_alert(runs.unit_of_work, **alert)
-    runs.run_pending()
-    assert registry.champion() == champion
-
-
-def test_first_own_release_and_trainings_of_people_need_no_more_than_before(
-    runs: Runs, registry: FolderRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SCRIPTED_VERDICT", json.dumps(SMALL))
-    registry.describe("1", "Starter release")
-    add(runs.unit_of_work, requested_by="monitor")
-    runs.run_pending()
-    assert registry.champion() == "2"
-    add(runs.unit_of_work, requested_by="ada")
-    runs.run_pending()
-    assert registry.champion() == "3"
+    found = show(runs.unit_of_work, id_).verdict or {}
+    assert (found["confidence"], found["probability"]) == (0.7, 0.6)
 
 
 def test_quick_line_up_is_promoted_by_the_same_gate_before_the_full_one(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.categories import Category
-from shared.db.models import Catalog, Job, User, new_catalog_id, new_id, now
+from shared.db.models import Catalog, DriftAlert, Job, User, new_catalog_id, new_id, now
 from shared.inference.manifest import ImagePart, ReleaseManifest, TextPart
 
 #: Category codes of every manifest of `make_manifest`.
@@ -78,3 +78,10 @@ def make_catalog(user: User, **changes: Any) -> Catalog:
         "report": {"columns": ["designation"], "delimiter": ",", "has_bom": False},
     }
     return Catalog(**{**fields, **changes})
+
+
+def make_drift_alert(kind: str, **changes: Any) -> DriftAlert:
+    """Return an open alert of the monitor."""
+    fields = {"source": "monitor", "raised_by": "test", "fingerprint": new_id()}
+    rest = {"summary": "It moved", "details": {}, "steps": []}
+    return DriftAlert(**{"kind": kind, **fields, **rest, **changes})
