@@ -35,6 +35,7 @@ from tests.bench.attacks.bounds import ATTACK_SECONDS, BoundExceeded, Budget, ti
 from tests.bench.attacks.figure import Figure, not_held, table
 from tests.bench.attacks.honest import HonestClient, Record
 from tests.bench.attacks.target import Target, attacked_system
+from tests.bench.commands import run_command
 
 Attack = Callable[[Target], list[Figure]]
 #: In this order: freed memory hides a later growth, so the smaller growths come first; the image
@@ -162,4 +163,4 @@ def report_honest(name: str, records: dict[str, Record]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -6,11 +6,11 @@ Starts a throw-away system with its starter release. Each module of steps adds i
 a step takes the browser as the one before left it.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.console import importing, repairing
 from tests.bench.console.run import Run, browser_page, run_steps
 from tests.bench.throwaway import throwaway_system
@@ -37,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

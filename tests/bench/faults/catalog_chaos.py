@@ -12,7 +12,6 @@ import asyncio
 import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from infra.acceptance.products import dataset, rows_of
 from infra.embedded.strays import instance_processes
 from tests.bench.arguments import embedded_parser
 from tests.bench.catalog import Files, files_of, final_catalog, results_of
+from tests.bench.commands import run_command
 from tests.bench.faults.chaos import kill
 
 TEXTS, IMAGES = 1_500, 24
@@ -239,4 +239,4 @@ def _is_complete(figures: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

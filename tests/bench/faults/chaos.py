@@ -9,7 +9,6 @@ letter.
 
 import asyncio
 import random
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ from infra.acceptance.client import Client, Product, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.strays import instance_processes
 from tests.bench.arguments import embedded_parser
+from tests.bench.commands import run_command
 from tests.bench.faults.checks import all_hold
 
 JOBS = 300
@@ -155,4 +155,4 @@ def _is_complete(figures: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

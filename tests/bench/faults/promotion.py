@@ -8,7 +8,6 @@ release serves again. No job may be lost, and no result may combine scores of tw
 
 import asyncio
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ from infra.embedded.settings import EmbeddedSettings
 from shared.inference.releases.registry import Releases
 from shared.settings import ReleaseSettings
 from tests.bench.arguments import embedded_parser
+from tests.bench.commands import run_command
 from tests.bench.faults.checks import all_hold
 from tests.bench.faults.products import titles_with_some_images
 
@@ -254,4 +254,4 @@ def _is_complete(figures: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,7 +11,6 @@ import asyncio
 import os
 import ssl
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import numpy as np
 
 from infra.acceptance.client import Product, save
 from tests.bench.arguments import system_parser
+from tests.bench.commands import run_command
 from tests.bench.faults.products import titles_with_some_images
 from tests.bench.faults.survivors import compose
 
@@ -207,4 +207,4 @@ async def _response(observed: Observations, request: Any) -> dict[str, Any] | No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

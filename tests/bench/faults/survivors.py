@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from infra.acceptance.client import Client, Product, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
 from tests.bench.arguments import system_parser
 from tests.bench.catalog import files_of, final_catalog, results_of
+from tests.bench.commands import run_command
 
 TEXTS, IMAGES, SINGLES = 176, 24, 20
 #: Delay of the fault, after which every service is at work.
@@ -118,4 +118,4 @@ def compose(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

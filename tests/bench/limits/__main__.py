@@ -10,7 +10,6 @@ A second table computes the resources for 1, 10, 100 and 1,000 times the planned
 """
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from infra.acceptance.client import save
 from shared.logs import configure_logs
 from shared.settings import LogSettings
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.limits.database import measure_database
 from tests.bench.limits.messages import measure_queue
 from tests.bench.limits.models import measure_image_worker, measure_text_worker
@@ -100,4 +100,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

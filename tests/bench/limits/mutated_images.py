@@ -9,7 +9,6 @@ limit or ended their process. Prints the longest CPU time of a file, in steps of
 
 import io
 import random
-import sys
 from dataclasses import dataclass, field
 
 import psutil
@@ -18,6 +17,7 @@ from PIL import Image
 from shared.errors import ImageUnreadable
 from shared.inference.preparation.decoders import Decoders, ordinary_limits
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.limits.mutated_tables import mutated
 from tests.support.heic import HEIC
 
@@ -139,4 +139,4 @@ def _cpu_seconds(decoder: psutil.Process) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -12,7 +12,6 @@ import gzip
 import io
 import json
 import random
-import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from gateway.catalogs.products import form_in, product_form, product_rows
 from shared.errors import ImageUnreadable, InvalidInput
 from shared.tables.unpack import unpack
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 
 MAX_BYTES = 50_000_000
 ROWS = 60
@@ -170,4 +170,4 @@ def _zip(members: dict[str, bytes]) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -10,7 +10,6 @@ the cost of the index that serves them: seconds to answer 5,000 rows with it and
 
 import math
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from shared.db.models import Catalog, Job, Role, User, row_job_id
 from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.load.timing import percentiles
 from tests.support.answered_catalog import NAMES, answered_row
 from tests.support.factories import make_catalog, make_user
@@ -197,4 +197,4 @@ def _databases() -> Iterator[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

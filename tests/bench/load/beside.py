@@ -31,6 +31,7 @@ from infra.acceptance.smoke import drawn
 from infra.embedded.settings import PROJECT
 from tests.bench.arguments import plain_parser
 from tests.bench.catalog import final_catalog
+from tests.bench.commands import run_command
 from tests.bench.load.timing import percentiles
 from tests.e2e.system import System
 from tests.support.made_up_shop import Shop, write_shop
@@ -211,4 +212,4 @@ def _archive(paths: Iterable[Path]) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

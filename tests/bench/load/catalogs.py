@@ -12,7 +12,6 @@ import asyncio
 import csv
 import io
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from shared.inference.preparation.text import product_text
 from shared.inference.releases.image_model import Head
 from tests.bench.arguments import embedded_parser
 from tests.bench.catalog import archive_of
+from tests.bench.commands import run_command
 from tests.bench.load.memory import peak_megabytes
 from tests.bench.load.timing import percentiles
 from tests.bench.starter import STARTER
@@ -205,4 +205,4 @@ def table_of(rows: pd.DataFrame, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

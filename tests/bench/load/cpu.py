@@ -12,7 +12,6 @@ meanwhile is divided by the jobs, less what it uses when idle. Memory is the pro
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ import psutil
 
 from infra.embedded.settings import PROJECT
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.processes import family, programs
 from tests.e2e.system import System
 
@@ -164,4 +164,4 @@ def _show(name: str, table: Table) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -12,7 +12,6 @@ import argparse
 import io
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ from shared.logs import configure_logs
 from shared.settings import LogSettings, StorageSettings, WorkerSettings
 from shared.storage import Storage
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.limits.stopwatch import Cost, Stopwatch
 from tests.bench.starter import STARTER
 from tests.support.expensive_images import long_line_bmp, repeated_scans
@@ -204,4 +204,4 @@ def expensive() -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

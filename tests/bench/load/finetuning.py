@@ -11,7 +11,6 @@ slows wall time, and CPU time hardly.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import tensorflow as tf
 
 from shared.errors import InvalidInput
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.load.datasets import ROWS, enlarge_texts
 from tests.bench.load.memory import peak_megabytes, resident_megabytes
 from tests.bench.printed import Printed
@@ -149,4 +149,4 @@ def _print(moments: list[Moment], steps: int, texts: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -15,7 +15,6 @@ row was not answered or is missing in the result.
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -33,6 +32,7 @@ import psutil
 from infra.acceptance.client import Client, save
 from infra.acceptance.products import dataset
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.load.row_costs import SLOPE_ROWS, Step, cost, halves, slope
 from tests.bench.processes import family, programs
 from tests.bench.reference import Reference, reference
@@ -260,4 +260,4 @@ def _summary(steps: Sequence[Step]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

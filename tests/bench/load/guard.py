@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from infra.acceptance.client import Client
 from infra.acceptance.products import dataset, rows_of
 from infra.embedded.settings import PROJECT
 from tests.bench.arguments import embedded_parser
+from tests.bench.commands import run_command
 from tests.bench.load.catalogs import catalog_of, table_of
 from tests.bench.load.speed import bare_seconds, cached_release, rate_of, seconds_each
 from trainer.release.loaded import LoadedRelease
@@ -171,4 +171,4 @@ def _keep(rounds: Rounds) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,7 +9,6 @@ machine's load slows wall time, and CPU time hardly; that of decoding is in othe
 in wall time only.
 """
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import tensorflow as tf
 from shared.errors import InvalidInput
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
+from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
 from tests.bench.load.datasets import ROWS
@@ -165,4 +165,4 @@ def _features(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,7 +9,6 @@ follows once the workers have loaded it; a rollback is to a release that is load
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ from infra.embedded.settings import PROJECT
 from shared.inference.releases.registry import CHALLENGER, CHAMPION, Releases
 from shared.settings import ReleaseSettings
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.e2e.system import System
 
 ROUNDS = 7
@@ -121,4 +121,4 @@ def _median_seconds(request: Callable[[], httpx.Response]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

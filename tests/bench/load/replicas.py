@@ -9,7 +9,6 @@ rounds alternate, and each round sends images that the workers have not seen.
 
 import asyncio
 import os
-import sys
 from statistics import median
 from typing import Any
 
@@ -19,6 +18,7 @@ from infra.acceptance.client import Client, save
 from infra.acceptance.products import dataset, rows_of
 from tests.bench.arguments import system_parser
 from tests.bench.catalog import files_of, final_catalog
+from tests.bench.commands import run_command
 from tests.bench.faults.survivors import compose, healthy
 
 SERVICE = "worker-image-catalog"
@@ -65,4 +65,4 @@ def scale(replicas: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -10,7 +10,6 @@ The images are made unique for each run, so that no worker has seen them; then t
 
 import asyncio
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from infra.acceptance.client import Client, in_flight, save
 from infra.acceptance.products import dataset, products_of, rows_of
 from infra.embedded.strays import instance_processes
 from tests.bench.arguments import embedded_parser
+from tests.bench.commands import run_command
 from tests.bench.load.timing import crowd, percentiles
 from tests.bench.starter import STARTER
 from trainer.release.loaded import LoadedRelease
@@ -153,4 +153,4 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 
 ROUNDS = 3
 DESCRIPTION = "<p>Piscine ronde, idéale pour les enfants.</p>\n<ul><li>150 cm</li></ul>" * 4
@@ -98,4 +99,4 @@ def _tree(commit: str) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

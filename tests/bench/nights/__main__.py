@@ -20,6 +20,7 @@ from types import FrameType
 from infra.embedded.settings import PROJECT
 from tests.bench.arguments import plain_parser
 from tests.bench.attacks.__main__ import worktree
+from tests.bench.commands import run_command
 from tests.bench.nights.databases import POSTGRES, SQLITE
 from tests.bench.nights.faults import names
 from tests.bench.nights.outcome import Outcome, table
@@ -89,4 +90,4 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

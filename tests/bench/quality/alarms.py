@@ -9,7 +9,6 @@ Then windows of shifted products are compared with the reference of the release.
 
 import itertools
 import pickle
-import sys
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from infra.acceptance.client import save
 from infra.acceptance.products import dataset
 from shared.contracts import Modality
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.shifts import IMAGE_SHIFTS, TEXT_SHIFTS, mixed
 from tests.bench.starter import STARTER
 from trainer.datasets.folder import Dataset
@@ -321,4 +321,4 @@ def _affects(shift: str, modality: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,7 +11,6 @@ A folder holds one input: `products.*` with or without `images.zip` is sent as a
 import json
 import re
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import httpx
 
 from tests.bench.arguments import URL, plain_parser
+from tests.bench.commands import run_command
 
 #: Longest wait for the answers of one input, in seconds.
 PATIENCE_SECONDS = 60.0
@@ -177,4 +177,4 @@ def _problem(answer: httpx.Response) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,7 +13,6 @@ training did not finish.
 import asyncio
 import io
 import os
-import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from infra.acceptance.products import dataset
 from shared.db.models import row_job_id
 from tests.bench.arguments import dataset_parser
 from tests.bench.catalog import final_catalog
+from tests.bench.commands import run_command
 from tests.bench.quality.shifts import IMAGE_SHIFTS, TEXT_SHIFTS, mixed
 from tests.bench.throwaway import throwaway_system
 from trainer.datasets.folder import Dataset
@@ -272,4 +272,4 @@ async def until(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,7 +11,6 @@ in float32 as in a training, weights included; the fit is kept. The paired diffe
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from sklearn.metrics import f1_score
 from shared.inference.onnx_session import open_session
 from shared.inference.preparation.text import TextInputs
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.printed import Printed
 from tests.bench.quality.combining.scores import asked_for_all
 from tests.bench.starter import STARTER
@@ -223,4 +223,4 @@ def _print(context: TrainingContext, eight: Scored, floats: Scored) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

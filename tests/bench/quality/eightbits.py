@@ -11,7 +11,6 @@ as a ratio to the floats, which are timed in turn with the form. Pixels and feat
 
 import contextlib
 import io
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from sklearn.metrics import f1_score
 from shared.inference.manifest import IMAGE_INPUT
 from shared.inference.onnx_session import open_session
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from trainer.candidates.calibration import softmax
 from trainer.candidates.image.backbone import CALIBRATED, write_backbone
 from trainer.candidates.image.head import HeadSettings, fit_head
@@ -255,4 +255,4 @@ def _times(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -14,7 +14,6 @@ are accepted.
 
 import argparse
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from sklearn.svm import LinearSVC
 
 from shared.inference.preparation.text import product_text
 from shared.inference.releases.novelty import FOREIGN_FROM, SMALLEST
+from tests.bench.commands import run_command
 from tests.support.foreign_products import foreign_products
 from trainer.datasets.folder import Dataset
 from trainer.datasets.loading import load
@@ -223,4 +223,4 @@ def _generalised(probabilities: Floats) -> Floats:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

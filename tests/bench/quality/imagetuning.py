@@ -10,7 +10,6 @@ the fit takes. `make combining CURVE=1` prints the learning curve of frozen netw
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
 from tests.bench.quality.curves.images import Products, products_of
@@ -168,4 +168,4 @@ def compared(columns: Codes, weights: Floats | None) -> tuple[Interval, Interval
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,7 +8,6 @@ fit as a ratio. Nothing is fitted or chosen on these rows.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from sklearn.metrics import f1_score
 from sklearn.svm import LinearSVC
 
 from shared.inference.manifest import Ngrams
+from tests.bench.commands import run_command
 from trainer.candidates.protocols import FitContext, Labels
 from trainer.candidates.text import linear
 from trainer.candidates.text.ngrams import FILE, NgramSettings, TextNgrams
@@ -184,4 +184,4 @@ def _resamples(rows: int) -> Sequence[Targets]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,7 +8,6 @@ stored features kept, as long as no image differs.
 """
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from shared.errors import ImageUnreadable
 from shared.inference.preparation import image
+from tests.bench.commands import run_command
 from tests.bench.quality.earlier import module_of
 
 MODULE = "shared/inference/preparation/image.py"
@@ -72,4 +72,4 @@ def _earlier(commit: str) -> Decode:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,7 +8,6 @@ differ.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from shared.inference.preparation import text
+from tests.bench.commands import run_command
 from tests.bench.quality.earlier import module_of
 
 MODULE = "shared/inference/preparation/text.py"
@@ -81,4 +81,4 @@ def _difference(before: str, now: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,9 +11,9 @@ encoder on 20,000 texts.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from tests.bench.commands import run_command
 from tests.bench.printed import Printed
 from trainer.datasets.loading import load
 from trainer.pipeline.context import TrainingContext, TrainingSettings
@@ -50,4 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

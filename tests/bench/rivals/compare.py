@@ -31,6 +31,7 @@ from infra.acceptance.products import dataset, rows_of
 from infra.embedded.redis_server import redis_binary
 from infra.embedded.settings import PROJECT
 from tests.bench.arguments import embedded_parser
+from tests.bench.commands import run_command
 from tests.bench.load.catalogs import catalog_of, table_of
 from tests.bench.load.timing import crowd, percentiles
 from tests.bench.rivals.celery_way import connected
@@ -295,4 +296,4 @@ def _print(name: str, found: dict[str, Any], rayon: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -12,7 +12,6 @@ prints the means of minutes 3 to 7 and of the last five, and marks what grew by 
 import argparse
 import asyncio
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.reference import Reference, reference
 from tests.bench.soak.load import Load, Minute
 from tests.bench.soak.report import Series, add_minute, changes, table
@@ -144,4 +144,4 @@ def _report(series: Series, outcomes: Counter[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -12,7 +12,6 @@ scores of the starter release are computed once, which takes minutes, and kept.
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.combining.ideas import Idea, pair_ideas, text_ideas
 from tests.bench.quality.combining.outcomes import Outcome, outcome_of
 from tests.bench.quality.combining.scores import (
@@ -119,4 +119,4 @@ def _differences(found: Contrast) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

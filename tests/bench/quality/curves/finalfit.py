@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.quality.curves.images import candidate_named
 from tests.bench.quality.curves.points import Places, curve_parser, eighths_of, places_of
@@ -125,4 +126,4 @@ def _images(context: TrainingContext, name: str) -> Sequence[_Learner]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

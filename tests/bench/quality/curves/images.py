@@ -13,7 +13,6 @@ WORK, from where an interrupted run continues.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -27,6 +26,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from shared.errors import InvalidInput
+from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.quality.combining.ideas import Idea, alone, pool
 from tests.bench.quality.combining.outcomes import Outcome, outcome_of
@@ -254,4 +254,4 @@ class _Curve:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

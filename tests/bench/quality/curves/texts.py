@@ -12,7 +12,6 @@ test rows only report. Finished fits are kept in WORK, from where an interrupted
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.inference.preparation.text import TEXT_PREPARATION, product_text
+from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.quality.curves.points import (
     Places,
@@ -162,4 +162,4 @@ def _line(name: str, point: Point, products: Products) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

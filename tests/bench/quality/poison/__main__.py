@@ -11,7 +11,6 @@ nobody labelled here, and the verdict. Texts only, n-grams only.
 Exits with 1 if a release that is worse beyond the margin would be promoted despite the guards.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from infra.acceptance.products import dataset
 from shared.logs import configure_logs
 from shared.settings import LogSettings
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.poison.attacks import attacks
 from tests.bench.quality.poison.model import Trained, fitted
 from tests.bench.quality.poison.shop import Shop, ids
@@ -170,4 +170,4 @@ def _shown(line: Line) -> Line:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,7 +8,6 @@ the verdicts against what was true: a loss of F1 of .02 or more should ask for a
 of the operation should be watched, and nothing else should be reported.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from shared.inference.manifest import ReleaseManifest
 from shared.logs import configure_logs
 from shared.settings import LogSettings
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.quarter.replayed import Replayed, start
 from tests.bench.quality.quarter.shop import Conditions
 from tests.bench.starter import STARTER
@@ -154,4 +154,4 @@ def _f1(outcomes: list[tuple[int, int]]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,7 +19,6 @@ rule (`outcomes.RULE`).
 
 import asyncio
 import os
-import sys
 import time
 from datetime import datetime
 
@@ -31,6 +30,7 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.logs import configure_logs
 from shared.settings import DatabaseSettings, LogSettings
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.recovery.held_products import held_answers
 from tests.bench.quality.recovery.outcomes import (
     CONTROL,
@@ -162,4 +162,4 @@ def _say(story: Story) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

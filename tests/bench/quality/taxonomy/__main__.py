@@ -14,7 +14,6 @@ or does not learn the new one.
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from infra.acceptance.client import Client, save
 from shared.logs import configure_logs
 from shared.settings import LogSettings
 from tests.bench.arguments import plain_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.taxonomy.balance import balanced
 from tests.bench.quality.taxonomy.figures import HEADER, TreeF1
 from tests.bench.quality.taxonomy.shop import Shop
@@ -153,4 +153,4 @@ def _row(cells: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,7 +11,6 @@ left out, and the scoring of the watch runs in this process instead of a child p
 Exits with 1 if a bad release stays or a good one is rolled back.
 """
 
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -39,6 +38,7 @@ from shared.logs import configure_logs
 from shared.settings import DatabaseSettings, LogSettings, StorageSettings
 from shared.storage import Storage, digest_in
 from tests.bench.arguments import dataset_parser
+from tests.bench.commands import run_command
 from tests.bench.quality.watch.variants import Variant, variants
 from tests.bench.starter import STARTER
 from tests.support.answered_jobs import AnsweredJobs
@@ -323,4 +323,4 @@ def _answers(release: LoadedRelease, scores: Scores) -> NDArray[np.int64]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
