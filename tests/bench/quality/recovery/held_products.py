@@ -4,7 +4,7 @@ The first release answers products as before the change and products as after it
 F1 is what is lost. First and last release answer the same products as after the change, which were
 never sent; the gain of the last one is what is regained. Chance moves this gain little, and a story
 without a promotion regains exactly nothing. The worst window of a stream is no such measure: with
-500 products a window, the worst of ten is below their mean by chance alone, and the last ones above
+350 products a window, the worst one is below their mean by chance alone, and the last ones above
 it.
 """
 

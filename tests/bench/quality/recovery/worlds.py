@@ -18,8 +18,9 @@ from trainer.datasets.languages import detect
 
 #: Rows of the first dataset: enough test rows to show that a release is not worse on them.
 FIRST = 6_000
-#: Products of a window, windows before the change, and windows after it at most.
-WINDOW, BEFORE, AFTER = 500, 2, 10
+#: Products of a window, windows before the change, and windows after it at most. The sample has
+#: English products for no more of them.
+WINDOW, BEFORE, AFTER = 350, 3, 14
 #: Products before the change, and after it, that are never sent; see `held_products`. With fewer,
 #: chance decides about small losses.
 HELD = 1_500
