@@ -6,7 +6,8 @@ A champion learns from old rows of the dataset. Its answers to new products are 
 reviewers and by an attacker. The real check of datasets builds the next version from them, a
 challenger is trained on it, and the rule of promotions compares both on the test rows of that
 version. Prints the wrong labels that entered, weighted F1 on the test rows of the dataset, which
-nobody labelled here, and the verdict. Texts only, n-grams only.
+nobody labelled here, and the verdict, while nothing has changed and after an alert about a change.
+Texts only, n-grams only.
 
 Exits with 1 if a release that is worse beyond the margin would be promoted despite the guards.
 """
@@ -49,7 +50,7 @@ GUARDS = {
 }
 HEADING = (
     f"{'labels':<38}{'guards':>12}{'wrong':>7}{'in test':>8}{'right':>7}{'F1':>9}{'target':>9}"
-    "  verdict"
+    f"  {'verdict':<12}after a change"
 )
 
 
@@ -63,6 +64,9 @@ class Line:
         learnt: Wrong labels among the rows to learn from.
         tested: Wrong labels among the rows of the comparison.
         right: Right labels of people that entered.
+        verdict: Verdict while nothing has changed.
+        verdict_after_change: The same by the rule after an alert about a change.
+        sentences: Both verdicts as sentences.
     """
 
     attack: str
@@ -73,7 +77,8 @@ class Line:
     tested: int = 0
     right: int = 0
     verdict: str = ""
-    sentence: str = ""
+    verdict_after_change: str = ""
+    sentences: tuple[str, ...] = ()
 
 
 def main() -> int:
@@ -89,7 +94,9 @@ def main() -> int:
     fooled = [
         line.attack
         for line in lines
-        if line.guards == ALL and line.verdict == "better" and line.f1 < least
+        if line.guards == ALL
+        and "better" in (line.verdict, line.verdict_after_change)
+        and line.f1 < least
     ]
     print(f"promoted and worse: {', '.join(fooled) or 'none'}")
     return 1 if fooled else 0
@@ -139,31 +146,42 @@ class Judge:
         of_people = built.rows[built.rows["labelled_by"] != ""]
         is_entered = of_people["id"].str.removeprefix(JOB_PREFIX).isin(wrong)
         is_tested = of_people["part"] == "test"
-        rows, settings = built.part("test", text=True), TrainerSettings()
-        verdict = judge_parts(
-            rows["code"].to_numpy(np.int64),
-            self.champion.answers(rows),
-            model.answers(rows),
-            labelled_answers(rows),
-            Overlap.of(self.champion.categories, model.categories),
-            Rule(settings.promotion_margin, settings.promotion_confidence),
-            TOLERANCE,
-        )
+        rows = built.part("test", text=True)
+        codes, is_labelled = rows["code"].to_numpy(np.int64), labelled_answers(rows)
+        both = self.champion.answers(rows), model.answers(rows)
+        overlap = Overlap.of(self.champion.categories, model.categories)
+        verdicts = [
+            judge_parts(codes, *both, is_labelled, overlap, rule, TOLERANCE) for rule in _rules()
+        ]
         return replace(
             line,
             learnt=int((is_entered & ~is_tested).sum()),
             tested=int((is_entered & is_tested).sum()),
             right=int((~is_entered).sum()),
-            verdict=verdict["outcome"],
-            sentence=verdict["sentence"],
+            verdict=verdicts[0]["outcome"],
+            verdict_after_change=verdicts[1]["outcome"],
+            sentences=tuple(verdict["sentence"] for verdict in verdicts),
         )
+
+
+def _rules() -> tuple[Rule, Rule]:
+    """Return the rule while nothing has changed, and that after an alert about a change."""
+    settings = TrainerSettings()
+    return (
+        Rule(settings.promotion_margin, settings.promotion_confidence),
+        Rule(
+            settings.promotion_margin,
+            settings.promotion_confidence_after_change,
+            settings.promotion_probability_after_change,
+        ),
+    )
 
 
 def _shown(line: Line) -> Line:
     target = "" if line.target_f1 is None else f"{line.target_f1:.4f}"
     print(
         f"{line.attack:<38}{line.guards:>12}{line.learnt:>7}{line.tested:>8}{line.right:>7}"
-        f"{line.f1:>9.4f}{target:>9}  {line.verdict}",
+        f"{line.f1:>9.4f}{target:>9}  {line.verdict:<12}{line.verdict_after_change}",
         flush=True,
     )
     return line
