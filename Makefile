@@ -44,10 +44,10 @@ run: .venv/run.stamp ## Start the whole system on this machine; Ctrl-C stops it
 unit integration components e2e: export PYTHONDONTWRITEBYTECODE :=
 
 # Each process computes on one core: with more threads the linear algebra of small matrices takes twice
-# the processor time, most of it waiting for other processes. There are two processes more than cores,
+# the processor time, most of it waiting for other processes. There is one process more than cores,
 # because many tests wait for a time limit, a worker or a browser. Files run in the order of the command,
 # so that a long one is not the last. End-to-end tests beside them come first.
-PROCESSES = $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2))
+PROCESSES = $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1))
 PARALLEL = OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -n "$(PROCESSES)" --dist loadfile --no-loadscope-reorder
 
 unit: .venv/dev.stamp ## Run the unit tests: no servers, no TensorFlow

@@ -137,6 +137,7 @@ def test_strong_penalty_leaves_the_pool(reach: Reach) -> None:
     np.testing.assert_allclose(found, pool, atol=1e-3)
 
 
+@pytest.mark.usefixtures("one_division")
 @pytest.mark.parametrize("reach", ["own", "all"])
 def test_penalty_follows_the_evidence(reach: Reach) -> None:
     # Given an image model that knows one category by heart and guesses the others
@@ -153,6 +154,7 @@ def test_penalty_follows_the_evidence(reach: Reach) -> None:
     assert stacked < 0.9 * pool
 
 
+@pytest.mark.usefixtures("one_division")
 @pytest.mark.parametrize("reach", ["own", "all"])
 def test_weights_by_category_do_no_harm_where_all_categories_are_alike(reach: Reach) -> None:
     evidence = Evidence(
