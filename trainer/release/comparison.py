@@ -71,7 +71,7 @@ def contest(
         champion: Folder of the champion.
         challenger: Folder of the challenger.
         data: Dataset with the rows.
-        rule: Margin and confidence; its `probability` is for the labelled answers alone.
+        rule: Margin and confidence.
         kept: Folder that caches their answers.
         tolerance: Largest loss of weighted F1 on the rows of the files that a gain on labelled
             answers excuses.
@@ -220,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         "--probability",
         type=float,
         default=1.0,
-        help="probability of being better on labelled answers that is enough there",
+        help="probability of being better that is enough as well",
     )
     parser.add_argument(
         "--tolerance",

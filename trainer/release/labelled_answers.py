@@ -4,16 +4,16 @@ Labelled answers are what comes now. Beside the rows of the files they are few, 
 drowns in the whole, and a loss on the one part can hide behind a gain on the other. A challenger
 that is better on what comes now, and not worse beyond a tolerance on what came before, is better.
 
-After a change, a gain on labelled answers need only be likely (`Rule.probability`): the challenger
-has learnt from more of what comes now, and no release was trained on, or chosen by, the newest of
-these answers (`trainer.datasets.split`).
+After a change, a gain need only be likely (`Rule.probability`), and no part worse beyond chance:
+the challenger has learnt from more of what comes now, and no release was trained on, or chosen by,
+the newest of these answers (`trainer.datasets.split`).
 
 Where the mix of categories has changed, all rows weighted to the current mix are what comes now:
 losing on products that come no more is no loss, as long as no category is given up.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ def judge_parts(
         challenger: Answers of the challenger, shape `(rows,)`.
         is_labelled: Mask of the labelled answers, shape `(rows,)`.
         overlap: Categories of both.
-        rule: Margin and confidence; its `probability` is for the labelled answers alone.
+        rule: Margin and confidence.
         tolerance: Largest loss of weighted F1 on the rows of the files that a gain on labelled
             answers excuses.
         now: Share of each category in the current mix, if it is significantly another one than
@@ -94,21 +94,19 @@ def judge_parts(
     Raises:
         InvalidInput: There are no rows.
     """
-    beyond_chance = replace(rule, probability=1.0)
-    whole = judge(codes, champion, challenger, overlap, beyond_chance)
+    whole = judge(codes, champion, challenger, overlap, rule)
     masks = {FILES: ~is_labelled, LABELLED: is_labelled}
     if min(mask.sum() for mask in masks.values()) < LEAST_ROWS:
         return whole
-    rules = {FILES: beyond_chance, LABELLED: rule}
     files, labelled = (
-        Part(name, judge(codes[mask], champion[mask], challenger[mask], overlap, rules[name]))
+        Part(name, judge(codes[mask], champion[mask], challenger[mask], overlap, rule))
         for name, mask in masks.items()
     )
     parts = [files, labelled]
     lost: list[int] = []
     if now is not None:
         weights = _weights(codes, now)
-        found = judge(codes, champion, challenger, overlap, beyond_chance, weights)
+        found = judge(codes, champion, challenger, overlap, rule, weights)
         parts.append(Part(CURRENT, found))
         lost = given_up(codes, champion, challenger)
     before = Outcome(whole["outcome"])

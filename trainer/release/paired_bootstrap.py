@@ -80,10 +80,13 @@ class Verdict:
 
     def sentence(self) -> str:
         """Return the verdict as a sentence."""
-        is_small = self.low > 0 and self.outcome is Outcome.UNDECIDED
-        found = self.outcome.value.capitalize()
+        reserve = ""
+        if self.low > 0 and self.outcome is Outcome.UNDECIDED:
+            reserve = ", the gain is below the margin"
+        if self.low <= 0 and self.outcome is Outcome.BETTER:
+            reserve = ", but not beyond chance"
         return (
-            f"{found}{', the gain is below the margin' if is_small else ''}: "
+            f"{self.outcome.value.capitalize()}{reserve}: "
             f"weighted F1 {self.challenger_f1:.4f} against "
             f"{self.champion_f1:.4f} of the champion on the same {self.rows} rows, difference "
             f"{self.difference:+.4f} ({self.rule.confidence:.0%} interval {self.low:+.4f} to "
