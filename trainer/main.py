@@ -24,8 +24,8 @@ from shared.settings import (
     StorageSettings,
 )
 from shared.storage import Storage
-from trainer.datasets.authors import LabelLimits
 from trainer.datasets.check_queue import CHECKS_LOOP, DatasetChecks
+from trainer.datasets.labelled.authors import LabelLimits
 from trainer.runs.attempt import Commands
 from trainer.runs.lease_keeper import RUNS_LOOP
 from trainer.runs.queue import Runs

@@ -4,30 +4,18 @@
 dataset, by content, and no version's files are changed for another version.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shared.db.datasets import (
-    ROWS_FILE,
-    VERSION_FILE,
-    images_folder,
     upload_folder,
-    version_folder,
 )
-from shared.errors import InvalidInput, NotFound
-from shared.skipping import skipping
+from shared.errors import InvalidInput
 from shared.storage import Storage, digest_in
-from trainer.datasets.authors import Author
 from trainer.datasets.findings import (
     Counted,
     DatasetReport,
@@ -37,9 +25,10 @@ from trainer.datasets.findings import (
     warning,
 )
 from trainer.datasets.folder import tables, with_images
-from trainer.datasets.images import images_in, is_readable, read_image
-from trainer.datasets.label_agreement import doubtful_authors, sentence
-from trainer.datasets.label_authors import (
+from trainer.datasets.images import images_in
+from trainer.datasets.labelled.agreement import doubtful_authors, sentence
+from trainer.datasets.labelled.authors import Author
+from trainer.datasets.labelled.contributions import (
     UNKNOWN,
     is_above_limit,
     is_client_test,
@@ -47,9 +36,9 @@ from trainer.datasets.label_authors import (
     is_of_untrusted,
     label_shares,
 )
-from trainer.datasets.labels import separator_of
 from trainer.datasets.layout import packs_images
 from trainer.datasets.split import hashed_parts
+from trainer.datasets.stored_images import StoredImages
 from trainer.datasets.tables import (
     category_names,
     has_text,
@@ -67,12 +56,11 @@ from trainer.datasets.validation import (
 from trainer.datasets.version_request import VersionRequest
 from trainer.datasets.versions import (
     COLUMNS,
-    DIGESTED,
     JOB_PREFIX,
-    SCHEMA,
-    STORED_IMAGE,
+    Place,
     StoredVersion,
     read_version,
+    write_version,
 )
 
 
@@ -144,7 +132,9 @@ class _Builder:
         known = base.known | names
         if not self._has_errors():
             self._copy_job_images(rows)
-            fingerprint = self._store_version(rows, known)
+            users = {id_: author.name for id_, author in self.request.authors.items()}
+            place = Place(self.storage, self.request.name, self.request.version)
+            fingerprint = write_version(place, rows, known, users, self.scratch)
         return BuiltVersion(self._report(rows, base, known), fingerprint)
 
     def _has_errors(self) -> bool:
@@ -176,7 +166,7 @@ class _Builder:
         if errors_in(faults):
             self.of_file = Counted(findings=(*faults, *row_findings(rows, named)))
             return pd.DataFrame(columns=COLUMNS), names
-        hashes, broken = self._store_images(rows)
+        hashes, broken = self._images().add(rows)
         unmatched = () if (rows["image"] != "").any() else [*images]
         found = [*row_findings(rows, named), *image_findings(rows, broken, unmatched)]
         self.of_file = Counted(
@@ -187,27 +177,15 @@ class _Builder:
         )
         return _columns(self._ids(rows), rows, hashes), names
 
-    def _store_images(self, rows: pd.DataFrame) -> tuple[list[str], pd.Index]:
-        """Store the rows' images; return their hashes and the rows with unreadable images."""
-        # An image that many rows reference is read and stored once.
-        stored = {"": ""}
-        for reference in rows["image"]:
-            self.on_progress()
-            if reference not in stored:
-                stored[reference] = self._store_readable(reference)
-        hashes = [stored[reference] for reference in rows["image"]]
-        is_broken = (rows["image"] != "") & (pd.Series(hashes, rows.index, dtype=object) == "")
-        return hashes, rows.index[is_broken]
+    def _images(self) -> StoredImages:
+        return StoredImages(self.storage, self.request.name, self.on_progress)
 
-    def _store_readable(self, reference: str) -> str:
-        """Store an uploaded image and return its hash; empty if it cannot be read."""
-        content = None
-        with skipping("dataset", reference), suppress(NotFound, InvalidInput):
-            content = read_image(reference) if is_readable(reference) else None
-        return "" if content is None else self._store_image(content)
-
-    def _store_image(self, content: bytes) -> str:
-        return self.storage.put(images_folder(self.request.name), content).rpartition("/")[2]
+    def _copy_job_images(self, rows: pd.DataFrame) -> None:
+        """Copy the images of the labelled jobs among the rows; clear those that were deleted."""
+        images = self._images()
+        for number, id_ in rows["id"].items():
+            if (uri := self.job_images.get(id_)) is not None:
+                rows.loc[number, "image"] = images.copied(uri)
 
     def _ids(self, rows: pd.DataFrame) -> list[str]:
         """Return the products' own ids, else version and row number; both made unique."""
@@ -261,23 +239,6 @@ class _Builder:
             self.findings.append(warning("too_many_labels", text, list(rows["id"][is_above])))
         return rows[~is_above].reset_index(drop=True)
 
-    def _copy_job_images(self, rows: pd.DataFrame) -> None:
-        """Copy the images of the labelled jobs among the rows; clear those that were deleted."""
-        copied: dict[str, str] = {}
-        for number, id_ in rows["id"].items():
-            if (uri := self.job_images.get(id_)) is None:
-                continue
-            self.on_progress()
-            if uri not in copied:
-                copied[uri] = self._copy_image(uri)
-            rows.loc[number, "image"] = copied[uri]
-
-    def _copy_image(self, uri: str) -> str:
-        """Copy a job's image to the dataset and return its hash; empty if it was deleted."""
-        with skipping("dataset", uri), suppress(NotFound):
-            return self._store_image(self.storage.get(uri))
-        return ""
-
     def _kept_rows(self, base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         """Return the base's rows that are neither removed nor replaced."""
         unknown = sorted(set(self.request.remove) - set(base["id"]))
@@ -285,7 +246,7 @@ class _Builder:
             text = "Ids to remove are not in the base version"
             self.findings.append(warning("unknown_ids", text, unknown))
         is_removed = base["id"].isin(list(self.request.remove)) | self._is_untrusted(base)
-        # A replaced row keeps its part: a row once used for testing is never trained on.
+        # A replaced row keeps its part: `hashed_parts` says which may leave theirs.
         parts = dict(zip(base["id"], base["split"], strict=True))
         new["split"] = [parts.get(id_, "") for id_ in new["id"]]
         return base[~is_removed & ~base["id"].isin(new["id"])]
@@ -301,30 +262,6 @@ class _Builder:
             text = "Labels of users who are not trusted were left out"
             self.findings.append(warning("untrusted_labels", text, list(base["id"][is_untrusted])))
         return is_untrusted
-
-    def _store_version(self, rows: pd.DataFrame, known: Mapping[int, str]) -> str:
-        codes = sorted(int(code) for code in rows["prdtypecode"].unique())
-        categories = [[code, known.get(code, str(code))] for code in codes]
-        separator = separator_of(str(name) for _, name in categories)
-        fingerprint = _fingerprint(rows, categories, separator)
-        authors = {id_: one.name for id_, one in self.request.authors.items()}
-        about = {
-            "fingerprint": fingerprint,
-            "categories": categories,
-            "retired": [[code, known[code]] for code in sorted({*known} - {*codes})],
-            "separator": separator,
-            "authors": {id_: authors[id_] for id_ in rows["labelled_by"].unique() if id_},
-        }
-        path = self.scratch / ROWS_FILE
-        table = pa.Table.from_pandas(
-            rows[COLUMNS].rename(columns={"image": STORED_IMAGE}), SCHEMA, preserve_index=False
-        )
-        pq.write_table(table, path, compression="zstd")
-        folder = version_folder(self.request.name, self.request.version)
-        with path.open("rb") as file:
-            self.storage.put_stream(f"{folder}/{ROWS_FILE}", file)
-        self.storage.put_at(f"{folder}/{VERSION_FILE}", json.dumps(about).encode())
-        return fingerprint
 
     def _report(
         self, rows: pd.DataFrame, base: StoredVersion, known: Mapping[int, str]
@@ -392,20 +329,3 @@ def _splits(rows: pd.DataFrame, authors: Mapping[str, Author]) -> pd.Series:
     reviewed_by = rows["labelled_by"].mask(is_of_client(rows, authors), "")
     texts = rows.assign(image_name=rows["image"], code=rows["prdtypecode"], labelled_by=reviewed_by)
     return hashed_parts(texts, kept=rows["split"][rows["split"] != ""])
-
-
-def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]], separator: str) -> str:
-    """Return the SHA-256 over categories and rows, which are sorted by id.
-
-    Authors are not part of it: the same rows train the same release. What the labels of drawn
-    answers stand for is, if there are any.
-    """
-    digest = hashlib.sha256(json.dumps(categories).encode())
-    # Equal names are one release as a tree and another one without.
-    digest.update(separator.encode())
-    for row in zip(*(rows[name] for name in DIGESTED), strict=True):
-        digest.update(json.dumps([str(value) for value in row]).encode())
-    drawn = rows[rows["represents"] > 0]
-    for row in zip(drawn["id"], drawn["represents"], drawn["answered_at"], strict=True):
-        digest.update(json.dumps([str(value) for value in row]).encode())
-    return digest.hexdigest()

@@ -23,8 +23,8 @@ from shared.lifecycle.label_trust import is_trusted_label
 from shared.progress import PROGRESS
 from shared.skipping import skipping
 from shared.storage import Storage
-from trainer.datasets.authors import LabelLimits, authors_of_jobs, trusted_authors
-from trainer.datasets.drawn_answers import labelled_chance, labelled_shares
+from trainer.datasets.labelled.authors import LabelLimits, authors_of_jobs, trusted_authors
+from trainer.datasets.labelled.drawn_answers import labelled_chance, labelled_shares
 from trainer.datasets.version_request import LabelledJob, VersionRequest
 
 if TYPE_CHECKING:

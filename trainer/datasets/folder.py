@@ -36,7 +36,7 @@ from shared.errors import InvalidInput
 from shared.tables.dataset_tables import LABELS
 from trainer.datasets.findings import Finding, LabelShare, errors_in
 from trainer.datasets.images import Images, file_name, images_in, read_image
-from trainer.datasets.label_authors import label_shares
+from trainer.datasets.labelled.contributions import label_shares
 from trainer.datasets.layout import CHALLENGE as CHALLENGE
 from trainer.datasets.layout import product_tables, root_of, table_file
 from trainer.datasets.tables import (

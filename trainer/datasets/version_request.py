@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trainer.datasets.authors import Author, LabelLimits
+from trainer.datasets.labelled.authors import Author, LabelLimits
 
 
 @dataclass(frozen=True)

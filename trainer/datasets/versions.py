@@ -1,14 +1,17 @@
-"""Reads stored versions of datasets, and defines their format.
+"""Reads and writes versions of datasets in the storage, and defines their format.
 
 A version is a Parquet file of rows with its fingerprint and categories beside it; see
 `shared.db.datasets` for the paths. Images are stored once for all versions, by content. Files of
-a version are never changed afterwards. `trainer.datasets.builder` writes them.
+a version are never changed afterwards. `trainer.datasets.builder` builds them.
 """
 
+import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +26,8 @@ from shared.settings import StorageSettings
 from shared.skipping import skipping
 from shared.storage import Storage
 from trainer.datasets.folder import Dataset
-from trainer.datasets.label_authors import UNKNOWN
+from trainer.datasets.labelled.contributions import UNKNOWN
+from trainer.datasets.labels import separator_of
 from trainer.datasets.tables import has_text
 from trainer.settings import TrainerSettings
 
@@ -108,6 +112,74 @@ def read_version(storage: Storage, name: str, version: int) -> StoredVersion:
         _names(about.get("retired", [])),
         about.get("separator", ""),
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Place of a version in the storage."""
+
+    storage: Storage
+    name: str
+    version: int
+
+
+def write_version(
+    place: Place,
+    rows: pd.DataFrame,
+    known: Mapping[int, str],
+    users: Mapping[str, str],
+    scratch: Path,
+) -> str:
+    """Store a version without its images, and return its fingerprint.
+
+    Args:
+        place: Where it is stored.
+        rows: Table with the columns `COLUMNS`, sorted by id.
+        known: Category names by code, of this version and of earlier ones.
+        users: Usernames by the account ids in `labelled_by`.
+        scratch: Folder for the file before it is stored.
+
+    Raises:
+        Unavailable: The storage is full or does not answer.
+    """
+    codes = sorted(int(code) for code in rows["prdtypecode"].unique())
+    categories = [[code, known.get(code, str(code))] for code in codes]
+    separator = separator_of(str(name) for _, name in categories)
+    fingerprint = _fingerprint(rows, categories, separator)
+    about = {
+        "fingerprint": fingerprint,
+        "categories": categories,
+        "retired": [[code, known[code]] for code in sorted({*known} - {*codes})],
+        "separator": separator,
+        "authors": {id_: users[id_] for id_ in rows["labelled_by"].unique() if id_},
+    }
+    path = scratch / ROWS_FILE
+    table = pa.Table.from_pandas(
+        rows[COLUMNS].rename(columns={"image": STORED_IMAGE}), SCHEMA, preserve_index=False
+    )
+    pq.write_table(table, path, compression="zstd")
+    folder = version_folder(place.name, place.version)
+    with path.open("rb") as file:
+        place.storage.put_stream(f"{folder}/{ROWS_FILE}", file)
+    place.storage.put_at(f"{folder}/{VERSION_FILE}", json.dumps(about).encode())
+    return fingerprint
+
+
+def _fingerprint(rows: pd.DataFrame, categories: list[list[Any]], separator: str) -> str:
+    """Return the SHA-256 over categories and rows, which are sorted by id.
+
+    Authors are not part of it: the same rows train the same release. What the labels of drawn
+    answers stand for is, if there are any.
+    """
+    digest = hashlib.sha256(json.dumps(categories).encode())
+    # Equal names are one release as a tree and another one without.
+    digest.update(separator.encode())
+    for row in zip(*(rows[name] for name in DIGESTED), strict=True):
+        digest.update(json.dumps([str(value) for value in row]).encode())
+    drawn = rows[rows["represents"] > 0]
+    for row in zip(drawn["id"], drawn["represents"], drawn["answered_at"], strict=True):
+        digest.update(json.dumps([str(value) for value in row]).encode())
+    return digest.hexdigest()
 
 
 def _names(pairs: list[tuple[int, str]]) -> dict[int, str]:

@@ -1,8 +1,8 @@
 """Mix of categories that is answered today, as the labels of drawn answers tell it.
 
-They are an unbiased sample of what comes now (`trainer.datasets.drawn_answers`), while the rows of
-the files cover years. Where the mix alone has changed, old rows are worth no less: weighted by
-`share now / share among them` of their category, they are a sample of today's products (label
+They are an unbiased sample of what comes now (`trainer.datasets.labelled.drawn_answers`), while the
+rows of the files cover years. Where the mix alone has changed, old rows are worth no less: weighted
+by `share now / share among them` of their category, they are a sample of today's products (label
 shift; Lipton, Wang and Smola, "Detecting and Correcting for Label Shift with Black Box Predictors",
 2018).
 """

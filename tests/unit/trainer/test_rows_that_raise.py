@@ -17,9 +17,8 @@ from shared.inference.preparation.decoders import prepare
 from shared.settings import StorageSettings
 from shared.storage import Storage, StoredFile
 from tests.unit.gateway import conftest as gateway
-from trainer.datasets.builder import _Builder
 from trainer.datasets.check_queue import DatasetChecks
-from trainer.datasets.version_request import VersionRequest
+from trainer.datasets.stored_images import StoredImages
 from trainer.datasets.versions import load_stored
 from trainer.explore.images import survey_images
 from trainer.monitoring.alert_response import AlertResponse
@@ -133,11 +132,10 @@ def test_images_of_an_uploaded_dataset(
             raise ZeroDivisionError("an odd EXIF block")
         return True
 
-    monkeypatch.setattr("trainer.datasets.builder.is_readable", is_readable)
-    monkeypatch.setattr("trainer.datasets.builder.read_image", str.encode)
-    builder = new_builder(tmp_path)
+    monkeypatch.setattr("trainer.datasets.stored_images.is_readable", is_readable)
+    monkeypatch.setattr("trainer.datasets.stored_images.read_image", str.encode)
     rows = pd.DataFrame({"image": ["first", "bad", "last"]})
-    hashes, broken = builder._store_images(rows)
+    hashes, broken = new_images(tmp_path).add(rows)
     assert [bool(one) for one in hashes] == [True, False, True]
     assert list(broken) == [1]
     skipped.append("bad")
@@ -146,8 +144,8 @@ def test_images_of_an_uploaded_dataset(
 def test_images_of_labelled_jobs(
     monkeypatch: pytest.MonkeyPatch, skipped: list[str], tmp_path: Path
 ) -> None:
-    builder = new_builder(tmp_path)
-    uris = [builder.storage.put("images", content) for content in (b"a", b"b", b"c")]
+    images = new_images(tmp_path)
+    uris = [images.storage.put("images", content) for content in (b"a", b"b", b"c")]
     get = Storage.get
 
     def raising(self: Storage, uri: str) -> bytes:
@@ -156,17 +154,13 @@ def test_images_of_labelled_jobs(
         return get(self, uri)
 
     monkeypatch.setattr(Storage, "get", raising)
-    builder.job_images = {str(number): uri for number, uri in enumerate(uris)}
-    rows = pd.DataFrame({"id": ["0", "1", "2"], "image": [""] * 3})
-    builder._copy_job_images(rows)
-    assert [bool(one) for one in rows["image"]] == [True, False, True]
+    assert [bool(images.copied(uri)) for uri in uris] == [True, False, True]
     skipped.append(uris[1])
 
 
-def new_builder(folder: Path) -> _Builder:
+def new_images(folder: Path) -> StoredImages:
     storage = Storage(StorageSettings(url=str(folder / "storage")))
-    request = VersionRequest(id="1", name="shop", version=1)
-    return _Builder(storage, request, folder, lambda: None)
+    return StoredImages(storage, "shop", on_progress=lambda: None)
 
 
 def test_images_of_a_stored_dataset(monkeypatch: pytest.MonkeyPatch, skipped: list[str]) -> None:

@@ -16,7 +16,7 @@ from shared.inference.releases.access import ServedReleases
 from shared.inference.releases.fusion_model import FusionModel
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.skipping import skipping
-from trainer.datasets.drawn_answers import labelled_chance
+from trainer.datasets.labelled.drawn_answers import labelled_chance
 from trainer.monitoring.performance.cbpe import Expectation, is_distribution
 from trainer.monitoring.performance.known import combined, known_answers
 from trainer.monitoring.performance.periods import Period
@@ -159,7 +159,7 @@ def reviewed(session: Session, period: Period, release: str | None = None) -> La
     These figures can start a training, so only trusted labels count: a client can label its own
     answers, drawn ones too, and so decide what they measure.
 
-    See `trainer.datasets.drawn_answers` for the weights.
+    See `trainer.datasets.labelled.drawn_answers` for the weights.
     """
     drawn = _drawn(session, period, release)
     rows = [row for row in _labelled(session, period, release) if row.chance and row.is_trusted]

@@ -36,7 +36,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import Job, JobStatus, Review, now
 from shared.db.session import UnitOfWork, take_turns
 from shared.skipping import skipping
-from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
+from trainer.datasets.labelled.drawn_answers import RANDOM, UNCERTAIN
 from trainer.monitoring.performance.changed_texts import changed_odds
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.settings import MonitorSettings

@@ -12,7 +12,7 @@ from shared.contracts import Lane
 from shared.db.models import HAS_PRODUCT, Job, JobStatus, Promotion, Review
 from shared.lifecycle.label_trust import is_trusted_label
 from shared.skipping import skipping
-from trainer.datasets.drawn_answers import RANDOM
+from trainer.datasets.labelled.drawn_answers import RANDOM
 from trainer.monitoring.promotion_watch.replies import ANSWER, Product, Reply
 
 #: Failures that a release does not cause: the image is not one, or is gone; messages were lost.

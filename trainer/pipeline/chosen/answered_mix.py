@@ -2,8 +2,8 @@
 
 A model learns how frequent each category is, and answers accordingly. Training rows cover years,
 so after a change of the assortment their mix is wrong for a long time. Labels of drawn answers
-(`trainer.datasets.drawn_answers`) are an unbiased sample of what comes now; the release multiplies
-its probabilities by the ratio of both mixes.
+(`trainer.datasets.labelled.drawn_answers`) are an unbiased sample of what comes now; the release
+multiplies its probabilities by the ratio of both mixes.
 
 Source: Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new a priori
 probabilities: a simple procedure" (2002), equation 2.4.

@@ -30,8 +30,8 @@ from tests.bench.commands import run_command
 from tests.bench.quality.poison.attacks import attacks
 from tests.bench.quality.poison.model import Trained, fitted
 from tests.bench.quality.poison.shop import Shop, ids
-from trainer.datasets.authors import LabelLimits
 from trainer.datasets.folder import Dataset
+from trainer.datasets.labelled.authors import LabelLimits
 from trainer.datasets.versions import JOB_PREFIX
 from trainer.release.category_overlap import Overlap
 from trainer.release.comparison import TOLERANCE, labelled_answers

@@ -16,9 +16,9 @@ from tests.bench.quality.poison.attacks import EVE, Attack
 from tests.bench.quality.poison.model import Trained
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
-from trainer.datasets.authors import LabelLimits
 from trainer.datasets.check_queue import DatasetChecks
 from trainer.datasets.folder import Dataset
+from trainer.datasets.labelled.authors import LabelLimits
 from trainer.datasets.versions import load_version
 
 NAME = "shop"

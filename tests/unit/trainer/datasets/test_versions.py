@@ -14,10 +14,10 @@ from shared.db.datasets import images_folder, upload_folder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import StorageSettings
 from shared.storage import Storage
-from trainer.datasets import builder, tables
-from trainer.datasets.authors import Author, LabelLimits
+from trainer.datasets import stored_images, tables, versions
 from trainer.datasets.builder import BuiltVersion, build
 from trainer.datasets.images import read_image
+from trainer.datasets.labelled.authors import Author, LabelLimits
 from trainer.datasets.loading import load
 from trainer.datasets.version_request import LabelledJob, VersionRequest
 from trainer.datasets.versions import SCHEMA, load_version
@@ -173,7 +173,7 @@ def test_versions_keep_how_many_answers_a_label_stands_for(make: Make, storage: 
 def test_versions_of_older_trainers_have_no_drawn_answers(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builder, "SCHEMA", SCHEMA.remove(8).remove(7))
+    monkeypatch.setattr(versions, "SCHEMA", SCHEMA.remove(8).remove(7))
     before = make(1, {"products": table(range(10))}, jobs=harvest("olga", 2))
     monkeypatch.undo()
     assert set(rows_of(storage, 1)["represents"]) == {0.0}
@@ -189,7 +189,7 @@ def test_image_referenced_by_many_rows_is_read_once(
         read.append(reference.rpartition("/")[2])
         return read_image(reference)
 
-    monkeypatch.setattr(builder, "read_image", record)
+    monkeypatch.setattr(stored_images, "read_image", record)
     lines = [f"{n},produit {n},{'ab'[n % 2]}.png,{10 + n % 2}" for n in range(20)]
     products = "\n".join(["id,designation,image,prdtypecode", *lines, "x,rien,c.png,10"])
     images = packed(a=image("red"), b=image("blue"), c=b"no image")
@@ -370,7 +370,7 @@ def test_next_version_leaves_out_rows_whose_author_has_lost_the_trust(
 def test_authors_of_versions_that_did_not_store_them_are_looked_up(
     make: Make, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builder, "SCHEMA", SCHEMA.remove(6))
+    monkeypatch.setattr(versions, "SCHEMA", SCHEMA.remove(6))
     make(1, {"products": table(range(40))}, jobs=[*harvest("shop", 2), *harvest("olga", 2)])
     monkeypatch.undo()
     asked: list[str] = []

@@ -15,7 +15,7 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
-from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
+from trainer.datasets.labelled.drawn_answers import RANDOM, UNCERTAIN
 from trainer.monitoring.performance import text_odds
 from trainer.monitoring.performance.changed_texts import changed_odds, products_before
 from trainer.monitoring.performance.periods import DAY, Period

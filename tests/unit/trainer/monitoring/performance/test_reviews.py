@@ -14,7 +14,7 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.settings import DatabaseSettings
 from tests.support.factories import make_job, make_user
 from tests.support.fakes import FakeBroker
-from trainer.datasets.drawn_answers import RANDOM, UNCERTAIN
+from trainer.datasets.labelled.drawn_answers import RANDOM, UNCERTAIN
 from trainer.monitoring.performance.periods import DAY, Period
 from trainer.monitoring.performance.reviews import (
     Floats,

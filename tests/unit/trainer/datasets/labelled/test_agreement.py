@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from trainer.datasets.label_agreement import Doubt, doubtful_authors, sentence
+from trainer.datasets.labelled.agreement import Doubt, doubtful_authors, sentence
 
 RATIO = 5.0
 

@@ -1,4 +1,4 @@
-"""Accounts whose labels may train, and the limits of each; see `trainer.datasets.label_authors`."""
+"""Accounts whose labels may train, and the limits of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class LabelLimits:
         share: Share of all training rows.
         odds_ratio: Ratio of the odds of disagreement with the model, of an author to the others,
             from which all labels of the author are left out; 0 for never. See
-            `trainer.datasets.label_agreement`.
+            `trainer.datasets.labelled.agreement`.
     """
 
     rows: int = 10_000

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from trainer.datasets.authors import LabelLimits
-from trainer.datasets.label_authors import ALWAYS_KEPT, is_above_limit, label_shares
+from trainer.datasets.labelled.authors import LabelLimits
+from trainer.datasets.labelled.contributions import ALWAYS_KEPT, is_above_limit, label_shares
 
 
 def rows(*, split: str = "train", **counts: int) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from trainer.datasets.authors import Author, LabelLimits
 from trainer.datasets.findings import LabelShare
+from trainer.datasets.labelled.authors import Author, LabelLimits
 
 #: Rows of one author that are never cut: on a small dataset, the share would leave a sole reviewer
 #: nothing to teach.
