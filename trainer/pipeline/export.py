@@ -231,10 +231,14 @@ def _cascade(graph: Graph, first: Part, parts: Sequence[Part], inputs: Sequence[
     places = graph.add("Transpose", graph.add("NonZero", is_unsure), perm=[1, 0])
     rows = graph.add("Squeeze", places, graph.constant(np.array([1], np.int64)))
     names = (*inputs, log_probabilities)
-    unsure = {name: graph.add("Gather", name, rows, axis=0) for name in names}
-    with graph.reading({name: unsure[name] for name in inputs}):
-        pooled = _pool(graph, parts, {id(first): unsure[log_probabilities]})
-    return graph.add("ScatterND", alone, places, pooled)
+
+    def pooled() -> str:
+        unsure = {name: graph.add("Gather", name, rows, axis=0) for name in names}
+        with graph.reading({name: unsure[name] for name in inputs}):
+            answers = _pool(graph, parts, {id(first): unsure[log_probabilities]})
+        return graph.add("ScatterND", alone, places, answers)
+
+    return graph.unless_empty(rows, pooled, otherwise=alone)
 
 
 def _pool(graph: Graph, parts: Sequence[Part], known: Mapping[int, str]) -> str:

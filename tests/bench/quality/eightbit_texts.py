@@ -123,9 +123,18 @@ def in_floats(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     found = onnx.ModelProto()
     found.CopyFrom(model)
-    makers = {name: node for node in found.graph.node for name in node.output}
+    _put_in_floats(found.graph)
+    return found
+
+
+def _put_in_floats(graph: onnx.GraphProto) -> None:
+    makers = {name: node for node in graph.node for name in node.output}
     nodes = []
-    for node in found.graph.node:
+    for node in graph.node:
+        for attribute in node.attribute:
+            # The branch of a cascade
+            if attribute.HasField("g"):
+                _put_in_floats(attribute.g)
         if node.op_type == "MatMulInteger":
             integers, weight, _ = node.input
             rounded = makers[makers[integers].input[0]]
@@ -135,9 +144,8 @@ def in_floats(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(helper.make_node("MatMul", [divided, kernel], [*node.output]))
         else:
             nodes.append(node)
-    found.graph.ClearField("node")
-    found.graph.node.extend(nodes)
-    return found
+    graph.ClearField("node")
+    graph.node.extend(nodes)
 
 
 def _fitted(

@@ -170,6 +170,7 @@ def asked_for_all(model: onnx.ModelProto) -> list[str]:
     Returns:
         Names of the outputs: one for each model, and last the probabilities of the pool.
     """
+    _leave_branches(model.graph)
     thresholds = [node.input[1] for node in model.graph.node if node.op_type == "Less"]
     never = np.array(2.0, np.float32)
     for constant in model.graph.initializer:
@@ -178,6 +179,20 @@ def asked_for_all(model: onnx.ModelProto) -> list[str]:
     names = [node.output[0] for node in model.graph.node if node.op_type == "LogSoftmax"]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     return [*names, "probabilities"]
+
+
+def _leave_branches(graph: onnx.GraphProto) -> None:
+    """Put the pool of a cascade in place of the branch that asks it only for unsure rows."""
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "If":
+            (pool,) = (one.g for one in node.attribute if one.name == "then_branch")
+            nodes += pool.node
+            nodes.append(onnx.helper.make_node("Identity", [pool.output[0].name], node.output))
+        else:
+            nodes.append(node)
+    graph.ClearField("node")
+    graph.node.extend(nodes)
 
 
 def _pooled_texts(rows: pd.DataFrame, release: LoadedRelease) -> Floats:

@@ -42,3 +42,18 @@ def test_vectors_of_an_embedded_network_stay_exact() -> None:
     graph.embed(helper.make_model(other), {"maps": "maps"})
     (kept,) = graph.constants
     np.testing.assert_array_equal(numpy_helper.to_array(kept), shift)
+
+
+def test_weights_of_a_branch_are_restored_outside_of_it() -> None:
+    kernel = np.random.default_rng(0).normal(0, 1, (64, 32)).astype(np.float32)
+    graph = Graph("int8")
+
+    def product() -> str:
+        return graph.dense("values", kernel, np.zeros(32, np.float32))
+
+    graph.unless_empty("rows", product, otherwise="values")
+    # The runtime computes operations on constants at load, but not within a branch.
+    assert [node.op_type for node in graph.nodes] == ["Cast", "Mul", "Size", "Greater", "If"]
+    branch = graph.nodes[-1].attribute
+    inside = {one.name: [node.op_type for node in one.g.node] for one in branch}
+    assert inside == {"then_branch": ["MatMul", "Add"], "else_branch": ["Identity"]}

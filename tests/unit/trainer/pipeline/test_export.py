@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
@@ -30,22 +31,40 @@ class Reader:
         return graph.add("Identity", self.reads)
 
 
+@dataclass(frozen=True)
+class Recurrent:
+    """A candidate whose logits are the last state of a recurrent network."""
+
+    reads: str
+
+    def export(self, graph: Graph, folder: Path) -> str:
+        kernel = graph.constant(np.full((1, 3 * CLASSES, CLASSES), 0.1, np.float32))
+        step = graph.add("Unsqueeze", self.reads, graph.constant(np.array([0], np.int64)))
+        found = graph.add("GRU", step, kernel, kernel, hidden_size=CLASSES)
+        axes = graph.constant(np.array([0, 1], np.int64))
+        return graph.add("Squeeze", found, axes)
+
+
 def values(rows: int, seed: int, scale: float = 3.0) -> Floats:
     found: Floats = np.random.default_rng(seed).normal(0, scale, (rows, CLASSES)).astype(np.float32)
     return found
 
 
 def answers(parts: tuple[Part, ...], **inputs: Floats) -> Floats:
+    model = exported(parts, *inputs).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found: Floats = session.run(["probabilities"], inputs)[0]
+    return found
+
+
+def exported(parts: tuple[Part, ...], *inputs: str) -> onnx.ModelProto:
     graph = Graph()
-    name = answer_of(graph, parts, tuple(inputs))
+    name = answer_of(graph, parts, inputs)
     shapes = [
         helper.make_tensor_value_info(one, TensorProto.FLOAT, ["batch", CLASSES]) for one in inputs
     ]
     output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", CLASSES])
-    model = graph.model(shapes, [output]).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    found: Floats = session.run(["probabilities"], inputs)[0]
-    return found
+    return graph.model(shapes, [output])
 
 
 def parts_of(**first: Any) -> tuple[Part, Part]:
@@ -83,6 +102,17 @@ def test_first_part_may_be_sure_of_all_rows_or_none(sure: bool, scale: float) ->
     expected = softmax(quick / np.float32(0.8)) if sure else pooled(quick, slow)
     found = answers(parts_of(alone_at=0.9), quick=quick, slow=slow)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_recurrent_network_never_gets_an_empty_batch() -> None:
+    quick, slow = values(7, 0, 100.0), values(7, 1)
+    parts = (parts_of(alone_at=0.9)[0], Part(Recurrent("slow"), Path(), 1.0, 0.5))
+    # With one, ONNX Runtime ends this process, so it must not run at all.
+    operations = [node.op_type for node in exported(parts, "quick", "slow").graph.node]
+    assert "If" in operations
+    assert "GRU" not in operations
+    found = answers(parts, quick=quick, slow=slow)
+    np.testing.assert_allclose(found, softmax(quick / np.float32(0.8)), atol=1e-5)
 
 
 @pytest.mark.parametrize("alone_at", [0.0, 0.9])
