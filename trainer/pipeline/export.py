@@ -22,6 +22,7 @@ from shared.inference.preparation.text import (
     TOKENS,
 )
 from shared.inference.releases.fusion_model import FusionModel
+from trainer.candidates.onnx.branches import unless_empty
 from trainer.candidates.onnx.graph import Graph, Storage
 from trainer.candidates.protocols import TextReads
 from trainer.pipeline.agreement import Form, HeldOut, write_agreeing
@@ -238,7 +239,7 @@ def _cascade(graph: Graph, first: Part, parts: Sequence[Part], inputs: Sequence[
             answers = _pool(graph, parts, {id(first): unsure[log_probabilities]})
         return graph.add("ScatterND", alone, places, answers)
 
-    return graph.unless_empty(rows, pooled, otherwise=alone)
+    return unless_empty(graph, rows, pooled, otherwise=alone)
 
 
 def _pool(graph: Graph, parts: Sequence[Part], known: Mapping[int, str]) -> str:

@@ -61,44 +61,6 @@ class Graph:
         for node in self.nodes[first:]:
             node.input[:] = [values.get(name, name) for name in node.input]
 
-    def unless_empty(
-        self, rows: str, make: Callable[[], str], otherwise: str, name: str = ""
-    ) -> str:
-        """Add what `make` adds as a branch that runs only if there are rows; return the result.
-
-        ONNX Runtime ends its process when a recurrent network gets no rows, and the other
-        operations take their time even without any. Operations on constants alone stay outside,
-        where the runtime computes them once, at load.
-
-        Args:
-            rows: Positions of the rows, shape `(rows,)`.
-            make: Adds operations and returns the name of their value.
-            otherwise: Value without rows.
-            name: Name of the result.
-        """
-        outside, self.nodes = self.nodes, []
-        result = make()
-        inside, self.nodes = self.nodes, outside
-        constant = {one.name for one in self.constants}
-        branch = []
-        for node in inside:
-            if set(node.input) <= constant | {""} and node.op_type != "If":
-                constant.update(node.output)
-                self.nodes.append(node)
-            else:
-                branch.append(node)
-        same = self._fresh("same")
-        branches = {
-            "then_branch": (branch, result),
-            "else_branch": ([helper.make_node("Identity", [otherwise], [same])], same),
-        }
-        graphs = {
-            kind: helper.make_graph(nodes, kind, [], [helper.make_empty_tensor_value_info(output)])
-            for kind, (nodes, output) in branches.items()
-        }
-        has_rows = self.add("Greater", self.add("Size", rows), self.constant(np.array(0, np.int64)))
-        return self.add("If", has_rows, name=name, **graphs)
-
     def shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a value that several models read; `make` adds it on first use."""
         if name not in self._shared:

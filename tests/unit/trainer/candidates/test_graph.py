@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from trainer.candidates.onnx.branches import unless_empty
 from trainer.candidates.onnx.graph import Graph, stored_small
 
 
@@ -51,7 +52,7 @@ def test_weights_of_a_branch_are_restored_outside_of_it() -> None:
     def product() -> str:
         return graph.dense("values", kernel, np.zeros(32, np.float32))
 
-    graph.unless_empty("rows", product, otherwise="values")
+    unless_empty(graph, "rows", product, otherwise="values")
     # The runtime computes operations on constants at load, but not within a branch.
     assert [node.op_type for node in graph.nodes] == ["Cast", "Mul", "Size", "Greater", "If"]
     branch = graph.nodes[-1].attribute
