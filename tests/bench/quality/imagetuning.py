@@ -22,10 +22,8 @@ from tests.bench.commands import run_command
 from tests.bench.contexts import training_context
 from tests.bench.image_networks import candidate_of, network_parser, require_weights
 from tests.bench.quality.curves.images import Products, products_of
-from trainer.candidates.protocols import ImageCandidate
 from trainer.pipeline.context import TrainingContext, is_official
-from trainer.pipeline.row_images import RowImages
-from trainer.pipeline.steps import Step, parameters
+from trainer.pipeline.image_stage import fit_images
 from trainer.release.evaluation import official_weights
 from trainer.release.intervals import (
     CONFIDENCE,
@@ -65,7 +63,10 @@ def main() -> int:
     context = training_context(options.data, options.work, options.weights)
     require_weights(candidate, context.fit)
     products = products_of(context)
-    fits = {one.name: _fitted(context, one, products) for one in (candidate.frozen, candidate)}
+    fits = {
+        one.name: fit_images(context, one, products.images["fit"], products.labels)
+        for one in (candidate.frozen, candidate)
+    }
     answers = {
         one.name: {
             use: one.predict(products.images[use], fits[one.name].folder).argmax(axis=1)
@@ -84,18 +85,6 @@ def _options() -> argparse.Namespace:
     parser = network_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("var/training"))
     return parser.parse_args()
-
-
-def _fitted(context: TrainingContext, candidate: ImageCandidate, products: Products) -> Step:
-    """Fit a candidate, as a step that a training with the same folder shares."""
-    return context.steps.run(
-        f"{candidate.name} fit",
-        lambda folder: candidate.fit(products.images["fit"], products.labels, folder, context.fit),
-        key=context.key
-        | {"labels": products.labels.digest, "arithmetic": context.settings.arithmetic}
-        | parameters(candidate.settings),
-        code=[candidate, RowImages],
-    )
 
 
 def print_figures(
