@@ -101,7 +101,11 @@ def run_text_stage(
         taught = replace(products, labels=_soft(context, _best(context, models, rows), products))
         pupils = [_run(context, one, taught) for one in students]
         singles = [one for one in models if one.entry.name == one.parts[0].candidate.name]
-        models += pupils + _combinations(context, [*singles, *pupils], products, TAUGHT)
+        pools = _combinations(context, [*singles, *pupils], products, TAUGHT)
+        names = {one.entry.name for one in pupils}
+        # Without a weight for a student, a pool is that of the plain models.
+        with_student = [one for one in pools if names & {part.candidate.name for part in one.parts}]
+        models += pupils + with_student
     return chosen_first(context, models, rows["held"], context.settings.budget.text_ms), untried
 
 

@@ -243,6 +243,16 @@ def test_students_learn_from_the_teacher(context: TrainingContext) -> None:
     assert f"{COMBINED}{TAUGHT}" in models
 
 
+def test_pools_without_weight_for_a_student_are_not_compared_again(
+    context: TrainingContext,
+) -> None:
+    teacher = Expert("text_0", 3.0, 0, is_teacher=True)
+    # Given a student that answers as the others do, only worse
+    models = fitted(context, [teacher, Expert("text_1", 2.0, 1)], [Expert("text_taught", -4.0, 2)])
+    assert COMBINED in models
+    assert not [name for name in models if TAUGHT in name and name.startswith(COMBINED)]
+
+
 def test_without_a_teacher_there_are_no_students(context: TrainingContext) -> None:
     student = Expert("text_taught", 1.0, 2)
     models = fitted(context, [Expert("text_0", 3.0, 0), Expert("text_1", 0.0, 1)], [student])
