@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import redis
@@ -140,15 +141,18 @@ def test_only_the_last_files_are_kept(tmp_path: Path) -> None:
 
 
 class ComposeRedis:
-    """Redis as its container starts it, restarted by the test in place of Docker."""
+    """Redis as its container starts it, restarted by the test in place of Docker.
 
-    def __init__(self, folder: Path) -> None:
+    It listens on a socket: while it is stopped, another program may take a free port.
+    """
+
+    def __init__(self, folder: Path, socket: Path) -> None:
         self.folder = folder
-        port = free_port()
-        options = ["--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
+        options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+        options += ["--appendonly", "yes", "--save", ""]
         script = PROJECT / "infra" / "compose" / "redis.sh"
         self._command = ["sh", str(script), str(folder), str(redis_binary()), *options]
-        self.client = redis.Redis(port=port)
+        self.client = redis.Redis(unix_socket_path=str(socket))
         self.ends: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -173,12 +177,14 @@ class ComposeRedis:
 
 @pytest.fixture
 def composed(tmp_path: Path) -> Iterator[ComposeRedis]:
-    found = ComposeRedis(tmp_path)
-    found.start()
-    until(found.is_alive, SECONDS, "Redis answers")
-    yield found
-    found.stop()
-    found.client.close()
+    # The path of a socket has at most 107 characters.
+    with TemporaryDirectory(prefix="rayon-") as short:
+        found = ComposeRedis(tmp_path, Path(short) / "redis")
+        found.start()
+        until(found.is_alive, SECONDS, "Redis answers")
+        yield found
+        found.stop()
+        found.client.close()
 
 
 def test_compose_starts_an_empty_redis_after_one_restart(

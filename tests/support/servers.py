@@ -7,13 +7,14 @@ the test is skipped on a laptop and fails in CI.
 
 import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -28,13 +29,17 @@ from infra.embedded.preflight import NotReady
 from infra.embedded.redis_server import redis_binary
 
 START_SECONDS = 20.0
+#: Ports below those that Linux gives to outgoing connections.
+SERVER_PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """Return an unused port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return an unused port that outgoing connections do not get while its server is stopped."""
+    while True:
+        port = secrets.choice(SERVER_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(condition: Callable[[], bool], seconds: float, expected: str) -> None:
