@@ -45,8 +45,9 @@ SCHEMA = pa.schema(
         #: ID of the account that labelled the row, or empty for a row of an uploaded file. Versions
         #: of older trainers lack the column.
         ("labelled_by", pa.string()),
-        #: Number of answers that the label stands for, and the time of the answer in seconds since
-        #: the epoch, if it was drawn for review; else 0. Versions of older trainers lack both.
+        #: Number of answers that the label stands for, if the answer was drawn for review; else 0.
+        #: Time of the answer in seconds since the epoch; 0 if it is unknown. Versions of older
+        #: trainers lack both.
         ("represents", pa.float64()),
         ("answered_at", pa.float64()),
     ]

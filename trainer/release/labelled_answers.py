@@ -4,16 +4,16 @@ Labelled answers are what comes now. Beside the rows of the files they are few, 
 drowns in the whole, and a loss on the one part can hide behind a gain on the other. A challenger
 that is better on what comes now, and not worse beyond a tolerance on what came before, is better.
 
-After a change, a gain need only be likely (`Rule.probability`), and no part worse beyond chance:
-the challenger has learnt from more of what comes now, and no release was trained on, or chosen by,
-the newest of these answers (`trainer.datasets.split`).
+After a change, a gain need only be likely (`Rule.probability`) if there are enough labelled
+answers: the challenger has learnt from more of what comes now, and no release was trained on, or
+chosen by, the newest of these answers (`trainer.datasets.split`).
 
 Where the mix of categories has changed, all rows weighted to the current mix are what comes now:
 losing on products that come no more is no loss, as long as no category is given up.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,9 @@ def judge_parts(
     Raises:
         InvalidInput: There are no rows.
     """
+    if is_labelled.sum() < LEAST_ROWS:
+        # Nothing shows that the challenger has learnt from what comes now.
+        rule = replace(rule, probability=1.0)
     whole = judge(codes, champion, challenger, overlap, rule)
     masks = {FILES: ~is_labelled, LABELLED: is_labelled}
     if min(mask.sum() for mask in masks.values()) < LEAST_ROWS:

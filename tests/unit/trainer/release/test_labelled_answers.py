@@ -127,22 +127,31 @@ def test_likely_gain_on_all_rows_is_enough_unless_labelled_answers_say_otherwise
         assert found["sentence"].startswith("Better, but not beyond chance: ")
 
 
+def test_likely_gain_is_not_enough_without_labelled_answers() -> None:
+    assert judged_changes((14, 9), (0, 0), 0.5, labelled_rows=49)["outcome"] == "undecided"
+
+
 def judged_changes(
-    files: tuple[int, int], labelled: tuple[int, int], probability: float
+    files: tuple[int, int],
+    labelled: tuple[int, int],
+    probability: float,
+    *,
+    labelled_rows: int = 60,
 ) -> dict[str, Any]:
-    """Judge releases on 600 rows of the files and 60 labelled answers.
+    """Judge releases on 600 rows of the files and some labelled answers.
 
     Args:
         files: Number of the rows that become right and wrong.
         labelled: The same of the labelled answers.
-        probability: Probability of being better that is enough on labelled answers.
+        probability: Probability of being better that is enough.
+        labelled_rows: Number of the labelled answers.
     """
-    codes = np.full(660, 10)
+    codes = np.full(600 + labelled_rows, 10)
     champion, challenger = codes.copy(), codes.copy()
     for start, (right, wrong) in ((0, files), (600, labelled)):
         champion[start : start + right] = 20
         challenger[start + right : start + right + wrong] = 20
-    is_labelled = np.arange(660) >= 600
+    is_labelled = np.arange(len(codes)) >= 600
     overlap, rule = Overlap.of(KNOWN, KNOWN), Rule(0.002, 0.95, probability)
     return judge_parts(codes, champion, challenger, is_labelled, overlap, rule, 0.02)
 
