@@ -82,8 +82,9 @@ class TrainerSettings(Settings):
     #: The same after an alert about a change: the release that serves is known to answer worse than
     #: it did, so that waiting costs more than another release that is merely as good.
     promotion_confidence_after_change: float = Field(default=0.8, gt=0.5, lt=1)
-    #: Probability of being better that is enough after such an alert, on labelled answers or on all
-    #: rows, if no part is worse beyond chance; 1 asks for the confidence.
+    #: Probability of being better that suffices after such an alert, on labelled answers or on all
+    #: rows; 1 requires the confidence. A release that is worse beyond chance on labelled answers or
+    #: on the other rows is never promoted.
     promotion_probability_after_change: float = Field(default=0.5, ge=0.5, le=1)
     #: Largest loss of weighted F1 on the rows of the shop's files that a gain on labelled answers
     #: excuses; the whole interval of the difference must lie above it. Chance alone moves it .01.

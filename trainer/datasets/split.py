@@ -12,10 +12,11 @@ import pandas as pd
 
 #: Share held out for testing, never trained on.
 TEST_SHARE = 0.1
-#: Share of labelled answers, the newest of them, that test until newer ones do. They decide if a
-#: release is better on what comes now, and `trainer.release.labelled_answers` needs 50 of them.
+#: Share of the labelled answers, newest first, that are held out for testing until newer ones take
+#: their place. They decide if a release is better on what comes now, and
+#: `trainer.release.labelled_answers` needs 50 of them.
 NEWEST_TEST_SHARE = 0.25
-#: Most of these.
+#: Largest number of these.
 NEWEST_TEST_ROWS = 100
 #: Share of the rest held out for calibration and model selection.
 VALIDATION_SHARE = 0.1
@@ -33,16 +34,16 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     Each category keeps at least one training row. With three titles or more, one is moved to
     `test` and one to `validation` if their categories keep another title to train on.
 
-    The newest labelled answers test, whatever their hash, until newer ones do. By then the release
-    that they helped to choose is the champion, and would seem better on them than it is. A row
-    that was trained on never tests.
+    The newest labelled answers are test rows, whatever their hash, until newer ones take their
+    place. By then the release that they helped to choose is the champion, and would seem better on
+    them than it is. A row that was trained on never becomes a test row.
 
     Args:
         rows: Table with `designation`, `description`, `image_name` and `code`; with `labelled_by`
             and `answered_at`, rows whose author it names are labelled answers.
         seed: Moves rows between `train` and `validation`, never to or from `test`.
-        kept: Parts already assigned to some rows. They stay, except those of labelled answers that
-            tested as the newest, and rows with equal titles join them.
+        kept: Parts already assigned to some rows. They stay, and rows with equal titles join them;
+            only labelled answers that were among the newest leave `test`.
 
     Returns:
         Part of each row, with the index of `rows`.
@@ -56,7 +57,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
     newest = _newest_labelled(rows, keys, kept)
     tests = (of_test < TEST_SHARE) | unique.isin(newest)
     side = np.where(tests, "test", np.where(of_rest < VALIDATION_SHARE, "validation", "train"))
-    kept = kept[~_is_released(rows, keys, kept, unique[tests])]
+    kept = kept[~_leaves_test(rows, keys, kept, unique[tests])]
     sides = dict(zip(unique, side, strict=True))
     sides |= dict(zip(keys.loc[kept.index], kept, strict=True))
     parts = keys.map(sides).astype(object)
@@ -71,7 +72,7 @@ def hashed_parts(rows: pd.DataFrame, *, seed: int = 0, kept: pd.Series | None = 
 def _newest_labelled(rows: pd.DataFrame, keys: pd.Series, kept: pd.Series) -> pd.Series:
     """Return the keys of the newest labelled answers that no release was trained on.
 
-    Each author has a share of them as of all labels, whoever labelled last.
+    Each author has the same share of them as of all labels, whoever labelled last.
     """
     labelled = rows[_is_labelled(rows)]
     if labelled.empty:
@@ -86,10 +87,10 @@ def _newest_labelled(rows: pd.DataFrame, keys: pd.Series, kept: pd.Series) -> pd
     return untrained["key"][age.sort_values(kind="stable").index[:size]]
 
 
-def _is_released(
+def _leaves_test(
     rows: pd.DataFrame, keys: pd.Series, kept: pd.Series, tests: pd.Index
 ) -> pd.Series:
-    """Return a mask of the kept labelled answers that tested as the newest, and need not now."""
+    """Return a mask of the kept test rows that were there only as the newest labelled answers."""
     of_files = keys[~_is_labelled(rows)]
     kept_keys = keys[kept.index]
     return (kept == "test") & ~kept_keys.isin(tests) & ~kept_keys.isin(of_files)

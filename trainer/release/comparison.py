@@ -220,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         "--probability",
         type=float,
         default=1.0,
-        help="probability of being better that is enough as well",
+        help="probability of being better that suffices; 1 (the default) requires the confidence",
     )
     parser.add_argument(
         "--tolerance",

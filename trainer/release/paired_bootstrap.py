@@ -34,7 +34,7 @@ class Rule:
     Attributes:
         margin: Smallest relevant difference of weighted F1.
         confidence: Confidence of the two-sided interval that must lie above zero.
-        probability: Probability of being better that is enough as well.
+        probability: Probability of being better that suffices without that; 1 requires it.
     """
 
     margin: float

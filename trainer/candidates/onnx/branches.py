@@ -1,4 +1,8 @@
-"""Branches of a graph; apart from `Graph`, so that they change no fitted model."""
+"""Branches of a graph.
+
+They are not in `trainer.candidates.onnx.graph` because a change of that module makes a training
+repeat every fit.
+"""
 
 from collections.abc import Callable
 
@@ -11,9 +15,8 @@ from trainer.candidates.onnx.graph import Graph
 def unless_empty(graph: Graph, rows: str, make: Callable[[], str], otherwise: str) -> str:
     """Add what `make` adds as a branch that runs only if there are rows; return the result.
 
-    ONNX Runtime ends its process when a recurrent network gets no rows, and the other operations
-    take their time even without any. Operations on constants alone stay outside, where the runtime
-    computes them once, at load.
+    ONNX Runtime crashes when a recurrent network gets an empty batch. Operations on constants alone
+    stay outside the branch, where the runtime computes them once, at load.
 
     Args:
         graph: Graph to add to.

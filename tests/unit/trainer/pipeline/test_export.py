@@ -107,7 +107,7 @@ def test_first_part_may_be_sure_of_all_rows_or_none(sure: bool, scale: float) ->
 def test_recurrent_network_never_gets_an_empty_batch() -> None:
     quick, slow = values(7, 0, 100.0), values(7, 1)
     parts = (parts_of(alone_at=0.9)[0], Part(Recurrent("slow"), Path(), 1.0, 0.5))
-    # With one, ONNX Runtime ends this process, so it must not run at all.
+    # ONNX Runtime would crash, so the network must not run at all.
     operations = [node.op_type for node in exported(parts, "quick", "slow").graph.node]
     assert "If" in operations
     assert "GRU" not in operations
