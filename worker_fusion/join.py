@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from shared import metrics
 from shared.categories import CategorySet
@@ -25,6 +24,38 @@ from worker_fusion.combine import Answer, Evidence, answers
 log = structlog.get_logger(__name__)
 
 PROBABILITY_TYPE = np.dtype("<f4")
+#: Columns of an answer.
+_ANSWER = (
+    "status",
+    "finished_at",
+    "prdtypecode",
+    "confidence",
+    "result",
+    "is_foreign",
+    "error_code",
+    "error_message",
+)
+#: Statements of the join. They are built once and executed without the ORM, because both cost more
+#: than SQLite does. Jobs are locked in order, so that two slices cannot deadlock.
+_LOCK_QUEUED = (
+    select(Job.id, Job.lane, Job.created_at, Job.wants_text, Job.wants_image)
+    .where(
+        Job.id.in_(bindparam("ids", expanding=True)),
+        Job.status == JobStatus.QUEUED.value,
+        Job.release == bindparam("release"),
+    )
+    .order_by(Job.id)
+    .with_for_update()
+)
+_SCORES = select(
+    Score.job_id, Score.modality, Score.probabilities, Score.error_code, Score.error_message
+).where(Score.job_id.in_(bindparam("ids", expanding=True)))
+_INSERT_SCORES = insert(Score)
+_ANSWER_JOBS = (
+    update(Job)
+    .where(Job.id == bindparam("job_id"))
+    .values({name: bindparam(name) for name in _ANSWER})
+)
 
 
 @dataclass(frozen=True)
@@ -92,10 +123,11 @@ class Join:
             self.fail([item.job_id for item in scored.items], failure)
             return
         with self.unit_of_work() as work:
-            jobs = _lock_queued(work.session, scored)
-            evidence = _evidence(work.session, list(jobs))
-            _record(work.session, scored, jobs, evidence)
-            finished = _complete(work.session, jobs, evidence, release)
+            connection = work.session.connection()
+            jobs = _lock_queued(connection, scored)
+            evidence = _evidence(connection, jobs)
+            _record(connection, scored, jobs, evidence)
+            finished = _complete(connection, jobs, evidence, release)
             work.announce(finished)
         for job, answer in finished.values():
             _measure(job, answer, scored.release)
@@ -139,27 +171,23 @@ class _Queued:
     wants_text: bool
     wants_image: bool
 
+    @property
+    def wants_both(self) -> bool:
+        """True if the job needs scores of both modalities."""
+        return self.wants_text and self.wants_image
 
-def _lock_queued(session: Session, scored: ModalityScored) -> dict[str, _Queued]:
+
+def _lock_queued(connection: Connection, scored: ModalityScored) -> dict[str, _Queued]:
     # Two modalities may finish at the same time. Without this lock neither transaction sees the
-    # score of the other, and the job would wait forever. Sorted, so that two slices cannot
-    # deadlock. SQLite has no row locks; its transactions are exclusive.
-    ids = sorted({item.job_id for item in scored.items})
-    rows = session.execute(
-        select(Job.id, Job.lane, Job.created_at, Job.wants_text, Job.wants_image)
-        .where(
-            Job.id.in_(ids),
-            Job.status == JobStatus.QUEUED.value,
-            Job.release == scored.release,
-        )
-        .order_by(Job.id)
-        .with_for_update()
-    )
+    # score of the other, and the job would wait forever. SQLite has no row locks; its transactions
+    # are exclusive.
+    ids = list({item.job_id for item in scored.items})
+    rows = connection.execute(_LOCK_QUEUED, {"ids": ids, "release": scored.release})
     return {row.id: _Queued(*row[1:]) for row in rows}
 
 
 def _record(
-    session: Session,
+    connection: Connection,
     scored: ModalityScored,
     jobs: Collection[str],
     evidence: Mapping[str, Evidence],
@@ -173,7 +201,7 @@ def _record(
     if not new:
         return
     rows = [_score_row(scored, item) for item in new.values()]
-    session.execute(insert(Score), rows)
+    connection.execute(_INSERT_SCORES, rows)
     for row in rows:
         _add(evidence[row["job_id"]], scored.modality, row)
 
@@ -198,7 +226,7 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
 
 
 def _complete(
-    session: Session,
+    connection: Connection,
     jobs: Mapping[str, _Queued],
     evidence: Mapping[str, Evidence],
     release: Loaded,
@@ -209,7 +237,7 @@ def _complete(
     moment = now()
     rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
-        session.execute(update(Job), rows)
+        connection.execute(_ANSWER_JOBS, rows)
     return {id_: (jobs[id_], one) for id_, one in zip(complete, found, strict=True)}
 
 
@@ -225,18 +253,14 @@ def _measure(job: _Queued, answer: Answer, release: str) -> None:
     metrics.categories_answered_total.labels(answer.result["category"]).inc()
 
 
-def _evidence(session: Session, ids: Sequence[str]) -> dict[str, Evidence]:
+def _evidence(connection: Connection, jobs: Mapping[str, _Queued]) -> dict[str, Evidence]:
     """Return the scores of jobs that were recorded before, by job."""
-    found = {id_: Evidence() for id_ in ids}
-    query = select(
-        Score.job_id,
-        Score.modality,
-        Score.probabilities,
-        Score.error_code,
-        Score.error_message,
-    )
-    for score in session.execute(query.where(Score.job_id.in_(ids))):
-        _add(found[score.job_id], Modality(score.modality), score._asdict())
+    found = {id_: Evidence() for id_ in jobs}
+    # The score of a job that needs one only is recorded by the transaction that completes the job.
+    both = [id_ for id_, job in jobs.items() if job.wants_both]
+    if both:
+        for score in connection.execute(_SCORES, {"ids": both}):
+            _add(found[score.job_id], Modality(score.modality), score._asdict())
     return found
 
 
@@ -266,7 +290,7 @@ def _is_complete(job: _Queued, evidence: Evidence) -> bool:
 def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:
     is_failed = found.failure is not None
     return {
-        "id": id_,
+        "job_id": id_,
         "status": (JobStatus.FAILED if is_failed else JobStatus.DONE).value,
         "finished_at": moment,
         "prdtypecode": found.prdtypecode,

@@ -37,7 +37,7 @@ from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
 from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
-from shared.db.models import Job, JobStatus
+from shared.db.models import JobStatus
 from shared.errors import NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -236,4 +236,4 @@ def _read_all(
     """Return the response bodies of jobs, each as its principal may see it, or the errors."""
     with services.unit_of_work.reading() as session:
         found = jobs.find_all(session, wanted)
-        return [job_out(one) if isinstance(one, Job) else one for one in found]
+        return [one if isinstance(one, NotFound) else job_out(one) for one in found]

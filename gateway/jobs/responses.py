@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from sqlalchemy import Row
+
 from gateway.jobs.schemas import JobError, JobOut, Result
 from gateway.jobs.service import TITLE_CHARACTERS
 from shared.db.models import Job
 
 
-def job_out(job: Job) -> JobOut:
-    """Return the response body of a job."""
+def job_out(job: Job | Row[Any]) -> JobOut:
+    """Return the response body of a job, or of its columns (`gateway.jobs.service.find_all`)."""
     return JobOut.model_validate(
         {
             "id": job.id,
@@ -22,13 +24,13 @@ def job_out(job: Job) -> JobOut:
             if job.error_code
             else None,
             "label": job.label,
-            "title": (job.designation if job.title is None else job.title)[:TITLE_CHARACTERS],
+            "title": job.designation[:TITLE_CHARACTERS] if job.title is None else job.title,
             "has_image": job.image_uri is not None,
         }
     )
 
 
-def _result(job: Job) -> Result | None:
+def _result(job: Job | Row[Any]) -> Result | None:
     if job.result is None:
         return None
     answer: dict[str, Any] = job.result

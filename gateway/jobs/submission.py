@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, insert, select
 
 from gateway.identity.principal import Principal
 from gateway.jobs.group_commit import GroupCommit
@@ -23,6 +22,11 @@ from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
+#: Statements of a submission. They are built once and executed without the ORM, because both cost
+#: more than SQLite does.
+_ACCOUNTS = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)))
+_INSERT_JOBS = insert(Job)
+_INSERT_KEYS = insert(IdempotencyKey)
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,14 @@ class Jobs:
 
     def _keep(self, submissions: Sequence[_Submission]) -> Sequence[Job | Exception]:
         with self._unit_of_work() as work:
-            there = _accounts(work.session, {one.user_id for one in submissions})
+            connection = work.session.connection()
+            there = _accounts(connection, {one.user_id for one in submissions})
             kept = [one for one in submissions if one.user_id in there]
             if kept:
-                work.session.execute(insert(Job), [_values(one.job) for one in kept])
+                connection.execute(_INSERT_JOBS, [_values(one.job) for one in kept])
             keys = [_key_values(one) for one in kept if one.key is not None]
             if keys:
-                work.session.execute(insert(IdempotencyKey), keys)
+                connection.execute(_INSERT_KEYS, keys)
         self.outbox.put([one.job for one in kept])
         return [
             one.job if one.user_id in there else Unauthenticated("The account was deleted")
@@ -205,8 +210,9 @@ def _counted(job: Job) -> Job:
     return job
 
 
-def _accounts(session: Session, ids: Collection[str]) -> set[str]:
-    return set(session.scalars(select(User.id).where(User.id.in_(ids))))
+def _accounts(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Return those of some IDs that accounts have."""
+    return set(connection.scalars(_ACCOUNTS, {"ids": list(ids)}))
 
 
 def _values(job: Job) -> dict[str, object]:

@@ -154,8 +154,17 @@ def test_jobs_that_cannot_be_answered_are_announced(scene: Scene, broker: FakeBr
     assert broker.announced == [queued]
 
 
-def test_job_with_one_modality_takes_two_queries_and_two_writes(scene: Scene) -> None:
-    id_ = scene.add(wants_image=False)
+@pytest.mark.parametrize(
+    ("wants_image", "expected"),
+    [
+        (False, ["BEGIN", "SELECT", "INSERT", "UPDATE"]),
+        (True, ["BEGIN", "SELECT", "SELECT", "INSERT"]),
+    ],
+)
+def test_join_reads_earlier_scores_only_of_jobs_with_both_modalities(
+    scene: Scene, wants_image: bool, expected: list[str]
+) -> None:
+    id_ = scene.add(wants_image=wants_image)
     statements: list[str] = []
 
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -163,7 +172,7 @@ def test_job_with_one_modality_takes_two_queries_and_two_writes(scene: Scene) ->
 
     event.listen(scene.unit_of_work.engine, "before_cursor_execute", count)
     scene.join.on_modality_scored(scored(TEXT, id_))
-    assert statements == ["BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE"]
+    assert statements == expected
 
 
 def test_job_of_a_release_with_scales_knows_whether_its_product_is_foreign(
