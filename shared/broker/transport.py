@@ -5,8 +5,9 @@ message is nowhere: queue depths miss it, and a worker that dies loses it (celer
 script does both, so a message is always either in its queue or in `unacked`.
 
 A script cannot block, so a worker with empty queues blocks on their `wake` streams, to which every
-publisher appends. Messages of publishers that do not, such as an older version, are found when the
-block times out after two seconds.
+publisher appends. It sends the script along with the blocking command, and Redis runs it as soon as
+the block ends. Messages of publishers that do not append, such as an older version, are found when
+the block times out after two seconds.
 
 Publishers append to the queue. The script divides what has arrived into one list for each share,
 the header of a message that names its user, and takes from these lists in turns. So ten thousand
@@ -144,11 +145,22 @@ class QoS(redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Return a message to its queue, or drop it."""
+        message = self._delivered.get(delivery_tag)
+        # Forgotten before it is in its queue, from where this process may receive it again before
+        # the next line: it would then forget what it has just received.
+        InMemoryQoS.ack(self, delivery_tag)
         try:
-            super().reject(delivery_tag, requeue=requeue)
+            if requeue:
+                self.restore_by_tag(delivery_tag, leftmost=True)
+            else:
+                self._remove(delivery_tag, None)
         except ResponseError as error:
             log.warning("rejection_refused", error=str(error))
-            InMemoryQoS.ack(self, delivery_tag)
+        except BaseException:
+            if message is not None:
+                # It is restored when the channel closes.
+                InMemoryQoS.append(self, message, delivery_tag)
+            raise
 
     def restore_visible(self, *arguments: Any, **options: Any) -> None:
         """Return messages to their queues that were not acknowledged for too long."""
@@ -178,7 +190,7 @@ class Channel(redis.Channel):
     #: Called after every answer to a poll, as proof that this worker consumes.
     on_asked: Callable[[], None] = staticmethod(lambda: None)
 
-    #: Last ids of the wake streams while the queues are empty; `None` if the next poll receives.
+    #: Last ids of the wake streams if the queues are empty; `None` if the next poll does not wait.
     _ends: Sequence[bytes] | None = None
 
     #: Client that takes a connection of the pool for each command.
@@ -199,17 +211,21 @@ class Channel(redis.Channel):
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         wakes = [wake_key(queue) for queue in queues]
+        keys = [self.unacked_key, self.unacked_index_key, *queues, *wakes]
+        take = ("EVAL", _TAKE, len(keys), *keys, time())
         if self._ends is None or len(self._ends) != len(wakes):
             self._ends = None
-            keys = [self.unacked_key, self.unacked_index_key, *queues, *wakes]
-            connection.send_command("EVAL", _TAKE, len(keys), *keys, time())
+            connection.send_command(*take)
         else:
             wait_ms = int((timeout or self.brpop_timeout) * 1000)
-            connection.send_command("XREAD", "BLOCK", wait_ms, "STREAMS", *wakes, *self._ends)
+            wait = ("XREAD", "BLOCK", wait_ms, "STREAMS", *wakes, *self._ends)
+            connection.send_packed_command(connection.pack_commands([wait, take]))
 
     def _brpop_read(self, **_options: Any) -> bool:
         was_waiting, self._ends = self._ends is not None, None
         try:
+            if was_waiting:
+                self.client.parse_response(self.client.connection, "")
             answer = self.client.parse_response(self.client.connection, "")
         except self.connection_errors:
             # The next poll reconnects.
@@ -219,13 +235,15 @@ class Channel(redis.Channel):
             self._in_poll = None
             self._flush_brpop_reauth()
         self.on_asked()
-        if was_waiting:
-            raise Empty
         if answer[0] is None:
             self._ends = answer[1:]
             raise Empty
         queue, message = answer[0].decode(), answer[1]
         self._queue_cycle.rotate(queue)
+        if self._closing:
+            # It came with the answer that `close` waits for, and no consumer is left.
+            self.qos.restore_by_tag(loads(message.decode())["properties"]["delivery_tag"])
+            raise Empty
         self.connection._deliver(loads(message.decode()), queue)
         return True
 
