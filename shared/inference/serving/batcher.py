@@ -1,7 +1,7 @@
 """Micro-batching: concurrent requests are joined into one model call."""
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -14,16 +14,27 @@ from numpy.typing import NDArray
 CLOSE_SECONDS = 30.0
 
 Item = TypeVar("Item")
+Scores = NDArray[np.float32]
 
 
 @dataclass
 class _Request(Generic[Item]):
+    """Items to score.
+
+    Attributes:
+        outcome: Their scores, or `None` once the thread of this request is to make the next call.
+    """
+
     items: Sequence[Item]
-    answer: Future[NDArray[np.float32]] = field(default_factory=Future)
+    outcome: Future[Scores | None] = field(default_factory=Future)
 
 
 class Batcher(Generic[Item]):
-    """Queue in front of a model, with one thread per concurrent model call.
+    """Queue in front of a model.
+
+    A model call runs in the thread of one of its requests, so that a request on an idle system
+    needs no other thread. When the call ends, a request that waits makes the next one (the
+    leader/followers pattern; Schmidt et al., "Pattern-Oriented Software Architecture", vol. 2).
 
     Args:
         score: Scores a batch, shape `(batch, classes)`.
@@ -35,7 +46,7 @@ class Batcher(Generic[Item]):
 
     def __init__(
         self,
-        score: Callable[[Sequence[Item]], NDArray[np.float32]],
+        score: Callable[[Sequence[Item]], Scores],
         *,
         max_batch: int,
         max_wait_seconds: float,
@@ -44,14 +55,21 @@ class Batcher(Generic[Item]):
         self._score = score
         self._max_batch = max_batch
         self._max_wait_seconds = max_wait_seconds
-        self._requests: queue.Queue[_Request[Item] | None] = queue.Queue()
-        self._threads = [
-            threading.Thread(target=self._run, name="batcher", daemon=True) for _ in range(calls)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._calls = self._free = calls
+        #: True while a thread that may call the model gathers its batch; the next one waits for it.
+        self._is_gathering = False
+        #: True if the requests of the last batch came together, so that more are to be expected.
+        self._has_company = False
+        self._requests: deque[_Request[Item]] = deque()
+        #: Notified of new requests and of free calls.
+        self._changed = threading.Condition()
 
-    def submit(self, items: Sequence[Item]) -> NDArray[np.float32]:
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a call."""
+        return len(self._requests)
+
+    def submit(self, items: Sequence[Item]) -> Scores:
         """Score items in a batch with other waiting requests; block until they are scored.
 
         Returns:
@@ -61,48 +79,64 @@ class Batcher(Generic[Item]):
             Exception: Whatever the model raised for these items.
         """
         request = _Request(items)
-        self._requests.put(request)
-        return request.answer.result()
+        scores = None if self._may_call(request) else request.outcome.result()
+        if scores is not None:
+            return scores
+        # A new outcome: the first one has told this thread to make the call.
+        request.outcome = Future()
+        try:
+            self._answer(self._gather(request))
+        finally:
+            self._end_call()
+        scores = request.outcome.result()
+        assert scores is not None
+        return scores
 
     def close(self) -> None:
-        """Score everything submitted so far, then stop."""
-        for _ in self._threads:
-            self._requests.put(None)
-        for thread in self._threads:
-            thread.join(CLOSE_SECONDS)
+        """Wait until everything submitted so far is scored."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free == self._calls, CLOSE_SECONDS)
 
-    def _run(self) -> None:
-        has_company = False
-        while (first := self._requests.get()) is not None:
-            requests, is_last = self._gather(first, has_company)
-            has_company = len(requests) > 1
-            self._answer(requests)
-            if is_last:
-                return
+    def _may_call(self, request: _Request[Item]) -> bool:
+        """Return True if the thread of a request is to call the model now; else it waits."""
+        with self._changed:
+            if self._free and not self._is_gathering:
+                self._free -= 1
+                self._is_gathering = True
+                return True
+            self._requests.append(request)
+            self._changed.notify_all()
+            return False
 
-    def _gather(
-        self, first: _Request[Item], has_company: bool
-    ) -> tuple[list[_Request[Item]], bool]:
-        """Return a batch, and True if it is the last one.
+    def _end_call(self) -> None:
+        with self._changed:
+            self._free += 1
+            self._start_next()
+            self._changed.notify_all()
 
-        Args:
-            first: Its first request.
-            has_company: True if requests came together before, so that more are to be expected.
-        """
+    def _start_next(self) -> None:
+        """Let a request that waits make the next call, if one is free."""
+        if self._free and self._requests and not self._is_gathering:
+            self._free -= 1
+            self._is_gathering = True
+            self._requests.popleft().outcome.set_result(None)
+
+    def _gather(self, first: _Request[Item]) -> list[_Request[Item]]:
+        """Return a batch that begins with a request."""
         requests, size = [first], len(first.items)
-        while size < self._max_batch:
-            try:
-                if has_company or len(requests) > 1:
-                    request = self._requests.get(timeout=self._max_wait_seconds)
-                else:
-                    request = self._requests.get_nowait()
-            except queue.Empty:
-                break
-            if request is None:
-                return requests, True
-            requests.append(request)
-            size += len(request.items)
-        return requests, False
+        with self._changed:
+            while size < self._max_batch:
+                waits = self._has_company or len(requests) > 1
+                if not self._requests and not (
+                    waits and self._changed.wait_for(self._requests.__len__, self._max_wait_seconds)
+                ):
+                    break
+                requests.append(self._requests.popleft())
+                size += len(requests[-1].items)
+            self._is_gathering = False
+            self._has_company = len(requests) > 1
+            self._start_next()
+        return requests
 
     def _answer(self, requests: list[_Request[Item]]) -> None:
         items = [item for request in requests for item in request.items]
@@ -118,13 +152,13 @@ class Batcher(Generic[Item]):
             return
         position = 0
         for request in requests:
-            request.answer.set_result(scores[position : position + len(request.items)])
+            request.outcome.set_result(scores[position : position + len(request.items)])
             position += len(request.items)
 
     def _answer_alone(self, requests: list[_Request[Item]], error: Exception) -> None:
         """Score requests one by one, because the item at fault belongs to only one of them."""
         if len(requests) == 1:
-            requests[0].answer.set_exception(error)
+            requests[0].outcome.set_exception(error)
             return
         for request in requests:
             self._answer([request])

@@ -31,7 +31,7 @@ def make_batcher(model: EchoModel, max_batch: int = 64) -> Batcher[int]:
 
 
 def waiting(batcher: Batcher[int]) -> int:
-    return batcher._requests.qsize()
+    return batcher.waiting
 
 
 def test_answers_come_back_in_the_order_of_the_items() -> None:
@@ -118,3 +118,38 @@ def test_batch_after_one_of_several_requests_waits_for_more() -> None:
         for one in sent:
             one.result(10)
     assert model.calls[2] == [3, 4]
+
+
+def test_request_on_an_idle_model_is_scored_in_its_own_thread() -> None:
+    threads: list[int] = []
+
+    def score(items: Sequence[int]) -> NDArray[np.float32]:
+        threads.append(threading.get_ident())
+        return EchoModel().score(items)
+
+    Batcher(score, max_batch=64, max_wait_seconds=0.05).submit([1])
+    assert threads == [threading.get_ident()]
+
+
+def test_as_many_calls_run_at_once_as_are_allowed() -> None:
+    model = EchoModel()
+    model.is_open.clear()
+    batcher = Batcher(model.score, max_batch=64, max_wait_seconds=0, calls=2)
+    with ThreadPoolExecutor(4) as threads:
+        sent = [threads.submit(batcher.submit, [0])]
+        until(lambda: len(model.calls) == 1, 5, "the first call runs")
+        sent.append(threads.submit(batcher.submit, [1]))
+        until(lambda: len(model.calls) == 2, 5, "the second call runs beside it")
+        sent += [threads.submit(batcher.submit, [number]) for number in (2, 3)]
+        until(lambda: batcher.waiting == 2, 5, "the others wait")
+        model.is_open.set()
+        assert [one.result(5).tolist() for one in sent] == [[[number]] for number in range(4)]
+    assert len(model.calls) == 3
+
+
+def test_each_of_many_concurrent_requests_gets_its_own_scores() -> None:
+    batcher = Batcher(EchoModel().score, max_batch=8, max_wait_seconds=0.001, calls=2)
+    with ThreadPoolExecutor(16) as threads:
+        scores = list(threads.map(batcher.submit, [[number] for number in range(2_000)]))
+    assert [one.tolist() for one in scores] == [[[number]] for number in range(2_000)]
+    batcher.close()
