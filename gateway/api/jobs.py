@@ -1,23 +1,18 @@
 """Jobs: single products."""
 
-import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from gateway.api.acceptance import Sent, accept, accept_all
 from gateway.api.parameters import (
     KEPT_IMAGE,
-    MAX_WAIT_SECONDS,
     Cursor,
-    IdempotencyKey,
     IfNoneMatch,
     JobId,
     Limit,
-    Prefer,
     Size,
     Wait,
     etag_of,
@@ -28,60 +23,19 @@ from gateway.api.services import OriginDep, Services, ServicesDep, SignedIn
 from gateway.identity import audit_log
 from gateway.identity.principal import Principal
 from gateway.jobs import service as jobs
-from gateway.jobs.preferences import preferred_wait
-from gateway.jobs.product_body import PRODUCT_BODY, may_have_image, sent_body
 from gateway.jobs.responses import job_out
 from gateway.jobs.schemas import JobOut, JobPage
 from gateway.jobs.thumbnails import Wanted
 from gateway.quality import labels
 from gateway.quality.schemas.labels import LabelIn
-from gateway.web.openapi import documented_headers
 from shared.categories import CategorySet
 from shared.db.models import JobStatus
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound
 
 log = structlog.get_logger(__name__)
 
 PREFIX = "/v1/jobs"
-#: OpenAPI responses of a submission.
-SUBMITTED: dict[int | str, dict[str, Any]] = {
-    201: {
-        "description": "The final job, which has a `result` or an `error`. Only with "
-        "`Prefer: wait`.",
-        "model": JobOut,
-        "headers": documented_headers("Location", "Preference-Applied"),
-    },
-    202: {"headers": documented_headers("Location", "Preference-Applied")},
-}
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
-
-
-@router.post("", status_code=202, responses=SUBMITTED, openapi_extra=PRODUCT_BODY)
-async def submit(
-    services: ServicesDep,
-    principal: SignedIn,
-    request: Request,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-) -> JobOut:
-    """Submit a product for classification, by text, image or both, as a form or as JSON.
-
-    The response comes before the classification. Read the category with
-    `GET /v1/jobs/{job_id}?wait=10`, or send `Prefer: wait=10` to get it in this response.
-    """
-    # The body is read in a function of its own, so that it is freed while the client waits.
-    job = await _accepted(services, principal, request, idempotency_key)
-    response.headers["Location"] = f"{PREFIX}/{job.id}"
-    seconds = preferred_wait(prefer, MAX_WAIT_SECONDS)
-    if not seconds or not services.long_polls.has_room:
-        # The preference is not applied: the job is stored, and its client can ask again.
-        return job
-    final = await _waited(services, principal, request, job, seconds)
-    response.headers["Preference-Applied"] = f"wait={seconds:g}"
-    if final.status != JobStatus.QUEUED.value:
-        response.status_code = 201
-    return final
 
 
 @router.get("")
@@ -111,10 +65,10 @@ async def show(
     wait: Wait = 0,
 ) -> JobOut:
     """Return a job. With `wait`, respond as soon as it is final."""
-    found = await services.grouped(_read_all).of((principal, job_id))
+    found = await services.grouped(read_all).of((principal, job_id))
     if wait and found.status == JobStatus.QUEUED.value:
         await services.long_polls.until_final(job_id, wait)
-        found = await services.grouped(_read_all).of((principal, job_id))
+        found = await services.grouped(read_all).of((principal, job_id))
     return found
 
 
@@ -189,38 +143,6 @@ def _categories(services: Services, principal: Principal, job_id: str) -> Catego
     return services.releases.manifest(release).category_set
 
 
-async def _accepted(
-    services: Services, principal: Principal, request: Request, idempotency_key: str | None
-) -> JobOut:
-    """Read a product and store its job, with others where nothing may hold these up."""
-    async with sent_body(request) as body:
-        sent = Sent(principal, body, request.state.trace_id)
-        if idempotency_key is None and not may_have_image(body):
-            job = await services.grouped(accept_all).of(sent)
-            if job is not None:
-                return job
-        # Storing an image and looking up a release take time; a key needs a query of its own.
-        return await services.submitting.run(lambda: accept(services, sent, idempotency_key))
-
-
-async def _waited(
-    services: Services, principal: Principal, request: Request, job: JobOut, seconds: float
-) -> JobOut:
-    """Return a stored job once it is final, or as it is after some seconds."""
-    if job.status != JobStatus.QUEUED.value:
-        return job
-    started = time.perf_counter()
-    try:
-        await services.long_polls.until_final(job.id, seconds)
-        # The time of a submission is measured without the wait that its client asked for.
-        request.state.waited_seconds = time.perf_counter() - started
-        return await services.grouped(_read_all).of((principal, job.id))
-    except Unavailable as error:
-        # An error would suggest that the job was not accepted.
-        log.warning("wait_ended", error=error.detail)
-        return job
-
-
 def _image_of(services: Services, principal: Principal, job_id: str) -> tuple[str, bool]:
     """Return the address of a job's image, and True if the job is a row of a catalog."""
     with services.unit_of_work.reading() as session:
@@ -230,7 +152,7 @@ def _image_of(services: Services, principal: Principal, job_id: str) -> tuple[st
     return job.image_uri, job.catalog_id is not None
 
 
-def _read_all(
+def read_all(
     services: Services, wanted: Sequence[tuple[Principal, str]]
 ) -> list[JobOut | Exception]:
     """Return the response bodies of jobs, each as its principal may see it, or the errors."""

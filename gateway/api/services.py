@@ -133,12 +133,6 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-async def _principal(request: Request) -> Principal:
-    # `gateway.web.openapi` documents the security schemes. As dependencies they would be resolved
-    # in each request.
-    return await _authenticated(request)
-
-
 async def authenticate_first(scope: Scope) -> None:
     """Authenticate a request before its body is read, if its route needs a principal.
 
@@ -149,11 +143,19 @@ async def authenticate_first(scope: Scope) -> None:
     """
     route = scope.get("route")
     if isinstance(route, APIRoute) and permissions.needs_principal(scope["method"], route.path):
-        await _authenticated(Request(scope))
+        await authenticated(Request(scope))
 
 
-async def _authenticated(request: Request) -> Principal:
-    """Return the principal of a request, which is looked up and counted once."""
+# `gateway.web.openapi` documents the security schemes. As dependencies they would be resolved in
+# each request.
+async def authenticated(request: Request) -> Principal:
+    """Return the principal of a request, which is looked up and counted once.
+
+    Raises:
+        Unauthenticated: The token or API key is missing, invalid or expired.
+        Forbidden: The principal may not call the route.
+        Limited: The principal has used up a rate.
+    """
     if not hasattr(request.state, "principal"):
         services: Services = request.app.state.services
         if request.scope["route"].path.startswith(CONSOLE):
@@ -232,5 +234,5 @@ async def _origin(request: Request) -> Origin:
 
 
 #: Principal with permission to call the route (`gateway.identity.permissions`).
-SignedIn = Annotated[Principal, Depends(_principal)]
+SignedIn = Annotated[Principal, Depends(authenticated)]
 OriginDep = Annotated[Origin, Depends(_origin)]

@@ -8,9 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from gateway.api import jobs as api
-from gateway.api.acceptance import Sent, accept
 from gateway.api.explaining.explanation import explanation
 from gateway.api.parameters import IfNoneMatch, Size, ThumbnailSize
+from gateway.api.submission.acceptance import Sent, accept
 from gateway.console import label_form
 from gateway.console.form import Mistakes, fields
 from gateway.console.label_form import LabelForm

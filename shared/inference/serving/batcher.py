@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +88,7 @@ class Batcher(Generic[Item]):
             self._answer(self._gather(request))
         finally:
             self._end_call()
-        scores = request.outcome.result()
-        assert scores is not None
-        return scores
+        return cast(Scores, request.outcome.result())
 
     def close(self) -> None:
         """Wait until everything submitted so far is scored."""

@@ -16,8 +16,8 @@ from limits.storage import MemoryStorage
 from pydantic import SecretStr
 from sqlalchemy import event
 
-from gateway.api.acceptance import accept_all
 from gateway.api.services import Services
+from gateway.api.submission.acceptance import accept_all
 from gateway.app import build_app
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles

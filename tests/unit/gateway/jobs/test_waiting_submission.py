@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.datastructures import UploadFile
 
-from gateway.api.acceptance import Sent
+from gateway.api.submission.acceptance import Sent
 from gateway.jobs.long_poll import LongPolls
 from shared import metrics
 from shared.db.models import Job, now
