@@ -7,7 +7,7 @@ from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.operations.beat_file import BeatFile
 from gateway.settings import CatalogSettings, ProductSettings, SweepSettings
-from shared.broker import Broker
+from shared.broker import UNFED, Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
 from shared.progress import PROGRESS, late_after
@@ -34,7 +34,13 @@ def main() -> int:
         workers=lambda: catalog_workers(broker),
     )
     stop = threading.Event()
-    stop_on_signals(stop.set)
+
+    def end() -> None:
+        stop.set()
+        feeder.hurry()
+
+    stop_on_signals(end)
+    broker.listener(lambda _ids: feeder.hurry(), UNFED).start()
     feeder.beat_file = BeatFile(queue.beat_file)
     # The first step may copy a large archive, so it is touched before that.
     feeder.beat_file.beat()

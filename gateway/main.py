@@ -9,7 +9,7 @@ import uvicorn
 from gateway.api.services import Services
 from gateway.app import build_app
 from gateway.catalogs.output.results import Results
-from gateway.catalogs.service import Catalogs
+from gateway.catalogs.service import Catalogs, ended
 from gateway.identity.audit_log import has_signed_in
 from gateway.identity.secret_strength import complaints
 from gateway.identity.sessions import Sessions
@@ -170,7 +170,9 @@ def build_services(settings: GatewaySettings) -> Services:
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         long_polls=LongPolls(
-            lambda ids: finished(unit_of_work, ids), Capacity.of(ConnectionSettings()).long_polls
+            # IDs of jobs are those of no catalog, and the other way round.
+            lambda ids: finished(unit_of_work, ids) & ended(unit_of_work, ids),
+            Capacity.of(ConnectionSettings()).long_polls,
         ),
         explanations=Explanations(
             unit_of_work,

@@ -41,8 +41,8 @@ from gateway.web.forms import read_form
 from shared.db.models import Catalog, CatalogStatus
 
 PREFIX = "/v1/catalogs"
-#: Poll interval of a request with `wait`, in seconds.
-POLL_SECONDS = 0.5
+#: Pause of a request with `wait` that hears of the end of a catalog which runs again, in seconds.
+AGAIN_SECONDS = 0.5
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])
 
@@ -111,13 +111,15 @@ async def show(
     wait: Wait = 0,
 ) -> CatalogOut:
     """Return a catalog with its progress. With `wait`, respond as soon as it is final."""
-    until = time.monotonic() + wait
+    until, pause = time.monotonic() + wait, 0.0
     while True:
         found = await run_in_threadpool(shown_catalog, services, principal, catalog_id)
         left = until - time.monotonic()
-        if found.status not in UNFINISHED or left <= 0 or services.long_polls.is_closed:
+        if found.status not in UNFINISHED or left <= 0 or not services.long_polls.has_room:
             return found
-        await asyncio.sleep(min(POLL_SECONDS, left))
+        await asyncio.sleep(min(pause, left))
+        await services.long_polls.until_final(catalog_id, left)
+        pause = AGAIN_SECONDS
 
 
 @router.delete("/{catalog_id}")
@@ -130,6 +132,7 @@ def cancel(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) ->
     with services.unit_of_work() as work:
         catalogs.cancel(work.session, principal, catalog_id)
         give_up(work.session, catalog_id)
+        work.announce([catalog_id])
     services.catalogs.forget_archive(catalog_id)
     return shown_catalog(services, principal, catalog_id)
 
@@ -139,6 +142,7 @@ def retry(services: ServicesDep, principal: SignedIn, catalog_id: CatalogId) -> 
     """Retry the failed rows of a finished catalog."""
     with services.unit_of_work() as work:
         retry_failed(work.session, principal, catalog_id)
+        work.announce_unfed(catalog_id)
     return shown_catalog(services, principal, catalog_id)
 
 

@@ -114,6 +114,8 @@ class UploadChecks:
         values = self._checked(catalog)
         with self._unit_of_work() as work:
             self._leases.change(work.session, catalog.id, CatalogStatus.VALIDATING, values)
+            if "finished_at" in values:
+                work.announce([catalog.id])
         if "finished_at" in values and catalog.kept_until is None:
             self._files.remove_images(catalog.id)
 

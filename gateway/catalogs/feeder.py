@@ -29,7 +29,7 @@ from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks for a new catalog while this feeder holds none.
+#: Seconds between two looks for a new catalog while this feeder holds none and hears of none.
 IDLE_SECONDS = 0.5
 
 
@@ -69,9 +69,17 @@ class Feeder:
         )
         progress = Progress(unit_of_work, self._leases, files, self._held)
         self._turns = Turns(unit_of_work, Window(settings, workers), self._slices, progress)
+        self._hurried = threading.Event()
+
+    def hurry(self) -> None:
+        """End the pause before the next look for new catalogs. Safe in any thread."""
+        self._hurried.set()
 
     def run(self, stop: threading.Event) -> None:
-        """Feed until `stop` is set, then release unfinished catalogs to other feeders."""
+        """Feed until `stop` is set, then release unfinished catalogs to other feeders.
+
+        A pause of up to `IDLE_SECONDS` ends first, or at once by `hurry`.
+        """
         while not stop.is_set():
             try:
                 has_fed = self.step()
@@ -84,7 +92,8 @@ class Feeder:
                 stop.wait(DEFER_SECONDS)
                 continue
             if not has_fed:
-                stop.wait(self._interval_seconds if self._held else IDLE_SECONDS)
+                self._hurried.wait(self._interval_seconds if self._held else IDLE_SECONDS)
+            self._hurried.clear()
         self.close()
 
     def step(self) -> bool:

@@ -183,6 +183,7 @@ class HeldCatalogs:
                 status = CatalogStatus(catalog.status)
                 self._leases.change(work.session, catalog.id, status, values)
                 release(work.session, catalog.id)
+                work.announce([catalog.id])
         except LeaseLost:
             self.drop(catalog.id)
             return

@@ -54,6 +54,7 @@ class Progress:
             with self.unit_of_work() as work:
                 _require_no_repairs(work.session, catalog.id)
                 self.leases.change(work.session, catalog.id, CatalogStatus.RUNNING, values)
+                work.announce([catalog.id])
         except LeaseLost:
             return
         finally:

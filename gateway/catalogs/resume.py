@@ -58,6 +58,7 @@ def resume(
         catalogs.storage.put_stream(f"{folder_of(catalog_id)}/{IMAGES}", images)
     with catalogs.unit_of_work() as work:
         _set_running(work.session, catalog)
+        work.announce_unfed(catalog_id)
     log.info("catalog_resumed", catalog=catalog_id)
 
 

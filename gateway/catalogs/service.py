@@ -1,6 +1,6 @@
 """Submit, list, cancel and retry catalogs; `gateway.catalogs.feeder` turns their rows into jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -134,6 +134,7 @@ class Catalogs:
                 if work.session.get(User, catalog.user_id) is None:
                     raise Unauthenticated("The account was deleted")
                 work.session.add(catalog)
+                work.announce_unfed(catalog.id)
         except BaseException:
             self.forget(catalog.id)
             raise
@@ -209,6 +210,15 @@ def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
     if catalog is None or (catalog.user_id != principal.id and not principal.is_admin):
         raise NotFound(f"No catalog {catalog_id!r}")
     return catalog
+
+
+def ended(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
+    """Return those of some IDs that no unfinished catalog has."""
+    with unit_of_work.reading() as session:
+        unfinished = session.scalars(
+            select(Catalog.id).where(Catalog.id.in_(ids), Catalog.status.in_(UNFINISHED))
+        )
+        return set(ids) - set(unfinished)
 
 
 def page(

@@ -3,7 +3,7 @@
 Only this package uses Celery and Redis directly.
 """
 
-from shared.broker.announcements import Listener
+from shared.broker.announcements import FINAL, UNFED, Listener
 from shared.broker.celery_broker import Broker, Publisher
 from shared.broker.clients import client_limits
 from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
@@ -12,6 +12,8 @@ from shared.broker.local_delivery import LocalDelivery
 from shared.broker.presence import Presence, process_name
 
 __all__ = [
+    "FINAL",
+    "UNFED",
     "Broker",
     "Heartbeat",
     "Listener",

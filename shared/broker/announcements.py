@@ -1,7 +1,7 @@
-"""Announcements of final jobs, so that a gateway need not ask the database again and again.
+"""Announcements of changed rows, so that nobody need ask the database again and again.
 
 They are hints: published after the commit to whoever listens, and stored nowhere. Whoever waits for
-a job also asks the database now and then, since an announcement may get lost with a connection.
+a change also asks the database now and then, since an announcement may get lost with a connection.
 """
 
 import threading
@@ -13,8 +13,11 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-CHANNEL = "rayon:jobs:final"
-#: Maximum number of job IDs in one announcement.
+#: Channel of jobs and catalogs that have become final, for gateways whose clients wait for them.
+FINAL = "rayon:jobs:final"
+#: Channel of catalogs that the feeder is to process.
+UNFED = "rayon:catalogs:unfed"
+#: Maximum number of IDs in one announcement.
 LARGEST = 256
 #: Silence after which the listener asks Redis for a sign of life, and the longest wait for it, in
 #: seconds.
@@ -23,24 +26,31 @@ SILENCE_SECONDS, ANSWER_SECONDS = 15.0, 5.0
 RETRY_SECONDS = 1.0
 
 
-def announce(client: redis.Redis, job_ids: Collection[str]) -> None:
-    """Publish the IDs of final jobs. Raises `redis.RedisError`."""
-    ids = list(job_ids)
-    for start in range(0, len(ids), LARGEST):
-        client.publish(CHANNEL, " ".join(ids[start : start + LARGEST]))
+def announce(client: redis.Redis, ids: Collection[str], channel: str = FINAL) -> None:
+    """Publish the IDs of changed rows. Raises `redis.RedisError`."""
+    sent = list(ids)
+    for start in range(0, len(sent), LARGEST):
+        client.publish(channel, " ".join(sent[start : start + LARGEST]))
 
 
 class Listener:
-    """Listens for final jobs in a thread, on one connection for the whole process.
+    """Listens on one channel in a thread, with one connection for the whole process.
 
     Args:
         client: Its pool provides the connection.
-        on_final: Called in the thread with the IDs of each announcement.
+        on_change: Called in the thread with the IDs of each announcement.
+        channel: The channel.
     """
 
-    def __init__(self, client: redis.Redis, on_final: Callable[[Collection[str]], None]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        on_change: Callable[[Collection[str]], None],
+        channel: str = FINAL,
+    ) -> None:
         self._redis = client
-        self._on_final = on_final
+        self._on_change = on_change
+        self._channel = channel
         self._since: float | None = None
 
     @property
@@ -68,7 +78,7 @@ class Listener:
 
     def _listen(self) -> None:
         with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]  # as in redis
-            subscription.subscribe(CHANNEL)
+            subscription.subscribe(self._channel)
             while True:
                 message = subscription.get_message(timeout=SILENCE_SECONDS)
                 if message is None:
@@ -84,4 +94,4 @@ class Listener:
             # The client also subscribes anew after it has replaced a broken connection.
             self._since = time.monotonic()
         elif kind == "message" and isinstance(data, bytes):
-            self._on_final(data.decode().split())
+            self._on_change(data.decode().split())

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker.announcements import Listener, announce
+from shared.broker.announcements import FINAL, Listener, announce
 from shared.broker.clients import celery_app, client_limits
 from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
@@ -51,8 +51,11 @@ class Publisher(Protocol):
     def publish(self, message: Message) -> None:
         """Send one message. Raises `Unavailable` if Redis does not answer."""
 
-    def announce(self, job_ids: Collection[str]) -> None:
-        """Announce jobs that have become final. It raises no error: announcements are hints."""
+    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+        """Announce changed rows, by default final ones, to whoever waits for them.
+
+        It raises no error: announcements are hints.
+        """
 
 
 class Broker:
@@ -109,21 +112,24 @@ class Broker:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
-    def announce(self, job_ids: Collection[str]) -> None:
-        """Announce jobs that have become final to the gateways whose clients wait for them."""
+    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+        """Announce changed rows, by default final ones, to whoever waits for them."""
         with suppress(Unavailable), self._guarded():
             try:
-                announce(self._redis, job_ids)
+                announce(self._redis, ids, channel)
             except (redis.RedisError, OSError) as error:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
 
-    def listener(self, on_final: Callable[[Collection[str]], None]) -> Listener:
+    def listener(
+        self, on_change: Callable[[Collection[str]], None], channel: str = FINAL
+    ) -> Listener:
         """Create the thread that listens for announcements.
 
         Args:
-            on_final: Called in the thread with the IDs of jobs that have become final.
+            on_change: Called in the thread with the IDs of each announcement.
+            channel: The channel; by default that of final jobs and catalogs.
         """
-        return Listener(self._redis, on_final)
+        return Listener(self._redis, on_change, channel)
 
     def subscribe(self, kind: type[M], handler: Callable[[M], None]) -> None:
         """Call a handler with every received message of one type.

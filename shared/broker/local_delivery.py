@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from shared import metrics
+from shared.broker.announcements import FINAL
 from shared.broker.celery_broker import Publisher
 from shared.contracts import Message
 from shared.errors import RayonError
@@ -41,9 +42,9 @@ class LocalDelivery(Generic[M]):
         if not (isinstance(message, self._kind) and self._is_handled(message)):
             self._publisher.publish(message)
 
-    def announce(self, job_ids: Collection[str]) -> None:
-        """Announce jobs that have become final."""
-        self._publisher.announce(job_ids)
+    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+        """Announce changed rows."""
+        self._publisher.announce(ids, channel)
 
     def _is_handled(self, message: M) -> bool:
         try:

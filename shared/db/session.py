@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker import Publisher
+from shared.broker import UNFED, Publisher
 from shared.contracts import Message
 from shared.db.stalls import (
     Breakers,
@@ -39,7 +39,8 @@ class Work:
     """One transaction, and the messages to send after its commit.
 
     Attributes:
-        final: IDs of jobs that this transaction makes final.
+        final: IDs of jobs and catalogs that this transaction makes final.
+        unfed: IDs of catalogs that the feeder is to process.
         unsent: After the commit, the messages that could not be sent.
     """
 
@@ -47,14 +48,19 @@ class Work:
     messages: list[Message] = field(default_factory=list)
     unsent: list[Message] = field(default_factory=list)
     final: list[str] = field(default_factory=list)
+    unfed: list[str] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
         """Send a message after the commit."""
         self.messages.append(message)
 
-    def announce(self, job_ids: Iterable[str]) -> None:
-        """Announce jobs that this transaction makes final, after the commit."""
-        self.final.extend(job_ids)
+    def announce(self, ids: Iterable[str]) -> None:
+        """Announce jobs or catalogs that this transaction makes final, after the commit."""
+        self.final.extend(ids)
+
+    def announce_unfed(self, catalog_id: str) -> None:
+        """Announce a catalog to the feeder, after the commit."""
+        self.unfed.append(catalog_id)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class UnitOfWork:
             session.commit()
         if work.final:
             self.publisher.announce(work.final)
+        if work.unfed:
+            self.publisher.announce(work.unfed, UNFED)
         work.unsent = self._send(work.messages)
 
     @contextmanager

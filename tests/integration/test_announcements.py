@@ -40,7 +40,7 @@ def test_every_gateway_hears_all_final_jobs_on_one_connection(redis_url: str) ->
     until(lambda: all("last" in one.ids for one in gateways), 10, "all are heard")
     assert [one.ids for one in gateways] == [[*many, "last"]] * 2
     with redis.Redis.from_url(redis_url) as client:
-        assert client.pubsub_numsub(announcements.CHANNEL)[0][1] == 2
+        assert client.pubsub_numsub(announcements.FINAL)[0][1] == 2
 
 
 def test_broken_connection_is_replaced_and_counts_as_new(redis_url: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.broker import Heartbeat, QueueDepth, Worker
+from shared.broker import FINAL, Heartbeat, QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
@@ -23,6 +23,7 @@ class FakeBroker:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.announced: list[str] = []
+        self.unfed: list[str] = []
         self.heads: dict[str, float] = {}
         self.running: dict[str, int] = {}
         self.present: list[Worker] = []
@@ -38,9 +39,9 @@ class FakeBroker:
             raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
 
-    def announce(self, job_ids: Collection[str]) -> None:
-        """Keep the IDs of final jobs."""
-        self.announced.extend(job_ids)
+    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+        """Keep the IDs of changed rows."""
+        (self.announced if channel == FINAL else self.unfed).extend(ids)
 
     def trouble(self) -> str | None:
         """Return a reason while the queue is down."""

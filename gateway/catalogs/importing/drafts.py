@@ -85,6 +85,7 @@ def check_again(
             **dict.fromkeys(("started_at", "finished_at", "error_code", "error_message")),
         }
         _change(work.session, catalog, *CHECKED, values=values)
+        work.announce_unfed(catalog_id)
     log.info("draft_checked_again", catalog=catalog_id)
 
 
@@ -128,6 +129,7 @@ def start(
         if newest is None or not newest.dry_run:
             return
         _change(work.session, catalog, CatalogStatus.FINISHED.value, values=values)
+        work.announce_unfed(catalog_id)
     log.info("draft_started", catalog=catalog_id, release=version)
 
 

@@ -22,7 +22,7 @@ from gateway.app import build_app
 from gateway.catalogs.feeder import Feeder
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.output.results import Results
-from gateway.catalogs.service import Catalogs
+from gateway.catalogs.service import Catalogs, ended
 from gateway.identity import accounts
 from gateway.identity.principal import AccessTokens, Claims
 from gateway.identity.sessions import Sessions
@@ -204,7 +204,7 @@ def api(
     def ask(ids: object) -> set[str]:
         names = set(cast(list[str], ids))
         asked.append(names)
-        return finished(unit_of_work, names)
+        return finished(unit_of_work, names) & ended(unit_of_work, names)
 
     champion = ChampionWatch(releases, broker.workers, unit_of_work, release_settings)
     champion.look()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,6 +12,7 @@ from zipfile import ZipInfo
 import pytest
 from sqlalchemy import update
 
+from gateway.catalogs import feeder as feeders
 from gateway.catalogs import held_catalogs, slices
 from gateway.catalogs.files import CatalogFiles
 from gateway.catalogs.image_archive import Archive
@@ -20,6 +22,7 @@ from shared.contracts import Modality
 from shared.db.models import Catalog, User, now
 from shared.errors import InvalidInput, Unavailable
 from shared.storage import Storage
+from tests.support.servers import until
 from tests.unit.gateway.catalogs.catalog_system import (
     Feeders,
     answer_all,
@@ -77,6 +80,49 @@ def test_catalog_is_finished_after_its_last_answer(
     assert (found["status"], found["counts"]["done"]) == ("finished", 9)
     assert found["rows_per_second"] > 0
     assert found["eta_seconds"] is None
+
+
+def test_announced_catalog_is_processed_without_waiting_for_the_next_look(
+    api: Api, mine: dict[str, str], feeder: Feeders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeders, "IDLE_SECONDS", 60)
+    running, stop = feeder(), threading.Event()
+    thread = threading.Thread(target=running.run, args=(stop,))
+    thread.start()
+    try:
+        catalog = send(api, mine, TEN)
+        assert api.broker.unfed == [catalog["id"]]
+        running.hurry()
+        until(lambda: len(fed(api, catalog["id"])) == 9, 20, "the rows are fed")
+    finally:
+        stop.set()
+        running.hurry()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_client_that_waits_for_a_catalog_is_answered_once_it_is_finished(
+    api: Api, mine: dict[str, str], feeder: Feeders
+) -> None:
+    catalog = send(api, mine, TEN)
+    running = feeder()
+    step_until_checked(api, running, catalog["id"])
+    running.step()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        path = f"/v1/catalogs/{catalog['id']}?wait=30"
+        answers.append(api.client.get(path, headers=mine).json())
+
+    client = threading.Thread(target=ask)
+    client.start()
+    until(lambda: {catalog["id"]} in api.asked, 10, "the client waits")
+    answer_all(api, catalog["id"])
+    assert answers == []
+    running.step()
+    assert api.broker.announced == [catalog["id"]]
+    client.join(10)
+    assert [answer["status"] for answer in answers] == ["finished"]
 
 
 def test_queued_rows_do_not_exceed_the_window(
@@ -403,6 +449,7 @@ def test_retry_queues_only_the_failed_rows(api: Api, mine: dict[str, str], feede
     before = len(texts_sent(api))
     answer = api.client.post(f"/v1/catalogs/{catalog['id']}/retry", headers=mine)
     assert (answer.status_code, answer.json()["status"]) == (202, "running")
+    assert api.broker.unfed == [catalog["id"]] * 2
     running.step()
     assert sorted(title for sent in texts_sent(api)[before:] for title in sent) == sorted(NINE)
     answer_all(api, catalog["id"])

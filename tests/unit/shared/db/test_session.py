@@ -31,8 +31,8 @@ class WatchingBroker(FakeBroker):
         assert self.unit_of_work is not None
         self.seen.append(count_users(self.unit_of_work))
 
-    def announce(self, job_ids: object) -> None:
-        self.publish(job_ids)
+    def announce(self, ids: object, channel: str = "") -> None:
+        self.publish(ids)
 
 
 @pytest.fixture
