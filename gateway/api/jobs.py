@@ -156,6 +156,6 @@ def read_all(
     services: Services, wanted: Sequence[tuple[Principal, str]]
 ) -> list[JobOut | Exception]:
     """Return the response bodies of jobs, each as its principal may see it, or the errors."""
-    with services.unit_of_work.reading() as session:
-        found = jobs.find_all(session, wanted)
+    with services.unit_of_work.querying() as connection:
+        found = jobs.find_all(connection, wanted)
         return [one if isinstance(one, NotFound) else job_out(one) for one in found]

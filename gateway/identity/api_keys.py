@@ -127,8 +127,8 @@ def principals_of(
 ) -> list[Principal | Unauthenticated]:
     """Return the principal of each key, or the error of `principal_of`."""
     hashes = [digest(key) for key in keys]
-    with unit_of_work.reading() as session:
-        found = session.execute(_KEYS_OF_ACTIVE_USERS, {"key_hashes": list(set(hashes))}).all()
+    with unit_of_work.querying() as connection:
+        found = connection.execute(_KEYS_OF_ACTIVE_USERS, {"key_hashes": list(set(hashes))}).all()
     rows = {row.key_hash: row for row in found}
     return [_principal(rows.get(one)) for one in hashes]
 

@@ -1,11 +1,14 @@
 """Principals and access tokens: the identity behind a request."""
 
 import secrets
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import jwt
+from cachetools import LRUCache
 
 from gateway.settings import GatewaySettings
 from shared.db.models import Role
@@ -15,6 +18,9 @@ ALGORITHM = "HS256"
 ISSUER = "rayon"
 AUDIENCE = "rayon-api"
 ACCESS = "access"
+EXPIRED = "The access token has expired"
+#: Verified tokens that are remembered. To verify one takes a quarter of the time of a sign-in.
+MOST_VERIFIED = 1_024
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,9 @@ class AccessTokens:
         #: Signing keys by the `kid` of the token header. Replaced keys still verify their tokens.
         self._keys = {_key_id(secret): secret for secret in secrets_}
         self.seconds = settings.access_token_seconds
+        #: Claims and Unix time of expiry of tokens whose signature was verified: it never changes.
+        self._verified: LRUCache[str, tuple[Claims, float]] = LRUCache(MOST_VERIFIED)
+        self._lock = threading.Lock()
 
     def sign(self, claims: Claims) -> str:
         """Return a signed token that expires after `seconds`."""
@@ -96,6 +105,18 @@ class AccessTokens:
         Raises:
             Unauthenticated: The token has expired or was not issued by and for this API.
         """
+        with self._lock:
+            known = self._verified.get(token)
+        if known is None:
+            known = self._verify(token)
+            with self._lock:
+                self._verified[token] = known
+        claims, expires_at = known
+        if expires_at <= time.time():
+            raise Unauthenticated(EXPIRED)
+        return claims
+
+    def _verify(self, token: str) -> tuple[Claims, float]:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             claims = jwt.decode(
@@ -107,12 +128,12 @@ class AccessTokens:
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "sid", "typ"]},
             )
         except jwt.ExpiredSignatureError as error:
-            raise Unauthenticated("The access token has expired") from error
+            raise Unauthenticated(EXPIRED) from error
         except jwt.InvalidTokenError as error:
             raise Unauthenticated("The access token is invalid") from error
         if claims["typ"] != ACCESS:
             raise Unauthenticated(f"Expected an access token. Received: type {claims['typ']!r}")
-        return Claims(user_id=claims["sub"], session_id=claims["sid"])
+        return Claims(user_id=claims["sub"], session_id=claims["sid"]), float(claims["exp"])
 
 
 def _key_id(secret: str) -> str:

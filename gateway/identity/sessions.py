@@ -230,8 +230,8 @@ class Sessions:
         ids = {one.session_id for one in claims if isinstance(one, Claims)}
         rows: Sequence[Any] = []
         if ids:
-            with self._unit_of_work.reading() as session:
-                rows = session.execute(_SIGNED_IN, {"session_ids": list(ids)}).all()
+            with self._unit_of_work.querying() as connection:
+                rows = connection.execute(_SIGNED_IN, {"session_ids": list(ids)}).all()
         users = {Claims(row.id, row.session_id): row for row in rows}
         return [_principal(one, users) for one in claims]
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.orm import Session, defer, with_expression
 
 from gateway.identity.principal import Principal
@@ -49,11 +49,11 @@ def find(session: Session, principal: Principal, job_id: str) -> Job:
 
 
 def find_all(
-    session: Session, wanted: Sequence[tuple[Principal, str]]
+    connection: Connection, wanted: Sequence[tuple[Principal, str]]
 ) -> list[Row[Any] | NotFound]:
     """Return the columns of a response by ID, each as its principal may see it, or the errors."""
     ids = list({job_id for _, job_id in wanted})
-    rows: Sequence[Row[Any]] = session.connection().execute(_READ_JOBS, {"ids": ids}).all()
+    rows: Sequence[Row[Any]] = connection.execute(_READ_JOBS, {"ids": ids}).all()
     jobs = {row.id: row for row in rows}
     found: list[Row[Any] | NotFound] = []
     for principal, job_id in wanted:

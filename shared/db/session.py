@@ -97,11 +97,15 @@ class UnitOfWork:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a read-only transaction, which never waits for a writer."""
+        with self.querying() as connection, Session(connection, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def querying(self) -> Iterator[Connection]:
+        """Open a read-only transaction as `reading` does, for statements without the ORM."""
         breaker = None if self.breakers is None else self.breakers.reads
         with _guarded(breaker), self.engine.connect() as connection:
-            reader = connection.execution_options(rayon_read_only=True)
-            with Session(reader, expire_on_commit=False) as session:
-                yield session
+            yield connection.execution_options(rayon_read_only=True)
 
     def _send(self, messages: list[Message]) -> list[Message]:
         """Send messages until the first that cannot be sent, and return those that remain."""

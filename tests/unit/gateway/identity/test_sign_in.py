@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from gateway.identity.accounts import hash_password
-from gateway.identity.principal import ALGORITHM, AccessTokens
+from gateway.identity.principal import ALGORITHM, AccessTokens, Claims
 from shared.db.models import AuditEntry, LoginSession, Role, User, now
 from shared.errors import Unauthenticated
 from tests.unit.gateway.conftest import PASSWORD, Api
@@ -290,6 +291,26 @@ def test_signing_key_is_replaced_without_ending_sessions(api: Api, ada: User) ->
     for other in (old, new.model_copy(update={"previous_secret_keys": ()})):
         with pytest.raises(Unauthenticated):
             AccessTokens(other).read(signed if other is old else before)
+
+
+def test_token_that_was_verified_before_is_refused_once_it_has_expired(
+    api: Api, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = AccessTokens(api.services.settings)
+    token = tokens.sign(Claims(ada.id, "session"))
+    assert tokens.read(token).user_id == ada.id
+    later = time.time() + api.services.settings.access_token_seconds
+    monkeypatch.setattr("gateway.identity.principal.time.time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired"):
+        tokens.read(token)
+
+
+def test_changed_token_is_refused_although_the_original_was_verified(api: Api, ada: User) -> None:
+    tokens = AccessTokens(api.services.settings)
+    token = tokens.sign(Claims(ada.id, "session"))
+    tokens.read(token)
+    with pytest.raises(Unauthenticated, match="invalid"):
+        tokens.read(f"{token[:-2]}{'A' if token[-2] != 'A' else 'B'}{token[-1]}")
 
 
 def test_own_sessions_are_listed_and_ended(api: Api, ada: User) -> None:
