@@ -93,9 +93,10 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
         # several calls, and its first answers wait for the last.
         environment["RAYON_WORKER_MAX_BATCH"] = "8"
     if lane == "catalog":
+        # A model call takes two messages with texts, so that twice as many wait meanwhile.
         environment |= {
             "RAYON_WORKER_MAX_BATCH": "256",
-            "RAYON_WORKER_THREADS": str(2 * cores),
+            "RAYON_WORKER_THREADS": str((4 if modality == "text" else 2) * cores),
         }
     if lane == "catalog" and modality != "fusion":
         # The fusion worker keeps its priority: single jobs wait while it locks the database.
