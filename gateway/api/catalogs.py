@@ -115,10 +115,10 @@ async def show(
     while True:
         found = await run_in_threadpool(shown_catalog, services, principal, catalog_id)
         left = until - time.monotonic()
-        if found.status not in UNFINISHED or left <= 0 or not services.long_polls.has_room:
+        if found.status not in UNFINISHED or left <= 0 or services.long_polls.is_closed:
             return found
         await asyncio.sleep(min(pause, left))
-        await services.long_polls.until_final(catalog_id, left)
+        await services.long_polls.until_final(catalog_id, max(0.0, until - time.monotonic()))
         pause = AGAIN_SECONDS
 
 

@@ -49,7 +49,7 @@ class Announcements(Protocol):
 
 
 class LongPolls:
-    """Wakes clients that wait for a job once it is final.
+    """Wakes clients that wait for a job or a catalog once it is final.
 
     Args:
         finished: Returns those of some job IDs that are final or deleted.
@@ -111,7 +111,7 @@ class LongPolls:
         """
         if self._count >= self._most:
             raise Unavailable(
-                f"Expected at most {self._most} clients that wait for a job. Received: one more",
+                f"Expected at most {self._most} clients that wait. Received: one more",
                 retry_after_seconds=FULL_WAIT_SECONDS,
             )
         self._count += 1
