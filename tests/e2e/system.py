@@ -42,8 +42,12 @@ class System:
         self._launcher: subprocess.Popen[bytes] | None = None
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
+        # A password that is set for benches of a running system would not be shown by this one.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("RAYON_ADMIN_")
+        }
         self.environment = {
-            **os.environ,
+            **inherited,
             "RAYON_HOME": str(self.home),
             "RAYON_GATEWAY_PORT": str(port),
             "RAYON_REDIS_PORT": str(free_port()),
