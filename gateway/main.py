@@ -170,7 +170,7 @@ def build_services(settings: GatewaySettings) -> Services:
         datasets=Datasets(unit_of_work, storage),
         storage=storage,
         long_polls=LongPolls(
-            # IDs of jobs are those of no catalog, and the other way round.
+            # Clients wait for jobs and catalogs. Each function reports the IDs of the other kind.
             lambda ids: finished(unit_of_work, ids) & ended(unit_of_work, ids),
             Capacity.of(ConnectionSettings()).long_polls,
         ),

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, update
 
 from shared import metrics
 from shared.categories import CategorySet
 from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
-from shared.db.models import Job, JobStatus, Score, now
+from shared.db.models import Job, JobStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound
 from shared.inference.releases.access import ReleaseReader
@@ -20,42 +20,11 @@ from shared.inference.releases.fusion_model import FusionModel
 from shared.inference.releases.novelty import Novelty
 from shared.inference.serving.loading import Loads
 from worker_fusion.combine import Answer, Evidence, answers
+from worker_fusion.statements import ANSWER_JOBS, INSERT_SCORES, LOCK_QUEUED, SCORES
 
 log = structlog.get_logger(__name__)
 
 PROBABILITY_TYPE = np.dtype("<f4")
-#: Columns of an answer.
-_ANSWER = (
-    "status",
-    "finished_at",
-    "prdtypecode",
-    "confidence",
-    "result",
-    "is_foreign",
-    "error_code",
-    "error_message",
-)
-#: Statements of the join. They are built once and executed without the ORM, because both cost more
-#: than SQLite does. Jobs are locked in order, so that two slices cannot deadlock.
-_LOCK_QUEUED = (
-    select(Job.id, Job.lane, Job.created_at, Job.wants_text, Job.wants_image)
-    .where(
-        Job.id.in_(bindparam("ids", expanding=True)),
-        Job.status == JobStatus.QUEUED.value,
-        Job.release == bindparam("release"),
-    )
-    .order_by(Job.id)
-    .with_for_update()
-)
-_SCORES = select(
-    Score.job_id, Score.modality, Score.probabilities, Score.error_code, Score.error_message
-).where(Score.job_id.in_(bindparam("ids", expanding=True)))
-_INSERT_SCORES = insert(Score)
-_ANSWER_JOBS = (
-    update(Job)
-    .where(Job.id == bindparam("job_id"))
-    .values({name: bindparam(name) for name in _ANSWER})
-)
 
 
 @dataclass(frozen=True)
@@ -182,7 +151,7 @@ def _lock_queued(connection: Connection, scored: ModalityScored) -> dict[str, _Q
     # score of the other, and the job would wait forever. SQLite has no row locks; its transactions
     # are exclusive.
     ids = list({item.job_id for item in scored.items})
-    rows = connection.execute(_LOCK_QUEUED, {"ids": ids, "release": scored.release})
+    rows = connection.execute(LOCK_QUEUED, {"ids": ids, "release": scored.release})
     return {row.id: _Queued(*row[1:]) for row in rows}
 
 
@@ -201,7 +170,7 @@ def _record(
     if not new:
         return
     rows = [_score_row(scored, item) for item in new.values()]
-    connection.execute(_INSERT_SCORES, rows)
+    connection.execute(INSERT_SCORES, rows)
     for row in rows:
         _add(evidence[row["job_id"]], scored.modality, row)
 
@@ -237,7 +206,7 @@ def _complete(
     moment = now()
     rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
     if rows:
-        connection.execute(_ANSWER_JOBS, rows)
+        connection.execute(ANSWER_JOBS, rows)
     return {id_: (jobs[id_], one) for id_, one in zip(complete, found, strict=True)}
 
 
@@ -259,7 +228,7 @@ def _evidence(connection: Connection, jobs: Mapping[str, _Queued]) -> dict[str, 
     # The score of a job that needs one only is recorded by the transaction that completes the job.
     both = [id_ for id_, job in jobs.items() if job.wants_both]
     if both:
-        for score in connection.execute(_SCORES, {"ids": both}):
+        for score in connection.execute(SCORES, {"ids": both}):
             _add(found[score.job_id], Modality(score.modality), score._asdict())
     return found
 

@@ -41,7 +41,7 @@ from gateway.web.forms import read_form
 from shared.db.models import Catalog, CatalogStatus
 
 PREFIX = "/v1/catalogs"
-#: Pause of a request with `wait` that hears of the end of a catalog which runs again, in seconds.
+#: Pause of a request with `wait` after an announcement of a catalog that runs again, in seconds.
 AGAIN_SECONDS = 0.5
 
 router = APIRouter(prefix=PREFIX, tags=["catalogs"])

@@ -146,10 +146,11 @@ async def authenticate_first(scope: Scope) -> None:
         await authenticated(Request(scope))
 
 
-# `gateway.web.openapi` documents the security schemes. As dependencies they would be resolved in
-# each request.
 async def authenticated(request: Request) -> Principal:
     """Return the principal of a request, which is looked up and counted once.
+
+    The security schemes are documented by `gateway.web.openapi`: FastAPI would resolve them as
+    dependencies of each request.
 
     Raises:
         Unauthenticated: The token or API key is missing, invalid or expired.

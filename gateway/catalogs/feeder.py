@@ -78,7 +78,7 @@ class Feeder:
     def run(self, stop: threading.Event) -> None:
         """Feed until `stop` is set, then release unfinished catalogs to other feeders.
 
-        A pause of up to `IDLE_SECONDS` ends first, or at once by `hurry`.
+        Call `hurry` after `stop.set()` to end the current pause at once.
         """
         while not stop.is_set():
             try:

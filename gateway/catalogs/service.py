@@ -213,7 +213,7 @@ def find(session: Session, principal: Principal, catalog_id: str) -> Catalog:
 
 
 def ended(unit_of_work: UnitOfWork, ids: Collection[str]) -> set[str]:
-    """Return those of some IDs that no unfinished catalog has."""
+    """Return those of some catalog IDs that are final or deleted."""
     with unit_of_work.reading() as session:
         unfinished = session.scalars(
             select(Catalog.id).where(Catalog.id.in_(ids), Catalog.status.in_(UNFINISHED))

@@ -26,7 +26,7 @@ def job_out(job: Job | Row[Any]) -> JobOut:
         "title": job.designation[:TITLE_CHARACTERS] if job.title is None else job.title,
         "has_image": job.image_uri is not None,
     }
-    # What comes from the database needs no validation; a result in JSON becomes an object by it.
+    # Columns need no validation; `model_validate` turns the JSON of a result into objects.
     return JobOut.model_construct(**fields) if job.result is None else JobOut.model_validate(fields)
 
 

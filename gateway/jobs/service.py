@@ -21,8 +21,8 @@ from shared.errors import NotFound
 
 #: Characters of a title that responses contain. A page of long titles would take megabytes.
 TITLE_CHARACTERS = 300
-#: What a response contains of a job, and its owner. It is built once and executed without the ORM,
-#: because both cost more than SQLite does.
+#: Columns of a response body, and the owner. The statement is built once and executed without the
+#: ORM: building it and the ORM each take longer than SQLite needs to execute it.
 _READ_JOBS = select(
     Job.id,
     Job.user_id,

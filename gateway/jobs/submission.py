@@ -22,8 +22,8 @@ from shared.storage import Storage
 
 #: Folder of the stored images; the name is part of existing URIs.
 IMAGES = "pictures"
-#: Statements of a submission. They are built once and executed without the ORM, because both cost
-#: more than SQLite does.
+#: Statements of a submission. They are built once and executed without the ORM: building one and
+#: the ORM each take longer than SQLite needs to execute it.
 _ACCOUNTS = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)))
 _INSERT_JOBS = insert(Job)
 _INSERT_KEYS = insert(IdempotencyKey)

@@ -93,7 +93,7 @@ def _worker(modality: str, lane: str, stage: Stage = "core") -> Program:
         # several calls, and its first answers wait for the last.
         environment["RAYON_WORKER_MAX_BATCH"] = "8"
     if lane == "catalog":
-        # A model call takes two messages with texts, so that twice as many wait meanwhile.
+        # A model call takes two messages with texts. Twice as many threads keep the next two ready.
         environment |= {
             "RAYON_WORKER_MAX_BATCH": "256",
             "RAYON_WORKER_THREADS": str((4 if modality == "text" else 2) * cores),

@@ -146,8 +146,8 @@ class QoS(redis.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Return a message to its queue, or drop it."""
         message = self._delivered.get(delivery_tag)
-        # Forgotten before it is in its queue, from where this process may receive it again before
-        # the next line: it would then forget what it has just received.
+        # Forget the message before it is back in its queue: this process may receive it again at
+        # once, and forgetting it afterwards would drop the new delivery.
         InMemoryQoS.ack(self, delivery_tag)
         try:
             if requeue:
@@ -241,7 +241,7 @@ class Channel(redis.Channel):
         queue, message = answer[0].decode(), answer[1]
         self._queue_cycle.rotate(queue)
         if self._closing:
-            # It came with the answer that `close` waits for, and no consumer is left.
+            # `close` waits for this reply. No consumer is left, so the message goes back.
             self.qos.restore_by_tag(loads(message.decode())["properties"]["delivery_tag"])
             raise Empty
         self.connection._deliver(loads(message.decode()), queue)
