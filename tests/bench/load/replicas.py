@@ -3,12 +3,14 @@
     docker compose up -d --wait
     make replicas DATA=folder
 
-Each replica scores one image at a time with one thread, so that two replicas use two cores. The
-rounds alternate, and each round sends images that the workers have not seen.
+Each replica scores one image at a time with one thread, and gets half a core (`--cores`): two of
+them then leave enough of a machine of two cores to all other services. The rounds alternate, and
+each round sends images that the workers have not seen.
 """
 
 import asyncio
 import os
+import subprocess
 from statistics import median
 from typing import Any
 
@@ -22,16 +24,20 @@ from tests.bench.commands import run_command
 from tests.bench.faults.survivors import compose, healthy
 
 SERVICE = "worker-image-catalog"
-IMAGES, ROUNDS = 96, 3
+IMAGES, ROUNDS = 192, 3
 
 
 def main() -> int:
     """Scale, measure and return the exit code."""
-    args = system_parser(__doc__).parse_args()
+    parser = system_parser(__doc__)
+    parser.add_argument(
+        "--cores", type=float, default=0.5, help="CPU limit of a replica (%(default)s)"
+    )
+    args = parser.parse_args()
     os.environ["IMAGE_MODEL_CALLS"] = "1"
     rows = rows_of(dataset(args.data), "fusion").head(IMAGES)
     try:
-        found = asyncio.run(measure(args.url, rows))
+        found = asyncio.run(measure(args.url, rows, args.cores))
     finally:
         del os.environ["IMAGE_MODEL_CALLS"]
         scale(1)
@@ -41,13 +47,14 @@ def main() -> int:
     return 0
 
 
-async def measure(url: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
+async def measure(url: str, rows: pd.DataFrame, cores: float) -> list[dict[str, Any]]:
     """Run rounds with one and with two replicas; return the median of each."""
     rates: dict[int, list[float]] = {1: [], 2: []}
     async with Client(url) as client:
         for _ in range(ROUNDS):
             for replicas in rates:
                 await asyncio.to_thread(scale, replicas)
+                await asyncio.to_thread(limit, cores)
                 files = files_of(rows.head(0), rows, salt=os.urandom(8))
                 catalog = await client.upload(files.form, os.urandom(8).hex())
                 catalog = await final_catalog(client, catalog["id"])
@@ -62,6 +69,13 @@ def scale(replicas: int) -> None:
         "up", "-d", "--no-build", "--no-deps", "--wait", "--scale", f"{SERVICE}={replicas}", SERVICE
     )
     healthy()
+
+
+def limit(cores: float) -> None:
+    """Limit the CPU time of each replica."""
+    replicas = compose("ps", "--quiet", SERVICE).split()
+    update = ("docker", "update", "--cpus", f"{cores:g}", *replicas)
+    subprocess.run(update, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
