@@ -20,7 +20,7 @@ images as storage URIs.
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -197,6 +197,18 @@ class ModalityScored(WorkMessage):
 
     modality: Modality
     items: tuple[ModalityScore, ...]
+
+
+class JobAnswer(_Frozen):
+    """Final state of a job as its announcement has it; the fields are columns of `jobs`."""
+
+    status: Literal["done", "failed"]
+    finished_at: datetime
+    prdtypecode: int | None = None
+    confidence: float | None = None
+    result: dict[str, Any] | None = None
+    error_code: str | None = None
+    error_message: str | None = None
 
 
 class _Explain(WorkMessage):

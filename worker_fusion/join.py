@@ -10,8 +10,9 @@ import structlog
 from sqlalchemy import Connection, update
 
 from shared import metrics
+from shared.broker import NO_ANSWERS
 from shared.categories import CategorySet
-from shared.contracts import Failure, Modality, ModalityScore, ModalityScored
+from shared.contracts import Failure, JobAnswer, Lane, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, now
 from shared.db.session import UnitOfWork
 from shared.errors import NotFound
@@ -96,8 +97,13 @@ class Join:
             jobs = _lock_queued(connection, scored)
             evidence = _evidence(connection, jobs)
             _record(connection, scored, jobs, evidence)
-            finished = _complete(connection, jobs, evidence, release)
-            work.announce(finished)
+            finished = _finished(jobs, evidence, release)
+            rows = _job_rows(finished)
+            if rows:
+                connection.execute(ANSWER_JOBS, rows)
+            # Nobody waits for a single row of a catalog.
+            is_awaited = scored.lane == Lane.INTERACTIVE
+            work.announce(finished, _as_json(rows) if is_awaited else NO_ANSWERS)
         for job, answer in finished.values():
             _measure(job, answer, scored.release)
         log.info(
@@ -194,19 +200,13 @@ def _score_row(scored: ModalityScored, item: ModalityScore) -> dict[str, Any]:
     }
 
 
-def _complete(
-    connection: Connection,
-    jobs: Mapping[str, _Queued],
-    evidence: Mapping[str, Evidence],
-    release: Loaded,
+def _finished(
+    jobs: Mapping[str, _Queued], evidence: Mapping[str, Evidence], release: Loaded
 ) -> dict[str, tuple[_Queued, Answer]]:
+    """Return the jobs that have all their modalities, with their answers."""
     complete = {id_: evidence[id_] for id_, job in jobs.items() if _is_complete(job, evidence[id_])}
     waiting = list(complete.values())
     found = answers(waiting, release.categories, release.fusion, release.novelty)
-    moment = now()
-    rows = [_job_row(id_, one, moment) for id_, one in zip(complete, found, strict=True)]
-    if rows:
-        connection.execute(ANSWER_JOBS, rows)
     return {id_: (jobs[id_], one) for id_, one in zip(complete, found, strict=True)}
 
 
@@ -254,6 +254,16 @@ def _is_complete(job: _Queued, evidence: Evidence) -> bool:
         if is_wanted
     }
     return wanted <= there
+
+
+def _job_rows(finished: Mapping[str, tuple[_Queued, Answer]]) -> list[dict[str, Any]]:
+    moment = now()
+    return [_job_row(id_, answer, moment) for id_, (_, answer) in finished.items()]
+
+
+def _as_json(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the answers of jobs for those who wait, by job."""
+    return {row["job_id"]: JobAnswer.model_validate(row).model_dump_json() for row in rows}
 
 
 def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:

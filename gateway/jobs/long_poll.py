@@ -1,7 +1,7 @@
 """Long polling: many clients wait for their jobs with one shared query and no thread each.
 
-The writer of a final state announces the job. The database is asked as well: at short intervals
-while no announcements are heard, else at long ones, since one may get lost.
+The writer of a final state announces the job, often with its answer. The database is asked as well:
+at short intervals while no announcements are heard, else at long ones, since one may get lost.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class Announcements(Protocol):
         """Begin to listen."""
 
 
+#: Takes announced jobs, each with its answer as JSON, or `None`.
+OnFinal = Callable[[Mapping[str, str | None]], None]
+
+
 class LongPolls:
     """Wakes clients that wait for a job or a catalog once it is final.
 
@@ -62,15 +66,15 @@ class LongPolls:
         self._finished = finished
         self._most = most
         self._count = 0
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: dict[str, set[asyncio.Future[str | None]]] = defaultdict(set)
         self._poller: asyncio.Task[None] | None = None
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         #: Set to end the pause between two polls.
         self._hurry = asyncio.Event()
         self._announcements: Announcements | None = None
-        #: Times of the last announcements by job, the oldest first.
-        self._announced: dict[str, float] = {}
+        #: Times and answers of the last announcements by job, the oldest first.
+        self._announced: dict[str, tuple[float, str | None]] = {}
         self._announced_lock = threading.Lock()
 
     @property
@@ -94,7 +98,7 @@ class LongPolls:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._hurry.set)
 
-    def listen(self, make: Callable[[Callable[[Collection[str]], None]], Announcements]) -> None:
+    def listen(self, make: Callable[[OnFinal], Announcements]) -> None:
         """Start to listen for announcements.
 
         Args:
@@ -103,8 +107,12 @@ class LongPolls:
         self._announcements = make(self._on_final)
         self._announcements.start()
 
-    async def until_final(self, job_id: str, seconds: float) -> None:
+    async def until_final(self, job_id: str, seconds: float) -> str | None:
         """Wait until the job is final, the time is over, or `close` is called.
+
+        Returns:
+            The committed answer as JSON (`shared.contracts.JobAnswer`), or `None` if it has to be
+            read from the database.
 
         Raises:
             Unavailable: Too many clients wait already.
@@ -115,41 +123,45 @@ class LongPolls:
                 retry_after_seconds=FULL_WAIT_SECONDS,
             )
         self._count += 1
-        woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        woken: asyncio.Future[str | None] = self._loop.create_future()
         self._waiting[job_id].add(woken)
-        if self._was_announced(job_id):
-            woken.set()
+        announced = self._recently_announced(job_id)
+        if announced is not None:
+            woken.set_result(announced[1])
         elif not self.is_polling:
             self._poller = asyncio.create_task(self._poll())
         try:
             async with asyncio.timeout(seconds):
-                await woken.wait()
+                return await woken
         except TimeoutError:
-            pass
+            return None
         finally:
             self._count -= 1
             self._waiting[job_id].discard(woken)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
-    def _on_final(self, job_ids: Collection[str]) -> None:
+    def _on_final(self, answers: Mapping[str, str | None]) -> None:
         """Wake the clients that wait for some jobs. In the thread of the announcements."""
         # Remembered first: a client begins to wait first and then looks here, so that one of the
         # two sees the other.
         with self._announced_lock:
-            self._announced.update(dict.fromkeys(job_ids, time.monotonic()))
+            moment = time.monotonic()
+            self._announced.update({one: (moment, answer) for one, answer in answers.items()})
             while len(self._announced) > MOST_ANNOUNCED:
                 del self._announced[next(iter(self._announced))]
-        loop, awaited = self._loop, [one for one in job_ids if one in self._waiting]
+        loop = self._loop
+        awaited = {one: answer for one, answer in answers.items() if one in self._waiting}
         if loop is not None and awaited:
             loop.call_soon_threadsafe(self._wake, awaited)
 
-    def _was_announced(self, job_id: str) -> bool:
-        """Return True if a job was announced a moment ago; later it may be queued once more."""
+    def _recently_announced(self, job_id: str) -> tuple[float, str | None] | None:
+        """Return the announcement of a moment ago; later the job may be queued once more."""
         with self._announced_lock:
-            moment = self._announced.get(job_id)
-        return moment is not None and time.monotonic() - moment < SETTLED_SECONDS
+            announced = self._announced.get(job_id)
+        is_recent = announced is not None and time.monotonic() - announced[0] < SETTLED_SECONDS
+        return announced if is_recent else None
 
     @property
     def _hears(self) -> bool:
@@ -162,13 +174,13 @@ class LongPolls:
         while self._waiting:
             ids = list(self._waiting)
             if self._is_closed:
-                self._wake(ids)
+                self._wake(dict.fromkeys(ids))
                 return
             # While the database is down, no client is woken; each waits its time and asks again.
             started = time.perf_counter()
             finished = await asyncio.to_thread(self._ask, ids)
             taken = time.perf_counter() - started
-            self._wake(finished or ())
+            self._wake(dict.fromkeys(finished or ()))
             await self._pause(self._seconds_after(taken, is_down=finished is None))
 
     def _seconds_after(self, taken: float, *, is_down: bool) -> float:
@@ -186,10 +198,12 @@ class LongPolls:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    def _wake(self, ids: Collection[str]) -> None:
-        for job_id in ids:
+    def _wake(self, answers: Mapping[str, str | None]) -> None:
+        for job_id, answer in answers.items():
             for woken in self._waiting.get(job_id, ()):
-                woken.set()
+                # It is done if its client was woken or has gone a moment ago.
+                if not woken.done():
+                    woken.set_result(answer)
 
     def _ask(self, ids: list[str]) -> set[str] | None:
         try:

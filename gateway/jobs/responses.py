@@ -2,11 +2,16 @@
 
 from typing import Any
 
+import structlog
+from pydantic import ValidationError
 from sqlalchemy import Row
 
 from gateway.jobs.schemas import JobError, JobOut, Result
 from gateway.jobs.service import TITLE_CHARACTERS
+from shared.contracts import JobAnswer
 from shared.db.models import Job
+
+log = structlog.get_logger(__name__)
 
 
 def job_out(job: Job | Row[Any]) -> JobOut:
@@ -19,9 +24,7 @@ def job_out(job: Job | Row[Any]) -> JobOut:
         "created_at": job.created_at,
         "finished_at": job.finished_at,
         "result": _result(job),
-        "error": JobError(code=job.error_code, message=job.error_message or "")
-        if job.error_code
-        else None,
+        "error": _error(job),
         "label": job.label,
         "title": job.designation[:TITLE_CHARACTERS] if job.title is None else job.title,
         "has_image": job.image_uri is not None,
@@ -30,7 +33,39 @@ def job_out(job: Job | Row[Any]) -> JobOut:
     return JobOut.model_construct(**fields) if job.result is None else JobOut.model_validate(fields)
 
 
-def _result(job: Job | Row[Any]) -> Result | None:
+def answered(queued: JobOut, announced: str) -> JobOut | None:
+    """Return the response body of a job that was queued, with its announced answer.
+
+    Args:
+        queued: The job as it was stored by the same request.
+        announced: The answer as JSON (`JobAnswer`).
+
+    Returns:
+        The job, or `None` if another version of Rayon has announced what this one cannot read.
+    """
+    try:
+        answer = JobAnswer.model_validate_json(announced)
+        result = _result(answer)
+    except ValidationError as error:
+        log.warning("announcement_unreadable", job_id=queued.id, errors=error.error_count())
+        return None
+    return queued.model_copy(
+        update={
+            "status": answer.status,
+            "finished_at": answer.finished_at,
+            "result": result,
+            "error": _error(answer),
+        }
+    )
+
+
+def _error(job: Job | Row[Any] | JobAnswer) -> JobError | None:
+    if not job.error_code:
+        return None
+    return JobError(code=job.error_code, message=job.error_message or "")
+
+
+def _result(job: Job | Row[Any] | JobAnswer) -> Result | None:
     if job.result is None:
         return None
     answer: dict[str, Any] = job.result

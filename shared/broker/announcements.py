@@ -2,11 +2,16 @@
 
 They are hints: published after the commit to whoever listens, and stored nowhere. Whoever waits for
 a change also asks the database now and then, since an announcement may get lost with a connection.
+
+The first line of an announcement has the IDs. Each further line has an ID and, after a space, the
+JSON of the answer that was committed (`shared.contracts.JobAnswer`). Versions of Rayon without
+answers take the words of these lines for IDs for which nobody waits.
 """
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import redis
 import structlog
@@ -17,6 +22,7 @@ log = structlog.get_logger(__name__)
 FINAL = "rayon:jobs:final"
 #: Channel of catalogs that the feeder is to process.
 UNFED = "rayon:catalogs:unfed"
+NO_ANSWERS: Mapping[str, str] = MappingProxyType({})
 #: Maximum number of IDs in one announcement.
 LARGEST = 256
 #: Silence after which the listener asks Redis for a sign of life, and the longest wait for it, in
@@ -26,11 +32,18 @@ SILENCE_SECONDS, ANSWER_SECONDS = 15.0, 5.0
 RETRY_SECONDS = 1.0
 
 
-def announce(client: redis.Redis, ids: Collection[str], channel: str = FINAL) -> None:
-    """Publish the IDs of changed rows. Raises `redis.RedisError`."""
+def announce(
+    client: redis.Redis,
+    ids: Collection[str],
+    channel: str = FINAL,
+    answers: Mapping[str, str] = NO_ANSWERS,
+) -> None:
+    """Publish the IDs of changed rows, and the answers of some. Raises `redis.RedisError`."""
     sent = list(ids)
     for start in range(0, len(sent), LARGEST):
-        client.publish(channel, " ".join(sent[start : start + LARGEST]))
+        part = sent[start : start + LARGEST]
+        lines = (f"{one} {answers[one]}" for one in part if one in answers)
+        client.publish(channel, "\n".join((" ".join(part), *lines)))
 
 
 class Listener:
@@ -38,14 +51,15 @@ class Listener:
 
     Args:
         client: Its pool provides the connection.
-        on_change: Called in the thread with the IDs of each announcement.
+        on_change: Called in the thread with the IDs of each announcement and, where it has them,
+            the answers.
         channel: The channel.
     """
 
     def __init__(
         self,
         client: redis.Redis,
-        on_change: Callable[[Collection[str]], None],
+        on_change: Callable[[Mapping[str, str | None]], None],
         channel: str = FINAL,
     ) -> None:
         self._redis = client
@@ -94,4 +108,14 @@ class Listener:
             # The client also subscribes anew after it has replaced a broken connection.
             self._since = time.monotonic()
         elif kind == "message" and isinstance(data, bytes):
-            self._on_change(data.decode().split())
+            self._on_change(_read(data.decode()))
+
+
+def _read(announcement: str) -> dict[str, str | None]:
+    """Return the IDs of an announcement, each with its answer or `None`."""
+    ids, *lines = announcement.split("\n")
+    found: dict[str, str | None] = dict.fromkeys(ids.split())
+    for line in lines:
+        changed, _, answer = line.partition(" ")
+        found[changed] = answer
+    return found

@@ -5,7 +5,7 @@ message returns to its queue until it reaches `max_deliveries` and is parked as 
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker.announcements import FINAL, Listener, announce
+from shared.broker.announcements import FINAL, NO_ANSWERS, Listener, announce
 from shared.broker.clients import celery_app, client_limits
 from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
@@ -51,10 +51,20 @@ class Publisher(Protocol):
     def publish(self, message: Message) -> None:
         """Send one message. Raises `Unavailable` if Redis does not answer."""
 
-    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+    def announce(
+        self,
+        ids: Collection[str],
+        channel: str = FINAL,
+        answers: Mapping[str, str] = NO_ANSWERS,
+    ) -> None:
         """Announce changed rows, by default final ones, to whoever waits for them.
 
         It raises no error: announcements are hints.
+
+        Args:
+            ids: IDs of the rows.
+            channel: `FINAL` or `UNFED`.
+            answers: By ID, the committed answer as JSON (`shared.contracts.JobAnswer`).
         """
 
 
@@ -112,21 +122,26 @@ class Broker:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
-    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
+    def announce(
+        self,
+        ids: Collection[str],
+        channel: str = FINAL,
+        answers: Mapping[str, str] = NO_ANSWERS,
+    ) -> None:
         """Announce changed rows, by default final ones, to whoever waits for them."""
         with suppress(Unavailable), self._guarded():
             try:
-                announce(self._redis, ids, channel)
+                announce(self._redis, ids, channel, answers)
             except (redis.RedisError, OSError) as error:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
 
     def listener(
-        self, on_change: Callable[[Collection[str]], None], channel: str = FINAL
+        self, on_change: Callable[[Mapping[str, str | None]], None], channel: str = FINAL
     ) -> Listener:
         """Create the thread that listens for announcements.
 
         Args:
-            on_change: Called in the thread with the IDs of each announcement.
+            on_change: Called in the thread with the IDs of each announcement and their answers.
             channel: The channel; by default that of final jobs and catalogs.
         """
         return Listener(self._redis, on_change, channel)

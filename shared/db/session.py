@@ -1,6 +1,6 @@
 """Transactions: one unit of work per request or message; messages are sent after the commit."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker import UNFED, Publisher
+from shared.broker import NO_ANSWERS, UNFED, Publisher
 from shared.contracts import Message
 from shared.db.stalls import (
     Breakers,
@@ -40,6 +40,7 @@ class Work:
 
     Attributes:
         final: IDs of jobs and catalogs that this transaction makes final.
+        answers: By job, the answer for the client that waits, as JSON.
         unfed: IDs of catalogs that the feeder is to process.
         unsent: After the commit, the messages that could not be sent.
     """
@@ -48,15 +49,23 @@ class Work:
     messages: list[Message] = field(default_factory=list)
     unsent: list[Message] = field(default_factory=list)
     final: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
     unfed: list[str] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
         """Send a message after the commit."""
         self.messages.append(message)
 
-    def announce(self, ids: Iterable[str]) -> None:
-        """Announce jobs or catalogs that this transaction makes final, after the commit."""
+    def announce(self, ids: Iterable[str], answers: Mapping[str, str] = NO_ANSWERS) -> None:
+        """Announce jobs or catalogs that this transaction makes final, after the commit.
+
+        Args:
+            ids: IDs of the rows.
+            answers: By ID, the answer as JSON (`shared.contracts.JobAnswer`), for a client that
+                waits.
+        """
         self.final.extend(ids)
+        self.answers.update(answers)
 
     def announce_unfed(self, catalog_id: str) -> None:
         """Announce a catalog to the feeder, after the commit."""
@@ -89,7 +98,7 @@ class UnitOfWork:
             yield work
             session.commit()
         if work.final:
-            self.publisher.announce(work.final)
+            self.publisher.announce(work.final, answers=work.answers)
         if work.unfed:
             self.publisher.announce(work.unfed, UNFED)
         work.unsent = self._send(work.messages)

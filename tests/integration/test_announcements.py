@@ -1,6 +1,6 @@
 """Announcements of final jobs over a real Redis."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
 import redis
@@ -16,12 +16,14 @@ class Heard:
 
     def __init__(self, broker: Broker) -> None:
         self.ids: list[str] = []
+        self.answers: dict[str, str | None] = {}
         self.listener = broker.listener(self.hear)
         self.listener.start()
         self.until_listening()
 
-    def hear(self, job_ids: Collection[str]) -> None:
-        self.ids.extend(job_ids)
+    def hear(self, answers: Mapping[str, str | None]) -> None:
+        self.ids.extend(answers)
+        self.answers |= answers
 
     def until_listening(self) -> None:
         until(lambda: self.listener.listening_seconds > 0, 20, "the listener listens")
@@ -41,6 +43,18 @@ def test_every_gateway_hears_all_final_jobs_on_one_connection(redis_url: str) ->
     assert [one.ids for one in gateways] == [[*many, "last"]] * 2
     with redis.Redis.from_url(redis_url) as client:
         assert client.pubsub_numsub(announcements.FINAL)[0][1] == 2
+
+
+def test_answers_are_heard_with_their_jobs(redis_url: str) -> None:
+    heard, broker = Heard(broker_of(redis_url)), broker_of(redis_url)
+    answer = '{"category": "Jeux & jouets, d\'éveil", "note": "two\\nlines"}'
+    broker.announce(["queued", "done"], answers={"done": answer, "unknown": "{}"})
+    many = [f"job-{number}" for number in range(announcements.LARGEST + 1)]
+    broker.announce(many, answers={many[0]: "0", many[-1]: "1"})
+    until(lambda: many[-1] in heard.ids, 10, "all are heard")
+    assert heard.ids == ["queued", "done", *many]
+    answers = {job: found for job, found in heard.answers.items() if found is not None}
+    assert answers == {"done": answer, many[0]: "0", many[-1]: "1"}
 
 
 def test_broken_connection_is_replaced_and_counts_as_new(redis_url: str) -> None:

@@ -1,10 +1,10 @@
 """Fakes of the message queue and the model registry, with the signatures of the originals."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.broker import FINAL, Heartbeat, QueueDepth, Worker
+from shared.broker import FINAL, NO_ANSWERS, Heartbeat, QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
@@ -23,6 +23,8 @@ class FakeBroker:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.announced: list[str] = []
+        #: Announced answers as JSON, by job.
+        self.answers: dict[str, str] = {}
         self.unfed: list[str] = []
         self.heads: dict[str, float] = {}
         self.running: dict[str, int] = {}
@@ -39,9 +41,15 @@ class FakeBroker:
             raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
 
-    def announce(self, ids: Collection[str], channel: str = FINAL) -> None:
-        """Keep the IDs of changed rows."""
+    def announce(
+        self,
+        ids: Collection[str],
+        channel: str = FINAL,
+        answers: Mapping[str, str] = NO_ANSWERS,
+    ) -> None:
+        """Keep the IDs of changed rows, and the answers."""
         (self.announced if channel == FINAL else self.unfed).extend(ids)
+        self.answers.update(answers)
 
     def trouble(self) -> str | None:
         """Return a reason while the queue is down."""

@@ -17,6 +17,7 @@ from gateway.api.submission.acceptance import Sent, accept, accept_all
 from gateway.identity.principal import Principal
 from gateway.jobs.preferences import preferred_wait
 from gateway.jobs.product_body import PRODUCT_BODY, may_have_image, sent_body
+from gateway.jobs.responses import answered
 from gateway.jobs.schemas import JobOut
 from gateway.web.openapi import documented_headers
 from shared.db.models import JobStatus
@@ -130,9 +131,11 @@ async def _waited(
         return job
     started = time.perf_counter()
     try:
-        await services.long_polls.until_final(job.id, seconds)
+        announced = await services.long_polls.until_final(job.id, seconds)
         # The time of a submission is measured without the wait that its client asked for.
         request.state.waited_seconds = time.perf_counter() - started
+        if announced is not None and (final := answered(job, announced)) is not None:
+            return final
         return await services.grouped(read_all).of((principal, job.id))
     except Unavailable as error:
         # An error would suggest that the job was not accepted.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from shared.contracts import Failure, Modality, ModalityScore
+from shared.contracts import Failure, JobAnswer, Lane, Modality, ModalityScore
 from shared.db.models import Job
 from shared.errors import Unavailable
 from shared.inference.manifest import ReleaseManifest
@@ -146,6 +146,27 @@ def test_final_jobs_are_announced_once(scene: Scene, broker: FakeBroker) -> None
     scene.join.on_modality_scored(scored(IMAGE, both))
     scene.join.on_modality_scored(scored(IMAGE, both))
     assert broker.announced == [text, broken, both]
+
+
+def test_answers_of_single_jobs_are_announced_as_they_are_stored(
+    scene: Scene, broker: FakeBroker
+) -> None:
+    both, text, broken = scene.add(), scene.add(wants_image=False), scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, both, text))
+    scene.join.on_modality_scored(failed(TEXT, broken))
+    assert set(broker.answers) == {text, broken}
+    for id_ in (text, broken):
+        answer, job = JobAnswer.model_validate_json(broker.answers[id_]), scene.job(id_)
+        stored = {name: getattr(job, name) for name in JobAnswer.model_fields}
+        assert answer.model_dump() == stored
+
+
+def test_answers_of_a_catalog_are_announced_without_their_content(
+    scene: Scene, broker: FakeBroker
+) -> None:
+    row = scene.add(wants_image=False)
+    scene.join.on_modality_scored(scored(TEXT, row).model_copy(update={"lane": Lane.CATALOG}))
+    assert (broker.announced, broker.answers) == ([row], {})
 
 
 def test_jobs_that_cannot_be_answered_are_announced(scene: Scene, broker: FakeBroker) -> None:

@@ -2,14 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import pytest
 
 from gateway.jobs import long_poll
-from gateway.jobs.long_poll import LongPolls
+from gateway.jobs.long_poll import LongPolls, OnFinal
 
-OnFinal = Callable[[Collection[str]], None]
 #: No test waits this long.
 NEVER_SECONDS = 60.0
 
@@ -29,9 +28,10 @@ class Source:
     def start(self) -> None:
         self.is_started = True
 
-    async def announce(self, *job_ids: str) -> None:
+    async def announce(self, *job_ids: str, answer: str | None = None) -> None:
         """Announce jobs in a thread, as the listener does."""
-        thread = threading.Thread(target=self.on_final, args=(job_ids,))
+        announced = dict.fromkeys(job_ids, answer)
+        thread = threading.Thread(target=self.on_final, args=(announced,))
         thread.start()
         await asyncio.to_thread(thread.join)
 
@@ -48,13 +48,13 @@ class Database:
         return self.final & {*ids}
 
 
-async def waiting(polls: LongPolls, *job_ids: str) -> list[asyncio.Task[None]]:
+async def waiting(polls: LongPolls, *job_ids: str) -> list[asyncio.Task[str | None]]:
     tasks = [asyncio.create_task(polls.until_final(one, NEVER_SECONDS)) for one in job_ids]
     await asyncio.sleep(0)
     return tasks
 
 
-async def ended(*tasks: asyncio.Task[None]) -> None:
+async def ended(*tasks: asyncio.Task[str | None]) -> None:
     done, others = await asyncio.wait(tasks, timeout=10)
     assert not others
     assert len(done) == len(tasks)
@@ -93,6 +93,38 @@ def test_job_announced_just_before_its_client_waits_is_not_missed() -> None:
 
     asyncio.run(scene())
     assert database.asked == []
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_client_gets_the_announced_answer(is_early: bool) -> None:
+    database, source = Database(), Source()
+
+    async def scene() -> list[str | None]:
+        polls = polls_of(database, source)
+        if is_early:
+            await source.announce("a", answer="{}")
+        clients = await waiting(polls, "a", "a", "b")
+        if not is_early:
+            await source.announce("a", answer="{}")
+        await source.announce("b")
+        await ended(*clients)
+        return [one.result() for one in clients]
+
+    assert asyncio.run(scene()) == ["{}", "{}", None]
+    assert database.asked == []
+
+
+def test_answer_that_comes_after_the_client_has_gone_is_ignored() -> None:
+    async def scene() -> None:
+        source = Source()
+        polls = polls_of(Database(), source)
+        gone, again = await waiting(polls, "a", "a")
+        gone.cancel()
+        await source.announce("a", answer="{}")
+        await source.announce("a", answer="[]")
+        assert await again == "{}"
+
+    asyncio.run(scene())
 
 
 def test_old_announcement_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,20 @@
 import base64
 import gc
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 from starlette.datastructures import UploadFile
 
+from gateway.api.submission import route
 from gateway.api.submission.acceptance import Sent
-from gateway.jobs.long_poll import LongPolls
+from gateway.jobs.long_poll import LongPolls, OnFinal
 from shared import metrics
+from shared.contracts import JobAnswer
 from shared.db.models import Job, now
 from shared.errors import Unavailable
 from tests.support.servers import until
@@ -67,6 +71,81 @@ def test_answer_that_comes_in_time_is_in_the_response(
     assert response.headers["Preference-Applied"] == "wait=30"
     assert response.json()["result"]["prdtypecode"] == 2583
     assert response.json() == api.client.get(f"/v1/jobs/{job_id}", headers=mine).json()
+
+
+class Announcer:
+    """Source of announcements that a test makes."""
+
+    listening_seconds = 60.0
+
+    def __init__(self, api: Api) -> None:
+        self.on_final: OnFinal = lambda _answers: None
+        api.services.long_polls.listen(self._connect)
+
+    def _connect(self, on_final: OnFinal) -> "Announcer":
+        self.on_final = on_final
+        return self
+
+    def start(self) -> None:
+        """Start nothing: the test announces."""
+
+
+def _the_job(api: Api) -> Job:
+    """Return the only job, once its client waits."""
+    until(lambda: api.services.long_polls.is_polling, 10, "a client waits")
+    with api.unit_of_work.reading() as session:
+        return session.scalars(select(Job)).one()
+
+
+def _fail(api: Api, job_id: str) -> None:
+    with api.unit_of_work() as work:
+        job = work.session.get_one(Job, job_id)
+        job.status, job.finished_at = "failed", now()
+        job.error_code, job.error_message = "release_unknown", "No release 1"
+
+
+@pytest.mark.parametrize("end", [_finish, _fail])
+def test_announced_answer_is_in_the_response_and_not_read_again(
+    api: Api,
+    mine: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Api, str], None],
+) -> None:
+    announcer = Announcer(api)
+    monkeypatch.setattr(route, "read_all", None)
+    client, responses = _submitted(api, mine | {"Prefer": "wait=30"})
+    job_id = _the_job(api).id
+    end(api, job_id)
+    answer = JobAnswer.model_validate(_the_job(api), from_attributes=True)
+    announcer.on_final({job_id: answer.model_dump_json()})
+    client.join(10)
+    (response,) = responses
+    assert response.status_code == 201
+    assert response.json() == api.client.get(f"/v1/jobs/{job_id}", headers=mine).json()
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [
+        None,
+        "no JSON",
+        '{"status": "done"}',
+        '{"status": "of a later version", "finished_at": "2026-01-05T10:00:00Z"}',
+        '{"status": "done", "finished_at": "2026-01-05T10:00:00Z", "result": {"top": 1}}',
+    ],
+)
+def test_answer_is_read_where_the_announcement_has_none_that_is_readable(
+    api: Api, mine: dict[str, str], announced: str | None
+) -> None:
+    announcer = Announcer(api)
+    client, responses = _submitted(api, mine | {"Prefer": "wait=30"})
+    job_id = _the_job(api).id
+    _finish(api, job_id)
+    announcer.on_final({job_id: announced})
+    client.join(10)
+    (response,) = responses
+    assert response.status_code == 201
+    assert response.json()["result"]["prdtypecode"] == 2583
 
 
 def test_late_answer_leaves_a_queued_job(api: Api, mine: dict[str, str]) -> None:
