@@ -89,13 +89,13 @@ class Client:
         await self._http.aclose()
 
     async def submit(self, product: Product, **headers: str) -> dict[str, Any]:
-        """Send a product and return its job."""
-        form = {name: str(getattr(product, name)) for name in ("model", "designation")}
-        form["description"] = product.description
-        files = None
+        """Send a product, as JSON if it has no image, and return its job."""
+        fields = {name: getattr(product, name) for name in ("model", "designation", "description")}
+        body: dict[str, Any] = {"json": fields}
         if product.image:
             files = {"image": ("p.jpg", product.image.read_bytes() + product.salt)}
-        answer = await self._request("POST", "/v1/jobs", data=form, files=files, headers=headers)
+            body = {"data": fields, "files": files}
+        answer = await self._request("POST", "/v1/jobs", headers=headers, **body)
         if answer.status_code not in (201, 202):
             raise SystemExit(f"{product}: {answer.status_code} {answer.text}")
         job: dict[str, Any] = answer.json()
