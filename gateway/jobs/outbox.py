@@ -29,6 +29,12 @@ LARGEST_GROUP = 16
 #: Transactions whose jobs wait to be sent. Beyond it the next transaction waits for this time, in
 #: seconds, so that jobs are not accepted faster than they are sent; then its jobs are deferred.
 MOST_WAITING, FULL_SECONDS = 256, 0.25
+#: A message follows the one before it after this share of the time that answers take, at the
+#: earliest, and at most after so many seconds. While workers are busy, jobs that are sent sooner
+#: would wait there, and more jobs that share a message cost less.
+SHARE_OF_WAIT, LONGEST_LINGER_SECONDS = 0.1, 0.02
+#: Weight of a new answer in the moving average of the time that answers take.
+WEIGHT = 0.1
 #: Time for which sending is tried again after it has failed, and the pause between two tries, in
 #: seconds. The sweeper sends deferred jobs only once their lease is over.
 PATIENCE_SECONDS, RETRY_SECONDS = 5.0, 0.1
@@ -48,6 +54,19 @@ class Outbox:
         #: False while Redis does not answer.
         self._is_sending = True
         self._is_ended = False
+        #: Moving average of the time that answers take, in seconds.
+        self._wait_seconds = 0.0
+        #: Time of the last message.
+        self._sent_at = float("-inf")
+
+    @property
+    def linger_seconds(self) -> float:
+        """Shortest time between two messages, in seconds."""
+        return min(SHARE_OF_WAIT * self._wait_seconds, LONGEST_LINGER_SECONDS)
+
+    def observe_wait(self, seconds: float) -> None:
+        """Learn how long the answer to a text took, in seconds."""
+        self._wait_seconds += WEIGHT * (seconds - self._wait_seconds)
 
     def start(self) -> None:
         """Send in a thread from now on."""
@@ -79,6 +98,7 @@ class Outbox:
             try:
                 with PROGRESS.watched("outbox"):
                     self._send(_messages(jobs), patience_seconds)
+                self._sent_at = time.monotonic()
             except Exception:
                 # The thread must not end. The jobs are stored, so the sweeper sends them.
                 log.exception("publish_failed")
@@ -91,8 +111,16 @@ class Outbox:
             if group is None:
                 self._is_ended = True
                 break
+            if not jobs:
+                self._linger()
             jobs.extend(group)
         return jobs
+
+    def _linger(self) -> None:
+        """Wait for further jobs, if the last message was sent a moment ago."""
+        left = self._sent_at + self.linger_seconds - time.monotonic()
+        if left > 0:
+            time.sleep(left)
 
     def _send(self, messages: Sequence[Message], patience_seconds: float) -> None:
         until = time.monotonic() + patience_seconds

@@ -133,7 +133,9 @@ async def _waited(
     try:
         announced = await services.long_polls.until_final(job.id, seconds)
         # The time of a submission is measured without the wait that its client asked for.
-        request.state.waited_seconds = time.perf_counter() - started
+        request.state.waited_seconds = waited = time.perf_counter() - started
+        if announced is not None and not job.has_image:
+            services.jobs.outbox.observe_wait(waited)
         if announced is not None and (final := answered(job, announced)) is not None:
             return final
         return await services.grouped(read_all).of((principal, job.id))

@@ -76,6 +76,35 @@ def test_transactions_that_wait_share_a_message(wire: Wire, outbox: Outbox) -> N
     assert [len(ids) for ids in wire.sent] == [1, LARGEST_GROUP, 1]
 
 
+def test_jobs_share_a_message_while_answers_take_long(
+    wire: Wire, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "LONGEST_LINGER_SECONDS", 0.5)
+    wire.may_send.set()
+    outbox.observe_wait(1000.0)
+    # No message was sent a moment ago.
+    outbox.put([job(0)])
+    until(lambda: wire.sent == [["0"]], 10, "the first is sent")
+    for number in (1, 2, 3):
+        outbox.put([job(number)])
+    until(lambda: len(wire.ids) == 4, 10, "all are sent")
+    assert wire.sent == [["0"], ["1", "2", "3"]]
+
+
+def test_linger_is_a_share_of_the_time_that_answers_take(
+    outbox: Outbox,
+) -> None:
+    assert outbox.linger_seconds == 0
+    for _ in range(100):
+        outbox.observe_wait(0.1)
+    assert outbox.linger_seconds == pytest.approx(0.01, rel=0.01)
+    outbox.observe_wait(1000.0)
+    assert outbox.linger_seconds == outbox_module.LONGEST_LINGER_SECONDS
+    for _ in range(200):
+        outbox.observe_wait(0.01)
+    assert outbox.linger_seconds == pytest.approx(0.001, rel=0.01)
+
+
 def test_full_outbox_leaves_jobs_to_the_sweeper(wire: Wire, outbox: Outbox) -> None:
     outbox.put([job(0)])
     assert wire.is_sending.wait(10)
