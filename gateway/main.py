@@ -43,6 +43,7 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
+from shared.memory import exempt_objects
 from shared.progress import PROGRESS
 from shared.service import start_service
 from shared.settings import (
@@ -76,8 +77,10 @@ def main() -> int:
     services.broker.heartbeat("gateway").start()
     services.long_polls.listen(services.broker.listener)
     limits = ConnectionSettings()
+    app = build_app(services)
+    exempt_objects()
     config = uvicorn.Config(
-        build_app(services),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

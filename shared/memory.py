@@ -1,4 +1,4 @@
-"""Memory that this process has freed and the C library keeps.
+"""Memory of a process: what the C library keeps, and what the garbage collector looks at.
 
 glibc keeps freed memory in an arena for each thread. What a thread needed once, such as the parts
 of a model that is loaded, stays with the process although nothing uses it. By default up to 64 MiB
@@ -6,6 +6,7 @@ stay at the end of each arena, which `malloc_trim` does not return.
 """
 
 import ctypes
+import gc
 import traceback
 from functools import cache
 from typing import Any
@@ -23,6 +24,15 @@ def keep_little_memory() -> None:
     if choose is not None:
         choose(M_MMAP_THRESHOLD, OWN_PAGES_BYTES)
         choose(M_TRIM_THRESHOLD, FREE_END_BYTES)
+
+
+def exempt_objects() -> None:
+    """Exempt all present objects from garbage collection, as those of imported modules.
+
+    They are kept until the process ends. A full collection looks at each of them, which takes a
+    tenth of a second and stops all threads. Objects without references are freed all the same.
+    """
+    gc.freeze()
 
 
 def return_free_memory() -> None:

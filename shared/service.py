@@ -7,7 +7,7 @@ from types import FrameType
 from typing import NoReturn
 
 from shared.logs import configure_logs
-from shared.memory import keep_little_memory
+from shared.memory import exempt_objects, keep_little_memory
 from shared.metrics import serve_metrics
 from shared.settings import LogSettings, MetricsSettings, TracingSettings
 from shared.tracing import configure_tracing
@@ -23,6 +23,7 @@ def start_service(name: str) -> None:
         name: Name of the service in logs and traces.
     """
     keep_little_memory()
+    exempt_objects()
     allow_open_files()
     configure_logs(LogSettings(), service=name)
     serve_metrics(MetricsSettings())

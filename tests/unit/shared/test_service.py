@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,3 +34,16 @@ def test_sigterm_exits_with_success() -> None:
     with pytest.raises(SystemExit) as exited:
         os.kill(os.getpid(), signal.SIGTERM)
     assert exited.value.code == 0
+
+
+def test_garbage_collection_leaves_out_what_a_service_imports() -> None:
+    program = (
+        "import gc; from shared.service import start_service; start_service('gateway'); "
+        "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    environment = os.environ | {"RAYON_METRICS_PORT": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    exempt, collected = map(int, run.stdout.split())
+    assert exempt > 10 * collected
