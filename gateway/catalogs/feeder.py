@@ -31,6 +31,13 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks for a new catalog while this feeder holds none and hears of none.
 IDLE_SECONDS = 0.5
+_UNFINISHED_CATALOGS = (
+    select(Catalog)
+    .where(Catalog.status.in_(UNFINISHED))
+    .order_by(Catalog.id)
+    # The report may be long and is not needed here.
+    .options(defer(Catalog.report))
+)
 
 
 class Feeder:
@@ -117,10 +124,4 @@ class Feeder:
 
     def _unfinished(self) -> Sequence[Catalog]:
         with self._unit_of_work.reading() as session:
-            return session.scalars(
-                select(Catalog)
-                .where(Catalog.status.in_(UNFINISHED))
-                .order_by(Catalog.id)
-                # The report may be long and is not needed here.
-                .options(defer(Catalog.report))
-            ).all()
+            return session.scalars(_UNFINISHED_CATALOGS).all()

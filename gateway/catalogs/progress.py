@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.catalogs.counting import counts
@@ -23,6 +23,17 @@ log = structlog.get_logger(__name__)
 #: Seconds over which the rate is measured, and seconds between two records of it.
 RATE_SECONDS = 15.0
 RECORD_SECONDS = 1.0
+#: Number of queued rows by catalog and input. The feeder asks twenty times a second; building the
+#: statement takes longer than executing it.
+_QUEUED = (
+    select(Job.catalog_id, Job.wants_image, func.count())
+    .where(
+        Job.catalog_id.in_(bindparam("ids", expanding=True)),
+        NOT_DONE,
+        Job.status == JobStatus.QUEUED.value,
+    )
+    .group_by(Job.catalog_id, Job.wants_image)
+)
 
 
 @dataclass(frozen=True)
@@ -80,16 +91,9 @@ class Progress:
 def queued_rows(session: Session, catalogs: Sequence[Catalog]) -> dict[str, RowCounts]:
     """Count the queued rows of catalogs; a catalog without any is left out."""
     found: dict[str, RowCounts] = {}
-    query = (
-        select(Job.catalog_id, Job.wants_image, func.count())
-        .where(
-            Job.catalog_id.in_([catalog.id for catalog in catalogs]),
-            NOT_DONE,
-            Job.status == JobStatus.QUEUED.value,
-        )
-        .group_by(Job.catalog_id, Job.wants_image)
-    )
-    for catalog_id, has_image, count in session.execute(query):
+    ids = [catalog.id for catalog in catalogs]
+    rows_by_input = session.connection().execute(_QUEUED, {"ids": ids})
+    for catalog_id, has_image, count in rows_by_input:
         rows = found.get(str(catalog_id), RowCounts(0, 0))
         found[str(catalog_id)] = (
             rows._replace(images=count) if has_image else rows._replace(texts=count)
