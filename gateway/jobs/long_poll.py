@@ -73,8 +73,8 @@ class LongPolls:
         #: Set to end the pause between two polls.
         self._hurry = asyncio.Event()
         self._announcements: Announcements | None = None
-        #: Times and answers of the last announcements by job, the oldest first.
-        self._announced: dict[str, tuple[float, str | None]] = {}
+        #: Times of the last announcements by job, the oldest first.
+        self._announced: dict[str, float] = {}
         self._announced_lock = threading.Lock()
 
     @property
@@ -111,8 +111,8 @@ class LongPolls:
         """Wait until the job is final, the time is over, or `close` is called.
 
         Returns:
-            The committed answer as JSON (`shared.contracts.JobAnswer`), or `None` if it has to be
-            read from the database.
+            The committed answer as JSON (`shared.contracts.JobAnswer`) if it was announced
+            meanwhile, or `None` if it has to be read from the database.
 
         Raises:
             Unavailable: Too many clients wait already.
@@ -126,9 +126,8 @@ class LongPolls:
         self._loop = asyncio.get_running_loop()
         woken: asyncio.Future[str | None] = self._loop.create_future()
         self._waiting[job_id].add(woken)
-        announced = self._recently_announced(job_id)
-        if announced is not None:
-            woken.set_result(announced[1])
+        if self._was_announced(job_id):
+            woken.set_result(None)
         elif not self.is_polling:
             self._poller = asyncio.create_task(self._poll())
         try:
@@ -147,8 +146,7 @@ class LongPolls:
         # Remembered first: a client begins to wait first and then looks here, so that one of the
         # two sees the other.
         with self._announced_lock:
-            moment = time.monotonic()
-            self._announced.update({one: (moment, answer) for one, answer in answers.items()})
+            self._announced.update(dict.fromkeys(answers, time.monotonic()))
             while len(self._announced) > MOST_ANNOUNCED:
                 del self._announced[next(iter(self._announced))]
         loop = self._loop
@@ -156,12 +154,11 @@ class LongPolls:
         if loop is not None and awaited:
             loop.call_soon_threadsafe(self._wake, awaited)
 
-    def _recently_announced(self, job_id: str) -> tuple[float, str | None] | None:
-        """Return the announcement of a moment ago; later the job may be queued once more."""
+    def _was_announced(self, job_id: str) -> bool:
+        """Return True if a job was announced a moment ago; later it may be queued once more."""
         with self._announced_lock:
-            announced = self._announced.get(job_id)
-        is_recent = announced is not None and time.monotonic() - announced[0] < SETTLED_SECONDS
-        return announced if is_recent else None
+            moment = self._announced.get(job_id)
+        return moment is not None and time.monotonic() - moment < SETTLED_SECONDS
 
     @property
     def _hears(self) -> bool:

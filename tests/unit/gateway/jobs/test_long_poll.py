@@ -95,23 +95,30 @@ def test_job_announced_just_before_its_client_waits_is_not_missed() -> None:
     assert database.asked == []
 
 
-@pytest.mark.parametrize("is_early", [True, False])
-def test_client_gets_the_announced_answer(is_early: bool) -> None:
+def test_clients_get_the_answer_that_is_announced_while_they_wait() -> None:
     database, source = Database(), Source()
 
     async def scene() -> list[str | None]:
         polls = polls_of(database, source)
-        if is_early:
-            await source.announce("a", answer="{}")
         clients = await waiting(polls, "a", "a", "b")
-        if not is_early:
-            await source.announce("a", answer="{}")
+        await source.announce("a", answer="{}")
         await source.announce("b")
         await ended(*clients)
         return [one.result() for one in clients]
 
     assert asyncio.run(scene()) == ["{}", "{}", None]
     assert database.asked == []
+
+
+def test_answer_of_a_moment_ago_is_left_to_the_database() -> None:
+    # The job may have been queued once more since.
+    async def scene() -> str | None:
+        source = Source()
+        polls = polls_of(Database(), source)
+        await source.announce("a", answer="{}")
+        return await asyncio.wait_for(polls.until_final("a", NEVER_SECONDS), 10)
+
+    assert asyncio.run(scene()) is None
 
 
 def test_answer_that_comes_after_the_client_has_gone_is_ignored() -> None:
