@@ -7,6 +7,7 @@ from gateway.identity.audit_log import verify
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError
+from shared.invalid_settings import run_program
 from shared.settings import BrokerSettings, DatabaseSettings
 
 
@@ -39,4 +40,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

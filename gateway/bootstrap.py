@@ -17,6 +17,7 @@ from shared.broker import Broker
 from shared.db.models import Role, User
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError
+from shared.invalid_settings import run_program
 from shared.settings import BrokerSettings, DatabaseSettings, MayBeMissing, Settings
 
 
@@ -81,4 +82,4 @@ def _store_alertmanager_key(unit_of_work: UnitOfWork, key: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

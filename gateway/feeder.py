@@ -1,6 +1,5 @@
 """Run the catalog feeder: a process beside the gateway, so that no upload slows a request."""
 
-import sys
 import threading
 
 from gateway.catalogs.feeder import Feeder
@@ -10,6 +9,7 @@ from gateway.settings import CatalogSettings, ProductSettings, SweepSettings
 from shared.broker import UNFED, Broker
 from shared.contracts import Lane, Modality, queue_name
 from shared.db.session import UnitOfWork, open_engine
+from shared.invalid_settings import run_program
 from shared.progress import PROGRESS, late_after
 from shared.service import start_service, stop_on_signals
 from shared.settings import (
@@ -68,4 +68,4 @@ def catalog_workers(broker: Broker) -> dict[Modality, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

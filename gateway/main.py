@@ -43,6 +43,7 @@ from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
+from shared.invalid_settings import run_program
 from shared.memory import exempt_objects
 from shared.progress import PROGRESS
 from shared.service import start_service
@@ -199,4 +200,4 @@ def sign_in_limits_of(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -8,6 +8,8 @@ import http.client
 import os
 import sys
 
+from shared.invalid_settings import run_program
+
 TIMEOUT_SECONDS = 5.0
 LOOPBACK = "127.0.0.1"
 
@@ -39,4 +41,4 @@ def own_host(host: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,7 +1,5 @@
 """Run the scheduler: requeue lost jobs, export counts, and delete expired data periodically."""
 
-import sys
-
 from gateway.identity import one_time_codes
 from gateway.identity.sessions import delete_expired
 from gateway.operations.beat_file import BeatFile
@@ -13,6 +11,7 @@ from gateway.operations.row_counts import RowCounts
 from gateway.settings import ProcessSettings, RetentionSettings, SweepSettings
 from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
+from shared.invalid_settings import run_program
 from shared.schedule import Schedule
 from shared.service import start_service, stop_on_signals
 from shared.settings import (
@@ -78,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from shared.contracts import Lane
+from shared.invalid_settings import InvalidSettings
 
 
 class MayBeMissing:
@@ -53,7 +54,19 @@ class _Files(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Settings from the environment, or from the files that it names."""
+    """Settings from the environment, or from the files that it names.
+
+    Raises:
+        InvalidSettings: A value is wrong, missing or cannot be read.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except (ValidationError, SettingsError) as error:
+            prefix, fields = self.model_config["env_prefix"], type(self).model_fields
+            # A traceback with its cause would show the values, and secrets among them.
+            raise InvalidSettings.of(error, prefix, fields) from None
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from shared.errors import RayonError
+from shared.invalid_settings import run_program
 from trainer.datasets.loading import load
 from trainer.datasets.validation import run_check
 from trainer.deliver import deliver
@@ -274,4 +275,4 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,6 +1,5 @@
 """The trainer service: executes training runs and checks datasets in two threads."""
 
-import sys
 import threading
 
 import structlog
@@ -15,6 +14,7 @@ from shared.contracts import (
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import Unavailable
 from shared.inference.releases.registry import Releases
+from shared.invalid_settings import run_program
 from shared.progress import PROGRESS, late_after
 from shared.service import exit_on_sigterm, start_service
 from shared.settings import (
@@ -123,4 +123,4 @@ def _poll_datasets(checks: DatasetChecks, sent: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

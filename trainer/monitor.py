@@ -1,11 +1,10 @@
 """The monitor: measures drift and performance, watches promotions and responds to alerts."""
 
-import sys
-
 from shared.broker import Broker, process_name
 from shared.contracts import MONITORING_QUEUE, DriftDetected, ReportRequested
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
+from shared.invalid_settings import run_program
 from shared.lifecycle.promotion import reconcile
 from shared.schedule import Schedule
 from shared.service import exit_on_sigterm, start_service
@@ -91,4 +90,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

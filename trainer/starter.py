@@ -4,7 +4,6 @@ A fresh registry receives the release that ships with the project, so that a clo
 without data or training. A registry with a champion is left unchanged.
 """
 
-import sys
 from pathlib import Path
 
 import structlog
@@ -14,6 +13,7 @@ from shared.broker import Broker
 from shared.db.session import UnitOfWork, open_engine
 from shared.errors import RayonError, Unavailable
 from shared.inference.releases.registry import Releases
+from shared.invalid_settings import run_program
 from shared.lifecycle.promotion import promote
 from shared.logs import configure_logs
 from shared.settings import BrokerSettings, DatabaseSettings, LogSettings, ReleaseSettings
@@ -68,4 +68,4 @@ def import_starter(registry: Releases, unit_of_work: UnitOfWork, folder: Path) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,12 +1,11 @@
 """Entry point of the fusion worker: writes answers, stores explanations and dead letters."""
 
-import sys
-
 from shared.broker import Broker
 from shared.contracts import MessageParked, ModalityExplained, ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.worker import run_worker, start_worker
+from shared.invalid_settings import run_program
 from shared.settings import (
     BrokerSettings,
     DatabaseSettings,
@@ -35,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,6 +1,5 @@
 """Entry point of the image worker: consumes requests for scores, explanations and thumbnails."""
 
-import sys
 from datetime import UTC, datetime
 
 from shared.broker import Broker
@@ -12,6 +11,7 @@ from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker, start_worker
+from shared.invalid_settings import run_program
 from shared.settings import (
     BrokerSettings,
     FeatureSettings,
@@ -69,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

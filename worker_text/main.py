@@ -1,6 +1,5 @@
 """Entry point of the text worker: consumes `ScoreText` and `ExplainText`."""
 
-import sys
 from datetime import UTC, datetime
 
 from shared.broker import Broker, Publisher
@@ -9,6 +8,7 @@ from shared.inference.releases.registry import Releases
 from shared.inference.releases.shared_champion import SharedChampion
 from shared.inference.serving.pool import ModelPool
 from shared.inference.serving.worker import run_worker, start_worker
+from shared.invalid_settings import run_program
 from shared.settings import (
     BrokerSettings,
     ReleaseSettings,
@@ -54,4 +54,4 @@ def run(settings: WorkerSettings, broker: Broker, publisher: Publisher) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -5,8 +5,6 @@ import sys
 import time
 from types import FrameType
 
-from pydantic import ValidationError
-
 from infra.embedded import preflight
 from infra.embedded.instance import Instance
 from infra.embedded.preflight import NotReady
@@ -14,6 +12,7 @@ from infra.embedded.programs import ports
 from infra.embedded.settings import EmbeddedSettings, read_dotenv
 from infra.embedded.terminal import say
 from shared.files import is_disk_full
+from shared.invalid_settings import run_program
 
 
 def main() -> int:
@@ -38,9 +37,6 @@ def main() -> int:
         if not is_disk_full(error):
             raise
         print(f"error: the disk is full: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        return 1
-    except ValidationError as error:
-        print(f"error: invalid setting: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -70,4 +66,4 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

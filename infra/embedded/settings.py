@@ -5,7 +5,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Settings
 
 #: The root of the project; processes run here, so that `python -m gateway.main` finds its code.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,7 +17,7 @@ MARK = "RAYON_SUPERVISED_IN"
 LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nosec B104  # compared
 
 
-class EmbeddedSettings(BaseSettings):
+class EmbeddedSettings(Settings):
     """Ports and folders of the embedded run."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_", frozen=True)

@@ -4,14 +4,13 @@ On one machine this saves the message to the fusion worker and a process switch.
 be joined here, as while the database is locked, are sent to the fusion worker.
 """
 
-import sys
-
 from shared.broker import Broker, LocalDelivery
 from shared.contracts import ModalityScored
 from shared.db.session import UnitOfWork, open_engine
 from shared.db.stalls import breakers_of
 from shared.inference.releases.registry import Releases
 from shared.inference.serving.worker import start_worker
+from shared.invalid_settings import run_program
 from shared.settings import BrokerSettings, DatabaseSettings, ReleaseSettings, WorkerSettings
 from worker_fusion.join import Fusions, Join
 from worker_text.main import run
@@ -31,4 +30,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

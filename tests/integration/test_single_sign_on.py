@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from gateway.api.single_sign_on import PREFIX
@@ -15,6 +15,7 @@ from gateway.app import build_app
 from gateway.identity.single_sign_on import SingleSignOn
 from gateway.settings import SingleSignOnSettings
 from shared.db.models import AuditEntry, Role, User
+from shared.invalid_settings import InvalidSettings
 from tests.support.identity_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -248,7 +249,7 @@ def test_single_sign_on_without_a_provider_returns_404(api: Api) -> None:
 
 
 def test_incomplete_settings_are_rejected() -> None:
-    with pytest.raises(ValidationError, match="RAYON_SSO_CLIENT_ID, RAYON_SSO_CLIENT_SECRET"):
+    with pytest.raises(InvalidSettings, match="RAYON_SSO_CLIENT_ID, RAYON_SSO_CLIENT_SECRET"):
         SingleSignOnSettings(issuer="https://login.example.org")
 
 

@@ -5,6 +5,7 @@ import sys
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.migrations.upgrade import is_of_a_newer_version, upgrade
+from shared.invalid_settings import run_program
 from shared.settings import DatabaseSettings
 
 
@@ -24,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -4,7 +4,6 @@ On Kubernetes the pods of a new version start at the same time as the migration 
 queries a column before it exists would fail and park message after message.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.migrations.upgrade import revisions
 from shared.db.session import open_engine
+from shared.invalid_settings import run_program
 from shared.settings import DatabaseSettings
 
 PAUSE_SECONDS = 2.0
@@ -52,4 +52,4 @@ def missing(engine: Engine) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from sqlalchemy import select
 
 from gateway.identity.scopes import Scope
@@ -12,6 +11,7 @@ from infra.compose.secrets import complete
 from shared.db.models import ApiKey, Role, User
 from shared.db.session import UnitOfWork
 from shared.errors import Conflict
+from shared.invalid_settings import InvalidSettings
 from tests.unit.gateway.conftest import Api
 
 KEY = "rayon_" + "k" * 32
@@ -82,5 +82,5 @@ def test_generated_key_of_a_new_installation_is_accepted(
 @pytest.mark.parametrize("key", ["k" * 64, "rayon_short"])
 def test_weak_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("RAYON_ALERTMANAGER_KEY", key)
-    with pytest.raises(ValidationError, match="at least 32"):
+    with pytest.raises(InvalidSettings, match="at least 32"):
         AlertmanagerSettings()
