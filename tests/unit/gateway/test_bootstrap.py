@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from pydantic_settings import SettingsError
 from sqlalchemy import select
 
 from gateway.bootstrap import AdminSettings, ensure_admin
 from shared.db.models import User
 from shared.db.session import UnitOfWork
 from shared.errors import InvalidInput
+from shared.invalid_settings import InvalidSettings
 from tests.support.factories import make_user
 
 
@@ -75,5 +75,5 @@ def test_unreadable_password_file_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RAYON_ADMIN_PASSWORD_FILE", str(tmp_path))
-    with pytest.raises(SettingsError, match="Is a directory"):
+    with pytest.raises(InvalidSettings, match="Is a directory"):
         AdminSettings()

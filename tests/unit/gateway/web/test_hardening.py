@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
-from pydantic_settings import SettingsError
 
 from gateway.app import build_app
 from gateway.identity.secret_strength import complaints, is_weak
 from gateway.settings import GatewaySettings
+from shared.invalid_settings import InvalidSettings
 from shared.settings import BrokerSettings, DatabaseSettings
 from tests.unit.gateway.conftest import Api
 
@@ -128,5 +128,7 @@ def test_environment_variable_overrides_the_file(
 
 def test_error_names_the_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYON_DATABASE_URL_FILE", "/nowhere/url")
-    with pytest.raises(SettingsError, match="RAYON_DATABASE_URL_FILE: /nowhere/url cannot be read"):
+    with pytest.raises(
+        InvalidSettings, match="RAYON_DATABASE_URL_FILE: /nowhere/url cannot be read"
+    ):
         DatabaseSettings()
