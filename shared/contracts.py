@@ -210,6 +210,13 @@ class JobAnswer(_Frozen):
     error_code: str | None = None
     error_message: str | None = None
 
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        is_answered = self.result is not None and self.prdtypecode is not None
+        if not (is_answered if self.status == "done" else self.error_code):
+            raise ValueError("expected a result of a done job, and an error of a failed one")
+        return self
+
 
 class _Explain(WorkMessage):
     """Base of requests for an explanation, which `ModalityExplained` answers."""

@@ -29,8 +29,9 @@ def keep_little_memory() -> None:
 def exempt_objects() -> None:
     """Exempt all present objects from garbage collection, as those of imported modules.
 
-    They are kept until the process ends. A full collection looks at each of them, which takes a
-    tenth of a second and stops all threads. Objects without references are freed all the same.
+    A full collection looks at each object, which takes a tenth of a second and stops all threads.
+    Exempt objects that refer to each other in a cycle stay until the process ends; the others are
+    freed with their last reference, as always.
     """
     gc.freeze()
 

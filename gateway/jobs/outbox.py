@@ -29,9 +29,9 @@ LARGEST_GROUP = 16
 #: Transactions whose jobs wait to be sent. Beyond it the next transaction waits for this time, in
 #: seconds, so that jobs are not accepted faster than they are sent; then its jobs are deferred.
 MOST_WAITING, FULL_SECONDS = 256, 0.25
-#: A message follows the one before it after this share of the time that answers take, at the
-#: earliest, and at most after so many seconds. While workers are busy, jobs that are sent sooner
-#: would wait there, and more jobs that share a message cost less.
+#: Least time between two messages: this share of the time that answers take, but no more than this
+#: many seconds. While workers are busy, jobs that are sent sooner only wait there, and jobs that
+#: share a message cost less.
 SHARE_OF_WAIT, LONGEST_LINGER_SECONDS = 0.1, 0.02
 #: Weight of a new answer in the moving average of the time that answers take.
 WEIGHT = 0.1
@@ -111,10 +111,15 @@ class Outbox:
             if group is None:
                 self._is_ended = True
                 break
-            if not jobs:
+            if not jobs and self._has_room(group):
                 self._linger()
             jobs.extend(group)
         return jobs
+
+    def _has_room(self, group: Sequence[Job]) -> bool:
+        """Return True if jobs that come within a moment could share the message of a group."""
+        is_full = len(group) + self._waiting.qsize() >= LARGEST_GROUP
+        return not is_full and not all(job.wants_image for job in group)
 
     def _linger(self) -> None:
         """Wait for further jobs, if the last message was sent a moment ago."""

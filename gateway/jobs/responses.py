@@ -37,7 +37,7 @@ def answered(queued: JobOut, announced: str) -> JobOut | None:
     """Return the response body of a job that was queued, with its announced answer.
 
     Args:
-        queued: The job as it was stored by the same request.
+        queued: The job that the request has stored or found.
         announced: The answer as JSON (`JobAnswer`).
 
     Returns:

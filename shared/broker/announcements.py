@@ -4,8 +4,8 @@ They are hints: published after the commit to whoever listens, and stored nowher
 a change also asks the database now and then, since an announcement may get lost with a connection.
 
 The first line of an announcement has the IDs. Each further line has an ID and, after a space, the
-JSON of the answer that was committed (`shared.contracts.JobAnswer`). Versions of Rayon without
-answers take the words of these lines for IDs for which nobody waits.
+JSON of the answer that was committed (`shared.contracts.JobAnswer`). Older versions of Rayon read
+each word of these lines as an ID; nobody waits for such an ID.
 """
 
 import threading

@@ -121,17 +121,22 @@ def test_answer_of_a_moment_ago_is_left_to_the_database() -> None:
     assert asyncio.run(scene()) is None
 
 
-def test_answer_that_comes_after_the_client_has_gone_is_ignored() -> None:
-    async def scene() -> None:
+def test_second_announcement_before_the_client_runs_again_is_ignored() -> None:
+    failures: list[object] = []
+
+    async def scene() -> str | None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: failures.append(context)
+        )
         source = Source()
         polls = polls_of(Database(), source)
-        gone, again = await waiting(polls, "a", "a")
-        gone.cancel()
-        await source.announce("a", answer="{}")
-        await source.announce("a", answer="[]")
-        assert await again == "{}"
+        (client,) = await waiting(polls, "a")
+        source.on_final({"a": "{}"})
+        source.on_final({"a": "[]"})
+        return await client
 
-    asyncio.run(scene())
+    assert asyncio.run(scene()) == "{}"
+    assert failures == []
 
 
 def test_old_announcement_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

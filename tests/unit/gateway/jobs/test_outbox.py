@@ -91,6 +91,21 @@ def test_jobs_share_a_message_while_answers_take_long(
     assert wire.sent == [["0"], ["1", "2", "3"]]
 
 
+def test_full_messages_and_images_do_not_wait_for_further_jobs(
+    wire: Wire, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "LONGEST_LINGER_SECONDS", 60.0)
+    outbox.observe_wait(100_000.0)
+    outbox.put([job(0)])
+    assert wire.is_sending.wait(10)
+    for number in range(1, 2 * LARGEST_GROUP + 1):
+        outbox.put([job(number)])
+    wire.may_send.set()
+    until(lambda: len(wire.ids) == 1 + 2 * LARGEST_GROUP, 10, "both full messages are sent")
+    outbox.put([make_job(USER, id="image", wants_text=False, wants_image=True, image_uri="a")])
+    until(lambda: wire.ids[-1] == "image", 10, "the image is sent")
+
+
 def test_linger_is_a_share_of_the_time_that_answers_take(
     outbox: Outbox,
 ) -> None:

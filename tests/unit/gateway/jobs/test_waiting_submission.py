@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 
 from gateway.api.submission import route
 from gateway.api.submission.acceptance import Sent
+from gateway.jobs import long_poll
 from gateway.jobs.long_poll import LongPolls, OnFinal
 from shared import metrics
 from shared.contracts import JobAnswer
@@ -112,6 +113,7 @@ def test_announced_answer_is_in_the_response_and_not_read_again(
     end: Callable[[Api, str], None],
 ) -> None:
     announcer = Announcer(api)
+    monkeypatch.setattr(long_poll, "HEARD_POLL_SECONDS", 60.0)
     monkeypatch.setattr(route, "read_all", None)
     client, responses = _submitted(api, mine | {"Prefer": "wait=30"})
     job_id = _the_job(api).id
@@ -130,13 +132,16 @@ def test_announced_answer_is_in_the_response_and_not_read_again(
         None,
         "no JSON",
         '{"status": "done"}',
+        '{"status": "done", "finished_at": "2026-01-05T10:00:00Z"}',
+        '{"status": "failed", "finished_at": "2026-01-05T10:00:00Z"}',
         '{"status": "of a later version", "finished_at": "2026-01-05T10:00:00Z"}',
         '{"status": "done", "finished_at": "2026-01-05T10:00:00Z", "result": {"top": 1}}',
     ],
 )
 def test_answer_is_read_where_the_announcement_has_none_that_is_readable(
-    api: Api, mine: dict[str, str], announced: str | None
+    api: Api, mine: dict[str, str], monkeypatch: pytest.MonkeyPatch, announced: str | None
 ) -> None:
+    monkeypatch.setattr(long_poll, "HEARD_POLL_SECONDS", 60.0)
     announcer = Announcer(api)
     client, responses = _submitted(api, mine | {"Prefer": "wait=30"})
     job_id = _the_job(api).id
