@@ -8,8 +8,6 @@ import http.client
 import os
 import sys
 
-from shared.invalid_settings import run_program
-
 TIMEOUT_SECONDS = 5.0
 LOOPBACK = "127.0.0.1"
 
@@ -41,4 +39,4 @@ def own_host(host: str) -> str:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    sys.exit(main())

@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError
 
 #: Most characters of a wrong value that a line shows.
 SHOWN_CHARACTERS = 60
-#: Field and source in the message of an environment variable that is no JSON.
+#: Field in the message about a variable that is not JSON.
 _NO_JSON = re.compile(r'error parsing value for field "(\w+)"')
 
 
@@ -40,7 +40,8 @@ class InvalidSettings(ValueError):
         no_json = _NO_JSON.match(str(error))
         if no_json is None:
             return cls(str(error))
-        return cls(f"{_variable(no_json[1], prefix, fields)}: Expected JSON. Received: other text")
+        variable = _variable(no_json[1], prefix, fields)
+        return cls(f"{variable}: Expected JSON. Received: text that is not JSON")
 
 
 def run_program(main: Callable[[], int]) -> NoReturn:

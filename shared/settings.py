@@ -8,9 +8,10 @@ suit the embedded mode: one machine, SQLite, a local Redis, files under `var/`.
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -38,6 +39,8 @@ class _Files(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             return Path(path).read_text().rstrip("\r\n"), field_name, False
+        except UnicodeDecodeError:
+            raise SettingsError(f"{variable}: {path} cannot be read: it is no text") from None
         except OSError as error:
             may_be_missing = any(isinstance(marker, MayBeMissing) for marker in field.metadata)
             if may_be_missing and isinstance(error, FileNotFoundError):
@@ -94,12 +97,24 @@ class DatabaseSettings(Settings):
     answer_seconds: float = Field(default=20.0, gt=0)
 
 
+def _parsable(url: SecretStr) -> SecretStr:
+    """Check a URL here: the error of a library would show a part of its password."""
+    try:
+        _ = urlsplit(url.get_secret_value()).port
+    except ValueError:
+        raise ValueError(
+            "Expected a URL such as redis://:password@host:6379/0, with special characters of the "
+            "password percent-encoded. Received: another text"
+        ) from None
+    return url
+
+
 class BrokerSettings(Settings):
     """Redis connection, delivery and retry limits."""
 
     model_config = SettingsConfigDict(env_prefix="RAYON_BROKER_", frozen=True)
 
-    url: SecretStr = SecretStr("redis://127.0.0.1:6380/0")
+    url: Annotated[SecretStr, AfterValidator(_parsable)] = SecretStr("redis://127.0.0.1:6380/0")
     #: An unacknowledged message is delivered again after this long; longer than any handler runs.
     visibility_timeout_seconds: int = Field(default=120, ge=5)
     #: Longest wait for an answer of Redis, in seconds. The gateway has a shorter one of its own.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from infra.backup.manifest import BackupError, Manifest
 from infra.backup.system import System
+from shared.invalid_settings import run_program
 
 
 def main() -> int:
@@ -98,4 +99,4 @@ def _embedded() -> System:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from shared.db.datasets import UPLOADS
 from shared.errors import NotFound
+from shared.invalid_settings import run_program
 from shared.settings import StorageSettings
 from shared.storage import Storage, StoredFile
 
@@ -101,4 +102,4 @@ def restore(storage: Storage, archive: BinaryIO) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

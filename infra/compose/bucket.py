@@ -5,6 +5,7 @@ import time
 
 from fsspec.core import url_to_fs
 
+from shared.invalid_settings import run_program
 from shared.settings import StorageSettings
 
 #: Time limit for an object store to become reachable.
@@ -41,4 +42,4 @@ def make(url: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

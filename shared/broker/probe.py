@@ -10,6 +10,7 @@ import sys
 from shared.broker.celery_broker import Broker
 from shared.broker.depth import Worker
 from shared.errors import Unavailable
+from shared.invalid_settings import run_program
 from shared.settings import BrokerSettings
 
 
@@ -37,4 +38,4 @@ def _is_mine(worker: Worker) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

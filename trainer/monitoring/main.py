@@ -1,8 +1,7 @@
 """Deprecated alias for `python -m trainer.monitor`; removed in the next version."""
 
-import sys
-
+from shared.invalid_settings import run_program
 from trainer.monitor import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,17 +1,23 @@
 """Tests of the messages for wrong settings."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Self
 
 import pytest
 from pydantic import AliasChoices, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from infra.embedded.settings import PROJECT
 from shared.invalid_settings import SHOWN_CHARACTERS, InvalidSettings
-from shared.settings import Settings, WorkerSettings
+from shared.settings import BrokerSettings, Settings, WorkerSettings
 
+PACKAGES = ("gateway", "worker_text", "worker_image", "worker_fusion", "trainer", "shared", "infra")
+#: Stands alone, and has settings of its own kind.
+CLIENT = PROJECT / "shared" / "client"
 SECRET = "hunter2"  # nosec B105  # of no account
 
 
@@ -49,7 +55,7 @@ def complaint(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
             "Received: 'many'",
         ),
         ({"SHOP_ROWS": "0"}, "SHOP_ROWS: Expected greater than or equal to 1. Received: '0'"),
-        ({"SHOP_LANES": "catalog"}, "SHOP_LANES: Expected JSON. Received: other text"),
+        ({"SHOP_LANES": "catalog"}, "SHOP_LANES: Expected JSON. Received: text that is not JSON"),
         ({"SHOP_URL": "none"}, "SHOP_URL and SHOP_ROWS belong together"),
     ],
 )
@@ -84,6 +90,38 @@ def test_long_value_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     message = complaint(monkeypatch, SHOP_KEY_FILE="/nowhere/key")
     assert message == "SHOP_KEY_FILE: /nowhere/key cannot be read: No such file or directory"
+
+
+def test_file_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    message = complaint(monkeypatch, SHOP_KEY_FILE=str(tmp_path / "key"))
+    assert message == f"SHOP_KEY_FILE: {tmp_path / 'key'} cannot be read: it is no text"
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2/x@host:6379/0", "redis://host:hunter2/0"])
+def test_broken_url_of_redis_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("RAYON_BROKER_URL", url)
+    with pytest.raises(InvalidSettings, match="percent-encoded") as error:
+        BrokerSettings()
+    assert SECRET not in str(error.value)
+
+
+def test_programs_that_read_settings_print_wrong_ones() -> None:
+    programs = {
+        path: text
+        for package in PACKAGES
+        for path in (PROJECT / package).rglob("*.py")
+        if CLIENT not in path.parents and 'if __name__ == "__main__":' in (text := path.read_text())
+    }
+    assert len(programs) > 20
+    with_settings = re.compile(r"Settings\(\)|import main$", re.MULTILINE)
+    assert [
+        path
+        for path, text in programs.items()
+        if with_settings.search(text) and "run_program(main)" not in text
+    ] == []
 
 
 @pytest.mark.parametrize(

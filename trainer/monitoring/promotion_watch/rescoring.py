@@ -27,6 +27,7 @@ from shared.inference.manifest import ImagePart
 from shared.inference.preparation.decoders import prepare
 from shared.inference.releases.feature_cache import address, decoded
 from shared.inference.releases.image_model import Features
+from shared.invalid_settings import run_program
 from shared.settings import StorageSettings
 from shared.skipping import skipping
 from shared.storage import Storage, digest_in
@@ -158,4 +159,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -62,7 +63,7 @@ def gateway(**changes: Any) -> GatewaySettings:
 
 
 DATABASE = DatabaseSettings(url=SecretStr(f"postgresql+psycopg://rayon:{STRONG[:20]}@db/rayon"))
-BROKER = BrokerSettings(url=SecretStr(f"redis://:{STRONG[:22]}@redis:6379/0"))
+BROKER = BrokerSettings(url=SecretStr(f"redis://:{quote(STRONG[:22])}@redis:6379/0"))
 
 
 def test_good_secrets_are_taken() -> None:
