@@ -29,12 +29,10 @@ LARGEST_GROUP = 16
 #: Transactions whose jobs wait to be sent. Beyond it the next transaction waits for this time, in
 #: seconds, so that jobs are not accepted faster than they are sent; then its jobs are deferred.
 MOST_WAITING, FULL_SECONDS = 256, 0.25
-#: Least time between two messages: this share of the time that answers take, but no more than this
-#: many seconds. While workers are busy, jobs that are sent sooner only wait there, and jobs that
-#: share a message cost less.
+#: Least time between two messages: this share of the time that the last answer took, but no more
+#: than this many seconds. While workers are busy, jobs that are sent sooner only wait there, and
+#: jobs that share a message cost less.
 SHARE_OF_WAIT, LONGEST_LINGER_SECONDS = 0.1, 0.02
-#: Weight of a new answer in the moving average of the time that answers take.
-WEIGHT = 0.1
 #: Time for which sending is tried again after it has failed, and the pause between two tries, in
 #: seconds. The sweeper sends deferred jobs only once their lease is over.
 PATIENCE_SECONDS, RETRY_SECONDS = 5.0, 0.1
@@ -54,7 +52,7 @@ class Outbox:
         #: False while Redis does not answer.
         self._is_sending = True
         self._is_ended = False
-        #: Moving average of the time that answers take, in seconds.
+        #: Time that the last answer took, in seconds.
         self._wait_seconds = 0.0
         #: Time of the last message.
         self._sent_at = float("-inf")
@@ -66,7 +64,7 @@ class Outbox:
 
     def observe_wait(self, seconds: float) -> None:
         """Learn how long the answer to a text took, in seconds."""
-        self._wait_seconds += WEIGHT * (seconds - self._wait_seconds)
+        self._wait_seconds = seconds
 
     def start(self) -> None:
         """Send in a thread from now on."""
