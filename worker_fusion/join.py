@@ -10,7 +10,6 @@ import structlog
 from sqlalchemy import Connection, update
 
 from shared import metrics
-from shared.broker import NO_ANSWERS
 from shared.categories import CategorySet
 from shared.contracts import Failure, JobAnswer, Lane, Modality, ModalityScore, ModalityScored
 from shared.db.models import Job, JobStatus, now
@@ -101,9 +100,11 @@ class Join:
             rows = _job_rows(finished)
             if rows:
                 connection.execute(ANSWER_JOBS, rows)
-            # Nobody waits for a single row of a catalog.
-            is_awaited = scored.lane == Lane.INTERACTIVE
-            work.announce(finished, _as_json(rows) if is_awaited else NO_ANSWERS)
+            if scored.lane == Lane.INTERACTIVE:
+                work.announce_answers(_as_json(rows))
+            else:
+                # Nobody waits for a single row of a catalog.
+                work.announce(finished)
         for job, answer in finished.values():
             _measure(job, answer, scored.release)
         log.info(
@@ -263,7 +264,8 @@ def _job_rows(finished: Mapping[str, tuple[_Queued, Answer]]) -> list[dict[str, 
 
 def _as_json(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return the answers of jobs for those who wait, by job."""
-    return {row["job_id"]: JobAnswer.model_validate(row).model_dump_json() for row in rows}
+    # Not validated here: an error of one announcement must not undo the answers of all.
+    return {row["job_id"]: JobAnswer.model_construct(**row).model_dump_json() for row in rows}
 
 
 def _job_row(id_: str, found: Answer, moment: datetime) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Only this package uses Celery and Redis directly.
 """
 
-from shared.broker.announcements import FINAL, NO_ANSWERS, UNFED, Listener
+from shared.broker.announcements import FINAL, UNFED, Listener
 from shared.broker.celery_broker import Broker, Publisher
 from shared.broker.clients import client_limits
 from shared.broker.depth import QueueDepth, Worker, WorkerState, unloadable_everywhere
@@ -13,7 +13,6 @@ from shared.broker.presence import Presence, process_name
 
 __all__ = [
     "FINAL",
-    "NO_ANSWERS",
     "UNFED",
     "Broker",
     "Heartbeat",

@@ -10,8 +10,7 @@ each word of these lines as an ID; nobody waits for such an ID.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 
 import redis
 import structlog
@@ -22,7 +21,6 @@ log = structlog.get_logger(__name__)
 FINAL = "rayon:jobs:final"
 #: Channel of catalogs that the feeder is to process.
 UNFED = "rayon:catalogs:unfed"
-NO_ANSWERS: Mapping[str, str] = MappingProxyType({})
 #: Maximum number of IDs in one announcement.
 LARGEST = 256
 #: Silence after which the listener asks Redis for a sign of life, and the longest wait for it, in
@@ -32,17 +30,12 @@ SILENCE_SECONDS, ANSWER_SECONDS = 15.0, 5.0
 RETRY_SECONDS = 1.0
 
 
-def announce(
-    client: redis.Redis,
-    ids: Collection[str],
-    channel: str = FINAL,
-    answers: Mapping[str, str] = NO_ANSWERS,
-) -> None:
-    """Publish the IDs of changed rows, and the answers of some. Raises `redis.RedisError`."""
-    sent = list(ids)
-    for start in range(0, len(sent), LARGEST):
-        part = sent[start : start + LARGEST]
-        lines = (f"{one} {answers[one]}" for one in part if one in answers)
+def announce(client: redis.Redis, changed: Mapping[str, str | None], channel: str = FINAL) -> None:
+    """Publish the IDs of changed rows, with the answers of some. Raises `redis.RedisError`."""
+    ids = list(changed)
+    for start in range(0, len(ids), LARGEST):
+        part = ids[start : start + LARGEST]
+        lines = (f"{one} {changed[one]}" for one in part if changed[one] is not None)
         client.publish(channel, "\n".join((" ".join(part), *lines)))
 
 

@@ -5,7 +5,7 @@ message returns to its queue until it reaches `max_deliveries` and is parked as 
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker.announcements import FINAL, NO_ANSWERS, Listener, announce
+from shared.broker.announcements import FINAL, Listener, announce
 from shared.broker.clients import celery_app, client_limits
 from shared.broker.delivery import Delivery, Requeue
 from shared.broker.depth import (
@@ -51,20 +51,15 @@ class Publisher(Protocol):
     def publish(self, message: Message) -> None:
         """Send one message. Raises `Unavailable` if Redis does not answer."""
 
-    def announce(
-        self,
-        ids: Collection[str],
-        channel: str = FINAL,
-        answers: Mapping[str, str] = NO_ANSWERS,
-    ) -> None:
+    def announce(self, changed: Mapping[str, str | None], channel: str = FINAL) -> None:
         """Announce changed rows, by default final ones, to whoever waits for them.
 
         It raises no error: announcements are hints.
 
         Args:
-            ids: IDs of the rows.
+            changed: By ID of a row, its committed answer as JSON (`shared.contracts.JobAnswer`) for
+                a client that waits, or `None`.
             channel: `FINAL` or `UNFED`.
-            answers: By ID, the committed answer as JSON (`shared.contracts.JobAnswer`).
         """
 
 
@@ -122,16 +117,11 @@ class Broker:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
         metrics.messages_published_total.labels(message.topic).inc()
 
-    def announce(
-        self,
-        ids: Collection[str],
-        channel: str = FINAL,
-        answers: Mapping[str, str] = NO_ANSWERS,
-    ) -> None:
+    def announce(self, changed: Mapping[str, str | None], channel: str = FINAL) -> None:
         """Announce changed rows, by default final ones, to whoever waits for them."""
         with suppress(Unavailable), self._guarded():
             try:
-                announce(self._redis, ids, channel, answers)
+                announce(self._redis, changed, channel)
             except (redis.RedisError, OSError) as error:
                 raise Unavailable(f"The message queue does not answer: {error}") from error
 

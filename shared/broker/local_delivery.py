@@ -1,12 +1,12 @@
 """Delivery to a handler in the publishing process, which saves the way through the queue."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import structlog
 
 from shared import metrics
-from shared.broker.announcements import FINAL, NO_ANSWERS
+from shared.broker.announcements import FINAL
 from shared.broker.celery_broker import Publisher
 from shared.contracts import Message
 from shared.errors import RayonError
@@ -42,14 +42,9 @@ class LocalDelivery(Generic[M]):
         if not (isinstance(message, self._kind) and self._is_handled(message)):
             self._publisher.publish(message)
 
-    def announce(
-        self,
-        ids: Collection[str],
-        channel: str = FINAL,
-        answers: Mapping[str, str] = NO_ANSWERS,
-    ) -> None:
+    def announce(self, changed: Mapping[str, str | None], channel: str = FINAL) -> None:
         """Announce changed rows."""
-        self._publisher.announce(ids, channel, answers)
+        self._publisher.announce(changed, channel)
 
     def _is_handled(self, message: M) -> bool:
         try:

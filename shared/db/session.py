@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared import metrics
 from shared.breaker import Breaker
-from shared.broker import NO_ANSWERS, UNFED, Publisher
+from shared.broker import UNFED, Publisher
 from shared.contracts import Message
 from shared.db.stalls import (
     Breakers,
@@ -39,8 +39,8 @@ class Work:
     """One transaction, and the messages to send after its commit.
 
     Attributes:
-        final: IDs of jobs and catalogs that this transaction makes final.
-        answers: By job, the answer for the client that waits, as JSON.
+        final: Jobs and catalogs that this transaction makes final, by ID: the answer as JSON, for a
+            client that waits, or `None`.
         unfed: IDs of catalogs that the feeder is to process.
         unsent: After the commit, the messages that could not be sent.
     """
@@ -48,24 +48,20 @@ class Work:
     session: Session
     messages: list[Message] = field(default_factory=list)
     unsent: list[Message] = field(default_factory=list)
-    final: list[str] = field(default_factory=list)
-    answers: dict[str, str] = field(default_factory=dict)
+    final: dict[str, str | None] = field(default_factory=dict)
     unfed: list[str] = field(default_factory=list)
 
     def publish(self, message: Message) -> None:
         """Send a message after the commit."""
         self.messages.append(message)
 
-    def announce(self, ids: Iterable[str], answers: Mapping[str, str] = NO_ANSWERS) -> None:
-        """Announce jobs or catalogs that this transaction makes final, after the commit.
+    def announce(self, ids: Iterable[str]) -> None:
+        """Announce jobs or catalogs that this transaction makes final, after the commit."""
+        self.final.update(dict.fromkeys(ids))
 
-        Args:
-            ids: IDs of the rows.
-            answers: By ID, the answer as JSON (`shared.contracts.JobAnswer`), for a client that
-                waits.
-        """
-        self.final.extend(ids)
-        self.answers.update(answers)
+    def announce_answers(self, answers: Mapping[str, str]) -> None:
+        """Announce final jobs with their answers as JSON (`shared.contracts.JobAnswer`)."""
+        self.final.update(answers)
 
     def announce_unfed(self, catalog_id: str) -> None:
         """Announce a catalog to the feeder, after the commit."""
@@ -98,9 +94,9 @@ class UnitOfWork:
             yield work
             session.commit()
         if work.final:
-            self.publisher.announce(work.final, answers=work.answers)
+            self.publisher.announce(work.final)
         if work.unfed:
-            self.publisher.announce(work.unfed, UNFED)
+            self.publisher.announce(dict.fromkeys(work.unfed), UNFED)
         work.unsent = self._send(work.messages)
 
     @contextmanager

@@ -37,8 +37,8 @@ def test_every_gateway_hears_all_final_jobs_on_one_connection(redis_url: str) ->
     gateways = [Heard(broker_of(redis_url)) for _ in range(2)]
     many = [f"job-{number}" for number in range(announcements.LARGEST + 1)]
     broker = broker_of(redis_url)
-    broker.announce(many)
-    broker.announce(["last"])
+    broker.announce(dict.fromkeys(many))
+    broker.announce({"last": None})
     until(lambda: all("last" in one.ids for one in gateways), 10, "all are heard")
     assert [one.ids for one in gateways] == [[*many, "last"]] * 2
     with redis.Redis.from_url(redis_url) as client:
@@ -48,9 +48,9 @@ def test_every_gateway_hears_all_final_jobs_on_one_connection(redis_url: str) ->
 def test_answers_are_heard_with_their_jobs(redis_url: str) -> None:
     heard, broker = Heard(broker_of(redis_url)), broker_of(redis_url)
     answer = '{"category": "Jeux & jouets, d\'éveil", "note": "two\\nlines"}'
-    broker.announce(["queued", "done"], answers={"done": answer, "unknown": "{}"})
+    broker.announce({"queued": None, "done": answer})
     many = [f"job-{number}" for number in range(announcements.LARGEST + 1)]
-    broker.announce(many, answers={many[0]: "0", many[-1]: "1"})
+    broker.announce(dict.fromkeys(many) | {many[0]: "0", many[-1]: "1"})
     until(lambda: many[-1] in heard.ids, 10, "all are heard")
     assert heard.ids == ["queued", "done", *many]
     answers = {job: found for job, found in heard.answers.items() if found is not None}
@@ -65,7 +65,7 @@ def test_broken_connection_is_replaced_and_counts_as_new(redis_url: str) -> None
     # Announcements during the interruption are lost, so the time of listening starts at zero.
     until(lambda: heard.listener.listening_seconds < 0.5, 10, "the loss is noticed")
     heard.until_listening()
-    broker_of(redis_url).announce(["after"])
+    broker_of(redis_url).announce({"after": None})
     until(lambda: heard.ids == ["after"], 10, "the listener hears again")
 
 
@@ -75,10 +75,10 @@ def test_listener_waits_for_a_redis_that_is_down(redis_server: RedisServer) -> N
     redis_server.kill()
     until(lambda: heard.listener.listening_seconds == 0, 10, "the loss is noticed")
     # The writer of a final state does not fail, and does not wait.
-    broker.announce(["lost"])
+    broker.announce({"lost": None})
     redis_server.start()
     heard.until_listening()
-    broker_of(redis_server.url).announce(["heard"])
+    broker_of(redis_server.url).announce({"heard": None})
     until(lambda: "heard" in heard.ids, 10, "the listener hears again")
     assert "lost" not in heard.ids
 
@@ -109,12 +109,12 @@ def test_failing_callback_does_not_end_the_thread(redis_url: str) -> None:
     listener = broker.listener(fail_once)
     listener.start()
     until(lambda: listener.listening_seconds > 0, 20, "the listener listens")
-    broker.announce(["first"])
+    broker.announce({"first": None})
     until(lambda: len(calls) == 1, 10, "the first is heard")
 
     def is_heard_again() -> bool:
         # An announcement is lost if the listener has not subscribed again yet, so it is repeated.
-        broker.announce(["second"])
+        broker.announce({"second": None})
         return len(calls) > 1
 
     until(is_heard_again, 20, "the second is heard")

@@ -1,10 +1,10 @@
 """Fakes of the message queue and the model registry, with the signatures of the originals."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.broker import FINAL, NO_ANSWERS, Heartbeat, QueueDepth, Worker
+from shared.broker import FINAL, Heartbeat, QueueDepth, Worker
 from shared.contracts import Message
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.inference.manifest import ReleaseManifest
@@ -41,15 +41,10 @@ class FakeBroker:
             raise Unavailable("The message queue does not answer: it is full in this test")
         self.messages.append(message)
 
-    def announce(
-        self,
-        ids: Collection[str],
-        channel: str = FINAL,
-        answers: Mapping[str, str] = NO_ANSWERS,
-    ) -> None:
+    def announce(self, changed: Mapping[str, str | None], channel: str = FINAL) -> None:
         """Keep the IDs of changed rows, and the answers."""
-        (self.announced if channel == FINAL else self.unfed).extend(ids)
-        self.answers.update(answers)
+        (self.announced if channel == FINAL else self.unfed).extend(changed)
+        self.answers.update({one: answer for one, answer in changed.items() if answer is not None})
 
     def trouble(self) -> str | None:
         """Return a reason while the queue is down."""

@@ -51,5 +51,5 @@ def test_message_that_can_be_neither_handled_nor_sent_is_an_error() -> None:
 
 def test_announcements_are_passed_on() -> None:
     broker = FakeBroker()
-    LocalDelivery(broker, ModalityScored, lambda _message: None).announce(["job"])
+    LocalDelivery(broker, ModalityScored, lambda _message: None).announce({"job": None})
     assert broker.announced == ["job"]

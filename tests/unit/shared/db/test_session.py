@@ -31,7 +31,7 @@ class WatchingBroker(FakeBroker):
         assert self.unit_of_work is not None
         self.seen.append(count_users(self.unit_of_work))
 
-    def announce(self, ids: object, channel: str = "", answers: object = None) -> None:
+    def announce(self, ids: object, channel: str = "") -> None:
         self.publish(ids)
 
 
