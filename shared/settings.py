@@ -40,7 +40,9 @@ class _Files(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text().rstrip("\r\n"), field_name, False
         except UnicodeDecodeError:
-            raise SettingsError(f"{variable}: {path} cannot be read: it is no text") from None
+            raise SettingsError(
+                f"{variable}: {path} cannot be read: it is not UTF-8 text"
+            ) from None
         except OSError as error:
             may_be_missing = any(isinstance(marker, MayBeMissing) for marker in field.metadata)
             if may_be_missing and isinstance(error, FileNotFoundError):

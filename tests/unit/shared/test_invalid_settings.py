@@ -92,10 +92,10 @@ def test_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert message == "SHOP_KEY_FILE: /nowhere/key cannot be read: No such file or directory"
 
 
-def test_file_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     message = complaint(monkeypatch, SHOP_KEY_FILE=str(tmp_path / "key"))
-    assert message == f"SHOP_KEY_FILE: {tmp_path / 'key'} cannot be read: it is no text"
+    assert message == f"SHOP_KEY_FILE: {tmp_path / 'key'} cannot be read: it is not UTF-8 text"
 
 
 @pytest.mark.parametrize("url", ["redis://:hunter2/x@host:6379/0", "redis://host:hunter2/0"])
